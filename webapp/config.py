@@ -1,0 +1,189 @@
+"""Every setting once: name, default, unit, environment variable, one line of help.
+
+Settings are read when the application is made and fail there, by name. A secret has no default
+outside tests: SECRET_KEY is made once and kept 0600 under DATA_DIR.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+
+class BadSetting(SystemExit):
+    """A setting that cannot be used; the process ends with the sentence and exit code 2."""
+
+    def __init__(self, name: str, sentence: str) -> None:
+        super().__init__(f"{name}: {sentence}")
+        self.name = name
+
+
+def _text(raw: str) -> str:
+    return raw
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        try:
+            value = int(raw)
+        except ValueError:
+            raise ValueError(f"{raw!r} is not a whole number") from None
+        if not low <= value <= high:
+            raise ValueError(f"{value} is outside {low} to {high}")
+        return value
+
+    return parse
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def parse(raw: str) -> float:
+        try:
+            value = float(raw)
+        except ValueError:
+            raise ValueError(f"{raw!r} is not a number") from None
+        if not low <= value <= high:
+            raise ValueError(f"{raw} is outside {low:g} to {high:g}")
+        return value
+
+    return parse
+
+
+def _flag(raw: str) -> bool:
+    lowered = raw.strip().lower()
+    if lowered in {"1", "true", "yes", "on"}:
+        return True
+    if lowered in {"0", "false", "no", "off", ""}:
+        return False
+    raise ValueError(f"{raw!r} is neither true nor false")
+
+
+def _zone(raw: str) -> str:
+    try:
+        ZoneInfo(raw)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"{raw!r} is not a time zone; write one like Europe/Berlin") from None
+    return raw
+
+
+def _partner_url(raw: str) -> str:
+    """Return the template unchanged when it may be used: https, or plain http to a loopback host."""
+    if not raw:
+        return raw
+    parts = urlsplit(raw.replace("{namespace}", "namespace").replace("{data_center}", "us1"))
+    if parts.scheme == "https" and parts.hostname:
+        return raw
+    loopback = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+    if parts.scheme == "http" and loopback:
+        return raw
+    raise ValueError("must be https://…; plain http is accepted for loopback hosts only")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its environment variable, its default as text, how it is read, one line of help."""
+
+    name: str
+    default: str
+    parse: Callable[[str], Any]
+    help: str
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("DATA_DIR", "var", _text, "folder that everything of the embedded default is kept in"),
+    Setting("DATABASE_URL", "", _text, "SQLAlchemy URL; empty: a SQLite file under DATA_DIR"),
+    Setting("REDIS_URL", "", _text, "empty: the embedded Redis that `flask up` starts"),
+    Setting("SECRET_KEY", "", _text, "signs and seals; empty: made once, kept under DATA_DIR"),
+    Setting("SECRET_KEY_PREVIOUS", "", _text, "the key before, still read while keys are rotated"),
+    Setting("HOST", "127.0.0.1", _text, "address the web server listens on"),
+    Setting("PORT", "5000", _whole(0, 65535), "port the web server listens on"),
+    Setting(
+        "WEB_THREADS", "256", _whole(4, 4096), "threads of the web process; a stream holds one"
+    ),
+    Setting(
+        "BEHIND_PROXIES", "0", _whole(0, 5), "reverse proxies whose X-Forwarded-* are believed"
+    ),
+    Setting("COOKIE_SECURE", "false", _flag, "true where the site is served over https"),
+    Setting("PARTNER_API_URL", "", _partner_url, "stand-in URL template; empty: the real hosts"),
+    Setting("PARTNER_HOME_DATA_CENTER", "us1", _text, "data centre asked for the list of sites"),
+    Setting(
+        "PARTNER_SEARCHES_PER_SECOND", "10", _number(0, 10_000), "searches a second; 0: no limit"
+    ),
+    Setting("PARTNER_CALLS_PER_SECOND", "100", _number(0, 10_000), "other calls a second; 0: none"),
+    Setting("PARTNER_CONCURRENCY", "8", _whole(1, 256), "requests in flight per report"),
+    Setting("MONTHS_KEPT_DAYS", "30", _number(0, 36_500), "days a closed month stays fresh"),
+    Setting("REPORTS_KEPT_DAYS", "365", _number(1, 36_500), "days a finished report is kept"),
+    Setting("SESSION_TIMEZONE", "UTC", _zone, "where days and months of session activity begin"),
+    Setting("STREAMING", "true", _flag, "false: loaders poll instead of listening"),
+    Setting("LEASE_SECONDS", "20", _number(1, 600), "how long a silent worker keeps a report (s)"),
+    Setting("MAX_ATTEMPTS", "3", _whole(1, 20), "starts of a report before a lost worker ends it"),
+    Setting("REPORT_TIMEOUT_SECONDS", "21600", _whole(10, 604_800), "longest run of a report (s)"),
+    Setting("HEARTBEAT_SECONDS", "10", _number(0.2, 15), "comment in a quiet event stream (s)"),
+    Setting("SIGN_IN_TRIES", "10 per minute", _text, "sign-ins per account and address"),
+    Setting("QUEUE", "reports", _text, "name of the RQ queue"),
+)
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return every setting by name, read from the environment; `NAME_FILE` names a file instead.
+
+    Raises: BadSetting, which names the setting and says what to write
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        raw = environ.get(setting.name)
+        file_name = environ.get(f"{setting.name}_FILE")
+        if raw is None and file_name:
+            raw = Path(file_name).read_text(encoding="utf-8").strip()
+        try:
+            values[setting.name] = setting.parse(setting.default if raw in (None, "") else raw)
+        except ValueError as error:
+            raise BadSetting(setting.name, str(error)) from error
+    return values
+
+
+def complete_settings(values: dict[str, Any]) -> dict[str, Any]:
+    """Fill what depends on DATA_DIR (database, Redis socket, secret key) and what Flask reads."""
+    data_dir = Path(values["DATA_DIR"]).resolve()
+    data_dir.mkdir(parents=True, exist_ok=True)
+    values["DATA_DIR"] = str(data_dir)
+    values["DATABASE_URL"] = database_url(values["DATABASE_URL"], data_dir)
+    values["SQLALCHEMY_DATABASE_URI"] = values["DATABASE_URL"]
+    values["REDIS_EMBEDDED"] = not values["REDIS_URL"]
+    values["REDIS_URL"] = values["REDIS_URL"] or embedded_redis_url(data_dir)
+    values["SECRET_KEY"] = values["SECRET_KEY"] or kept_secret_key(data_dir)
+    if len(values["SECRET_KEY"]) < 16:
+        raise BadSetting("SECRET_KEY", "is shorter than 16 characters; use a long random text")
+    return values
+
+
+def database_url(raw: str, data_dir: Path) -> str:
+    """Return a URL SQLAlchemy takes; `postgres://` is an old spelling it rejects."""
+    if not raw:
+        return f"sqlite:///{data_dir / 'app.sqlite3'}"
+    if raw.startswith("postgres://"):
+        return "postgresql://" + raw.removeprefix("postgres://")
+    return raw
+
+
+def embedded_redis_url(data_dir: Path) -> str:
+    """Return the URL of the embedded Redis: a Unix socket under DATA_DIR."""
+    return f"unix://{data_dir / 'redis' / 'redis.sock'}?db=0"
+
+
+def kept_secret_key(data_dir: Path) -> str:
+    """Return the installation's own key, made on first use and readable by its owner only."""
+    path = data_dir / "secret_key"
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text(encoding="ascii").strip()
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(secrets.token_urlsafe(48))
+    return path.read_text(encoding="ascii").strip()

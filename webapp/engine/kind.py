@@ -1,0 +1,249 @@
+"""What a kind of report is: the contract between the engine and `webapp/kinds/<slug>/`.
+
+The engine, the pages and the API know a kind by these names only. A kind describes its parameters
+(a pydantic model), its tables and sheets, and does its work in `run`, which is handed a `Run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from flask import Blueprint
+    from flask.cli import AppGroup
+
+    from webapp.accounts import Scope
+
+ColumnType = Literal["text", "id", "integer", "decimal", "date", "datetime", "month", "boolean"]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    name:  key in rows, in JSON and in the CSV header
+    label: what a reader sees above it
+    type:  decides alignment, sorting, the XLSX cell type; `id` is text made of digits
+    unit:  shown beside the label, e.g. "hours"
+    """
+
+    name: str
+    label: str
+    type: ColumnType = "text"
+    unit: str = ""
+
+    @property
+    def is_number(self) -> bool:
+        return self.type in {"integer", "decimal"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A stored table of a result: one array in the JSON document, one grid on the page."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    empty: str = "There is nothing to show."
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A flat table as CSV and XLSX give it; the first one of a kind is the plain CSV."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: Iterable[Row]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart over one table: `x` names the label column; each view is (label, column, type)."""
+
+    table: str
+    x: str
+    views: tuple[tuple[str, str, Literal["line", "bar"]], ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure on top of a result: label, value as typed data, its type, a note below it."""
+
+    label: str
+    value: Any
+    type: ColumnType = "integer"
+    note: str = ""
+
+
+@dataclass
+class Result:
+    """What a run gives back.
+
+    head:     the members of the JSON document beside the tables, JSON values only
+    tables:   name of a Table → its rows, JSON values only; an iterable, so that large ones stream
+    complete: False makes the report `incomplete`
+    """
+
+    head: dict[str, Any]
+    tables: Mapping[str, Iterable[Row]]
+    complete: bool = True
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """About how many calls to come, how many stored months save, how long at the granted pace (s)."""
+
+    calls: int
+    saved: int
+    seconds: float
+
+
+class StoredResult(Protocol):
+    """A finished report's result, read back: its head, and rows of a table in their order."""
+
+    head: dict[str, Any]
+
+    def rows(self, table: str) -> Iterator[Row]: ...
+
+
+class MonthStore(Protocol):
+    """Stored months of one company and one kind; see engine/months.py for shapes and units."""
+
+    def fresh(
+        self, subject: str, items: Iterable[str], start: date, end: date
+    ) -> dict[tuple[str, date], StoredValue]: ...
+
+    def save(
+        self, subject: str, values: Iterable[tuple[str, str, date, Any, datetime]]
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class StoredValue:
+    """One stored value and the moment it was counted (aware UTC)."""
+
+    value: Any
+    counted_at: datetime
+
+
+class Run(Protocol):
+    """What a running report may use. Every method raises RunEnded when the attempt was given up.
+
+    Thread-safe: a kind may call it from the threads of its own pool.
+    """
+
+    report_id: str
+    company_id: str
+    user_id: str
+    attempt: int
+    secrets: dict[str, str]
+    months: MonthStore
+
+    def say(self, text: str, *, level: Literal["info", "warn", "error"] = "info") -> None:
+        """Store and publish a status line."""
+
+    def plan(self, total: int) -> None:
+        """Set how many steps there are in all (the bar's m)."""
+
+    def step(self, text: str | None = None, *, by: int = 1) -> None:
+        """Count steps done; the text becomes a line, but not more than a few a second."""
+
+    def calls(self, *, made: int = 0, saved: int = 0) -> None:
+        """Count calls to the partner, and calls that stored values made unnecessary."""
+
+    def check(self) -> None:
+        """Raise RunEnded if the report was cancelled or handed to another worker."""
+
+    def remember(self, entries: Mapping[str, Any]) -> None:
+        """Keep partial answers (JSON) for a restart or a retry of this report."""
+
+    def remembered(self, prefix: str = "") -> dict[str, Any]:
+        """Return what earlier attempts of this report kept, by key."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Settings and clients a kind may need, handed over by the engine."""
+
+    config: Mapping[str, Any]
+    redis: Any
+    now: Callable[[], datetime] = field(repr=False, default=None)  # type: ignore[assignment]
+
+
+class ReportKind:
+    """Base of all kinds. A kind sets the class attributes and overrides what differs."""
+
+    slug: ClassVar[str]
+    title: ClassVar[str]
+    blurb: ClassVar[str] = ""
+    Params: ClassVar[type[BaseModel]]
+    secret_params: ClassVar[frozenset[str]] = frozenset()
+    run_role: ClassVar[str] = "expert"
+
+    def prepare(self, params: Any, scope: Scope, secrets: dict[str, str]) -> dict[str, str]:
+        """Return the secrets to seal for the run; here a kind looks up stored credentials.
+
+        Raises: InvalidParams when they are missing or not this company's
+        """
+        return secrets
+
+    def estimate(
+        self,
+        params: Any,
+        scope: Scope,
+        context: Context,
+        months: MonthStore,
+        secrets: dict[str, str],
+    ) -> Estimate:
+        """Return what the run would cost; the default kind asks nobody."""
+        return Estimate(calls=0, saved=0, seconds=0.0)
+
+    def run(self, params: Any, run: Run, context: Context) -> Result:
+        """Do the work and return the result."""
+        raise NotImplementedError
+
+    def describe(self, params: Mapping[str, Any]) -> str:
+        """Return a few words that tell this report from others of its kind in a list."""
+        return ""
+
+    def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
+        """Return the tables of a result with this head, the main one first."""
+        raise NotImplementedError
+
+    def figures(self, head: Mapping[str, Any]) -> tuple[Figure, ...]:
+        """Return the figures shown on top of the result."""
+        return ()
+
+    def charts(self, head: Mapping[str, Any]) -> tuple[Chart, ...]:
+        """Return the charts of a result."""
+        return ()
+
+    def json_row(self, table: str, row: Row, head: Mapping[str, Any]) -> Row:
+        """Return a stored row as the JSON document shows it."""
+        return row
+
+    def grid_row(self, table: str, row: Row, head: Mapping[str, Any]) -> Row:
+        """Return a stored row as the grid shows it: one value per column of the table."""
+        return row
+
+    def sheets(self, result: StoredResult) -> tuple[Sheet, ...]:
+        """Return the flat tables of CSV and XLSX; the first is the plain CSV, others by name."""
+        return tuple(
+            Sheet(table.name, table.title, table.columns, result.rows(table.name))
+            for table in self.tables(result.head)
+        )
+
+    def blueprints(self) -> tuple[Blueprint, ...]:
+        """Return blueprints of addresses that only this kind has."""
+        return ()
+
+    def commands(self) -> tuple[AppGroup, ...]:
+        """Return command groups that only this kind has."""
+        return ()

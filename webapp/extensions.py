@@ -1,0 +1,116 @@
+"""The objects that belong to the application as a whole, unbound until `create_app`.
+
+`db` (Flask-SQLAlchemy), `migrate`, `login_manager`, `csrf`, `limiter`, and the accessors of Redis
+and of the RQ queue. Also the one column type all rooms share: times that are always aware UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, current_app
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from flask_login import LoginManager
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+from flask_wtf import CSRFProtect
+from redis import Redis
+from rq import Queue
+from rq.serializers import JSONSerializer
+from sqlalchemy import DateTime, Dialect, MetaData, event
+from sqlalchemy.engine import Engine
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import TypeDecorator
+
+
+class Base(DeclarativeBase):
+    """Base of all models; names of constraints are fixed so that migrations can drop them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+db = SQLAlchemy(model_class=Base)
+migrate = Migrate(
+    db=db, directory=str(Path(__file__).resolve().parent.parent / "migrations"), compare_type=True
+)
+login_manager = LoginManager()
+csrf = CSRFProtect()
+limiter = Limiter(get_remote_address, headers_enabled=False)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment: stored as UTC, always returned aware. SQLite would hand back naive times."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone was about to be stored")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def utcnow() -> datetime:
+    """Return the current moment, aware UTC."""
+    return datetime.now(UTC)
+
+
+@event.listens_for(Engine, "connect")
+def _tune_sqlite(connection: Any, record: Any) -> None:
+    """Readers beside one writer, and a writer that waits its turn instead of failing."""
+    if type(connection).__module__.partition(".")[0] != "sqlite3":
+        return
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "busy_timeout=10000", "synchronous=NORMAL"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def init_app(app: Flask) -> None:
+    """Bind the extensions and make this application's Redis client."""
+    app.extensions["redis_client"] = Redis.from_url(
+        app.config["REDIS_URL"], health_check_interval=30, max_connections=200
+    )
+    app.config.setdefault("RATELIMIT_STORAGE_URI", _limiter_uri(app.config["REDIS_URL"]))
+    app.config.setdefault("RATELIMIT_SWALLOW_ERRORS", True)
+    db.init_app(app)
+    migrate.init_app(app)
+    login_manager.init_app(app)
+    csrf.init_app(app)
+    limiter.init_app(app)
+
+
+def _limiter_uri(redis_url: str) -> str:
+    """Return the URL as the limiter's library spells it: a socket needs `redis+unix://`."""
+    return redis_url.replace("unix://", "redis+unix://", 1) if "unix://" in redis_url else redis_url
+
+
+def redis_client(app: Flask | None = None) -> Redis:
+    """Return the application's Redis client (binary answers, pooled connections)."""
+    client: Redis = (app or current_app).extensions["redis_client"]
+    return client
+
+
+def report_queue() -> Queue:
+    """Return the queue reports run on. Jobs are JSON: pickles in Redis would be code."""
+    return Queue(current_app.config["QUEUE"], connection=redis_client(), serializer=JSONSerializer)
