@@ -6,13 +6,14 @@ outside tests: SECRET_KEY is made once and kept 0600 under DATA_DIR.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 
@@ -105,6 +106,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "WEB_THREADS", "256", _whole(4, 4096), "threads of the web process; a stream holds one"
     ),
+    Setting("WEB_PROCESSES", "1", _whole(1, 64), "web processes of one server; 1 with SQLite"),
     Setting(
         "BEHIND_PROXIES", "0", _whole(0, 5), "reverse proxies whose X-Forwarded-* are believed"
     ),
@@ -173,8 +175,16 @@ def database_url(raw: str, data_dir: Path) -> str:
 
 
 def embedded_redis_url(data_dir: Path) -> str:
-    """Return the URL of the embedded Redis: a Unix socket under DATA_DIR."""
-    return f"unix://{data_dir / 'redis' / 'redis.sock'}?db=0"
+    """Return the URL of the embedded Redis: a Unix socket under DATA_DIR.
+
+    A socket's path may not be longer than 103 bytes (107 on Linux); for a longer DATA_DIR it is a
+    short one made from it, the same in every process and private to its owner.
+    """
+    socket = data_dir / "redis" / "redis.sock"
+    if len(os.fsencode(socket)) > 103:
+        digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+        socket = Path("/tmp") / f"partner-use-{os.getuid()}-{digest}" / "redis.sock"  # noqa: S108
+    return f"unix://{quote(str(socket))}?db=0"
 
 
 def kept_secret_key(data_dir: Path) -> str:

@@ -1,0 +1,67 @@
+# What people and CI call. Needs Python 3.11+ and make; uses uv where it is installed.
+.DEFAULT_GOAL := help
+.PHONY: help install run worker test test-faults lint types bench migrate lock
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+PYTEST := $(BIN)/python -m pytest
+ARGS ?=
+
+help:  ## list these verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## set up .venv with the pinned requirements; start nothing
+
+# A stamp newer than the pins means there is nothing to do. Where uv cannot reach its index, pip may.
+$(STAMP): requirements.txt requirements-dev.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3" >&2; exit 1; }
+	@if uv --version >/dev/null 2>&1; then \
+		{ $(BIN)/python -c '' 2>/dev/null || uv venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV); } \
+		&& uv pip sync --quiet --python $(BIN)/python --require-hashes requirements-dev.txt \
+		&& touch $@ && echo "Installed into $(VENV) (uv)." ; \
+	fi; \
+	if [ ! -e $@ ] || [ requirements.txt -nt $@ ] || [ requirements-dev.txt -nt $@ ]; then \
+		$(BIN)/python -m pip --version >/dev/null 2>&1 || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); } \
+		&& $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt \
+		&& touch $@ && echo "Installed into $(VENV) (pip)." ; \
+	fi
+
+run: $(STAMP)  ## start everything with a demo: two reports on the terminal, then the site, until Ctrl-C
+	@exec $(BIN)/flask up --demo --with-parent $(ARGS)
+
+worker: $(STAMP)  ## one more worker for a house that runs already
+	@exec $(BIN)/python worker.py
+
+test: $(STAMP)  ## the test suite on the embedded default; again on servers where TEST_*_URL are set
+	TEST_BACKEND=embedded $(PYTEST) -m "not faults" $(ARGS)
+	@if [ -n "$$TEST_DATABASE_URL$$TEST_REDIS_URL" ]; then \
+		echo "Again on TEST_DATABASE_URL / TEST_REDIS_URL:"; \
+		TEST_BACKEND=servers $(PYTEST) -m "not faults" $(ARGS); \
+	fi
+
+test-faults: $(STAMP)  ## the tests that kill things and take longer
+	TEST_BACKEND=embedded $(PYTEST) -m faults $(ARGS)
+
+lint: $(STAMP)  ## formatter check, linter, type check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+types: $(STAMP)  ## the type check alone
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## the benchmarks: a table of ratios
+	$(BIN)/python -m benchmarks $(ARGS)
+
+migrate: $(STAMP)  ## bring the database to the newest version
+	$(BIN)/flask db upgrade
+
+lock: $(STAMP)  ## pin requirements.in and requirements-dev.in anew, with hashes
+	@uv --version >/dev/null 2>&1 || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		requirements.in -o requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		requirements-dev.in -o requirements-dev.txt
