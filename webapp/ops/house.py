@@ -1,0 +1,268 @@
+"""`flask up`: every process of one machine, started in order and watched by the supervisor.
+
+Redis (unless REDIS_URL names one), the stand-in partner API (unless PARTNER_API_URL names one), the
+workers, the janitor and the web server. Nothing is started before the folder is ours alone, the
+port is free and the database is at its newest version.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import http.client
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from flask import Flask
+from flask_migrate import upgrade
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp.errors import ReportError
+from webapp.extensions import db
+from webapp.ops import embedded_redis
+from webapp.ops.supervisor import Program, Supervisor, print_line
+
+ROOT = Path(__file__).resolve().parents[2]
+SANDBOX_PORT = 9700
+SANDBOX_TEMPLATE = "http://127.0.0.1:{port}/{{namespace}}.{{data_center}}"
+READY_EVERY_S = 0.25
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `flask up` was asked for."""
+
+    host: str
+    port: int
+    workers: int = 2
+    sandbox: bool = True
+    demo: bool = False
+
+
+class House:
+    """The processes of one machine. `run` returns the exit code, with none of them left."""
+
+    def __init__(self, app: Flask, plan: Plan) -> None:
+        self.app = app
+        self.plan = plan
+        self.data_dir = Path(app.config["DATA_DIR"])
+        self.supervisor = Supervisor(tick=self._tick)
+        self.environ = dict(os.environ)
+        self._next_look_at = 0.0
+        self._started_at = time.monotonic()
+
+    def run(self) -> int:
+        """Start everything, watch it until told to stop, stop it."""
+        with only_house(self.data_dir):
+            port = free_port(self.plan.host, self.plan.port)
+            self._prepare_environ(port)
+            self.supervisor.listen_to_signals()
+            try:
+                self._start_redis()
+                self._migrate()
+                self._start_the_rest()
+            except BaseException:
+                self.supervisor.shut_down()
+                raise
+            code = self.supervisor.run()
+        say("Everything has stopped.")
+        return code
+
+    # --- in order --------------------------------------------------------------------------
+
+    def _prepare_environ(self, port: int) -> None:
+        """Set what children must agree on; no secret is put there that was not there before."""
+        before = self.environ.get("PYTHONPATH")
+        self.environ |= {
+            "DATA_DIR": str(self.data_dir),
+            "HOST": self.plan.host,
+            "PORT": str(port),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *([before] if before else [])]),
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.address = f"http://{_url_host(self.plan.host)}:{port}"
+
+    def _start_redis(self) -> None:
+        if not self.app.config["REDIS_EMBEDDED"]:
+            return
+        url = self.app.config["REDIS_URL"]
+        if embedded_redis.answers(url):
+            say("An embedded Redis of an earlier run is still there; stopping it.")
+            embedded_redis.stop_leftover(url)
+        self.supervisor.add(embedded_redis.program(url, self.data_dir))
+        if not self.supervisor.wait_until(lambda: embedded_redis.answers(url), 20):
+            if self.supervisor.is_stopping:
+                return
+            log = embedded_redis.log_path(self.data_dir)
+            raise ReportError(f"The embedded Redis did not start; its log is {log}.")
+        embedded_redis.forget_dead_workers(self.app)
+        say("Redis is up (embedded).")
+
+    def _migrate(self) -> None:
+        """Bring the database to the newest version, before anything uses it."""
+        if self.supervisor.is_stopping:
+            return
+        with self.app.app_context():
+            try:
+                upgrade()
+            except SQLAlchemyError as error:
+                kind = type(error).__name__
+                raise ReportError(
+                    f"The database could not be brought up to date ({kind}). "
+                    "Is DATABASE_URL right, and does the server answer?"
+                ) from error
+            finally:
+                db.engine.dispose()
+        say("The database is up to date.")
+
+    def _start_the_rest(self) -> None:
+        python = sys.executable
+        if self.supervisor.is_stopping:
+            return
+        self._start_sandbox()
+        env = self.environ
+        for number in range(1, self.plan.workers + 1):
+            argv = [python, str(ROOT / "worker.py")]
+            self.supervisor.add(Program(f"worker {number}", argv, env, insist=True))
+        flask = [python, "-m", "flask", "--app", str(ROOT / "wsgi.py")]
+        self.supervisor.add(Program("janitor", [*flask, "janitor"], env))
+        conf = f"file:{ROOT / 'webapp' / 'ops' / 'gunicorn_conf.py'}"
+        web = [python, "-m", "gunicorn", "--config", conf]
+        self.supervisor.add(Program("web", web, env, vital=True))
+
+    def _start_sandbox(self) -> None:
+        """Start the stand-in partner API where no partner API is named, and tell the children."""
+        if self.app.config["PARTNER_API_URL"] or not self.plan.sandbox:
+            return
+        port = free_port("127.0.0.1", SANDBOX_PORT, or_another=True)
+        self.environ["PARTNER_API_URL"] = SANDBOX_TEMPLATE.format(port=port)
+        argv = [sys.executable, "-m", "sandbox", "--port", str(port)]
+        self.supervisor.add(Program("partner", argv, self.environ))
+        say(f"The partner API is the stand-in, on port {port}: no real partner is asked.")
+
+    # --- while it runs ---------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        """Until it is ready, ask a few times a second whether it is."""
+        if self.supervisor.is_ready or time.monotonic() < self._next_look_at:
+            return
+        self._next_look_at = time.monotonic() + READY_EVERY_S
+        if not is_ready(self.address) or not self._partner_listens():
+            return
+        self.supervisor.is_ready = True
+        say(f"Ready after {time.monotonic() - self._started_at:.1f} s: {self.address}")
+        if self.plan.demo:
+            self._start_demo()
+
+    def _partner_listens(self) -> bool:
+        url = self.environ.get("PARTNER_API_URL", "")
+        return not is_stand_in(url) or _accepts(url)
+
+    def _start_demo(self) -> None:
+        if not is_stand_in(self.environ.get("PARTNER_API_URL", "")):
+            say("The partner API is a real one, so no demo is made.")
+            return
+        argv = [sys.executable, "-m", "flask", "--app", str(ROOT / "wsgi.py")]
+        argv += ["demo", "--url", self.address]
+        self.supervisor.add(Program("demo", argv, self.environ, restart=False, raw=True))
+
+
+# --- what the house asks of the machine ----------------------------------------------------
+
+
+@contextlib.contextmanager
+def only_house(data_dir: Path) -> Iterator[None]:
+    """Hold the folder's lock.
+
+    Raises: ReportError when another `flask up` holds it
+    """
+    path = data_dir / "up.lock"
+    with path.open("a+", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            pid = file.read().strip() or "unknown"
+            raise ReportError(
+                f"Another `flask up` (process {pid}) already runs on {data_dir}. "
+                "Stop it first, or set DATA_DIR to another folder."
+            ) from error
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+        file.seek(0)
+        file.truncate()
+
+
+def free_port(host: str, port: int, *, or_another: bool = False) -> int:
+    """Return the port when nothing listens there; 0 gives any free one.
+
+    Raises: ReportError when it is taken (and no other will do) or cannot be had
+    """
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, proto) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            return int(probe.getsockname()[1])
+    except socket.gaierror as error:
+        raise ReportError(f"HOST: {host} is not an address of this machine.") from error
+    except OSError as error:
+        if or_another:
+            return free_port(host, 0)
+        if error.errno == errno.EADDRINUSE:
+            raise ReportError(
+                f"Port {port} on {host} is taken by another program. Choose another: --port."
+            ) from error
+        raise ReportError(f"Port {port} on {host} cannot be had: {error.strerror}.") from error
+
+
+def is_stand_in(partner_url: str) -> bool:
+    """Return whether this template names a stand-in: a host of this machine."""
+    return urlsplit(partner_url).hostname in LOOPBACK
+
+
+def is_ready(address: str) -> bool:
+    """Return whether `/readyz` says that everything works."""
+    parts = urlsplit(address)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=2)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def say(text: str) -> None:
+    """Print a line of the house itself."""
+    print_line("house", text)
+
+
+def _accepts(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _url_host(host: str) -> str:
+    """Return the host as a browser on this machine would write it."""
+    if host in {"0.0.0.0", "", "::"}:  # noqa: S104
+        return "127.0.0.1" if host != "::" else "[::1]"
+    return f"[{host}]" if ":" in host else host
