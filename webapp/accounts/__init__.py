@@ -1,0 +1,52 @@
+"""Accounts: who exists, who belongs to which company, and who may do what.
+
+Owns companies, users, memberships, API keys, sessions and tokens, invitations and the audit log,
+with their pages and addresses. Knows nothing of reports: other rooms ask `current_scope()` and get
+a `Scope`, close their blueprints with `guard`, single views with `require`, and write `audit`.
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from webapp.accounts.audit import audit
+from webapp.accounts.identity import (
+    Scope,
+    check_role,
+    closed,
+    current_scope,
+    guard,
+    require,
+    scope_of,
+)
+from webapp.accounts.keys import create_key
+from webapp.accounts.models import ApiKey, AuditEntry, Company, Membership, User
+from webapp.accounts.people import create_user, find_company, find_user
+
+__all__ = [
+    "ApiKey",
+    "AuditEntry",
+    "Company",
+    "Membership",
+    "Scope",
+    "User",
+    "audit",
+    "check_role",
+    "closed",
+    "create_key",
+    "create_user",
+    "current_scope",
+    "find_company",
+    "find_user",
+    "guard",
+    "init_app",
+    "require",
+    "scope_of",
+]
+
+
+def init_app(app: Flask) -> None:
+    """Register sign-in, pages and addresses, and set what the session cookie may do."""
+    from webapp.accounts import setup
+
+    setup.init_app(app)

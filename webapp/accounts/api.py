@@ -1,0 +1,233 @@
+"""Token routes and the JSON of companies and users, in the camelCase their clients send and read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, g, jsonify, request
+from sqlalchemy import func, select
+
+from webapp.accounts import sessions
+from webapp.accounts.audit import note
+from webapp.accounts.identity import Identity, current_scope, guard, identity, scope_of
+from webapp.accounts.keys import find_key, touch_key
+from webapp.accounts.limits import count_failure
+from webapp.accounts.models import ApiKey, Company, Membership, User
+from webapp.accounts.people import check_password
+from webapp.accounts.texts import as_id
+from webapp.accounts.tokens import LIFETIME_S, make_token
+from webapp.errors import (
+    InvalidParams,
+    NotAllowed,
+    NotFound,
+    NotSignedIn,
+    Unreadable,
+    UnsupportedType,
+)
+from webapp.extensions import db
+
+bp = Blueprint("accounts_api", __name__)
+tokens_bp = Blueprint("tokens", __name__)
+guard(bp)
+
+WRONG_KEY = "The API key or its secret is wrong."
+WRONG_PASSWORD = "The username or the password is wrong."
+BAD_REFRESH = "The refresh token does not work any more. Sign in again."
+NOT_EXPERT = "You have no expert access to that company."
+
+
+@tokens_bp.after_request
+def never_store(response: Response) -> Response:
+    """Keep tokens out of every cache."""
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@tokens_bp.post("/api/keys/v1/api/auth")
+def key_login() -> Response:
+    """Give tokens for an API key and its secret."""
+    body = _json_object()
+    key_id, secret = _texts(body, "apiKey", "secret")
+    key = find_key(key_id, secret)
+    if key is None:
+        count_failure(key_id)
+        raise NotSignedIn(WRONG_KEY)
+    touch_key(key)
+    access, refresh = _open(key.user, key)
+    return jsonify(
+        accessToken=access, tokenType="Bearer", refreshToken=refresh, expiresIn=LIFETIME_S
+    )
+
+
+@tokens_bp.post("/api/auth/token")
+def password_login() -> Response:
+    """Give tokens for an email and its password, sent as a form."""
+    if request.mimetype not in {"application/x-www-form-urlencoded", "multipart/form-data"}:
+        raise UnsupportedType("Send username and password as a form.")
+    username, password = _texts(request.form.to_dict(), "username", "password")
+    user = check_password(username, password)
+    if user is None:
+        raise NotSignedIn(WRONG_PASSWORD)
+    access, refresh = _open(user)
+    return jsonify(
+        access_token=access, token_type="Bearer", refresh_token=refresh, expires_in=LIFETIME_S
+    )
+
+
+@tokens_bp.get("/api/auth/token/refresh")
+def refresh_token() -> Response:
+    """Give a new token for a refresh token, in the company its session works in."""
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    row = sessions.find_refresh_session(value.strip()) if scheme.lower() == "bearer" else None
+    if row is None or scope_of(row.user, row.company_id) is None:
+        g.accounts_bad_token = scheme.lower() == "bearer"
+        raise NotSignedIn(BAD_REFRESH)
+    sessions.touch_session(row)
+    return _access(make_token(row.user_id, row.company_id, row.id))
+
+
+@tokens_bp.post("/api/auth/token/switch")
+def switch_company() -> Response:
+    """Give the token of another company and let this session, no other, work there from now on."""
+    who = _identity()
+    body = _json_object()
+    company_id = as_id(_texts(body, "companyId")[0])
+    if company_id is None:
+        raise InvalidParams({"companyId": "Write the company's id, a UUID."})
+    scope = scope_of(who.user, company_id)
+    if scope is None or not scope.may("expert"):
+        raise NotAllowed(NOT_EXPERT)
+    row = who.session
+    if row is None or row.token_hash is None:
+        # Basic has no session to move: it gets one of its own.
+        row = sessions.open_session(who.user, company_id, key=who.key)
+    row.company_id = who.user.last_company_id = company_id
+    note(scope, "company switched")
+    db.session.commit()
+    return _access(make_token(who.user.id, company_id, row.id))
+
+
+@bp.get("/api/accounts/v1/companies")
+def list_companies() -> Response:
+    """Give the companies the caller may switch to."""
+    mine = select(Company).join(Membership, Membership.company_id == Company.id)
+    mine = mine.where(Membership.user_id == _identity().user.id)
+    query = mine.where(Membership.role.in_(("expert", "admin"))).order_by(Company.name_key)
+    return jsonify([_company(company) for company in db.session.scalars(query)])
+
+
+@bp.get("/api/accounts/v1/companies/<company_id>")
+def show_company(company_id: str) -> Response:
+    """Give one company: the caller's own one, or one with a role in it."""
+    user, wanted = _identity().user, as_id(company_id)
+    company = db.session.get(Company, wanted) if wanted else None
+    if company is None:
+        raise NotFound("There is no such company.")
+    if company.id != user.home_company_id and scope_of(user, company.id) is None:
+        raise NotFound("There is no such company.")
+    return jsonify(_company(company))
+
+
+@bp.get("/api/accounts/v1/users")
+def list_users() -> Response:
+    """Give everybody with a role in the company the token works in."""
+    scope = current_scope()
+    query = select(Membership, User).join(User, User.id == Membership.user_id)
+    query = query.where(Membership.company_id == scope.company_id).order_by(User.email)
+    rows = db.session.execute(query)
+    return jsonify([_user(user, member.role) for member, user in rows])
+
+
+@bp.get("/api/accounts/v1/users/<user_id>")
+def show_user(user_id: str) -> Response:
+    """Give one user: oneself or a colleague in the company the token works in."""
+    scope, wanted = current_scope(), as_id(user_id)
+    user = db.session.get(User, wanted) if wanted else None
+    theirs = scope_of(user, scope.company_id) if user else None
+    if user is None or theirs is None:
+        raise NotFound("There is no such user.")
+    return jsonify(_user(user, theirs.role))
+
+
+def _open(user: User, key: ApiKey | None = None) -> tuple[str, str]:
+    company_id = sessions.default_company(user)
+    if company_id is None:
+        raise NotAllowed("This account has no company at the moment. Ask an admin for access.")
+    refresh = sessions.new_refresh_token()
+    row = sessions.open_session(user, company_id, key=key, refresh=refresh)
+    by = f"API key {key.label or key.key_id}" if key else "password"
+    note(user, "program signed in", f"by {by}", company_id=company_id)
+    db.session.commit()
+    return make_token(user.id, company_id, row.id), refresh
+
+
+def _access(token: str) -> Response:
+    return jsonify(access_token=token, token_type="Bearer")
+
+
+def _identity() -> Identity:
+    current_scope()
+    who = identity()
+    assert who is not None  # current_scope raised otherwise
+    return who
+
+
+def _json_object() -> dict[str, Any]:
+    if not request.is_json:
+        raise UnsupportedType("Send the body as application/json.")
+    body = request.get_json(silent=True)
+    if body is None:
+        raise Unreadable("The body is not JSON.")
+    if not isinstance(body, dict):
+        raise Unreadable("The body must be a JSON object.")
+    return body
+
+
+def _texts(body: dict[str, Any], *names: str) -> list[str]:
+    problems = {
+        name: "This is missing." if name not in body else "Write a text."
+        for name in names
+        if not isinstance(body.get(name), str)
+    }
+    if problems:
+        raise InvalidParams(problems)
+    return [body[name] for name in names]
+
+
+def _company(company: Company) -> dict[str, Any]:
+    user = _identity().user
+    clients = None
+    if company.id == user.home_company_id:
+        elsewhere = (
+            select(func.count())
+            .select_from(Membership)
+            .where(
+                Membership.user_id == user.id,
+                Membership.company_id != user.home_company_id,
+                Membership.role.in_(("expert", "admin")),
+            )
+        )
+        clients = db.session.scalar(elsewhere)
+    return {
+        "id": company.id,
+        "name": company.name,
+        "createdAt": company.created_at.date().isoformat(),
+        "isConsultingCompany": bool(clients),
+        "isDemoCompany": False,
+        "availableClientCompanies": clients,
+    }
+
+
+def _user(user: User, role: str) -> dict[str, Any]:
+    return {
+        "id": user.id,
+        "companyId": user.home_company_id,
+        "firstName": user.first_name or None,
+        "lastName": user.last_name or None,
+        "email": user.email,
+        "isAdmin": role == "admin",
+        "isReadonly": role == "viewer",
+        "isReadonlyLimited": False,
+        "isConsultant": any(m.company_id != user.home_company_id for m in user.memberships),
+        "status": user.status,
+    }

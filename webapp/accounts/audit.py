@@ -1,0 +1,46 @@
+"""The audit log: who signed in, ran, downloaded, granted, revoked. Never a secret in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import has_request_context, request
+from sqlalchemy import select
+
+from webapp.accounts.models import AuditEntry, User
+from webapp.extensions import db
+
+if TYPE_CHECKING:
+    from webapp.accounts.identity import Scope
+
+
+def audit(who: Scope | User, action: str, subject: str = "") -> None:
+    """Write an entry and commit it, together with whatever the caller's session holds."""
+    note(who, action, subject)
+    db.session.commit()
+
+
+def note(who: Scope | User, action: str, subject: str = "", *, company_id: str = "") -> None:
+    """Add an entry to the session: it is kept if, and only if, the caller commits its change."""
+    if isinstance(who, User):
+        user_id, company = who.id, company_id or who.home_company_id
+    else:
+        user_id, company = who.user_id, company_id or who.company_id
+    address = (request.remote_addr or "") if has_request_context() else ""
+    db.session.add(
+        AuditEntry(
+            company_id=company,
+            user_id=user_id,
+            action=action[:40],
+            subject=subject[:300],
+            address=address[:64],
+        )
+    )
+
+
+def entries(company_id: str, *, before: int | None = None, limit: int = 100) -> list[AuditEntry]:
+    """Return a company's entries, newest first, those older than entry `before` if it is given."""
+    query = select(AuditEntry).where(AuditEntry.company_id == company_id)
+    if before is not None:
+        query = query.where(AuditEntry.id < before)
+    return list(db.session.scalars(query.order_by(AuditEntry.id.desc()).limit(limit)))

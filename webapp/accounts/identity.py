@@ -1,0 +1,243 @@
+"""Who is asking, and what they may do: `Scope`, `current_scope`, `require`, `guard`.
+
+Under /api/ an Authorization header decides alone; without one a browser's session may read but not
+change anything, so that no other site can make a browser act. On pages the session comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Request, Response, g, request, session, url_for
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+
+from webapp.accounts.keys import find_key, touch_key
+from webapp.accounts.limits import count_failure
+from webapp.accounts.models import ROLES, ApiKey, LoginSession, Membership, User
+from webapp.accounts.sessions import (
+    COOKIE_NAME_OF_SESSION,
+    default_company,
+    find_session,
+    touch_session,
+)
+from webapp.accounts.texts import local_path
+from webapp.accounts.tokens import read_token
+from webapp.errors import NotAllowed, NotSignedIn
+from webapp.extensions import db
+from webapp.htmx import is_htmx, redirect_to
+from webapp.security import is_api
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_RANK = {role: rank for rank, role in enumerate(ROLES)}
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What this caller may see and do: one user, in one company, with the role held there."""
+
+    user_id: str
+    company_id: str
+    company_name: str
+    email: str
+    role: str
+    is_operator: bool
+
+    def may(self, role: str) -> bool:
+        """Return whether the caller may do what `viewer`, `expert`, `admin` or `operator` may."""
+        if role == "operator":
+            return self.is_operator
+        return _RANK.get(self.role, -1) >= _RANK[role]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who this request comes from, and by which credentials."""
+
+    user: User
+    company_id: str
+    session: LoginSession | None = None
+    key: ApiKey | None = None
+
+
+def identity() -> Identity | None:
+    """Return who is asking, found once per request; None for a stranger."""
+    if "accounts_identity" not in g:
+        g.accounts_identity = _identify(request)
+    return g.accounts_identity
+
+
+def forget_identity() -> None:
+    """Make the next question look again, after a sign-in, a sign-out or a switch of company."""
+    g.pop("accounts_identity", None)
+    g.pop("accounts_scope", None)
+
+
+def current_scope() -> Scope:
+    """Return what the caller may see and do.
+
+    Raises: NotSignedIn for strangers, bad credentials, and users without a company
+    """
+    scope: Scope | None = g.get("accounts_scope")
+    if scope is None:
+        who = identity()
+        scope = scope_of(who.user, who.company_id) if who else None
+        if scope is None:
+            raise NotSignedIn("Sign in, or send an API key or a token that still works.")
+        g.accounts_scope = scope
+    return scope
+
+
+def scope_of(user: User, company_id: str) -> Scope | None:
+    """Return the user's scope in a company, None where they have no role there."""
+    query = select(Membership).where(
+        Membership.user_id == user.id, Membership.company_id == company_id
+    )
+    member = db.session.scalar(query.options(joinedload(Membership.company)))
+    if member is None:
+        return None
+    return Scope(
+        user_id=user.id,
+        company_id=company_id,
+        company_name=member.company.name,
+        email=user.email,
+        role=member.role,
+        is_operator=user.is_operator,
+    )
+
+
+def check_role(role: str | None) -> Scope:
+    """Return the caller's scope if it reaches the role; any role will do for None.
+
+    Raises: NotSignedIn, NotAllowed
+    """
+    scope = current_scope()
+    if role is not None and not scope.may(role):
+        raise NotAllowed(_refusal(role, scope))
+    return scope
+
+
+def require(role: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator that lets a view run only for callers who reach the role."""
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        @wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
+            return closed(role) or view(*args, **kwargs)
+
+        return guarded
+
+    return decorate
+
+
+def guard(blueprint: Blueprint, role: str | None = None) -> Blueprint:
+    """Close a whole blueprint to strangers, and to those below the role where one is named."""
+    blueprint.before_request(lambda: closed(role))
+    return blueprint
+
+
+def closed(role: str | None = None) -> Response | None:
+    """Return the way to the sign-in page for strangers on a page, None for who may pass.
+
+    Raises: NotSignedIn under /api/, NotAllowed anywhere
+    """
+    try:
+        check_role(role)
+    except NotSignedIn:
+        if is_api():
+            raise
+        return to_sign_in()
+    return None
+
+
+def to_sign_in() -> Response:
+    """Return the way to the sign-in page and back to where the reader was."""
+    return redirect_to(url_for("accounts.login", next=_where_from()))
+
+
+def _where_from() -> str | None:
+    """Return the page to come back to: never a partial, nor an address that only takes forms."""
+    if is_htmx():
+        parts = urlsplit(request.headers.get("HX-Current-URL", ""))
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+    elif request.method in SAFE_METHODS:
+        target = request.full_path.removesuffix("?")
+    else:
+        target = ""
+    return local_path(target, "") or None
+
+
+def _refusal(role: str, scope: Scope) -> str:
+    if role == "operator":
+        return "Only operators of this installation may do this."
+    return f"This needs the role {role} in {scope.company_name}; yours is {scope.role}."
+
+
+def _identify(request: Request) -> Identity | None:
+    header = request.headers.get("Authorization", "")
+    if is_api():
+        if header:
+            return _by_header(header)
+        return _by_session() if request.method in SAFE_METHODS else None
+    who = _by_session()
+    # A page asked for by a program, such as metrics; forms still need a session and its token.
+    if who is None and header and request.method in SAFE_METHODS:
+        who = _by_header(header)
+    return who
+
+
+def _by_header(header: str) -> Identity | None:
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() == "bearer":
+        who = _by_token(value.strip())
+        g.accounts_bad_token = who is None
+        return who
+    return _by_key() if scheme.lower() == "basic" else None
+
+
+def _by_key() -> Identity | None:
+    sent = request.authorization
+    key_id, secret = (sent.username or "", sent.password or "") if sent else ("", "")
+    key = find_key(key_id, secret)
+    if key is None:
+        count_failure(key_id)
+        return None
+    touch_key(key)
+    return Identity(key.user, key.company_id, key=key)
+
+
+def _by_token(token: str) -> Identity | None:
+    claims = read_token(token)
+    row = find_session(claims.session_id) if claims else None
+    if claims is None or row is None or row.user_id != claims.user_id:
+        return None
+    if scope_of(row.user, claims.company_id) is None:
+        return None
+    touch_session(row)
+    if row.api_key is not None:
+        touch_key(row.api_key)
+    return Identity(row.user, claims.company_id, session=row, key=row.api_key)
+
+
+def _by_session() -> Identity | None:
+    session_id = session.get(COOKIE_NAME_OF_SESSION)
+    if not session_id:
+        return None
+    row = find_session(session_id)
+    if row is None or row.token_hash is not None or row.user_id != session.get("_user_id"):
+        # A dead cookie goes, and its form tokens with it.
+        session.clear()
+        return None
+    touch_session(row)
+    company_id = row.company_id
+    if scope_of(row.user, company_id) is None:
+        # Access to that company was withdrawn: go on where the user still has a role.
+        company_id = default_company(row.user) or company_id
+    return Identity(row.user, company_id, session=row)

@@ -1,0 +1,102 @@
+"""The page of API keys: made, shown once, revoked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+
+from flask import Blueprint, Response, flash, make_response, render_template, request, url_for
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+
+from webapp.accounts.audit import note
+from webapp.accounts.identity import Scope, current_scope, guard, identity
+from webapp.accounts.keys import create_key, revoke_key
+from webapp.accounts.models import ApiKey
+from webapp.accounts.texts import as_id
+from webapp.errors import InvalidParams, NotFound
+from webapp.extensions import db, utcnow
+from webapp.htmx import redirect_to
+
+bp = Blueprint("keys", __name__)
+guard(bp)
+
+
+@bp.get("/keys")
+def list_keys() -> Response:
+    """Show one's own keys of this company; an admin sees everybody's."""
+    return _page(current_scope())
+
+
+@bp.post("/keys")
+def add_key() -> Response:
+    """Make a key and show its secret, this once, in the answer itself: it is kept nowhere."""
+    scope, who = current_scope(), identity()
+    assert who is not None  # the blueprint is closed to strangers
+    label, expires = request.form.get("label", ""), request.form.get("expires", "")
+    try:
+        key, secret = create_key(
+            who.user, label, company_id=scope.company_id, expires_at=_end_of_day(expires)
+        )
+    except InvalidParams as error:
+        return _page(scope, errors=error.errors, label=label, expires=expires, status=422)
+    note(scope, "API key created", key.label or key.key_id)
+    db.session.commit()
+    return _page(scope, made=key, secret=secret, status=201)
+
+
+@bp.post("/keys/<key_id>/revoke")
+def revoke(key_id: str) -> Response:
+    """Revoke one's own key or, as an admin, any key of the company."""
+    scope = current_scope()
+    key = db.session.get(ApiKey, as_id(key_id) or "")
+    mine = key is not None and key.user_id == scope.user_id
+    if key is None or key.company_id != scope.company_id or not (mine or scope.may("admin")):
+        raise NotFound("There is no such key.")
+    revoke_key(key)
+    note(scope, "API key revoked", key.label or key.key_id)
+    db.session.commit()
+    flash("The key is revoked. Programs that use it are stopped.")
+    return redirect_to(url_for("keys.list_keys"))
+
+
+def _end_of_day(text: str) -> datetime | None:
+    """Return the last instant of a day written YYYY-MM-DD (UTC), None for no expiry."""
+    if not text.strip():
+        return None
+    try:
+        day = datetime.strptime(text.strip(), "%Y-%m-%d").replace(tzinfo=UTC).date()
+        return datetime.combine(day + timedelta(days=1), time.min, tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise InvalidParams({"expires": "Write a day like 2030-12-31."}) from None
+
+
+def _page(
+    scope: Scope,
+    *,
+    made: ApiKey | None = None,
+    secret: str = "",
+    errors: dict[str, str] | None = None,
+    label: str = "",
+    expires: str = "",
+    status: int = 200,
+) -> Response:
+    page = render_template(
+        "accounts/keys.html",
+        keys=_visible_keys(scope),
+        scope=scope,
+        made=made,
+        secret=secret,
+        errors=errors or {},
+        label=label,
+        expires=expires,
+        now=utcnow(),
+    )
+    return make_response(page, status)
+
+
+def _visible_keys(scope: Scope) -> list[ApiKey]:
+    query = select(ApiKey).where(ApiKey.company_id == scope.company_id)
+    if not scope.may("admin"):
+        query = query.where(ApiKey.user_id == scope.user_id)
+    query = query.options(joinedload(ApiKey.user)).order_by(ApiKey.created_at.desc())
+    return list(db.session.scalars(query))

@@ -1,0 +1,121 @@
+"""Limits on tries: per account and address, wider ones per address and per account.
+
+Counted in Redis for all web processes together. While Redis is away each process counts for
+itself, so that an outage is never a chance to guess.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from flask import current_app, request
+from limits import RateLimitItem, parse
+from limits.errors import StorageError
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter, RateLimiter
+from redis.exceptions import RedisError
+
+from webapp.errors import TooMany
+from webapp.extensions import limiter
+from webapp.security import fingerprint
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+# One address may hold an office, one account may be tried from many addresses.
+PER_ADDRESS = 30
+PER_ACCOUNT = 10
+_own_count = FixedWindowRateLimiter(MemoryStorage())
+
+
+def count_try(account: str) -> None:
+    """Count a try before the password is looked at, so that tries side by side all count.
+
+    Raises: TooMany
+    """
+    limit, address = _limit(), _address()
+    for wider, name in _wider(limit, account, address):
+        _ask(lambda rates, wider=wider, name=name: _refuse_if_spent(rates, wider, name))
+    _ask(lambda rates: _hit(rates, limit, _pair(account, address)))
+
+
+def count_wrong(account: str) -> None:
+    """Count a wrong password against its address and its account as a whole."""
+    limit, address = _limit(), _address()
+    for wider, name in _wider(limit, account, address):
+        _ask(lambda rates, wider=wider, name=name: rates.hit(wider, name))
+
+
+def forget_tries(account: str) -> None:
+    """Forget the tries of an account from this address after a right password."""
+    limit, name = _limit(), _pair(account, _address())
+    _ask(lambda rates: rates.clear(limit, name))
+
+
+def count_failure(account: str) -> None:
+    """Count a wrong key or secret; right ones are never counted, nobody guesses 190 bits.
+
+    Raises: TooMany
+    """
+    limit, name = _limit(), _pair(account, _address())
+    _ask(lambda rates: _hit(rates, limit, name))
+
+
+def _hit(rates: RateLimiter, limit: RateLimitItem, name: str) -> None:
+    if not rates.hit(limit, name):
+        raise _too_many(rates, limit, name)
+
+
+def _refuse_if_spent(rates: RateLimiter, limit: RateLimitItem, name: str) -> None:
+    if not rates.test(limit, name):
+        raise _too_many(rates, limit, name)
+
+
+def _too_many(rates: RateLimiter, limit: RateLimitItem, name: str) -> TooMany:
+    reset_at = rates.get_window_stats(limit, name).reset_time
+    wait_s = max(1, round(reset_at - time.time() + 0.5))
+    return TooMany(f"Too many tries. Try again in {wait_s} seconds.", retry_after_s=wait_s)
+
+
+def _ask(question: Callable[[RateLimiter], T]) -> T:
+    try:
+        return question(limiter.limiter)
+    except (RedisError, StorageError):
+        log.warning("Redis is away; tries are counted by this process alone")
+        return question(_own_count)
+
+
+def _limit() -> RateLimitItem:
+    return parse(current_app.config.get("SIGN_IN_TRIES") or "10 per minute")
+
+
+def _wider(limit: RateLimitItem, account: str, address: str) -> list[tuple[RateLimitItem, str]]:
+    def times(factor: int) -> RateLimitItem:
+        return type(limit)(limit.amount * factor, limit.multiples)
+
+    prefix = _prefix()
+    return [
+        (times(PER_ADDRESS), f"{prefix}address:{address}"),
+        (times(PER_ACCOUNT), f"{prefix}account:{_short(account)}"),
+    ]
+
+
+def _pair(account: str, address: str) -> str:
+    return f"{_prefix()}try:{_short(account)}:{address}"
+
+
+def _prefix() -> str:
+    return f"{current_app.config.get('RATELIMIT_KEY_PREFIX', '')}sign-in:"
+
+
+def _address() -> str:
+    return request.remote_addr or "unknown"
+
+
+def _short(account: str) -> str:
+    # A person may have typed the password into the wrong field: Redis gets a fingerprint only.
+    return fingerprint(account.strip().lower())[:32]

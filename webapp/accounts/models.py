@@ -1,0 +1,172 @@
+"""Tables of this room: who exists, who belongs where, what lets a program in, what was done."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import uuid4
+
+from flask_login import UserMixin
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, Uuid
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from webapp.extensions import UtcDateTime, db, utcnow
+
+ROLES = ("viewer", "expert", "admin")
+ACTIVE = "ACTIVE"
+
+
+def new_id() -> str:
+    """Return a fresh random UUID as text."""
+    return str(uuid4())
+
+
+def id_column() -> Mapped[str]:
+    return mapped_column(Uuid(as_uuid=False), primary_key=True, default=new_id)
+
+
+def reference(target: str, *, index: bool = True) -> Mapped[str]:
+    return mapped_column(Uuid(as_uuid=False), ForeignKey(target), index=index)
+
+
+class Company(db.Model):
+    """A tenant. `name_key` is the folded name, so that no two differ by case alone."""
+
+    __tablename__ = "company"
+
+    id: Mapped[str] = id_column()
+    name: Mapped[str] = mapped_column(String(200))
+    name_key: Mapped[str] = mapped_column(String(400), unique=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+
+
+class User(UserMixin, db.Model):
+    """A person or program that signs in. `session_epoch` grows to end all its sessions at once."""
+
+    __tablename__ = "app_user"
+
+    id: Mapped[str] = id_column()
+    email: Mapped[str] = mapped_column(String(254), unique=True)
+    password_hash: Mapped[str] = mapped_column(String(255))
+    first_name: Mapped[str] = mapped_column(String(100), default="")
+    last_name: Mapped[str] = mapped_column(String(100), default="")
+    home_company_id: Mapped[str] = reference("company.id")
+    last_company_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False))
+    is_operator: Mapped[bool] = mapped_column(default=False)
+    session_epoch: Mapped[int] = mapped_column(default=1)
+    status: Mapped[str] = mapped_column(String(20), default=ACTIVE)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+
+    memberships: Mapped[list[Membership]] = relationship(back_populates="user")
+
+    @property
+    def is_active(self) -> bool:
+        return self.status == ACTIVE
+
+    @property
+    def name(self) -> str:
+        """Return first and last name, or the email where none was given."""
+        return f"{self.first_name} {self.last_name}".strip() or self.email
+
+
+class Membership(db.Model):
+    """One user's role in one company: viewer, expert or admin."""
+
+    __tablename__ = "membership"
+
+    user_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("app_user.id"), primary_key=True
+    )
+    company_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("company.id"), primary_key=True, index=True
+    )
+    role: Mapped[str] = mapped_column(String(10))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+
+    user: Mapped[User] = relationship(back_populates="memberships")
+    company: Mapped[Company] = relationship()
+
+
+class ApiKey(db.Model):
+    """What lets a program in as its user, in one company. The secret itself is not kept."""
+
+    __tablename__ = "api_key"
+
+    id: Mapped[str] = id_column()
+    key_id: Mapped[str] = mapped_column(String(40), unique=True)
+    secret_hash: Mapped[str] = mapped_column(String(64))
+    label: Mapped[str] = mapped_column(String(100), default="")
+    user_id: Mapped[str] = reference("app_user.id")
+    company_id: Mapped[str] = reference("company.id")
+    scope: Mapped[str] = mapped_column(String(10), default="full")
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    user: Mapped[User] = relationship()
+
+    def works_at(self, now: datetime) -> bool:
+        """Return whether the key is neither revoked nor expired at that moment."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+
+
+class LoginSession(db.Model):
+    """One sign-in of a browser or a program. It holds the company worked in, the cookie does not.
+
+    token_hash: of the refresh token; None for a browser
+    api_key_id: the key a program signed in with; None after a password
+    epoch:      the user's session_epoch at sign-in; the session is over when they differ
+    """
+
+    __tablename__ = "login_session"
+
+    id: Mapped[str] = id_column()
+    user_id: Mapped[str] = reference("app_user.id")
+    company_id: Mapped[str] = reference("company.id", index=False)
+    api_key_id: Mapped[str | None] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("api_key.id"), index=True
+    )
+    token_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
+    epoch: Mapped[int] = mapped_column()
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    user: Mapped[User] = relationship()
+    api_key: Mapped[ApiKey | None] = relationship()
+
+
+class Invite(db.Model):
+    """A link that lets one email address into one company, once."""
+
+    __tablename__ = "invite"
+    __table_args__ = (UniqueConstraint("company_id", "email"),)
+
+    id: Mapped[str] = id_column()
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    company_id: Mapped[str] = reference("company.id", index=False)
+    email: Mapped[str] = mapped_column(String(254))
+    role: Mapped[str] = mapped_column(String(10))
+    invited_by: Mapped[str] = reference("app_user.id")
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    company: Mapped[Company] = relationship()
+
+
+class AuditEntry(db.Model):
+    """Who did what to what, when, from where; written once and never changed."""
+
+    __tablename__ = "audit_entry"
+    __table_args__ = (Index("ix_audit_entry_company_at", "company_id", "at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    company_id: Mapped[str] = reference("company.id", index=False)
+    user_id: Mapped[str] = reference("app_user.id", index=False)
+    action: Mapped[str] = mapped_column(String(40))
+    subject: Mapped[str] = mapped_column(String(300), default="")
+    address: Mapped[str] = mapped_column(String(64), default="")
+
+    user: Mapped[User] = relationship()

@@ -1,0 +1,155 @@
+"""Pages of one's own account: sign in and out, password, all sessions, the company worked in."""
+
+from __future__ import annotations
+
+from flask import (
+    Blueprint,
+    Response,
+    flash,
+    make_response,
+    render_template,
+    request,
+    session,
+    url_for,
+)
+
+from webapp.accounts import people, sessions
+from webapp.accounts.audit import note
+from webapp.accounts.identity import Identity, closed, forget_identity, identity, scope_of
+from webapp.accounts.models import User
+from webapp.accounts.texts import as_id, local_path
+from webapp.errors import InvalidParams, NotFound, TooMany
+from webapp.extensions import db
+from webapp.htmx import redirect_to
+
+bp = Blueprint("accounts", __name__)
+
+WRONG = "Email or password is wrong."
+NO_COMPANY = "Your account has no company at the moment. Ask an admin of yours for an invitation."
+
+
+@bp.before_request
+def _only_signed_in() -> Response | None:
+    return None if request.endpoint == "accounts.login" else closed()
+
+
+@bp.route("/login", methods=["GET", "POST"])
+def login() -> Response:
+    """Show the sign-in form, or sign in; who is signed in goes on to where they wanted."""
+    if request.method == "POST":
+        return _sign_in()
+    target = local_path(request.args.get("next"))
+    who = identity()
+    if who is not None and scope_of(who.user, who.company_id) is not None:
+        return redirect_to(target)
+    return _login_form(target)
+
+
+def _sign_in() -> Response:
+    email = request.form.get("email", "")
+    target = local_path(request.form.get("next"))
+    try:
+        user = people.check_password(email, request.form.get("password", ""))
+    except TooMany as error:
+        response = _login_form(target, email=email, problem=error.message, status=429)
+        response.headers["Retry-After"] = str(error.retry_after_s)
+        return response
+    if user is None:
+        return _login_form(target, email=email, problem=WRONG, status=422)
+    company_id = sessions.default_company(user)
+    if company_id is None:
+        return _login_form(target, email=email, problem=NO_COMPANY, status=422)
+    begin_session(user, company_id)
+    return redirect_to(target)
+
+
+def begin_session(user: User, company_id: str) -> None:
+    """Sign the browser in under a fresh session and write it down; commits."""
+    sessions.sign_in_browser(user, company_id)
+    note(user, "signed in", company_id=company_id)
+    db.session.commit()
+    forget_identity()
+
+
+def _login_form(target: str, *, email: str = "", problem: str = "", status: int = 200) -> Response:
+    page = render_template("accounts/login.html", email=email, next=target, problem=problem)
+    return make_response(page, status)
+
+
+@bp.post("/logout")
+def logout() -> Response:
+    """End this browser's session for good."""
+    who = _me()
+    note(who.user, "signed out", company_id=who.company_id)
+    sessions.sign_out_browser()
+    db.session.commit()
+    forget_identity()
+    return redirect_to(url_for("accounts.login"))
+
+
+@bp.get("/account")
+def show_account() -> Response:
+    """Show the own account: who, where, password, sessions."""
+    return _account_page()
+
+
+@bp.post("/account/password")
+def change_password() -> Response:
+    """Change the password; every other session and all tokens end."""
+    who, form = _me(), request.form
+    try:
+        people.change_password(
+            who.user,
+            form.get("password", ""),
+            form.get("new_password", ""),
+            form.get("new_password_again", ""),
+        )
+    except InvalidParams as error:
+        return _account_page(error.errors, status=422)
+    except TooMany as error:
+        response = _account_page({"password": error.message}, status=429)
+        response.headers["Retry-After"] = str(error.retry_after_s)
+        return response
+    note(who.user, "password changed", company_id=who.company_id)
+    begin_session(who.user, who.company_id)
+    flash("Your password is changed. All other sessions and tokens have ended.")
+    return redirect_to(url_for("accounts.show_account"))
+
+
+@bp.post("/account/sign-out-everywhere")
+def sign_out_everywhere() -> Response:
+    """End every session and token of the user, this one too."""
+    who = _me()
+    sessions.end_all_sessions(who.user)
+    note(who.user, "signed out everywhere", company_id=who.company_id)
+    db.session.commit()
+    session.clear()
+    forget_identity()
+    flash("You are signed out everywhere.")
+    return redirect_to(url_for("accounts.login"))
+
+
+@bp.post("/company")
+def switch_company() -> Response:
+    """Work in another of one's companies, in this browser session."""
+    who = _me()
+    company_id = as_id(request.form.get("company_id"))
+    scope = scope_of(who.user, company_id) if company_id else None
+    if scope is None or who.session is None:
+        raise NotFound("You have no role in that company.")
+    who.session.company_id = who.user.last_company_id = scope.company_id
+    db.session.commit()
+    forget_identity()
+    flash(f"You now work in {scope.company_name}.")
+    return redirect_to("/")
+
+
+def _account_page(errors: dict[str, str] | None = None, *, status: int = 200) -> Response:
+    page = render_template("accounts/account.html", user=_me().user, errors=errors or {})
+    return make_response(page, status)
+
+
+def _me() -> Identity:
+    who = identity()
+    assert who is not None  # the blueprint is closed to strangers
+    return who

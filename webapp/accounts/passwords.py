@@ -1,0 +1,54 @@
+"""Passwords: the rule, the hash (argon2id), and the check that takes as long for nobody's account."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+MIN_LENGTH = 10
+MAX_LENGTH = 512
+
+# 19 MiB and two passes: OWASP's setting for servers where many may sign in at once.
+_hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+
+
+def password_problem(password: str) -> str | None:
+    """Return the sentence that says why a password cannot be used, None where it can."""
+    if len(password) < MIN_LENGTH:
+        return f"Use a password of at least {MIN_LENGTH} characters."
+    if len(password) > MAX_LENGTH:
+        return f"Use a password of at most {MAX_LENGTH} characters."
+    return None
+
+
+def hash_password(password: str) -> str:
+    """Return the hash to store; it names its own algorithm, settings and salt."""
+    return _hasher.hash(_normal(password))
+
+
+def password_matches(stored: str | None, password: str) -> bool:
+    """Return whether the password is the stored one; None costs the same time and is False."""
+    try:
+        _hasher.verify(stored or _nobodys_hash(), _normal(password))
+    except (VerificationError, InvalidHashError):
+        return False
+    return stored is not None
+
+
+def needs_rehash(stored: str) -> bool:
+    """Return whether the hash was made with settings since changed."""
+    return _hasher.check_needs_rehash(stored)
+
+
+@lru_cache(maxsize=1)
+def _nobodys_hash() -> str:
+    return _hasher.hash("nobody has this password")
+
+
+def _normal(password: str) -> bytes:
+    # The same letters typed on another keyboard may arrive composed differently. A form or JSON
+    # text may also hold half of a surrogate pair, which is a wrong password and not an error.
+    return unicodedata.normalize("NFKC", password[: MAX_LENGTH + 1]).encode("utf-8", "replace")

@@ -1,0 +1,134 @@
+"""Sessions: one row a sign-in, of a browser or of a program, so that ending one really ends it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from flask import session
+from flask_login import login_user, logout_user
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import joinedload
+
+from webapp.accounts.keys import REFRESH_PREFIX, hash_secret, new_secret
+from webapp.accounts.models import ApiKey, LoginSession, Membership, User
+from webapp.extensions import db, utcnow
+
+# A session nobody used for this long is over.
+IDLE = timedelta(days=30)
+TOUCH_EVERY = timedelta(hours=1)
+COOKIE_NAME_OF_SESSION = "sid"
+
+
+def default_company(user: User) -> str | None:
+    """Return the company a sign-in begins in: the last one used, home, or the first by name."""
+    memberships = db.session.scalars(
+        select(Membership)
+        .where(Membership.user_id == user.id)
+        .options(joinedload(Membership.company))
+    )
+    names = {member.company_id: member.company.name_key for member in memberships}
+    for wanted in (user.last_company_id, user.home_company_id):
+        if wanted in names:
+            return wanted
+    return min(names, key=lambda company_id: names[company_id], default=None)
+
+
+def open_session(
+    user: User, company_id: str, *, key: ApiKey | None = None, refresh: str | None = None
+) -> LoginSession:
+    """Return a new session of the user, with the refresh token's hash if there is one."""
+    forget_idle_sessions(user)
+    row = LoginSession(
+        user_id=user.id,
+        company_id=company_id,
+        api_key_id=key.id if key else None,
+        token_hash=hash_secret(refresh) if refresh else None,
+        epoch=user.session_epoch,
+    )
+    user.last_company_id = company_id
+    db.session.add(row)
+    db.session.flush()
+    return row
+
+
+def new_refresh_token() -> str:
+    """Return a fresh refresh token."""
+    return new_secret(REFRESH_PREFIX)
+
+
+def find_session(session_id: str) -> LoginSession | None:
+    """Return the session if it still lives."""
+    return _living(LoginSession.id == session_id)
+
+
+def find_refresh_session(refresh_token: str) -> LoginSession | None:
+    """Return the living session behind a refresh token."""
+    return _living(LoginSession.token_hash == hash_secret(refresh_token))
+
+
+def touch_session(row: LoginSession) -> None:
+    """Keep that the session is in use, to the hour, in a transaction of its own."""
+    now = utcnow()
+    if now - row.seen_at < TOUCH_EVERY:
+        return
+    with db.engine.begin() as connection:
+        connection.execute(
+            update(LoginSession).where(LoginSession.id == row.id).values(seen_at=now)
+        )
+
+
+def sign_in_browser(user: User, company_id: str) -> None:
+    """Begin a browser session under a fresh cookie: nothing of the one before is taken over."""
+    row = open_session(user, company_id)
+    session.clear()
+    login_user(user)
+    session[COOKIE_NAME_OF_SESSION] = row.id
+    session.permanent = True
+
+
+def sign_out_browser() -> None:
+    """End the browser's session here and in the database; the caller commits."""
+    session_id = session.get(COOKIE_NAME_OF_SESSION)
+    if session_id:
+        row = update(LoginSession).where(LoginSession.id == session_id)
+        db.session.execute(row.values(revoked_at=utcnow()))
+    logout_user()
+    session.clear()
+
+
+def end_all_sessions(user: User) -> None:
+    """End every session of the user, browsers and tokens alike; the caller commits."""
+    user.session_epoch += 1
+
+
+def end_program_sessions(user_id: str, company_id: str) -> None:
+    """End the tokens that work in one company, so that a new grant does not revive them."""
+    sessions = update(LoginSession).where(
+        LoginSession.user_id == user_id,
+        LoginSession.company_id == company_id,
+        LoginSession.token_hash.is_not(None),
+        LoginSession.revoked_at.is_(None),
+    )
+    db.session.execute(sessions.values(revoked_at=utcnow()))
+
+
+def forget_idle_sessions(user: User) -> None:
+    """Delete the user's sessions that ended by lying idle."""
+    db.session.execute(
+        delete(LoginSession).where(
+            LoginSession.user_id == user.id, LoginSession.seen_at < utcnow() - IDLE
+        )
+    )
+
+
+def _living(condition: object) -> LoginSession | None:
+    query = select(LoginSession).where(condition)  # type: ignore[arg-type]
+    query = query.options(joinedload(LoginSession.user), joinedload(LoginSession.api_key))
+    row = db.session.scalar(query)
+    if row is None or row.revoked_at is not None or row.seen_at < utcnow() - IDLE:
+        return None
+    if row.epoch != row.user.session_epoch or not row.user.is_active:
+        return None
+    if row.api_key is not None and not row.api_key.works_at(utcnow()):
+        return None
+    return row

@@ -1,0 +1,80 @@
+"""How the room joins an application: loaders, cookies, blueprints, what templates may ask."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from flask import Flask, Request, Response, g
+from sqlalchemy import select
+
+from webapp.accounts import api, key_pages, member_pages, pages
+from webapp.accounts.identity import Scope, current_scope, identity
+from webapp.accounts.models import Company, Membership, User
+from webapp.errors import NotSignedIn
+from webapp.extensions import db, login_manager
+from webapp.security import is_api
+
+REALM = "Partner Use Report"
+
+
+def init_app(app: Flask) -> None:
+    """Bind the sign-in to the application and register the room's blueprints."""
+    app.config.update(
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=bool(app.config.get("COOKIE_SECURE")),
+        PERMANENT_SESSION_LIFETIME=timedelta(days=14),
+    )
+    if app.config.get("SECRET_KEY_PREVIOUS"):
+        app.config["SECRET_KEY_FALLBACKS"] = [app.config["SECRET_KEY_PREVIOUS"]]
+    login_manager.login_view = "accounts.login"
+    login_manager.user_loader(_session_user)
+    login_manager.request_loader(_request_user)
+    app.context_processor(_for_templates)
+    app.after_request(add_challenge)
+    for blueprint in (pages.bp, key_pages.bp, member_pages.bp, api.tokens_bp, api.bp):
+        app.register_blueprint(blueprint)
+
+
+def add_challenge(response: Response) -> Response:
+    """Name the ways to sign in on every 401 of the API."""
+    if response.status_code == 401 and is_api() and "WWW-Authenticate" not in response.headers:
+        bad_token = ', error="invalid_token"' if g.get("accounts_bad_token") else ""
+        response.headers.add("WWW-Authenticate", f'Basic realm="{REALM}", charset="UTF-8"')
+        response.headers.add("WWW-Authenticate", f'Bearer realm="{REALM}"{bad_token}')
+    return response
+
+
+def my_companies() -> list[Company]:
+    """Return the companies the caller has a role in, by name, for the switch in the header."""
+    who = identity()
+    if who is None:
+        return []
+    mine = select(Company).join(Membership, Membership.company_id == Company.id)
+    query = mine.where(Membership.user_id == who.user.id).order_by(Company.name_key)
+    return list(db.session.scalars(query))
+
+
+def _session_user(_user_id: str) -> User | None:
+    return _who()
+
+
+def _request_user(_request: Request) -> User | None:
+    return _who()
+
+
+def _who() -> User | None:
+    who = identity()
+    return who.user if who else None
+
+
+def _for_templates() -> dict[str, Any]:
+    return {"current_scope": _scope_or_none, "my_companies": my_companies}
+
+
+def _scope_or_none() -> Scope | None:
+    try:
+        return current_scope()
+    except NotSignedIn:
+        return None

@@ -1,0 +1,54 @@
+"""Reading what strangers send: texts a database can store, IDs, emails, local addresses."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+from uuid import UUID
+
+_EMAIL = re.compile(r"[^\s@<>\"(),:;\\\[\]]+@[^\s@<>\"(),:;\\\[\]]+")
+
+
+def storable(text: str) -> bool:
+    """Return whether both databases take the text: no NUL, no half of a surrogate pair."""
+    if "\x00" in text:
+        return False
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def as_id(text: object) -> str | None:
+    """Return a UUID in its one spelling, None for anything else."""
+    if not isinstance(text, str):
+        return None
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return None
+
+
+def as_email(text: str) -> str | None:
+    """Return the address lower-cased and trimmed, None where it cannot be one."""
+    email = text.strip().lower()
+    if len(email) > 254 or not storable(email) or not email.isprintable():
+        return None
+    return email if _EMAIL.fullmatch(email) else None
+
+
+def local_path(target: str | None, fallback: str = "/") -> str:
+    """Return a path of this site, or the fallback for anything a browser could take elsewhere.
+
+    Browsers drop tabs and line ends and read a backslash as a slash, so `/\\evil.example` leaves.
+    """
+    if not target or not target.startswith("/") or target.startswith("//"):
+        return fallback
+    if "\\" in target or not target.isprintable():
+        return fallback
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return fallback
+    return fallback if parts.scheme or parts.netloc else target

@@ -1,0 +1,136 @@
+"""What protects every answer and every kept secret: headers, the CSRF check, sealing.
+
+Stands below all rooms. Keys for sealing are derived from SECRET_KEY with a label per purpose, so a
+leak of one use says nothing about another; SECRET_KEY_PREVIOUS still reads what it once sealed.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from functools import lru_cache
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from flask import Flask, Response, current_app, request
+
+from webapp.errors import ReportError
+from webapp.extensions import csrf
+
+API_PREFIX = "/api/"
+DASHBOARD_PREFIX = "/ops/rq"
+
+_POLICY = {
+    "default-src": "'self'",
+    "img-src": "'self' data:",
+    "style-src": "'self'",
+    "object-src": "'none'",
+    "base-uri": "'none'",
+    "form-action": "'self'",
+    "frame-ancestors": "'none'",
+}
+# Its templates are compiled in the browser and its handlers are inline.
+_DASHBOARD_POLICY = _POLICY | {
+    "script-src": "'self' 'unsafe-inline' 'unsafe-eval'",
+    "style-src": "'self' 'unsafe-inline'",
+}
+
+
+class SealBroken(ReportError):
+    """500: a sealed text that neither the present nor the previous SECRET_KEY opens."""
+
+    title = "Stored credentials cannot be read"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The stored credentials cannot be read with this installation's SECRET_KEY. "
+            "Enter them again."
+        )
+
+
+def init_app(app: Flask) -> None:
+    """Put the CSRF check before every page and the headers on every answer."""
+    # Forms stay good as long as the session they were made for.
+    app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
+    app.config["WTF_CSRF_CHECK_DEFAULT"] = False
+    app.before_request(check_csrf)
+    app.after_request(add_headers)
+
+
+def is_api() -> bool:
+    """Return whether this request is for a program's address."""
+    return request.path.startswith(API_PREFIX)
+
+
+def check_csrf() -> None:
+    """Check forms and HTMX requests; under /api/ a cookie never allows a change, so none is due."""
+    if current_app.config["WTF_CSRF_ENABLED"] and not is_api():
+        csrf.protect(apply_exemptions=True)
+
+
+def add_headers(response: Response) -> Response:
+    """Add what browsers need to be told; a view's own word on caching stands."""
+    headers = response.headers
+    headers["Content-Security-Policy"] = content_policy(request.path)
+    headers["X-Content-Type-Options"] = "nosniff"
+    # The referrer check of the CSRF library needs it on https; other sites get nothing.
+    headers["Referrer-Policy"] = "same-origin"
+    headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+    headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    headers["X-Frame-Options"] = "DENY"
+    if current_app.config.get("COOKIE_SECURE"):
+        headers["Strict-Transport-Security"] = "max-age=31536000"
+    if "Cache-Control" not in headers and request.endpoint != "static":
+        headers["Cache-Control"] = "private, no-cache" if is_api() else "no-store"
+    return response
+
+
+def content_policy(path: str) -> str:
+    """Return the content security policy of a path; only the RQ dashboard's is looser."""
+    inside = path == DASHBOARD_PREFIX or path.startswith(DASHBOARD_PREFIX + "/")
+    policy = _DASHBOARD_POLICY if inside else _POLICY
+    return "; ".join(f"{name} {value}" for name, value in policy.items())
+
+
+def seal(text: str) -> str:
+    """Return the text encrypted, as an ASCII token only `unseal` opens."""
+    return _box().encrypt(text.encode("utf-8")).decode("ascii")
+
+
+def unseal(token: str) -> str:
+    """Return the text behind a token of `seal`.
+
+    Raises: SealBroken when it was altered or sealed under a key that is gone
+    """
+    try:
+        return _box().decrypt(token.encode("ascii", "replace")).decode("utf-8")
+    except InvalidToken:
+        # Not chained: the cause holds nothing a reader could use.
+        raise SealBroken from None
+
+
+def fingerprint(text: str) -> str:
+    """Return 64 hex digits that tell equal texts apart from others and give nothing away."""
+    key = derived_key(current_app.config["SECRET_KEY"], "fingerprint")
+    return hmac.new(key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
+def secret_keys() -> tuple[str, ...]:
+    """Return the present key and, while keys are rotated, the one before."""
+    present = current_app.config["SECRET_KEY"]
+    previous = current_app.config.get("SECRET_KEY_PREVIOUS") or ""
+    return (present, previous) if previous else (present,)
+
+
+@lru_cache(maxsize=32)
+def derived_key(secret_key: str, purpose: str) -> bytes:
+    """Return 32 bytes for one purpose, derived from the installation's key (HKDF-SHA256)."""
+    info = f"partner use report: {purpose}".encode()
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(secret_key.encode())
+
+
+def _box() -> MultiFernet:
+    keys = (derived_key(key, "seal") for key in secret_keys())
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])
