@@ -1,13 +1,11 @@
 """One worker process: takes reports from the queue and runs each in a work-horse of its own."""
 
-import socket
-import uuid
-
 from rq.serializers import JSONSerializer
 
 from webapp import create_app
 from webapp.extensions import report_queue
 from webapp.ops.leash import LeashedWorker
+from webapp.ops.workers import MONITOR_EVERY_S, WORKER_TTL_S, new_name
 
 
 def main() -> None:
@@ -16,12 +14,12 @@ def main() -> None:
         queue = report_queue()
         worker = LeashedWorker(
             [queue],
-            name=f"{socket.gethostname()}-{uuid.uuid4().hex[:12]}",
+            name=new_name(),
             connection=queue.connection,
             serializer=JSONSerializer,
-            worker_ttl=60,
+            worker_ttl=WORKER_TTL_S,
             maintenance_interval=60,
-            job_monitoring_interval=10,
+            job_monitoring_interval=MONITOR_EVERY_S,
             log_job_description=False,
         )
         worker.work(with_scheduler=False)

@@ -16,7 +16,7 @@ worker_class = "gthread"
 workers = _settings["WEB_PROCESSES"]
 threads = _settings["WEB_THREADS"]
 worker_connections = threads + 512
-# A thread that waits in a stream is not a hung one, so silence of a process is no reason to kill it.
+# A thread that waits in a stream is not a hung one: silence is no reason to kill the process.
 timeout = 0
 graceful_timeout = 3
 keepalive = 15

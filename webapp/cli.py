@@ -1,0 +1,209 @@
+"""The `flask` commands, thin: each calls a room. Bad input is one sentence on stderr, exit code 2.
+
+`up` and `demo` belong to ops, `user` and `key` to accounts, `report`, `months` and `janitor` to the
+engine; commands of one kind of report come with the kind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import click
+from flask import Flask, current_app
+from flask.cli import AppGroup, with_appcontext
+from flask_migrate import upgrade
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp import accounts
+from webapp.engine import janitor, months
+from webapp.errors import InvalidParams, ReportError
+from webapp.extensions import db
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def init_app(app: Flask) -> None:
+    """Register the commands."""
+    from webapp import cli_report
+
+    for command in (up, demo, user, key, months_group, janitor_command, cli_report.report):
+        app.cli.add_command(command)
+
+
+def in_sentences(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn what a room raises into sentences on stderr, exit code 2 for bad input and 1 else."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except InvalidParams as error:
+            for name, sentence in error.errors.items():
+                click.echo(f"{name}: {sentence}", err=True)
+            raise SystemExit(2) from None
+        except ReportError as error:
+            click.echo(error.message, err=True)
+            raise SystemExit(1) from None
+        except SQLAlchemyError as error:
+            click.echo(
+                f"The database cannot be used ({type(error).__name__}): "
+                "is DATABASE_URL right, and was `flask db upgrade` run?",
+                err=True,
+            )
+            raise SystemExit(1) from None
+
+    return wrapped
+
+
+def with_database(command: Callable[P, R]) -> Callable[P, R]:
+    """Bring the embedded database up to date first; a server's is the operator's to upgrade."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        if db.engine.dialect.name == "sqlite":
+            from webapp.ops import health
+
+            if not health.is_newest():
+                upgrade()
+        return command(*args, **kwargs)
+
+    return wrapped
+
+
+@click.command("up")
+@click.option("--host", help="Address to listen on; HOST in the environment.")
+@click.option("--port", type=click.IntRange(0, 65535), help="0 takes any free one.")
+@click.option("--workers", type=click.IntRange(0, 64), default=2, show_default=True)
+@click.option("--no-sandbox", is_flag=True, help="Ask the real partner: start no stand-in.")
+@click.option("--demo", is_flag=True, help="Make a demo company and two reports.")
+@click.option("--with-parent", is_flag=True, hidden=True)
+@with_appcontext
+@in_sentences
+def up(
+    host: str | None,
+    port: int | None,
+    workers: int,
+    no_sandbox: bool,
+    demo: bool,
+    with_parent: bool,
+) -> None:
+    """Run all processes of one machine until Ctrl-C."""
+    from webapp.ops.house import House, Plan
+    from webapp.ops.leash import die_with
+
+    if with_parent:
+        die_with(os.getppid(), signal.SIGTERM)
+    plan = Plan(
+        host=host or current_app.config["HOST"],
+        port=current_app.config["PORT"] if port is None else port,
+        workers=workers,
+        sandbox=not no_sandbox,
+        demo=demo,
+    )
+    sys.exit(House(_app(), plan).run())
+
+
+@click.command("demo", hidden=True)
+@click.option("--url", required=True)
+@with_appcontext
+@in_sentences
+def demo(url: str) -> None:
+    """Make the demo company and run two reports through the API; `flask up --demo` calls this."""
+    from webapp.ops.demo import run_demo
+
+    run_demo(url, click.echo)
+
+
+user = AppGroup("user", help="People who sign in.")
+key = AppGroup("key", help="API keys of programs.")
+months_group = AppGroup("months", help="Stored months.")
+
+
+@user.command("create")
+@click.argument("email")
+@click.option("--company", required=True, help="Made where it does not exist yet.")
+@click.option("--role", required=True, type=click.Choice(["operator", "admin", "expert", "viewer"]))
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@in_sentences
+@with_database
+def create_user(email: str, company: str, role: str, password_stdin: bool) -> None:
+    """Make a user with a role in a company."""
+    made = accounts.create_user(email, company, role, _password(password_stdin))
+    click.echo(f"Made {made.email}, {role} of {company}.")
+
+
+@key.command("create")
+@click.argument("email")
+@click.option("--label", default="", help="What the key is for.")
+@in_sentences
+@with_database
+def create_key(email: str, label: str) -> None:
+    """Make an API key; its secret is printed this once."""
+    owner = accounts.find_user(email)
+    if owner is None:
+        raise InvalidParams({"email": f"There is no user {email}; make one with `user create`."})
+    made, secret = accounts.create_key(owner, label)
+    click.echo(json.dumps({"api_key": made.key_id, "secret": secret}))
+
+
+@months_group.command("expire")
+@click.option("--kind", help="Of this kind of report only.")
+@click.option("--subject", help="Of this partner, or this site, only.")
+@click.option("--from", "start", help="First month, YYYY-MM.")
+@click.option("--to", "end", help="Last month, YYYY-MM.")
+@in_sentences
+@with_database
+def expire_months(
+    kind: str | None, subject: str | None, start: str | None, end: str | None
+) -> None:
+    """Force stored months to expire, in every company: the next report counts them anew."""
+    kinds = current_app.extensions["report_kinds"]
+    if kind and kind not in kinds:
+        raise InvalidParams({"kind": f"Choose one of {', '.join(kinds)}."})
+    first, last = _month("from", start), _month("to", end)
+    if first and last and last < first:
+        raise InvalidParams({"to": "The last month is before the first."})
+    gone = months.expire(company_id=None, kind=kind, subject=subject, start=first, end=last)
+    click.echo(json.dumps({"expired": gone}))
+
+
+@click.command("janitor")
+@with_appcontext
+@in_sentences
+def janitor_command() -> None:
+    """Look after reports whose worker was lost, until told to stop."""
+    stop = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stop.set())
+    janitor.loop(_app(), stop)
+
+
+def _month(name: str, text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        return months.parse_month(text)
+    except ValueError as error:
+        raise InvalidParams({name: str(error)}) from None
+
+
+def _password(from_stdin: bool) -> str:
+    """Return the password: one line of standard input, or typed unseen, twice."""
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise InvalidParams({"password": "Send it on standard input with --password-stdin."})
+    typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return typed
+
+
+def _app() -> Flask:
+    return current_app._get_current_object()  # type: ignore[attr-defined, no-any-return]

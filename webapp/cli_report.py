@@ -1,0 +1,271 @@
+"""`flask report KIND`: a report made in the foreground, its bar on stderr, its result on stdout.
+
+Each kind is a subcommand whose options come from the kind's own parameters. A secret need not be
+an argument, which every user of the machine can read: leave it out and it is taken from the
+environment (`PARTNER_USER_SECRET`), or asked for; the value `-` reads a line of standard input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets as random_secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import click
+from flask import current_app
+from flask.cli import AppGroup, ScriptInfo, with_appcontext
+from sqlalchemy import func, select
+
+from webapp import accounts
+from webapp.accounts import Company, Membership, Scope, User
+from webapp.cli import in_sentences, with_database
+from webapp.engine import export, jobs
+from webapp.engine.kind import ReportKind
+from webapp.engine.models import DONE, INCOMPLETE, Report
+from webapp.engine.params import json_schema
+from webapp.engine.progress import Event
+from webapp.errors import InvalidParams
+from webapp.extensions import db
+
+EXIT_CODES = {DONE: 0, INCOMPLETE: 3}
+LOCAL_USER = "command-line@localhost.localdomain"
+LOCAL_COMPANY = "Command line"
+BAR_WIDTH = 24
+
+
+class KindGroup(AppGroup):
+    """One subcommand a kind, made from the kind when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_kinds(ctx))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        kind = _kinds(ctx).get(cmd_name)
+        return _command(kind) if kind else None
+
+
+def _kinds(ctx: click.Context) -> Mapping[str, ReportKind]:
+    kinds: Mapping[str, ReportKind] = (
+        ctx.ensure_object(ScriptInfo).load_app().extensions["report_kinds"]
+    )
+    return kinds
+
+
+report = KindGroup(
+    "report", help="Make a report here and now. Exit 0 done, 3 incomplete, 1 failed."
+)
+
+
+def _command(kind: ReportKind) -> click.Command:
+    @with_appcontext
+    @in_sentences
+    @with_database
+    def run(**options: Any) -> None:
+        _run(kind, options)
+
+    params: list[click.Parameter] = [
+        click.Option(
+            ["--format", "fmt"],
+            type=click.Choice(list(export.FORMATS)),
+            help="Else by FILE's name.",
+        ),
+        click.Option(["--output"], type=click.Path(dir_okay=False, path_type=Path)),
+        click.Option(["--by"], help="Which table a CSV is made of."),
+        click.Option(["--company"], help="In whose name; the only company if there is one."),
+        click.Option(["--user"], help="In whose name: an email."),
+    ]
+    schema = json_schema(kind)
+    for name, field in schema.get("properties", {}).items():
+        params.append(_option(name, field, is_secret=name in kind.secret_params))
+    return click.Command(kind.slug, params=params, callback=run, help=kind.blurb or kind.title)
+
+
+def _option(name: str, field: Mapping[str, Any], *, is_secret: bool) -> click.Option:
+    """Return the option of one parameter; a yes-or-no one may stand without its value."""
+    help_text = field.get("description", "")
+    if is_secret:
+        help_text = f"{help_text} Better in {_environment_name(name)} than here.".strip()
+    flag: dict[str, Any] = {}
+    if field.get("type") == "boolean":
+        flag = {"is_flag": False, "flag_value": "true"}
+    names = dict.fromkeys([f"--{name.replace('_', '-')}", f"--{name}"])
+    return click.Option([f"param_{name}", *names], help=help_text, metavar="VALUE", **flag)
+
+
+def _environment_name(name: str) -> str:
+    return f"PARTNER_{name.upper()}"
+
+
+def _run(kind: ReportKind, options: Mapping[str, Any]) -> None:
+    output: Path | None = options["output"]
+    fmt = options["fmt"] or _format_of(output)
+    if output is None and fmt == "xlsx" and sys.stdout.isatty():
+        raise InvalidParams({"format": "A workbook is not for a terminal; name a file: --output."})
+    if output is not None and not output.resolve().parent.is_dir():
+        raise InvalidParams({"output": f"There is no folder {output.resolve().parent}."})
+    scope = find_scope(options["company"], options["user"], kind.run_role)
+    made = _run_asking(kind, scope, _raw_params(kind, options))
+    if made.has_result:
+        _deliver(kind, made, fmt, output, options["by"])
+    if made.error:
+        click.echo(made.error, err=True)
+    click.echo(f"The report is {made.status}.", err=True)
+    sys.exit(EXIT_CODES.get(made.status, 1))
+
+
+def _raw_params(kind: ReportKind, options: Mapping[str, Any]) -> dict[str, Any]:
+    given = {
+        name.removeprefix("param_"): value
+        for name, value in options.items()
+        if name.startswith("param_") and value is not None
+    }
+    for name in kind.secret_params:
+        if given.get(name) == "-":
+            given[name] = sys.stdin.readline().strip()
+        elif name not in given and os.environ.get(_environment_name(name)):
+            given[name] = os.environ[_environment_name(name)]
+    return given
+
+
+def _run_asking(kind: ReportKind, scope: Scope, raw: dict[str, Any]) -> Report:
+    """Run the report; a secret that turns out to be missing is asked for at a terminal, once."""
+    try:
+        return _run_with_bar(kind, scope, raw)
+    except InvalidParams as error:
+        missing = [
+            name for name in error.errors if name in kind.secret_params and not raw.get(name)
+        ]
+        if not missing or not sys.stdin.isatty():
+            raise
+    for name in missing:
+        raw[name] = click.prompt(name.replace("_", " ").capitalize(), hide_input=True, err=True)
+    return _run_with_bar(kind, scope, raw)
+
+
+def _run_with_bar(kind: ReportKind, scope: Scope, raw: dict[str, Any]) -> Report:
+    bar = Bar(sys.stderr)
+    try:
+        return jobs.run_here(scope, kind.slug, raw, bar.show)
+    except KeyboardInterrupt:
+        click.echo("\nCancelled.", err=True)
+        raise SystemExit(130) from None
+    finally:
+        bar.close()
+
+
+class Bar:
+    """Status lines and how far the report is; redrawn in place on a terminal, a line each else."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self._in_place = file.isatty()
+        self._drawn = False
+
+    def show(self, event: Event) -> None:
+        """Draw one line of the report."""
+        if event.type != "status":
+            return
+        data = event.data
+        done, total = int(data["done"]), int(data["total"])
+        filled = BAR_WIDTH * min(done, total) // total if total else 0
+        bar = f"[{'#' * filled}{'-' * (BAR_WIDTH - filled)}] {done}/{total or '?'}"
+        line = f"{bar} {data['text']}".replace("\n", " ")
+        if not self._in_place:
+            self._file.write(f"{line}\n")
+        elif data["level"] == "info":
+            width = os.get_terminal_size(self._file.fileno()).columns
+            self._file.write(f"\r\x1b[K{line[: width - 1]}")
+            self._drawn = True
+        else:
+            self._file.write(f"\r\x1b[K{data['level']}: {data['text']}\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Leave the cursor on a line of its own."""
+        if self._drawn:
+            self._file.write("\n")
+            self._file.flush()
+
+
+def _format_of(output: Path | None) -> str:
+    suffix = output.suffix.removeprefix(".").lower() if output else ""
+    return suffix if suffix in export.FORMATS else "csv"
+
+
+def _deliver(kind: ReportKind, made: Report, fmt: str, output: Path | None, by: str | None) -> None:
+    """Write the result; a file appears whole or not at all."""
+    if output is None:
+        with contextlib.suppress(BrokenPipeError):  # `| head` has seen enough
+            export.write(kind, made, fmt, sys.stdout.buffer, by)
+            sys.stdout.buffer.flush()
+        return
+    partial = output.with_name(f".{output.name}.{random_secrets.token_hex(4)}.part")
+    try:
+        with partial.open("wb") as file:
+            export.write(kind, made, fmt, file, by)
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def find_scope(company_name: str | None, email: str | None, role: str) -> Scope:
+    """Return in whose name a command acts: as told, else the only company, else a local user.
+
+    Raises: InvalidParams where the choice is not clear
+    """
+    if email is not None:
+        return _scope_of_user(email, company_name)
+    company = _company(company_name)
+    if company is None:
+        return _local_scope()
+    members = db.session.scalars(
+        select(User)
+        .join(Membership, Membership.user_id == User.id)
+        .where(Membership.company_id == company.id)
+        .order_by(User.created_at)
+    )
+    for user in members:
+        scope = accounts.scope_of(user, company.id)
+        if scope is not None and user.is_active and scope.may(role):
+            return scope
+    raise InvalidParams({"company": f"Nobody in {company.name} may make reports; name a --user."})
+
+
+def _scope_of_user(email: str, company_name: str | None) -> Scope:
+    user = accounts.find_user(email)
+    if user is None or not user.is_active:
+        raise InvalidParams({"user": f"There is no user {email}."})
+    company = _company(company_name) if company_name else None
+    scope = accounts.scope_of(user, company.id if company else user.home_company_id)
+    if scope is None:
+        raise InvalidParams({"company": f"{email} has no role there."})
+    return scope
+
+
+def _company(name: str | None) -> Company | None:
+    """Return the named company, or the only one; None where there is none at all."""
+    if name is not None:
+        found = accounts.find_company(name)
+        if found is None:
+            raise InvalidParams({"company": f"There is no company {name}."})
+        return found
+    count = db.session.scalar(select(func.count()).select_from(Company))
+    if count and count > 1:
+        raise InvalidParams({"company": "There are several companies; name one: --company."})
+    return db.session.scalar(select(Company))
+
+
+def _local_scope() -> Scope:
+    """Return a user made where nobody exists yet; nobody knows its password."""
+    user = accounts.create_user(
+        LOCAL_USER, LOCAL_COMPANY, "admin", random_secrets.token_urlsafe(24)
+    )
+    current_app.logger.info("made the local user %s", LOCAL_USER)
+    scope = accounts.scope_of(user, user.home_company_id)
+    if scope is None:
+        raise InvalidParams({"user": "The local user has no role in its company."})
+    return scope

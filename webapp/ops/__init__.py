@@ -1,0 +1,20 @@
+"""What an operator needs: health, metrics, the queue's dashboard, the processes of one machine.
+
+Health and readiness are open to anybody, for load balancers; all else is for operators alone.
+`init_app` adds the addresses; `flask up` (in `house`) starts the processes, `worker.py` one more.
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from webapp.ops import dashboard, views
+
+
+def init_app(app: Flask) -> None:
+    """Add `/healthz`, `/readyz`, `/metrics` and `/ops/rq`."""
+    app.register_blueprint(views.bp)
+    dashboard.init_app(app)
+
+
+__all__ = ["init_app"]

@@ -1,0 +1,121 @@
+"""RQ's dashboard at `/ops/rq`, for operators only, with its known holes closed.
+
+The dashboard's blueprint is one object for the whole process, so its guards are attached once,
+when this module is imported. Closed here or in `templates/rq_dashboard/`: text of jobs written raw
+into the page, a queue's name written raw into a script, a GET that changes state, its changes made
+without the CSRF token, pickles read from Redis, a Redis connection made anew by every request, the
+Redis URL shown on the page, deleting what is running, and unknown ids answered with 500.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from flask import Flask, Response, abort, current_app, request
+from flask_wtf.csrf import generate_csrf
+from redis.exceptions import RedisError
+from rq import Queue
+from rq.exceptions import InvalidJobOperation, NoSuchJobError
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq_dashboard import web
+from werkzeug.wrappers import Response as AnyResponse
+
+from webapp.accounts import closed, current_scope
+from webapp.extensions import redis_client
+from webapp.security import DASHBOARD_PREFIX
+
+REGISTRIES = frozenset(
+    {"queued", "started", "finished", "failed", "deferred", "scheduled", "canceled"}
+)
+ORDERS = frozenset({"asc", "dsc"})
+MOST_PER_PAGE = 200
+
+bp = web.blueprint
+
+
+def init_app(app: Flask) -> None:
+    """Put the dashboard on the application's own Redis client."""
+    # Shown in its menu; the client is handed over below, so no URL (and password) need be.
+    app.config["RQ_DASHBOARD_REDIS_URL"] = ("Redis",)
+    app.config["RQ_DASHBOARD_DISABLE_DELETE"] = True
+    app.redis_conn = redis_client(app)  # type: ignore[attr-defined]
+    app.register_blueprint(bp, url_prefix=DASHBOARD_PREFIX)
+
+
+def operators_only() -> AnyResponse | None:
+    """Send a visitor to sign in; for anybody signed in who is no operator there is nothing here."""
+    to_sign_in = closed()
+    if to_sign_in is None and not current_scope().is_operator:
+        abort(404)
+    return to_sign_in
+
+
+def known_things_only() -> None:
+    """Refuse what the dashboard would answer with a fault, or write into a script as it is."""
+    if request.endpoint == "rq_dashboard.requeue_all" and request.method != "POST":
+        abort(405, response=Response(status=405, headers={"Allow": "POST"}))
+    args = request.view_args or {}
+    if args.get("instance_number", 0) != 0:
+        abort(404)
+    if args.get("registry_name", "queued") not in REGISTRIES:
+        abort(404)
+    if args.get("order", "asc") not in ORDERS:
+        abort(404)
+    for name in ("per_page", "page"):
+        if not _is_small_number(args.get(name, 1), MOST_PER_PAGE if name == "per_page" else 10**6):
+            abort(404)
+    queue_name = args.get("queue_name")
+    if queue_name is not None and queue_name not in _queue_names():
+        abort(404)
+    if "job_id" in args and not _job_exists(args["job_id"]):
+        abort(404)
+
+
+def _is_small_number(value: object, most: int) -> bool:
+    text = str(value)
+    return text.isascii() and text.isdigit() and 1 <= int(text) <= most
+
+
+def _queue_names() -> set[str]:
+    found = {queue.name for queue in Queue.all(connection=redis_client())}
+    return found | {current_app.config["QUEUE"], "default"}
+
+
+def _job_exists(job_id: str) -> bool:
+    return Job.exists(job_id, connection=redis_client())
+
+
+def hand_over_token(response: Response) -> Response:
+    """Give the dashboard's script the CSRF token where it looks for it."""
+    if response.status_code == 200:
+        response.set_cookie(
+            "_csrf_token",
+            generate_csrf(),
+            path=DASHBOARD_PREFIX,
+            samesite="Strict",
+            secure=current_app.config["COOKIE_SECURE"],
+        )
+    return response
+
+
+def _attach() -> None:
+    web.config.serializer = JSONSerializer  # type: ignore[assignment]
+    bp.before_request_funcs[None].remove(web.push_rq_connection)
+    bp.before_request(operators_only)
+    bp.before_request(known_things_only)
+    bp.after_request(hand_over_token)
+    for kind, sentence, status in (
+        (NoSuchJobError, "There is no such job.", 404),
+        (InvalidJobOperation, "This cannot be done to that job.", 409),
+        (RedisError, "Redis does not answer.", 503),
+    ):
+        bp.register_error_handler(kind, partial(_say, sentence, status))
+
+
+def _say(sentence: str, status: int, error: Exception) -> tuple[str, int]:
+    current_app.logger.info("the dashboard met %s", type(error).__name__)
+    return sentence, status
+
+
+_attach()

@@ -1,0 +1,198 @@
+"""The demo: a company, a sign-in, an API key, and two reports made as any program makes them.
+
+Only ever against the stand-in partner API. What is needed to sign in again is kept 0600 under
+DATA_DIR, so that later runs show the same; everything after that goes through the public HTTP API.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+from flask import current_app
+
+from webapp import accounts
+from webapp.accounts import User
+from webapp.accounts.keys import find_key
+from webapp.engine.months import current_month, month_text, next_month
+from webapp.errors import ReportError
+
+COMPANY = "Demo Company"
+EMAIL = "demo@example.com"
+PARTNER = "70000001"
+# Public: the stand-in knows no other, and no real partner knows these.
+PARTNER_USER_KEY = "demo-user-key"
+PARTNER_USER_SECRET = "ZGVtby1zZWNyZXQ="  # noqa: S105
+MONTHS_SHOWN = 12
+TIMEOUT_S = (5, 60)
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """How a person and a program sign in as the demo user."""
+
+    email: str
+    password: str
+    api_key: str
+    secret: str
+
+
+def run_demo(address: str, say: Say) -> None:
+    """Make the demo's user, run both reports against `address`, say where to go on."""
+    sign_in = _kept_sign_in(Path(current_app.config["DATA_DIR"]) / "demo.json")
+    last = current_month()
+    first = next_month(last, 1 - MONTHS_SHOWN)
+    caller = Caller(address, sign_in, say)
+    caller.show_summary(caller.run({"mode": "summary"}))
+    months = {"mode": "monthly", "start": month_text(first), "end": month_text(last)}
+    caller.show_months(caller.run(months))
+    _say_farewell(address, sign_in, say)
+
+
+def _say_farewell(address: str, sign_in: SignIn, say: Say) -> None:
+    say("")
+    say(f"  Open      {address}")
+    say(f"  Sign in   {sign_in.email}  password  {sign_in.password}")
+    say(f"  API key   {sign_in.api_key}  secret  {sign_in.secret}")
+    say(f"  Partner   {PARTNER}  user key  {PARTNER_USER_KEY}  secret  {PARTNER_USER_SECRET}")
+    say("  Stop      Ctrl-C")
+    say("")
+
+
+class Caller:
+    """A program that calls the API: it knows addresses, JSON and event streams, nothing else."""
+
+    def __init__(self, address: str, sign_in: SignIn, say: Say) -> None:
+        self._address = address
+        self._say = say
+        self._http = requests.Session()
+        self._http.trust_env = False
+        self._http.auth = (sign_in.api_key, sign_in.secret)
+
+    def run(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Ask for a report, print its lines as they come, return its result."""
+        self._say("")
+        self._say(f"POST {self._address}/api/v1/reports  partner-use, {params['mode']}")
+        known = {"partner_id": PARTNER, "user_key": PARTNER_USER_KEY}
+        body = {
+            "kind": "partner-use",
+            "params": {**known, "user_secret": PARTNER_USER_SECRET, **params},
+        }
+        with self._http.post(
+            f"{self._address}/api/v1/reports",
+            json=body,
+            headers={"Accept": "text/event-stream"},
+            stream=True,
+            timeout=TIMEOUT_S,
+        ) as answer:
+            _check(answer)
+            report_url = self._address + answer.headers["Location"]
+            status = self._follow(answer)
+        self._say(f"The report is {status}.")
+        result = self._http.get(f"{report_url}/result", timeout=TIMEOUT_S)
+        _check(result)
+        document: dict[str, Any] = result.json()
+        return document
+
+    def _follow(self, answer: requests.Response) -> str:
+        for name, data in events(answer):
+            if name == "status":
+                self._say(f"  {data['seq']:>4}  [{data['done']}/{data['total']}] {data['text']}")
+            elif name == "end":
+                return str(data["status"])
+        raise ReportError("The event stream of the demo's report broke off.")
+
+    def show_summary(self, result: dict[str, Any]) -> None:
+        """Print the summary's figures."""
+        summary = result["summary"]
+        for name in (
+            "site_count",
+            "child_site_count",
+            "account_count",
+            "last_login",
+            "last_created",
+        ):
+            self._say(f"  {name:<18}{_shown(summary[name]):>26}")
+
+    def show_months(self, result: dict[str, Any]) -> None:
+        """Print the monthly table."""
+        self._say(f"  {'month':<10}{'total_users':>14}{'delta':>12}")
+        for row in result["months"]:
+            total, delta = _shown(row["total_users"]), _shown(row["delta"])
+            self._say(f"  {row['month']:<10}{total:>14}{delta:>12}")
+        calls = result["api_calls"]
+        self._say(f"  calls made {calls['made']}, saved {calls['saved']}")
+
+
+def events(answer: requests.Response) -> Iterator[tuple[str, Any]]:
+    """Yield (event, data) of an event stream; comments are skipped."""
+    name, data = "message", ""
+    for raw in answer.iter_lines(chunk_size=1):
+        line = raw.decode("utf-8")
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if not line and data:
+            yield name, json.loads(data)
+            name, data = "message", ""
+        elif field == "event":
+            name = value
+        elif field == "data":
+            data += value
+
+
+def _check(answer: requests.Response) -> None:
+    if answer.ok:
+        return
+    raise ReportError(f"The demo was answered {answer.status_code}: {answer.text[:300]}")
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _kept_sign_in(path: Path) -> SignIn:
+    """Return the demo's sign-in: the one kept from an earlier run if it still works."""
+    kept = _read(path)
+    user = accounts.find_user(EMAIL)
+    if kept and user and find_key(kept.api_key, kept.secret):
+        return kept
+    if user and not kept:
+        raise ReportError(
+            f"There is a user {EMAIL} whose password is not kept in {path}; the demo leaves it "
+            "alone. Delete the user, or set DATA_DIR to another folder."
+        )
+    password = kept.password if user and kept else _password()
+    user = user or _make_user(password)
+    key, secret = accounts.create_key(user, "demo")
+    made = SignIn(EMAIL, password, key.key_id, secret)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(asdict(made), file)
+    return made
+
+
+def _make_user(password: str) -> User:
+    return accounts.create_user(EMAIL, COMPANY, "operator", password, first_name="Demo")
+
+
+def _password() -> str:
+    """Return a password that is typed without mistakes: groups of plain letters and digits."""
+    letters = "abcdefghjkmnpqrstuvwxyz23456789"
+    return "-".join("".join(secrets.choice(letters) for _ in range(4)) for _ in range(4))
+
+
+def _read(path: Path) -> SignIn | None:
+    try:
+        return SignIn(**json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None

@@ -1,0 +1,137 @@
+"""Whether the parts of this installation work: each check has a name and a sentence.
+
+Checks are quick and independent: one part being away must not hide how the others are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import current_app
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp.engine.models import QUEUED, Report
+from webapp.extensions import db, migrate, utcnow
+from webapp.ops.workers import live_workers
+
+REDIS_PATIENCE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One part: whether it works, and a sentence for who looks after it."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Queued reports: how many, and how long the oldest has waited (seconds)."""
+
+    waiting: int
+    oldest_s: float
+
+
+def checks() -> list[Check]:
+    """Return every check, in the order in which a fault spreads."""
+    database = _database()
+    migrations = _migrations() if database.ok else Check("migrations", False, "Not looked at.")
+    redis, workers = _redis_and_workers()
+    return [database, migrations, redis, workers]
+
+
+def queue() -> Queue | None:
+    """Return what waits, or None where the database does not say."""
+    try:
+        waiting, oldest = db.session.execute(
+            select(func.count(), func.min(Report.queued_at)).where(Report.status == QUEUED)
+        ).one()
+    except SQLAlchemyError:
+        db.session.rollback()
+        return None
+    age_s = (utcnow() - oldest).total_seconds() if oldest else 0.0
+    return Queue(waiting, max(age_s, 0.0))
+
+
+def impatient_redis() -> Redis:
+    """Return a Redis client that gives up soon: a health check must not hang with its patient."""
+    key = "impatient_redis"
+    if key not in current_app.extensions:
+        current_app.extensions[key] = Redis.from_url(
+            current_app.config["REDIS_URL"],
+            socket_timeout=REDIS_PATIENCE_S,
+            socket_connect_timeout=REDIS_PATIENCE_S,
+            retry=Retry(NoBackoff(), 1),
+        )
+    client: Redis = current_app.extensions[key]
+    return client
+
+
+def as_json(found: list[Check], waiting: Queue | None) -> dict[str, Any]:
+    """Return the checks as `/readyz` shows them."""
+    return {
+        "status": "ok" if all(check.ok for check in found) else "unavailable",
+        "checks": {check.name: {"ok": check.ok, "detail": check.detail} for check in found},
+        "queue": None
+        if waiting is None
+        else {"waiting": waiting.waiting, "oldest_s": round(waiting.oldest_s, 1)},
+    }
+
+
+def _database() -> Check:
+    try:
+        db.session.execute(text("SELECT 1"))
+    except SQLAlchemyError as error:
+        db.session.rollback()
+        return Check("database", False, f"The database does not answer ({type(error).__name__}).")
+    return Check("database", True, "The database answers.")
+
+
+def _migrations() -> Check:
+    try:
+        newest = is_newest()
+    except SQLAlchemyError as error:
+        sentence = f"The database's version cannot be read ({type(error).__name__})."
+        return Check("migrations", False, sentence)
+    if newest:
+        return Check("migrations", True, "The database is up to date.")
+    return Check("migrations", False, "The database is not up to date: run `flask db upgrade`.")
+
+
+def is_newest() -> bool:
+    """Return whether every migration has been run on the database."""
+    with db.engine.connect() as connection:
+        present = set(MigrationContext.configure(connection).get_current_heads())
+    return present == newest_versions(migrate.directory)
+
+
+@lru_cache(maxsize=4)
+def newest_versions(directory: str) -> frozenset[str]:
+    """Return the newest versions the migrations know; they do not change while we run."""
+    return frozenset(ScriptDirectory(directory).get_heads())
+
+
+def _redis_and_workers() -> tuple[Check, Check]:
+    client = impatient_redis()
+    try:
+        client.ping()
+        alive = len(live_workers(client))
+    except RedisError as error:
+        away = f"Redis does not answer ({type(error).__name__})."
+        return Check("redis", False, away), Check("worker", False, "Not known without Redis.")
+    redis = Check("redis", True, "Redis answers.")
+    if not alive:
+        sentence = "No worker is alive: queued reports wait until one is started."
+        return redis, Check("worker", False, sentence)
+    return redis, Check("worker", True, f"{alive} alive.")
