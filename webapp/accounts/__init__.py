@@ -20,6 +20,7 @@ from webapp.accounts.identity import (
     scope_of,
 )
 from webapp.accounts.keys import create_key
+from webapp.accounts.members import grant
 from webapp.accounts.models import ApiKey, AuditEntry, Company, Membership, User
 from webapp.accounts.people import create_user, find_company, find_user
 
@@ -38,6 +39,7 @@ __all__ = [
     "current_scope",
     "find_company",
     "find_user",
+    "grant",
     "guard",
     "init_app",
     "require",

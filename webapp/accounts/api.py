@@ -1,4 +1,4 @@
-"""Token routes and the JSON of companies and users, in the camelCase their clients send and read."""
+"""Token routes, and companies and users as JSON in the camelCase their clients read."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ bp = Blueprint("accounts_api", __name__)
 tokens_bp = Blueprint("tokens", __name__)
 guard(bp)
 
-WRONG_KEY = "The API key or its secret is wrong."
-WRONG_PASSWORD = "The username or the password is wrong."
+BEARER = "Bearer"
+BAD_KEY = "The API key or its secret is wrong."
+BAD_SIGN_IN = "The username or the password is wrong."
 BAD_REFRESH = "The refresh token does not work any more. Sign in again."
 NOT_EXPERT = "You have no expert access to that company."
 
@@ -51,12 +52,10 @@ def key_login() -> Response:
     key = find_key(key_id, secret)
     if key is None:
         count_failure(key_id)
-        raise NotSignedIn(WRONG_KEY)
+        raise NotSignedIn(BAD_KEY)
     touch_key(key)
     access, refresh = _open(key.user, key)
-    return jsonify(
-        accessToken=access, tokenType="Bearer", refreshToken=refresh, expiresIn=LIFETIME_S
-    )
+    return jsonify(accessToken=access, tokenType=BEARER, refreshToken=refresh, expiresIn=LIFETIME_S)
 
 
 @tokens_bp.post("/api/auth/token")
@@ -67,10 +66,10 @@ def password_login() -> Response:
     username, password = _texts(request.form.to_dict(), "username", "password")
     user = check_password(username, password)
     if user is None:
-        raise NotSignedIn(WRONG_PASSWORD)
+        raise NotSignedIn(BAD_SIGN_IN)
     access, refresh = _open(user)
     return jsonify(
-        access_token=access, token_type="Bearer", refresh_token=refresh, expires_in=LIFETIME_S
+        access_token=access, token_type=BEARER, refresh_token=refresh, expires_in=LIFETIME_S
     )
 
 
@@ -162,7 +161,7 @@ def _open(user: User, key: ApiKey | None = None) -> tuple[str, str]:
 
 
 def _access(token: str) -> Response:
-    return jsonify(access_token=token, token_type="Bearer")
+    return jsonify(access_token=token, token_type=BEARER)
 
 
 def _identity() -> Identity:

@@ -95,6 +95,14 @@ def current_scope() -> Scope:
     return scope
 
 
+def scope_or_none() -> Scope | None:
+    """Return what the caller may see and do, None for strangers."""
+    try:
+        return current_scope()
+    except NotSignedIn:
+        return None
+
+
 def scope_of(user: User, company_id: str) -> Scope | None:
     """Return the user's scope in a company, None where they have no role there."""
     query = select(Membership).where(

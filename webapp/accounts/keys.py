@@ -21,10 +21,10 @@ from webapp.errors import InvalidParams
 from webapp.extensions import db, utcnow
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
-SECRET_PREFIX = "pur_"
+KEY_PREFIX = "pur_"
 ID_PREFIX = "purk_"
 REFRESH_PREFIX = "purr_"
-SECRET_PATTERN = r"\bpur_[0-9A-Za-z]{38}\b"
+LEAK_PATTERN = r"\bpur_[0-9A-Za-z]{38}\b"
 # How exact "last used" is: a write for each request would make readers wait for writers.
 TOUCH_EVERY = timedelta(minutes=1)
 
@@ -34,7 +34,7 @@ def random_text(length: int) -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
 
 
-def new_secret(prefix: str = SECRET_PREFIX) -> str:
+def new_secret(prefix: str = KEY_PREFIX) -> str:
     """Return a fresh secret: prefix, 32 random characters, checksum of both."""
     body = prefix + random_text(32)
     return body + _base62(zlib.crc32(body.encode("ascii")), 6)

@@ -1,7 +1,123 @@
-"""Pages of a company's admin: members, invitations, the audit log; and the invitation's own page."""
+"""Pages of a company's admin: members and their roles, invitations, the audit log."""
 
 from __future__ import annotations
 
-from flask import Blueprint
+from flask import Blueprint, Response, flash, make_response, render_template, request, url_for
+
+from webapp.accounts import audit, invites, members
+from webapp.accounts.identity import current_scope, forget_identity, guard, scope_or_none
+from webapp.accounts.models import ROLES
+from webapp.accounts.texts import as_id
+from webapp.errors import Conflict, InvalidParams
+from webapp.extensions import db
+from webapp.htmx import redirect_to
 
 bp = Blueprint("members", __name__)
+guard(bp, "admin")
+
+PAGE_SIZE = 100
+
+
+@bp.get("/members")
+def list_members() -> Response:
+    """Show who has which role in the company, and open invitations."""
+    return _page()
+
+
+@bp.post("/members/invite")
+def invite() -> Response:
+    """Make an invitation; its link is in the answer, this once."""
+    scope, form = current_scope(), request.form
+    email, role = form.get("email", ""), form.get("role", "")
+    try:
+        made, token = invites.make_invite(scope, email, role)
+    except InvalidParams as error:
+        return _page(errors=error.errors, email=email, role=role, status=422)
+    audit.note(scope, "invited", f"{made.email} as {made.role}")
+    db.session.commit()
+    link = url_for("invites.show_invite", token=token, _external=True)
+    return _page(link=link, invited=made.email, status=201)
+
+
+@bp.post("/members/invites/<invite_id>/withdraw")
+def withdraw_invite(invite_id: str) -> Response:
+    """End an invitation before it was used."""
+    scope = current_scope()
+    email = invites.withdraw_invite(scope.company_id, as_id(invite_id) or "")
+    audit.note(scope, "invitation withdrawn", email)
+    db.session.commit()
+    flash(f"The invitation of {email} is withdrawn.")
+    return redirect_to(url_for("members.list_members"))
+
+
+@bp.post("/members/<user_id>/role")
+def change_role(user_id: str) -> Response:
+    """Grant a member another role."""
+    scope, role = current_scope(), request.form.get("role", "")
+    try:
+        member = members.change_role(scope.company_id, as_id(user_id) or "", role)
+    except (InvalidParams, Conflict) as error:
+        return _page(errors={"members": error.message}, status=error.status)
+    email = member.user.email
+    audit.note(scope, "role granted", f"{email} as {role}")
+    db.session.commit()
+    return _back(f"{email} is now {role}.")
+
+
+@bp.post("/members/<user_id>/remove")
+def remove(user_id: str) -> Response:
+    """Withdraw a member's access to the company; keys and tokens for it stop at once."""
+    scope = current_scope()
+    try:
+        email = members.remove_member(scope.company_id, as_id(user_id) or "").email
+    except Conflict as error:
+        return _page(errors={"members": error.message}, status=error.status)
+    audit.note(scope, "access withdrawn", email)
+    db.session.commit()
+    return _back(f"{email} has no access to {scope.company_name} any more.")
+
+
+@bp.get("/audit")
+def show_audit() -> Response:
+    """Show who did what in the company, newest first, a page at a time."""
+    before = request.args.get("before", type=int)
+    if before is not None and not 0 < before < 2**31:
+        before = None
+    rows = audit.entries(current_scope().company_id, before=before, limit=PAGE_SIZE + 1)
+    older = rows[PAGE_SIZE - 1].id if len(rows) > PAGE_SIZE else None
+    page = render_template("accounts/audit.html", entries=rows[:PAGE_SIZE], older=older)
+    return make_response(page)
+
+
+def _back(message: str) -> Response:
+    """Return to the members, or home for an admin who has just given the role away."""
+    forget_identity()
+    flash(message)
+    scope = scope_or_none()
+    still_admin = scope is not None and scope.may("admin")
+    return redirect_to(url_for("members.list_members") if still_admin else "/")
+
+
+def _page(
+    *,
+    errors: dict[str, str] | None = None,
+    email: str = "",
+    role: str = "viewer",
+    link: str = "",
+    invited: str = "",
+    status: int = 200,
+) -> Response:
+    scope = current_scope()
+    page = render_template(
+        "accounts/members.html",
+        members=members.members_of(scope.company_id),
+        invites=invites.pending_invites(scope.company_id),
+        roles=ROLES,
+        scope=scope,
+        errors=errors or {},
+        email=email,
+        role=role,
+        link=link,
+        invited=invited,
+    )
+    return make_response(page, status)

@@ -1,4 +1,4 @@
-"""Passwords: the rule, the hash (argon2id), and the check that takes as long for nobody's account."""
+"""Passwords: the rule, the hash (argon2id), a check that takes as long for unknown users."""
 
 from __future__ import annotations
 

@@ -96,7 +96,9 @@ def add_user(
 def find_user(email: str) -> User | None:
     """Return the user with that email, in any case of letters."""
     address = as_email(email)
-    return address and db.session.scalar(select(User).where(User.email == address)) or None
+    if address is None:
+        return None
+    return db.session.scalar(select(User).where(User.email == address))
 
 
 def find_company(name: str) -> Company | None:
@@ -146,15 +148,15 @@ def change_password(user: User, present: str, new: str, again: str) -> None:
     """
     problems = {}
     if problem := password_problem(new):
-        problems["new_password"] = problem
+        problems |= {"new_password": problem}
     elif new != again:
-        problems["new_password_again"] = "The two new passwords differ."
+        problems |= {"new_password_again": "The two new passwords differ."}
     count_try(user.email)
     if password_matches(user.password_hash, present):
         forget_tries(user.email)
     else:
         count_wrong(user.email)
-        problems["password"] = "This is not your present password."
+        problems |= {"password": "This is not your present password."}
     if problems:
         raise InvalidParams(problems)
     user.password_hash = hash_password(new)

@@ -8,10 +8,9 @@ from typing import Any
 from flask import Flask, Request, Response, g
 from sqlalchemy import select
 
-from webapp.accounts import api, key_pages, member_pages, pages
-from webapp.accounts.identity import Scope, current_scope, identity
+from webapp.accounts import api, invite_pages, key_pages, member_pages, pages
+from webapp.accounts.identity import identity, scope_or_none
 from webapp.accounts.models import Company, Membership, User
-from webapp.errors import NotSignedIn
 from webapp.extensions import db, login_manager
 from webapp.security import is_api
 
@@ -33,8 +32,9 @@ def init_app(app: Flask) -> None:
     login_manager.request_loader(_request_user)
     app.context_processor(_for_templates)
     app.after_request(add_challenge)
-    for blueprint in (pages.bp, key_pages.bp, member_pages.bp, api.tokens_bp, api.bp):
-        app.register_blueprint(blueprint)
+    for room in (pages, invite_pages, key_pages, member_pages, api):
+        app.register_blueprint(room.bp)
+    app.register_blueprint(api.tokens_bp)
 
 
 def add_challenge(response: Response) -> Response:
@@ -70,11 +70,4 @@ def _who() -> User | None:
 
 
 def _for_templates() -> dict[str, Any]:
-    return {"current_scope": _scope_or_none, "my_companies": my_companies}
-
-
-def _scope_or_none() -> Scope | None:
-    try:
-        return current_scope()
-    except NotSignedIn:
-        return None
+    return {"current_scope": scope_or_none, "my_companies": my_companies}
