@@ -120,9 +120,7 @@ class MonthStore(Protocol):
         self, subject: str, items: Iterable[str], start: date, end: date
     ) -> dict[tuple[str, date], StoredValue]: ...
 
-    def save(
-        self, subject: str, values: Iterable[tuple[str, str, date, Any, datetime]]
-    ) -> None: ...
+    def save(self, subject: str, values: Iterable[tuple[str, date, Any, datetime]]) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -136,6 +134,7 @@ class StoredValue:
 class Run(Protocol):
     """What a running report may use. Every method raises RunEnded when the attempt was given up.
 
+    asked_at is when the report was asked for: what was counted since then is this report's own.
     Thread-safe: a kind may call it from the threads of its own pool.
     """
 
@@ -145,6 +144,13 @@ class Run(Protocol):
     attempt: int
     secrets: dict[str, str]
     months: MonthStore
+    asked_at: datetime
+
+    @property
+    def calls_made(self) -> int: ...
+
+    @property
+    def calls_saved(self) -> int: ...
 
     def say(self, text: str, *, level: Literal["info", "warn", "error"] = "info") -> None:
         """Store and publish a status line."""
@@ -186,6 +192,10 @@ class ReportKind:
     Params: ClassVar[type[BaseModel]]
     secret_params: ClassVar[frozenset[str]] = frozenset()
     run_role: ClassVar[str] = "expert"
+
+    def choices(self, scope: Scope) -> Mapping[str, tuple[tuple[str, str], ...]]:
+        """Return (value, label) pairs of select fields that depend on the caller's company."""
+        return {}
 
     def prepare(self, params: Any, scope: Scope, secrets: dict[str, str]) -> dict[str, str]:
         """Return the secrets to seal for the run; here a kind looks up stored credentials.

@@ -1,0 +1,44 @@
+"""The application: `create_app` reads like a contents page of the house."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from webapp import accounts, api, cli, engine, error_pages, extensions, ops, reports, security
+from webapp.config import complete_settings, load_settings
+from webapp.kinds import KINDS
+
+if TYPE_CHECKING:
+    from webapp.engine.kind import ReportKind
+
+
+def create_app(
+    config: Mapping[str, Any] | None = None, report_kinds: Iterable[ReportKind] = KINDS
+) -> Flask:
+    """Return the application; `config` overrides what the environment says.
+
+    Raises: BadSetting (the process ends with a sentence) for a setting that cannot be used
+    """
+    app = Flask(__name__)
+    app.config.update(complete_settings(load_settings() | dict(config or {})))
+    app.config["MAX_CONTENT_LENGTH"] = 32 * 1024 * 1024
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    if proxies := app.config["BEHIND_PROXIES"]:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies
+        )
+    extensions.init_app(app)
+    security.init_app(app)
+    error_pages.init_app(app)
+    accounts.init_app(app)
+    engine.init_app(app, report_kinds)
+    reports.init_app(app)
+    api.init_app(app)
+    ops.init_app(app)
+    cli.init_app(app)
+    return app

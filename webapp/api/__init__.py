@@ -1,0 +1,20 @@
+"""The JSON API of reports, months and kinds, for programs; its document is `/api/openapi.json`.
+
+Everything here answers JSON, CSV, XLSX or events, signs in by Basic or Bearer, and errs in
+problem+json. The addresses of single kinds are in the folders of those kinds.
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from webapp.api import documents, views
+
+
+def init_app(app: Flask) -> None:
+    """Register the blueprints of the API and of its document."""
+    app.register_blueprint(views.bp)
+    app.register_blueprint(documents.bp)
+
+
+__all__ = ["init_app"]

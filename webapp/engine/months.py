@@ -1,0 +1,219 @@
+"""Stored months: find the fresh ones, save, expire. Also the little calendar all rooms share.
+
+A month is a `date` on day 1, written `2025-03`. Only months that were closed when they were counted
+are kept, and only until `expires_at`; the value keeps the moment it was counted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Engine
+
+from webapp.engine.kind import StoredValue
+from webapp.engine.models import StoredMonth
+from webapp.extensions import db, utcnow
+
+MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+# The partner's index lags behind writes by up to 30 s, so a month that closed a moment ago may
+# still gain accounts: it is stored only when it was counted this long after its end.
+SETTLING = timedelta(seconds=60)
+ITEMS_PER_QUERY = 500
+
+
+def parse_month(text: str) -> date:
+    """Return the month written as `2025-03`; raises ValueError with a sentence otherwise."""
+    match = MONTH.fullmatch(text.strip())
+    if not match or int(match[1]) < 1970:
+        raise ValueError("Write the month as YYYY-MM, for example 2025-03.")
+    return date(int(match[1]), int(match[2]), 1)
+
+
+def month_text(month: date) -> str:
+    """Return a month as people and programs write it: `2025-03`."""
+    return f"{month.year:04d}-{month.month:02d}"
+
+
+def next_month(month: date, by: int = 1) -> date:
+    """Return the month `by` months later (earlier when negative)."""
+    index = month.year * 12 + month.month - 1 + by
+    return date(index // 12, index % 12 + 1, 1)
+
+
+def months_between(start: date, end: date) -> list[date]:
+    """Return the months from `start` to `end`, both included, oldest first."""
+    count = (end.year - start.year) * 12 + end.month - start.month + 1
+    return [next_month(start, by) for by in range(max(count, 0))]
+
+
+def month_end(month: date) -> datetime:
+    """Return the first instant after the month, aware UTC: the bound that is excluded."""
+    after = next_month(month)
+    return datetime(after.year, after.month, 1, tzinfo=UTC)
+
+
+def current_month(now: datetime | None = None) -> date:
+    """Return the month that has not ended yet, UTC."""
+    now = now or utcnow()
+    return date(now.year, now.month, 1)
+
+
+def is_closed(month: date, counted_at: datetime) -> bool:
+    """Say whether a value counted at that moment may be stored for the month."""
+    return counted_at >= month_end(month) + SETTLING
+
+
+class CompanyMonths:
+    """The stored months of one company and one kind.
+
+    `writing` opens the transaction of a save; a run hands in one that is fenced by its attempt.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        company_id: str,
+        kind: str,
+        kept_days: float,
+        writing: Callable[[], AbstractContextManager[Connection]] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._company_id = company_id
+        self._kind = kind
+        self._kept = timedelta(days=kept_days)
+        self._writing = writing or engine.begin
+
+    def fresh(
+        self, subject: str, items: Iterable[str], start: date, end: date
+    ) -> dict[tuple[str, date], StoredValue]:
+        """Return the values that have not expired, by (item, month), `end` included."""
+        wanted = list(items)
+        found: dict[tuple[str, date], StoredValue] = {}
+        with self._engine.connect() as connection:
+            for first in range(0, len(wanted), ITEMS_PER_QUERY):
+                chunk = wanted[first : first + ITEMS_PER_QUERY]
+                for item, month, value, counted_at in connection.execute(
+                    self._fresh_query(subject, chunk, start, end)
+                ):
+                    found[item, month] = StoredValue(value, counted_at)
+        return found
+
+    def _fresh_query(self, subject: str, items: list[str], start: date, end: date) -> Any:
+        return select(
+            StoredMonth.item, StoredMonth.month, StoredMonth.value, StoredMonth.counted_at
+        ).where(
+            StoredMonth.company_id == self._company_id,
+            StoredMonth.kind == self._kind,
+            StoredMonth.subject == subject,
+            StoredMonth.item.in_(items),
+            StoredMonth.month.between(start, end),
+            StoredMonth.expires_at > utcnow(),
+        )
+
+    def save(self, subject: str, values: Iterable[tuple[str, date, Any, datetime]]) -> int:
+        """Keep `(item, month, value, counted_at)`, replacing what was there; return how many.
+
+        A month that was not closed when it was counted is left out: it would be wrong later.
+        An older count never replaces a newer one.
+        """
+        rows = [
+            {
+                "company_id": self._company_id,
+                "kind": self._kind,
+                "subject": subject,
+                "item": item,
+                "month": month,
+                "value": value,
+                "counted_at": counted_at,
+                "expires_at": counted_at + self._kept,
+            }
+            for item, month, value, counted_at in values
+            if is_closed(month, counted_at)
+        ]
+        if rows:
+            with self._writing() as connection:
+                connection.execute(_upsert(connection.dialect.name), rows)
+        return len(rows)
+
+
+def _upsert(dialect: str) -> Any:
+    maker = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = maker(StoredMonth)
+    new = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=["company_id", "kind", "subject", "item", "month"],
+        set_={"value": new.value, "counted_at": new.counted_at, "expires_at": new.expires_at},
+        where=StoredMonth.counted_at <= new.counted_at,
+    )
+
+
+def expire(
+    *,
+    company_id: str | None,
+    kind: str | None = None,
+    subject: str | None = None,
+    start: date | None = None,
+    end: date | None = None,
+) -> int:
+    """Force stored months to expire and return how many did.
+
+    company_id: None means every company (the operator's command)
+    subject:    a partner ID, or the ID of one of its sites
+    start, end: months, both included
+    """
+    conditions: list[Any] = []
+    if company_id is not None:
+        conditions.append(StoredMonth.company_id == company_id)
+    if kind:
+        conditions.append(StoredMonth.kind == kind)
+    if subject:
+        conditions.append(or_(StoredMonth.subject == subject, StoredMonth.item == subject))
+    if start:
+        conditions.append(StoredMonth.month >= start)
+    if end:
+        conditions.append(StoredMonth.month <= end)
+    fresh = db.session.scalar(
+        select(func.count())
+        .select_from(StoredMonth)
+        .where(*conditions, StoredMonth.expires_at > utcnow())
+    )
+    db.session.execute(delete(StoredMonth).where(*conditions))
+    db.session.commit()
+    return int(fresh or 0)
+
+
+def stored_overview(company_id: str) -> Iterator[dict[str, Any]]:
+    """Yield what is stored, a row per kind and subject, for the page that lists it.
+
+    Shape: kind, subject, items, values, first_month, last_month, oldest_count, first_expiry
+    """
+    rows = db.session.execute(
+        select(
+            StoredMonth.kind,
+            StoredMonth.subject,
+            func.count(StoredMonth.item.distinct()).label("items"),
+            func.count().label("values"),
+            func.min(StoredMonth.month).label("first_month"),
+            func.max(StoredMonth.month).label("last_month"),
+            func.min(StoredMonth.counted_at).label("oldest_count"),
+            func.min(StoredMonth.expires_at).label("first_expiry"),
+        )
+        .where(StoredMonth.company_id == company_id, StoredMonth.expires_at > utcnow())
+        .group_by(StoredMonth.kind, StoredMonth.subject)
+        .order_by(StoredMonth.kind, StoredMonth.subject)
+    )
+    for row in rows:
+        yield dict(row._mapping)
+
+
+def drop_expired(before: datetime) -> int:
+    """Delete months that expired before the moment; return how many."""
+    gone = db.session.execute(delete(StoredMonth).where(StoredMonth.expires_at < before))
+    db.session.commit()
+    return int(gone.rowcount)  # type: ignore[attr-defined]

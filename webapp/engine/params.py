@@ -1,0 +1,200 @@
+"""From a form, a query string, a command line or JSON to typed parameters, or a sentence per field.
+
+A kind's parameters are a pydantic model; this module turns pydantic's findings into sentences for
+people, keeps secrets apart from everything that is stored in the clear, and describes the model as
+JSON Schema and as form fields.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
+
+from webapp.accounts import Scope
+from webapp.engine.kind import ReportKind
+from webapp.engine.months import month_text, parse_month
+from webapp.errors import InvalidParams
+
+
+def _read_month(value: Any) -> date:
+    if isinstance(value, date):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("Write the month as YYYY-MM, for example 2025-03.")
+    return parse_month(value)
+
+
+Month = Annotated[
+    date,
+    BeforeValidator(_read_month),
+    PlainSerializer(month_text),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^\d{4}-(0[1-9]|1[0-2])$", "examples": ["2025-03"]}
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """Parameters as the kind reads them, as they may be stored, and the secrets apart."""
+
+    params: BaseModel
+    public: dict[str, Any]
+    secrets: dict[str, str]
+
+
+def read_params(kind: ReportKind, raw: Mapping[str, Any]) -> Parsed:
+    """Return the parameters, or raise InvalidParams with a sentence per field.
+
+    An empty text counts as not given, because a form cannot leave a field out.
+    """
+    if not isinstance(raw, Mapping):
+        raise InvalidParams({"params": "Send the parameters as a JSON object."})
+    given = {str(key): value for key, value in raw.items() if value is not None and value != ""}
+    secrets = {key: given.pop(key) for key in kind.secret_params if key in given}
+    errors = {
+        key: "Send this as text." for key, value in secrets.items() if not isinstance(value, str)
+    }
+    errors |= {
+        key: "The text is longer than 4,096 characters or holds characters that cannot be sent."
+        for key, value in secrets.items()
+        if isinstance(value, str) and (len(value) > 4096 or not value.isprintable())
+    }
+    errors |= _unstorable(given)
+    if errors:
+        raise InvalidParams(errors)
+    try:
+        params = kind.Params.model_validate(given)
+    except ValidationError as error:
+        raise InvalidParams(sentences(error)) from None
+    public = params.model_dump(mode="json", exclude_none=True)
+    return Parsed(params, public, {key: value.strip() for key, value in secrets.items()})
+
+
+def _unstorable(given: Mapping[str, Any]) -> dict[str, str]:
+    """Find texts no database takes: NUL and lone surrogates."""
+    bad = re.compile("[\x00\ud800-\udfff]")
+    return {
+        key if not bad.search(key) else "params": "The text holds characters that cannot be stored."
+        for key, value in given.items()
+        if bad.search(key) or (isinstance(value, str) and bad.search(value))
+    }
+
+
+def stored_params(kind: ReportKind, public: Mapping[str, Any]) -> Any:
+    """Return the typed parameters of a stored report."""
+    return kind.Params.model_validate(dict(public))
+
+
+def sentences(error: ValidationError) -> dict[str, str]:
+    """Return a sentence per field for what pydantic found; the first finding of a field counts."""
+    found: dict[str, str] = {}
+    for finding in error.errors(include_url=False, include_input=False):
+        # A check over several fields names the one it is about.
+        place = finding["loc"] or (finding.get("ctx", {}).get("field", "params"),)
+        found.setdefault(".".join(str(part) for part in place), _sentence(finding))
+    return found
+
+
+def _sentence(finding: Any) -> str:
+    kind, context = finding["type"], finding.get("ctx", {})
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "at_field":
+        return str(context["sentence"])
+    known = {
+        "missing": "This is needed.",
+        "extra_forbidden": "This report has no such parameter.",
+        "bool_parsing": "Write true or false.",
+        "bool_type": "Write true or false.",
+        "string_type": "Send this as text.",
+        "int_parsing": "Write a whole number.",
+        "int_type": "Write a whole number.",
+        "int_from_float": "Write a whole number.",
+        "uuid_parsing": "This is not an ID of ours.",
+        "date_from_datetime_parsing": "Write the date as YYYY-MM-DD.",
+        "date_parsing": "Write the date as YYYY-MM-DD.",
+    }
+    if kind in known:
+        return known[kind]
+    if kind in {"literal_error", "enum"}:
+        return f"Choose one of {context['expected'].replace(' or ', ', ')}."
+    if kind == "string_too_long":
+        return f"Use at most {context['max_length']} characters."
+    if kind == "string_too_short":
+        return f"Use at least {context['min_length']} characters."
+    return f"{finding['msg']}."
+
+
+def json_schema(kind: ReportKind) -> dict[str, Any]:
+    """Return the parameters as JSON Schema, secrets marked write-only, form hints left out."""
+    schema = kind.Params.model_json_schema(mode="validation")
+    for name, field in schema.get("properties", {}).items():
+        field.pop("form", None)
+        if name in kind.secret_params:
+            field["writeOnly"] = True
+    return schema
+
+
+@dataclass(frozen=True)
+class FormField:
+    """One field of a kind's form, as the generic form template draws it.
+
+    widget:  text, password, month, date, select, radio, checkbox, number
+    choices: (value, label) of a select or radio
+    when:    (field, value): shown only while the other field has that value
+    """
+
+    name: str
+    label: str
+    widget: str
+    help: str = ""
+    default: Any = None
+    required: bool = False
+    choices: tuple[tuple[str, str], ...] = ()
+    when: tuple[str, str] | None = None
+    autocomplete: str = "off"
+
+
+def form_fields(kind: ReportKind, scope: Scope | None = None) -> tuple[FormField, ...]:
+    """Return the form of a kind, in the order its parameters are written.
+
+    A field says how it is drawn in `json_schema_extra={"form": {...}}`, keys as FormField; secrets
+    are declared in `Params` like all others and never come back filled in. Choices that depend on
+    the company come from the kind; a select without any is left out.
+    """
+    own = kind.choices(scope) if scope else {}
+    fields = []
+    for name, info in kind.Params.model_fields.items():
+        extra = info.json_schema_extra
+        hints: dict[str, Any] = dict(extra.get("form", {})) if isinstance(extra, dict) else {}  # type: ignore[arg-type]
+        if hints.pop("hidden", False):
+            continue
+        choices = own.get(name, hints.pop("choices", ()))
+        if hints.get("widget") == "select" and not choices:
+            continue
+        when = hints.pop("when", None)
+        fields.append(
+            FormField(
+                name=name,
+                label=info.title or name.replace("_", " ").capitalize(),
+                help=info.description or "",
+                default=None if info.is_required() else info.get_default(call_default_factory=True),
+                required=hints.pop("required", info.is_required()),
+                choices=tuple((str(value), str(label)) for value, label in choices),
+                when=tuple(when) if when else None,
+                **hints,
+            )
+        )
+    return tuple(fields)

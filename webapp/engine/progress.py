@@ -1,0 +1,378 @@
+"""Status lines: publish them, and listen to them without a gap.
+
+A line is stored with its number first (engine/runs.py) and then published through flask-sse on the
+channel of its report. The database is the truth: what a listener missed — because it came late,
+came back, or Redis was away — it reads there, so every line arrives exactly once and in order.
+
+flask-sse by itself opens a Redis connection per listener, notices a closed browser only at the next
+message, sends no heartbeat and ignores Last-Event-ID. This module keeps its publishing and replaces
+its listening: one subscription connection per process (`Hub`), a queue per listener.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask, current_app
+from flask_sse import ServerSentEventsBlueprint
+from redis import Redis
+from redis.exceptions import RedisError
+
+from webapp.engine.models import ACTIVE, Report, StatusLine
+from webapp.errors import Unavailable
+from webapp.extensions import db, redis_client
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.05
+LOOK_S = 1.0
+BATCH = 500
+
+
+@dataclass(frozen=True)
+class Event:
+    """One server-sent event: `status` with a line's data, or the last one, `end`."""
+
+    type: str
+    seq: int
+    data: dict[str, Any]
+
+    def __str__(self) -> str:
+        """Return the event as it is written to the stream."""
+        body = json.dumps(self.data, ensure_ascii=False)
+        return f"event: {self.type}\nid: {self.seq}\ndata: {body}\n\n"
+
+
+class LinePublisher(ServerSentEventsBlueprint):
+    """flask-sse's publisher over the application's pooled client instead of a new one each time."""
+
+    @property
+    def redis(self) -> Redis:
+        return redis_client()
+
+
+def init_app(app: Flask) -> None:
+    """Give the application its publisher and its hub; made fresh, they hold this app's Redis."""
+    app.extensions["line_publisher"] = LinePublisher("line_publisher", __name__)
+    app.extensions["line_hub"] = Hub(app)
+
+
+def line_data(line: StatusLine) -> dict[str, Any]:
+    """Return a line as its event's data. Shape: seq, at, level, text, done, total."""
+    return {
+        "seq": line.seq,
+        "at": line.at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{line.at.microsecond // 1000:03d}Z",
+        "level": line.level,
+        "text": line.text,
+        "done": line.done,
+        "total": line.total,
+    }
+
+
+def publish(report_id: str, event: Event) -> bool:
+    """Publish an event to the listeners; False when Redis is away (they will read the database)."""
+    publisher: LinePublisher = current_app.extensions["line_publisher"]
+    try:
+        publisher.publish(event.data, type=event.type, id=str(event.seq), channel=report_id)
+    except RedisError as error:
+        log.warning("a status line waits in the database: %s", type(error).__name__)
+        return False
+    return True
+
+
+class Hub:
+    """One Redis subscription for all listeners of this process.
+
+    The thread owns the pubsub object and is the only one to touch it; listeners come and go through
+    `join` and `leave`. It subscribes to the channels that have listeners, and to no others; with no
+    listener at all it ends, and with it the connection.
+    """
+
+    REREAD = None
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+        self._listeners: dict[str, list[queue.SimpleQueue[Event | None]]] = {}
+        self._thread: threading.Thread | None = None
+        self.connected = False
+
+    def __len__(self) -> int:
+        with self._lock:
+            return sum(len(queues) for queues in self._listeners.values())
+
+    def join(self, channel: str) -> queue.SimpleQueue[Event | None]:
+        """Return a queue that receives the channel's events, and REREAD after each gap."""
+        mailbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        with self._lock:
+            limit = max(self._app.config["WEB_THREADS"] - 8, 1)
+            if sum(map(len, self._listeners.values())) >= limit:
+                raise Unavailable(
+                    "Too many live streams are open on this server. The page updates by itself "
+                    "without one; a program may try again in a few seconds."
+                )
+            self._listeners.setdefault(channel, []).append(mailbox)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="line-hub", daemon=True)
+                self._thread.start()
+        return mailbox
+
+    def leave(self, channel: str, mailbox: queue.SimpleQueue[Event | None]) -> None:
+        """Forget a listener; its channel is unsubscribed when it was the last one."""
+        with self._lock:
+            mailboxes = self._listeners.get(channel, [])
+            if mailbox in mailboxes:
+                mailboxes.remove(mailbox)
+            if not mailboxes:
+                self._listeners.pop(channel, None)
+
+    def _run(self) -> None:
+        while self._wanted_or_end():
+            try:
+                self._listen()
+            except RedisError as error:
+                if self.connected:
+                    log.warning("live lines by database until Redis is back: %s", error)
+                self.connected = False
+                time.sleep(0.5)
+
+    def _wanted_or_end(self) -> bool:
+        with self._lock:
+            if not self._listeners:
+                self._thread = None
+                return False
+            return True
+
+    def _listen(self) -> None:
+        pubsub = redis_client(self._app).pubsub()
+        subscribed: set[str] = set()
+        try:
+            while self._follow_listeners(pubsub, subscribed):
+                message = pubsub.get_message(timeout=TICK_S)
+                if message:
+                    self._deliver(message)
+        finally:
+            pubsub.close()
+
+    def _follow_listeners(self, pubsub: Any, subscribed: set[str]) -> bool:
+        with self._lock:
+            wanted = set(self._listeners)
+        if not wanted:
+            return False
+        if new := wanted - subscribed:
+            pubsub.subscribe(*new)
+        if gone := subscribed - wanted:
+            pubsub.unsubscribe(*gone)
+        subscribed.clear()
+        subscribed |= wanted
+        return True
+
+    def _deliver(self, message: dict[str, Any]) -> None:
+        channel = message["channel"].decode()
+        event = self.REREAD
+        if message["type"] == "message":
+            event = _read_event(message["data"])
+        elif message["type"] != "subscribe":
+            return
+        self.connected = True
+        with self._lock:
+            for mailbox in self._listeners.get(channel, []):
+                mailbox.put(event)
+
+
+def _read_event(raw: bytes) -> Event | None:
+    """Return the published event; anything unreadable makes listeners read the database."""
+    try:
+        message = json.loads(raw)
+        return Event(str(message["type"]), int(message["id"]), dict(message["data"]))
+    except (ValueError, KeyError, TypeError):
+        return Hub.REREAD
+
+
+class Listening:
+    """One listener of one report: iterate over it, and close it whatever happened.
+
+    Yields every line once and in order, then the end; None is a heartbeat, the first one at once,
+    because headers do not leave before the first byte. Needs no request context, and holds no
+    database connection while it waits.
+    """
+
+    def __init__(self, report_id: str, after: int, gone: Callable[[], bool]) -> None:
+        self._app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+        self._hub: Hub = self._app.extensions["line_hub"]
+        self._report_id, self._after, self._gone = report_id, after, gone
+        self._mailbox = self._hub.join(report_id)
+
+    def __iter__(self) -> Iterator[Event | None]:
+        try:
+            yield from _events(
+                self._app, self._hub, self._mailbox, self._report_id, self._after, self._gone
+            )
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Leave the hub; also for a stream whose first byte was never asked for."""
+        self._hub.leave(self._report_id, self._mailbox)
+
+
+def listen(
+    report_id: str, after: int = 0, *, gone: Callable[[], bool] = lambda: False
+) -> Listening:
+    """Return a listener of a report's lines with numbers above `after`.
+
+    gone:   says that the reader has closed its connection; looked at once a second
+    Raises: Unavailable when this process has as many streams open as it can serve
+    """
+    return Listening(report_id, after, gone)
+
+
+def _listen(self) -> None:
+        pubsub = redis_client(self._app).pubsub()
+        subscribed: set[str] = set()
+        try:
+            while self._follow_listeners(pubsub, subscribed):
+                message = pubsub.get_message(timeout=TICK_S)
+                if message:
+                    self._deliver(message)
+        finally:
+            pubsub.close()
+
+    def _follow_listeners(self, pubsub: Any, subscribed: set[str]) -> bool:
+        with self._lock:
+            wanted = set(self._listeners)
+        if not wanted:
+            return False
+        if new := wanted - subscribed:
+            pubsub.subscribe(*new)
+        if gone := subscribed - wanted:
+            pubsub.unsubscribe(*gone)
+        subscribed.clear()
+        subscribed |= wanted
+        return True
+
+    def _deliver(self, message: dict[str, Any]) -> None:
+        channel = message["channel"].decode()
+        event = self.REREAD
+        if message["type"] == "message":
+            event = _read_event(message["data"])
+        elif message["type"] != "subscribe":
+            return
+        self.connected = True
+        with self._lock:
+            for mailbox in self._listeners.get(channel, []):
+                mailbox.put(event)
+
+
+def _read_event(raw: bytes) -> Event | None:
+    """Return the published event; anything unreadable makes listeners read the database."""
+    try:
+        message = json.loads(raw)
+        return Event(str(message["type"]), int(message["id"]), dict(message["data"]))
+    except (ValueError, KeyError, TypeError):
+        return Hub.REREAD
+
+
+def listen(
+    report_id: str, after: int = 0, *, gone: Callable[[], bool] = lambda: False
+) -> Iterator[Event | None]:
+    """Yield every line after `after` once and in order, then the end; None is a heartbeat.
+
+    The first item is a heartbeat at once, because headers do not leave before the first byte.
+    gone: says that the reader has closed its connection; looked at once a second
+    Needs no request context and holds no database connection while it waits.
+    """
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    hub: Hub = app.extensions["line_hub"]
+    mailbox = hub.join(report_id)
+    return _listen(app, hub, mailbox, report_id, after, gone)
+
+
+def _events(
+    app: Flask,
+    hub: Hub,
+    mailbox: queue.SimpleQueue[Event | None],
+    report_id: str,
+    after: int,
+    gone: Callable[[], bool],
+) -> Iterator[Event | None]:
+    heartbeat_s = app.config["HEARTBEAT_SECONDS"]
+    look_s = min(LOOK_S, heartbeat_s)
+    spoken = time.monotonic()
+    yield None
+    missed, ended = _missed(app, report_id, after)
+    while True:
+        for event in missed:
+            after = event.seq
+            yield event
+            spoken = time.monotonic()
+        if ended:
+            yield ended
+            return
+        missed = []
+        try:
+            received = mailbox.get(timeout=look_s)
+        except queue.Empty:
+            if gone():
+                return
+            if time.monotonic() - spoken >= heartbeat_s:
+                yield None
+                spoken = time.monotonic()
+            elif hub.connected:
+                continue
+            # Quiet for long, or Redis away: the database knows whether all has been told.
+            missed, ended = _missed(app, report_id, after)
+            continue
+        if received and received.type == "status" and received.seq <= after + 1:
+            missed = [received] if received.seq == after + 1 else []
+            continue
+        # A gap, the end, or a fresh subscription: the database has what lies between.
+        missed, ended = _missed(app, report_id, after)
+
+
+def _missed(app: Flask, report_id: str, after: int) -> tuple[list[Event], Event | None]:
+    """Return the stored lines after a number, and the end event when all has been told."""
+    with app.app_context():
+        # The status is read before the lines: an end seen here has all its lines stored.
+        report = db.session.get(Report, report_id)
+        if report is None:
+            return [], Event("end", after, {"status": "deleted"})
+        status = report.status
+        lines = list(
+            db.session.scalars(
+                db.select(StatusLine)
+                .where(StatusLine.report_id == report_id, StatusLine.seq > after)
+                .order_by(StatusLine.seq)
+            )
+        )
+        events = [Event("status", line.seq, line_data(line)) for line in lines]
+    last = events[-1].seq if events else after
+    return events, None if status in ACTIVE else Event("end", last, {"status": status})
+
+
+def reader_gone(environ: dict[str, Any]) -> Callable[[], bool]:
+    """Return a function that says whether the browser closed this request's connection.
+
+    A server notices only when it writes; looking at the socket frees a quiet stream within a second.
+    """
+    connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    if not isinstance(connection, socket.socket):
+        return lambda: False
+
+    def gone() -> bool:
+        try:
+            readable = select.select([connection], [], [], 0)[0]
+            return bool(readable) and connection.recv(1, socket.MSG_PEEK) == b""
+        except (OSError, ValueError):
+            return True
+
+    return gone

@@ -1,0 +1,8 @@
+"""The kinds of report this installation makes, one line a kind, in the order pages show them."""
+
+from __future__ import annotations
+
+from webapp.engine.kind import ReportKind
+from webapp.kinds.partner_use import PartnerUse
+
+KINDS: tuple[ReportKind, ...] = (PartnerUse(),)

@@ -1,0 +1,10 @@
+"""partner-use: accounts per site of a partner in SAP Customer Data Cloud.
+
+Summary (count, last login, last creation per site) or month by month. `kind.py` describes the
+report, `survey.py` lists and sorts the sites, `summary.py` and `monthly.py` ask and remember,
+`compute.py` makes rows out of facts without asking anybody, `connections.py` keeps credentials.
+"""
+
+from webapp.kinds.partner_use.kind import PartnerUse
+
+__all__ = ["PartnerUse"]

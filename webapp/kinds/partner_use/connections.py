@@ -1,0 +1,201 @@
+"""Stored credentials of a partner: sealed at rest, never shown again, tested on demand."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from flask import Blueprint, Response, current_app, flash, make_response, render_template, request
+from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, Uuid, func, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.accounts import Scope, audit, current_scope, guard, require
+from webapp.engine.jobs import context
+from webapp.errors import InvalidParams, NotFound, PartnerError
+from webapp.extensions import UtcDateTime, db, utcnow
+from webapp.htmx import redirect_to
+from webapp.kinds.partner_use.params import PartnerUseParams
+from webapp.kinds.partner_use.survey import listed, open_session
+from webapp.security import seal, unseal
+
+bp = Blueprint("connections", __name__, url_prefix="/connections", template_folder="templates")
+guard(bp)
+
+
+class Connection(db.Model):
+    """A user key and its sealed secret, under a name of its company."""
+
+    __tablename__ = "partner_use_connection"
+    __table_args__ = (UniqueConstraint("company_id", "name_key"),)
+
+    id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), primary_key=True, default=lambda: str(uuid4())
+    )
+    company_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("company.id"), index=True
+    )
+    name: Mapped[str] = mapped_column(String(100))
+    name_key: Mapped[str] = mapped_column(String(200))
+    partner_id: Mapped[str] = mapped_column(String(20))
+    user_key: Mapped[str] = mapped_column(String(200))
+    sealed_secret: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+def of_company(scope: Scope) -> list[Connection]:
+    """Return the connections of the caller's company, by name."""
+    return list(
+        db.session.scalars(
+            select(Connection)
+            .where(Connection.company_id == scope.company_id)
+            .order_by(Connection.name_key)
+        )
+    )
+
+
+def find(scope: Scope, connection_id: str) -> Connection:
+    """Return a connection of the caller's company; another company's is as unknown as none."""
+    found = db.session.get(Connection, connection_id)
+    if found is None or found.company_id != scope.company_id:
+        raise NotFound("There is no such connection.")
+    return found
+
+
+def credentials(scope: Scope, connection_id: str) -> dict[str, str]:
+    """Return user key and secret for a run; raises InvalidParams where there is no such connection."""
+    try:
+        found = find(scope, connection_id)
+    except NotFound as error:
+        raise InvalidParams({"connection": error.message}) from None
+    found.last_used_at = utcnow()
+    return {"user_key": found.user_key, "user_secret": unseal(found.sealed_secret)}
+
+
+def add(scope: Scope, form: Any) -> Connection:
+    """Store a connection; raises InvalidParams with a sentence per field."""
+    name = " ".join(str(form.get("name", "")).split())
+    secret = str(form.get("user_secret", "")).strip()
+    user_key = str(form.get("user_key", "")).strip()
+    errors = _problems(scope, name, user_key, secret)
+    partner_id = _partner_id(str(form.get("partner_id", "")), errors)
+    if errors:
+        raise InvalidParams(errors)
+    connection = Connection(
+        company_id=scope.company_id,
+        name=name,
+        name_key=name.casefold(),
+        partner_id=partner_id,
+        user_key=user_key,
+        sealed_secret=seal(secret),
+    )
+    db.session.add(connection)
+    db.session.commit()
+    return connection
+
+
+def _problems(scope: Scope, name: str, user_key: str, secret: str) -> dict[str, str]:
+    errors = {}
+    if not name or len(name) > 100 or not name.isprintable():
+        errors["name"] = "Give a name of 1 to 100 characters."
+    elif db.session.scalar(
+        select(func.count())
+        .select_from(Connection)
+        .where(Connection.company_id == scope.company_id, Connection.name_key == name.casefold())
+    ):
+        errors["name"] = "There is a connection of this name already."
+    if not user_key or len(user_key) > 200 or not user_key.isprintable():
+        errors["user_key"] = "Give the user key, at most 200 characters."
+    if not secret or len(secret) > 4096 or not secret.isprintable():
+        errors["user_secret"] = "Give the secret that belongs to the user key."
+    return errors
+
+
+def _partner_id(text: str, errors: dict[str, str]) -> str:
+    field = PartnerUseParams.model_fields["partner_id"].metadata[0]
+    try:
+        return str(field.func(text))
+    except ValueError as error:
+        errors["partner_id"] = str(error)
+        return ""
+
+
+def test(connection: Connection) -> str:
+    """Ask the partner for its list of sites and return what came, as a sentence.
+
+    Raises: PartnerError with the sentence of what went wrong
+    """
+    secrets = {
+        "user_key": connection.user_key,
+        "user_secret": unseal(connection.sealed_secret),
+    }
+    partner_id = connection.partner_id
+    # The partner may take its time; no database connection waits with it.
+    db.session.remove()
+    with open_session(partner_id, secrets, context()) as session:
+        sites = listed(session, partner_id)
+    return f"It works: the key sees {len(sites):,} sites of partner {partner_id}."
+
+
+@bp.get("")
+def index_connections() -> Response:
+    """List the company's connections, with a form for a new one."""
+    return _page(current_scope())
+
+
+@bp.post("")
+@require("admin")
+def add_connection() -> Response:
+    """Store a connection."""
+    scope = current_scope()
+    try:
+        connection = add(scope, request.form)
+    except InvalidParams as error:
+        return _page(scope, error.errors, typed=request.form.to_dict(), status=422)
+    audit(scope, "stored connection", connection.name)
+    flash(f"The connection {connection.name} is stored.")
+    return redirect_to("/connections")
+
+
+@bp.post("/<uuid:connection_id>/test")
+@require("expert")
+def test_connection(connection_id: UUID) -> Response:
+    """Try a connection out and say what came."""
+    connection = find(current_scope(), str(connection_id))
+    name = connection.name
+    try:
+        flash(f"{name}: {test(connection)}")
+    except PartnerError as error:
+        flash(f"{name}: {error.message}", "error")
+    return redirect_to("/connections")
+
+
+@bp.post("/<uuid:connection_id>/delete")
+@require("admin")
+def delete_connection(connection_id: UUID) -> Response:
+    """Forget a connection for good."""
+    scope = current_scope()
+    connection = find(scope, str(connection_id))
+    name = connection.name
+    db.session.delete(connection)
+    audit(scope, "deleted connection", name)
+    flash(f"The connection {name} is deleted; its secret is gone.")
+    return redirect_to("/connections")
+
+
+def _page(
+    scope: Scope,
+    errors: dict[str, str] | None = None,
+    typed: dict[str, str] | None = None,
+    status: int = 200,
+) -> Response:
+    page = render_template(
+        "partner_use/connections.html",
+        connections=of_company(scope),
+        scope=scope,
+        errors=errors or {},
+        typed=typed or {},
+        standin=bool(current_app.config["PARTNER_API_URL"]),
+    )
+    return make_response(page, status)

@@ -1,0 +1,126 @@
+"""What a partner-use report is asked with."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from webapp.engine.months import current_month, month_text
+from webapp.engine.params import Month
+
+CREDENTIALS = {"when": ("connection", "")}
+MONTHLY = {"when": ("mode", "monthly")}
+
+
+def _partner_id(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9]{1,15}", value.strip()):
+        raise ValueError("Write the partner ID as digits, for example 70000001.")
+    return value.strip()
+
+
+class PartnerUseParams(BaseModel):
+    """Parameters of a partner-use report; `user_secret` is taken out before they are stored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    partner_id: Annotated[
+        str,
+        BeforeValidator(_partner_id),
+        Field(
+            title="Partner ID",
+            pattern=r"^[0-9]{1,15}$",
+            description="The number of the partner in SAP Customer Data Cloud.",
+            json_schema_extra={"form": {"widget": "text"}, "examples": ["70000001"]},
+        ),
+    ]
+    connection: UUID | None = Field(
+        None,
+        title="Stored connection",
+        description="Credentials kept under Connections; leave empty to type a key.",
+        json_schema_extra={"form": {"widget": "select"}},
+    )
+    user_key: Annotated[str, Field(max_length=200)] | None = Field(
+        None,
+        title="User key",
+        description="User key or application key of the console.",
+        json_schema_extra={"form": {"widget": "text", **CREDENTIALS}},
+    )
+    user_secret: Annotated[str, Field(max_length=4096)] | None = Field(
+        None,
+        title="User secret",
+        description="Kept encrypted while the report is made, erased when it ends.",
+        json_schema_extra={"form": {"widget": "password", **CREDENTIALS}},
+    )
+    mode: Literal["summary", "monthly"] = Field(
+        "summary",
+        title="Mode",
+        json_schema_extra={
+            "form": {
+                "widget": "radio",
+                "choices": (
+                    ("summary", "Summary: accounts, last login and last creation per site"),
+                    ("monthly", "Month by month: users and growth between two months"),
+                ),
+            }
+        },
+    )
+    start: Month | None = Field(
+        None,
+        title="First month",
+        description="Included.",
+        json_schema_extra={"form": {"widget": "month", **MONTHLY}},
+    )
+    end: Month | None = Field(
+        None,
+        title="Last month",
+        description="Included; the current month at the latest.",
+        json_schema_extra={"form": {"widget": "month", **MONTHLY}},
+    )
+    refresh: bool = Field(
+        False,
+        title="Count again",
+        description="Ignore stored months and replace them.",
+        json_schema_extra={"form": {"widget": "checkbox", **MONTHLY}},
+    )
+
+    @model_validator(mode="after")
+    def _settle(self) -> PartnerUseParams:
+        if self.mode == "summary":
+            self.start = self.end = None
+            return self
+        if self.start is None:
+            raise _at("start", "A report month by month needs its first month, as YYYY-MM.")
+        if self.end is None:
+            raise _at("end", "A report month by month needs its last month, as YYYY-MM.")
+        if self.end < self.start:
+            raise _at("end", "The last month is before the first month.")
+        newest = current_month()
+        if self.end > newest:
+            raise _at("end", f"The last month can be {month_text(newest)} at the latest.")
+        return self
+
+    @property
+    def first_month(self) -> date:
+        """Return the first month of a monthly report."""
+        if self.start is None:
+            raise ValueError("a summary has no months")
+        return self.start
+
+    @property
+    def last_month(self) -> date:
+        """Return the last month of a monthly report."""
+        if self.end is None:
+            raise ValueError("a summary has no months")
+        return self.end
+
+
+def _at(field: str, sentence: str) -> PydanticCustomError:
+    """Return a finding about one field, raised where several fields are looked at together."""
+    return PydanticCustomError("at_field", "{sentence}", {"field": field, "sentence": sentence})

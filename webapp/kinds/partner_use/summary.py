@@ -1,0 +1,136 @@
+"""Summary mode: three searches a counted site (accounts, newest creation, newest sign-in)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from webapp.engine.kind import Context, Result, Run
+from webapp.errors import PartnerError
+from webapp.kinds.partner_use.compute import (
+    Answers,
+    SiteFacts,
+    instant_text,
+    summary_figures,
+    summary_row,
+)
+from webapp.kinds.partner_use.survey import Survey
+from webapp.partner import (
+    PartnerSession,
+    Site,
+    count_accounts,
+    last_created,
+    last_login,
+    side_by_side,
+)
+
+QUESTIONS: dict[str, Callable[[PartnerSession, Site], Any]] = {
+    "account_count": lambda session, site: count_accounts(session, site).value,
+    "last_created": last_created,
+    "last_login": last_login,
+}
+KEPT = "summary:"
+# The partner's way of saying that a site has no accounts to count: information, not a failure.
+NO_ACCOUNT_STORE = frozenset({403036, 403045})
+
+
+def make_summary(
+    session: PartnerSession, found: Survey, partner_id: str, run: Run, context: Context
+) -> Result:
+    """Ask every counted site and return the result of a summary."""
+    answers = _kept(found, run)
+    todo = [site for site in found.counted if site.site_id not in answers]
+    run.plan(1 + len(found.facts) + len(QUESTIONS) * len(todo))
+    _ask(session, found, todo, answers, run, context)
+    complete = not any(facts.hole for facts in found.facts) and not any(
+        one.hole for one in answers.values()
+    )
+    figures = summary_figures(found.facts, answers)
+    run.say(_last_line(figures, complete), level="info" if complete else "warn")
+    head = {
+        "mode": "summary",
+        "partner_id": partner_id,
+        "generated_at": instant_text(context.now()),
+        "complete": complete,
+        "summary": figures,
+        "api_calls": {"made": run.calls_made, "saved": run.calls_saved},
+    }
+    rows = [summary_row(facts, answers.get(facts.site_id)) for facts in found.facts]
+    return Result(head, {"sites": rows}, complete)
+
+
+def _kept(found: Survey, run: Run) -> dict[str, Answers]:
+    """Return what an earlier attempt of this report learned of the sites that are listed now."""
+    counted = {facts.site_id for facts in found.counted}
+    kept: dict[str, Answers] = {}
+    for key, data in run.remembered(KEPT).items():
+        site_id = key.removeprefix(KEPT)
+        if site_id in counted:
+            kept[site_id] = Answers(
+                data["account_count"], _moment(data["last_login"]), _moment(data["last_created"])
+            )
+    if kept:
+        run.calls(saved=len(QUESTIONS) * len(kept))
+        run.say(f"{len(kept):,} sites are known from the attempt before.")
+    return kept
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _ask(
+    session: PartnerSession,
+    found: Survey,
+    todo: list[SiteFacts],
+    answers: dict[str, Answers],
+    run: Run,
+    context: Context,
+) -> None:
+    """Ask the three questions of each site side by side; remember each site that is whole."""
+    left = {facts.site_id: len(QUESTIONS) for facts in todo}
+    asked = side_by_side(
+        lambda task: QUESTIONS[task[1]](session, found.sites[task[0].site_id]),
+        ((facts, question) for facts in todo for question in QUESTIONS),
+        concurrency=context.config["PARTNER_CONCURRENCY"],
+        stop=run.check,
+    )
+    for (facts, question), answer in asked:
+        one = answers.setdefault(facts.site_id, Answers())
+        _take(one, question, answer)
+        left[facts.site_id] -= 1
+        if left[facts.site_id]:
+            run.step()
+            continue
+        if one.problems:
+            run.step()
+            run.say(f"{facts.name}: {' '.join(dict.fromkeys(one.problems))}", level="warn")
+        else:
+            run.remember({KEPT + facts.site_id: _kept_form(one)})
+            run.step(f"{facts.name}: {one.account_count:,} accounts.")
+
+
+def _take(one: Answers, question: str, answer: Any) -> None:
+    if not isinstance(answer, PartnerError):
+        setattr(one, question, answer)
+    elif answer.code in NO_ACCOUNT_STORE:
+        one.problems.append("This site has no account store, so there is nothing to count.")
+    else:
+        one.problems.append(answer.message)
+        one.hole = True
+
+
+def _kept_form(one: Answers) -> dict[str, Any]:
+    return {
+        "account_count": one.account_count,
+        "last_login": instant_text(one.last_login),
+        "last_created": instant_text(one.last_created),
+    }
+
+
+def _last_line(figures: dict[str, Any], complete: bool) -> str:
+    count = figures["account_count"]
+    accounts = "no count" if count is None else f"{count:,} accounts"
+    known = "" if complete else " that could be counted; some sites are missing"
+    return f"{accounts} on {figures['site_count']:,} sites{known}.".capitalize()

@@ -1,0 +1,185 @@
+"""Lists a partner's sites and tells children, parents and stand-alone sites apart.
+
+The list comes first in every report and with the caller's own key: what is stored about a site is
+used only for the sites that this list has just shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+from webapp.engine.kind import Context, Run
+from webapp.errors import PartnerError, PartnerRefused
+from webapp.kinds.partner_use.compute import SiteFacts
+from webapp.partner import (
+    Credentials,
+    NoPace,
+    Pace,
+    PartnerSession,
+    RedisPace,
+    Site,
+    SiteClass,
+    SiteConfig,
+    classify,
+    list_sites,
+    side_by_side,
+    site_config,
+)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A partner's sites in the order of the list, and what is known of each.
+
+    sites: by site ID, with the data centre that serves its searches
+    """
+
+    facts: list[SiteFacts]
+    sites: dict[str, Site]
+
+    @property
+    def counted(self) -> list[SiteFacts]:
+        """Return the sites whose accounts belong into totals."""
+        return [facts for facts in self.facts if facts.counted]
+
+
+def open_session(
+    partner_id: str,
+    secrets: dict[str, str],
+    context: Context,
+    *,
+    notice: Callable[[str], None] = lambda sentence: None,
+    counted: Callable[[], None] = lambda: None,
+    stop: Callable[[], None] = lambda: None,
+) -> AbstractContextManager[PartnerSession]:
+    """Return a session at the granted pace, which all workers share through Redis."""
+    config = context.config
+    return PartnerSession(
+        Credentials(secrets["user_key"], secrets["user_secret"]),
+        url_template=config["PARTNER_API_URL"],
+        home_data_center=config["PARTNER_HOME_DATA_CENTER"],
+        concurrency=config["PARTNER_CONCURRENCY"],
+        search_pace=_pace(context, partner_id, "search", config["PARTNER_SEARCHES_PER_SECOND"]),
+        call_pace=_pace(context, partner_id, "call", config["PARTNER_CALLS_PER_SECOND"]),
+        notice=notice,
+        counted=counted,
+        stop=stop,
+    )
+
+
+def _pace(context: Context, partner_id: str, what: str, per_second: float) -> Pace:
+    if not per_second:
+        return NoPace()
+    return RedisPace(context.redis, f"pace:partner:{partner_id}:{what}", per_second)
+
+
+def session_of(
+    run: Run, partner_id: str, context: Context
+) -> AbstractContextManager[PartnerSession]:
+    """Return a session whose calls, notices and end belong to a run."""
+    return open_session(
+        partner_id,
+        run.secrets,
+        context,
+        notice=lambda sentence: run.say(sentence, level="warn"),
+        counted=lambda: run.calls(made=1),
+        stop=run.check,
+    )
+
+
+def survey(session: PartnerSession, partner_id: str, run: Run, context: Context) -> Survey:
+    """Return the partner's sites, sorted.
+
+    Raises: PartnerError for what no site can do about: a wrong secret, an unknown partner
+    """
+    run.say(f"Listing the sites of partner {partner_id}.")
+    sites = listed(session, partner_id)
+    run.plan(1 + len(sites))
+    run.step()
+    if not sites:
+        run.say(f"Partner {partner_id} has no sites that this key may see.", level="warn")
+        return Survey([], {})
+    run.say(f"{_count(len(sites), 'site')} listed; reading how they are set up.")
+    configs, problems = _configs(session, sites, run, context)
+    classes = classify([site for site in sites if site.api_key in configs], configs)
+    found = Survey(
+        [
+            _facts(site, classes.get(site.api_key), problems.get(site.api_key), run)
+            for site in sites
+        ],
+        {site.site_id: _served(site, configs.get(site.api_key)) for site in sites},
+    )
+    children = sum(facts.is_child for facts in found.facts)
+    run.say(
+        f"{_count(len(found.counted), 'site')} to count; "
+        f"{_count(children, 'child site')} share their parent's accounts."
+    )
+    return found
+
+
+def listed(session: PartnerSession, partner_id: str) -> list[Site]:
+    """Return the sites of a partner that the key may see; none at all is a list without any.
+
+    Raises: PartnerRefused where the answer does not name the partner: unknown, or not this key's
+    """
+    sites = list_sites(session, partner_id)
+    if sites is None:
+        raise PartnerRefused(
+            f"No sites of partner {partner_id} are visible to this key. Check the partner ID, and "
+            "that the key may see this partner.",
+            stops_run=True,
+        )
+    return sites
+
+
+def _configs(
+    session: PartnerSession, sites: list[Site], run: Run, context: Context
+) -> tuple[dict[str, SiteConfig], dict[str, str]]:
+    """Return the configuration of each site by API key, and a sentence where it failed."""
+    configs: dict[str, SiteConfig] = {}
+    problems: dict[str, str] = {}
+    answers = side_by_side(
+        lambda site: site_config(session, site),
+        sites,
+        concurrency=context.config["PARTNER_CONCURRENCY"],
+        stop=run.check,
+    )
+    for site, answer in answers:
+        if isinstance(answer, PartnerError):
+            problems[site.api_key] = answer.message
+            run.say(f"{site.name}: {answer.message}", level="warn")
+            run.step()
+        else:
+            configs[site.api_key] = answer
+            run.step(f"{site.name}: configuration read.")
+    return configs, problems
+
+
+def _served(site: Site, config: SiteConfig | None) -> Site:
+    """Return the site with the data centre its configuration names, which is the one that counts."""
+    if config is None or not config.data_center:
+        return site
+    return replace(site, data_center=config.data_center)
+
+
+def _facts(site: Site, found: SiteClass | None, problem: str | None, run: Run) -> SiteFacts:
+    facts = SiteFacts(site.site_id, site.name, site.api_key, site.data_center)
+    if found is None:
+        # Whether it is a child is not known, so counting it could count accounts twice.
+        return replace(facts, counted=False, hole=True, problem=problem)
+    if found.warning:
+        run.say(f"{site.name}: {found.warning}", level="warn")
+    is_child = found.kind == "child"
+    return replace(
+        facts,
+        is_child=is_child,
+        parent_api_key=found.parent_api_key,
+        counted=not is_child,
+        problem=found.warning,
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
