@@ -1,0 +1,182 @@
+"""The one place where an error becomes a page, a partial or JSON.
+
+A program's address (/api/) answers RFC 9457 problem+json, unless its room has asked for an envelope
+of its own. A person's address answers a page with a sentence and a way on; HTMX gets the sentence
+alone, for the place where messages appear, so that nothing on the page is lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, jsonify, make_response, render_template, request
+from flask_wtf.csrf import CSRFError
+from redis.exceptions import RedisError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException
+
+from webapp import accounts
+from webapp.errors import InvalidParams, NotSignedIn, ReportError, TooMany, Unavailable
+from webapp.extensions import db
+from webapp.htmx import is_htmx, vary
+from webapp.security import is_api
+
+log = logging.getLogger(__name__)
+
+SENTENCES = {
+    400: "The request could not be read.",
+    404: "There is nothing at this address, or it is not yours to see.",
+    405: "This address does not take that method.",
+    413: "What was sent is larger than this address takes.",
+    415: "This address does not read that content type.",
+    429: "Too many requests; wait a moment.",
+    500: "A fault of this program. It is in the log; trying again may help.",
+}
+AWAY = "The database is away for a moment. Nothing is lost; try again in a few seconds."
+QUEUE_AWAY = "The job queue is away for a moment. Try again in a few seconds."
+STALE_FORM = (
+    "The form had lain open too long, or came from elsewhere. Reload the page, send it again."
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An error as its reader is told: status, title, sentence, a sentence per field, headers."""
+
+    status: int
+    title: str
+    detail: str
+    errors: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Envelope = Callable[[Problem], Response]
+_envelopes: dict[str, Envelope] = {}
+
+
+def envelope(where: str, make: Envelope) -> None:
+    """Let a blueprint's name, or all below a path such as `/api/x/`, answer errors its own way.
+
+    A path also covers what no route matches: an unknown address, a method not taken.
+    """
+    _envelopes[where] = make
+
+
+def init_app(app: Flask) -> None:
+    """Turn every error of the application into an answer."""
+    app.register_error_handler(ReportError, _report_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(CSRFError, _csrf_error)
+    for kind in (OperationalError, InterfaceError, PoolTimeout):
+        app.register_error_handler(kind, _database_away)
+    app.register_error_handler(RedisError, _redis_away)
+    app.register_error_handler(Exception, _fault)
+
+
+def _report_error(error: ReportError) -> Response:
+    if isinstance(error, NotSignedIn) and not is_api():
+        answer = accounts.closed()
+        if answer is not None:
+            return answer
+    headers = {}
+    if isinstance(error, TooMany | Unavailable):
+        headers["Retry-After"] = str(error.retry_after_s)
+    errors = error.errors if isinstance(error, InvalidParams) else {}
+    return answer_for(Problem(error.status, error.title, error.message, errors, headers))
+
+
+def _http_error(error: HTTPException) -> Response:
+    if error.response is not None or error.code is None or error.code < 400:
+        return make_response(error.get_response())
+    code = error.code
+    detail = SENTENCES.get(code) or error.description or HTTPStatus(code).phrase
+    kept = {"Allow", "Retry-After", "WWW-Authenticate"}
+    headers = {name: value for name, value in error.get_headers() if name in kept}
+    if code in (429, 503):
+        headers.setdefault("Retry-After", "5")
+    return answer_for(Problem(code, error.name, detail, headers=headers))
+
+
+def _csrf_error(_error: CSRFError) -> Response:
+    return answer_for(Problem(400, "The form is out of date", STALE_FORM))
+
+
+def _database_away(error: Exception) -> Response:
+    log.error("the database is away: %s", type(error).__name__)
+    db.session.rollback()
+    return answer_for(Problem(503, Unavailable.title, AWAY, headers={"Retry-After": "5"}))
+
+
+def _redis_away(error: RedisError) -> Response:
+    log.error("Redis is away: %s", type(error).__name__)
+    return answer_for(Problem(503, Unavailable.title, QUEUE_AWAY, headers={"Retry-After": "5"}))
+
+
+def _fault(error: Exception) -> Response:
+    """Answer 500; the log gets the place, and not the words, which may hold what was sent."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("%s at %s %s\n%s", type(error).__name__, request.method, request.endpoint, frames)
+    db.session.rollback()
+    return answer_for(Problem(500, "Something went wrong", SENTENCES[500]))
+
+
+def answer_for(problem: Problem) -> Response:
+    """Return the problem in the form this request's reader takes."""
+    make = _own_envelope()
+    if make is not None:
+        response = make(problem)
+    elif is_api():
+        response = problem_json(problem)
+    elif is_htmx():
+        response = _partial(problem)
+    else:
+        response = _page(problem)
+    response.headers.update(problem.headers)
+    if not is_api():
+        vary(response)
+    return response
+
+
+def _own_envelope() -> Envelope | None:
+    for name in request.blueprints:
+        if name in _envelopes:
+            return _envelopes[name]
+    below = [path for path in _envelopes if path.startswith("/") and request.path.startswith(path)]
+    return _envelopes[max(below, key=len)] if below else None
+
+
+def problem_json(problem: Problem) -> Response:
+    """Return RFC 9457 problem+json; `errors` only where fields are to blame."""
+    members: dict[str, Any] = {
+        "type": "about:blank",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "instance": request.path,
+    }
+    if problem.errors:
+        members["errors"] = problem.errors
+    response = jsonify(members)
+    response.status_code = problem.status
+    response.content_type = "application/problem+json"
+    return response
+
+
+def _partial(problem: Problem) -> Response:
+    response = make_response(render_template("errors/_error.html", problem=problem), problem.status)
+    response.headers["HX-Retarget"] = "#messages"
+    response.headers["HX-Reswap"] = "innerHTML"
+    return response
+
+
+def _page(problem: Problem) -> Response:
+    # With the database away the header cannot say who is signed in, so it is left out.
+    bare = problem.status >= 500
+    page = render_template("errors/page.html", problem=problem, bare=bare)
+    return make_response(page, problem.status)
