@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from webapp.accounts.audit import audit
+from webapp.accounts.audit_log import audit
 from webapp.accounts.identity import (
     Scope,
     check_role,

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, g, jsonify, request
 from sqlalchemy import func, select
 
 from webapp.accounts import sessions
-from webapp.accounts.audit import note
+from webapp.accounts.audit_log import note
 from webapp.accounts.identity import Identity, current_scope, guard, identity, scope_of
 from webapp.accounts.keys import find_key, touch_key
 from webapp.accounts.limits import count_failure

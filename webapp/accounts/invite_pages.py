@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, flash, make_response, render_template, request, url_for
 
 from webapp.accounts import invites
-from webapp.accounts.audit import note
+from webapp.accounts.audit_log import note
 from webapp.accounts.identity import identity
 from webapp.accounts.models import Invite
 from webapp.accounts.pages import begin_session

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, flash, make_response, render_template, re
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
-from webapp.accounts.audit import note
+from webapp.accounts.audit_log import note
 from webapp.accounts.identity import Scope, current_scope, guard, identity
 from webapp.accounts.keys import create_key, revoke_key
 from webapp.accounts.models import ApiKey

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, flash, make_response, render_template, request, url_for
 
-from webapp.accounts import audit, invites, members
+from webapp.accounts import audit_log, invites, members
 from webapp.accounts.identity import current_scope, forget_identity, guard, scope_or_none
 from webapp.accounts.models import ROLES
 from webapp.accounts.texts import as_id
@@ -33,7 +33,7 @@ def invite() -> Response:
         made, token = invites.make_invite(scope, email, role)
     except InvalidParams as error:
         return _page(errors=error.errors, email=email, role=role, status=422)
-    audit.note(scope, "invited", f"{made.email} as {made.role}")
+    audit_log.note(scope, "invited", f"{made.email} as {made.role}")
     db.session.commit()
     link = url_for("invites.show_invite", token=token, _external=True)
     return _page(link=link, invited=made.email, status=201)
@@ -44,7 +44,7 @@ def withdraw_invite(invite_id: str) -> Response:
     """End an invitation before it was used."""
     scope = current_scope()
     email = invites.withdraw_invite(scope.company_id, as_id(invite_id) or "")
-    audit.note(scope, "invitation withdrawn", email)
+    audit_log.note(scope, "invitation withdrawn", email)
     db.session.commit()
     flash(f"The invitation of {email} is withdrawn.")
     return redirect_to(url_for("members.list_members"))
@@ -59,7 +59,7 @@ def change_role(user_id: str) -> Response:
     except (InvalidParams, Conflict) as error:
         return _page(errors={"members": error.message}, status=error.status)
     email = member.user.email
-    audit.note(scope, "role granted", f"{email} as {role}")
+    audit_log.note(scope, "role granted", f"{email} as {role}")
     db.session.commit()
     return _back(f"{email} is now {role}.")
 
@@ -72,7 +72,7 @@ def remove(user_id: str) -> Response:
         email = members.remove_member(scope.company_id, as_id(user_id) or "").email
     except Conflict as error:
         return _page(errors={"members": error.message}, status=error.status)
-    audit.note(scope, "access withdrawn", email)
+    audit_log.note(scope, "access withdrawn", email)
     db.session.commit()
     return _back(f"{email} has no access to {scope.company_name} any more.")
 
@@ -83,7 +83,7 @@ def show_audit() -> Response:
     before = request.args.get("before", type=int)
     if before is not None and not 0 < before < 2**31:
         before = None
-    rows = audit.entries(current_scope().company_id, before=before, limit=PAGE_SIZE + 1)
+    rows = audit_log.entries(current_scope().company_id, before=before, limit=PAGE_SIZE + 1)
     older = rows[PAGE_SIZE - 1].id if len(rows) > PAGE_SIZE else None
     page = render_template("accounts/audit.html", entries=rows[:PAGE_SIZE], older=older)
     return make_response(page)

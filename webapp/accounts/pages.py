@@ -14,7 +14,7 @@ from flask import (
 )
 
 from webapp.accounts import people, sessions
-from webapp.accounts.audit import note
+from webapp.accounts.audit_log import note
 from webapp.accounts.identity import Identity, closed, forget_identity, identity, scope_of
 from webapp.accounts.models import User
 from webapp.accounts.texts import as_id, local_path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from webapp.accounts.audit import note
+from webapp.accounts.audit_log import note
 from webapp.accounts.limits import count_try, count_wrong, forget_tries
 from webapp.accounts.models import ROLES, Company, Membership, User
 from webapp.accounts.passwords import (
