@@ -22,7 +22,7 @@ def main() -> None:
             job_monitoring_interval=MONITOR_EVERY_S,
             log_job_description=False,
         )
-        worker.work(with_scheduler=False)
+        worker.work(logging_level="WARNING", with_scheduler=False)
 
 
 if __name__ == "__main__":

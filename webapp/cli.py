@@ -81,7 +81,7 @@ def with_database(command: Callable[P, R]) -> Callable[P, R]:
 @click.command("up")
 @click.option("--host", help="Address to listen on; HOST in the environment.")
 @click.option("--port", type=click.IntRange(0, 65535), help="0 takes any free one.")
-@click.option("--workers", type=click.IntRange(0, 64), default=2, show_default=True)
+@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True)
 @click.option("--no-sandbox", is_flag=True, help="Ask the real partner: start no stand-in.")
 @click.option("--demo", is_flag=True, help="Make a demo company and two reports.")
 @click.option("--with-parent", is_flag=True, hidden=True)
