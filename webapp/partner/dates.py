@@ -1,0 +1,49 @@
+"""Moments as the partner writes them: ISO 8601 UTC, zero to seven fraction digits."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+_MOMENT = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{0,7}))?(?:Z|\+00:00)", re.ASCII
+)
+
+
+def to_partner(moment: datetime) -> str:
+    """Return an aware moment as `2024-01-01T00:00:00.000Z`; what is below a millisecond is cut."""
+    if moment.tzinfo is None:
+        raise ValueError("a moment without a zone cannot be sent to the partner")
+    utc = moment.astimezone(UTC)
+    return (
+        f"{utc.year:04}-{utc.month:02}-{utc.day:02}T{utc.hour:02}:{utc.minute:02}:{utc.second:02}"
+        f".{utc.microsecond // 1000:03}Z"
+    )
+
+
+def from_partner(text: object) -> datetime | None:
+    """Return the aware UTC moment, None when the value is not written as one."""
+    found = _MOMENT.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        return None
+    year, month, day, hour, minute, second, fraction = found.groups()
+    micro = int((fraction or "")[:6].ljust(6, "0"))
+    try:
+        return datetime(
+            int(year), int(month), int(day), int(hour), int(minute), int(second), micro, UTC
+        )
+    except ValueError:
+        return None
+
+
+def is_never(value: object) -> bool:
+    """Say whether a lastLogin means "never": missing, null, empty, year 1, or epoch 0.
+
+    Source: partner guide, "Dates": imported accounts carry 0001-01-01T00:00:00Z and timestamp 0
+    """
+    if value is None or value == "" or (value == 0 and not isinstance(value, bool)):
+        return True
+    moment = from_partner(value)
+    if moment is None:
+        return isinstance(value, str) and value.startswith(("0000-", "0001-"))
+    return moment.year <= 1 or moment == datetime(1970, 1, 1, tzinfo=UTC)

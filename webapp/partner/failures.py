@@ -1,0 +1,131 @@
+"""What went wrong with one try, as a value: whether to try again, and what to raise in the end."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import requests
+from urllib3.exceptions import NameResolutionError, NewConnectionError
+from urllib3.exceptions import TimeoutError as PoolTimeout
+
+from webapp.errors import PartnerContract, PartnerError, PartnerRefused, PartnerUnavailable
+from webapp.partner.refusals import ALL_TRIES, FEW_TRIES, ONE_TRY, Kind
+from webapp.partner.wire import BodyBroken, BodyTooLong
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failed try; the fields after `kind` as in refusals.Rule."""
+
+    sentence: str
+    kind: Kind = "unavailable"
+    tries: int = ALL_TRIES
+    stops: bool = False
+    slows: bool = False
+    elsewhere: bool = False
+    longer: bool = False
+    retry_after_s: float | None = None
+    data_center: str | None = None
+    code: int | None = None
+    call_id: str | None = None
+    quoted: str = ""
+
+    def error(self, tries: int = 1) -> PartnerError:
+        """Return what is raised when no further try is made."""
+        message = self.sentence
+        if self.quoted:
+            message += f" It says: “{self.quoted}”."
+        if tries > 1:
+            message += f" Asked {tries} times."
+        reference = [f"error {self.code}"] if self.code is not None else []
+        reference += [f"callId {self.call_id}"] if self.call_id else []
+        if reference:
+            message += f" ({', '.join(reference)})"
+        if self.kind == "contract":
+            return PartnerContract(message, code=self.code, call_id=self.call_id)
+        if self.kind == "refused":
+            return PartnerRefused(
+                message, code=self.code, call_id=self.call_id, stops_run=self.stops
+            )
+        return PartnerUnavailable(
+            message,
+            code=self.code,
+            call_id=self.call_id,
+            retry_after_s=self.retry_after_s,
+            stops_run=self.stops,
+        )
+
+
+def transport_failure(error: Exception) -> Failure:
+    """Return what an exception of requests, urllib3 or our own reading means."""
+    causes = list(_causes(error))
+    if isinstance(error, BodyTooLong):
+        return Failure("The partner's answer is larger than it may be.", "contract", ONE_TRY)
+    if isinstance(error, BodyBroken):
+        return Failure("The partner's answer arrived damaged.", "contract")
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+        return Failure(
+            "The certificate of the partner's server is not trusted, so nothing was sent: check "
+            "the address, the clock and the certificate authorities of this machine.",
+            "refused",
+            ONE_TRY,
+            stops=True,
+        )
+    if any(isinstance(cause, NameResolutionError) for cause in causes):
+        return Failure(
+            "The partner's server is not found by name: check this machine's network.",
+            tries=FEW_TRIES,
+        )
+    if isinstance(error, requests.Timeout | PoolTimeout | TimeoutError):
+        return Failure("The partner's API did not answer in time: try again later.")
+    if any(isinstance(cause, NewConnectionError) for cause in causes):
+        return Failure(
+            "The partner's server cannot be reached: check this machine's network.",
+            tries=FEW_TRIES,
+        )
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return Failure(
+            "No encrypted connection to the partner's server could be made.", tries=FEW_TRIES
+        )
+    return Failure("The connection to the partner's API broke off: try again later.")
+
+
+def http_failure(status: int, retry_after_s: float | None, what: str) -> Failure:
+    """Return what an HTTP answer without a readable errorCode means; `what` says how it looks."""
+    if 300 <= status < 400:
+        return Failure(
+            f"The partner's server wants to send us elsewhere (HTTP {status}), which is never "
+            "followed: the secret goes to known hosts only.",
+            "refused",
+            ONE_TRY,
+        )
+    if status == 429:
+        return Failure(
+            "The partner's server is asked too often (HTTP 429): try again later.",
+            slows=True,
+            retry_after_s=retry_after_s,
+        )
+    if status in {500, 502, 503, 504}:
+        return Failure(
+            f"The partner's server is not available (HTTP {status}): try again later.",
+            retry_after_s=retry_after_s,
+        )
+    tries = ALL_TRIES if 200 <= status < 300 else FEW_TRIES
+    return Failure(
+        f"The partner's answer cannot be read: {what} (HTTP {status}).", "contract", tries
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and all it was made from; requests and urllib3 hide causes in `reason`."""
+    open_, seen = [error], set()
+    while open_:
+        current = open_.pop()
+        if not isinstance(current, BaseException) or id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        open_ += [current.__cause__, current.__context__, getattr(current, "reason", None)]
+        open_ += [argument for argument in current.args if isinstance(argument, BaseException)]

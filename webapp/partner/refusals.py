@@ -1,0 +1,147 @@
+"""The partner's error codes as data: what to do about each, and what to tell the reader.
+
+Source: partner guide, "Codes this tool can meet". All our calls read, so trying again is safe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+ALL_TRIES = 1_000
+FEW_TRIES = -1
+ONE_TRY = 1
+
+Kind = Literal["unavailable", "refused", "contract"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What an error code means here.
+
+    kind:         which error is raised in the end
+    tries:        how often the call is made in all (ALL_TRIES: what the limits allow)
+    stops:        no other site will fare better: the run ends
+    stops_first:  the same, but only on the first call (the list of sites)
+    slows:        the partner asks for fewer calls
+    elsewhere:    once, the other data centre may know better
+    longer:       the search gets a larger timeout of the partner
+    """
+
+    sentence: str
+    kind: Kind = "refused"
+    tries: int = ONE_TRY
+    stops: bool = False
+    stops_first: bool = False
+    slows: bool = False
+    elsewhere: bool = False
+    longer: bool = False
+
+
+_SECRET = Rule(
+    "The partner's API refuses the user secret: check that it belongs to this user key.", stops=True
+)
+_KEY = Rule(
+    "The partner's API does not know the user key: check the key, and that the home data centre "
+    "(PARTNER_HOME_DATA_CENTER) is the one it was made in.",
+    stops=True,
+)
+_LOCKED = Rule("The account of this user key is locked: ask the partner to unlock it.", stops=True)
+_OUR_FAULT = Rule(
+    "The partner's API cannot read this program's request: report this with the call's number.",
+)
+_RIGHTS = Rule(
+    "The user key may not do this: ask the partner's administrator for the rights of "
+    "admin.getUserSites, admin.getSiteConfig and accounts.search; a deleted site answers so too.",
+)
+_NO_STORE = Rule("This site has no account store (accounts are not switched on for it).")
+_NO_SITE = Rule(
+    "The partner's API does not know this site's API key in this data centre; it may have been "
+    "deleted or belong to another console.",
+    elsewhere=True,
+)
+_MOVED = Rule(
+    "This site is served by another data centre, and the partner names none this program knows.",
+    elsewhere=True,
+)
+_NOT_FOUND = Rule("The partner's API does not find what was asked for.")
+_UNEXPECTED = Rule("The partner's API gives an answer this call should never get.", kind="contract")
+_OTHER = Rule("The partner's API refuses this call.")
+_TOO_FAST = Rule(
+    "The partner's API is asked too often and refuses calls: try again later, or lower "
+    "PARTNER_SEARCHES_PER_SECOND.",
+    kind="unavailable",
+    tries=ALL_TRIES,
+    slows=True,
+)
+_TROUBLE = Rule(
+    "The partner's API has trouble of its own: try again later.",
+    kind="unavailable",
+    tries=ALL_TRIES,
+)
+_TROUBLE_FEW = replace(_TROUBLE, tries=FEW_TRIES)
+_TROUBLE_ELSEWHERE = replace(_TROUBLE, elsewhere=True)
+_SLOW_SEARCH = Rule(
+    "The search takes the partner longer than it allows: try again at a quieter time.",
+    kind="unavailable",
+    tries=ALL_TRIES,
+    longer=True,
+)
+
+RULES: dict[int, Rule] = {
+    100001: _TROUBLE,
+    301001: _MOVED,
+    400001: replace(_OUR_FAULT, stops_first=True),
+    400002: replace(_OUR_FAULT, stops_first=True),
+    400004: Rule("The partner's API cannot use a value it was sent.", stops_first=True),
+    400006: Rule("The partner's API cannot use a value it was sent.", stops_first=True),
+    400009: _OUR_FAULT,
+    400093: _NO_SITE,
+    400096: Rule("The partner's API does not support this call for this site."),
+    403000: replace(_RIGHTS, stops_first=True),
+    403002: replace(
+        _SECRET, sentence="The partner's API says the request came too late.", stops=False
+    ),
+    403003: _SECRET,
+    403004: replace(_OUR_FAULT, tries=2),
+    403005: _KEY,
+    403006: replace(_OUR_FAULT, stops=True),
+    403007: replace(_RIGHTS, stops_first=True),
+    403010: _SECRET,
+    403011: _RIGHTS,
+    403012: _RIGHTS,
+    403023: _RIGHTS,
+    403025: _SECRET,
+    403026: _RIGHTS,
+    403036: _NO_STORE,
+    403045: _NO_STORE,
+    403048: _TOO_FAST,
+    403120: _LOCKED,
+    404000: _NOT_FOUND,
+    404004: _NOT_FOUND,
+    405001: replace(_OUR_FAULT, stops=True),
+    409030: _TOO_FAST,
+    413001: _OUR_FAULT,
+    500000: _TROUBLE,
+    500001: _TROUBLE_FEW,
+    500026: _TROUBLE,
+    500028: _TROUBLE_ELSEWHERE,
+    500033: _TROUBLE,
+    500034: _TROUBLE,
+    503001: _TROUBLE,
+    504001: _SLOW_SEARCH,
+    504002: _TROUBLE,
+}
+RULES |= dict.fromkeys(range(400020, 400028), _OUR_FAULT)
+
+
+def rule_of(code: int) -> Rule:
+    """Return what a code means; unknown ones go by their first digit, as HTTP's do."""
+    known = RULES.get(code)
+    if known is not None:
+        return known
+    if 500000 <= code <= 599999:
+        return _TROUBLE_FEW
+    if 400000 <= code <= 499999:
+        return _OTHER
+    return _UNEXPECTED
