@@ -1,0 +1,303 @@
+"""What all tests share: a database with the real migrations, a real Redis, people, the stand-in.
+
+TEST_BACKEND=embedded (the default) uses a SQLite file per test and a Redis started for the session;
+TEST_BACKEND=servers uses TEST_DATABASE_URL and TEST_REDIS_URL, in a database made for the session.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flask_migrate
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+from redis import Redis
+from redis.exceptions import RedisError
+
+from sandbox.testing import RunningStandIn, running
+from webapp import create_app
+from webapp.accounts import Scope, create_key, create_user, find_user, scope_of
+from webapp.extensions import db, redis_client
+from webapp.ops.embedded_redis import find_binary
+
+SERVERS = os.environ.get("TEST_BACKEND") == "servers"
+PASSWORD = "correct horse battery"
+SECRET_KEY = "a key that only tests use, 0123456789"
+DEMO_KEY, DEMO_SECRET = "demo-user-key", "ZGVtby1zZWNyZXQ="
+
+
+def pytest_report_header() -> str:
+    return f"backend: {'servers' if SERVERS else 'embedded'}"
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """Return the URL of a Redis for this session."""
+    if SERVERS and os.environ.get("TEST_REDIS_URL"):
+        yield os.environ["TEST_REDIS_URL"]
+        return
+    # A socket's path may have 107 bytes; the folders of pytest are longer.
+    folder = Path(tempfile.mkdtemp(prefix="pur-"))
+    socket = folder / "redis.sock"
+    argv = [str(find_binary()), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)]
+    server = subprocess.Popen([*argv, "--save", ""], stdout=subprocess.DEVNULL)
+    url = f"unix://{socket}?db=0"
+    _wait_for_redis(url)
+    yield url
+    server.terminate()
+    server.wait(10)
+    shutil.rmtree(folder)
+
+
+def _wait_for_redis(url: str) -> None:
+    client = Redis.from_url(url)
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            client.ping()
+            client.close()
+            return
+        except RedisError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def _postgres() -> Iterator[str | None]:
+    """Make a database of this session's own on the test server, with the real migrations."""
+    given = os.environ.get("TEST_DATABASE_URL") if SERVERS else None
+    if not given:
+        yield None
+        return
+    url = sa.make_url(given.replace("postgres://", "postgresql://", 1))
+    name = f"pur_test_{secrets.token_hex(4)}"
+    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    own = url.set(database=name).render_as_string(hide_password=False)
+    _migrate(own)
+    yield own
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture(scope="session")
+def _sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a migrated SQLite file that each test copies."""
+    path = tmp_path_factory.mktemp("template") / "app.sqlite3"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+def _migrate(database_url: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        app = create_app(
+            {
+                "DATA_DIR": folder,
+                "DATABASE_URL": database_url,
+                "SECRET_KEY": SECRET_KEY,
+                "REDIS_URL": "redis://127.0.0.1:1/0",
+            }
+        )
+        with app.app_context():
+            flask_migrate.upgrade()
+            if db.engine.dialect.name == "sqlite":
+                with db.engine.connect() as connection:
+                    connection.execute(sa.text("PRAGMA wal_checkpoint(TRUNCATE)"))
+            db.engine.dispose()
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of an empty, migrated database."""
+    postgres: str | None = request.getfixturevalue("_postgres")
+    if postgres is None:
+        path = tmp_path / "app.sqlite3"
+        shutil.copy(request.getfixturevalue("_sqlite"), path)
+        return f"sqlite:///{path}"
+    engine = sa.create_engine(postgres)
+    with engine.begin() as connection:
+        names = ", ".join(f'"{table.name}"' for table in db.metadata.sorted_tables)
+        connection.execute(sa.text(f"TRUNCATE {names} CASCADE"))
+    engine.dispose()
+    return postgres
+
+
+@pytest.fixture
+def make_app(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Callable[..., Flask]]:
+    """Return a maker of applications on this test's database; settings by keyword."""
+    made: list[Flask] = []
+
+    def make(report_kinds: Any = None, **settings: Any) -> Flask:
+        values = {
+            "DATA_DIR": str(tmp_path / "var"),
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "SECRET_KEY": SECRET_KEY,
+            "QUEUE": f"test-{secrets.token_hex(4)}",
+            "RATELIMIT_STORAGE_URI": "memory://",
+            "PARTNER_SEARCHES_PER_SECOND": 0.0,
+            "PARTNER_CALLS_PER_SECOND": 0.0,
+            "HEARTBEAT_SECONDS": 0.5,
+        }
+        more = {"report_kinds": report_kinds} if report_kinds is not None else {}
+        app = create_app(values | settings, **more)
+        made.append(app)
+        return app
+
+    yield make
+    for app in made:
+        with app.app_context():
+            db.session.remove()
+            db.engine.dispose()
+        redis_client(app).close()
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask], stand_in: RunningStandIn) -> Flask:
+    """Return an application with the four people, whose partner is the stand-in."""
+    app = make_app(PARTNER_API_URL=stand_in.url_template)
+    add_people(app)
+    return app
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody of the tests; owner, colleague and viewer share a company."""
+
+    name: str
+    company: str
+    role: str
+
+    @property
+    def email(self) -> str:
+        return f"{self.name}@example.com"
+
+
+PEOPLE = (
+    Person("owner", "Acme", "admin"),
+    Person("colleague", "Acme", "expert"),
+    Person("viewer", "Acme", "viewer"),
+    Person("stranger", "Other", "admin"),
+    Person("operator", "House", "operator"),
+)
+
+
+def add_people(app: Flask) -> None:
+    with app.app_context():
+        for person in PEOPLE:
+            create_user(person.email, person.company, person.role, PASSWORD)
+
+
+def find_scope(app: Flask, name: str) -> Scope:
+    """Return the scope of a person in their home company."""
+    with app.app_context():
+        user = find_user(f"{name}@example.com")
+        assert user is not None
+        scope = scope_of(user, user.home_company_id)
+        assert scope is not None
+        return scope
+
+
+@pytest.fixture
+def scope(app: Flask) -> Scope:
+    """Return the owner's scope."""
+    return find_scope(app, "owner")
+
+
+@pytest.fixture
+def client_for(app: Flask) -> Callable[[str], FlaskClient]:
+    """Return a browser signed in as somebody: `client_for("owner")`; it knows its form token."""
+
+    def sign_in(name: str) -> FlaskClient:
+        client = app.test_client()
+        token = form_token(client, "/login")
+        answer = client.post(
+            "/login",
+            data={"csrf_token": token, "email": f"{name}@example.com", "password": PASSWORD},
+        )
+        assert answer.status_code == 303, answer.text
+        return client
+
+    return sign_in
+
+
+def form_token(client: FlaskClient, path: str = "/account") -> str:
+    """Return the form token of a page."""
+    found = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', client.get(path).text)
+    assert found is not None
+    return found[1]
+
+
+@pytest.fixture
+def api_for(app: Flask) -> Callable[[str], Api]:
+    """Return a program with somebody's key: `api_for("owner").get("/reports")`."""
+
+    def make(name: str) -> Api:
+        with app.app_context():
+            user = find_user(f"{name}@example.com")
+            assert user is not None
+            key, secret = create_key(user, "tests")
+            return Api(app.test_client(), (key.key_id, secret))
+
+    return make
+
+
+@dataclass
+class Api:
+    """A program's client of /api/v1, signed in by Basic."""
+
+    client: FlaskClient
+    auth: tuple[str, str]
+
+    def get(self, path: str, **more: Any) -> Any:
+        return self.client.get(f"/api/v1{path}", auth=self.auth, **more)
+
+    def post(self, path: str, json: Any = None, **more: Any) -> Any:
+        return self.client.post(f"/api/v1{path}", json=json, auth=self.auth, **more)
+
+    def delete(self, path: str, **more: Any) -> Any:
+        return self.client.delete(f"/api/v1{path}", auth=self.auth, **more)
+
+
+@pytest.fixture(scope="session")
+def _stand_in() -> Iterator[RunningStandIn]:
+    with running() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def stand_in(_stand_in: RunningStandIn) -> RunningStandIn:
+    """Return the stand-in partner API, its counters at zero, without faults or latency."""
+    _stand_in.reset()
+    _stand_in.settings(latency_ms=0, jitter_ms=0, rate=0)
+    return _stand_in
+
+
+@pytest.fixture
+def partner_use() -> Callable[..., dict[str, Any]]:
+    """Return a maker of partner-use parameters for the small demo partner."""
+
+    def make(**params: Any) -> dict[str, Any]:
+        return {
+            "partner_id": "70000001",
+            "user_key": DEMO_KEY,
+            "user_secret": DEMO_SECRET,
+            "mode": "summary",
+        } | params
+
+    return make
