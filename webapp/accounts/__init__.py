@@ -10,6 +10,7 @@ from __future__ import annotations
 from flask import Flask
 
 from webapp.accounts.audit_log import audit
+from webapp.accounts.companies import find_company
 from webapp.accounts.identity import (
     Scope,
     check_role,
@@ -22,7 +23,7 @@ from webapp.accounts.identity import (
 from webapp.accounts.keys import create_key
 from webapp.accounts.members import grant
 from webapp.accounts.models import ApiKey, AuditEntry, Company, Membership, User
-from webapp.accounts.people import create_user, find_company, find_user
+from webapp.accounts.people import create_user, find_user
 
 __all__ = [
     "ApiKey",

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from webapp.accounts import sessions
 from webapp.accounts.audit_log import note
+from webapp.accounts.companies import default_company
 from webapp.accounts.identity import Identity, current_scope, guard, identity, scope_of
 from webapp.accounts.keys import find_key, touch_key
 from webapp.accounts.limits import count_failure
@@ -149,7 +150,7 @@ def show_user(user_id: str) -> Response:
 
 
 def _open(user: User, key: ApiKey | None = None) -> tuple[str, str]:
-    company_id = sessions.default_company(user)
+    company_id = default_company(user)
     if company_id is None:
         raise NotAllowed("This account has no company at the moment. Ask an admin for access.")
     refresh = sessions.new_refresh_token()

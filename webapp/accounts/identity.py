@@ -16,12 +16,12 @@ from flask import Blueprint, Request, Response, g, request, session, url_for
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
+from webapp.accounts.companies import default_company
 from webapp.accounts.keys import find_key, touch_key
 from webapp.accounts.limits import count_failure
 from webapp.accounts.models import ROLES, ApiKey, LoginSession, Membership, User
 from webapp.accounts.sessions import (
     COOKIE_NAME_OF_SESSION,
-    default_company,
     find_session,
     touch_session,
 )

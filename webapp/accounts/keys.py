@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
+from webapp.accounts.companies import key_company
 from webapp.accounts.models import ApiKey, LoginSession, User
 from webapp.accounts.texts import storable
 from webapp.errors import InvalidParams
@@ -76,7 +77,7 @@ def create_key(
         secret_hash=hash_secret(secret),
         label=label.strip(),
         user_id=user.id,
-        company_id=company_id or user.home_company_id,
+        company_id=company_id or key_company(user),
         expires_at=expires_at,
         scope=scope,
     )

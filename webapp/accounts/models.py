@@ -9,7 +9,7 @@ from flask_login import UserMixin
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, Uuid
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from webapp.extensions import UtcDateTime, db, utcnow
+from webapp.extensions import Model, UtcDateTime, utcnow
 
 ROLES = ("viewer", "expert", "admin")
 ACTIVE = "ACTIVE"
@@ -28,7 +28,7 @@ def reference(target: str, *, index: bool = True) -> Mapped[str]:
     return mapped_column(Uuid(as_uuid=False), ForeignKey(target), index=index)
 
 
-class Company(db.Model):
+class Company(Model):
     """A tenant. `name_key` is the folded name, so that no two differ by case alone."""
 
     __tablename__ = "company"
@@ -39,7 +39,7 @@ class Company(db.Model):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
 
 
-class User(UserMixin, db.Model):
+class User(UserMixin, Model):
     """A person or program that signs in. `session_epoch` grows to end all its sessions at once."""
 
     __tablename__ = "app_user"
@@ -68,7 +68,7 @@ class User(UserMixin, db.Model):
         return f"{self.first_name} {self.last_name}".strip() or self.email
 
 
-class Membership(db.Model):
+class Membership(Model):
     """One user's role in one company: viewer, expert or admin."""
 
     __tablename__ = "membership"
@@ -86,7 +86,7 @@ class Membership(db.Model):
     company: Mapped[Company] = relationship()
 
 
-class ApiKey(db.Model):
+class ApiKey(Model):
     """What lets a program in as its user, in one company. The secret itself is not kept."""
 
     __tablename__ = "api_key"
@@ -110,7 +110,7 @@ class ApiKey(db.Model):
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
 
 
-class LoginSession(db.Model):
+class LoginSession(Model):
     """One sign-in of a browser or a program. It holds the company worked in, the cookie does not.
 
     token_hash: of the refresh token; None for a browser
@@ -136,7 +136,7 @@ class LoginSession(db.Model):
     api_key: Mapped[ApiKey | None] = relationship()
 
 
-class Invite(db.Model):
+class Invite(Model):
     """A link that lets one email address into one company, once."""
 
     __tablename__ = "invite"
@@ -155,7 +155,7 @@ class Invite(db.Model):
     company: Mapped[Company] = relationship()
 
 
-class AuditEntry(db.Model):
+class AuditEntry(Model):
     """Who did what to what, when, from where; written once and never changed."""
 
     __tablename__ = "audit_entry"

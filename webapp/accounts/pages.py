@@ -15,6 +15,7 @@ from flask import (
 
 from webapp.accounts import people, sessions
 from webapp.accounts.audit_log import note
+from webapp.accounts.companies import default_company
 from webapp.accounts.identity import Identity, closed, forget_identity, identity, scope_of
 from webapp.accounts.models import User
 from webapp.accounts.texts import as_id, local_path
@@ -56,7 +57,7 @@ def _sign_in() -> Response:
         return response
     if user is None:
         return _login_form(target, email=email, problem=WRONG, status=422)
-    company_id = sessions.default_company(user)
+    company_id = default_company(user)
     if company_id is None:
         return _login_form(target, email=email, problem=NO_COMPANY, status=422)
     begin_session(user, company_id)

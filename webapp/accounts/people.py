@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from webapp.accounts.audit_log import note
+from webapp.accounts.companies import find_or_make_company
 from webapp.accounts.limits import count_try, count_wrong, forget_tries
 from webapp.accounts.models import ROLES, Company, Membership, User
 from webapp.accounts.passwords import (
@@ -99,26 +100,6 @@ def find_user(email: str) -> User | None:
     if address is None:
         return None
     return db.session.scalar(select(User).where(User.email == address))
-
-
-def find_company(name: str) -> Company | None:
-    """Return the company of that name, in any case of letters."""
-    return db.session.scalar(select(Company).where(Company.name_key == name_key(name)))
-
-
-def find_or_make_company(name: str) -> Company:
-    """Return the company of that name, added to the session where it is new."""
-    company = find_company(name)
-    if company is None:
-        company = Company(name=" ".join(name.split()), name_key=name_key(name))
-        db.session.add(company)
-        db.session.flush()
-    return company
-
-
-def name_key(name: str) -> str:
-    """Return the name as it is compared: folded, with single spaces."""
-    return " ".join(name.split()).casefold()
 
 
 def check_password(email: str, password: str) -> User | None:

@@ -10,27 +10,13 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import joinedload
 
 from webapp.accounts.keys import REFRESH_PREFIX, hash_secret, new_secret
-from webapp.accounts.models import ApiKey, LoginSession, Membership, User
+from webapp.accounts.models import ApiKey, LoginSession, User
 from webapp.extensions import db, utcnow
 
 # A session nobody used for this long is over.
 IDLE = timedelta(days=30)
 TOUCH_EVERY = timedelta(hours=1)
 COOKIE_NAME_OF_SESSION = "sid"
-
-
-def default_company(user: User) -> str | None:
-    """Return the company a sign-in begins in: the last one used, home, or the first by name."""
-    memberships = db.session.scalars(
-        select(Membership)
-        .where(Membership.user_id == user.id)
-        .options(joinedload(Membership.company))
-    )
-    names = {member.company_id: member.company.name_key for member in memberships}
-    for wanted in (user.last_company_id, user.home_company_id):
-        if wanted in names:
-            return wanted
-    return min(names, key=lambda company_id: names[company_id], default=None)
 
 
 def open_session(

@@ -6,12 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 from flask import Flask, Request, Response, g
-from sqlalchemy import select
 
 from webapp.accounts import api, invite_pages, key_pages, member_pages, pages
+from webapp.accounts.companies import companies_of
 from webapp.accounts.identity import identity, scope_or_none
-from webapp.accounts.models import Company, Membership, User
-from webapp.extensions import db, login_manager
+from webapp.accounts.models import Company, User
+from webapp.extensions import login_manager
 from webapp.security import is_api
 
 REALM = "Partner Use Report"
@@ -49,11 +49,7 @@ def add_challenge(response: Response) -> Response:
 def my_companies() -> list[Company]:
     """Return the companies the caller has a role in, by name, for the switch in the header."""
     who = identity()
-    if who is None:
-        return []
-    mine = select(Company).join(Membership, Membership.company_id == Company.id)
-    query = mine.where(Membership.user_id == who.user.id).order_by(Company.name_key)
-    return list(db.session.scalars(query))
+    return companies_of(who.user) if who else []
 
 
 def _session_user(_user_id: str) -> User | None:

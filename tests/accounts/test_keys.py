@@ -1,0 +1,156 @@
+"""API keys: the page, the format, who may see and revoke which."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from accounts_house import Browser, Program, email_of
+from flask import Flask
+from sqlalchemy import select
+
+from webapp.accounts import ApiKey, create_key, find_user
+from webapp.accounts.keys import LEAK_PATTERN, hash_secret, is_wellformed, new_secret
+from webapp.errors import InvalidParams
+from webapp.extensions import db, utcnow
+
+SignedIn = Callable[[str], Browser]
+USERS = "/api/accounts/v1/users"
+
+
+def made_on(page: str) -> tuple[str, str]:
+    key_id = re.search(r'id="new-api-key">([^<]+)<', page)
+    secret = re.search(r'id="new-secret">([^<]+)<', page)
+    assert key_id
+    assert secret
+    return key_id[1], secret[1]
+
+
+def test_a_secret_can_be_found_by_scanners() -> None:
+    secrets = {new_secret() for _ in range(200)}
+    assert len(secrets) == 200
+    for secret in secrets:
+        assert re.fullmatch(LEAK_PATTERN, secret)
+        assert is_wellformed(secret)
+    assert not is_wellformed(secret[:-1] + ("A" if secret[-1] != "A" else "B"))
+    assert not is_wellformed("")
+    assert not is_wellformed("é" * 42)
+
+
+def test_a_new_key_works_and_its_secret_is_shown_once(app: Flask, signed_in: SignedIn) -> None:
+    browser = signed_in("viewer")
+    answer = browser.post("/keys", {"label": "nightly <b>", "expires": ""})
+    assert answer.status_code == 201
+    key_id, secret = made_on(answer.text)
+    assert "nightly &lt;b&gt;" in answer.text
+    assert app.test_client().get(USERS, auth=(key_id, secret)).status_code == 200
+    later = browser.get("/keys").text
+    assert key_id in later
+    assert secret not in later
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_the_secret_itself_is_not_stored(app: Flask) -> None:
+    with app.app_context():
+        user = find_user(email_of("viewer"))
+        assert user is not None
+        key, secret = create_key(user, "x")
+        assert key.secret_hash == hash_secret(secret)
+        stored = [getattr(key, column.name) for column in ApiKey.__table__.columns]
+        assert not any(secret in str(value) for value in stored)
+
+
+def test_last_use_is_shown(
+    app: Flask, signed_in: SignedIn, program: Callable[..., Program]
+) -> None:
+    caller = program("viewer")
+    with app.app_context():
+        assert db.session.scalar(select(ApiKey.last_used_at)) is None
+    caller.client.get(USERS, **caller.basic)
+    with app.app_context():
+        used_at = db.session.scalar(select(ApiKey.last_used_at))
+    assert used_at is not None
+    assert utcnow() - used_at < timedelta(minutes=1)
+    assert used_at.strftime("%Y-%m-%dT%H:%M") in signed_in("viewer").get("/keys").text
+
+
+def test_an_expiry_is_kept_to_the_end_of_its_day(app: Flask, signed_in: SignedIn) -> None:
+    today = utcnow().date().isoformat()
+    assert signed_in("viewer").post("/keys", {"expires": today}).status_code == 201
+    with app.app_context():
+        key = db.session.scalar(select(ApiKey))
+        assert key is not None
+        assert key.works_at(utcnow())
+        assert not key.works_at(utcnow() + timedelta(days=1))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"expires": "2020-01-01"},
+        {"expires": "soon"},
+        {"expires": "9999-12-31"},
+        {"label": "x" * 101},
+        {"label": "\x00"},
+    ],
+)
+def test_a_bad_form_says_why_and_makes_no_key(
+    app: Flask, signed_in: SignedIn, form: dict[str, str]
+) -> None:
+    answer = signed_in("viewer").post("/keys", form)
+    assert answer.status_code == 422
+    assert "field-error" in answer.text
+    with app.app_context():
+        assert db.session.scalar(select(ApiKey)) is None
+
+
+def test_a_key_cannot_be_made_to_expire_in_the_past(app: Flask) -> None:
+    with app.app_context():
+        user = find_user(email_of("viewer"))
+        assert user is not None
+        with pytest.raises(InvalidParams):
+            create_key(user, "x", expires_at=utcnow())
+
+
+def test_everybody_sees_own_keys_and_an_admin_all(
+    signed_in: SignedIn, program: Callable[..., Program]
+) -> None:
+    mine, theirs = program("expert"), program("viewer")
+    page = signed_in("expert").get("/keys").text
+    assert mine.key_id in page
+    assert theirs.key_id not in page
+    page = signed_in("admin").get("/keys").text
+    assert mine.key_id in page
+    assert theirs.key_id in page
+    assert mine.key_id not in signed_in("stranger").get("/keys").text
+
+
+@pytest.mark.parametrize(
+    ("who", "status"), [("viewer", 404), ("stranger", 404), ("expert", 303), ("admin", 303)]
+)
+def test_a_key_is_revoked_by_its_owner_or_an_admin(
+    signed_in: SignedIn, program: Callable[..., Program], who: str, status: int
+) -> None:
+    caller = program("expert")
+    assert signed_in(who).post(f"/keys/{caller.key_row}/revoke").status_code == status
+    works = caller.client.get(USERS, **caller.basic).status_code
+    assert works == (200 if status == 404 else 401)
+
+
+@pytest.mark.parametrize("key_row", ["nonsense", "3c0ffe3a-0000-4000-8000-000000000000"])
+def test_an_unknown_key_is_not_found(signed_in: SignedIn, key_row: str) -> None:
+    assert signed_in("admin").post(f"/keys/{key_row}/revoke").status_code == 404
+
+
+def test_a_key_never_reaches_further_than_its_user(
+    program: Callable[..., Program], give: Callable[..., None]
+) -> None:
+    caller = program("admin")
+    me = caller.client.get(f"{USERS}/{caller.user_id}", **caller.basic).json
+    assert me["isAdmin"] is True
+    give("expert", "Acme", "admin")
+    give("admin", "Acme", "viewer")
+    me = caller.client.get(f"{USERS}/{caller.user_id}", **caller.basic).json
+    assert (me["isAdmin"], me["isReadonly"]) == (False, True)
