@@ -1,0 +1,41 @@
+"""A finished report as a download: CSV, JSON or XLSX, streamed, with an ETag and a file name."""
+
+from __future__ import annotations
+
+from flask import Response, request, stream_with_context
+
+from webapp.engine import export
+from webapp.engine.jobs import kinds
+from webapp.engine.models import Report
+from webapp.engine.results import ReadResult
+
+
+def result_response(
+    report: Report, fmt: str, *, by: str | None = None, bom: bool = False, attach: bool = True
+) -> Response:
+    """Return the result in one of `export.FORMATS`; 304 where the caller has it already.
+
+    by:     the sheet of a CSV, the first one where none is named
+    bom:    begin a CSV with the mark by which Excel knows UTF-8
+    attach: offer it as a file to save, rather than to look at
+    Raises: Conflict while there is no result, InvalidParams for an unknown sheet
+    """
+    kind = kinds()[report.kind]
+    result = ReadResult(report)
+    tag = "-".join((report.id, str(report.attempt), fmt, by or "", "bom" if bom else ""))
+    if tag in request.if_none_match:
+        response = Response(status=304)
+    elif fmt == "xlsx":
+        response = Response(export.xlsx_file(kind, report, result), mimetype=export.FORMATS[fmt])
+    elif fmt == "csv":
+        chunks = export.csv_chunks(export.sheet_named(kind, result, by), bom=bom)
+        response = Response(stream_with_context(chunks), content_type=export.FORMATS[fmt])
+    else:
+        chunks = export.json_chunks(kind, report, result)
+        response = Response(stream_with_context(chunks), content_type=export.FORMATS[fmt])
+    if attach and response.status_code == 200:
+        name = export.file_name(report, fmt, by)
+        response.headers.set("Content-Disposition", "attachment", filename=name)
+    response.set_etag(tag)
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response

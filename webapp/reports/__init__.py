@@ -1,0 +1,25 @@
+"""HTML for any kind of report: the list, the form, the loader, the result, stored months.
+
+Knows kinds by the engine's contract alone, and writes nothing but through the engine. Everything
+works without script; HTMX and the event stream make it live.
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from webapp.reports import filters
+
+
+def init_app(app: Flask) -> None:
+    """Register the room's blueprint and what templates write values with."""
+    from webapp.reports import lists, months, new, show, stream
+    from webapp.reports.blueprint import bp
+
+    # Imported for their routes.
+    assert all((lists, months, new, show, stream))
+    filters.init_app(app)
+    app.register_blueprint(bp)
+
+
+__all__ = ["init_app"]

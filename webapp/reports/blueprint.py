@@ -1,0 +1,9 @@
+"""The room's one blueprint, closed to strangers; its views are in the modules beside it."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+from webapp.accounts import guard
+
+bp = guard(Blueprint("reports", __name__))

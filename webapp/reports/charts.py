@@ -1,0 +1,41 @@
+"""A kind's charts as the script in the page draws them; the table beside has the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from webapp.engine.kind import ReportKind
+from webapp.engine.results import ReadResult
+
+
+def chart_data(kind: ReportKind, result: ReadResult) -> list[dict[str, Any]]:
+    """Return each chart. Shape: table, title, labels, views: [{label, name, type, values}]."""
+    tables = {table.name: table for table in kind.tables(result.head)}
+    return [
+        {
+            "table": chart.table,
+            "title": tables[chart.table].title,
+            **_series(kind, result, chart.table, chart.x, chart.views),
+        }
+        for chart in kind.charts(result.head)
+    ]
+
+
+def _series(
+    kind: ReportKind, result: ReadResult, table: str, x: str, views: Any
+) -> Mapping[str, Any]:
+    labels: list[Any] = []
+    values: dict[str, list[Any]] = {column: [] for _, column, _ in views}
+    for stored in result.rows(table):
+        row = kind.grid_row(table, stored, result.head)
+        labels.append(row.get(x))
+        for column, found in values.items():
+            found.append(row.get(column))
+    return {
+        "labels": labels,
+        "views": [
+            {"label": label, "name": column, "type": type_, "values": values[column]}
+            for label, column, type_ in views
+        ],
+    }

@@ -1,0 +1,112 @@
+"""How values are written for people: numbers, moments, durations, cells of a table."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from flask import Flask
+from markupsafe import Markup
+
+from webapp.engine.kind import Column, Estimate, Row
+from webapp.extensions import utcnow
+
+NOTHING = Markup('<span class="none">–</span>')
+
+
+def init_app(app: Flask) -> None:
+    """Add the filters templates use."""
+    app.jinja_env.filters.update(
+        number=number, duration=duration, written=written, cell=cell, clock=clock, about=about
+    )
+
+
+def number(value: Any) -> str:
+    """Return a number with its thousands apart, as it is where it is none."""
+    if isinstance(value, bool) or value is None:
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    try:
+        return f"{Decimal(str(value)):,.2f}"
+    except InvalidOperation:
+        return str(value)
+
+
+def duration(seconds: float) -> str:
+    """Return a span in the two units that matter: `3 s`, `2 min 5 s`, `1 h 4 min`."""
+    whole = max(int(seconds), 0)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def seconds_since(moment: datetime | None, until: datetime | None = None) -> float:
+    """Return the seconds between two moments; until now where the end is open."""
+    return ((until or utcnow()) - moment).total_seconds() if moment else 0.0
+
+
+def clock(moment: Any) -> str:
+    """Return the time of day of a moment or of its text, to the second, UTC."""
+    if isinstance(moment, datetime):
+        return f"{moment.astimezone(UTC):%H:%M:%S}"
+    return str(moment)[11:19]
+
+
+def written(value: Any, type: str) -> str | Markup:
+    """Return a typed value as people read it; a missing one is a dash."""
+    if value is None or value == "":
+        return NOTHING
+    if type == "boolean" or isinstance(value, bool):
+        return "yes" if value else Markup('<span class="none">no</span>')
+    if type in {"integer", "decimal"}:
+        return number(value)
+    if type == "datetime":
+        return _moment(str(value))
+    return str(value)
+
+
+def _moment(text: str) -> str | Markup:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    at = at.astimezone(UTC) if at.tzinfo else at
+    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
+        text, f"{at:%Y-%m-%d %H:%M:%S}", f"{at:%Y-%m-%d %H:%M}"
+    )
+
+
+def cell(row: Row, column: Column) -> str | Markup:
+    """Return a cell of a grid. A number that could not be counted is marked and says why."""
+    value = row.get(column.name)
+    if value is not None or not column.is_number or column.name == "problem":
+        return written(value, column.type)
+    problem = row.get("problem")
+    if not problem and row.get("complete") is not False:
+        return NOTHING
+    reason = str(problem or "Some of it could not be counted.")
+    return Markup(
+        '<span class="hole" title="{0}">—<span class="visually-hidden"> missing: {0}</span></span>'
+    ).format(reason)
+
+
+def about(estimate: Estimate) -> str:
+    """Return an estimate as a sentence."""
+    calls = f"About {estimate.calls:,} call{'' if estimate.calls == 1 else 's'} to come"
+    saved = f", {estimate.saved:,} saved by stored months" if estimate.saved else ""
+    return f"{calls}{saved}: {_span(math.ceil(estimate.seconds))} at the granted pace."
+
+
+def _span(seconds: int) -> str:
+    if seconds <= 1:
+        return "about a second"
+    if seconds < 90:
+        return f"about {seconds} seconds"
+    if seconds < 5400:
+        return f"about {math.ceil(seconds / 60)} minutes"
+    return f"about {seconds / 3600:.1f} hours"

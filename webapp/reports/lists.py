@@ -1,0 +1,40 @@
+"""`/`: the company's reports, newest first, and a way to start each kind."""
+
+from __future__ import annotations
+
+from flask import Response, request
+
+from webapp.accounts import current_scope
+from webapp.engine import jobs
+from webapp.engine.listing import list_reports
+from webapp.engine.models import STATUSES
+from webapp.htmx import render
+from webapp.reports.blueprint import bp
+from webapp.reports.people import emails_of
+
+
+@bp.get("/")
+def index_reports() -> Response:
+    """List reports, filtered by kind and status; the rows alone for HTMX."""
+    scope = current_scope()
+    # A choice no list offers counts as none: an old link still shows a list.
+    kind = _one_of("kind", jobs.kinds())
+    status = _one_of("status", STATUSES)
+    cursor = request.args.get("cursor") or None
+    page = list_reports(scope, kind=kind, status=status, cursor=cursor)
+    return render(
+        "reports/index_reports.html",
+        "reports/_reports.html",
+        listing=page,
+        emails=emails_of(page.reports),
+        kinds=jobs.kinds(),
+        may_run={slug for slug, kind in jobs.kinds().items() if scope.may(kind.run_role)},
+        statuses=STATUSES,
+        chosen={"kind": kind, "status": status, "cursor": cursor},
+        is_new_here=not (page.reports or kind or status or cursor),
+    )
+
+
+def _one_of(name: str, known: object) -> str | None:
+    given = request.args.get(name)
+    return given if given and given in known else None  # type: ignore[operator]

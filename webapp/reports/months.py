@@ -1,0 +1,78 @@
+"""`/months`: what is stored, and how to make it expire before its time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+
+from flask import Response, flash, make_response, render_template, request, url_for
+
+from webapp.accounts import audit, check_role, current_scope
+from webapp.engine import jobs, months
+from webapp.errors import InvalidParams
+from webapp.htmx import redirect_to
+from webapp.reports.blueprint import bp
+
+
+@bp.get("/months")
+def index_months() -> Response:
+    """List stored months by kind and subject."""
+    return _page()
+
+
+def _page(
+    typed: Mapping[str, str] | None = None,
+    errors: Mapping[str, str] | None = None,
+    status: int = 200,
+) -> Response:
+    scope = current_scope()
+    body = render_template(
+        "reports/index_months.html",
+        stored=list(months.stored_overview(scope.company_id)),
+        kinds=jobs.kinds(),
+        may_expire=scope.may("expert"),
+        typed=typed or {},
+        errors=errors or {},
+    )
+    return make_response(body, status)
+
+
+@bp.post("/months/expire")
+def expire_months() -> Response:
+    """Make stored months expire: of one kind and subject, or of all, in a span or for all time."""
+    scope = check_role("expert")
+    form = request.form
+    try:
+        start, end = _span(form)
+        if form.get("kind"):
+            jobs.kind_named(form["kind"])
+    except InvalidParams as error:
+        return _page(form, error.errors, 422)
+    expired = months.expire(
+        company_id=scope.company_id,
+        kind=form.get("kind") or None,
+        subject=form.get("subject") or None,
+        start=start,
+        end=end,
+    )
+    audit(scope, "expired months", f"{expired}")
+    flash(
+        f"{expired:,} stored value{'' if expired == 1 else 's'} expired; reports count them again."
+    )
+    return redirect_to(url_for("reports.index_months"))
+
+
+def _span(form: Mapping[str, str]) -> tuple[date | None, date | None]:
+    found: dict[str, date | None] = {"from": None, "to": None}
+    errors = {}
+    for name in found:
+        try:
+            found[name] = months.parse_month(form[name]) if form.get(name) else None
+        except ValueError as error:
+            errors[name] = str(error)
+    start, end = found["from"], found["to"]
+    if start and end and end < start:
+        errors["to"] = "The last month is before the first one."
+    if errors:
+        raise InvalidParams(errors)
+    return start, end

@@ -1,0 +1,104 @@
+"""`/reports/<id>`: the loader while a report is made, then its result; cancel, delete, retry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from flask import Response, flash, make_response, render_template, request, url_for
+
+from webapp.accounts import audit, current_scope
+from webapp.engine import jobs
+from webapp.engine.download import result_response
+from webapp.engine.models import FAILED, INCOMPLETE
+from webapp.engine.results import ReadResult
+from webapp.errors import InvalidParams, NotFound
+from webapp.htmx import is_htmx, redirect_to, render, vary
+from webapp.reports.blueprint import bp
+from webapp.reports.grids import read_grids
+from webapp.reports.view import report_view, result_view
+
+
+@bp.get("/reports/<uuid:report_id>")
+def show_report(report_id: UUID) -> Response:
+    """Show the loader or the result; for HTMX the same without the page, or one grid alone."""
+    table = request.args.get("grid", "")
+    if is_htmx() and table:
+        return _grid(str(report_id), table)
+    return _page(str(report_id))
+
+
+def _page(
+    report_id: str, *, errors: Mapping[str, str] | None = None, status: int = 200
+) -> Response:
+    scope = current_scope()
+    report = jobs.find_report(scope, report_id)
+    view = report_view(report, scope, all_lines="lines" in request.args)
+    if report.has_result:
+        view |= result_view(report, request.path, request.args)
+    return render(
+        "reports/show_report.html",
+        "reports/_loader.html",
+        status=status,
+        errors=errors or {},
+        **view,
+    )
+
+
+def _grid(report_id: str, table: str) -> Response:
+    report = jobs.find_report(current_scope(), report_id)
+    kind, result = jobs.kinds()[report.kind], ReadResult(report)
+    grids = read_grids(kind, result, request.path, request.args, only=table)
+    if not grids:
+        raise NotFound("This result has no such table.")
+    response = make_response(render_template("reports/_grid.html", grid=grids[0]))
+    response.headers["HX-Push-Url"] = grids[0].link()
+    return vary(response)
+
+
+@bp.get("/reports/<uuid:report_id>.<any(csv, json, xlsx):fmt>")
+def download_report(report_id: UUID, fmt: str) -> Response:
+    """Give the result as a file; `?by=` names a further sheet, `?bom=1` is for Excel."""
+    scope = current_scope()
+    report = jobs.find_report(scope, str(report_id))
+    by, bom = request.args.get("by") or None, request.args.get("bom") == "1"
+    response = result_response(report, fmt, by=by, bom=bom)
+    if response.status_code == 200 and request.method == "GET":
+        audit(scope, "downloaded", f"{report.kind} {report.id} {fmt}")
+    return response
+
+
+@bp.post("/reports/<uuid:report_id>/cancel")
+def cancel_report(report_id: UUID) -> Response:
+    """Cancel a queued or running report."""
+    scope = current_scope()
+    report = jobs.cancel_report(scope, str(report_id))
+    audit(scope, "cancelled", f"{report.kind} {report.id}")
+    return redirect_to(url_for("reports.show_report", report_id=report.id))
+
+
+@bp.post("/reports/<uuid:report_id>/delete")
+def delete_report(report_id: UUID) -> Response:
+    """Delete a finished report for good."""
+    scope = current_scope()
+    jobs.delete_report(scope, str(report_id))
+    audit(scope, "deleted", f"report {report_id}")
+    flash("The report and its result are deleted.")
+    return redirect_to(url_for("reports.index_reports"))
+
+
+@bp.post("/reports/<uuid:report_id>/retry")
+def retry_report(report_id: UUID) -> Response:
+    """Try again what failed; the form's secrets go along, because they were erased at the end."""
+    scope = current_scope()
+    report = jobs.find_report(scope, str(report_id))
+    secrets = jobs.kinds()[report.kind].secret_params
+    raw = {name: request.form[name] for name in secrets if request.form.get(name)}
+    try:
+        jobs.retry_report(scope, report.id, raw)
+    except InvalidParams as error:
+        if report.status not in {FAILED, INCOMPLETE}:
+            raise
+        return _page(report.id, errors=error.errors, status=422)
+    audit(scope, "retried", f"{report.kind} {report.id}")
+    return redirect_to(url_for("reports.show_report", report_id=report.id))

@@ -1,0 +1,83 @@
+"""`/reports/<id>/events`: a report's lines as rendered partials, for the page's own listener.
+
+Programs read the same lines as JSON from the API; this stream is HTML, so that what a partner wrote
+is escaped by the same templates as everywhere. It goes on after `Last-Event-ID`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from uuid import UUID
+
+from flask import Flask, Response, current_app, request
+
+from webapp.accounts import current_scope
+from webapp.engine import jobs, progress
+from webapp.engine.models import Report
+from webapp.errors import Unavailable
+from webapp.extensions import db
+from webapp.reports.blueprint import bp
+from webapp.reports.view import meters
+
+METERS_EVERY_S = 0.5
+
+
+@bp.get("/reports/<uuid:report_id>/events")
+def listen_report(report_id: UUID) -> Response:
+    """Stream the lines after `Last-Event-ID`, or after the last one on the page, up to the end."""
+    report = jobs.find_report(current_scope(), str(report_id))
+    if not current_app.config["STREAMING"]:
+        raise Unavailable("Live lines are switched off here; the page asks for them instead.")
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    after = _number(request.headers.get("Last-Event-ID")) or _number(request.args.get("after")) or 0
+    listening = progress.listen(report.id, after, gone=progress.reader_gone(request.environ))
+    messages = _messages(app, report.id, listening)
+    # A stream lasts for hours; it must not sit on a database connection.
+    db.session.remove()
+    response = Response(messages, mimetype="text/event-stream")
+    response.headers["Cache-Control"] = "no-cache, no-transform"
+    response.headers["X-Accel-Buffering"] = "no"
+    response.call_on_close(listening.close)
+    return response
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _messages(app: Flask, report_id: str, listening: progress.Listening) -> Iterator[str]:
+    shown_at = float("-inf")
+    for event in listening:
+        if event is None:
+            yield ": still here\n\n"
+            html, seq = "", None
+        elif event.type == "end":
+            yield f"event: end\nid: {event.seq}\ndata: {event.data['status']}\n\n"
+            return
+        else:
+            html, seq = _line(app, event), event.seq
+        if time.monotonic() - shown_at >= METERS_EVERY_S:
+            html += _meters(app, report_id)
+            shown_at = time.monotonic()
+        if html:
+            yield message(html, seq)
+
+
+def message(html: str, seq: int | None) -> str:
+    """Return HTML as one unnamed server-sent event, which is what hx-sse swaps in."""
+    number = "" if seq is None else f"id: {seq}\n"
+    return number + "".join(f"data: {line}\n" for line in html.splitlines() if line.strip()) + "\n"
+
+
+def _line(app: Flask, event: progress.Event) -> str:
+    return app.jinja_env.get_template("reports/_line.html").render(line=event.data)
+
+
+def _meters(app: Flask, report_id: str) -> str:
+    with app.app_context():
+        report = db.session.get(Report, report_id)
+        if report is None:
+            return ""
+        template = app.jinja_env.get_template("reports/_meters_partial.html")
+        return template.render(**meters(report))

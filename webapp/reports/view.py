@@ -1,0 +1,101 @@
+"""What the templates of one report are handed. Rights are decided here, not in templates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import current_app
+from redis.exceptions import RedisError
+from sqlalchemy import select
+
+from webapp.accounts import Scope
+from webapp.engine import jobs
+from webapp.engine.kind import ReportKind
+from webapp.engine.models import FAILED, INCOMPLETE, QUEUED, Report, StatusLine
+from webapp.engine.params import FormField, form_fields
+from webapp.engine.results import ReadResult
+from webapp.extensions import db, redis_client, utcnow
+from webapp.reports.charts import chart_data
+from webapp.reports.filters import seconds_since
+from webapp.reports.grids import read_grids
+from webapp.reports.people import emails_of
+
+LINES_SHOWN = 200
+LINES_AT_MOST = 20_000
+# A worker takes a report within milliseconds; only one that waits longer is worth a word.
+PATIENCE = timedelta(seconds=3)
+
+
+def report_view(report: Report, scope: Scope, *, all_lines: bool = False) -> dict[str, Any]:
+    """Return what the loader and the head of a result show."""
+    kind = jobs.kinds()[report.kind]
+    may_run = scope.may(kind.run_role)
+    lines = last_lines(report.id, LINES_AT_MOST if all_lines else LINES_SHOWN)
+    return {
+        "report": report,
+        "kind": kind,
+        "asked_by": emails_of([report]).get(report.requested_by, ""),
+        "lines": lines,
+        "hidden_lines": lines[0].seq - 1 if lines else 0,
+        "last_seq": lines[-1].seq if lines else 0,
+        "streaming": bool(current_app.config["STREAMING"]),
+        "may_run": may_run,
+        "may_retry": may_run and report.status in {FAILED, INCOMPLETE},
+        "secret_fields": _secret_fields(kind, report, scope),
+        **meters(report),
+    }
+
+
+def meters(report: Report) -> dict[str, Any]:
+    """Return what changes while a report is made."""
+    return {
+        "report": report,
+        "elapsed_s": seconds_since(_began(report), report.finished_at),
+        "waits_for_worker": _waits_for_worker(report),
+    }
+
+
+def _began(report: Report) -> datetime | None:
+    return report.queued_at if report.status == QUEUED else report.started_at
+
+
+def _waits_for_worker(report: Report) -> bool:
+    """Say whether the report waits although nobody is there to take it."""
+    live_workers = current_app.extensions.get("live_workers")
+    if report.status != QUEUED or live_workers is None or utcnow() - report.queued_at < PATIENCE:
+        return False
+    try:
+        return not live_workers(redis_client())
+    except RedisError:
+        # With Redis away nobody takes reports either.
+        return True
+
+
+def last_lines(report_id: str, limit: int) -> list[StatusLine]:
+    """Return the last status lines of a report, oldest first."""
+    query = select(StatusLine).where(StatusLine.report_id == report_id)
+    newest = db.session.scalars(query.order_by(StatusLine.seq.desc()).limit(limit))
+    return list(newest)[::-1]
+
+
+def _secret_fields(kind: ReportKind, report: Report, scope: Scope) -> list[FormField]:
+    """Return the fields a retry needs: the secrets, unless stored credentials have them."""
+    if report.params.get("connection"):
+        return []
+    return [one for one in form_fields(kind, scope) if one.name in kind.secret_params]
+
+
+def result_view(report: Report, path: str, args: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a finished report shows beside its head."""
+    kind = jobs.kinds()[report.kind]
+    result = ReadResult(report)
+    charts = chart_data(kind, result)
+    return {
+        "figures": kind.figures(result.head),
+        "charts": charts,
+        "charted": {chart["table"] for chart in charts},
+        "grids": read_grids(kind, result, path, args),
+        "further_sheets": [(sheet.name, sheet.title) for sheet in kind.sheets(result)[1:]],
+    }

@@ -1,0 +1,81 @@
+// The loader's small life: a clock that ticks, lines kept in sight, and a way on when the stream of
+// lines is refused. The lines themselves, and what comes after a break, are hx-sse's work.
+"use strict";
+
+const LINES_KEPT = 1000;
+const AGAIN_AFTER_MS = 3000;
+const started = new WeakMap();
+
+function spanOf(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
+
+function tick() {
+  for (const clock of document.querySelectorAll("[data-elapsed]")) {
+    const said = clock.dataset.elapsed;
+    let start = started.get(clock);
+    if (!start || start.said !== said) {
+      start = { said, at: performance.now() - Number(said) * 1000 };
+      started.set(clock, start);
+    }
+    clock.textContent = spanOf((performance.now() - start.at) / 1000);
+  }
+}
+
+setInterval(tick, 1000);
+
+// Lines stay in sight unless the reader has scrolled up to read earlier ones.
+let follows = true;
+
+function lines() {
+  return document.querySelector("#report[data-status] .loader #lines");
+}
+
+function followLines() {
+  const list = lines();
+  if (!list) return;
+  while (list.children.length > LINES_KEPT) list.firstElementChild.remove();
+  if (follows) list.scrollTop = list.scrollHeight;
+}
+
+document.addEventListener("scroll", (event) => {
+  const list = lines();
+  if (event.target !== list) return;
+  follows = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+}, true);
+
+document.addEventListener("htmx:after:swap", () => { tick(); followLines(); });
+
+// A stream that was refused (too many readers, a server that restarts) is not asked again by
+// hx-sse when it never stood. Asking for the loader shows what came meanwhile and tries anew.
+let waiting = 0;
+
+function again(event) {
+  const list = lines();
+  if (!list || event.target !== list) return;
+  clearTimeout(waiting);
+  waiting = setTimeout(() => htmx.trigger("#report", "again"), AGAIN_AFTER_MS);
+}
+
+document.addEventListener("htmx:response:error", again);
+document.addEventListener("htmx:error", again);
+
+// The finished report takes the loader's place: whoever was in it goes on at its heading.
+document.addEventListener("htmx:before:swap", () => {
+  const report = document.querySelector("#report");
+  if (report) report.hadFocus = report.contains(document.activeElement);
+});
+
+let status = document.querySelector("#report")?.dataset.status;
+document.addEventListener("htmx:after:swap", () => {
+  const report = document.querySelector("#report");
+  if (!report || report.dataset.status === status) return;
+  status = report.dataset.status;
+  if (document.activeElement === document.body) report.querySelector("h1")?.focus({ preventScroll: true });
+});
+
+tick();
+followLines();

@@ -1,0 +1,40 @@
+// What every page may need: fields that belong to a choice, questions before a deed, focus where
+// something is wrong, messages that go when all is well again. Without it everything still works.
+"use strict";
+
+function settleFields(form) {
+  for (const field of form.querySelectorAll("[data-when]")) {
+    const other = new FormData(form).get(field.dataset.when) ?? "";
+    const isOff = other !== field.dataset.whenValue;
+    field.classList.toggle("is-off", isOff);
+  }
+}
+
+for (const form of document.querySelectorAll("form[data-whens]")) {
+  form.addEventListener("change", () => settleFields(form));
+  settleFields(form);
+}
+
+// A form gone back to keeps what was typed, and its choices with it.
+window.addEventListener("pageshow", () => {
+  document.querySelectorAll("form[data-whens]").forEach(settleFields);
+});
+
+document.addEventListener("submit", (event) => {
+  const question = event.target.dataset?.confirm;
+  if (question && !window.confirm(question)) event.preventDefault();
+});
+
+document.addEventListener("keydown", (event) => {
+  const open = event.key === "Escape" && event.target.closest?.("details.ask[open]");
+  if (!open) return;
+  open.open = false;
+  open.querySelector("summary").focus();
+});
+
+document.querySelector("[data-focus]")?.focus();
+
+document.addEventListener("htmx:after:swap", (event) => {
+  const status = event.detail?.ctx?.response?.status ?? 0;
+  if (status && status < 400) document.querySelectorAll("#messages .is-transient").forEach((one) => one.remove());
+});
