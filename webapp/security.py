@@ -105,8 +105,8 @@ def unseal(token: str) -> str:
     Raises: SealBroken when it was altered or sealed under a key that is gone
     """
     try:
-        return _box().decrypt(token.encode("ascii", "replace")).decode("utf-8")
-    except InvalidToken:
+        return _box().decrypt(token.encode("ascii")).decode("utf-8")
+    except (InvalidToken, UnicodeEncodeError):
         # Not chained: the cause holds nothing a reader could use.
         raise SealBroken from None
 
