@@ -98,7 +98,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Estimate:
-    """About how many calls to come, how many stored months save, how long at the granted pace (s)."""
+    """About how many calls to come, how many stored months save, how long it takes (seconds)."""
 
     calls: int
     saved: int
@@ -143,8 +143,10 @@ class Run(Protocol):
     user_id: str
     attempt: int
     secrets: dict[str, str]
-    months: MonthStore
     asked_at: datetime
+
+    @property
+    def months(self) -> MonthStore: ...
 
     @property
     def calls_made(self) -> int: ...
@@ -252,6 +254,10 @@ class ReportKind:
 
     def blueprints(self) -> tuple[Blueprint, ...]:
         """Return blueprints of addresses that only this kind has."""
+        return ()
+
+    def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
+        """Return (label, address) of pages only this kind has, shown on its card to who may."""
         return ()
 
     def commands(self) -> tuple[AppGroup, ...]:
