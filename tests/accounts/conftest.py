@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from accounts_house import PASSWORD, SECRET_KEY, Browser, Program, email_of
 from flask import Flask
 
-from webapp import create_app
 from webapp.accounts import create_key, create_user, find_company, find_user, grant
-from webapp.extensions import db
 
 
 @pytest.fixture
-def make_app(tmp_path: Path) -> Iterator[Callable[..., Flask]]:
-    made: list[Flask] = []
-
-    def make(**config: Any) -> Flask:
-        settings = {
-            "DATA_DIR": str(tmp_path / "var"),
-            "SECRET_KEY": SECRET_KEY,
-            "RATELIMIT_STORAGE_URI": "memory://",
-        }
-        app = create_app(settings | config)
-        made.append(app)
-        with app.app_context():
-            db.create_all()
-        return app
-
-    yield make
-    for app in made:
-        with app.app_context():
-            db.session.remove()
-            db.engine.dispose()
+def make_app(make_app: Callable[..., Flask]) -> Callable[..., Flask]:
+    """Return the house's maker of applications, with a key these tests can forge tokens with."""
+    return partial(make_app, SECRET_KEY=SECRET_KEY)
 
 
 @pytest.fixture

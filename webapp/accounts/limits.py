@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import TypeVar
 
 from flask import current_app, request
 from limits import RateLimitItem, parse
@@ -22,7 +21,7 @@ from webapp.errors import TooMany
 from webapp.extensions import limiter
 from webapp.security import fingerprint
 
-T = TypeVar("T")
+Question = Callable[[RateLimiter, RateLimitItem, str], None]
 
 log = logging.getLogger(__name__)
 
@@ -39,21 +38,20 @@ def count_try(account: str) -> None:
     """
     limit, address = _limit(), _address()
     for wider, name in _wider(limit, account, address):
-        _ask(lambda rates, wider=wider, name=name: _refuse_if_spent(rates, wider, name))
-    _ask(lambda rates: _hit(rates, limit, _pair(account, address)))
+        _ask(_refuse_if_spent, wider, name)
+    _ask(_hit, limit, _pair(account, address))
 
 
 def count_wrong(account: str) -> None:
     """Count a wrong password against its address and its account as a whole."""
     limit, address = _limit(), _address()
     for wider, name in _wider(limit, account, address):
-        _ask(lambda rates, wider=wider, name=name: rates.hit(wider, name))
+        _ask(_count, wider, name)
 
 
 def forget_tries(account: str) -> None:
     """Forget the tries of an account from this address after a right password."""
-    limit, name = _limit(), _pair(account, _address())
-    _ask(lambda rates: rates.clear(limit, name))
+    _ask(_clear, _limit(), _pair(account, _address()))
 
 
 def count_failure(account: str) -> None:
@@ -61,8 +59,15 @@ def count_failure(account: str) -> None:
 
     Raises: TooMany
     """
-    limit, name = _limit(), _pair(account, _address())
-    _ask(lambda rates: _hit(rates, limit, name))
+    _ask(_hit, _limit(), _pair(account, _address()))
+
+
+def _count(rates: RateLimiter, limit: RateLimitItem, name: str) -> None:
+    rates.hit(limit, name)
+
+
+def _clear(rates: RateLimiter, limit: RateLimitItem, name: str) -> None:
+    rates.clear(limit, name)
 
 
 def _hit(rates: RateLimiter, limit: RateLimitItem, name: str) -> None:
@@ -81,12 +86,12 @@ def _too_many(rates: RateLimiter, limit: RateLimitItem, name: str) -> TooMany:
     return TooMany(f"Too many tries. Try again in {wait_s} seconds.", retry_after_s=wait_s)
 
 
-def _ask(question: Callable[[RateLimiter], T]) -> T:
+def _ask(question: Question, limit: RateLimitItem, name: str) -> None:
     try:
-        return question(limiter.limiter)
+        question(limiter.limiter, limit, name)
     except (RedisError, StorageError):
         log.warning("Redis is away; tries are counted by this process alone")
-        return question(_own_count)
+        question(_own_count, limit, name)
 
 
 def _limit() -> RateLimitItem:

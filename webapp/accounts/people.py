@@ -127,7 +127,7 @@ def change_password(user: User, present: str, new: str, again: str) -> None:
 
     Raises: InvalidParams with a sentence per field, TooMany
     """
-    problems = {}
+    problems: dict[str, str] = {}
     if problem := password_problem(new):
         problems |= {"new_password": problem}
     elif new != again:
