@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import IO
+
 from flask import Response, request, stream_with_context
 
 from webapp.engine import export
@@ -26,7 +29,8 @@ def result_response(
     if tag in request.if_none_match:
         response = Response(status=304)
     elif fmt == "xlsx":
-        response = Response(export.xlsx_file(kind, report, result), mimetype=export.FORMATS[fmt])
+        workbook = export.xlsx_file(kind, report, result)
+        response = Response(_read_and_close(workbook), mimetype=export.FORMATS[fmt])
     elif fmt == "csv":
         chunks = export.csv_chunks(export.sheet_named(kind, result, by), bom=bom)
         response = Response(stream_with_context(chunks), content_type=export.FORMATS[fmt])
@@ -39,3 +43,9 @@ def result_response(
     response.set_etag(tag)
     response.headers["Cache-Control"] = "private, no-cache"
     return response
+
+
+def _read_and_close(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(1 << 16):
+            yield chunk

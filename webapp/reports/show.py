@@ -13,6 +13,7 @@ from webapp.engine.download import result_response
 from webapp.engine.models import FAILED, INCOMPLETE
 from webapp.engine.results import ReadResult
 from webapp.errors import InvalidParams, NotFound
+from webapp.extensions import db
 from webapp.htmx import is_htmx, redirect_to, render, vary
 from webapp.reports.blueprint import bp
 from webapp.reports.grids import read_grids
@@ -65,6 +66,8 @@ def download_report(report_id: UUID, fmt: str) -> Response:
     response = result_response(report, fmt, by=by, bom=bom)
     if response.status_code == 200 and request.method == "GET":
         audit(scope, "downloaded", f"{report.kind} {report.id} {fmt}")
+        # The commit made the report stale, and the file is written after this request's session.
+        db.session.refresh(report)
     return response
 
 
