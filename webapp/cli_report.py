@@ -8,6 +8,7 @@ environment (`PARTNER_USER_SECRET`), or asked for; the value `-` reads a line of
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets as random_secrets
 import sys
@@ -23,11 +24,10 @@ from sqlalchemy import func, select
 from webapp import accounts
 from webapp.accounts import Company, Membership, Scope, User
 from webapp.cli import in_sentences, with_database
-from webapp.engine import export, jobs
+from webapp.engine import export, jobs, progress
 from webapp.engine.kind import ReportKind
 from webapp.engine.models import DONE, INCOMPLETE, Report
 from webapp.engine.params import json_schema
-from webapp.engine.progress import Event
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 
@@ -147,6 +147,8 @@ def _run_asking(kind: ReportKind, scope: Scope, raw: dict[str, Any]) -> Report:
 
 
 def _run_with_bar(kind: ReportKind, scope: Scope, raw: dict[str, Any]) -> Report:
+    # Without a Redis there is nobody to publish to, which is no trouble of who reads this bar.
+    logging.getLogger(progress.__name__).setLevel(logging.ERROR)
     bar = Bar(sys.stderr)
     try:
         return jobs.run_here(scope, kind.slug, raw, bar.show)
@@ -165,7 +167,7 @@ class Bar:
         self._in_place = file.isatty()
         self._drawn = False
 
-    def show(self, event: Event) -> None:
+    def show(self, event: progress.Event) -> None:
         """Draw one line of the report."""
         if event.type != "status":
             return

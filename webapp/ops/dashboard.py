@@ -13,11 +13,13 @@ from functools import partial
 
 from flask import Flask, Response, abort, current_app, request
 from flask_wtf.csrf import generate_csrf
+from redis import Redis
 from redis.exceptions import RedisError
-from rq import Queue
+from rq import Queue, Worker
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.worker.base import BaseWorker
 from rq_dashboard import web
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -99,8 +101,17 @@ def hand_over_token(response: Response) -> Response:
     return response
 
 
+class _Workers:
+    """What the dashboard lists workers with; by itself it would unpickle the jobs they work on."""
+
+    @staticmethod
+    def all(connection: Redis) -> list[BaseWorker]:
+        return Worker.all(connection=connection, serializer=JSONSerializer)
+
+
 def _attach() -> None:
-    web.config.serializer = JSONSerializer  # type: ignore[assignment]
+    web.config.serializer = JSONSerializer
+    web.Worker = _Workers
     bp.before_request_funcs[None].remove(web.push_rq_connection)
     bp.before_request(operators_only)
     bp.before_request(known_things_only)

@@ -28,7 +28,7 @@ EMAIL = "demo@example.com"
 PARTNER = "70000001"
 # Public: the stand-in knows no other, and no real partner knows these.
 PARTNER_USER_KEY = "demo-user-key"
-PARTNER_USER_SECRET = "ZGVtby1zZWNyZXQ="  # noqa: S105
+PARTNER_USER_SECRET = "ZGVtby1zZWNyZXQ="
 MONTHS_SHOWN = 12
 TIMEOUT_S = (5, 60)
 

@@ -126,7 +126,7 @@ def _redis_and_workers() -> tuple[Check, Check]:
     client = impatient_redis()
     try:
         client.ping()
-        alive = len(live_workers(client))
+        alive = len(live_workers(client, current_app.config["QUEUE"]))
     except RedisError as error:
         away = f"Redis does not answer ({type(error).__name__})."
         return Check("redis", False, away), Check("worker", False, "Not known without Redis.")

@@ -32,7 +32,7 @@ MOST_DURATIONS = 5000
 def render() -> bytes:
     """Return all metrics as text; a part that is away is 0 in `*_up` and its numbers are absent."""
     registry = CollectorRegistry()
-    registry.register(_Scrape())  # type: ignore[arg-type]
+    registry.register(_Scrape())
     return generate_latest(registry)
 
 
@@ -93,7 +93,8 @@ def _durations() -> Iterator[Metric]:
     )
     by_kind: dict[str, list[float]] = defaultdict(list)
     for kind, started_at, finished_at in rows:
-        by_kind[kind].append((finished_at - started_at).total_seconds())
+        if started_at and finished_at:
+            by_kind[kind].append((finished_at - started_at).total_seconds())
     family = GaugeMetricFamily(
         "report_duration_seconds",
         "How long reports that ended in the last 24 hours ran.",
@@ -139,8 +140,8 @@ def _months() -> Iterator[Metric]:
 def _from_redis() -> Iterator[Metric]:
     client = health.impatient_redis()
     try:
-        alive = len(live_workers(client))
         name = current_app.config["QUEUE"]
+        alive = len(live_workers(client, name))
         queue = Queue(name, connection=client, serializer=JSONSerializer)
         jobs = queue.count
         failed = queue.failed_job_registry.get_job_count(cleanup=False)

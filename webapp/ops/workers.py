@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from redis import Redis
-from rq import Worker
+from rq import Queue, Worker
 from rq.serializers import JSONSerializer
 from rq.worker.base import BaseWorker
 
@@ -24,10 +24,13 @@ def new_name() -> str:
     return f"{_machine()}.{uuid.uuid4().hex[:12]}"
 
 
-def live_workers(connection: Redis, now: datetime | None = None) -> list[BaseWorker]:
-    """Return the workers that were heard of lately and, where that can be told, still run."""
+def live_workers(
+    connection: Redis, queue_name: str, now: datetime | None = None
+) -> list[BaseWorker]:
+    """Return the queue's workers that were heard of lately and, where that can be told, run."""
     now = now or datetime.now(UTC)
-    found = Worker.all(connection=connection, serializer=JSONSerializer)
+    queue = Queue(queue_name, connection=connection, serializer=JSONSerializer)
+    found = Worker.all(queue=queue, serializer=JSONSerializer)
     return [worker for worker in found if _is_heard(worker, now) and _runs(worker)]
 
 

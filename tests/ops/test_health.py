@@ -1,0 +1,141 @@
+"""Health, readiness and metrics."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+from rq import Worker
+
+from tests.conftest import Api
+from webapp.engine.models import Report
+from webapp.extensions import db, redis_client, utcnow
+from webapp.ops.workers import SILENT_TOO_LONG, live_workers
+
+Register = Callable[..., Worker]
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+def readiness(app: Flask) -> tuple[int, dict[str, Any]]:
+    answer = app.test_client().get("/readyz")
+    assert answer.json is not None
+    return answer.status_code, answer.json
+
+
+def test_health_needs_neither_database_nor_redis(make_app: Callable[..., Flask]) -> None:
+    app = make_app(REDIS_URL=NOWHERE, DATABASE_URL="sqlite:////nowhere/at/all.sqlite3")
+    answer = app.test_client().get("/healthz")
+    assert (answer.status_code, answer.json) == (200, {"status": "ok"})
+
+
+def test_it_is_ready_with_a_live_worker(app: Flask, register_worker: Register) -> None:
+    register_worker()
+    status, found = readiness(app)
+    assert (status, found["status"]) == (200, "ok")
+    assert [name for name, check in found["checks"].items() if check["ok"]] == [
+        "database",
+        "migrations",
+        "redis",
+        "worker",
+    ]
+    assert found["queue"] == {"waiting": 0, "oldest_s": 0.0}
+
+
+def test_without_a_worker_it_is_not_ready_and_says_so(app: Flask) -> None:
+    status, found = readiness(app)
+    assert (status, found["status"]) == (503, "unavailable")
+    assert "No worker is alive" in found["checks"]["worker"]["detail"]
+
+
+def test_without_redis_the_other_checks_are_still_told(make_app: Callable[..., Flask]) -> None:
+    status, found = readiness(make_app(REDIS_URL=NOWHERE))
+    assert status == 503
+    assert found["checks"]["database"]["ok"]
+    assert not found["checks"]["redis"]["ok"]
+
+
+def test_a_database_without_tables_is_not_ready(
+    make_app: Callable[..., Flask], tmp_path: Path
+) -> None:
+    status, found = readiness(make_app(DATABASE_URL=f"sqlite:///{tmp_path}/empty.sqlite3"))
+    assert status == 503
+    assert "flask db upgrade" in found["checks"]["migrations"]["detail"]
+    assert found["queue"] is None
+
+
+def test_a_worker_whose_process_is_gone_is_not_alive(app: Flask, register_worker: Register) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    register_worker(pid=gone.pid)
+    assert live_workers(redis_client(app), app.config["QUEUE"]) == []
+
+
+def test_a_silent_worker_is_not_alive(app: Flask, register_worker: Register) -> None:
+    register_worker()
+    queue = app.config["QUEUE"]
+    assert len(live_workers(redis_client(app), queue)) == 1
+    later = utcnow() + SILENT_TOO_LONG + timedelta(seconds=1)
+    assert live_workers(redis_client(app), queue, later) == []
+
+
+def test_a_worker_of_another_queue_does_not_count(
+    make_app: Callable[..., Flask], app: Flask, register_worker: Register
+) -> None:
+    register_worker()
+    status, _ = readiness(make_app())
+    assert status == 503
+
+
+def test_readiness_tells_how_long_the_oldest_report_waits(
+    app: Flask, api_for: Callable[[str], Api], partner_use: Callable[..., dict[str, Any]]
+) -> None:
+    made = api_for("owner").post("/reports", {"kind": "partner-use", "params": partner_use()})
+    with app.app_context():
+        report = db.session.get(Report, made.json["id"])
+        assert report is not None
+        report.queued_at = utcnow() - timedelta(seconds=90)
+        db.session.commit()
+    waiting = readiness(app)[1]["queue"]
+    assert waiting["waiting"] == 1
+    assert 90 <= waiting["oldest_s"] < 120
+
+
+def test_metrics_are_for_operators_only(
+    app: Flask,
+    api_for: Callable[[str], Api],
+    client_for: Callable[[str], FlaskClient],
+    register_worker: Register,
+) -> None:
+    register_worker()
+    assert app.test_client().get("/metrics").status_code in {303, 401}
+    owner, operator = api_for("owner"), api_for("operator")
+    assert owner.client.get("/metrics", auth=owner.auth).status_code == 403
+    assert client_for("operator").get("/metrics").status_code == 200
+    answer = operator.client.get("/metrics", auth=operator.auth)
+    assert answer.content_type.startswith("text/plain")
+    for line in (
+        "database_up 1.0",
+        "redis_up 1.0",
+        "report_workers_live 1.0",
+        "report_queue_waiting 0.0",
+        'reports{kind="partner-use",status="done"} 0.0',
+        "report_streams_open 0.0",
+    ):
+        assert line in answer.text.splitlines()
+
+
+def test_metrics_tell_what_is_away(
+    make_app: Callable[..., Flask], app: Flask, api_for: Callable[[str], Api]
+) -> None:
+    operator = api_for("operator")
+    without_redis = make_app(REDIS_URL=NOWHERE).test_client()
+    answer = without_redis.get("/metrics", auth=operator.auth)
+    assert answer.status_code == 200
+    assert "redis_up 0.0" in answer.text.splitlines()
+    assert "report_workers_live" not in answer.text
