@@ -30,7 +30,8 @@ def result_response(
         response = Response(status=304)
     elif fmt == "xlsx":
         workbook = export.xlsx_file(kind, report, result)
-        response = Response(_read_and_close(workbook), mimetype=export.FORMATS[fmt])
+        response = Response(_chunks(workbook), mimetype=export.FORMATS[fmt])
+        response.call_on_close(workbook.close)
     elif fmt == "csv":
         chunks = export.csv_chunks(export.sheet_named(kind, result, by), bom=bom)
         response = Response(stream_with_context(chunks), content_type=export.FORMATS[fmt])
@@ -45,7 +46,6 @@ def result_response(
     return response
 
 
-def _read_and_close(file: IO[bytes]) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(1 << 16):
-            yield chunk
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    while chunk := file.read(1 << 16):
+        yield chunk
