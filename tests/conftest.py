@@ -164,6 +164,9 @@ def make_app(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Call
         with app.app_context():
             db.session.remove()
             db.engine.dispose()
+        hub_thread = app.extensions["line_hub"]._thread
+        if hub_thread is not None:  # it reads from the client until it has seen that nobody listens
+            hub_thread.join(2)
         redis_client(app).close()
 
 
