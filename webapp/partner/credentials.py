@@ -77,7 +77,11 @@ class Scrubber:
         line = self._without(text[:20_000])
         for _ in range(2):
             line = self._without(html.unescape(line))
-        return one_line(self._without(one_line(line, 20_000)), cap)
+        line = self._without(one_line(line, 20_000))
+        squeezed = "".join(line.split())
+        if any("".join(form.split()) in squeezed for form in self._forms):
+            return "[removed]"  # echoed with something in between
+        return one_line(line, cap)
 
     def _without(self, text: str) -> str:
         for form in self._forms:

