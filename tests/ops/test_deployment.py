@@ -1,0 +1,72 @@
+"""The files an operator deploys with say what the handbook says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from webapp.config import SETTINGS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return found
+
+
+def test_compose_has_every_part_and_runs_migrations_first(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert set(services) == {"web", "worker", "janitor", "migrate", "postgres", "redis"}
+    for name in ("web", "worker", "janitor"):
+        wait = services[name]["depends_on"]
+        assert wait["migrate"] == {"condition": "service_completed_successfully"}
+        assert wait["redis"] == {"condition": "service_healthy"}
+    assert services["migrate"]["command"] == ["flask", "db", "upgrade"]
+    assert services["migrate"]["restart"] == "no"
+
+
+def test_compose_keeps_the_queue(compose: dict[str, Any]) -> None:
+    command = " ".join(compose["services"]["redis"]["command"])
+    assert "--maxmemory-policy noeviction" in command
+    assert "--appendonly yes" in command
+
+
+def test_compose_sets_only_settings_that_exist(compose: dict[str, Any]) -> None:
+    known = {setting.name for setting in SETTINGS}
+    for name in ("web", "worker", "janitor", "migrate"):
+        for variable in compose["services"][name]["environment"]:
+            assert variable.removesuffix("_FILE") in known
+
+
+def test_every_secret_is_a_file_that_git_ignores(compose: dict[str, Any]) -> None:
+    used = {name for service in compose["services"].values() for name in service.get("secrets", [])}
+    assert used == set(compose["secrets"])
+    for secret in compose["secrets"].values():
+        assert secret["file"].startswith("./secrets/")
+    assert "secrets/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_the_image_runs_as_nobody_special_with_checked_packages() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert "--require-hashes" in dockerfile
+    assert "\nUSER app\n" in dockerfile
+
+
+def test_make_lists_its_verbs() -> None:
+    printed = subprocess.run(
+        ["make"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    verbs = {line.split()[1] for line in printed if line.startswith("  make ")}
+    assert verbs >= {"install", "run", "worker", "test", "lint", "types", "bench", "migrate"}
+
+
+def test_ci_is_a_script_that_can_be_run() -> None:
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)

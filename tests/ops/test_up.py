@@ -1,0 +1,258 @@
+"""`flask up` whole: real processes, a real Redis of its own, signals, and nothing left behind."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+ROOT = Path(__file__).parents[2]
+FLASK = Path(sys.executable).with_name("flask")
+OURS = ("DATABASE_URL", "REDIS_URL", "PARTNER_API_URL", "DATA_DIR", "HOST", "PORT", "SECRET_KEY")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def clean_environ(data_dir: Path, **more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in OURS}
+    return kept | {"DATA_DIR": str(data_dir)} | more
+
+
+class Up:
+    """A `flask up` in a session of its own, its output read as it comes."""
+
+    def __init__(self, data_dir: Path, *argv: str, environ: dict[str, str] | None = None) -> None:
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.data_dir = data_dir
+        self.printed = ""
+        self.process = subprocess.Popen(
+            [str(FLASK), "up", "--port", str(self.port), "--workers", "1", *argv],
+            cwd=ROOT,
+            env=environ or clean_environ(data_dir),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.printed += line
+
+    def wait_for(self, is_true: Callable[[], object], wait_s: float = 60) -> None:
+        deadline = time.monotonic() + wait_s
+        while not is_true():
+            assert time.monotonic() < deadline, self.printed
+            assert self.process.poll() is None, self.printed
+            time.sleep(0.1)
+
+    def wait_until_ready(self) -> None:
+        self.wait_for(lambda: "Ready after" in self.printed)
+
+    def processes(self) -> dict[int, str]:
+        """Return every process of this house: all that have its DATA_DIR in their environment."""
+        found = {}
+        mark = f"DATA_DIR={self.data_dir}".encode()
+        for folder in Path("/proc").iterdir():
+            if not folder.name.isdigit():
+                continue
+            try:
+                environ = (folder / "environ").read_bytes().split(b"\0")
+                argv = (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            line = b" ".join(argv).decode("utf-8", "replace").strip()
+            if line and (mark in environ or str(self.data_dir) in line):
+                found[int(folder.name)] = line
+        return found
+
+    def process_id(self, part: str) -> int:
+        return min(pid for pid, line in self.processes().items() if part in line)
+
+    def stop(self, signum: int = signal.SIGINT) -> int:
+        """Stop it; return its exit code once it has ended and its output is read."""
+        self.process.send_signal(signum)
+        code = self.process.wait(timeout=30)
+        self._reader.join(10)
+        return code
+
+    def clean_up(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._reader.join(10)
+        for pid in self.processes():
+            os.kill(pid, signal.SIGKILL)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+    houses: list[Up] = []
+
+    def start(*argv: str, **more: str) -> Up:
+        data_dir = tmp_path / "house"
+        house = Up(data_dir, *argv, environ=clean_environ(data_dir, **more))
+        houses.append(house)
+        return house
+
+    yield start
+    for house in houses:
+        house.clean_up()
+
+
+def ready_status(house: Up) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", house.port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status
+    except OSError:
+        return 0
+    finally:
+        connection.close()
+
+
+def test_the_house_lives_mends_itself_and_leaves_nothing(up: Callable[..., Up]) -> None:
+    house = up()
+    house.wait_until_ready()
+    assert ready_status(house) == 200
+
+    # A second one on the same folder, and one on the same port.
+    second = subprocess.run(
+        [FLASK, "up", "--port", str(free_port())],
+        cwd=ROOT,
+        env=clean_environ(house.data_dir),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert f"Another `flask up` (process {house.process.pid}) already runs" in second.stderr
+    same_port = subprocess.run(
+        [FLASK, "up", "--port", str(house.port)],
+        cwd=ROOT,
+        env=clean_environ(house.data_dir.with_name("other")),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert same_port.returncode == 1
+    assert same_port.stderr == (
+        f"Port {house.port} on 127.0.0.1 is taken by another program. Choose another: --port.\n"
+    )
+
+    # What is killed comes back: a worker, the web server, Redis itself.
+    worker = house.process_id("worker.py")
+    os.kill(worker, signal.SIGKILL)
+    house.wait_for(lambda: "worker 1 was killed (signal 9); starting it again" in house.printed)
+    os.kill(house.process_id("gunicorn"), signal.SIGKILL)
+    os.kill(house.process_id("-server"), signal.SIGKILL)
+    house.wait_for(lambda: "redis was killed" in house.printed)
+    house.wait_for(lambda: ready_status(house) == 200)
+
+    assert house.stop() == 0, house.printed
+    assert house.processes() == {}
+    assert not (house.data_dir / "redis" / "redis.sock").exists()
+
+
+def test_the_demo_shows_two_reports_and_a_sign_in_that_works(up: Callable[..., Up]) -> None:
+    house = up("--demo", PARTNER_SEARCHES_PER_SECOND="0")
+    house.wait_for(lambda: "Ctrl-C" in house.printed, wait_s=120)
+    assert house.printed.count("The report is done.") == 2
+    assert re.search(r"^ +account_count +[\d,]+$", house.printed, re.MULTILINE)
+    assert len(re.findall(r"^  \d{4}-\d{2} +[\d,]+ +-?[\d,]+$", house.printed, re.MULTILINE)) == 12
+
+    kept = house.data_dir / "demo.json"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    sign_in = json.loads(kept.read_text())
+    assert sign_in["password"] in house.printed
+    reports = requests.get(
+        f"{house.address}/api/v1/reports",
+        auth=(sign_in["api_key"], sign_in["secret"]),
+        timeout=10,
+    ).json()
+    assert [report["status"] for report in _items(reports)] == ["done", "done"]
+    with requests.Session() as browser:
+        form = browser.get(f"{house.address}/login", timeout=10).text
+        token = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', form)
+        assert token is not None
+        signed_in = browser.post(
+            f"{house.address}/login",
+            data={
+                "csrf_token": token[1],
+                "email": sign_in["email"],
+                "password": sign_in["password"],
+            },
+            timeout=10,
+        )
+        assert signed_in.status_code == 200
+        assert browser.get(f"{house.address}/ops/rq/", timeout=10).status_code == 200
+
+    command_lines = " ".join(house.processes().values())
+    assert sign_in["secret"] not in command_lines
+    assert "ZGVtby1zZWNyZXQ=" not in command_lines
+    assert house.stop(signal.SIGTERM) == 0
+    assert house.processes() == {}
+
+
+def _items(answer: object) -> list[dict[str, str]]:
+    if isinstance(answer, dict):
+        found = next(value for value in answer.values() if isinstance(value, list))
+        return list(found)
+    assert isinstance(answer, list)
+    return answer
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of a death")
+@pytest.mark.faults
+def test_killing_the_house_hard_leaves_nothing_and_it_starts_again(up: Callable[..., Up]) -> None:
+    # Without a Redis of the machine: the server that comes with the package.
+    path = f"{Path(sys.executable).parent}:/nowhere"
+    house = up("--no-sandbox", PATH=path)
+    house.wait_until_ready()
+    assert "valkey-server" in " ".join(house.processes().values())
+    assert "stand-in" not in house.printed
+    house.process.kill()
+    house.process.wait()
+    deadline = time.monotonic() + 15
+    while house.processes() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert house.processes() == {}
+
+    again = up("--no-sandbox", PATH=path)
+    again.wait_until_ready()
+    assert again.stop() == 0
+    assert again.processes() == {}
+
+
+@pytest.mark.faults
+def test_a_database_that_is_away_ends_it_with_a_sentence(up: Callable[..., Up]) -> None:
+    house = up(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    assert house.process.wait(timeout=60) == 1
+    house.clean_up()
+    assert "The database could not be brought up to date" in house.printed
+    assert "Traceback" not in house.printed
+    assert house.processes() == {}
