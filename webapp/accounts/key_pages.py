@@ -12,7 +12,7 @@ from webapp.accounts.audit_log import note
 from webapp.accounts.identity import Scope, current_scope, guard, identity
 from webapp.accounts.keys import create_key, revoke_key
 from webapp.accounts.models import ApiKey
-from webapp.accounts.texts import as_id
+from webapp.accounts.texts import lookup_id
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db, utcnow
 from webapp.htmx import redirect_to
@@ -39,8 +39,6 @@ def add_key() -> Response:
         )
     except InvalidParams as error:
         return _page(scope, errors=error.errors, label=label, expires=expires, status=422)
-    note(scope, "API key created", key.label or key.key_id)
-    db.session.commit()
     return _page(scope, made=key, secret=secret, status=201)
 
 
@@ -48,7 +46,7 @@ def add_key() -> Response:
 def revoke(key_id: str) -> Response:
     """Revoke one's own key or, as an admin, any key of the company."""
     scope = current_scope()
-    key = db.session.get(ApiKey, as_id(key_id) or "")
+    key = db.session.get(ApiKey, lookup_id(key_id))
     mine = key is not None and key.user_id == scope.user_id
     if key is None or key.company_id != scope.company_id or not (mine or scope.may("admin")):
         raise NotFound("There is no such key.")

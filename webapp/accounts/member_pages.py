@@ -7,7 +7,7 @@ from flask import Blueprint, Response, flash, make_response, render_template, re
 from webapp.accounts import audit_log, invites, members
 from webapp.accounts.identity import current_scope, forget_identity, guard, scope_or_none
 from webapp.accounts.models import ROLES
-from webapp.accounts.texts import as_id
+from webapp.accounts.texts import lookup_id
 from webapp.errors import Conflict, InvalidParams
 from webapp.extensions import db
 from webapp.htmx import redirect_to
@@ -43,7 +43,7 @@ def invite() -> Response:
 def withdraw_invite(invite_id: str) -> Response:
     """End an invitation before it was used."""
     scope = current_scope()
-    email = invites.withdraw_invite(scope.company_id, as_id(invite_id) or "")
+    email = invites.withdraw_invite(scope.company_id, lookup_id(invite_id))
     audit_log.note(scope, "invitation withdrawn", email)
     db.session.commit()
     flash(f"The invitation of {email} is withdrawn.")
@@ -55,7 +55,7 @@ def change_role(user_id: str) -> Response:
     """Grant a member another role."""
     scope, role = current_scope(), request.form.get("role", "")
     try:
-        member = members.change_role(scope.company_id, as_id(user_id) or "", role)
+        member = members.change_role(scope.company_id, lookup_id(user_id), role)
     except (InvalidParams, Conflict) as error:
         return _page(errors={"members": error.message}, status=error.status)
     email = member.user.email
@@ -69,7 +69,7 @@ def remove(user_id: str) -> Response:
     """Withdraw a member's access to the company; keys and tokens for it stop at once."""
     scope = current_scope()
     try:
-        email = members.remove_member(scope.company_id, as_id(user_id) or "").email
+        email = members.remove_member(scope.company_id, lookup_id(user_id)).email
     except Conflict as error:
         return _page(errors={"members": error.message}, status=error.status)
     audit_log.note(scope, "access withdrawn", email)

@@ -6,6 +6,7 @@ import re
 from urllib.parse import urlsplit
 from uuid import UUID
 
+_NIL = "00000000-0000-0000-0000-000000000000"
 _EMAIL = re.compile(r"[^\s@<>\"(),:;\\\[\]]+@[^\s@<>\"(),:;\\\[\]]+")
 
 
@@ -28,6 +29,11 @@ def as_id(text: object) -> str | None:
         return str(UUID(text))
     except ValueError:
         return None
+
+
+def lookup_id(text: object) -> str:
+    """Return a UUID to look for; for anything else the nil UUID, which nothing has."""
+    return as_id(text) or _NIL
 
 
 def as_email(text: str) -> str | None:
