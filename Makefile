@@ -20,7 +20,7 @@ $(STAMP): requirements.txt requirements-dev.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3" >&2; exit 1; }
 	@if uv --version >/dev/null 2>&1; then \
 		{ $(BIN)/python -c '' 2>/dev/null || uv venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV); } \
-		&& uv pip sync --quiet --python $(BIN)/python --require-hashes requirements-dev.txt \
+		&& uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements-dev.txt \
 		&& touch $@ && echo "Installed into $(VENV) (uv)." ; \
 	fi; \
 	if [ ! -e $@ ] || [ requirements.txt -nt $@ ] || [ requirements-dev.txt -nt $@ ]; then \
