@@ -73,7 +73,7 @@ def _zone(raw: str) -> str:
 
 
 def _partner_url(raw: str) -> str:
-    """Return the template unchanged when it may be used: https, or plain http to a loopback host."""
+    """Return the template unchanged if it may be used: https, or plain http to a loopback host."""
     if not raw:
         return raw
     parts = urlsplit(raw.replace("{namespace}", "namespace").replace("{data_center}", "us1"))
@@ -87,7 +87,7 @@ def _partner_url(raw: str) -> str:
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: its environment variable, its default as text, how it is read, one line of help."""
+    """One setting: environment variable, default as text, how it is read, one line of help."""
 
     name: str
     default: str
@@ -118,6 +118,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("PARTNER_CALLS_PER_SECOND", "100", _number(0, 10_000), "other calls a second; 0: none"),
     Setting("PARTNER_CONCURRENCY", "8", _whole(1, 256), "requests in flight per report"),
+    Setting(
+        "PARTNER_READ_LIMIT", "5000", _whole(0, 5000), "creation dates one search reads; 0: none"
+    ),
     Setting("MONTHS_KEPT_DAYS", "30", _number(0, 36_500), "days a closed month stays fresh"),
     Setting("REPORTS_KEPT_DAYS", "365", _number(1, 36_500), "days a finished report is kept"),
     Setting("SESSION_TIMEZONE", "UTC", _zone, "where days and months of session activity begin"),

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-_MOMENT = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{0,7}))?(?:Z|\+00:00)", re.ASCII
-)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,7})?(?:Z|\+00:00)", re.ASCII)
 
 
 def to_partner(moment: datetime) -> str:
@@ -23,15 +21,11 @@ def to_partner(moment: datetime) -> str:
 
 def from_partner(text: object) -> datetime | None:
     """Return the aware UTC moment, None when the value is not written as one."""
-    found = _MOMENT.fullmatch(text) if isinstance(text, str) else None
-    if found is None:
+    if not isinstance(text, str) or _MOMENT.fullmatch(text) is None:
         return None
-    year, month, day, hour, minute, second, fraction = found.groups()
-    micro = int((fraction or "")[:6].ljust(6, "0"))
     try:
-        return datetime(
-            int(year), int(month), int(day), int(hour), int(minute), int(second), micro, UTC
-        )
+        # Written in C: a search may bring 5,000 dates. It cuts the seventh digit as we do.
+        return datetime.fromisoformat(text)
     except ValueError:
         return None
 

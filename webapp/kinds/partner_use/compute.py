@@ -48,7 +48,7 @@ class Answers:
     hole: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """Accounts created before the end of one month, and the moment they were counted."""
 

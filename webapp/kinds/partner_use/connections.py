@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from webapp.accounts import Scope, audit, current_scope, guard, require
 from webapp.engine.jobs import context
 from webapp.errors import InvalidParams, NotFound, PartnerError
-from webapp.extensions import UtcDateTime, db, utcnow
+from webapp.extensions import Model, UtcDateTime, db, utcnow
 from webapp.htmx import redirect_to
 from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.kinds.partner_use.survey import listed, open_session
@@ -23,7 +23,7 @@ bp = Blueprint("connections", __name__, url_prefix="/connections", template_fold
 guard(bp)
 
 
-class Connection(db.Model):
+class Connection(Model):
     """A user key and its sealed secret, under a name of its company."""
 
     __tablename__ = "partner_use_connection"
@@ -64,7 +64,7 @@ def find(scope: Scope, connection_id: str) -> Connection:
 
 
 def credentials(scope: Scope, connection_id: str) -> dict[str, str]:
-    """Return user key and secret for a run; raises InvalidParams where there is no such connection."""
+    """Return user key and secret for a run; raises InvalidParams for an unknown connection."""
     try:
         found = find(scope, connection_id)
     except NotFound as error:

@@ -8,7 +8,7 @@ the others as checkpoints of this report, for a restart or a retry.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import deque
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
@@ -22,7 +22,7 @@ from webapp.engine.months import (
     next_month,
     parse_month,
 )
-from webapp.errors import PartnerError
+from webapp.errors import PartnerError, PartnerRefused
 from webapp.kinds.partner_use.compute import (
     Cell,
     SiteFacts,
@@ -31,12 +31,16 @@ from webapp.kinds.partner_use.compute import (
     site_row,
 )
 from webapp.kinds.partner_use.params import PartnerUseParams
+from webapp.kinds.partner_use.planner import Search, SitePlan
 from webapp.kinds.partner_use.summary import NO_ACCOUNT_STORE
 from webapp.kinds.partner_use.survey import Survey
-from webapp.partner import Count, PartnerSession, count_accounts, side_by_side
+from webapp.partner import PartnerSession, count_accounts, created_between, side_by_side
 
-Task = tuple[SiteFacts, date]
+Task = tuple[str, Search]
+Dates = tuple[list[datetime], datetime]
 KEPT = "month:"
+# One site's own settings may forbid it; two sites that refuse tell something of the key.
+REFUSALS_THAT_TELL = 2
 FLUSH_EVERY_S = 1.0
 
 
@@ -51,7 +55,7 @@ class Keeper:
         self._flushed = time.monotonic()
 
     def add(self, site_id: str, month: date, cell: Cell) -> None:
-        """Keep a checked count: stored for all reports if its month is closed, else for this one."""
+        """Keep a checked count: for all reports if its month is closed, else for this one."""
         if is_closed(month, cell.counted_at):
             self._closed.append((site_id, month, cell.value, cell.counted_at))
         else:
@@ -70,6 +74,39 @@ class Keeper:
         self._flushed = time.monotonic()
 
 
+class Searches:
+    """The searches of many sites as one iterator: breadth-first, one under way per site.
+
+    It ends when nothing can be sent at the moment and goes on when an answer has made something
+    possible, which `side_by_side` allows. Where months are asked plainly a site may have many
+    searches under way; nothing is learned from one for the next.
+    """
+
+    def __init__(self, plans: dict[str, SitePlan], *, plain: bool) -> None:
+        self._plans = plans
+        self._plain = plain
+        self._waiting = deque(plans)
+
+    def __iter__(self) -> Searches:
+        return self
+
+    def __next__(self) -> Task:
+        while self._waiting:
+            site_id = self._waiting.popleft()
+            search = self._plans[site_id].next_search()
+            if search is None:
+                continue
+            if self._plain:
+                self._waiting.append(site_id)
+            return site_id, search
+        raise StopIteration
+
+    def answered(self, site_id: str) -> None:
+        """Put a site back in line."""
+        if not self._plain:
+            self._waiting.append(site_id)
+
+
 class Monthly:
     """One monthly report in the making: what is known, what is asked, what went wrong."""
 
@@ -86,94 +123,135 @@ class Monthly:
         self._start, self._end = params.first_month, params.last_month
         self._months = months_between(next_month(self._start, -1), self._end)
         self._facts = {facts.site_id: facts for facts in found.facts}
-        self._series: dict[str, dict[date, Cell]] = {facts.site_id: {} for facts in found.counted}
-        self._problems: dict[str, str] = {}
         self._keeper = Keeper(run, params.partner_id)
+        self._plans: dict[str, SitePlan] = {}
+        self._refused_reads: set[str] = set()
 
     def make(self) -> Result:
         """Ask for what is not known yet and return the result."""
-        self._take_known()
-        tasks = [
-            (facts, month)
-            for facts in self._found.counted
-            for month in self._months
-            if month not in self._series[facts.site_id]
-        ]
-        self._run.plan(1 + len(self._facts) + len(tasks))
-        if tasks:
-            self._ask(tasks)
+        self._plans = self._planned(self._known())
+        unknown = sum(plan.unknown for plan in self._plans.values())
+        self._run.plan(1 + len(self._facts) + unknown)
+        if unknown:
+            self._run.say(f"{unknown:,} site months to find out.")
+            self._ask()
         return self._result()
 
-    def _take_known(self) -> None:
-        """Take stored months and what an earlier attempt of this report counted."""
-        known = 0
-        stored = self._run.months.fresh(
-            self._params.partner_id, self._series, self._months[0], self._end
-        )
+    def _known(self) -> dict[str, dict[date, Cell]]:
+        """Return stored months and what an earlier attempt of this report counted, by site."""
+        series: dict[str, dict[date, Cell]] = {one.site_id: {} for one in self._found.counted}
+        stored = self._run.months.fresh(self._params.partner_id, series, self._months[0], self._end)
         for (site_id, month), value in stored.items():
             # Counted again means: not older than the moment this report was asked for.
             if self._params.refresh and value.counted_at < self._run.asked_at:
                 continue
-            self._series[site_id][month] = Cell(int(value.value), value.counted_at)
-            known += 1
+            series[site_id][month] = Cell(int(value.value), value.counted_at)
         for key, (count, counted_at) in self._run.remembered(KEPT).items():
-            site_id, _, month = key.removeprefix(KEPT).rpartition(":")
-            series = self._series.get(site_id)
-            if series is not None and parse_month(month) in self._months:
-                cell = Cell(count, datetime.fromisoformat(counted_at))
-                known += parse_month(month) not in series
-                series[parse_month(month)] = cell
+            site_id, _, text = key.removeprefix(KEPT).rpartition(":")
+            month = parse_month(text)
+            if site_id in series and self._months[0] <= month <= self._end:
+                series[site_id][month] = Cell(count, datetime.fromisoformat(counted_at))
+        known = sum(map(len, series.values()))
         if known:
             self._run.calls(saved=known)
             self._run.say(f"{known:,} site months are known already and need no search.")
+        return series
 
-    def _ask(self, tasks: list[Task]) -> None:
-        self._run.say(f"{len(tasks):,} site months to count.")
-        left: dict[str, int] = {}
-        for facts, _ in tasks:
-            left[facts.site_id] = left.get(facts.site_id, 0) + 1
-        try:
-            for (facts, month), answer in self._answers(tasks):
-                self._take(facts, month, answer)
-                left[facts.site_id] -= 1
-                self._run.step(None if left[facts.site_id] else self._site_line(facts))
-        finally:
-            # Also when a fault ends the run: what was counted need not be counted again.
-            self._keeper.flush()
+    def _planned(self, known: dict[str, dict[date, Cell]]) -> dict[str, SitePlan]:
+        ends = [month_end(month) for month in self._months]
+        places = {month: index for index, month in enumerate(self._months)}
+        return {
+            site_id: SitePlan(
+                ends,
+                {places[month]: cell for month, cell in cells.items()},
+                read_limit=self._context.config["PARTNER_READ_LIMIT"],
+                plain=self._params.exact,
+            )
+            for site_id, cells in known.items()
+        }
 
-    def _answers(self, tasks: list[Task]) -> Iterator[tuple[Task, Count | PartnerError]]:
-        return side_by_side(
-            lambda task: count_accounts(
-                self._session, self._found.sites[task[0].site_id], month_end(task[1])
-            ),
-            tasks,
+    def _ask(self) -> None:
+        searches = Searches(self._plans, plain=self._params.exact)
+        answers = side_by_side(
+            self._search,
+            searches,
             concurrency=self._context.config["PARTNER_CONCURRENCY"],
             stop=self._run.check,
         )
+        try:
+            for (site_id, search), answer in answers:
+                self._take(site_id, search, answer)
+                searches.answered(site_id)
+        finally:
+            # Also when a fault ends the run: what was counted need not be counted again.
+            self._keeper.flush()
+        implied = sum(plan.resolved - plan.searches for plan in self._plans.values())
+        if implied > 0:
+            self._run.calls(saved=implied)
+            self._run.say(f"{implied:,} searches were not needed: their months were implied.")
 
-    def _take(self, facts: SiteFacts, month: date, answer: Count | PartnerError) -> None:
-        if isinstance(answer, Count):
-            cell = Cell(answer.value, answer.asked_at)
-            self._series[facts.site_id][month] = cell
-            self._keeper.add(facts.site_id, month, cell)
-            return
-        if answer.code in NO_ACCOUNT_STORE:
+    def _search(self, task: Task) -> Cell | Dates:
+        site_id, search = task
+        site = self._found.sites[site_id]
+        if search.what == "count":
+            count = count_accounts(self._session, site, search.end)
+            return Cell(count.value, count.asked_at)
+        asked_at = self._context.now()
+        limit = self._context.config["PARTNER_READ_LIMIT"]
+        return created_between(self._session, site, search.start, search.end, limit), asked_at
+
+    def _take(self, site_id: str, search: Search, answer: Cell | Dates | PartnerError) -> None:
+        """Hand an answer to its site's plan, keep what that resolved, tell how far it is."""
+        plan, before = self._plans[site_id], set(self._plans[site_id].cells)
+        if isinstance(answer, PartnerError):
+            self._take_failure(site_id, search, answer)
+        elif isinstance(answer, Cell):
+            plan.take_count(search, answer)
+        else:
+            plan.take_dates(search, *answer)
+        new = plan.cells.keys() - before
+        for index in new:
+            self._keeper.add(site_id, self._months[index], plan.cells[index])
+        self._run.step(None if plan.unknown else self._site_line(site_id), by=len(new))
+
+    def _take_failure(self, site_id: str, search: Search, error: PartnerError) -> None:
+        plan, facts = self._plans[site_id], self._facts[site_id]
+        if error.code in NO_ACCOUNT_STORE:
             note = "This site has no account store, so there is nothing to count."
-            self._facts[facts.site_id] = replace(facts, counted=False, problem=note)
+            self._facts[site_id] = replace(facts, counted=False, problem=note)
+            plan.give_up(note)
             return
-        if facts.site_id not in self._problems:
-            self._problems[facts.site_id] = f"{month_text(month)}: {answer.message}"
-            self._run.say(f"{facts.name}, {month_text(month)}: {answer.message}", level="warn")
+        plan.take_failure(search, self._problem(search, error), final=error.permanent)
+        if search.what == "read":
+            if isinstance(error, PartnerRefused):
+                self._without_reads(site_id)
+            return
+        self._run.say(f"{facts.name}, {self._problem(search, error)}", level="warn")
 
-    def _site_line(self, facts: SiteFacts) -> str:
-        last = self._series[facts.site_id].get(self._end)
-        if last is None:
-            return f"{facts.name}: no count for {month_text(self._end)}."
-        return f"{facts.name}: {last.value:,} users at the end of {month_text(self._end)}."
+    def _problem(self, search: Search, error: PartnerError) -> str:
+        return f"{month_text(self._months[search.at])}: {error.message}"
+
+    def _without_reads(self, site_id: str) -> None:
+        """Fall back to counts where creation dates may not be read: this site, then all of them."""
+        self._refused_reads.add(site_id)
+        self._plans[site_id].without_reads()
+        if len(self._refused_reads) == REFUSALS_THAT_TELL:
+            self._run.say("This key may not read creation dates; asking by counts only.")
+            for plan in self._plans.values():
+                plan.without_reads()
+
+    def _site_line(self, site_id: str) -> str:
+        last = self._plans[site_id].cells[len(self._months) - 1]
+        name = self._facts[site_id].name
+        return f"{name}: {last.value:,} users at the end of {month_text(self._end)}."
 
     def _result(self) -> Result:
         facts = list(self._facts.values())
-        rows = month_rows(facts, self._series, self._start, self._end)
+        series = {
+            site_id: {self._months[index]: cell for index, cell in plan.cells.items()}
+            for site_id, plan in self._plans.items()
+        }
+        rows = month_rows(facts, series, self._start, self._end)
         complete = all(row["complete"] for row in rows)
         self._run.say(self._last_line(rows, complete), level="info" if complete else "warn")
         head = {
@@ -183,21 +261,21 @@ class Monthly:
             "end": month_text(self._end),
             "generated_at": instant_text(self._context.now()),
             "complete": complete,
+            "method": "exact" if self._params.exact else "implied",
             "site_count": len(facts),
             "child_site_count": sum(one.is_child for one in facts),
             "api_calls": {"made": self._run.calls_made, "saved": self._run.calls_saved},
         }
         sites = (
-            site_row(
-                one,
-                self._series.get(one.site_id, {}),
-                self._start,
-                self._end,
-                self._problems.get(one.site_id),
-            )
+            site_row(one, series.get(one.site_id, {}), self._start, self._end, self._hole(one))
             for one in facts
         )
         return Result(head, {"months": rows, "sites": sites}, complete)
+
+    def _hole(self, facts: SiteFacts) -> str | None:
+        """Return why months of a site are missing; a failure that was made up for is none."""
+        plan = self._plans.get(facts.site_id)
+        return plan.problem if plan and plan.unknown and facts.counted else None
 
     def _last_line(self, rows: list[dict[str, Any]], complete: bool) -> str:
         total = rows[-1]["total_users"]

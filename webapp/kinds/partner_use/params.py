@@ -7,14 +7,21 @@ from datetime import date
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from webapp.engine.months import current_month, month_text
 from webapp.engine.params import Month
 
-CREDENTIALS = {"when": ("connection", "")}
-MONTHLY = {"when": ("mode", "monthly")}
+CREDENTIALS: dict[str, JsonValue] = {"when": ["connection", ""]}
+MONTHLY: dict[str, JsonValue] = {"when": ["mode", "monthly"]}
 
 
 def _partner_id(value: Any) -> Any:
@@ -64,10 +71,10 @@ class PartnerUseParams(BaseModel):
         json_schema_extra={
             "form": {
                 "widget": "radio",
-                "choices": (
-                    ("summary", "Summary: accounts, last login and last creation per site"),
-                    ("monthly", "Month by month: users and growth between two months"),
-                ),
+                "choices": [
+                    ["summary", "Summary: accounts, last login and last creation per site"],
+                    ["monthly", "Month by month: users and growth between two months"],
+                ],
             }
         },
     )
@@ -87,6 +94,13 @@ class PartnerUseParams(BaseModel):
         False,
         title="Count again",
         description="Ignore stored months and replace them.",
+        json_schema_extra={"form": {"widget": "checkbox", **MONTHLY}},
+    )
+
+    exact: bool = Field(
+        False,
+        title="Ask for every month",
+        description="Ask each month by itself, even where other counts imply it; takes longer.",
         json_schema_extra={"form": {"widget": "checkbox", **MONTHLY}},
     )
 

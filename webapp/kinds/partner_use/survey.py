@@ -50,7 +50,7 @@ def open_session(
     secrets: dict[str, str],
     context: Context,
     *,
-    notice: Callable[[str], None] = lambda sentence: None,
+    notice: Callable[[str], None] = lambda _: None,
     counted: Callable[[], None] = lambda: None,
     stop: Callable[[], None] = lambda: None,
 ) -> AbstractContextManager[PartnerSession]:
@@ -158,7 +158,7 @@ def _configs(
 
 
 def _served(site: Site, config: SiteConfig | None) -> Site:
-    """Return the site with the data centre its configuration names, which is the one that counts."""
+    """Return the site with the data centre its configuration names, the one that counts."""
     if config is None or not config.data_center:
         return site
     return replace(site, data_center=config.data_center)
