@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ from accounts_house import Browser, Program, email_of
 from flask import Flask
 from sqlalchemy import select
 
-from webapp.accounts import ApiKey, create_key, find_user
+from webapp.accounts import ApiKey, create_key, find_user, sender_scope
 from webapp.accounts.keys import LEAK_PATTERN, hash_secret, is_wellformed, new_secret
 from webapp.errors import InvalidParams
 from webapp.extensions import db, utcnow
@@ -154,3 +155,21 @@ def test_a_key_never_reaches_further_than_its_user(
     give("admin", "Acme", "viewer")
     me = caller.client.get(f"{USERS}/{caller.user_id}", **caller.basic).json
     assert (me["isAdmin"], me["isReadonly"]) == (False, True)
+
+
+def test_a_key_that_may_only_send_opens_nothing_else(app: Flask) -> None:
+    with app.app_context():
+        user = find_user(email_of("admin"))
+        assert user is not None
+        key, secret = create_key(user, "counter", scope="send")
+        key_id = key.key_id
+    client = app.test_client()
+    assert client.get(USERS, auth=(key_id, secret)).status_code == 403
+    login = client.post("/api/keys/v1/api/auth", json={"apiKey": key_id, "secret": secret})
+    assert login.status_code == 403
+    with app.test_request_context("/api/x", headers=basic(key_id, secret)):
+        assert sender_scope().email == email_of("admin")
+
+
+def basic(key_id: str, secret: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {b64encode(f'{key_id}:{secret}'.encode()).decode()}"}

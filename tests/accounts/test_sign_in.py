@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from accounts_house import PASSWORD, Browser, Program, email_of
 from flask import Flask
+from flask_login import current_user
 from sqlalchemy import select, update
 
 from webapp.accounts import AuditEntry, create_user, find_user
@@ -294,3 +296,22 @@ def test_failed_and_good_sign_ins_are_written_down(app: Flask, browser: Browser)
 @pytest.mark.parametrize("email", ["\x00@acme.example.com", "a" * 5000, "ä@é.example.com", ""])
 def test_no_text_breaks_the_sign_in_page(browser: Browser, email: str) -> None:
     assert browser.sign_in(email).status_code == 422
+
+
+def test_the_cookie_is_sent_again_only_now_and_then(app: Flask, signed_in: SignedIn) -> None:
+    browser = signed_in("viewer")
+    browser.get("/account")
+    for path in ("/account", "/static/css/base.css"):
+        with browser.get(path) as answer:
+            assert "Set-Cookie" not in answer.headers
+    with app.app_context():
+        db.session.execute(update(LoginSession).values(seen_at=utcnow() - timedelta(hours=2)))
+        db.session.commit()
+    assert "Expires=" in browser.get("/account").headers["Set-Cookie"]
+
+
+def test_flask_login_knows_the_user(app: Flask, signed_in: SignedIn) -> None:
+    browser = signed_in("viewer")
+    with browser.client:
+        browser.get("/account")
+        assert current_user.email == email_of("viewer")

@@ -19,8 +19,9 @@ from webapp.accounts.identity import (
     guard,
     require,
     scope_of,
+    sender_scope,
 )
-from webapp.accounts.keys import create_key
+from webapp.accounts.keys import create_key, find_key
 from webapp.accounts.members import grant
 from webapp.accounts.models import ApiKey, AuditEntry, Company, Membership, User
 from webapp.accounts.people import create_user, find_user
@@ -39,12 +40,14 @@ __all__ = [
     "create_user",
     "current_scope",
     "find_company",
+    "find_key",
     "find_user",
     "grant",
     "guard",
     "init_app",
     "require",
     "scope_of",
+    "sender_scope",
 ]
 
 

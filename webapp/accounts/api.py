@@ -13,7 +13,7 @@ from webapp.accounts.companies import default_company
 from webapp.accounts.identity import Identity, current_scope, guard, identity, scope_of
 from webapp.accounts.keys import find_key, touch_key
 from webapp.accounts.limits import count_failure
-from webapp.accounts.models import ApiKey, Company, Membership, User
+from webapp.accounts.models import FULL, ApiKey, Company, Membership, User
 from webapp.accounts.people import check_password
 from webapp.accounts.texts import as_id
 from webapp.accounts.tokens import LIFETIME_S, make_token
@@ -54,6 +54,8 @@ def key_login() -> Response:
     if key is None:
         count_failure(key_id)
         raise NotSignedIn(BAD_KEY)
+    if key.scope != FULL:
+        raise NotAllowed("This API key may only send data.")
     touch_key(key)
     access, refresh = _open(key.user, key)
     return jsonify(accessToken=access, tokenType=BEARER, refreshToken=refresh, expiresIn=LIFETIME_S)

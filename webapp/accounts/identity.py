@@ -20,7 +20,7 @@ from sqlalchemy.orm import joinedload
 from webapp.accounts.companies import default_company
 from webapp.accounts.keys import find_key, touch_key
 from webapp.accounts.limits import count_failure
-from webapp.accounts.models import ROLES, ApiKey, LoginSession, Membership, User
+from webapp.accounts.models import FULL, ROLES, ApiKey, LoginSession, Membership, User
 from webapp.accounts.sessions import (
     COOKIE_NAME_OF_SESSION,
     find_session,
@@ -84,7 +84,20 @@ def forget_identity() -> None:
 def current_scope() -> Scope:
     """Return what the caller may see and do.
 
-    Raises: NotSignedIn for strangers, bad credentials, and users without a company
+    Raises: NotSignedIn for strangers, bad credentials, and users without a company;
+            NotAllowed for a key that may only send
+    """
+    scope = sender_scope()
+    who = identity()
+    if who is not None and who.key is not None and who.key.scope != FULL:
+        raise NotAllowed("This API key may only send data.")
+    return scope
+
+
+def sender_scope() -> Scope:
+    """Return the scope for an address that only takes data in: keys that may only send pass too.
+
+    Raises: NotSignedIn
     """
     scope: Scope | None = g.get("accounts_scope")
     if scope is None:
@@ -100,7 +113,7 @@ def scope_or_none() -> Scope | None:
     """Return what the caller may see and do, None for strangers."""
     try:
         return current_scope()
-    except NotSignedIn:
+    except (NotSignedIn, NotAllowed):
         return None
 
 
@@ -248,7 +261,9 @@ def _by_session() -> Identity | None:
         # A dead cookie goes, and its form tokens with it.
         session.clear()
         return None
-    touch_session(row)
+    # The cookie is sent again now and then, not with every answer: caches keep files with it.
+    if touch_session(row):
+        session.modified = True
     company_id = row.company_id
     if scope_of(row.user, company_id) is None:
         # Access to that company was withdrawn: go on where the user still has a role.

@@ -17,7 +17,7 @@ from sqlalchemy import select, update
 
 from webapp.accounts.audit_log import note
 from webapp.accounts.companies import key_company
-from webapp.accounts.models import ApiKey, LoginSession, User
+from webapp.accounts.models import FULL, ApiKey, LoginSession, User
 from webapp.accounts.texts import storable
 from webapp.errors import InvalidParams
 from webapp.extensions import db, utcnow
@@ -59,7 +59,7 @@ def create_key(
     *,
     company_id: str | None = None,
     expires_at: datetime | None = None,
-    scope: str = "full",
+    scope: str = FULL,
 ) -> tuple[ApiKey, str]:
     """Return a new key and its secret, which nobody can show again. Commits.
 

@@ -13,6 +13,7 @@ from webapp.extensions import Model, UtcDateTime, utcnow
 
 ROLES = ("viewer", "expert", "admin")
 ACTIVE = "ACTIVE"
+FULL = "full"
 
 
 def new_id() -> str:
@@ -87,7 +88,10 @@ class Membership(Model):
 
 
 class ApiKey(Model):
-    """What lets a program in as its user, in one company. The secret itself is not kept."""
+    """What lets a program in as its user, in one company. The secret itself is not kept.
+
+    scope: `full`, or `send` for a key that may only hand in data
+    """
 
     __tablename__ = "api_key"
 
@@ -97,7 +101,7 @@ class ApiKey(Model):
     label: Mapped[str] = mapped_column(String(100), default="")
     user_id: Mapped[str] = reference("app_user.id")
     company_id: Mapped[str] = reference("company.id")
-    scope: Mapped[str] = mapped_column(String(10), default="full")
+    scope: Mapped[str] = mapped_column(String(10), default=FULL)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

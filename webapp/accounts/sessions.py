@@ -52,15 +52,15 @@ def find_refresh_session(refresh_token: str) -> LoginSession | None:
     return _living(LoginSession.token_hash == hash_secret(refresh_token))
 
 
-def touch_session(row: LoginSession) -> None:
-    """Keep that the session is in use, to the hour, in a transaction of its own."""
+def touch_session(row: LoginSession) -> bool:
+    """Keep that the session is in use, to the hour; return whether it was time to."""
     now = utcnow()
     if now - row.seen_at < TOUCH_EVERY:
-        return
+        return False
+    seen = update(LoginSession).where(LoginSession.id == row.id).values(seen_at=now)
     with db.engine.begin() as connection:
-        connection.execute(
-            update(LoginSession).where(LoginSession.id == row.id).values(seen_at=now)
-        )
+        connection.execute(seen)
+    return True
 
 
 def sign_in_browser(user: User, company_id: str) -> None:
