@@ -124,6 +124,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MONTHS_KEPT_DAYS", "30", _number(0, 36_500), "days a closed month stays fresh"),
     Setting("REPORTS_KEPT_DAYS", "365", _number(1, 36_500), "days a finished report is kept"),
     Setting("SESSION_TIMEZONE", "UTC", _zone, "where days and months of session activity begin"),
+    Setting(
+        "SESSION_GRACE_SECONDS", "10", _number(0, 3600), "gap between two pings still joined (s)"
+    ),
     Setting("STREAMING", "true", _flag, "false: loaders poll instead of listening"),
     Setting("LEASE_SECONDS", "20", _number(1, 600), "how long a silent worker keeps a report (s)"),
     Setting("MAX_ATTEMPTS", "3", _whole(1, 20), "starts of a report before a lost worker ends it"),

@@ -166,7 +166,7 @@ class PartnerContract(PartnerError):
 
 
 class RunEnded(ReportError):
-    """The report is no longer this attempt's to write: cancelled, deleted, or given to another worker."""
+    """The report is not this attempt's to write any more: cancelled, deleted, or given away."""
 
     status = 409
     title = "The run has ended"

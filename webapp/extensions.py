@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app
 from flask_limiter import Limiter
@@ -41,6 +41,11 @@ class Base(DeclarativeBase):
 
 
 db = SQLAlchemy(model_class=Base)
+if TYPE_CHECKING:
+    # Made at run time, so a type checker is told what it is made from.
+    Model = Base
+else:
+    Model = db.Model
 migrate = Migrate(
     db=db, directory=str(Path(__file__).resolve().parent.parent / "migrations"), compare_type=True
 )
@@ -75,7 +80,7 @@ def utcnow() -> datetime:
 
 
 @event.listens_for(Engine, "connect")
-def _tune_sqlite(connection: Any, record: Any) -> None:
+def _tune_sqlite(connection: Any, _record: Any) -> None:
     """Readers beside one writer, and a writer that waits its turn instead of failing."""
     if type(connection).__module__.partition(".")[0] != "sqlite3":
         return

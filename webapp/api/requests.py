@@ -17,7 +17,7 @@ MAX_BODY_BYTES = 1024 * 1024
 def json_object(*, optional: bool = False) -> dict[str, Any]:
     """Return the body as a JSON object.
 
-    Raises: Unreadable for broken JSON, UnsupportedType for another content type, TooLarge past 1 MB,
+    Raises: Unreadable for broken JSON, UnsupportedType for another type, TooLarge past 1 MB,
             InvalidParams where the JSON is not an object
     """
     if (request.content_length or 0) > MAX_BODY_BYTES:
@@ -47,7 +47,7 @@ def report_body() -> tuple[Any, dict[str, Any]]:
     body = json_object()
     unknown = sorted(set(body) - {"kind", "params"})
     if unknown:
-        raise InvalidParams({name: "A report's body has kind and params only." for name in unknown})
+        raise InvalidParams(dict.fromkeys(unknown, "A report's body has kind and params only."))
     params = body.get("params", {})
     if not isinstance(params, dict):
         raise InvalidParams({"params": "Send the parameters as a JSON object."})

@@ -29,7 +29,7 @@ bp = Blueprint("api", __name__, url_prefix="/api/v1")
 guard(bp)
 
 
-def report_json(report: Report, scope: Scope) -> dict[str, Any]:
+def report_json(report: Report) -> dict[str, Any]:
     """Return a report as the contract shows it; params never hold a secret."""
     here = url_for("api.show_report", report_id=report.id)
     return {
@@ -73,7 +73,7 @@ def create_report() -> Response:
     if wants_events():
         response = event_stream(report.id, 0)
     else:
-        response = jsonify(report_json(report, scope))
+        response = jsonify(report_json(report))
         response.status_code = 202
         response.headers["Retry-After"] = "1"
     response.headers["Location"] = location
@@ -92,9 +92,10 @@ def index_reports() -> Response:
     limit = whole_number("limit", 20, 1, 100)
     cursor = request.args.get("cursor") or None
     page = list_reports(scope, kind=kind, status=status, limit=limit, cursor=cursor)
-    response = jsonify([report_json(report, scope) for report in page.reports])
+    response = jsonify([report_json(report) for report in page.reports])
     if page.next_cursor:
-        following = {"kind": kind, "status": status, "limit": limit, "cursor": page.next_cursor}
+        following: dict[str, Any] = {"kind": kind, "status": status, "limit": limit}
+        following["cursor"] = page.next_cursor
         given = {name: value for name, value in following.items() if value is not None}
         response.headers["Link"] = f'<{url_for("api.index_reports", **given)}>; rel="next"'
     return response
@@ -104,7 +105,7 @@ def index_reports() -> Response:
 def show_report(report_id: UUID) -> Response:
     """Return one report."""
     scope = current_scope()
-    return jsonify(report_json(jobs.find_report(scope, str(report_id)), scope))
+    return jsonify(report_json(jobs.find_report(scope, str(report_id))))
 
 
 @bp.get("/reports/<uuid:report_id>/events")
@@ -187,7 +188,7 @@ def delete_report(report_id: UUID) -> Response:
     if report.is_active:
         report = jobs.cancel_report(scope, report.id)
         audit(scope, "cancelled", f"{report.kind} {report.id}")
-        response = jsonify(report_json(report, scope))
+        response = jsonify(report_json(report))
         response.status_code = 202
         return response
     jobs.delete_report(scope, report.id)
@@ -205,7 +206,7 @@ def retry_report(report_id: UUID) -> Response:
         raise InvalidParams({"params": "Send the parameters as a JSON object."})
     report = jobs.retry_report(scope, str(report_id), params)
     audit(scope, "retried", f"{report.kind} {report.id}")
-    response = jsonify(report_json(report, scope))
+    response = jsonify(report_json(report))
     response.status_code = 202
     response.headers["Location"] = url_for("api.show_report", report_id=report.id)
     return response
@@ -250,7 +251,7 @@ def expire_months() -> Response:
         raise NotAllowed("Expiring stored months needs the role expert in this company.")
     known = {"kind", "subject", "from", "to"}
     if unknown := sorted(set(request.args) - known):
-        raise InvalidParams({name: "Use kind, subject, from and to only." for name in unknown})
+        raise InvalidParams(dict.fromkeys(unknown, "Use kind, subject, from and to only."))
     kind = request.args.get("kind") or None
     if kind is not None:
         jobs.kind_named(kind)

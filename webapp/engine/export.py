@@ -186,7 +186,7 @@ def _moment(value: Any, column: Column) -> datetime | date | None:
     """Return a date or time cell's value without zone, or None where the text is none."""
     try:
         if column.type == "month":
-            return datetime.fromisoformat(f"{value}-01")  # noqa: DTZ007
+            return datetime.fromisoformat(f"{value}-01")
         if column.type == "date":
             return date.fromisoformat(str(value))
         if column.type == "datetime":

@@ -19,7 +19,7 @@ from rq.serializers import JSONSerializer
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.engine import jobs, months, progress
+from webapp.engine import jobs, months, progress, upkeep
 from webapp.engine.models import ACTIVE, FAILED, QUEUED, RUNNING, Report
 from webapp.engine.runs import add_line
 from webapp.errors import RunEnded
@@ -102,7 +102,7 @@ def _start_again(report_id: str, still_lost: object, attempt: int, attempts: int
 
 
 def _forgotten(report_id: str, now: datetime) -> int:
-    """Enqueue a queued report again that no queue knows; a job that waits its turn is left alone."""
+    """Enqueue a queued report again that no queue knows; one that waits its turn is left alone."""
     try:
         if _is_waiting(report_id):
             return 0
@@ -143,13 +143,15 @@ def tidy(now: datetime | None = None) -> None:
 
 
 def loop(app: Flask, stop: threading.Event | None = None) -> None:
-    """Sweep until told to stop; a database that is away for a while is waited for."""
+    """Sweep and tend until told to stop; a database that is away for a while is waited for."""
     stop = stop or threading.Event()
     tidied = utcnow() - TIDY_EVERY
     while not stop.is_set():
         try:
             with app.app_context():
                 sweep()
+                upkeep.tend()
+                upkeep.ask_nightly()
                 if utcnow() - tidied >= TIDY_EVERY:
                     tidy()
                     tidied = utcnow()

@@ -74,6 +74,11 @@ def kind_named(slug: Any) -> ReportKind:
     return kind
 
 
+def personal_kinds() -> list[str]:
+    """Return the slugs of kinds whose reports only their maker may find."""
+    return [slug for slug, kind in kinds().items() if kind.personal]
+
+
 def context() -> Context:
     """Return what kinds are handed: settings and the Redis client."""
     return Context(config=current_app.config, redis=redis_client(), now=utcnow)
@@ -188,6 +193,8 @@ def find_report(scope: Scope, report_id: str) -> Report:
     report = db.session.get(Report, str(report_id))
     if report is None or report.company_id != scope.company_id:
         raise NotFound("There is no such report.")
+    if report.kind in personal_kinds() and report.requested_by != scope.user_id:
+        raise NotFound("There is no such report.")
     return report
 
 
@@ -195,7 +202,7 @@ def find_report(scope: Scope, report_id: str) -> Report:
 
 
 def run_report(report_id: str) -> None:
-    """Run a queued report: the RQ job. The work-horse is a fork and needs connections of its own."""
+    """Run a queued report: the RQ job, in a fork that needs database connections of its own."""
     db.engine.dispose(close=False)
     run_queued(report_id)
 
@@ -221,7 +228,7 @@ def run_queued(report_id: str) -> None:
         with run.leased():
             run.check()
             result = kind.run(stored_params(kind, public), run, context())
-        _finish(run, kind, result)
+        _finish(run, result)
     except RunEnded:
         log.info("report %s attempt %s was given up", report_id, run.attempt)
     except Exception as error:
@@ -252,7 +259,7 @@ def _take(report_id: str) -> Report | None:
     return db.session.get(Report, report_id) if taken.rowcount == 1 else None  # type: ignore[attr-defined]
 
 
-def _finish(run: ActiveRun, kind: ReportKind, result: Result) -> None:
+def _finish(run: ActiveRun, result: Result) -> None:
     """Write the result and the end in one transaction, then tell the listeners."""
     status = DONE if result.complete else INCOMPLETE
 
@@ -368,7 +375,7 @@ def run_here(
     scope: Scope,
     slug: str,
     raw: Mapping[str, Any],
-    on_event: Callable[[progress.Event], None] = lambda event: None,
+    on_event: Callable[[progress.Event], None] = lambda _: None,
 ) -> Report:
     """Make a report and run it in this process, for the command line; return it ended.
 
@@ -420,7 +427,7 @@ def cancel_report(scope: Scope, report_id: str) -> Report:
 
 
 def _stop_job(report_id: str, was_running: bool) -> None:
-    """Stop the worker's process, or take the job out of the queue; the row has the truth already."""
+    """Stop the worker's process or take the job out of the queue; the row has the truth already."""
     try:
         if was_running:
             send_stop_job_command(redis_client(), report_id, serializer=JSONSerializer)
@@ -458,7 +465,7 @@ def retry_report(scope: Scope, report_id: str, raw: Mapping[str, Any]) -> Report
     kind = kinds()[report.kind]
     extra = set(raw) - kind.secret_params
     if extra:
-        raise InvalidParams({name: "A retry takes the secrets only." for name in sorted(extra)})
+        raise InvalidParams(dict.fromkeys(sorted(extra), "A retry takes the secrets only."))
     if report.status not in {INCOMPLETE, FAILED}:
         raise Conflict(
             f"Only an incomplete or failed report can be retried; it is {report.status}."

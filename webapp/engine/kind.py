@@ -194,6 +194,8 @@ class ReportKind:
     Params: ClassVar[type[BaseModel]]
     secret_params: ClassVar[frozenset[str]] = frozenset()
     run_role: ClassVar[str] = "expert"
+    # True where reports show what not everybody in the company may see: their maker alone does.
+    personal: ClassVar[bool] = False
 
     def choices(self, scope: Scope) -> Mapping[str, tuple[tuple[str, str], ...]]:
         """Return (value, label) pairs of select fields that depend on the caller's company."""
@@ -263,3 +265,9 @@ class ReportKind:
     def commands(self) -> tuple[AppGroup, ...]:
         """Return command groups that only this kind has."""
         return ()
+
+    def tend(self) -> None:
+        """Do small upkeep that must not wait, within about a second; called every few seconds."""
+
+    def nightly(self) -> None:
+        """Do large upkeep; called once a night, in a job of a worker."""

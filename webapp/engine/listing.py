@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import or_, select, tuple_
 from sqlalchemy.orm import defer
 
 from webapp.accounts import Scope
-from webapp.engine.jobs import kinds
+from webapp.engine.jobs import kinds, personal_kinds
 from webapp.engine.models import STATUSES, Report
 from webapp.errors import InvalidParams
 from webapp.extensions import db
@@ -40,7 +40,7 @@ def list_reports(
     limit: int = 20,
     cursor: str | None = None,
 ) -> Page:
-    """Return a page of the caller's company's reports.
+    """Return a page of the caller's company's reports, of personal kinds the caller's own.
 
     limit:  1 to 100
     Raises: InvalidParams for an unknown kind or status, a limit out of bounds, a broken cursor
@@ -48,6 +48,8 @@ def list_reports(
     _check(kind, status, limit)
     # The head of a result may be large and no list shows it.
     query = select(Report).where(Report.company_id == scope.company_id).options(defer(Report.head))
+    if hidden := personal_kinds():
+        query = query.where(or_(Report.kind.not_in(hidden), Report.requested_by == scope.user_id))
     if kind:
         query = query.where(Report.kind == kind)
     if status:

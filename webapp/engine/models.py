@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.extensions import Base, UtcDateTime, db, utcnow
+from webapp.extensions import Base, Model, UtcDateTime, utcnow
 
 QUEUED, RUNNING = "queued", "running"
 DONE, INCOMPLETE, FAILED, CANCELLED = "done", "incomplete", "failed", "cancelled"
@@ -32,7 +32,7 @@ WITH_RESULT = frozenset({DONE, INCOMPLETE})
 STATUSES = (QUEUED, RUNNING, DONE, INCOMPLETE, FAILED, CANCELLED)
 
 
-class Report(db.Model):  # type: ignore[name-defined,misc]
+class Report(Model):
     """One report, from the moment it was asked for until it is deleted.
 
     `attempt` counts starts and fences writes: only the attempt named here may write while running.
@@ -80,7 +80,7 @@ class Report(db.Model):  # type: ignore[name-defined,misc]
         return self.status in WITH_RESULT
 
 
-class StatusLine(db.Model):  # type: ignore[name-defined,misc]
+class StatusLine(Model):
     """One status line; `seq` runs 1, 2, 3 … without gaps within its report."""
 
     __tablename__ = "status_line"
@@ -96,7 +96,7 @@ class StatusLine(db.Model):  # type: ignore[name-defined,misc]
     total: Mapped[int] = mapped_column(Integer)
 
 
-class ResultRow(db.Model):  # type: ignore[name-defined,misc]
+class ResultRow(Model):
     """One row of one table of a result, in its order."""
 
     __tablename__ = "result_row"
@@ -109,7 +109,7 @@ class ResultRow(db.Model):  # type: ignore[name-defined,misc]
     data: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
-class Checkpoint(db.Model):  # type: ignore[name-defined,misc]
+class Checkpoint(Model):
     """A partial answer kept for a restart or a retry of the same report."""
 
     __tablename__ = "checkpoint"
@@ -121,7 +121,7 @@ class Checkpoint(db.Model):  # type: ignore[name-defined,misc]
     data: Mapped[Any] = mapped_column(JSON)
 
 
-class StoredMonth(db.Model):  # type: ignore[name-defined,misc]
+class StoredMonth(Model):
     """What was counted for one closed month of one item, and until when it counts as fresh.
 
     subject: what the report was about (a partner ID); item: the part counted (a site ID)

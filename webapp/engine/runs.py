@@ -183,7 +183,7 @@ class ActiveRun:
                     Checkpoint.key.startswith(prefix, autoescape=True),
                 )
             )
-            return {key: data for key, data in rows}
+            return {row.key: row.data for row in rows}
 
     # The lease
 

@@ -208,7 +208,7 @@ class SitePlan:
         self._credit += len(self.cells) - before
 
     def take_dates(self, search: Search, dates: Sequence[datetime], asked_at: datetime) -> None:
-        """Take creation dates, oldest first; as many as `read_limit` mean that there may be more."""
+        """Take creation dates, oldest first; as many as `read_limit` may not be all of them."""
         self._free(search)
         start, stop = search.after, search.at
         growth = self.cells[stop].value - self._value(start)
@@ -234,7 +234,7 @@ class SitePlan:
             self._imply()
 
     def take_failure(self, search: Search, problem: str, *, final: bool) -> None:
-        """Take that a search failed; a few failures, or a final one, end the asking of this site."""
+        """Take that a search failed; a few failures, or a final one, end this site's asking."""
         self._free(search)
         if search.what == "read":
             self._plain_stretches.add(search.after)

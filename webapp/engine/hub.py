@@ -1,0 +1,148 @@
+"""One Redis subscription for all listeners of a process, a queue per listener.
+
+flask-sse opens a connection per listener and notices a closed browser only when the next message
+comes. Here listeners come and go through `Hub.join` and `Hub.leave`, and Redis sees one connection.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask
+from redis.exceptions import RedisError
+
+from webapp.errors import Unavailable
+from webapp.extensions import redis_client
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.05
+
+
+@dataclass(frozen=True)
+class Event:
+    """One server-sent event: `status` with a line's data, or the last one, `end`."""
+
+    type: str
+    seq: int
+    data: dict[str, Any]
+
+    def __str__(self) -> str:
+        """Return the event as it is written to the stream."""
+        body = json.dumps(self.data, ensure_ascii=False)
+        return f"event: {self.type}\nid: {self.seq}\ndata: {body}\n\n"
+
+
+class Hub:
+    """One Redis subscription for all listeners of this process.
+
+    The thread owns the pubsub object and is the only one to touch it; listeners come and go through
+    `join` and `leave`. It subscribes to the channels that have listeners, and to no others; with no
+    listener at all it ends, and with it the connection.
+    """
+
+    REREAD = None
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+        self._listeners: dict[str, list[queue.SimpleQueue[Event | None]]] = {}
+        self._thread: threading.Thread | None = None
+        self.connected = False
+
+    def __len__(self) -> int:
+        with self._lock:
+            return sum(len(queues) for queues in self._listeners.values())
+
+    def join(self, channel: str) -> queue.SimpleQueue[Event | None]:
+        """Return a queue that receives the channel's events, and REREAD after each gap."""
+        mailbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        with self._lock:
+            limit = max(self._app.config["WEB_THREADS"] - 8, 1)
+            if sum(map(len, self._listeners.values())) >= limit:
+                raise Unavailable(
+                    "Too many live streams are open on this server. The page updates by itself "
+                    "without one; a program may try again in a few seconds."
+                )
+            self._listeners.setdefault(channel, []).append(mailbox)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="line-hub", daemon=True)
+                self._thread.start()
+        return mailbox
+
+    def leave(self, channel: str, mailbox: queue.SimpleQueue[Event | None]) -> None:
+        """Forget a listener; its channel is unsubscribed when it was the last one."""
+        with self._lock:
+            mailboxes = self._listeners.get(channel, [])
+            if mailbox in mailboxes:
+                mailboxes.remove(mailbox)
+            if not mailboxes:
+                self._listeners.pop(channel, None)
+
+    def _run(self) -> None:
+        while self._wanted_or_end():
+            try:
+                self._listen()
+            except RedisError as error:
+                if self.connected:
+                    log.warning("live lines by database until Redis is back: %s", error)
+                self.connected = False
+                time.sleep(0.5)
+
+    def _wanted_or_end(self) -> bool:
+        with self._lock:
+            if not self._listeners:
+                self._thread = None
+                return False
+            return True
+
+    def _listen(self) -> None:
+        pubsub = redis_client(self._app).pubsub()
+        subscribed: set[str] = set()
+        try:
+            while self._follow_listeners(pubsub, subscribed):
+                message = pubsub.get_message(timeout=TICK_S)
+                if message:
+                    self._deliver(message)
+        finally:
+            pubsub.close()
+
+    def _follow_listeners(self, pubsub: Any, subscribed: set[str]) -> bool:
+        with self._lock:
+            wanted = set(self._listeners)
+        if not wanted:
+            return False
+        if new := wanted - subscribed:
+            pubsub.subscribe(*new)
+        if gone := subscribed - wanted:
+            pubsub.unsubscribe(*gone)
+        subscribed.clear()
+        subscribed |= wanted
+        return True
+
+    def _deliver(self, message: dict[str, Any]) -> None:
+        channel = message["channel"].decode()
+        event = self.REREAD
+        if message["type"] == "message":
+            event = _read_event(message["data"])
+        elif message["type"] != "subscribe":
+            return
+        self.connected = True
+        with self._lock:
+            for mailbox in self._listeners.get(channel, []):
+                mailbox.put(event)
+
+
+def _read_event(raw: bytes) -> Event | None:
+    """Return the published event; anything unreadable makes listeners read the database."""
+    try:
+        message = json.loads(raw)
+        return Event(str(message["type"]), int(message["id"]), dict(message["data"]))
+    except (ValueError, KeyError, TypeError):
+        return Hub.REREAD
