@@ -256,7 +256,6 @@ def test_a_limit_outside_the_partners_is_our_own_mistake(
     ("text", "micro"),
     [
         ("", 0),
-        (".", 0),
         (".1", 100_000),
         (".12", 120_000),
         (".123", 123_000),
@@ -275,7 +274,8 @@ def test_fractions_of_zero_to_seven_digits_are_read(text: str, micro: int) -> No
         "2024-02-29T23:59:59.12345678Z", "2023-02-29T00:00:00Z", "2024-01-01",
         "2024-01-01T00:00:00",
         "2024-01-01T00:00:00+01:00", " 2024-01-01T00:00:00Z", "2024-01-01T00:00:00Z\n",
-        "٢٠٢٤-01-01T00:00:00Z", "2024-01-01T24:00:00Z", "", None, 5, True, [],
+        "٢٠٢٤-01-01T00:00:00Z", "2024-01-01T24:00:00Z", "2024-01-01T00:00:00.Z",
+        "", None, 5, True, [],
     ],
 )  # fmt: skip
 def test_what_is_no_moment_is_none(text: Any) -> None:
