@@ -14,7 +14,10 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import flask_migrate
+from redis import Redis
 from reports_house import add_people
+from rq import Queue, Worker
+from rq.serializers import JSONSerializer
 from tally import Tally
 
 from webapp import create_app
@@ -67,9 +70,17 @@ class Site:
             self.web = None
 
     def start_worker(self) -> None:
-        """Start a worker."""
-        argv = [sys.executable, str(HERE / "tally_site.py"), "work"]
-        self.workers.append(self._spawn(argv, f"worker{len(self.workers)}.log"))
+        """Start a worker and wait until it takes reports."""
+        log = f"worker{len(self.workers)}.log"
+        worker = self._spawn([sys.executable, str(HERE / "tally_site.py"), "work"], log)
+        self.workers.append(worker)
+        deadline = time.monotonic() + READY_S
+        with Redis.from_url(self.environ["REDIS_URL"]) as redis:
+            queue = Queue(self.environ["QUEUE"], connection=redis, serializer=JSONSerializer)
+            while Worker.count(queue=queue) < len(self.workers):
+                if worker.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError((self.folder / log).read_text("utf-8"))
+                time.sleep(0.05)
 
     def stop(self) -> None:
         """End every process of this site."""

@@ -4,6 +4,8 @@
 
 const LINES_KEPT = 1000;
 const AGAIN_AFTER_MS = 3000;
+// The server says something at least every 15 s.
+const SILENCE_MS = 40000;
 const started = new WeakMap();
 
 function spanOf(seconds) {
@@ -50,25 +52,33 @@ document.addEventListener("scroll", (event) => {
 document.addEventListener("htmx:after:swap", () => { tick(); followLines(); });
 
 // A stream that was refused (too many readers, a server that restarts) is not asked again by
-// hx-sse when it never stood. Asking for the loader shows what came meanwhile and tries anew.
-let waiting = 0;
+// hx-sse when it never stood; one behind a proxy that holds everything back says nothing at all.
+// Asking for the loader shows what came meanwhile and tries anew, so the page arrives by polling.
+let heardAt = performance.now();
+let hasHeard = false;
 
-function again(event) {
-  const list = lines();
-  if (!list || event.target !== list) return;
-  clearTimeout(waiting);
-  waiting = setTimeout(() => htmx.trigger("#report", "again"), AGAIN_AFTER_MS);
+function again() {
+  heardAt = performance.now();
+  hasHeard = false;
+  htmx.trigger("#report", "again");
 }
 
-document.addEventListener("htmx:response:error", again);
-document.addEventListener("htmx:error", again);
+function watch() {
+  const patience = hasHeard ? SILENCE_MS : AGAIN_AFTER_MS;
+  if (document.hidden) heardAt = performance.now();
+  else if (lines()?.hasAttribute("hx-sse:connect") && performance.now() - heardAt > patience) again();
+}
+
+setInterval(watch, 1000);
+
+for (const name of ["htmx:sse:before:message", "htmx:sse:after:connection"]) {
+  document.addEventListener(name, () => {
+    heardAt = performance.now();
+    hasHeard = true;
+  });
+}
 
 // The finished report takes the loader's place: whoever was in it goes on at its heading.
-document.addEventListener("htmx:before:swap", () => {
-  const report = document.querySelector("#report");
-  if (report) report.hadFocus = report.contains(document.activeElement);
-});
-
 let status = document.querySelector("#report")?.dataset.status;
 document.addEventListener("htmx:after:swap", () => {
   const report = document.querySelector("#report");

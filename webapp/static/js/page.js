@@ -34,6 +34,11 @@ document.addEventListener("keydown", (event) => {
 
 document.querySelector("[data-focus]")?.focus();
 
+// The main pages scroll sideways on a phone: the present one is in sight.
+const present = document.querySelector(".nav [aria-current]");
+const pages = present?.closest("ul");
+if (pages) pages.scrollLeft = present.offsetLeft - (pages.clientWidth - present.offsetWidth) / 2;
+
 document.addEventListener("htmx:after:swap", (event) => {
   const status = event.detail?.ctx?.response?.status ?? 0;
   if (status && status < 400) document.querySelectorAll("#messages .is-transient").forEach((one) => one.remove());
