@@ -1,0 +1,14 @@
+"""Fixtures of this room."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+
+from tests.kinds.partner_use.partner_use_house import House
+
+
+@pytest.fixture
+def house(app: Flask) -> House:
+    """Return a maker of partner-use reports over the stand-in."""
+    return House(app)

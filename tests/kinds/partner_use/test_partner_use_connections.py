@@ -1,0 +1,155 @@
+"""Stored credentials: sealed, of one company, used instead of typed ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from sandbox.testing import RunningStandIn
+from tests.conftest import DEMO_KEY, DEMO_SECRET, form_token
+from tests.kinds.partner_use.partner_use_house import House
+from webapp.engine import jobs
+from webapp.errors import InvalidParams
+from webapp.extensions import db
+from webapp.kinds.partner_use import connections
+from webapp.kinds.partner_use.connections import Connection
+
+ClientFor = Callable[[str], FlaskClient]
+FORM = {
+    "name": "Demo", "partner_id": "70000001", "user_key": DEMO_KEY, "user_secret": DEMO_SECRET,
+}  # fmt: skip
+
+
+@pytest.fixture
+def connection(app: Flask, house: House) -> str:
+    """Return the id of a stored connection of the owner's company."""
+    with app.app_context():
+        return connections.add(house.scope("owner"), FORM).id
+
+
+def post(client: FlaskClient, path: str, **form: str) -> Any:
+    return client.post(path, data={"csrf_token": form_token(client), **form})
+
+
+def test_a_report_runs_with_a_stored_connection(house: House, connection: str) -> None:
+    made = house.make({"partner_id": "70000001", "connection": connection})
+    assert made.status == "done"
+
+
+def test_a_colleague_may_use_the_companys_connection(house: House, connection: str) -> None:
+    made = house.make({"partner_id": "70000001", "connection": connection}, who="colleague")
+    assert made.status == "done"
+
+
+def test_the_params_of_the_report_name_the_connection_and_no_key(
+    app: Flask, house: House, connection: str
+) -> None:
+    with app.app_context():
+        report = jobs.start_report(
+            house.scope("owner"),
+            "partner-use",
+            {"partner_id": "70000001", "connection": connection},
+            enqueue=False,
+        ).report
+        assert report.params["connection"] == connection
+        assert DEMO_SECRET not in str(report.params)
+        assert DEMO_KEY not in str(report.params)
+
+
+@pytest.mark.parametrize("given", ["stranger's", "unknown", "no id"])
+def test_another_companys_connection_is_as_unknown_as_none(
+    app: Flask, house: House, connection: str, given: str
+) -> None:
+    value = {"stranger's": connection, "unknown": str(uuid4()), "no id": "demo"}[given]
+    who = "stranger" if given == "stranger's" else "owner"
+    with app.app_context(), pytest.raises(InvalidParams) as caught:
+        jobs.start_report(
+            house.scope(who), "partner-use", {"partner_id": "70000001", "connection": value}
+        )
+    assert list(caught.value.errors) == ["connection"]
+
+
+def test_a_connection_with_a_wrong_secret_fails_the_report(app: Flask, house: House) -> None:
+    with app.app_context():
+        stored = connections.add(house.scope("owner"), FORM | {"user_secret": "d3Jvbmc="}).id
+    assert house.make({"partner_id": "70000001", "connection": stored}).status == "failed"
+
+
+def test_a_report_with_a_connection_is_retried_without_any_secret(
+    house: House, connection: str, stand_in: RunningStandIn
+) -> None:
+    stand_in.faults([{"fault": "error:403007", "method": "accounts.search", "times": 1}])
+    made = house.make({"partner_id": "70000001", "connection": connection})
+    assert made.status == "incomplete"
+    assert house.retry(made, {}).status == "done"
+
+
+def test_the_secret_is_sealed_at_rest(app: Flask, connection: str) -> None:
+    with app.app_context():
+        stored = db.session.get_one(Connection, connection)
+        assert DEMO_SECRET not in stored.sealed_secret
+
+
+def test_no_page_shows_the_secret_again(client_for: ClientFor, connection: str) -> None:
+    page = client_for("owner").get("/connections").text
+    assert "Demo" in page
+    assert DEMO_SECRET not in page
+
+
+def test_an_admin_stores_tests_and_deletes_a_connection(app: Flask, client_for: ClientFor) -> None:
+    client = client_for("owner")
+    assert post(client, "/connections", **FORM).status_code == 303
+    with app.app_context():
+        stored = db.session.query(Connection).one().id
+    post(client, f"/connections/{stored}/test")
+    assert "the key sees 6 sites of partner 70000001" in client.get("/connections").text
+    assert post(client, f"/connections/{stored}/delete").status_code == 303
+    with app.app_context():
+        assert db.session.query(Connection).count() == 0
+
+
+def test_a_test_with_a_wrong_secret_says_so_without_it(client_for: ClientFor, app: Flask) -> None:
+    client = client_for("owner")
+    post(client, "/connections", **FORM | {"user_secret": "d3Jvbmcgb25l"})
+    with app.app_context():
+        stored = db.session.query(Connection).one().id
+    post(client, f"/connections/{stored}/test")
+    page = client.get("/connections").text
+    assert "secret" in page
+    assert "d3Jvbmcgb25l" not in page
+
+
+def test_a_bad_form_comes_back_as_typed_but_for_the_secret(client_for: ClientFor) -> None:
+    answer = post(
+        client_for("owner"), "/connections", **FORM | {"partner_id": "abc", "name": "My own"}
+    )
+    assert answer.status_code == 422
+    assert "My own" in answer.text
+    assert DEMO_SECRET not in answer.text
+
+
+def test_a_name_is_used_once_in_a_company(app: Flask, house: House, connection: str) -> None:
+    with app.app_context():
+        with pytest.raises(InvalidParams) as caught:
+            connections.add(house.scope("owner"), FORM | {"name": " dEMO "})
+        assert list(caught.value.errors) == ["name"]
+        assert connections.add(house.scope("stranger"), FORM).name == "Demo"
+
+
+@pytest.mark.parametrize("who", ["colleague", "viewer"])
+def test_only_an_admin_stores_and_deletes(client_for: ClientFor, connection: str, who: str) -> None:
+    client = client_for(who)
+    assert post(client, "/connections", **FORM | {"name": "Two"}).status_code == 403
+    assert post(client, f"/connections/{connection}/delete").status_code == 403
+
+
+def test_a_stranger_sees_and_reaches_no_connection(client_for: ClientFor, connection: str) -> None:
+    client = client_for("stranger")
+    assert "Demo" not in client.get("/connections").text
+    assert post(client, f"/connections/{connection}/test").status_code == 404
+    assert post(client, f"/connections/{connection}/delete").status_code == 404
