@@ -200,10 +200,23 @@ PEOPLE = (
 )
 
 
+_people_rows: list[tuple[sa.Table, list[dict[str, Any]]]] = []
+
+
 def add_people(app: Flask) -> None:
+    """Add everybody to an empty database; hashing passwords is slow, so it is done once."""
     with app.app_context():
+        if _people_rows:
+            for table, rows in _people_rows:
+                db.session.execute(table.insert(), rows)
+            db.session.commit()
+            return
         for person in PEOPLE:
             create_user(person.email, person.company, person.role, PASSWORD)
+        for table in db.metadata.sorted_tables:
+            rows = [dict(row) for row in db.session.execute(table.select()).mappings()]
+            if rows:
+                _people_rows.append((table, rows))
 
 
 def find_scope(app: Flask, name: str) -> Scope:
