@@ -1,0 +1,283 @@
+"""Counters brought up to date with events, and compared with them.
+
+A step takes some events that were not counted yet, looks at all events of the file versions they
+belong to, and moves counters and months by the difference between what those versions amounted to
+before and after. One transaction holds the project's row, so a step happens wholly or not at all,
+and once, whoever does it: a worker, the janitor, a command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import groupby
+from time import monotonic
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from webapp.extensions import db, utcnow
+from webapp.kinds.project_storage.compute import COUNTED, MONTHLY, Effects, Event, held
+from webapp.kinds.project_storage.models import Counter, FileEvent, Project, StorageMonth
+from webapp.kinds.project_storage.projects import purge
+
+EVENTS_PER_STEP = 2_000
+WAITED_LONG = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far a project's events were counted, read while its row is held."""
+
+    key: int
+    last_seq: int
+    counted_seq: int
+
+
+def count_project(project_key: int) -> int:
+    """Count all events of a project that wait; return how many. Commits after each step."""
+    total = 0
+    while counted := count_step(project_key):
+        total += counted
+    return total
+
+
+def count_step(project_key: int) -> int:
+    """Count the next events of a project; return how many there were. Commits."""
+    place = _hold(project_key)
+    if place is None or place.counted_seq >= place.last_seq:
+        db.session.rollback()
+        return 0
+    upto = min(place.last_seq, place.counted_seq + EVENTS_PER_STEP)
+    effects = _difference(project_key, place.counted_seq, upto)
+    _move(Counter, COUNTED, "provider_key", project_key, effects.counters)
+    _move(StorageMonth, MONTHLY, "month", project_key, effects.months)
+    _advance(project_key, upto, place.last_seq)
+    db.session.commit()
+    return upto - place.counted_seq
+
+
+def _hold(project_key: int) -> Place | None:
+    """Take the project's row, by a write so that SQLite holds it too; None for a deleted one."""
+    row = db.session.execute(
+        update(Project)
+        .where(Project.key == project_key, Project.deleted_at.is_(None))
+        .values(counted_seq=Project.counted_seq)
+        .returning(Project.last_seq, Project.counted_seq)
+        .execution_options(synchronize_session=False)
+    ).first()
+    return Place(project_key, row[0], row[1]) if row else None
+
+
+def _difference(project_key: int, counted_seq: int, upto: int) -> Effects:
+    """Return by how much the events up to a number differ from those counted before."""
+    of_project = FileEvent.project_key == project_key
+    touched = select(FileEvent.version_id).where(
+        of_project, FileEvent.seq > counted_seq, FileEvent.seq <= upto
+    )
+    where = (of_project, FileEvent.version_id.in_(touched), FileEvent.seq <= upto)
+    versions: dict[str, list[tuple[int, Event]]] = {}
+    for version_id, seq, *event in db.session.execute(_events().where(*where)):
+        versions.setdefault(version_id, []).append((seq, Event(*event)))
+    effects = Effects()
+    for numbered in versions.values():
+        before = [event for seq, event in numbered if seq <= counted_seq]
+        if before:
+            effects.add(before, -1)
+        effects.add([event for _, event in numbered])
+    return effects
+
+
+def _events() -> Any:
+    return select(
+        FileEvent.version_id,
+        FileEvent.seq,
+        FileEvent.at_us,
+        FileEvent.event_id,
+        FileEvent.type,
+        FileEvent.bytes,
+        FileEvent.provider_key,
+    )
+
+
+def _move(
+    table: Any, names: tuple[str, ...], by: str, project_key: int, changes: dict[Any, list[int]]
+) -> None:
+    """Add changes to the stored rows of a project; a month that holds nothing loses its row."""
+    stored = _stored(table, names, by, project_key)
+    rows, empty = [], []
+    for name, change in changes.items():
+        before = stored.get(name, [0] * len(names))
+        after = [old + new for old, new in zip(before, change, strict=True)]
+        if table is StorageMonth and not any(after):
+            empty.append(name)
+        elif name not in stored or after != before:
+            rows.append(_row(table, names, by, project_key, name, after))
+    if rows:
+        db.session.execute(_upsert(table, names, by), rows)
+    if empty:
+        gone = delete(table).where(table.project_key == project_key, getattr(table, by).in_(empty))
+        db.session.execute(gone)
+
+
+def _row(
+    table: Any, names: tuple[str, ...], by: str, project_key: int, name: Any, values: list[int]
+) -> dict[str, Any]:
+    numbers = [held(value) for value in values] if table is Counter else values
+    return {"project_key": project_key, by: name, **dict(zip(names, numbers, strict=True))}
+
+
+def _stored(table: Any, names: tuple[str, ...], by: str, project_key: int) -> dict[Any, list[int]]:
+    columns = [getattr(table, name) for name in (by, *names)]
+    rows = db.session.execute(select(*columns).where(table.project_key == project_key))
+    return {row[0]: list(row[1:]) for row in rows}
+
+
+def _upsert(table: Any, names: tuple[str, ...], by: str) -> Any:
+    maker = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
+    statement = maker(table)
+    return statement.on_conflict_do_update(
+        index_elements=["project_key", by],
+        set_={name: getattr(statement.excluded, name) for name in names},
+    )
+
+
+def _advance(project_key: int, upto: int, last_seq: int) -> None:
+    waiting = None
+    if upto < last_seq:
+        waiting = db.session.scalar(
+            select(FileEvent.received_at).where(
+                FileEvent.project_key == project_key, FileEvent.seq == upto + 1
+            )
+        )
+    db.session.execute(
+        update(Project)
+        .where(Project.key == project_key)
+        .values(counted_seq=upto, waiting_since=waiting)
+        .execution_options(synchronize_session=False)
+    )
+
+
+# Whatever was left behind
+
+
+def waiting_projects(*, longer_than: timedelta = timedelta(0)) -> list[int]:
+    """Return the keys of projects with events not counted yet, the longest waiting first."""
+    query = select(Project.key).where(
+        Project.waiting_since <= utcnow() - longer_than, Project.deleted_at.is_(None)
+    )
+    keys = list(db.session.scalars(query.order_by(Project.waiting_since)))
+    db.session.commit()
+    return keys
+
+
+def count_all() -> int:
+    """Count whatever waits, in every project; return how many events."""
+    return sum(count_project(key) for key in waiting_projects())
+
+
+def sweep(budget_s: float = 1.0, longer_than: timedelta = WAITED_LONG) -> int:
+    """Do what workers left behind, for about so long; return how many steps were done.
+
+    Jobs may be lost, with Redis or a worker, or wait behind long reports; the rows know better.
+    """
+    until = monotonic() + budget_s
+    steps = 0
+    for key in waiting_projects(longer_than=longer_than):
+        while monotonic() < until and count_step(key):
+            steps += 1
+    deleted = db.session.scalars(select(Project.key).where(Project.deleted_at.is_not(None))).all()
+    db.session.commit()
+    for key in deleted:
+        while monotonic() < until:
+            steps += 1
+            if purge(key):
+                break
+    return steps
+
+
+# Counters against events
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One number that differs from what the events say.
+
+    where: a provider's key, or a month
+    """
+
+    project_key: int
+    where: int | date
+    name: str
+    stored: int
+    counted: int
+
+
+def recount(project_key: int, *, repair: bool = True) -> list[Drift]:
+    """Compare a project's counters and months with its events; return what differs. Commits.
+
+    Waiting events are counted first; the comparison holds the project's row. With `repair` the
+    stored numbers are replaced by what the events say.
+    """
+    count_project(project_key)
+    place = _hold(project_key)
+    if place is None:
+        db.session.rollback()
+        return []
+    effects = Effects()
+    for events in _by_version(project_key, place.counted_seq):
+        effects.add(events)
+    months = {month: row for month, row in effects.months.items() if any(row)}
+    drift = _replace(Counter, COUNTED, "provider_key", project_key, effects.counters, repair)
+    drift += _replace(StorageMonth, MONTHLY, "month", project_key, months, repair)
+    db.session.commit()
+    return drift
+
+
+def _by_version(project_key: int, upto: int) -> Iterator[list[Event]]:
+    query = _events().where(FileEvent.project_key == project_key, FileEvent.seq <= upto)
+    found = db.session.execute(
+        query.order_by(FileEvent.version_id), execution_options={"yield_per": 5000}
+    )
+    for _, rows in groupby(found, key=lambda row: row[0]):
+        yield [Event(*row[2:]) for row in rows]
+
+
+def _replace(
+    table: Any,
+    names: tuple[str, ...],
+    by: str,
+    project_key: int,
+    right: dict[Any, list[int]],
+    repair: bool,
+) -> list[Drift]:
+    nothing = [0] * len(names)
+    if table is Counter:
+        right = {key: [held(value) for value in values] for key, values in right.items()}
+    stored = _stored(table, names, by, project_key)
+    drift = [
+        Drift(project_key, where, name, old, new)
+        for where in sorted({*stored, *right})
+        for name, old, new in zip(
+            names, stored.get(where, nothing), right.get(where, nothing), strict=True
+        )
+        if old != new
+    ]
+    if repair and stored != right:
+        db.session.execute(delete(table).where(table.project_key == project_key))
+        rows = [_row(table, names, by, project_key, key, values) for key, values in right.items()]
+        if rows:
+            db.session.execute(insert(table), rows)
+    return drift
+
+
+def recount_all(*, repair: bool = True) -> Iterator[tuple[int, list[Drift]]]:
+    """Yield each project's key and what had drifted in it, oldest project first."""
+    keys = db.session.scalars(
+        select(Project.key).where(Project.deleted_at.is_(None)).order_by(Project.key)
+    ).all()
+    db.session.commit()
+    for key in keys:
+        yield key, recount(key, repair=repair)

@@ -1,0 +1,138 @@
+"""project-storage as the engine sees it: parameters, tables, figures, chart, upkeep, its run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from webapp.engine.kind import Chart, Column, Context, Figure, ReportKind, Result, Run, Table
+from webapp.errors import InvalidParams
+from webapp.extensions import db
+from webapp.kinds.project_storage import api, commands, counting, pages
+from webapp.kinds.project_storage.growth import in_unit, make_growth
+from webapp.kinds.project_storage.models import Permission, Project
+from webapp.kinds.project_storage.params import ProjectStorageParams
+
+if TYPE_CHECKING:
+    from flask import Blueprint
+    from flask.cli import AppGroup
+
+    from webapp.accounts import Scope
+
+log = logging.getLogger(__name__)
+
+MOST_CHOICES = 1000
+
+
+def _columns(unit: str) -> tuple[Column, ...]:
+    byte, month = "bytes", "byte-months"
+    return (
+        Column("active_file_versions", "Active versions", "integer"),
+        Column("active_bytes", "Active", "integer", byte),
+        Column("trash_file_versions", "Versions in trash", "integer"),
+        Column("trash_bytes", "Trash", "integer", byte),
+        Column("active_file_versions_delta", "Growth of active versions", "integer"),
+        Column("active_bytes_delta", "Growth of active", "integer", byte),
+        Column("trash_file_versions_delta", "Growth of versions in trash", "integer"),
+        Column("trash_bytes_delta", "Growth of trash", "integer", byte),
+        Column("active_byte_months", "Active over the month", "integer", month),
+        Column("trash_byte_months", "Trash over the month", "integer", month),
+        Column("active_size", "Active", "decimal", unit),
+        Column("trash_size", "Trash", "decimal", unit),
+    )
+
+
+class ProjectStorage(ReportKind):
+    """Growth of the caller's projects by month."""
+
+    slug = "project-storage"
+    title = "Project storage"
+    blurb = "What projects store, active and in the trash: growth by month in bytes and versions."
+    Params = ProjectStorageParams
+    # It shows projects that only their members may see, so it is its maker's alone.
+    personal = True
+
+    def choices(self, scope: Scope) -> Mapping[str, tuple[tuple[str, str], ...]]:
+        query = (
+            select(Project.id, Project.name)
+            .join(Permission, Permission.project_key == Project.key)
+            .where(Permission.company_id == scope.company_id, Permission.user_id == scope.user_id)
+            .order_by(Project.name, Project.key)
+            .limit(MOST_CHOICES)
+        )
+        named = ((project_id, name) for project_id, name in db.session.execute(query))
+        return {"project": (("", "All my projects"), *named)}
+
+    def prepare(
+        self, params: ProjectStorageParams, scope: Scope, secrets: dict[str, str]
+    ) -> dict[str, str]:
+        if params.project is not None:
+            found = db.session.scalar(
+                select(Project.key)
+                .join(Permission, Permission.project_key == Project.key)
+                .where(
+                    Permission.company_id == scope.company_id,
+                    Permission.user_id == scope.user_id,
+                    Project.id == str(params.project),
+                )
+            )
+            if found is None:
+                raise InvalidParams({"project": "You have no role in such a project."})
+        return secrets
+
+    def run(self, params: ProjectStorageParams, run: Run, context: Context) -> Result:
+        return make_growth(params, run, context)
+
+    def describe(self, params: Mapping[str, Any]) -> str:
+        what = f"project {params['project']}" if params.get("project") else "all my projects"
+        return f"{what} {params['start']} to {params['end']}"
+
+    def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
+        month = Column("month", "Month", "month")
+        project = (Column("project_id", "Project ID"), Column("project", "Project"))
+        numbers = _columns(head["unit"])
+        nothing = "You have no role in any project yet."
+        return (
+            Table("growth", "Growth by project", (month, *project, *numbers), nothing),
+            Table("months", "Growth in all", (month, *numbers), nothing),
+        )
+
+    def figures(self, head: Mapping[str, Any]) -> tuple[Figure, ...]:
+        now, unit = head["held"], head["unit"]
+        grown = now["active_bytes"] - head["opening_active_bytes"]
+        return (
+            Figure(f"Active ({unit})", in_unit(now["active_bytes"], unit), "decimal", head["end"]),
+            Figure(f"Trash ({unit})", in_unit(now["trash_bytes"], unit), "decimal", head["end"]),
+            Figure(f"Grown ({unit})", in_unit(grown, unit), "decimal", f"since {head['start']}"),
+            Figure("Active versions", now["active_file_versions"]),
+            Figure("Projects", head["projects"]),
+        )
+
+    def charts(self, head: Mapping[str, Any]) -> tuple[Chart, ...]:
+        views = (
+            ("Active size", "active_size", "line"),
+            ("Trash size", "trash_size", "line"),
+            ("Growth of active bytes", "active_bytes_delta", "bar"),
+            ("Active versions", "active_file_versions", "line"),
+        )
+        return (Chart("months", "month", views),)  # type: ignore[arg-type]
+
+    def blueprints(self) -> tuple[Blueprint, ...]:
+        return (api.bp, pages.bp)
+
+    def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
+        return (("My storage", "/project-storage"),)
+
+    def commands(self) -> tuple[AppGroup, ...]:
+        return (commands.group,)
+
+    def tend(self) -> None:
+        counting.sweep()
+
+    def nightly(self) -> None:
+        for project_key, drift in counting.recount_all():
+            for one in drift:
+                log.warning("drift put right: %s", commands.sentence(project_key, one))

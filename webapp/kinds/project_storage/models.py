@@ -1,0 +1,182 @@
+"""Tables of project storage: projects, who is in them, providers, file events, what was counted.
+
+Events are the truth and are never changed. Counters (a row per project and provider) and months (a
+row per project and month) are what reads touch; both are a function of the set of events with
+numbers up to the project's `counted_seq`.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import (
+    BigInteger,
+    Date,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    Numeric,
+    String,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from webapp.extensions import Model, UtcDateTime, utcnow
+
+PROJECT_KEY = "project_storage_project.key"
+
+
+class WholeNumber(TypeDecorator[int]):
+    """A whole number of up to 40 digits: bytes times microseconds pass 64 bits soon.
+
+    SQLite has no such number, so it keeps the digits as text; nothing is summed by the database.
+    """
+
+    impl = Numeric(40, 0)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        plain = String(41) if dialect.name == "sqlite" else Numeric(40, 0)
+        return dialect.type_descriptor(plain)
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        return str(value) if dialect.name == "sqlite" else Decimal(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> int | None:
+        return None if value is None else int(value)
+
+
+class Project(Model):
+    """A project of a company, and how far its events were counted.
+
+    last_seq:      number of the newest event; events of a project are numbered without gaps
+    counted_seq:   number up to which counters and months hold all events
+    waiting_since: when the oldest event not counted yet came in; None where all are counted
+    deleted_at:    set while the rows of a deleted project are being purged
+    """
+
+    __tablename__ = "project_storage_project"
+    __table_args__ = (
+        UniqueConstraint("company_id", "id"),
+        Index("ix_project_storage_project_waiting", "waiting_since"),
+        Index("ix_project_storage_project_deleted", "deleted_at"),
+    )
+
+    key: Mapped[int] = mapped_column(Integer, primary_key=True)
+    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
+    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), default=lambda: str(uuid4()))
+    name: Mapped[str] = mapped_column(String(255))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    received_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_seq: Mapped[int] = mapped_column(BigInteger, default=0)
+    counted_seq: Mapped[int] = mapped_column(BigInteger, default=0)
+    waiting_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Permission(Model):
+    """One user's role in one project."""
+
+    __tablename__ = "project_storage_permission"
+
+    company_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("company.id"), primary_key=True
+    )
+    user_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("app_user.id"), primary_key=True
+    )
+    project_key: Mapped[int] = mapped_column(
+        Integer, ForeignKey(PROJECT_KEY), primary_key=True, index=True, autoincrement=False
+    )
+    auth_role: Mapped[str] = mapped_column(String(20))
+
+
+class Provider(Model):
+    """Where file versions are stored."""
+
+    __tablename__ = "project_storage_provider"
+    __table_args__ = (UniqueConstraint("company_id", "id"),)
+
+    key: Mapped[int] = mapped_column(Integer, primary_key=True)
+    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
+    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), default=lambda: str(uuid4()))
+    name: Mapped[str] = mapped_column(String(255))
+    description: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+
+
+class FileEvent(Model):
+    """What happened to one file version; written once.
+
+    at_us: when it happened, microseconds since 1970 UTC; bytes and provider: of uploads
+    """
+
+    __tablename__ = "project_storage_event"
+    __table_args__ = (
+        UniqueConstraint("project_key", "event_id"),
+        Index("ix_project_storage_event_version", "project_key", "version_id"),
+    )
+
+    project_key: Mapped[int] = mapped_column(
+        Integer, ForeignKey(PROJECT_KEY), primary_key=True, autoincrement=False
+    )
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    event_id: Mapped[str] = mapped_column(String(64))
+    type: Mapped[str] = mapped_column(String(8))
+    version_id: Mapped[str] = mapped_column(String(64))
+    bytes: Mapped[int | None] = mapped_column(BigInteger)
+    provider_key: Mapped[int | None] = mapped_column(
+        Integer, ForeignKey("project_storage_provider.key")
+    )
+    at_us: Mapped[int] = mapped_column(BigInteger)
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Counter(Model):
+    """What a project holds at one provider; a row for every provider it ever uploaded to."""
+
+    __tablename__ = "project_storage_counter"
+
+    project_key: Mapped[int] = mapped_column(
+        Integer, ForeignKey(PROJECT_KEY), primary_key=True, autoincrement=False
+    )
+    provider_key: Mapped[int] = mapped_column(
+        Integer,
+        ForeignKey("project_storage_provider.key"),
+        primary_key=True,
+        autoincrement=False,
+    )
+    active_file_versions: Mapped[int] = mapped_column(BigInteger, default=0)
+    active_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    trash_file_versions: Mapped[int] = mapped_column(BigInteger, default=0)
+    trash_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class StorageMonth(Model):
+    """By how much a month changed a project; months without change have no row.
+
+    The sum up to a month is what the project held at its end. The areas are bytes times the
+    microseconds from each change to the month's end, which byte-months are made of.
+    """
+
+    __tablename__ = "project_storage_month"
+
+    project_key: Mapped[int] = mapped_column(
+        Integer, ForeignKey(PROJECT_KEY), primary_key=True, autoincrement=False
+    )
+    month: Mapped[date] = mapped_column(Date, primary_key=True)
+    active_file_versions: Mapped[int] = mapped_column(BigInteger, default=0)
+    active_bytes: Mapped[int] = mapped_column(WholeNumber, default=0)
+    trash_file_versions: Mapped[int] = mapped_column(BigInteger, default=0)
+    trash_bytes: Mapped[int] = mapped_column(WholeNumber, default=0)
+    active_area: Mapped[int] = mapped_column(WholeNumber, default=0)
+    trash_area: Mapped[int] = mapped_column(WholeNumber, default=0)

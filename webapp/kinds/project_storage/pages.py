@@ -1,0 +1,130 @@
+"""`/project-storage`: a user's own storage, for people."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from flask import Blueprint, render_template, request
+from sqlalchemy import select
+
+from webapp.accounts import Scope, current_scope, guard
+from webapp.extensions import db, utcnow
+from webapp.kinds.project_storage.access import ROLES
+from webapp.kinds.project_storage.compute import COUNTED, moment_at
+from webapp.kinds.project_storage.ingest import newest_events
+from webapp.kinds.project_storage.models import Counter, Permission, Project, Provider
+from webapp.kinds.project_storage.params import UNITS
+from webapp.kinds.project_storage.stats import count_projects, list_items, summed, user_stats
+
+PROJECTS_PER_PAGE = 50
+EVENTS_SHOWN = 20
+
+bp = Blueprint(
+    "project_storage", __name__, url_prefix="/project-storage", template_folder="templates"
+)
+guard(bp)
+
+
+@bp.app_template_filter("storage_size")
+def storage_size(size_bytes: int) -> str:
+    """Return a size in the largest unit that leaves a whole part: `1.02 MB`; MB is 1000 kB."""
+    unit = next((one for one in ("TB", "GB", "MB", "kB") if size_bytes >= UNITS[one]), "B")
+    return (
+        f"{size_bytes:,} B" if unit == "B" else f"{Decimal(size_bytes) / UNITS[unit]:,.2f} {unit}"
+    )
+
+
+@bp.get("")
+def show_storage() -> str:
+    """Show the caller's projects, shares of providers, trash and newest events."""
+    scope = current_scope()
+    total = count_projects(scope)
+    pages = max(-(-total // PROJECTS_PER_PAGE), 1)
+    asked = request.args.get("page", "1")
+    page = min(int(asked), pages) if asked.isascii() and asked.isdigit() and len(asked) < 9 else 1
+    page = max(page, 1)
+    block = summed(user_stats(scope))
+    return render_template(
+        "project_storage/show_storage.html",
+        scope=scope,
+        block=block,
+        items=list_items(scope, (page - 1) * PROJECTS_PER_PAGE, PROJECTS_PER_PAGE),
+        providers=provider_shares(scope),
+        trash=fullest_trash(scope),
+        events=[_event(*row) for row in newest_events(_lively(scope), EVENTS_SHOWN)],
+        roles=ROLES,
+        page=page,
+        pages=pages,
+        now=utcnow(),
+    )
+
+
+def provider_shares(scope: Scope) -> list[dict[str, Any]]:
+    """Return what the caller's projects hold per provider, the largest first.
+
+    Shape: name, description, the names of COUNTED, share (percent of all active bytes)
+    """
+    found: dict[int, dict[str, Any]] = {}
+    columns = [getattr(Counter, name) for name in COUNTED]
+    query = (
+        select(Provider, *columns)
+        .join(Counter, Counter.provider_key == Provider.key)
+        .join(Permission, Permission.project_key == Counter.project_key)
+        .where(Permission.company_id == scope.company_id, Permission.user_id == scope.user_id)
+    )
+    for provider, *numbers in db.session.execute(query):
+        share = found.setdefault(
+            provider.key,
+            {"name": provider.name, "description": provider.description}
+            | dict.fromkeys(COUNTED, 0),
+        )
+        for name, number in zip(COUNTED, numbers, strict=True):
+            share[name] += number
+    total = sum(share["active_bytes"] for share in found.values())
+    for share in found.values():
+        share["share"] = 100 * share["active_bytes"] / total if total else 0.0
+    return sorted(found.values(), key=lambda share: -share["active_bytes"])
+
+
+def fullest_trash(scope: Scope, limit: int = 10) -> list[tuple[Project, Provider, Counter, str]]:
+    """Return where most could be freed: project, provider, counter, the caller's role."""
+    query = (
+        select(Project, Provider, Counter, Permission.auth_role)
+        .join(Counter, Counter.project_key == Project.key)
+        .join(Provider, Provider.key == Counter.provider_key)
+        .join(Permission, Permission.project_key == Project.key)
+        .where(
+            Permission.company_id == scope.company_id,
+            Permission.user_id == scope.user_id,
+            Counter.trash_file_versions > 0,
+        )
+        .order_by(Counter.trash_bytes.desc(), Project.key)
+        .limit(limit)
+    )
+    return [tuple(row) for row in db.session.execute(query)]  # type: ignore[misc]
+
+
+def _lively(scope: Scope) -> list[int]:
+    """Return the caller's projects that had events last; the newest events are among theirs."""
+    query = (
+        select(Project.key)
+        .join(Permission, Permission.project_key == Project.key)
+        .where(Permission.company_id == scope.company_id, Permission.user_id == scope.user_id)
+        .where(Project.received_at.is_not(None))
+        .order_by(Project.received_at.desc())
+        .limit(EVENTS_SHOWN)
+    )
+    return list(db.session.scalars(query))
+
+
+def _event(event: Any, project: Any, provider: Any) -> dict[str, Any]:
+    return {
+        "at": moment_at(event.at_us),
+        "type": event.type,
+        "project": project.name,
+        "version_id": event.version_id,
+        "bytes": event.bytes,
+        "provider": provider.name if provider else None,
+        "counted": event.seq <= project.counted_seq,
+    }

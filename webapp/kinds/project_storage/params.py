@@ -1,0 +1,77 @@
+"""What a project-storage report is asked with."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from webapp.engine.months import current_month, month_text, months_between
+from webapp.engine.params import Month
+
+# kB is 1000 bytes, KiB is 1024; so on upwards.
+UNITS = {
+    "B": 1,
+    "kB": 1000,
+    "MB": 1000**2,
+    "GB": 1000**3,
+    "TB": 1000**4,
+    "KiB": 1024,
+    "MiB": 1024**2,
+    "GiB": 1024**3,
+    "TiB": 1024**4,
+}
+Unit = Literal["B", "kB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB"]
+MOST_MONTHS = 600
+
+
+class ProjectStorageParams(BaseModel):
+    """Parameters of a project-storage report."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    project: UUID | None = Field(
+        None,
+        title="Project",
+        description="Leave empty for all projects you have a role in.",
+        json_schema_extra={"form": {"widget": "select"}},
+    )
+    start: Month = Field(
+        title="First month",
+        description="Included.",
+        json_schema_extra={"form": {"widget": "month"}},
+    )
+    end: Month = Field(
+        title="Last month",
+        description="Included; the current month at the latest, which counts up to now.",
+        json_schema_extra={"form": {"widget": "month"}},
+    )
+    unit: Unit = Field(
+        "GB",
+        title="Unit of sizes",
+        description="Beside the exact bytes: kB is 1000 bytes, KiB is 1024.",
+        json_schema_extra={
+            "form": {
+                "widget": "select",
+                "choices": [[unit, f"{unit} ({size:,} bytes)"] for unit, size in UNITS.items()],
+            }
+        },
+    )
+
+    @model_validator(mode="after")
+    def _settle(self) -> ProjectStorageParams:
+        if self.end < self.start:
+            raise _at("end", "The last month is before the first month.")
+        newest = current_month()
+        if self.end > newest:
+            raise _at("end", f"The last month can be {month_text(newest)} at the latest.")
+        if len(months_between(self.start, self.end)) > MOST_MONTHS:
+            raise _at("start", f"Ask for at most {MOST_MONTHS} months at once.")
+        return self
+
+
+def _at(field: str, sentence: str) -> PydanticCustomError:
+    """Return a finding about one field, raised where several fields are looked at together."""
+    return PydanticCustomError("at_field", "{sentence}", {"field": field, "sentence": sentence})

@@ -1,0 +1,163 @@
+"""Projects, the roles in them, and storage providers: made, changed, deleted."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.exc import IntegrityError
+
+from webapp.accounts import Membership, Scope, User
+from webapp.errors import Conflict, InvalidParams, NotFound
+from webapp.extensions import db, utcnow
+from webapp.kinds.project_storage.access import ADMIN, ROLES, find_own_project
+from webapp.kinds.project_storage.models import (
+    Counter,
+    FileEvent,
+    Permission,
+    Project,
+    Provider,
+    StorageMonth,
+)
+
+EVENTS_PER_DELETE = 20_000
+
+
+def create_project(scope: Scope, name: str, project_id: str | None) -> Project:
+    """Return a new project whose admin is the caller. Commits.
+
+    Raises: Conflict where the company has a project of that id
+    """
+    project = Project(company_id=scope.company_id, id=project_id or str(uuid4()), name=name)
+    db.session.add(project)
+    try:
+        db.session.flush()
+        db.session.add(
+            Permission(
+                company_id=scope.company_id,
+                user_id=scope.user_id,
+                project_key=project.key,
+                auth_role=ADMIN,
+            )
+        )
+        db.session.commit()
+    except IntegrityError:
+        db.session.rollback()
+        raise Conflict("There is a project of this id already.") from None
+    return project
+
+
+def create_provider(scope: Scope, name: str, description: str) -> Provider:
+    """Return a new storage provider of the company. Commits."""
+    provider = Provider(company_id=scope.company_id, name=name, description=description)
+    db.session.add(provider)
+    db.session.commit()
+    return provider
+
+
+def providers_of(company_id: str) -> list[Provider]:
+    """Return the company's storage providers, oldest first."""
+    query = select(Provider).where(Provider.company_id == company_id).order_by(Provider.key)
+    return list(db.session.scalars(query))
+
+
+def give_role(scope: Scope, project_id: str, user_id: str, role: str) -> tuple[Project, User]:
+    """Give a user of the company a role in a project. Commits.
+
+    Raises: NotFound, NotAllowed, InvalidParams, Conflict for a project's last admin
+    """
+    project = find_own_project(scope, project_id)
+    if role not in ROLES:
+        raise InvalidParams({"auth_role": f"Choose one of {', '.join(ROLES)}."})
+    user = _colleague(scope, user_id)
+    _lock(project.key)
+    found = db.session.get(Permission, (scope.company_id, user.id, project.key))
+    if found is None:
+        db.session.add(
+            Permission(
+                company_id=scope.company_id,
+                user_id=user.id,
+                project_key=project.key,
+                auth_role=role,
+            )
+        )
+    else:
+        found.auth_role = role
+    _keep_an_admin(project.key)
+    db.session.commit()
+    return project, user
+
+
+def take_role(scope: Scope, project_id: str, user_id: str) -> None:
+    """Take a user's role in a project away. Commits; raises as `give_role` does."""
+    project = find_own_project(scope, project_id)
+    _lock(project.key)
+    found = db.session.get(Permission, (scope.company_id, user_id, project.key))
+    if found is None:
+        raise NotFound("This user has no role in the project.")
+    db.session.delete(found)
+    _keep_an_admin(project.key)
+    db.session.commit()
+
+
+def _colleague(scope: Scope, user_id: str) -> User:
+    user = db.session.get(User, user_id)
+    if user is None or db.session.get(Membership, (user_id, scope.company_id)) is None:
+        raise NotFound("There is no such user in this company.")
+    return user
+
+
+def _lock(project_key: int) -> None:
+    """Let one change at a time through; a write, because SQLite has no row locks."""
+    found = db.session.execute(
+        update(Project)
+        .where(Project.key == project_key, Project.deleted_at.is_(None))
+        .values(name=Project.name)
+        .execution_options(synchronize_session=False)
+    )
+    if found.rowcount != 1:  # type: ignore[attr-defined]
+        db.session.rollback()
+        raise NotFound("There is no such project.")
+
+
+def _keep_an_admin(project_key: int) -> None:
+    db.session.flush()
+    admins = select(func.count()).select_from(Permission)
+    admins = admins.where(Permission.project_key == project_key, Permission.auth_role == ADMIN)
+    if not db.session.scalar(admins):
+        db.session.rollback()
+        raise Conflict("This is the project's last admin. Make somebody else an admin first.")
+
+
+def delete_project(scope: Scope, project_id: str) -> int:
+    """Make a project and what was counted of it vanish at once; return its key for `purge`.
+
+    Its events may be many, so `purge` removes them afterwards, in steps. Commits.
+    """
+    project = find_own_project(scope, project_id)
+    _lock(project.key)
+    for table in (Permission, Counter, StorageMonth):
+        db.session.execute(delete(table).where(table.project_key == project.key))
+    project.deleted_at = utcnow()
+    project.waiting_since = None
+    db.session.commit()
+    return project.key
+
+
+def purge(project_key: int) -> bool:
+    """Remove some of a deleted project's events, at the end the project; say whether all is gone.
+
+    A project that is not deleted is left alone. Commits.
+    """
+    project = db.session.get(Project, project_key, populate_existing=True)
+    if project is None or project.deleted_at is None:
+        return True
+    events = FileEvent.project_key == project_key
+    first = db.session.scalar(select(func.min(FileEvent.seq)).where(events))
+    if first is None:
+        db.session.execute(delete(Project).where(Project.key == project_key))
+    else:
+        step = delete(FileEvent).where(events, FileEvent.seq < first + EVENTS_PER_DELETE)
+        db.session.execute(step)
+    db.session.commit()
+    return first is None

@@ -1,0 +1,149 @@
+"""What a user may see of storage, read from counters alone: no event is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+
+from webapp.accounts import Scope
+from webapp.extensions import db, utcnow
+from webapp.kinds.project_storage.access import ADMIN, auth_role, find_project
+from webapp.kinds.project_storage.compute import COUNTED
+from webapp.kinds.project_storage.models import Counter, Permission, Project, Provider
+
+# Sums of 64-bit numbers pass 64 bits, which SQLite answers with an error: summed in two halves.
+HALF = 2**32
+
+
+@dataclass
+class Item:
+    """A project with the caller's role and what it holds, in sum and per provider."""
+
+    project: Project
+    role: str
+    providers: list[tuple[Provider, dict[str, int]]] = field(default_factory=list)
+
+    @property
+    def total(self) -> dict[str, int]:
+        """Return the sums over the providers, by the names of COUNTED."""
+        return {name: sum(numbers[name] for _, numbers in self.providers) for name in COUNTED}
+
+    def as_json(self, now: datetime) -> dict[str, Any]:
+        """Return the item as answers show it."""
+        project = self.project
+        return {
+            "project": {"id": project.id, "name": project.name},
+            "current_user_auth_role": auth_role(self.role),
+            "stats": {
+                **self.total,
+                "as_of": moment_text(project.waiting_since or now),
+                "by_storage_provider": [
+                    {
+                        "id": provider.id,
+                        "name": provider.name,
+                        "description": provider.description,
+                        **numbers,
+                    }
+                    for provider, numbers in self.providers
+                ],
+            },
+        }
+
+
+def moment_text(moment: datetime) -> str:
+    """Return a moment as answers show it: RFC 3339, UTC, milliseconds."""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def count_projects(scope: Scope) -> int:
+    """Return how many projects the caller has a role in."""
+    return int(db.session.scalar(select(func.count()).where(*_mine(scope))) or 0)
+
+
+def _mine(scope: Scope) -> tuple[Any, ...]:
+    return (Permission.company_id == scope.company_id, Permission.user_id == scope.user_id)
+
+
+def list_items(scope: Scope, offset: int = 0, limit: int | None = None) -> list[Item]:
+    """Return the projects the caller has a role in, oldest first, with what they hold."""
+    query = (
+        select(Project, Permission.auth_role)
+        .join(Permission, Permission.project_key == Project.key)
+        .where(*_mine(scope))
+        .order_by(Permission.project_key)
+    )
+    rows = db.session.execute(query.offset(offset).limit(limit)).all()
+    return _filled([Item(project, role) for project, role in rows])
+
+
+def read_item(scope: Scope, project_id: str) -> Item:
+    """Return one project with what it holds; raises NotFound, NotAllowed."""
+    project, role = find_project(scope, project_id)
+    return _filled([Item(project, role)])[0]
+
+
+def _filled(items: list[Item]) -> list[Item]:
+    by_key = {item.project.key: item for item in items}
+    columns = [getattr(Counter, name) for name in COUNTED]
+    for keys in _chunks(list(by_key), 500):
+        query = (
+            select(Counter.project_key, Provider, *columns)
+            .join(Provider, Provider.key == Counter.provider_key)
+            .where(Counter.project_key.in_(keys))
+            .order_by(Counter.project_key, Counter.provider_key)
+        )
+        for key, provider, *numbers in db.session.execute(query):
+            by_key[key].providers.append((provider, dict(zip(COUNTED, numbers, strict=True))))
+    return items
+
+
+def _chunks(keys: Sequence[int], size: int) -> list[Sequence[int]]:
+    return [keys[first : first + size] for first in range(0, len(keys), size)]
+
+
+def user_stats(scope: Scope) -> dict[str, dict[str, Any]]:
+    """Return sums over the caller's projects, by role. Shape: role → projects, COUNTED, as_of."""
+    sums = [
+        expression
+        for name in COUNTED
+        for column in [getattr(Counter, name)]
+        for expression in (func.sum(column // HALF), func.sum(column % HALF))
+    ]
+    held = select(Permission.auth_role, *sums).join(
+        Counter, Counter.project_key == Permission.project_key
+    )
+    by_role = {
+        role: [_whole(high, low) for high, low in zip(halves[::2], halves[1::2], strict=True)]
+        for role, *halves in db.session.execute(
+            held.where(*_mine(scope)).group_by(Permission.auth_role)
+        )
+    }
+    listed = select(Permission.auth_role, func.count(), func.min(Project.waiting_since)).join(
+        Project, Project.key == Permission.project_key
+    )
+    return {
+        role: {
+            "projects": projects,
+            **dict(zip(COUNTED, by_role.get(role, [0, 0, 0, 0]), strict=True)),
+            "as_of": waiting,
+        }
+        for role, projects, waiting in db.session.execute(
+            listed.where(*_mine(scope)).group_by(Permission.auth_role)
+        )
+    }
+
+
+def _whole(high: Any, low: Any) -> int:
+    return int(high or 0) * HALF + int(low or 0)
+
+
+def summed(stats: dict[str, dict[str, Any]], *, admin_only: bool = False) -> dict[str, Any]:
+    """Return one block of the user's sums: all roles, or the projects the user is admin of."""
+    kept = [block for role, block in stats.items() if role == ADMIN or not admin_only]
+    waiting = [block["as_of"] for block in kept if block["as_of"]]
+    numbers = {name: sum(block[name] for block in kept) for name in ("projects", *COUNTED)}
+    return numbers | {"as_of": moment_text(min(waiting, default=utcnow()))}
