@@ -75,6 +75,24 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "partner_use_site_setup",
+        sa.Column("company_id", sa.Uuid(as_uuid=False), nullable=False),
+        sa.Column("partner_id", sa.String(length=20), nullable=False),
+        sa.Column("api_key", sa.String(length=200), nullable=False),
+        sa.Column("data_center", sa.String(length=40), nullable=False),
+        sa.Column("owner", sa.String(length=200), nullable=True),
+        sa.Column("members", sa.JSON(), nullable=False),
+        sa.Column("read_at", webapp.extensions.UtcDateTime(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["company_id"],
+            ["company.id"],
+            name=op.f("fk_partner_use_site_setup_company_id_company"),
+        ),
+        sa.PrimaryKeyConstraint(
+            "company_id", "partner_id", "api_key", name=op.f("pk_partner_use_site_setup")
+        ),
+    )
+    op.create_table(
         "stored_month",
         sa.Column("company_id", sa.Uuid(as_uuid=False), nullable=False),
         sa.Column("kind", sa.String(length=40), nullable=False),
@@ -333,6 +351,7 @@ def downgrade() -> None:
     with op.batch_alter_table("stored_month", schema=None) as batch_op:
         batch_op.drop_index("ix_stored_month_expires")
 
+    op.drop_table("partner_use_site_setup")
     op.drop_table("stored_month")
     with op.batch_alter_table("partner_use_connection", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_partner_use_connection_company_id"))

@@ -23,11 +23,13 @@ from webapp.engine.kind import (
 )
 from webapp.engine.months import parse_month
 from webapp.errors import InvalidParams
+from webapp.extensions import db
 from webapp.kinds.partner_use import connections
 from webapp.kinds.partner_use.compute import site_months
 from webapp.kinds.partner_use.estimate import estimate_calls
 from webapp.kinds.partner_use.monthly import Monthly
 from webapp.kinds.partner_use.params import PartnerUseParams
+from webapp.kinds.partner_use.setups import Setups
 from webapp.kinds.partner_use.summary import make_summary
 from webapp.kinds.partner_use.survey import session_of, survey
 
@@ -112,11 +114,20 @@ class PartnerUse(ReportKind):
         months: MonthStore,
         secrets: dict[str, str],
     ) -> Estimate:
-        return estimate_calls(params, secrets, context, months)
+        setups = Setups(db.engine, scope.company_id, params.partner_id)
+        return estimate_calls(params, secrets, context, months, setups)
 
     def run(self, params: PartnerUseParams, run: Run, context: Context) -> Result:
         with session_of(run, params.partner_id, context) as session:
-            found = survey(session, params.partner_id, run, context)
+            setups = Setups(db.engine, run.company_id, params.partner_id)
+            found = survey(
+                session,
+                params.partner_id,
+                run,
+                setups,
+                refresh=params.refresh,
+                concurrency=context.config["PARTNER_CONCURRENCY"],
+            )
             if params.mode == "summary":
                 return make_summary(session, found, params.partner_id, run, context)
             return Monthly(session, found, params, run, context).make()

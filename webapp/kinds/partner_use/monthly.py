@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
@@ -30,6 +31,7 @@ from webapp.kinds.partner_use.compute import (
     month_rows,
     site_row,
 )
+from webapp.kinds.partner_use.flights import Flights
 from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.kinds.partner_use.planner import Search, SitePlan
 from webapp.kinds.partner_use.summary import NO_ACCOUNT_STORE
@@ -39,6 +41,7 @@ from webapp.partner import PartnerSession, count_accounts, created_between, side
 Task = tuple[str, Search]
 Dates = tuple[list[datetime], datetime]
 KEPT = "month:"
+WAIT_S = 0.3
 # One site's own settings may forbid it; two sites that refuse tell something of the key.
 REFUSALS_THAT_TELL = 2
 FLUSH_EVERY_S = 1.0
@@ -80,12 +83,19 @@ class Searches:
     It ends when nothing can be sent at the moment and goes on when an answer has made something
     possible, which `side_by_side` allows. Where months are asked plainly a site may have many
     searches under way; nothing is learned from one for the next.
+
+    take:  takes a site for this report, or says that another one has it
+    taken: sites that another report had; `look_again` puts them back in line
     """
 
-    def __init__(self, plans: dict[str, SitePlan], *, plain: bool) -> None:
+    def __init__(
+        self, plans: dict[str, SitePlan], take: Callable[[str], bool], *, plain: bool
+    ) -> None:
         self._plans = plans
+        self._take = take
         self._plain = plain
-        self._waiting = deque(plans)
+        self._waiting = deque(site_id for site_id, plan in plans.items() if plan.unknown)
+        self.taken: list[str] = []
 
     def __iter__(self) -> Searches:
         return self
@@ -93,6 +103,9 @@ class Searches:
     def __next__(self) -> Task:
         while self._waiting:
             site_id = self._waiting.popleft()
+            if not self._take(site_id):
+                self.taken.append(site_id)
+                continue
             search = self._plans[site_id].next_search()
             if search is None:
                 continue
@@ -105,6 +118,11 @@ class Searches:
         """Put a site back in line."""
         if not self._plain:
             self._waiting.append(site_id)
+
+    def look_again(self) -> None:
+        """Put the sites that another report had back in line."""
+        self._waiting.extend(self.taken)
+        self.taken.clear()
 
 
 class Monthly:
@@ -126,6 +144,8 @@ class Monthly:
         self._keeper = Keeper(run, params.partner_id)
         self._plans: dict[str, SitePlan] = {}
         self._refused_reads: set[str] = set()
+        self._said_waiting = False
+        self._flights = Flights(context.redis, run.company_id, params.partner_id, run.report_id)
 
     def make(self) -> Result:
         """Ask for what is not known yet and return the result."""
@@ -139,13 +159,7 @@ class Monthly:
 
     def _known(self) -> dict[str, dict[date, Cell]]:
         """Return stored months and what an earlier attempt of this report counted, by site."""
-        series: dict[str, dict[date, Cell]] = {one.site_id: {} for one in self._found.counted}
-        stored = self._run.months.fresh(self._params.partner_id, series, self._months[0], self._end)
-        for (site_id, month), value in stored.items():
-            # Counted again means: not older than the moment this report was asked for.
-            if self._params.refresh and value.counted_at < self._run.asked_at:
-                continue
-            series[site_id][month] = Cell(int(value.value), value.counted_at)
+        series = self._stored([one.site_id for one in self._found.counted])
         for key, (count, counted_at) in self._run.remembered(KEPT).items():
             site_id, _, text = key.removeprefix(KEPT).rpartition(":")
             month = parse_month(text)
@@ -156,6 +170,22 @@ class Monthly:
             self._run.calls(saved=known)
             self._run.say(f"{known:,} site months are known already and need no search.")
         return series
+
+    def _stored(self, site_ids: list[str]) -> dict[str, dict[date, Cell]]:
+        """Return the stored months of these sites that may be used for this report."""
+        series: dict[str, dict[date, Cell]] = {site_id: {} for site_id in site_ids}
+        stored = self._run.months.fresh(
+            self._params.partner_id, site_ids, self._months[0], self._end
+        )
+        for (site_id, month), value in stored.items():
+            cell = Cell(int(value.value), value.counted_at)
+            if self._may_use(cell):
+                series[site_id][month] = cell
+        return series
+
+    def _may_use(self, cell: Cell) -> bool:
+        """Counting again means: nothing older than the moment this report was asked for."""
+        return not self._params.refresh or cell.counted_at >= self._run.asked_at
 
     def _planned(self, known: dict[str, dict[date, Cell]]) -> dict[str, SitePlan]:
         ends = [month_end(month) for month in self._months]
@@ -171,24 +201,78 @@ class Monthly:
         }
 
     def _ask(self) -> None:
-        searches = Searches(self._plans, plain=self._params.exact)
-        answers = side_by_side(
-            self._search,
-            searches,
-            concurrency=self._context.config["PARTNER_CONCURRENCY"],
-            stop=self._run.check,
-        )
+        searches = Searches(self._plans, self._take_site, plain=self._params.exact)
         try:
-            for (site_id, search), answer in answers:
-                self._take(site_id, search, answer)
-                searches.answered(site_id)
+            self._ask_all(searches)
+            while searches.taken:
+                self._wait(searches)
+                self._ask_all(searches)
         finally:
             # Also when a fault ends the run: what was counted need not be counted again.
             self._keeper.flush()
+            self._flights.land_all()
         implied = sum(plan.resolved - plan.searches for plan in self._plans.values())
         if implied > 0:
             self._run.calls(saved=implied)
             self._run.say(f"{implied:,} searches were not needed: their months were implied.")
+
+    def _ask_all(self, searches: Searches) -> None:
+        answers = side_by_side(
+            self._search,
+            searches,
+            concurrency=self._context.config["PARTNER_CONCURRENCY"],
+            stop=self._tend,
+        )
+        for (site_id, search), answer in answers:
+            self._take(site_id, search, answer)
+            searches.answered(site_id)
+
+    def _tend(self) -> None:
+        """What is due while searches are under way: notice a cancel, keep what was taken."""
+        self._run.check()
+        self._flights.renew()
+
+    def _take_site(self, site_id: str) -> bool:
+        """Take a site, with what another report that had it has found out meanwhile."""
+        waited = site_id in self._flights.waited
+        if not self._flights.take(site_id):
+            return False
+        if waited:
+            self._flights.waited.discard(site_id)
+            self._learn(site_id)
+        return True
+
+    def _learn(self, site_id: str) -> None:
+        """Give a site's plan what another report has just counted."""
+        plan, before = self._plans[site_id], self._plans[site_id].unknown
+        cells = self._stored([site_id])[site_id] | self._flights.found(site_id)
+        for index, month in enumerate(self._months):
+            if month in cells and index not in plan.cells and self._may_use(cells[month]):
+                plan.cells[index] = cells[month]
+        learned = before - plan.unknown
+        self._run.calls(saved=learned)
+        line = self._site_line(site_id) if not plan.unknown else None
+        self._run.step(line, by=learned)
+
+    def _wait(self, searches: Searches) -> None:
+        """Wait a moment for the reports that have the sites which are left."""
+        if not self._said_waiting:
+            self._said_waiting = True
+            number = len(searches.taken)
+            self._run.say(f"Waiting for another report that is asking {number:,} of these sites.")
+        time.sleep(WAIT_S)
+        self._tend()
+        searches.look_again()
+
+    def _land(self, site_id: str) -> None:
+        """Give a finished site back to other reports, its counts stored first."""
+        self._keeper.flush()
+        unstored = {
+            self._months[index]: cell
+            for index, cell in self._plans[site_id].cells.items()
+            if not is_closed(self._months[index], cell.counted_at)
+        }
+        self._flights.land(site_id, unstored)
 
     def _search(self, task: Task) -> Cell | Dates:
         site_id, search = task
@@ -212,6 +296,8 @@ class Monthly:
         new = plan.cells.keys() - before
         for index in new:
             self._keeper.add(site_id, self._months[index], plan.cells[index])
+        if not plan.unknown or plan.problem:
+            self._land(site_id)
         self._run.step(None if plan.unknown else self._site_line(site_id), by=len(new))
 
     def _take_failure(self, site_id: str, search: Search, error: PartnerError) -> None:

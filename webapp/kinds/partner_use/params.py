@@ -93,8 +93,8 @@ class PartnerUseParams(BaseModel):
     refresh: bool = Field(
         False,
         title="Count again",
-        description="Ignore stored months and replace them.",
-        json_schema_extra={"form": {"widget": "checkbox", **MONTHLY}},
+        description="Ignore what is stored (months, how sites are set up) and replace it.",
+        json_schema_extra={"form": {"widget": "checkbox"}},
     )
 
     exact: bool = Field(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from webapp.engine.kind import Context, Run
 from webapp.errors import PartnerError, PartnerRefused
 from webapp.kinds.partner_use.compute import SiteFacts
+from webapp.kinds.partner_use.setups import Setups
 from webapp.partner import (
     Credentials,
     NoPace,
@@ -89,9 +90,19 @@ def session_of(
     )
 
 
-def survey(session: PartnerSession, partner_id: str, run: Run, context: Context) -> Survey:
+def survey(
+    session: PartnerSession,
+    partner_id: str,
+    run: Run,
+    setups: Setups,
+    *,
+    refresh: bool,
+    concurrency: int,
+) -> Survey:
     """Return the partner's sites, sorted.
 
+    setups:  how sites were set up when last read; what is older than this report is read again
+             where `refresh` asks for it
     Raises: PartnerError for what no site can do about: a wrong secret, an unknown partner
     """
     run.say(f"Listing the sites of partner {partner_id}.")
@@ -102,14 +113,16 @@ def survey(session: PartnerSession, partner_id: str, run: Run, context: Context)
         run.say(f"Partner {partner_id} has no sites that this key may see.", level="warn")
         return Survey([], {})
     run.say(f"{_count(len(sites), 'site')} listed; reading how they are set up.")
-    configs, problems = _configs(session, sites, run, context)
-    classes = classify([site for site in sites if site.api_key in configs], configs)
+    configs, problems = _configs(
+        session, sites, run, setups, refresh=refresh, concurrency=concurrency
+    )
+    classes = classify(sites, configs)
     found = Survey(
-        [
-            _facts(site, classes.get(site.api_key), problems.get(site.api_key), run)
+        [_facts(site, classes[site.api_key], problems.get(site.api_key), run) for site in sites],
+        {
+            site.site_id: site.settled(configs[site.api_key]) if site.api_key in configs else site
             for site in sites
-        ],
-        {site.site_id: _served(site, configs.get(site.api_key)) for site in sites},
+        },
     )
     children = sum(facts.is_child for facts in found.facts)
     run.say(
@@ -135,38 +148,43 @@ def listed(session: PartnerSession, partner_id: str) -> list[Site]:
 
 
 def _configs(
-    session: PartnerSession, sites: list[Site], run: Run, context: Context
+    session: PartnerSession,
+    sites: list[Site],
+    run: Run,
+    setups: Setups,
+    *,
+    refresh: bool,
+    concurrency: int,
 ) -> tuple[dict[str, SiteConfig], dict[str, str]]:
     """Return the configuration of each site by API key, and a sentence where it failed."""
-    configs: dict[str, SiteConfig] = {}
+    since = run.asked_at if refresh else None
+    configs = setups.known([site.api_key for site in sites], since)
+    if configs:
+        run.calls(saved=len(configs))
+        run.step(f"{_count(len(configs), 'site')} known from the last day.", by=len(configs))
+    asked = [site for site in sites if site.api_key not in configs]
+    read: dict[str, SiteConfig] = {}
     problems: dict[str, str] = {}
     answers = side_by_side(
-        lambda site: site_config(session, site),
-        sites,
-        concurrency=context.config["PARTNER_CONCURRENCY"],
-        stop=run.check,
+        lambda site: site_config(session, site), asked, concurrency=concurrency, stop=run.check
     )
-    for site, answer in answers:
-        if isinstance(answer, PartnerError):
-            problems[site.api_key] = answer.message
-            run.say(f"{site.name}: {answer.message}", level="warn")
-            run.step()
-        else:
-            configs[site.api_key] = answer
-            run.step(f"{site.name}: configuration read.")
-    return configs, problems
+    try:
+        for site, answer in answers:
+            if isinstance(answer, PartnerError):
+                problems[site.api_key] = answer.message
+                run.say(f"{site.name}: {answer.message}", level="warn")
+                run.step()
+            else:
+                read[site.api_key] = answer
+                run.step(f"{site.name}: configuration read.")
+    finally:
+        setups.remember(read)
+    return configs | read, problems
 
 
-def _served(site: Site, config: SiteConfig | None) -> Site:
-    """Return the site with the data centre its configuration names, the one that counts."""
-    if config is None or not config.data_center:
-        return site
-    return replace(site, data_center=config.data_center)
-
-
-def _facts(site: Site, found: SiteClass | None, problem: str | None, run: Run) -> SiteFacts:
+def _facts(site: Site, found: SiteClass, problem: str | None, run: Run) -> SiteFacts:
     facts = SiteFacts(site.site_id, site.name, site.api_key, site.data_center)
-    if found is None:
+    if problem and found.kind != "child":
         # Whether it is a child is not known, so counting it could count accounts twice.
         return replace(facts, counted=False, hole=True, problem=problem)
     if found.warning:
