@@ -4,15 +4,14 @@ from rq.serializers import JSONSerializer
 
 from webapp import create_app
 from webapp.extensions import report_queue
-from webapp.ops.leash import LeashedWorker
-from webapp.ops.workers import MONITOR_EVERY_S, WORKER_TTL_S, new_name
+from webapp.ops.workers import MONITOR_EVERY_S, WORKER_TTL_S, HouseWorker, new_name
 
 
 def main() -> None:
     """Work until told to stop. The times make RQ notice a lost job in a minute, not in thirteen."""
     with create_app().app_context():
         queue = report_queue()
-        worker = LeashedWorker(
+        worker = HouseWorker(
             [queue],
             name=new_name(),
             connection=queue.connection,

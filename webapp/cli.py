@@ -72,7 +72,7 @@ def with_database(command: Callable[P, R]) -> Callable[P, R]:
             from webapp.ops import health
 
             if not health.is_newest():
-                upgrade()
+                upgrade(revision="heads")
         return command(*args, **kwargs)
 
     return wrapped

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -246,6 +247,49 @@ def test_killing_the_house_hard_leaves_nothing_and_it_starts_again(up: Callable[
     again.wait_until_ready()
     assert again.stop() == 0
     assert again.processes() == {}
+
+
+@pytest.mark.faults
+def test_a_report_in_the_making_is_handed_back_and_goes_on_after_a_restart(
+    up: Callable[..., Up],
+) -> None:
+    house = up("--demo", PARTNER_SEARCHES_PER_SECOND="0")
+    house.wait_for(lambda: "Ctrl-C" in house.printed, wait_s=120)
+    assert house.stop() == 0
+    sign_in = json.loads((house.data_dir / "demo.json").read_text())
+
+    slow = up(PARTNER_SEARCHES_PER_SECOND="1")
+    slow.wait_until_ready()
+    program = requests.Session()
+    program.auth = (sign_in["api_key"], sign_in["secret"])
+    params = {
+        "partner_id": "70000001",
+        "user_key": "demo-user-key",
+        "user_secret": "ZGVtby1zZWNyZXQ=",
+        "mode": "summary",
+    }
+    body = {"kind": "partner-use", "params": params}
+    report = program.post(f"{slow.address}/api/v1/reports", json=body, timeout=10).json()
+    path = report["links"]["self"]
+
+    def now(house: Up) -> dict[str, Any]:
+        found: dict[str, Any] = program.get(f"{house.address}{path}", timeout=10).json()
+        return found
+
+    slow.wait_for(lambda: now(slow)["progress"]["done"] >= 8)
+    began = time.monotonic()
+    assert slow.stop(signal.SIGTERM) == 0
+    assert time.monotonic() - began < 12
+    assert slow.processes() == {}
+
+    quick = up(PARTNER_SEARCHES_PER_SECOND="0")
+    quick.wait_until_ready()
+    quick.wait_for(lambda: now(quick)["status"] == "done", wait_s=15)
+    lines = program.get(f"{quick.address}{path}/events", timeout=10).text
+    assert "The worker was told to stop" in lines
+    assert "was lost" not in lines
+    assert "ZGVtby1zZWNyZXQ=" not in slow.printed + quick.printed
+    assert quick.stop() == 0
 
 
 @pytest.mark.faults

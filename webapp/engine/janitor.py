@@ -75,30 +75,57 @@ def _lost(report_id: str, now: datetime) -> int:
 
 def _start_again(report_id: str, still_lost: object, attempt: int, attempts: int) -> int:
     text = f"The worker was lost; starting again, attempt {attempt} of {attempts}."
+    _queue_again(report_id, still_lost, text, lost=Report.lost + 1)
+    log.warning("report %s lost its worker", report_id)
+    return 1
+
+
+def hand_back(report_id: str) -> bool:
+    """Queue a report again whose worker was told to stop in the middle of it; False if it ended.
+
+    Called by that worker when its work-horse is gone. Counts as no loss: nothing went wrong.
+    """
+    report = db.session.get(Report, report_id, populate_existing=True)
+    if report is None:
+        return False
+    still_mine = (Report.status == RUNNING) & (Report.attempt == report.attempt)
+    db.session.commit()
+    text = "The worker was told to stop; the report goes on as soon as another one is free."
+    try:
+        _queue_again(report_id, still_mine, text)
+    except RunEnded:
+        return False
+    log.info("report %s was handed back", report_id)
+    return True
+
+
+def _queue_again(report_id: str, only: object, text: str, **values: object) -> None:
+    """Put a running report back into the queue with a line that says why.
+
+    Raises: RunEnded when it does not match `only` any more
+    """
     with db.engine.begin() as connection:
         changed = connection.execute(
             update(Report)
-            .where(Report.id == report_id, still_lost)  # type: ignore[arg-type]
+            .where(Report.id == report_id, only)  # type: ignore[arg-type]
             .values(
                 status=QUEUED,
-                lost=Report.lost + 1,
                 lease_until=None,
                 queued_at=utcnow(),
                 last_seq=Report.last_seq + 1,
+                **values,
             )
         )
         if changed.rowcount != 1:
-            raise RunEnded("Another janitor was first.")
+            raise RunEnded("Somebody else was first.")
         done, total = connection.execute(
             select(Report.done, Report.total).where(Report.id == report_id)
         ).one()
         line = add_line(connection, report_id, text, "warn", done, total)
     progress.publish(report_id, progress.Event("status", line.seq, progress.line_data(line)))
-    log.warning("report %s lost its worker", report_id)
     report = db.session.get(Report, report_id, populate_existing=True)
     if report is not None:
         jobs.enqueue_report(report)
-    return 1
 
 
 def _forgotten(report_id: str, now: datetime) -> int:

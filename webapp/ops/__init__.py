@@ -9,10 +9,12 @@ from __future__ import annotations
 from flask import Flask
 
 from webapp.ops import dashboard, views
+from webapp.ops.workers import live_workers
 
 
 def init_app(app: Flask) -> None:
-    """Add `/healthz`, `/readyz`, `/metrics` and `/ops/rq`."""
+    """Add `/healthz`, `/readyz`, `/metrics` and `/ops/rq`; lend others the list of live workers."""
+    app.extensions["live_workers"] = live_workers
     app.register_blueprint(views.bp)
     dashboard.init_app(app)
 

@@ -112,7 +112,7 @@ class House:
             return
         with self.app.app_context():
             try:
-                upgrade()
+                upgrade(revision="heads")
             except SQLAlchemyError as error:
                 kind = type(error).__name__
                 raise ReportError(

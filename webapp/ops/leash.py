@@ -9,16 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-from rq import Worker
-
-if TYPE_CHECKING:
-    from rq import Queue
-    from rq.job import Job
 
 _PR_SET_PDEATHSIG = 1
 # Loaded before any fork: looking a library up between fork and exec may wait for a lock for ever.
@@ -38,11 +30,3 @@ def leash(signum: int) -> Callable[[], None]:
     """Return what a child of this process calls between fork and exec."""
     parent_pid = os.getpid()
     return lambda: die_with(parent_pid, signum)
-
-
-class LeashedWorker(Worker):
-    """A worker whose work-horse never outlives it; the janitor then starts the report again."""
-
-    def main_work_horse(self, job: Job, queue: Queue) -> None:
-        die_with(os.getppid(), signal.SIGKILL)
-        super().main_work_horse(job, queue)

@@ -1,22 +1,62 @@
-"""Which workers are alive. RQ's own list keeps a killed one for two minutes."""
+"""The worker, and which of them are alive: RQ's own list keeps a killed one for two minutes."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import FrameType
 
 from redis import Redis
 from rq import Queue, Worker
+from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker.base import BaseWorker
+from sqlalchemy.exc import SQLAlchemyError
+
+from webapp.engine import janitor
+from webapp.ops.leash import die_with
 
 WORKER_TTL_S = 60
 MONITOR_EVERY_S = 10
 # An idle worker is heard when its wait for a job ends: 15 s before its time to live is over.
 SILENT_TOO_LONG = timedelta(seconds=WORKER_TTL_S + 15)
+
+
+class HouseWorker(Worker):
+    """RQ's forking worker, told twice to stop hands its report back; killed, takes its horse along.
+
+    RQ by itself leaves the report of a stopped worker "started" for minutes, and the work-horse of
+    a killed one running and writing.
+    """
+
+    report_id: str | None = None
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        self.report_id = job.id
+        super().execute_job(job, queue)
+        self.report_id = None
+
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        die_with(os.getppid(), signal.SIGKILL)
+        super().main_work_horse(job, queue)
+
+    def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Stop in the middle of a report; the janitor is left what the database does not take."""
+        try:
+            super().request_force_stop(signum, frame)
+        except SystemExit:
+            if self.report_id is not None:
+                try:
+                    janitor.hand_back(self.report_id)
+                except SQLAlchemyError as error:
+                    self.log.warning(
+                        "report %s waits for the janitor: %s", self.report_id, type(error).__name__
+                    )
+            raise
 
 
 def new_name() -> str:
