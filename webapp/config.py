@@ -159,7 +159,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
 def complete_settings(values: dict[str, Any]) -> dict[str, Any]:
     """Fill what depends on DATA_DIR (database, Redis socket, secret key) and what Flask reads."""
     data_dir = Path(values["DATA_DIR"]).resolve()
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     values["DATA_DIR"] = str(data_dir)
     values["DATABASE_URL"] = database_url(values["DATABASE_URL"], data_dir)
     values["SQLALCHEMY_DATABASE_URI"] = values["DATABASE_URL"]
