@@ -47,5 +47,6 @@ def result_response(
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    while chunk := file.read(1 << 16):
-        yield chunk
+    with file:
+        while chunk := file.read(1 << 16):
+            yield chunk

@@ -108,5 +108,5 @@ def _span(seconds: int) -> str:
     if seconds < 90:
         return f"about {seconds} seconds"
     if seconds < 5400:
-        return f"about {math.ceil(seconds / 60)} minutes"
+        return f"about {round(seconds / 60)} minutes"
     return f"about {seconds / 3600:.1f} hours"

@@ -67,7 +67,7 @@ def _waits_for_worker(report: Report) -> bool:
     if report.status != QUEUED or live_workers is None or utcnow() - report.queued_at < PATIENCE:
         return False
     try:
-        return not live_workers(redis_client())
+        return not live_workers(redis_client(), current_app.config["QUEUE"])
     except RedisError:
         # With Redis away nobody takes reports either.
         return True
