@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from webapp.engine.kind import ReportKind
 from webapp.kinds.partner_use import PartnerUse
+from webapp.kinds.project_storage import ProjectStorage
 
-KINDS: tuple[ReportKind, ...] = (PartnerUse(),)
+KINDS: tuple[ReportKind, ...] = (PartnerUse(), ProjectStorage())

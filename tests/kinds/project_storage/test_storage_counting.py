@@ -1,0 +1,285 @@
+"""Counting: twice, late and out of order end the same; a crash loses nothing; drift is found."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rq import SimpleWorker
+from rq.serializers import JSONSerializer
+from sqlalchemy import select, update
+from sqlalchemy.exc import DBAPIError
+
+from tests.kinds.project_storage.storage_house import Storage, plainly
+from webapp.extensions import db, redis_client, report_queue
+from webapp.kinds.project_storage import counting
+from webapp.kinds.project_storage.compute import Effects, Event
+from webapp.kinds.project_storage.models import Counter, FileEvent, Project, StorageMonth
+
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+
+facts = st.lists(
+    st.tuples(
+        st.integers(0, 90).map(lambda day: day * DAY_US),
+        st.uuids(version=4).map(str),
+        st.sampled_from(["upload", "upload", "trash", "restore", "purge"]),
+        st.sampled_from(["v1", "v2", "v3"]),
+        st.integers(0, 2**40),
+        st.integers(1, 2),
+    ),
+    max_size=14,
+)
+
+
+def effects_in_steps(order: list[Any], cuts: set[int]) -> Effects:
+    """Count events as they come in, a step at each cut, by the difference a step makes."""
+    effects = Effects()
+    stored: list[Any] = []
+    waiting: list[Any] = []
+    for number, fact in enumerate(order):
+        if fact[1] not in {one[1] for one in stored + waiting}:
+            waiting.append(fact)
+        if number in cuts or number == len(order) - 1:
+            for version in {one[3] for one in waiting}:
+                before = [as_event(one) for one in stored if one[3] == version]
+                new = [as_event(one) for one in waiting if one[3] == version]
+                effects.add(before, -1)
+                effects.add(before + new)
+            stored, waiting = stored + waiting, []
+    return effects
+
+
+def as_event(fact: Any) -> Event:
+    at_us, event_id, kind, _, size, provider = fact
+    is_upload = kind == "upload"
+    return Event(
+        at_us, event_id, kind, size if is_upload else None, provider if is_upload else None
+    )
+
+
+def tidy(effects: Effects) -> tuple[Any, Any]:
+    return effects.counters, {month: row for month, row in effects.months.items() if any(row)}
+
+
+@settings(max_examples=150, derandomize=True, deadline=None)
+@given(facts, st.randoms(use_true_random=False))
+def test_any_shuffle_with_repeats_equals_the_ordered_run(
+    ordered: list[Any], chance: random.Random
+) -> None:
+    plain = effects_in_steps(sorted(ordered), set())
+    shuffled = ordered + [chance.choice(ordered) for _ in ordered]
+    chance.shuffle(shuffled)
+    cuts = {chance.randrange(30) for _ in range(5)}
+    assert tidy(effects_in_steps(shuffled, cuts)) == tidy(plain)
+    counters = {provider: tuple(row) for provider, row in plain.counters.items()}
+    uploads = [one if one[2] == "upload" else (*one[:4], 0, 0) for one in ordered]
+    assert counters == plainly(uploads)
+
+
+def test_lists_in_any_order_and_twice_leave_the_same_rows(
+    app: Flask, owner: Storage, count: Callable[[], int]
+) -> None:
+    chance = random.Random(7)
+    tape = owner.make_provider("tape")
+    events = []
+    for number in range(60):
+        day = f"2025-{chance.randint(1, 6):02d}-{chance.randint(1, 28):02d}T10:00:00Z"
+        kind = chance.choice(["upload", "upload", "trash", "restore", "purge"])
+        more = (
+            {
+                "bytes": 10**number % 977,
+                "storage_provider_id": chance.choice([owner.provider, tape]),
+            }
+            if kind == "upload"
+            else {}
+        )
+        events.append(owner.event(kind, f"v{chance.randint(1, 9)}", day, **more))
+    projects = [owner.project, owner.make_project("Shuffled")]
+    owner.send(sorted(events, key=lambda one: one["at"]), projects[0])
+    count()
+    mixed = events + chance.sample(events, 30)
+    chance.shuffle(mixed)
+    for first in range(0, len(mixed), 7):
+        owner.send(mixed[first : first + 7], projects[1])
+        if chance.random() < 0.6:
+            count()
+    count()
+    assert owner.held(projects[0]) == owner.held(projects[1])
+    assert sum(owner.held()) > 0
+    with app.app_context():
+        keys = [project_key(project) for project in projects]
+        for table in (Counter, StorageMonth):
+            first, second = (rows_of(table, key) for key in keys)
+            assert first == second
+        assert list(counting.recount_all(repair=False)) == [(keys[0], []), (keys[1], [])]
+
+
+def project_key(project_id: str) -> int:
+    found = db.session.scalar(select(Project.key).where(Project.id == project_id))
+    assert found is not None
+    return found
+
+
+def rows_of(table: Any, key: int) -> list[Any]:
+    names = [column.name for column in table.__table__.columns if column.name != "project_key"]
+    query = select(*[getattr(table, name) for name in names]).where(table.project_key == key)
+    return sorted(tuple(row) for row in db.session.execute(query))
+
+
+def test_a_worker_counts_what_came_in(app: Flask, owner: Storage) -> None:
+    owner.send([owner.event("upload", "v1", "2025-01-01T00:00:00Z")])
+    with app.app_context():
+        assert len(report_queue()) == 1
+    owner.send([owner.event("upload", "v2", "2025-01-01T00:00:00Z")])
+    with app.app_context():
+        assert len(report_queue()) == 1, "one job on its way is enough"
+        work()
+    assert owner.held() == (2, 200, 0, 0)
+    owner.send([owner.event("upload", "v3", "2025-01-01T00:00:00Z")])
+    with app.app_context():
+        work()
+    assert owner.held() == (3, 300, 0, 0)
+
+
+def work() -> None:
+    """Work until the queue is empty, in this process: a job lets go of connections it inherits."""
+    queue = report_queue()
+    while len(queue):
+        db.session.remove()
+        db.engine.dispose()
+        worker = SimpleWorker([queue], connection=queue.connection, serializer=JSONSerializer)
+        worker.work(burst=True, max_jobs=1, logging_level="WARNING")
+
+
+def test_events_whose_job_was_lost_are_found_again(app: Flask, owner: Storage) -> None:
+    owner.send([owner.event("upload", "v1", "2025-01-01T00:00:00Z")])
+    with app.app_context():
+        report_queue().empty()
+        assert counting.sweep() == 0, "a worker is given some time first"
+        assert counting.sweep(longer_than=timedelta(0)) == 1
+    assert owner.held() == (1, 100, 0, 0)
+
+
+def test_events_are_taken_in_while_redis_is_away(
+    app: Flask, owner: Storage, count: Callable[[], int]
+) -> None:
+    away = redis_client(app)
+    app.extensions["redis_client"] = type(away).from_url("redis://127.0.0.1:1/0")
+    try:
+        sent = owner.send([owner.event("upload", "v1", "2025-01-01T00:00:00Z")])
+    finally:
+        app.extensions["redis_client"].close()
+        app.extensions["redis_client"] = away
+    assert sent[0]["verdict"] == "accepted"
+    assert count() == 1
+    assert owner.held() == (1, 100, 0, 0)
+
+
+def test_a_step_that_breaks_off_leaves_nothing_half_counted(
+    app: Flask, owner: Storage, count: Callable[[], int]
+) -> None:
+    owner.send([owner.event("upload", f"v{n}", "2025-01-01T00:00:00Z") for n in range(5)])
+    with app.app_context():
+        key = project_key(owner.project)
+        with broken_off(), pytest.raises(DBAPIError, match="broken off"):
+            counting.count_step(key)
+        db.session.rollback()
+        assert rows_of(Counter, key) == []
+        assert db.session.get(Project, key).counted_seq == 0
+    assert count() == 5
+    assert owner.held() == (5, 500, 0, 0)
+
+
+@contextmanager
+def broken_off() -> Iterator[None]:
+    """Make the last statement of a step fail, the way a lost database would."""
+    if db.engine.dialect.name == "sqlite":
+        made, gone = SQLITE_BREAK, ("DROP TRIGGER break_off",)
+    else:
+        made, gone = (
+            POSTGRES_BREAK,
+            (
+                "DROP TRIGGER break_off ON project_storage_project",
+                "DROP FUNCTION break_off",
+            ),
+        )
+    for statement in made:
+        db.session.execute(db.text(statement))
+    db.session.commit()
+    yield
+    db.session.rollback()
+    for statement in gone:
+        db.session.execute(db.text(statement))
+    db.session.commit()
+
+
+SQLITE_BREAK = (
+    "CREATE TRIGGER break_off BEFORE UPDATE OF waiting_since ON project_storage_project "
+    "BEGIN SELECT RAISE(ABORT, 'broken off'); END",
+)
+POSTGRES_BREAK = (
+    "CREATE FUNCTION break_off() RETURNS trigger LANGUAGE plpgsql AS "
+    "$$ BEGIN RAISE EXCEPTION 'broken off'; END $$",
+    "CREATE TRIGGER break_off BEFORE UPDATE OF waiting_since ON project_storage_project "
+    "FOR EACH ROW EXECUTE FUNCTION break_off()",
+)
+
+
+def test_long_lists_are_counted_in_steps(
+    app: Flask, owner: Storage, count: Callable[[], int], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(counting, "EVENTS_PER_STEP", 7)
+    events = [owner.event("upload", f"v{n % 5}", "2025-01-01T00:00:00Z") for n in range(30)]
+    owner.send(events)
+    with app.app_context():
+        key = project_key(owner.project)
+        assert counting.count_step(key) == 7
+        assert db.session.get(Project, key).waiting_since is not None
+    assert count() == 23
+    assert owner.held() == (5, 500, 0, 0)
+
+
+def test_recount_shows_drift_and_puts_it_right(app: Flask, owner: Storage) -> None:
+    owner.send([owner.event("upload", "v1", "2025-01-01T00:00:00Z")])
+    runner = app.test_cli_runner()
+    clean = runner.invoke(args=["project-storage", "recount"])
+    assert (clean.exit_code, clean.output.splitlines()[-1]) == (
+        0,
+        "1 projects compared; 0 numbers differed and are put right.",
+    )
+    with app.app_context():
+        db.session.execute(update(Counter).values(active_bytes=170))
+        db.session.execute(update(StorageMonth).values(trash_file_versions=3))
+        db.session.commit()
+    check = runner.invoke(args=["project-storage", "recount", "--check"])
+    assert check.exit_code == 1
+    assert "active_bytes at swift was 170, events say 100 (drift +70)." in check.output
+    assert "trash_file_versions in 2025-01 was 3, events say 0 (drift +3)." in check.output
+    assert owner.held() == (1, 170, 0, 0)
+    mended = runner.invoke(args=["project-storage", "recount"])
+    assert mended.exit_code == 0
+    assert "2 numbers differed" in mended.output
+    assert owner.held() == (1, 100, 0, 0)
+    assert runner.invoke(args=["project-storage", "recount", "--check"]).exit_code == 0
+
+
+def test_the_purge_of_a_large_project_goes_on_without_the_request(
+    app: Flask, owner: Storage, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("webapp.kinds.project_storage.projects.EVENTS_PER_DELETE", 3)
+    owner.send([owner.event("upload", f"v{n}", "2025-01-01T00:00:00Z") for n in range(20)])
+    assert owner.api.delete(f"/projects/{owner.project}").status_code == 204
+    assert owner.api.get(f"/projects/{owner.project}/stats").status_code == 404
+    with app.app_context():
+        assert db.session.scalar(select(Project.key)) is not None
+        work()
+        assert db.session.scalar(select(Project.key)) is None
+        assert db.session.scalar(select(FileEvent.seq)) is None
