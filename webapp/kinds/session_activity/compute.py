@@ -1,0 +1,161 @@
+"""From pings to hours, without asking anybody: spans of time, joined, united, cut into days.
+
+A span is [start, end) in aware UTC. Joining is the same whatever order the pings come in, so spans
+may be stored in place of pings. Days and months are cut when hours are read, in the zone asked for.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+NO_TIME = timedelta(0)
+ONE_DAY = timedelta(days=1)
+
+
+class Span(NamedTuple):
+    """A stretch of time: `start` included, `end` excluded, aware UTC."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
+class Hours:
+    """Time of one login: at any computer (person), and summed over computers (machine)."""
+
+    person: timedelta = NO_TIME
+    machine: timedelta = NO_TIME
+
+    def __add__(self, other: Hours) -> Hours:
+        return Hours(self.person + other.person, self.machine + other.machine)
+
+
+def credited(at: datetime, promise: timedelta, arrived_at: datetime) -> Span | None:
+    """Return the time a ping credits, None for none.
+
+    It runs from the ping to its promised end. A clock ahead of ours is believed only up to the
+    arrival plus the promise.
+    """
+    end = min(at, arrived_at) + promise
+    return Span(at, end) if end > at else None
+
+
+def join(spans: list[Span], new: Span, grace: timedelta) -> list[Span]:
+    """Return sorted, separate spans with one more; gaps up to the grace are closed.
+
+    spans: sorted, and further apart than the grace
+    """
+    low = bisect_left(spans, new.start - grace, key=lambda span: span.end)
+    high = low
+    start, end = new
+    while high < len(spans) and spans[high].start - grace <= new.end:
+        start, end = min(start, spans[high].start), max(end, spans[high].end)
+        high += 1
+    return [*spans[:low], Span(start, end), *spans[high:]]
+
+
+def united(spans: Iterable[Span]) -> list[Span]:
+    """Return the union of spans as sorted, separate ones; nothing between them is added."""
+    whole: list[Span] = []
+    for span in sorted(spans):
+        if whole and span.start <= whole[-1].end:
+            whole[-1] = Span(whole[-1].start, max(whole[-1].end, span.end))
+        else:
+            whole.append(span)
+    return whole
+
+
+def added(before: list[Span], after: list[Span]) -> Span | None:
+    """Return from where to where `after` has time that `before` has not; None for nowhere.
+
+    Both are sorted and separate, and `after` covers `before`.
+    """
+    first = last = None
+    for start, end in after:
+        inside = [span for span in before if start <= span.start and span.end <= end]
+        at = start
+        for hole in [*inside, Span(end, end)]:
+            if at < hole.start:
+                first = at if first is None else first
+                last = hole.start
+            at = hole.end
+    return None if first is None or last is None else Span(first, last)
+
+
+@lru_cache(maxsize=20_000)
+def day_start(day: date, zone: ZoneInfo) -> datetime:
+    """Return the first instant of a day in the zone, aware UTC."""
+    return datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC)
+
+
+def day_of(moment: datetime, zone: ZoneInfo) -> date:
+    """Return the day of the zone that a moment falls on."""
+    return moment.astimezone(zone).date()
+
+
+def days_of(span: Span, zone: ZoneInfo) -> Iterable[tuple[date, timedelta]]:
+    """Yield each day's own part of a span; days have 23 to 25 hours where clocks are changed."""
+    day, at = day_of(span.start, zone), span.start
+    while at < span.end:
+        end = min(day_start(day + ONE_DAY, zone), span.end)
+        if end > at:
+            yield day, end - at
+            at = end
+        day += ONE_DAY
+
+
+def clipped(spans: Iterable[Span], start: datetime, end: datetime) -> list[Span]:
+    """Return the parts of spans that lie inside [start, end)."""
+    parts = (Span(max(span.start, start), min(span.end, end)) for span in spans)
+    return [part for part in parts if part.start < part.end]
+
+
+def hours_by_day(
+    spans_of: Mapping[int, Iterable[Span]], first: date, last: date, zone: ZoneInfo
+) -> dict[date, Hours]:
+    """Return the hours of one login by day, days without any left out, oldest first.
+
+    spans_of: the spans of each computer the login sat at
+    first, last: days of the zone, both included; what lies outside does not count
+    """
+    start, end = day_start(first, zone), day_start(last + ONE_DAY, zone)
+    machines = [united(clipped(spans, start, end)) for spans in spans_of.values()]
+    person = _by_day(united(span for spans in machines for span in spans), zone)
+    machine = _by_day((span for spans in machines for span in spans), zone)
+    return {day: Hours(person[day], machine[day]) for day in sorted(person)}
+
+
+def _by_day(spans: Iterable[Span], zone: ZoneInfo) -> dict[date, timedelta]:
+    days: dict[date, timedelta] = {}
+    for span in spans:
+        for day, length in days_of(span, zone):
+            days[day] = days.get(day, NO_TIME) + length
+    return days
+
+
+def by_month(days: Mapping[date, Hours]) -> dict[date, Hours]:
+    """Return hours by month (its first day), oldest first, from hours by day."""
+    months: dict[date, Hours] = {}
+    for day in sorted(days):
+        month = day.replace(day=1)
+        months[month] = months.get(month, Hours()) + days[day]
+    return months
+
+
+def total(hours: Iterable[Hours]) -> Hours:
+    """Return the sum of hours."""
+    whole = Hours()
+    for one in hours:
+        whole += one
+    return whole
+
+
+def in_hours(length: timedelta, places: int = 6) -> float:
+    """Return a length of time in hours, rounded."""
+    return round(length / timedelta(hours=1), places)

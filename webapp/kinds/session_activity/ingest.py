@@ -1,0 +1,215 @@
+"""Pings taken in. Every ping is durable when it is answered, and many share a transaction.
+
+The first request that finds nobody writing takes all pings that wait and stores them in one
+transaction; the others find theirs done. So the more pings come at once, the fewer commits each
+of them costs, and a quiet server answers as fast as one commit allows.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from flask import Flask, current_app
+from sqlalchemy import Connection, select
+from sqlalchemy.engine import Engine
+
+from webapp.engine import months
+from webapp.errors import Unavailable
+from webapp.kinds.session_activity.fold import LateChange, LoginFacts, Ping, fold, writing
+from webapp.kinds.session_activity.models import Login, Session
+
+SLUG = "session-activity"
+SESSIONS_PER_QUERY = 500
+PINGS_PER_TRANSACTION = 2000
+
+
+@dataclass(frozen=True)
+class SentPing:
+    """A ping as a computer sent it, readable and within bounds."""
+
+    company_id: str
+    session_id: str
+    event: str
+    login: str
+    at: datetime
+    next_ping_sec: int
+    arrived_at: datetime
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a ping: an HTTP status and a sentence."""
+
+    status: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """A session the transaction has locked."""
+
+    number: int
+    login: LoginFacts
+
+
+CREATED = Verdict(201, "Created")
+UNKNOWN = Verdict(404, "There is no such session.")
+ELSEWHOSE = Verdict(400, "The session belongs to another login.")
+NOT_STORED = "The ping could not be stored. Keep it and send it again in a moment."
+
+
+@dataclass
+class _Batch:
+    """The pings of one request, and what became of them."""
+
+    pings: Sequence[SentPing]
+    verdicts: list[Verdict] | None = None
+    failed: bool = False
+    late: list[LateChange] = field(default_factory=list)
+
+    @property
+    def is_done(self) -> bool:
+        return self.verdicts is not None or self.failed
+
+
+class Intake:
+    """Takes the pings of all requests of this process and stores them together."""
+
+    def __init__(self, grace: timedelta, zone: ZoneInfo) -> None:
+        self.grace, self.zone = grace, zone
+        self._waiting: list[_Batch] = []
+        self._list = threading.Lock()
+        self._writer = threading.Lock()
+
+    def take(self, engine: Engine, pings: Sequence[SentPing]) -> list[Verdict]:
+        """Store pings durably and return a verdict for each, in their order.
+
+        To be called without a database connection in hand: the writer needs one of the pool, and
+        those who wait for it must not hold them all.
+        Raises: Unavailable when they could not be stored; nothing of the request is, then
+        """
+        verdicts: list[Verdict] = []
+        for first in range(0, len(pings), PINGS_PER_TRANSACTION):
+            batch = self._take(engine, pings[first : first + PINGS_PER_TRANSACTION])
+            if batch.verdicts is None:
+                raise Unavailable(NOT_STORED)
+            verdicts += batch.verdicts
+            expire_late(batch.late)
+        return verdicts
+
+    def _take(self, engine: Engine, pings: Sequence[SentPing]) -> _Batch:
+        batch = _Batch(pings)
+        with self._list:
+            self._waiting.append(batch)
+        with self._writer:
+            # Whoever held the writer before may have stored this batch with its own.
+            while not batch.is_done:
+                self._store(engine, self._next())
+        return batch
+
+    def _next(self) -> list[_Batch]:
+        """Take the oldest batches off the list, as many as one transaction holds."""
+        with self._list:
+            count = pings = 0
+            while count < len(self._waiting) and pings < PINGS_PER_TRANSACTION:
+                pings += len(self._waiting[count].pings)
+                count += 1
+            taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        return taken
+
+    def _store(self, engine: Engine, batches: list[_Batch]) -> None:
+        pings = [ping for batch in batches for ping in batch.pings]
+        try:
+            with writing(engine) as connection:
+                verdicts, late = self._fold(connection, pings)
+        except BaseException:
+            for batch in batches:
+                batch.failed = True
+            raise
+        first = 0
+        for batch in batches:
+            batch.verdicts = verdicts[first : first + len(batch.pings)]
+            first += len(batch.pings)
+        batches[0].late = late
+
+    def _fold(
+        self, connection: Connection, pings: Sequence[SentPing]
+    ) -> tuple[list[Verdict], list[LateChange]]:
+        sessions = _lock_sessions(connection, pings)
+        verdicts, known = [], []
+        for ping in pings:
+            session = sessions.get((ping.company_id, ping.session_id))
+            if session is None:
+                verdicts.append(UNKNOWN)
+            elif ping.login != session.login.name:
+                verdicts.append(ELSEWHOSE)
+            else:
+                verdicts.append(CREATED)
+                known.append(_ping(ping, session))
+        return verdicts, fold(connection, known, self.grace, self.zone)
+
+
+def _ping(sent: SentPing, session: Known) -> Ping:
+    return Ping(
+        session.number, session.login, sent.event, sent.at, sent.next_ping_sec, sent.arrived_at
+    )
+
+
+def _lock_sessions(
+    connection: Connection, pings: Iterable[SentPing]
+) -> dict[tuple[str, str], Known]:
+    """Return the sessions pings name, by company and id, locked in one order everywhere."""
+    wanted: dict[str, set[str]] = {}
+    for ping in pings:
+        wanted.setdefault(ping.company_id, set()).add(ping.session_id)
+    found: dict[tuple[str, str], Known] = {}
+    for company_id in sorted(wanted):
+        ids = sorted(wanted[company_id])
+        for first in range(0, len(ids), SESSIONS_PER_QUERY):
+            query = (
+                select(Session.id, Session.number, Login.id, Login.name, Login.longest_days)
+                .join(Login, Login.id == Session.login_id)
+                .where(
+                    Session.company_id == company_id,
+                    Session.id.in_(ids[first : first + SESSIONS_PER_QUERY]),
+                )
+                .order_by(Session.id)
+                .with_for_update(of=Session)
+            )
+            for session_id, number, login_id, name, longest in connection.execute(query):
+                facts = LoginFacts(login_id, company_id, name, longest)
+                found[company_id, session_id] = Known(number, facts)
+    return found
+
+
+def expire_late(changes: Iterable[LateChange]) -> None:
+    """Expire the stored months that late pings have changed."""
+    for change in changes:
+        months.expire(
+            company_id=change.company_id,
+            kind=SLUG,
+            subject=change.login,
+            start=change.first,
+            end=change.last,
+        )
+
+
+def grace_of(app: Flask) -> timedelta:
+    """Return the gap between a promised end and the next ping that is closed."""
+    return timedelta(seconds=app.config["SESSION_GRACE_SECONDS"])
+
+
+def zone_of(app: Flask) -> ZoneInfo:
+    """Return the zone whose days and months are counted."""
+    return ZoneInfo(app.config["SESSION_TIMEZONE"])
+
+
+def intake() -> Intake:
+    """Return the one intake of this process and application."""
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    made: Intake = app.extensions.setdefault(SLUG, Intake(grace_of(app), zone_of(app)))
+    return made

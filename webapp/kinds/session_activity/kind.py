@@ -1,0 +1,87 @@
+"""session-activity as the engine sees it: parameters, tables, figures, charts, pages, run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from webapp.engine.kind import Chart, Column, Context, Figure, ReportKind, Result, Run, Table
+from webapp.errors import InvalidParams
+from webapp.kinds.session_activity import api, pages
+from webapp.kinds.session_activity.directory import find_login
+from webapp.kinds.session_activity.params import SessionActivityParams
+from webapp.kinds.session_activity.report import Report
+
+if TYPE_CHECKING:
+    from flask import Blueprint
+
+    from webapp.accounts import Scope
+
+LOGIN = Column("login", "Login")
+PERIODS = {"month": Column("month", "Month", "month"), "date": Column("date", "Date", "date")}
+HOURS = (
+    Column("hours", "Person hours", "decimal", "hours"),
+    Column("machine_hours", "Machine hours", "decimal", "hours"),
+)
+
+
+class SessionActivity(ReportKind):
+    """Hours by login, by month or date."""
+
+    slug = "session-activity"
+    title = "Session activity"
+    blurb = "Hours of logins at their computers, by month or date, from the pings that came in."
+    Params = SessionActivityParams
+
+    def prepare(
+        self, params: SessionActivityParams, scope: Scope, secrets: dict[str, str]
+    ) -> dict[str, str]:
+        if params.login and find_login(scope.company_id, params.login) is None:
+            raise InvalidParams({"login": "There is no such login; leave it empty for all."})
+        return secrets
+
+    def run(self, params: SessionActivityParams, run: Run, context: Context) -> Result:
+        return Report(params, run, context).make()
+
+    def describe(self, params: Mapping[str, Any]) -> str:
+        who = params.get("login") or "all logins"
+        what = f", {params['session_type']}" if params.get("session_type") else ""
+        first = params.get("start") or params.get("from_date")
+        last = params.get("end") or params.get("to_date")
+        return f"{who}{what} by {params['group_by']} {first} to {last}"
+
+    def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
+        period = PERIODS[head["group_by"]]
+        nothing = "No pings came in for this range."
+        count = Column("logins", "Logins", "integer")
+        title = f"Hours by {head['group_by']}"
+        return (
+            Table("hours", "Hours by login", (LOGIN, period, *HOURS), nothing),
+            Table("periods", title, (period, *HOURS, count), nothing),
+            Table("logins", "Logins", (LOGIN, *HOURS), nothing),
+        )
+
+    def figures(self, head: Mapping[str, Any]) -> tuple[Figure, ...]:
+        what = head["session_type"] or "whole sessions"
+        return (
+            Figure("Person hours", head["total_hours"], "decimal", what),
+            Figure(
+                "Machine hours", head["total_machine_hours"], "decimal", "summed over computers"
+            ),
+            Figure("Logins", head["login_count"], "integer"),
+            Figure("First day", head["from_date"], "date", head["timezone"]),
+            Figure("Last day", head["to_date"], "date", head["timezone"]),
+        )
+
+    def charts(self, head: Mapping[str, Any]) -> tuple[Chart, ...]:
+        views = (("Person hours", "hours", "bar"), ("Machine hours", "machine_hours", "bar"))
+        return (Chart("periods", head["group_by"], views),)  # type: ignore[arg-type]
+
+    def blueprints(self) -> tuple[Blueprint, ...]:
+        return (api.taking, api.telling, pages.bp)
+
+    def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
+        return (
+            ("Who is online", "/session-activity"),
+            ("Hours of a login", "/session-activity/login"),
+        )

@@ -1,0 +1,112 @@
+"""Tables of session activity: logins, computers, sessions, segments of time, clocks found ahead.
+
+Segments hold the pings, joined: within a session and an event no two are closer than the grace.
+They are never cut, at midnight or elsewhere. Each ping counts for its session (event '') and, where
+it names an event, for that event too.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, UniqueConstraint, Uuid
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.extensions import Model, UtcDateTime, utcnow
+
+# SQLite numbers rows by itself only where the key is exactly INTEGER.
+Number = BigInteger().with_variant(Integer, "sqlite")
+LOGIN_LENGTH, COMPUTER_LENGTH, EVENT_LENGTH, ID_LENGTH = 50, 30, 50, 64
+# A ping changes its rows in place; the room left in each page keeps indexes out of it.
+ROOMY = {"postgresql_with": {"fillfactor": 80}}
+
+
+class Login(Model):
+    """Somebody whose time is counted; no account of ours.
+
+    longest_days: no segment of this login is longer, which bounds where a month's may start
+    late_at:      when a late ping last changed a month that was over
+    """
+
+    __tablename__ = "session_activity_login"
+    __table_args__ = (UniqueConstraint("company_id", "name"),)
+
+    id: Mapped[int] = mapped_column(Number, primary_key=True)
+    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
+    name: Mapped[str] = mapped_column(String(LOGIN_LENGTH))
+    longest_days: Mapped[int] = mapped_column(Integer, default=1)
+    late_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+
+
+class Computer(Model):
+    """A computer of the domain."""
+
+    __tablename__ = "session_activity_computer"
+    __table_args__ = (UniqueConstraint("company_id", "name"),)
+
+    id: Mapped[int] = mapped_column(Number, primary_key=True)
+    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
+    name: Mapped[str] = mapped_column(String(COMPUTER_LENGTH))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+
+
+class Session(Model):
+    """A login at a computer. `id` is the computer's own, unique in its company.
+
+    last_at, ends_at: the newest ping and the end it promises, on our clock where theirs is ahead
+    ends_day: the day of `ends_at`, in days since 1970 UTC. It is the part of the end that is
+              indexed, because it changes once a day and not with every ping.
+    """
+
+    __tablename__ = "session_activity_session"
+    __table_args__ = (
+        UniqueConstraint("company_id", "id"),
+        Index("ix_session_activity_session_online", "company_id", "ends_day"),
+        Index("ix_session_activity_session_login", "login_id", "ends_day"),
+        ROOMY,
+    )
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True)
+    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
+    id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    login_id: Mapped[int] = mapped_column(Number, ForeignKey("session_activity_login.id"))
+    computer_id: Mapped[int] = mapped_column(Number, ForeignKey("session_activity_computer.id"))
+    ip_addr: Mapped[str] = mapped_column(String(45), default="")
+    next_ping_sec: Mapped[int] = mapped_column(Integer)
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ends_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ends_day: Mapped[int] = mapped_column(Integer)
+
+
+class Segment(Model):
+    """A stretch of time credited to a session and an event ('' for the session itself)."""
+
+    __tablename__ = "session_activity_segment"
+    __table_args__ = (
+        Index("ix_session_activity_segment_login", "login_id", "event", "start_at"),
+        ROOMY,
+    )
+
+    session_number: Mapped[int] = mapped_column(
+        Number, ForeignKey("session_activity_session.number"), primary_key=True
+    )
+    event: Mapped[str] = mapped_column(String(EVENT_LENGTH), primary_key=True)
+    start_at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    end_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    login_id: Mapped[int] = mapped_column(Number, ForeignKey("session_activity_login.id"))
+
+
+class ClockAhead(Model):
+    """A ping whose clock was ahead of ours, beside the time it arrived."""
+
+    __tablename__ = "session_activity_clock_ahead"
+
+    session_number: Mapped[int] = mapped_column(
+        Number, ForeignKey("session_activity_session.number"), primary_key=True
+    )
+    event: Mapped[str] = mapped_column(String(EVENT_LENGTH), primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    arrived_at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    next_ping_sec: Mapped[int] = mapped_column(Integer)

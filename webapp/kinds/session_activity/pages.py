@@ -1,0 +1,167 @@
+"""Pages of session activity: who is online now, and the hours of one login by day and month."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+
+from flask import Blueprint, Response, current_app, request
+
+from webapp.accounts import current_scope, guard
+from webapp.engine.months import month_text, months_between, next_month, parse_month
+from webapp.extensions import db, utcnow
+from webapp.htmx import render
+from webapp.kinds.session_activity.compute import (
+    ONE_DAY,
+    Hours,
+    by_month,
+    day_of,
+    in_hours,
+    total,
+)
+from webapp.kinds.session_activity.directory import find_login, names_like
+from webapp.kinds.session_activity.history import login_days
+from webapp.kinds.session_activity.ingest import zone_of
+from webapp.kinds.session_activity.models import EVENT_LENGTH, LOGIN_LENGTH, Login
+from webapp.kinds.session_activity.sessions import online
+
+bp = Blueprint(
+    "session_activity", __name__, url_prefix="/session-activity", template_folder="templates"
+)
+guard(bp)
+
+POLL_EVERY_S = 5
+NAMES_OFFERED = 50
+MOST_MONTHS = 36
+
+
+@bp.get("")
+def show_online() -> Response:
+    """Show who is online where since when; the list asks for itself every few seconds."""
+    now = utcnow()
+    rows = online(db.session, current_scope().company_id, now)
+    return render(
+        "session_activity/online.html",
+        "session_activity/_online.html",
+        rows=rows,
+        people=len({row.login for row in rows}),
+        now=now,
+        since={row.id: since_text(row.started_at, now) for row in rows},
+        every_s=POLL_EVERY_S,
+    )
+
+
+def since_text(start: datetime, now: datetime) -> str:
+    """Return how long a session has run, in hours and minutes."""
+    minutes = max(int((now - start).total_seconds()), 0) // 60
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+
+
+@bp.get("/login")
+def show_login() -> Response:
+    """Show the hours of a login by day and month, or a form to choose one."""
+    scope, zone = current_scope(), zone_of(current_app)
+    today = day_of(utcnow(), zone)
+    name = request.args.get("login", "").strip()
+    event = request.args.get("session_type", "").strip()[:EVENT_LENGTH]
+    first, last, problems = _range(today)
+    login = find_login(scope.company_id, name) if name and not _unstorable(name) else None
+    if name and login is None:
+        problems["login"] = "There is no such login."
+    shown = _shown(login, event, first, last) if login and not problems else None
+    return render(
+        "session_activity/login.html",
+        "session_activity/login.html",
+        status=422 if problems else 200,
+        typed={
+            "login": name,
+            "session_type": event,
+            "start": request.args.get("start", f"{first:%Y-%m}"),
+            "end": request.args.get("end", f"{last:%Y-%m}"),
+        },
+        errors=problems,
+        names=names_like(scope.company_id, "", NAMES_OFFERED),
+        shown=shown,
+        zone=zone.key,
+        today=today,
+    )
+
+
+def _unstorable(text: str) -> bool:
+    """Say whether a text holds what no database takes, so it cannot be anybody's name."""
+    return not text.isprintable() or len(text) > LOGIN_LENGTH
+
+
+def _range(today: date) -> tuple[date, date, dict[str, str]]:
+    """Return the first and last month asked for, this and the two before by default."""
+    months = {"start": next_month(today.replace(day=1), -2), "end": today.replace(day=1)}
+    problems: dict[str, str] = {}
+    for name in months:
+        try:
+            if request.args.get(name, "").strip():
+                months[name] = parse_month(request.args[name])
+        except ValueError as error:
+            problems[name] = str(error)
+    first, last = months["start"], months["end"]
+    if not problems and last < first:
+        problems["end"] = "The last month is before the first month."
+    elif not problems and len(months_between(first, last)) > MOST_MONTHS:
+        problems["end"] = f"This page shows {MOST_MONTHS} months at most; a report shows more."
+    return first, last, problems
+
+
+def _shown(login: Login, event: str, first: date, last: date) -> dict[str, Any]:
+    """Return what the page shows of a login: totals, rows and charts by month and by day."""
+    zone = zone_of(current_app)
+    end = next_month(last) - ONE_DAY
+    days = login_days(db.session, login, event, first, end, zone)
+    whole = total(days.values())
+    months = {month: Hours() for month in months_between(first, last)} | by_month(days)
+    return {
+        "hours": in_hours(whole.person, 2),
+        "machine_hours": in_hours(whole.machine, 2),
+        "days": [_row(day.isoformat(), hours) for day, hours in reversed(days.items())],
+        "months": [_row(month_text(month), hours) for month, hours in months.items()],
+        "charts": [
+            _chart("Hours by month", {month_text(month): one for month, one in months.items()}),
+            _chart("Hours by day", _every_day(days, first, min(end, _newest(days, zone)))),
+        ],
+    }
+
+
+def _newest(days: Mapping[date, Hours], zone: Any) -> date:
+    return max([day_of(utcnow(), zone), *days])
+
+
+def _every_day(days: Mapping[date, Hours], first: date, last: date) -> dict[str, Hours]:
+    """Return hours by date without gaps, so that a chart's days are evenly apart."""
+    count = max((last - first).days + 1, 0)
+    every = [first + ONE_DAY * number for number in range(count)]
+    return {day.isoformat(): days.get(day, Hours()) for day in every}
+
+
+def _row(period: str, hours: Hours) -> dict[str, Any]:
+    return {
+        "period": period,
+        "hours": in_hours(hours.person, 2),
+        "machine_hours": in_hours(hours.machine, 2),
+    }
+
+
+def _chart(title: str, hours: Mapping[str, Hours]) -> dict[str, Any]:
+    """Return a chart as the script in the page draws it."""
+    views = (("Person hours", "person"), ("Machine hours", "machine"))
+    return {
+        "title": title,
+        "labels": list(hours),
+        "views": [
+            {
+                "label": label,
+                "name": name,
+                "type": "bar",
+                "values": [in_hours(getattr(one, name), 2) for one in hours.values()],
+            }
+            for label, name in views
+        ],
+    }

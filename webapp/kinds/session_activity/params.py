@@ -1,0 +1,150 @@
+"""What a session-activity report is asked with; the names are those of the session manager."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic_core import PydanticCustomError
+
+from webapp.engine.months import current_month, next_month
+from webapp.engine.params import Month
+from webapp.kinds.session_activity.compute import ONE_DAY
+from webapp.kinds.session_activity.models import EVENT_LENGTH, LOGIN_LENGTH
+
+MONTHS: dict[str, JsonValue] = {"when": ["range", "months"]}
+DATES: dict[str, JsonValue] = {"when": ["range", "dates"]}
+MOST_DAYS = 3660
+
+
+class SessionActivityParams(BaseModel):
+    """Parameters of a session-activity report; nothing of them is secret."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    login: Annotated[str, Field(max_length=LOGIN_LENGTH)] | None = Field(
+        None,
+        title="Login",
+        description="Leave empty for all logins.",
+        json_schema_extra={"form": {"widget": "text"}},
+    )
+    session_type: Annotated[str, Field(max_length=EVENT_LENGTH)] | None = Field(
+        None,
+        title="Event",
+        description="For example platform zero; leave empty for the whole session time.",
+        json_schema_extra={"form": {"widget": "text"}},
+    )
+    group_by: Literal["month", "date"] = Field(
+        "month",
+        title="One row per",
+        json_schema_extra={
+            "form": {"widget": "radio", "choices": [["month", "Month"], ["date", "Date"]]}
+        },
+    )
+    range: Literal["months", "dates"] = Field(
+        "months",
+        title="Range",
+        json_schema_extra={
+            "form": {
+                "widget": "radio",
+                "choices": [["months", "Whole months"], ["dates", "From one date to another"]],
+            }
+        },
+    )
+    start: Month | None = Field(
+        None,
+        title="First month",
+        description="Included; empty: the current month.",
+        json_schema_extra={"form": {"widget": "month", **MONTHS}},
+    )
+    end: Month | None = Field(
+        None,
+        title="Last month",
+        description="Included; empty: the current month.",
+        json_schema_extra={"form": {"widget": "month", **MONTHS}},
+    )
+    from_date: date | None = Field(
+        None,
+        title="First date",
+        description="Included.",
+        json_schema_extra={"form": {"widget": "date", **DATES}},
+    )
+    to_date: date | None = Field(
+        None,
+        title="Last date",
+        description="Included.",
+        json_schema_extra={"form": {"widget": "date", **DATES}},
+    )
+    refresh: bool = Field(
+        False,
+        title="Count again",
+        description="Ignore stored months and replace them.",
+        json_schema_extra={"form": {"widget": "checkbox"}},
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _infer_range(cls, given: Any) -> Any:
+        """Let a program leave out `range`: dates alone mean a range of dates."""
+        if isinstance(given, dict) and "range" not in given:
+            dates = "from_date" in given or "to_date" in given
+            if dates and "start" not in given and "end" not in given:
+                return {**given, "range": "dates"}
+        return given
+
+    @model_validator(mode="after")
+    def _settle(self) -> SessionActivityParams:
+        self.login = (self.login or "").strip() or None
+        self.session_type = (self.session_type or "").strip() or None
+        if self.range == "months":
+            self._settle_months()
+        else:
+            self._settle_dates()
+        if (self.last_day - self.first_day).days >= MOST_DAYS:
+            field = "end" if self.range == "months" else "to_date"
+            raise _at(field, "A report covers ten years at most.")
+        return self
+
+    def _settle_months(self) -> None:
+        self.from_date = self.to_date = None
+        self.end = self.end or max(current_month(), self.start or current_month())
+        self.start = self.start or self.end
+        if self.end < self.start:
+            raise _at("end", "The last month is before the first month.")
+
+    def _settle_dates(self) -> None:
+        self.start = self.end = None
+        if self.from_date is None:
+            raise _at("from_date", "A range of dates needs its first date, as YYYY-MM-DD.")
+        if self.to_date is None:
+            raise _at("to_date", "A range of dates needs its last date, as YYYY-MM-DD.")
+        if self.to_date < self.from_date:
+            raise _at("to_date", "The last date is before the first date.")
+        if not 1970 <= self.from_date.year <= self.to_date.year <= 9000:
+            raise _at("from_date", "The year of the date cannot be right.")
+
+    @property
+    def first_day(self) -> date:
+        """Return the first day of the range."""
+        day = self.start or self.from_date
+        assert day is not None
+        return day
+
+    @property
+    def last_day(self) -> date:
+        """Return the last day of the range, included."""
+        if self.end is not None:
+            return next_month(self.end) - ONE_DAY
+        assert self.to_date is not None
+        return self.to_date
+
+    @property
+    def event(self) -> str:
+        """Return the event as segments name it: '' for the session time."""
+        return self.session_type or ""
+
+
+def _at(field: str, sentence: str) -> PydanticCustomError:
+    """Return a finding about one field, raised where several fields are looked at together."""
+    return PydanticCustomError("at_field", "{sentence}", {"field": field, "sentence": sentence})

@@ -1,0 +1,192 @@
+"""Sessions: begun once, one login at one computer at a time, and who is online now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import IntegrityError
+
+from webapp.errors import Conflict, InvalidParams
+from webapp.kinds.session_activity.directory import find_id
+from webapp.kinds.session_activity.fold import (
+    SESSION,
+    LateChange,
+    LoginFacts,
+    Ping,
+    ends_day,
+    fold,
+    writing,
+)
+from webapp.kinds.session_activity.ingest import Intake, expire_late
+from webapp.kinds.session_activity.models import Computer, Login, Session
+from webapp.kinds.session_activity.moments import moment_text
+
+
+@dataclass(frozen=True)
+class SentSession:
+    """The start of a session as a computer sent it; `at` is None where it gave no time."""
+
+    company_id: str
+    id: str
+    computer: str
+    ip_addr: str
+    login: str
+    next_ping_sec: int
+    at: datetime | None
+    arrived_at: datetime
+
+
+class SessionTaken(Conflict):
+    """409: the session cannot begin beside the one in `data`."""
+
+    def __init__(self, message: str, data: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.data = data
+
+
+def begin(engine: Engine, sent: SentSession, intake: Intake) -> bool:
+    """Store a session and its first ping; return False where the very same is known.
+
+    Raises: InvalidParams for an unknown login or computer; SessionTaken when the login is online
+            at another computer, or the id belongs to another session
+    """
+    try:
+        return _begin(engine, sent, intake)
+    except IntegrityError:
+        # The same id twice at the same moment: the other request was first.
+        return _begin(engine, sent, intake)
+
+
+def _begin(engine: Engine, sent: SentSession, intake: Intake) -> bool:
+    with writing(engine) as connection:
+        login_id, computer_id = _known(connection, sent)
+        if found := connection.execute(_listing().where(_is(sent))).first():
+            if _is_same(found, sent):
+                return False
+            raise SessionTaken("Another session has this id already.", described(found))
+        at = sent.at or sent.arrived_at
+        if rival := connection.execute(_rivals(sent, at, login_id, computer_id)).first():
+            raise SessionTaken(
+                f"{sent.login} is online at {rival.comp_name} already.", described(rival)
+            )
+        late = _store(connection, sent, at, (login_id, computer_id), intake)
+    expire_late(late)
+    return True
+
+
+def _known(connection: Connection, sent: SentSession) -> tuple[int, int]:
+    """Return the numbers of login and computer; the login is locked, so sessions come in turn."""
+    login_id = find_id(connection, Login, sent.company_id, sent.login, lock=True)
+    computer_id = find_id(connection, Computer, sent.company_id, sent.computer)
+    errors = {}
+    if login_id is None:
+        errors["login"] = "This login is not known; add it with POST /users first."
+    if computer_id is None:
+        errors["comp_name"] = "This computer is not known; add it with POST /computers first."
+    if login_id is None or computer_id is None:
+        raise InvalidParams(errors)
+    return login_id, computer_id
+
+
+def _store(
+    connection: Connection,
+    sent: SentSession,
+    at: datetime,
+    ids: tuple[int, int],
+    intake: Intake,
+) -> list[LateChange]:
+    login_id, computer_id = ids
+    longest = connection.scalar(select(Login.longest_days).where(Login.id == login_id)) or 1
+    facts = LoginFacts(login_id, sent.company_id, sent.login, longest)
+    last, ends = Ping(0, facts, SESSION, at, sent.next_ping_sec, sent.arrived_at).last
+    row = {
+        "company_id": sent.company_id,
+        "id": sent.id,
+        "login_id": login_id,
+        "computer_id": computer_id,
+        "ip_addr": sent.ip_addr,
+        "next_ping_sec": sent.next_ping_sec,
+        "started_at": at,
+        "last_at": last,
+        "ends_at": ends,
+        "ends_day": ends_day(ends),
+    }
+    number = connection.scalar(insert(Session).values(row).returning(Session.number))
+    assert number is not None
+    ping = Ping(number, facts, SESSION, at, sent.next_ping_sec, sent.arrived_at)
+    return fold(connection, [ping], intake.grace, intake.zone)
+
+
+def _listing() -> Any:
+    return (
+        select(
+            Session.id,
+            Computer.name.label("comp_name"),
+            Session.ip_addr,
+            Login.name.label("login"),
+            Session.started_at,
+            Session.ends_at,
+            Session.next_ping_sec,
+        )
+        .join(Computer, Computer.id == Session.computer_id)
+        .join(Login, Login.id == Session.login_id)
+    )
+
+
+def _is(sent: SentSession) -> Any:
+    return (Session.company_id == sent.company_id) & (Session.id == sent.id)
+
+
+def _is_same(found: Row[Any], sent: SentSession) -> bool:
+    """Say whether a session was begun with the same body; a missing time differs from none."""
+    return (
+        found.comp_name == sent.computer
+        and found.login == sent.login
+        and found.ip_addr == sent.ip_addr
+        and found.next_ping_sec == sent.next_ping_sec
+        and (sent.at is None or found.started_at == sent.at)
+    )
+
+
+def _rivals(sent: SentSession, at: datetime, login_id: int, computer_id: int) -> Any:
+    """Select sessions of the login that run elsewhere now and did so when this one began.
+
+    One that began later is no rival: this session was over before and is only reported late.
+    """
+    return (
+        _listing()
+        .where(
+            Session.login_id == login_id,
+            Session.computer_id != computer_id,
+            Session.ends_day >= ends_day(sent.arrived_at),
+            Session.ends_at > sent.arrived_at,
+            Session.started_at < at + timedelta(seconds=sent.next_ping_sec),
+        )
+        .order_by(Session.ends_at.desc())
+    )
+
+
+def online(connection: Any, company_id: str, now: datetime) -> list[Row[Any]]:
+    """Return the company's sessions whose end has not passed, by login and computer."""
+    query = _listing().where(
+        Session.company_id == company_id,
+        Session.ends_day >= ends_day(now),
+        Session.ends_at > now,
+    )
+    return list(connection.execute(query.order_by(Login.name, Computer.name)))
+
+
+def described(row: Row[Any]) -> dict[str, Any]:
+    """Return a session as the addresses show it."""
+    return {
+        "id": row.id,
+        "comp_name": row.comp_name,
+        "ip_addr": row.ip_addr,
+        "login": row.login,
+        "start_date_time": moment_text(row.started_at),
+        "end_date_time": moment_text(row.ends_at),
+    }
