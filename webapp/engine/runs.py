@@ -72,8 +72,17 @@ class ActiveRun:
     def fenced(self) -> Iterator[Connection]:
         """Open a transaction that holds the report's row and belongs to this attempt."""
         with self._engine.begin() as connection:
-            self._touch(connection, {"calls_made": self._made, "calls_saved": self._saved})
+            self._touch(connection, self._counters())
             yield connection
+
+    def _counters(self) -> dict[str, int]:
+        """Return how far the run is; each write takes them along, so that the bar keeps up."""
+        return {
+            "done": self._done,
+            "total": self._total,
+            "calls_made": self._made,
+            "calls_saved": self._saved,
+        }
 
     def _touch(self, connection: Connection, values: Mapping[str, Any]) -> None:
         if connection.execute(update(Report).where(self.mine()).values(values)).rowcount != 1:
@@ -149,16 +158,7 @@ class ActiveRun:
 
     def _store_line(self, text: str, level: str) -> StatusLine:
         with self._engine.begin() as connection:
-            self._touch(
-                connection,
-                {
-                    "last_seq": Report.last_seq + 1,
-                    "done": self._done,
-                    "total": self._total,
-                    "calls_made": self._made,
-                    "calls_saved": self._saved,
-                },
-            )
+            self._touch(connection, {"last_seq": Report.last_seq + 1, **self._counters()})
             return add_line(connection, self.report_id, text, level, self._done, self._total)
 
     def remember(self, entries: Mapping[str, Any]) -> None:
@@ -202,16 +202,8 @@ class ActiveRun:
         while not self._stop_renewing.wait(self._lease.total_seconds() / 4):
             try:
                 with self._engine.begin() as connection:
-                    self._touch(
-                        connection,
-                        {
-                            "lease_until": utcnow() + self._lease,
-                            "done": self._done,
-                            "total": self._total,
-                            "calls_made": self._made,
-                            "calls_saved": self._saved,
-                        },
-                    )
+                    lease = {"lease_until": utcnow() + self._lease}
+                    self._touch(connection, lease | self._counters())
             except RunEnded:
                 return
             except DBAPIError as error:
