@@ -20,7 +20,7 @@ from webapp.engine.kind import StoredValue
 from webapp.engine.models import StoredMonth
 from webapp.extensions import db, utcnow
 
-MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 # The partner's index lags behind writes by up to 30 s, so a month that closed a moment ago may
 # still gain accounts: it is stored only when it was counted this long after its end.
 SETTLING = timedelta(seconds=60)
