@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,10 +16,14 @@ from webapp.engine import jobs
 
 
 @pytest.fixture
-def app(make_app: Callable[..., Flask]) -> Flask:
+def app(make_app: Callable[..., Flask]) -> Iterator[Flask]:
     app = make_app(report_kinds=[Tally()])
     add_people(app)
-    return app
+    yield app
+    # The hub ends a moment after its last listener; until then it reads from Redis.
+    for thread in threading.enumerate():
+        if thread.name == "line-hub":
+            thread.join(5)
 
 
 @pytest.fixture
