@@ -55,7 +55,7 @@ def show_storage() -> str:
         events=[_event(*row) for row in newest_events(_lively(scope), EVENTS_SHOWN)],
         roles=ROLES,
         page=page,
-        pages=pages,
+        page_count=pages,
         now=utcnow(),
     )
 
