@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from tests.kinds.session_activity.conftest import Sender, ping_body
-from tests.kinds.session_activity.test_hours import alive_seconds
+from tests.kinds.session_activity.session_house import Sender, ping_body
+from tests.kinds.session_activity.test_session_hours import alive_seconds
 from webapp.extensions import db, utcnow
 from webapp.kinds.session_activity import SessionActivity
 from webapp.kinds.session_activity.models import ClockAhead, Login, Segment
