@@ -18,6 +18,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
 from tests.kinds.project_storage.storage_house import Storage, plainly
+from webapp.engine import jobs
 from webapp.extensions import db, redis_client, report_queue
 from webapp.kinds.project_storage import counting
 from webapp.kinds.project_storage.compute import Effects, Event
@@ -269,6 +270,19 @@ def test_recount_shows_drift_and_puts_it_right(app: Flask, owner: Storage) -> No
     assert "2 numbers differed" in mended.output
     assert owner.held() == (1, 100, 0, 0)
     assert runner.invoke(args=["project-storage", "recount", "--check"]).exit_code == 0
+
+
+def test_the_nightly_run_puts_drift_right_by_itself(
+    app: Flask, owner: Storage, count: Callable[[], int], caplog: pytest.LogCaptureFixture
+) -> None:
+    owner.send([owner.event("upload", "v1", "2025-01-01T00:00:00Z")])
+    count()
+    with app.app_context():
+        db.session.execute(update(Counter).values(active_file_versions=9))
+        db.session.commit()
+        jobs.kinds()["project-storage"].nightly()
+    assert "active_file_versions at swift was 9, events say 1" in caplog.text
+    assert owner.held() == (1, 100, 0, 0)
 
 
 def test_the_purge_of_a_large_project_goes_on_without_the_request(

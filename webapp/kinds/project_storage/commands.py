@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from flask.cli import AppGroup
 
+from webapp.cli import in_sentences, with_database
 from webapp.extensions import db
 from webapp.kinds.project_storage import counting
 from webapp.kinds.project_storage.models import Project, Provider
@@ -14,6 +15,8 @@ group = AppGroup("project-storage", help="Storage of projects.")
 
 @group.command("recount")
 @click.option("--check", is_flag=True, help="Only compare; exit 1 where something had drifted.")
+@in_sentences
+@with_database
 def recount(check: bool) -> None:
     """Compare all counters with the events, show what drifted, and put it right."""
     projects = numbers = 0

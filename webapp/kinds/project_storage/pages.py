@@ -11,11 +11,17 @@ from sqlalchemy import select
 from webapp.accounts import Scope, current_scope, guard
 from webapp.extensions import db, utcnow
 from webapp.kinds.project_storage.access import ROLES
-from webapp.kinds.project_storage.compute import COUNTED, moment_at
+from webapp.kinds.project_storage.compute import moment_at
 from webapp.kinds.project_storage.ingest import newest_events
 from webapp.kinds.project_storage.models import Counter, Permission, Project, Provider
 from webapp.kinds.project_storage.params import UNITS
-from webapp.kinds.project_storage.stats import count_projects, list_items, summed, user_stats
+from webapp.kinds.project_storage.stats import (
+    count_projects,
+    list_items,
+    provider_shares,
+    summed,
+    user_stats,
+)
 
 PROJECTS_PER_PAGE = 50
 EVENTS_SHOWN = 20
@@ -58,33 +64,6 @@ def show_storage() -> str:
         page_count=pages,
         now=utcnow(),
     )
-
-
-def provider_shares(scope: Scope) -> list[dict[str, Any]]:
-    """Return what the caller's projects hold per provider, the largest first.
-
-    Shape: name, description, the names of COUNTED, share (percent of all active bytes)
-    """
-    found: dict[int, dict[str, Any]] = {}
-    columns = [getattr(Counter, name) for name in COUNTED]
-    query = (
-        select(Provider, *columns)
-        .join(Counter, Counter.provider_key == Provider.key)
-        .join(Permission, Permission.project_key == Counter.project_key)
-        .where(Permission.company_id == scope.company_id, Permission.user_id == scope.user_id)
-    )
-    for provider, *numbers in db.session.execute(query):
-        share = found.setdefault(
-            provider.key,
-            {"name": provider.name, "description": provider.description}
-            | dict.fromkeys(COUNTED, 0),
-        )
-        for name, number in zip(COUNTED, numbers, strict=True):
-            share[name] += number
-    total = sum(share["active_bytes"] for share in found.values())
-    for share in found.values():
-        share["share"] = 100 * share["active_bytes"] / total if total else 0.0
-    return sorted(found.values(), key=lambda share: -share["active_bytes"])
 
 
 def fullest_trash(scope: Scope, limit: int = 10) -> list[tuple[Project, Provider, Counter, str]]:

@@ -89,7 +89,7 @@ def read_item(scope: Scope, project_id: str) -> Item:
 def _filled(items: list[Item]) -> list[Item]:
     by_key = {item.project.key: item for item in items}
     columns = [getattr(Counter, name) for name in COUNTED]
-    for keys in _chunks(list(by_key), 500):
+    for keys in _chunks(list(by_key), 1000):
         query = (
             select(Counter.project_key, Provider, *columns)
             .join(Provider, Provider.key == Counter.provider_key)
@@ -107,21 +107,11 @@ def _chunks(keys: Sequence[int], size: int) -> list[Sequence[int]]:
 
 def user_stats(scope: Scope) -> dict[str, dict[str, Any]]:
     """Return sums over the caller's projects, by role. Shape: role → projects, COUNTED, as_of."""
-    sums = [
-        expression
-        for name in COUNTED
-        for column in [getattr(Counter, name)]
-        for expression in (func.sum(column // HALF), func.sum(column % HALF))
-    ]
-    held = select(Permission.auth_role, *sums).join(
+    held = select(Permission.auth_role, *_sums()).join(
         Counter, Counter.project_key == Permission.project_key
     )
-    by_role = {
-        role: [_whole(high, low) for high, low in zip(halves[::2], halves[1::2], strict=True)]
-        for role, *halves in db.session.execute(
-            held.where(*_mine(scope)).group_by(Permission.auth_role)
-        )
-    }
+    held = held.where(*_mine(scope)).group_by(Permission.auth_role)
+    by_role = {role: _wholes(halves) for role, *halves in db.session.execute(held)}
     listed = select(Permission.auth_role, func.count(), func.min(Project.waiting_since)).join(
         Project, Project.key == Permission.project_key
     )
@@ -137,8 +127,38 @@ def user_stats(scope: Scope) -> dict[str, dict[str, Any]]:
     }
 
 
-def _whole(high: Any, low: Any) -> int:
-    return int(high or 0) * HALF + int(low or 0)
+def _sums() -> list[Any]:
+    columns = [getattr(Counter, name) for name in COUNTED]
+    return [func.sum(half) for column in columns for half in (column // HALF, column % HALF)]
+
+
+def _wholes(halves: Sequence[Any]) -> list[int]:
+    pairs = zip(halves[::2], halves[1::2], strict=True)
+    return [int(high or 0) * HALF + int(low or 0) for high, low in pairs]
+
+
+def provider_shares(scope: Scope) -> list[dict[str, Any]]:
+    """Return what the caller's projects hold per provider, the largest first.
+
+    Shape: name, description, the names of COUNTED, share
+    Units: share: percent of all active bytes
+    """
+    held = (
+        select(Provider.name, Provider.description, *_sums())
+        .join(Counter, Counter.provider_key == Provider.key)
+        .join(Permission, Permission.project_key == Counter.project_key)
+        .where(*_mine(scope))
+        .group_by(Provider.key, Provider.name, Provider.description)
+    )
+    shares: list[dict[str, Any]] = [
+        {"name": name, "description": description}
+        | dict(zip(COUNTED, _wholes(halves), strict=True))
+        for name, description, *halves in db.session.execute(held)
+    ]
+    total = sum(share["active_bytes"] for share in shares)
+    for share in shares:
+        share["share"] = 100 * share["active_bytes"] / total if total else 0.0
+    return sorted(shares, key=lambda share: -share["active_bytes"])
 
 
 def summed(stats: dict[str, dict[str, Any]], *, admin_only: bool = False) -> dict[str, Any]:
