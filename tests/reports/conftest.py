@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from reports_house import add_people, find_scope, form_token
+from running_site import Site, running
 from tally import Tally
 
 from webapp.engine import jobs
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.fixture
@@ -54,6 +60,33 @@ def run(app: Flask, start: Callable[..., str]) -> Callable[..., str]:
         return report_id
 
     return make
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[Site]:
+    """Return a real site: gunicorn, a worker, a Redis, people who may sign in."""
+    with running(tmp_path_factory.mktemp("site"), redis_url) as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+def polling_site(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[Site]:
+    """Return a real site whose pages poll."""
+    with running(tmp_path_factory.mktemp("polling"), redis_url, STREAMING="false") as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """Use the Chromium of the machine where there is one, else Playwright's own."""
+    return browser_type_launch_args | ({"executable_path": CHROMIUM} if CHROMIUM else {})
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave browser tests out, and say so, on a machine without any Chromium."""
+    own = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH", Path.home() / ".cache/ms-playwright"))
+    if item.get_closest_marker("browser") and not CHROMIUM and not list(own.glob("chromium*")):
+        pytest.skip("there is no Chromium; `playwright install chromium` brings one")
 
 
 @pytest.fixture

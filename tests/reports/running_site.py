@@ -12,15 +12,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
 import flask_migrate
 from redis import Redis
-from reports_house import add_people
+from reports_house import add_people, find_scope
 from rq import Queue, Worker
 from rq.serializers import JSONSerializer
 from tally import Tally
 
 from webapp import create_app
+from webapp.engine import jobs
 from webapp.extensions import db, redis_client
 
 HERE = Path(__file__).resolve().parent
@@ -41,6 +43,18 @@ class Site:
     @property
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def start_report(self, who: str = "owner", **params: Any) -> str:
+        """Start a report as a program would, past the form; return its id."""
+        names = ("DATA_DIR", "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "QUEUE")
+        app = create_app({name: self.environ[name] for name in names}, report_kinds=[Tally()])
+        with app.app_context():
+            raw = {"topic": "apples"} | params
+            report_id = jobs.start_report(find_scope(app, who), "tally", raw).report.id
+            db.session.remove()
+            db.engine.dispose()
+        redis_client(app).close()
+        return report_id
 
     def start_web(self) -> None:
         """Start gunicorn with the real settings and wait until it answers."""

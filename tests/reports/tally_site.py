@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 
+from rq import Worker
 from rq.serializers import JSONSerializer
 from tally import Tally
 
 from webapp import create_app
 from webapp.extensions import report_queue
-from webapp.ops.leash import LeashedWorker
-from webapp.ops.workers import new_name
 
 app = create_app(report_kinds=[Tally()])
 
@@ -19,9 +18,7 @@ def work() -> None:
     """Take reports from the queue until told to stop."""
     with app.app_context():
         queue = report_queue()
-        worker = LeashedWorker(
-            [queue], name=new_name(), connection=queue.connection, serializer=JSONSerializer
-        )
+        worker = Worker([queue], connection=queue.connection, serializer=JSONSerializer)
         worker.work(logging_level="WARNING", with_scheduler=False)
 
 

@@ -1,0 +1,328 @@
+"""The pages in a real browser: live lines, a broken stream, keyboard, dark, no script, a phone."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect
+from reports_house import PASSWORD
+from running_site import Site
+
+pytestmark = pytest.mark.browser
+
+WAIT_MS = 20_000
+# A refused form or stream is part of some tests; browsers write it down themselves.
+EXPECTED = re.compile(r"Failed to load resource|net::ERR_|htmx:sse:error|htmx:response:error")
+WATCH_POLICY = """
+window.violations = [];
+document.addEventListener("securitypolicyviolation", (event) => {
+  console.error(`policy violated: ${event.violatedDirective} ${event.blockedURI}`);
+});
+"""
+
+
+@pytest.fixture
+def open_browser(browser: Browser, site: Site) -> Iterator[Callable[..., BrowserContext]]:
+    """Return a maker of browser windows in which any script error or policy violation fails."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type == "error" and not EXPECTED.search(message.text):
+            complaints.append(message.text)
+
+    def make(at: Site = site, **options: Any) -> BrowserContext:
+        context = browser.new_context(base_url=at.base_url, **options)
+        context.set_default_timeout(WAIT_MS)
+        context.on("console", hear)
+        context.on("weberror", lambda error: complaints.append(str(error.error)))
+        context.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
+        if options.get("java_script_enabled", True):
+            context.add_init_script(WATCH_POLICY)
+        contexts.append(context)
+        return context
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def signed_in(open_browser: Callable[..., BrowserContext]) -> Callable[..., Page]:
+    """Return a maker of pages signed in as somebody."""
+
+    def make(who: str = "owner", **options: Any) -> Page:
+        page = open_browser(**options).new_page()
+        page.goto("/login")
+        page.get_by_label("Email").fill(f"{who}@example.com")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/")
+        return page
+
+    return make
+
+
+def shown_lines(page: Page) -> list[int]:
+    found: list[int] = page.eval_on_selector_all(
+        "#lines > li", "items => items.map(item => Number(item.dataset.seq))"
+    )
+    return found
+
+
+def wait_for_result(page: Page) -> None:
+    expect(page.locator("#report")).to_have_attribute(
+        "data-status", re.compile("done|incomplete|failed"), timeout=WAIT_MS
+    )
+
+
+def test_from_sign_in_to_live_lines_to_the_download(signed_in: Callable[..., Page]) -> None:
+    page = signed_in()
+    page.get_by_role("link", name="Start Tally").click()
+    page.get_by_label("Topic").fill("slow")
+    page.get_by_role("spinbutton", name="Things").fill("40")
+    page.get_by_role("button", name="Estimate").click()
+    expect(page.locator("#estimate")).to_contain_text("About 1,234 calls to come")
+    page.get_by_role("button", name="Start report").click()
+    page.wait_for_url(re.compile("/reports/[0-9a-f-]{36}$"))
+    expect(page.locator("#lines")).to_contain_text("Thing 3 of 40 is counted.")
+    expect(page.locator("#meters")).to_contain_text("running")
+    expect(page.locator("#meters progress")).to_have_attribute("max", "40")
+    lines = shown_lines(page)
+    assert lines == list(range(1, len(lines) + 1))
+    wait_for_result(page)
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    expect(page.locator("#grid-things")).to_contain_text("Thing number 7")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV", exact=True).click()
+    assert download.value.suggested_filename == "tally-slow-short.csv"
+    text = download.value.path().read_text("utf-8")
+    assert text.startswith("number,name,weight")
+    assert len(text.splitlines()) == 41
+
+
+def test_lines_neither_repeat_nor_miss_when_the_server_restarts(
+    signed_in: Callable[..., Page], site: Site
+) -> None:
+    page = signed_in()
+    report_id = site.start_report(things=110, pause_ms=100)
+    page.goto(f"/reports/{report_id}")
+    expect(page.locator("#lines")).to_contain_text("Thing 3 of 110")
+    site.stop_web()
+    time.sleep(2)
+    site.start_web()
+    expect(page.locator("#lines")).to_contain_text("Thing 90 of 110")
+    lines = shown_lines(page)
+    assert lines == list(range(1, len(lines) + 1))
+    wait_for_result(page)
+
+
+def test_lines_come_even_where_the_extension_comes_late(
+    signed_in: Callable[..., Page], site: Site
+) -> None:
+    page = signed_in()
+
+    def dawdle(route: Route) -> None:
+        time.sleep(0.7)
+        route.continue_()
+
+    page.route("**/hx-sse.min.js", dawdle)
+    page.goto(f"/reports/{site.start_report(things=40, pause_ms=80)}")
+    expect(page.locator("#lines")).to_contain_text("Thing 20 of 40")
+    wait_for_result(page)
+
+
+def test_a_refused_stream_leaves_the_page_polling(
+    signed_in: Callable[..., Page], site: Site
+) -> None:
+    page = signed_in()
+    refused: list[str] = []
+
+    def refuse(route: Route) -> None:
+        refused.append(route.request.url)
+        route.fulfill(status=503, headers={"Retry-After": "5"}, body="no room")
+
+    page.route("**/events?*", refuse)
+    page.goto(f"/reports/{site.start_report(things=50, pause_ms=100)}")
+    expect(page.locator("#lines")).to_contain_text("Thing 20 of 50")
+    wait_for_result(page)
+    assert len(refused) >= 2
+
+
+def test_without_streaming_the_loader_arrives_by_polling(
+    signed_in: Callable[..., Page], polling_site: Site
+) -> None:
+    page = signed_in(at=polling_site)
+    page.goto(f"/reports/{polling_site.start_report(things=50, pause_ms=100)}")
+    page.locator("#cancel").focus()
+    expect(page.locator("#lines")).to_contain_text("Thing 20 of 50")
+    expect(page.locator("#cancel")).to_be_focused()
+    lines = shown_lines(page)
+    assert lines == list(range(1, len(lines) + 1))
+    wait_for_result(page)
+    polls: list[str] = []
+    page.on("request", lambda request: polls.append(request.url))
+    page.wait_for_timeout(3000)
+    assert polls == []
+
+
+def test_cancel_ends_the_report_at_once(signed_in: Callable[..., Page], site: Site) -> None:
+    page = signed_in()
+    page.goto(f"/reports/{site.start_report(things=600, pause_ms=100)}")
+    expect(page.locator("#lines")).to_contain_text("Thing 2 of 600")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#meters")).to_contain_text("cancelled")
+    expect(page.locator("#lines")).to_contain_text("Cancelled on request.")
+
+
+def test_the_chart_has_two_views_by_keyboard(signed_in: Callable[..., Page], site: Site) -> None:
+    page = signed_in()
+    long = {"mode": "long", "start": "2024-01", "end": "2025-06"}
+    page.goto(f"/reports/{site.start_report(**long)}")
+    wait_for_result(page)
+    chart = page.locator("[data-chart]")
+    expect(chart).to_have_attribute("data-drawn", "total")
+    page.get_by_role("button", name="Overall").focus()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Delta")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(chart).to_have_attribute("data-drawn", "delta")
+    expect(page.get_by_role("button", name="Delta")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#grid-months")).to_contain_text("2025-06")
+
+
+def test_the_grid_sorts_and_filters_in_place_and_back_goes_back(
+    signed_in: Callable[..., Page], site: Site
+) -> None:
+    page = signed_in()
+    page.goto(f"/reports/{site.start_report(things=120)}")
+    wait_for_result(page)
+    grid = page.locator("#grid-things")
+    header = grid.get_by_role("link", name="Weight")
+    header.focus()
+    page.keyboard.press("Enter")
+    expect(grid.locator("[aria-sort=descending]")).to_contain_text("Weight")
+    expect(header).to_be_focused()
+    assert page.url.endswith("?sort=weight&dir=desc")
+    grid.get_by_role("searchbox").fill("number 77")
+    page.keyboard.press("Enter")
+    expect(grid).to_contain_text("1 of 120 rows match")
+    assert "q=number+77" in page.url
+    assert "sort=weight" in page.url
+    page.go_back()
+    expect(grid).to_contain_text("120 rows")
+    expect(grid.locator("[aria-sort=descending]")).to_contain_text("Weight")
+
+
+def test_fields_come_and_go_with_the_mode(signed_in: Callable[..., Page]) -> None:
+    page = signed_in()
+    page.goto("/reports/new/tally")
+    expect(page.get_by_label("First month")).to_be_hidden()
+    page.get_by_label("Long: month by month").check()
+    expect(page.get_by_label("First month")).to_be_visible()
+    page.get_by_label("First month").fill("2024-05")
+    page.get_by_label("Topic").fill("")
+    page.get_by_role("button", name="Start report").click()
+    expect(page.get_by_role("alert")).to_be_focused()
+    expect(page.get_by_label("First month")).to_have_value("2024-05")
+    page.get_by_role("link", name="Topic").click()
+    expect(page.get_by_label("Topic")).to_be_focused()
+
+
+def test_the_skip_link_leads_to_the_content(signed_in: Callable[..., Page]) -> None:
+    page = signed_in()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#content")).to_be_focused()
+
+
+def test_the_list_follows_a_running_report(signed_in: Callable[..., Page], site: Site) -> None:
+    page = signed_in()
+    report_id = site.start_report(things=40, pause_ms=100)
+    page.goto("/")
+    row = page.locator(f"#report-{report_id}")
+    expect(row).to_contain_text("of 40")
+    expect(row).to_contain_text("done")
+
+
+def test_dark_is_dark_and_light_is_light(signed_in: Callable[..., Page], site: Site) -> None:
+    page = signed_in(color_scheme="dark")
+    long = {"mode": "long", "start": "2024-01", "end": "2024-06"}
+    page.goto(f"/reports/{site.start_report(**long)}")
+    wait_for_result(page)
+    expect(page.locator("[data-chart]")).to_have_attribute("data-drawn", "total")
+
+    def ground() -> str:
+        found: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return found
+
+    def line() -> str:
+        script = "Chart.getChart(document.querySelector('canvas')).data.datasets[0].borderColor"
+        found: str = page.evaluate(script)
+        return found
+
+    dark = ground(), line()
+    page.emulate_media(color_scheme="light")
+    light = ground(), line()
+    assert dark[0] != light[0]
+    assert dark[1] != light[1]
+
+
+@pytest.mark.parametrize("width", [360, 400, 1280])
+def test_no_page_scrolls_sideways(signed_in: Callable[..., Page], site: Site, width: int) -> None:
+    page = signed_in(viewport={"width": width, "height": 800})
+    long = {"mode": "long", "start": "2024-01", "end": "2024-12", "things": 60}
+    for path in (
+        "/",
+        "/reports/new",
+        "/reports/new/tally",
+        f"/reports/{site.start_report(**long)}",
+        f"/reports/{site.start_report(holes=True)}",
+        f"/reports/{site.start_report(fails=True)}",
+        "/months",
+        "/keys",
+        "/members",
+        "/account",
+        "/nothing",
+    ):
+        page.goto(path)
+        if re.search("/reports/[0-9a-f-]{36}$", path):
+            wait_for_result(page)
+        widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+        assert widths[0] <= widths[1], path
+
+
+def test_everything_works_without_script(
+    open_browser: Callable[..., BrowserContext], site: Site
+) -> None:
+    page = open_browser(java_script_enabled=False).new_page()
+    page.goto("/months")
+    assert "/login?next=/months" in page.url
+    page.get_by_label("Email").fill("owner@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/months")
+    page.goto("/reports/new/tally")
+    expect(page.get_by_label("First month")).to_be_visible()
+    page.get_by_label("Topic").fill("slow")
+    page.get_by_role("button", name="Estimate").click()
+    expect(page.locator("#estimate")).to_contain_text("About 1,234 calls")
+    expect(page.get_by_label("Topic")).to_have_value("slow")
+    page.get_by_role("button", name="Start report").click()
+    page.wait_for_url(re.compile("/reports/[0-9a-f-]{36}$"))
+    expect(page.get_by_role("link", name="Refresh now")).to_be_visible()
+    wait_for_result(page)
+    page.get_by_role("link", name="Weight").click()
+    assert page.url.endswith("?sort=weight&dir=desc")
+    page.get_by_role("searchbox").fill("number 7")
+    page.get_by_role("button", name="Filter").click()
+    expect(page.locator("#grid-things")).to_contain_text("1 of 12 rows match")
+    page.get_by_text("Delete…").click()
+    page.get_by_role("button", name="Delete for good").click()
+    expect(page.get_by_role("status")).to_contain_text("are deleted")
