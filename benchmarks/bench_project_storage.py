@@ -45,6 +45,16 @@ NEXT_KEY = (
     "SELECT setval(pg_get_serial_sequence('project_storage_project', 'key'), "
     "(SELECT max(key) FROM project_storage_project))"
 )
+WITHOUT_INDEXES = (
+    "ALTER TABLE project_storage_event DROP CONSTRAINT uq_project_storage_event_project_key",
+    "DROP INDEX ix_project_storage_event_version",
+)
+WITH_INDEXES = (
+    "ALTER TABLE project_storage_event ADD CONSTRAINT uq_project_storage_event_project_key "
+    "UNIQUE (project_key, event_id)",
+    "CREATE INDEX ix_project_storage_event_version ON project_storage_event "
+    "(project_key, version_id)",
+)
 # What computing on demand costs: the last event of each version decides.
 ON_DEMAND = """
 SELECT count(*), sum(bytes) FROM (
@@ -132,7 +142,7 @@ class Bench:
                 ),
                 self._names(),
             )
-            db.session.execute(sa.text(self._events(per_project)))
+            self._fill_events(per_project)
             db.session.execute(
                 sa.text(
                     "INSERT INTO project_storage_counter (project_key, provider_key, "
@@ -147,6 +157,18 @@ class Bench:
             with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as plain:
                 is_postgres = plain.dialect.name == "postgresql"
                 plain.execute(sa.text("VACUUM ANALYZE" if is_postgres else "ANALYZE"))
+
+    def _fill_events(self, per_project: int) -> None:
+        """Store the events; on Postgres indexes are made afterwards, which is faster."""
+        lean = db.engine.dialect.name == "postgresql"
+        if lean and db.session.scalar(sa.text("SELECT current_setting('is_superuser')")) == "on":
+            # The keys are right by construction.
+            db.session.execute(sa.text("SET LOCAL session_replication_role = replica"))
+        for statement in WITHOUT_INDEXES if lean else ():
+            db.session.execute(sa.text(statement))
+        db.session.execute(sa.text(self._events(per_project)))
+        for statement in WITH_INDEXES if lean else ():
+            db.session.execute(sa.text(statement))
 
     def _names(self) -> dict[str, str]:
         if self.app.config["DATABASE_URL"].startswith("sqlite"):
