@@ -25,6 +25,7 @@ from webapp.accounts.keys import create_key, find_key
 from webapp.accounts.members import grant
 from webapp.accounts.models import ApiKey, AuditEntry, Company, Membership, User
 from webapp.accounts.people import create_user, find_user
+from webapp.accounts.senders import quick_sender
 
 __all__ = [
     "ApiKey",
@@ -45,6 +46,7 @@ __all__ = [
     "grant",
     "guard",
     "init_app",
+    "quick_sender",
     "require",
     "scope_of",
     "sender_scope",

@@ -1,0 +1,71 @@
+"""The quick way in for programs that send a lot: one small query instead of three rows read whole.
+
+It says yes or nothing. Whoever it does not know takes the ordinary way, which also knows tokens,
+counts wrong secrets and finds the words for a refusal.
+"""
+
+from __future__ import annotations
+
+import hmac
+from base64 import b64decode
+
+from flask import request
+from sqlalchemy import select
+
+from webapp.accounts.identity import Scope
+from webapp.accounts.keys import TOUCH_EVERY, hash_secret, touch_key
+from webapp.accounts.models import ACTIVE, ApiKey, Company, Membership, User
+from webapp.accounts.texts import storable
+from webapp.extensions import db, utcnow
+
+_KEY = (
+    select(
+        ApiKey.id,
+        ApiKey.secret_hash,
+        ApiKey.expires_at,
+        ApiKey.last_used_at,
+        ApiKey.company_id,
+        Company.name.label("company_name"),
+        User.id.label("user_id"),
+        User.email,
+        User.is_operator,
+        Membership.role,
+    )
+    .join(User, User.id == ApiKey.user_id)
+    .join(Company, Company.id == ApiKey.company_id)
+    .join(
+        Membership,
+        (Membership.user_id == ApiKey.user_id) & (Membership.company_id == ApiKey.company_id),
+    )
+    .where(ApiKey.revoked_at.is_(None), User.status == ACTIVE)
+)
+
+
+def quick_sender() -> Scope | None:
+    """Return the scope of the API key this request brings, None where anything is unusual."""
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        decoded = b64decode(value.strip().encode("ascii"), validate=True).decode("utf-8")
+    except ValueError:
+        return None
+    key_id, _, secret = decoded.partition(":")
+    if not storable(key_id):
+        return None
+    row = db.session.execute(_KEY.where(ApiKey.key_id == key_id)).first()
+    now = utcnow()
+    if row is None or not hmac.compare_digest(row.secret_hash, hash_secret(secret)):
+        return None
+    if row.expires_at is not None and row.expires_at <= now:
+        return None
+    if row.last_used_at is None or now - row.last_used_at >= TOUCH_EVERY:
+        touch_key(db.session.get_one(ApiKey, row.id))
+    return Scope(
+        user_id=row.user_id,
+        company_id=row.company_id,
+        company_name=row.company_name,
+        email=row.email,
+        role=row.role,
+        is_operator=row.is_operator,
+    )
