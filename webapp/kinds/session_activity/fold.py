@@ -13,10 +13,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
+from sqlalchemy import BigInteger, Connection, Table, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
+from webapp.kinds.session_activity.bulk import Move, NewEnd, among, move_ends, move_segments
 from webapp.kinds.session_activity.compute import (
     ONE_DAY,
     Span,
@@ -26,14 +27,13 @@ from webapp.kinds.session_activity.compute import (
     day_start,
     join,
 )
-from webapp.kinds.session_activity.models import ClockAhead, Login, Segment, Session
+from webapp.kinds.session_activity.models import ClockAhead, Login, Segment
 
 SESSION = ""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KEYS_PER_QUERY = 500
 
 segments = cast("Table", Segment.__table__)
-sessions = cast("Table", Session.__table__)
 logins = cast("Table", Login.__table__)
 Track = tuple[int, str]
 
@@ -143,10 +143,11 @@ def _read(
     high = max(span.end for new in spans.values() for span in new) + grace
     numbers = sorted({number for number, _ in spans})
     for first in range(0, len(numbers), KEYS_PER_QUERY):
+        some = numbers[first : first + KEYS_PER_QUERY]
         query = select(
             segments.c.session_number, segments.c.event, segments.c.start_at, segments.c.end_at
         ).where(
-            segments.c.session_number.in_(numbers[first : first + KEYS_PER_QUERY]),
+            among(connection, segments.c.session_number, some, BigInteger()),
             segments.c.end_at >= low,
             segments.c.start_at <= high,
         )
@@ -164,7 +165,9 @@ def _write(
     after: dict[Track, list[Span]],
     owners: dict[int, LoginFacts],
 ) -> None:
-    gone, moved, new = [], [], []
+    gone: list[dict[str, Any]] = []
+    moved: list[Move] = []
+    new: list[dict[str, Any]] = []
     for track, spans in after.items():
         old, now = dict(before[track]), dict(spans)
         key = {"b_session": track[0], "b_event": track[1]}
@@ -173,16 +176,15 @@ def _write(
             if start not in old:
                 new.append(_row(track, start, end, owners[track[0]].id))
             elif old[start] != end:
-                moved.append(key | {"b_start": start, "b_end": end})
-    mine = (
-        (segments.c.session_number == bindparam("b_session"))
-        & (segments.c.event == bindparam("b_event"))
-        & (segments.c.start_at == bindparam("b_start"))
-    )
+                moved.append(Move(*track, start, end))
     if gone:
+        mine = (
+            (segments.c.session_number == bindparam("b_session"))
+            & (segments.c.event == bindparam("b_event"))
+            & (segments.c.start_at == bindparam("b_start"))
+        )
         connection.execute(delete(segments).where(mine), gone)
-    if moved:
-        connection.execute(update(segments).where(mine).values(end_at=bindparam("b_end")), moved)
+    move_segments(connection, moved)
     if new:
         connection.execute(insert(segments), new)
 
@@ -202,27 +204,13 @@ def _move_ends(connection: Connection, pings: Iterable[Ping]) -> None:
     newest: dict[int, tuple[datetime, datetime]] = {}
     for ping in pings:
         newest[ping.session_number] = max(newest.get(ping.session_number, ping.last), ping.last)
-    statement = (
-        update(sessions)
-        .where(
-            sessions.c.number == bindparam("b_number"),
-            (sessions.c.last_at < bindparam("b_last"))
-            | (
-                (sessions.c.last_at == bindparam("b_last"))
-                & (sessions.c.ends_at < bindparam("b_ends"))
-            ),
-        )
-        .values(
-            last_at=bindparam("b_last"),
-            ends_at=bindparam("b_ends"),
-            ends_day=bindparam("b_day"),
-        )
+    move_ends(
+        connection,
+        [
+            NewEnd(number, last, ends, ends_day(ends))
+            for number, (last, ends) in sorted(newest.items())
+        ],
     )
-    rows = [
-        {"b_number": number, "b_last": last, "b_ends": ends, "b_day": ends_day(ends)}
-        for number, (last, ends) in sorted(newest.items())
-    ]
-    connection.execute(statement, rows)
 
 
 def _lengthen(

@@ -14,11 +14,12 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from flask import Flask, current_app
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, String, select
 from sqlalchemy.engine import Engine
 
 from webapp.engine import months
 from webapp.errors import Unavailable
+from webapp.kinds.session_activity.bulk import among
 from webapp.kinds.session_activity.fold import LateChange, LoginFacts, Ping, fold, writing
 from webapp.kinds.session_activity.models import Login, Session
 
@@ -64,9 +65,13 @@ NOT_STORED = "The ping could not be stored. Keep it and send it again in a momen
 
 @dataclass
 class _Batch:
-    """The pings of one request, and what became of them."""
+    """The pings of one request, and what became of them.
+
+    turn: set when the batch is done, or when its thread is to store what waits
+    """
 
     pings: Sequence[SentPing]
+    turn: threading.Event = field(default_factory=threading.Event)
     verdicts: list[Verdict] | None = None
     failed: bool = False
     late: list[LateChange] = field(default_factory=list)
@@ -82,8 +87,8 @@ class Intake:
     def __init__(self, grace: timedelta, zone: ZoneInfo) -> None:
         self.grace, self.zone = grace, zone
         self._waiting: list[_Batch] = []
-        self._list = threading.Lock()
-        self._writer = threading.Lock()
+        self._is_writing = False
+        self._lock = threading.Lock()
 
     def take(self, engine: Engine, pings: Sequence[SentPing]) -> list[Verdict]:
         """Store pings durably and return a verdict for each, in their order.
@@ -103,17 +108,30 @@ class Intake:
 
     def _take(self, engine: Engine, pings: Sequence[SentPing]) -> _Batch:
         batch = _Batch(pings)
-        with self._list:
+        with self._lock:
             self._waiting.append(batch)
-        with self._writer:
-            # Whoever held the writer before may have stored this batch with its own.
+            writes, self._is_writing = not self._is_writing, True
+        if not writes:
+            batch.turn.wait()
+            if batch.is_done:
+                return batch
+        try:
             while not batch.is_done:
                 self._store(engine, self._next())
+        finally:
+            self._hand_over()
         return batch
+
+    def _hand_over(self) -> None:
+        """Let the next that waits write; what came meanwhile goes into one transaction."""
+        with self._lock:
+            self._is_writing = bool(self._waiting)
+            if self._waiting:
+                self._waiting[0].turn.set()
 
     def _next(self) -> list[_Batch]:
         """Take the oldest batches off the list, as many as one transaction holds."""
-        with self._list:
+        with self._lock:
             count = pings = 0
             while count < len(self._waiting) and pings < PINGS_PER_TRANSACTION:
                 pings += len(self._waiting[count].pings)
@@ -123,18 +141,21 @@ class Intake:
 
     def _store(self, engine: Engine, batches: list[_Batch]) -> None:
         pings = [ping for batch in batches for ping in batch.pings]
+        verdicts: list[Verdict] | None = None
         try:
             with writing(engine) as connection:
-                verdicts, late = self._fold(connection, pings)
+                verdicts, batches[0].late = self._fold(connection, pings)
         except BaseException:
-            for batch in batches:
-                batch.failed = True
+            verdicts = None
             raise
-        first = 0
-        for batch in batches:
-            batch.verdicts = verdicts[first : first + len(batch.pings)]
-            first += len(batch.pings)
-        batches[0].late = late
+        finally:
+            first = 0
+            for batch in batches:
+                last = first + len(batch.pings)
+                batch.verdicts = verdicts[first:last] if verdicts is not None else None
+                batch.failed = verdicts is None
+                batch.turn.set()
+                first = last
 
     def _fold(
         self, connection: Connection, pings: Sequence[SentPing]
@@ -175,7 +196,9 @@ def _lock_sessions(
                 .join(Login, Login.id == Session.login_id)
                 .where(
                     Session.company_id == company_id,
-                    Session.id.in_(ids[first : first + SESSIONS_PER_QUERY]),
+                    among(
+                        connection, Session.id, ids[first : first + SESSIONS_PER_QUERY], String()
+                    ),
                 )
                 .order_by(Session.id)
                 .with_for_update(of=Session)
