@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from webapp.engine.kind import Chart, Column, Context, Figure, ReportKind, Result, Run, Table
+from webapp.engine.kind import (
+    Chart,
+    Column,
+    Context,
+    Figure,
+    ReportKind,
+    Result,
+    Run,
+    Sheet,
+    StoredResult,
+    Table,
+)
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.kinds.project_storage import api, commands, counting, pages
@@ -27,19 +38,25 @@ log = logging.getLogger(__name__)
 MOST_CHOICES = 1000
 
 
-def _columns(unit: str) -> tuple[Column, ...]:
-    byte, month = "bytes", "byte-months"
+MONTH = Column("month", "Month", "month")
+PROJECT = Column("project", "Project")
+PROJECT_ID = Column("project_id", "Project ID", "id")
+BYTES = (
+    Column("active_file_versions", "Active versions", "integer"),
+    Column("active_bytes", "Active", "integer", "bytes"),
+    Column("trash_file_versions", "Versions in trash", "integer"),
+    Column("trash_bytes", "Trash", "integer", "bytes"),
+    Column("active_file_versions_delta", "Growth of active versions", "integer"),
+    Column("active_bytes_delta", "Growth of active", "integer", "bytes"),
+    Column("trash_file_versions_delta", "Growth of versions in trash", "integer"),
+    Column("trash_bytes_delta", "Growth of trash", "integer", "bytes"),
+    Column("active_byte_months", "Active over the month", "integer", "byte-months"),
+    Column("trash_byte_months", "Trash over the month", "integer", "byte-months"),
+)
+
+
+def _sizes(unit: str) -> tuple[Column, ...]:
     return (
-        Column("active_file_versions", "Active versions", "integer"),
-        Column("active_bytes", "Active", "integer", byte),
-        Column("trash_file_versions", "Versions in trash", "integer"),
-        Column("trash_bytes", "Trash", "integer", byte),
-        Column("active_file_versions_delta", "Growth of active versions", "integer"),
-        Column("active_bytes_delta", "Growth of active", "integer", byte),
-        Column("trash_file_versions_delta", "Growth of versions in trash", "integer"),
-        Column("trash_bytes_delta", "Growth of trash", "integer", byte),
-        Column("active_byte_months", "Active over the month", "integer", month),
-        Column("trash_byte_months", "Trash over the month", "integer", month),
         Column("active_size", "Active", "decimal", unit),
         Column("trash_size", "Trash", "decimal", unit),
     )
@@ -91,13 +108,20 @@ class ProjectStorage(ReportKind):
         return f"{what} {params['start']} to {params['end']}"
 
     def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
-        month = Column("month", "Month", "month")
-        project = (Column("project_id", "Project ID"), Column("project", "Project"))
-        numbers = _columns(head["unit"])
+        # On the page the sizes people read come first; files begin with the exact bytes.
+        numbers = (*_sizes(head["unit"]), *BYTES)
         nothing = "You have no role in any project yet."
         return (
-            Table("growth", "Growth by project", (month, *project, *numbers), nothing),
-            Table("months", "Growth in all", (month, *numbers), nothing),
+            Table("growth", "Growth by project", (MONTH, PROJECT, *numbers, PROJECT_ID), nothing),
+            Table("months", "Growth in all", (MONTH, *numbers), nothing),
+        )
+
+    def sheets(self, result: StoredResult) -> tuple[Sheet, ...]:
+        numbers = (*BYTES, *_sizes(result.head["unit"]))
+        by_project = (MONTH, PROJECT_ID, PROJECT, *numbers)
+        return (
+            Sheet("growth", "Growth by project", by_project, result.rows("growth")),
+            Sheet("months", "Growth in all", (MONTH, *numbers), result.rows("months")),
         )
 
     def figures(self, head: Mapping[str, Any]) -> tuple[Figure, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -9,7 +10,7 @@ from flask import Blueprint, render_template, request
 from sqlalchemy import select
 
 from webapp.accounts import Scope, current_scope, guard
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
 from webapp.kinds.project_storage.access import ROLES
 from webapp.kinds.project_storage.compute import moment_at
 from webapp.kinds.project_storage.ingest import newest_events
@@ -24,7 +25,7 @@ from webapp.kinds.project_storage.stats import (
 )
 
 PROJECTS_PER_PAGE = 50
-EVENTS_SHOWN = 20
+EVENTS_SHOWN = 10
 
 bp = Blueprint(
     "project_storage", __name__, url_prefix="/project-storage", template_folder="templates"
@@ -62,7 +63,7 @@ def show_storage() -> str:
         roles=ROLES,
         page=page,
         page_count=pages,
-        now=utcnow(),
+        as_of=datetime.fromisoformat(block["as_of"]),
     )
 
 
