@@ -84,6 +84,7 @@ THINGS = Table(
         Column("share", "Share", "decimal"),
         Column("is_child", "Child", "boolean"),
         Column("seen", "Last seen", "datetime"),
+        Column("key", "Key"),
         Column("problem", "Problem"),
     ),
     "There is no thing.",
@@ -184,6 +185,7 @@ def _thing(number: int, is_hole: bool) -> Row:
         "share": None if is_hole else f"{number}.5",
         "is_child": number % 4 == 0,
         "seen": None if number % 3 else "2025-02-03T04:05:06Z",
+        "key": f"key-{number:060d}",
         "problem": "The scales were broken." if is_hole else None,
     }
 

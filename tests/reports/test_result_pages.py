@@ -47,6 +47,15 @@ def test_a_hole_is_marked_and_its_problem_named(
     assert "Try the failed parts again" in page
 
 
+def test_a_long_word_is_cut_short_on_the_screen_only(
+    run: Callable[..., str], owner: FlaskClient
+) -> None:
+    word = f"key-{1:060d}"
+    here = f"/reports/{run(things=1)}"
+    assert f'<span class="clipped" title="{word}">{word}</span>' in owner.get(here).text
+    assert word in owner.get(f"{here}.csv").text
+
+
 def test_a_complete_result_offers_no_retry(run: Callable[..., str], owner: FlaskClient) -> None:
     page = owner.get(f"/reports/{run()}").text
     assert "/retry" not in page

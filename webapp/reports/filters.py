@@ -13,6 +13,7 @@ from markupsafe import Markup
 from webapp.engine.kind import Column, Estimate, Row
 from webapp.extensions import utcnow
 
+LONG_WORD = 28
 NOTHING = Markup('<span class="none">–</span>')
 
 
@@ -67,7 +68,14 @@ def written(value: Any, type: str) -> str | Markup:
         return number(value)
     if type == "datetime":
         return _moment(str(value))
-    return str(value)
+    return _clipped(str(value))
+
+
+def _clipped(text: str) -> str | Markup:
+    """Return a text whose one long word is cut short on the screen, whole under the pointer."""
+    if len(text) <= LONG_WORD or any(letter.isspace() for letter in text):
+        return text
+    return Markup('<span class="clipped" title="{0}">{0}</span>').format(text)
 
 
 def _moment(text: str) -> str | Markup:

@@ -133,6 +133,8 @@ def _typed_form(scope: Scope, kind: ReportKind) -> Form:
     for one in fields:
         if one.widget == "checkbox":
             values[one.name] = one.name in request.form
+        elif one.widget == "checkboxes":
+            values[one.name] = request.form.getlist(one.name)
     return Form(kind, fields, values, once=request.form.get("once", "")[:64])
 
 

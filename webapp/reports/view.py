@@ -94,6 +94,7 @@ def result_view(report: Report, path: str, args: Mapping[str, str]) -> dict[str,
     charts = chart_data(kind, result)
     return {
         "figures": kind.figures(result.head),
+        "downloads": kind.downloads(report.id, result.head),
         "charts": charts,
         "charted": {chart["table"] for chart in charts},
         "grids": read_grids(kind, result, path, args),
