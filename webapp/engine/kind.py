@@ -82,6 +82,15 @@ class Figure:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Download:
+    """A file of a result beside CSV, XLSX and JSON: its label, address, size in bytes if known."""
+
+    label: str
+    address: str
+    size_bytes: int | None = None
+
+
 @dataclass
 class Result:
     """What a run gives back.
@@ -237,6 +246,10 @@ class ReportKind:
 
     def charts(self, head: Mapping[str, Any]) -> tuple[Chart, ...]:
         """Return the charts of a result."""
+        return ()
+
+    def downloads(self, report_id: str, head: Mapping[str, Any]) -> tuple[Download, ...]:
+        """Return the files of a finished report that only this kind makes."""
         return ()
 
     def json_row(self, table: str, row: Row, head: Mapping[str, Any]) -> Row:

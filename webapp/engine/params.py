@@ -151,8 +151,8 @@ def json_schema(kind: ReportKind) -> dict[str, Any]:
 class FormField:
     """One field of a kind's form, as the generic form template draws it.
 
-    widget:  text, password, month, date, select, radio, checkbox, number
-    choices: (value, label) of a select or radio
+    widget:  text, password, month, date, select, radio, checkbox, checkboxes, number
+    choices: (value, label) of a select, a radio, or checkboxes (any number of them; a list)
     when:    (field, value): shown only while the other field has that value
     """
 
