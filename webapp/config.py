@@ -123,6 +123,12 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("MONTHS_KEPT_DAYS", "30", _number(0, 36_500), "days a closed month stays fresh"),
     Setting("REPORTS_KEPT_DAYS", "365", _number(1, 36_500), "days a finished report is kept"),
+    Setting(
+        "INVENTORY_FILES_KEPT_DAYS",
+        "30",
+        _number(0.01, 36_500),
+        "days the files of an inventory report are kept",
+    ),
     Setting("SESSION_TIMEZONE", "UTC", _zone, "where days and months of session activity begin"),
     Setting(
         "SESSION_GRACE_SECONDS", "10", _number(0, 3600), "gap between two pings still joined (s)"

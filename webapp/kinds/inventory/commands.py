@@ -1,0 +1,31 @@
+"""`flask inventory demo`: made-up periods, units and entries for a company."""
+
+from __future__ import annotations
+
+import click
+from flask.cli import AppGroup
+
+from webapp.accounts.companies import find_or_make_company
+from webapp.cli import in_sentences, with_database
+from webapp.errors import InvalidParams
+from webapp.extensions import db
+from webapp.kinds.inventory.demo import make_demo
+
+group = AppGroup("inventory", help="Greenhouse gas inventories.")
+
+
+@group.command("demo")
+@click.option("--company", required=True, help="Made where it does not exist yet.")
+@in_sentences
+@with_database
+def demo(company: str) -> None:
+    """Give a company two periods, a tree of units and entries; again: nothing new."""
+    if not company.strip() or len(company) > 200:
+        raise InvalidParams({"company": "Write a company name of 1 to 200 characters."})
+    found = find_or_make_company(company)
+    db.session.commit()
+    counted = make_demo(found.id)
+    click.echo(
+        f"{found.name}: {counted['created']} entries made, {counted['updated']} changed, "
+        f"{counted['unchanged']} there already."
+    )

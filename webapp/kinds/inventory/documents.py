@@ -1,0 +1,73 @@
+"""The JSON of a report: what it is about, its sums, and every entry, one a line."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import IO, Any
+
+from webapp.kinds.inventory.bodies import snake
+from webapp.kinds.inventory.compute import Line, plain
+from webapp.kinds.inventory.snapshot import PeriodFacts, Snapshot
+from webapp.kinds.inventory.tabular import KG, compared
+from webapp.kinds.inventory.workbooks import ROWS_PER_TICK, Tick
+
+
+def write_report_data(snapshot: Snapshot, file: IO[bytes], tick: Tick) -> None:
+    """Write the document; its entries are the very lines of the snapshot."""
+    scopes, categories, units = compared(snapshot)
+    head = json.dumps(_head(snapshot), ensure_ascii=False)[:-1]
+    file.write(f"{head},\n".encode())
+    total = _object(scopes[-1])
+    file.write(f'"total": {total},\n'.encode())
+    for name, lines in (("scopes", scopes[:-1]), ("categories", categories), ("units", units)):
+        body = ",\n".join(_object(line) for line in lines)
+        file.write(f'"{name}": [\n{body}\n],\n'.encode())
+    file.write(b'"entries": [\n')
+    for count, line in enumerate(snapshot.lines(), start=1):
+        file.write((b",\n" if count > 1 else b"") + line.rstrip(b"\n"))
+        if count % ROWS_PER_TICK == 0:
+            tick(count)
+    file.write(b"\n]}\n")
+
+
+def _head(snapshot: Snapshot) -> dict[str, Any]:
+    facts = snapshot.facts
+    return {
+        "id": facts.report_id,
+        "name": facts.name,
+        "jsonVersion": 1,
+        "company": facts.company,
+        "reportingPeriod": _period(facts.period),
+        "baseReportingPeriod": _period(facts.base_period) if facts.base_period else None,
+        "organizationUnit": {"id": facts.unit_id, "name": facts.unit},
+        "createdOn": f"{facts.made_at:%Y-%m-%dT%H:%M:%SZ}",
+        "createdBy": facts.made_by,
+        "unitOfEmissions": KG,
+        "rows": snapshot.now.rows,
+        "baseRows": snapshot.base.rows if snapshot.base else None,
+        "sha256": snapshot.sha256,
+    }
+
+
+def _period(period: PeriodFacts) -> dict[str, str]:
+    return {
+        "id": period.id,
+        "shortName": period.name,
+        "startDate": period.start_date.isoformat(),
+        "endDate": period.end_date.isoformat(),
+    }
+
+
+def _object(line: Line) -> str:
+    """Return a line as JSON, its decimals digit by digit."""
+    parts = []
+    for name, value in line.items():
+        text = plain(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)
+        parts.append(f"{json.dumps(_camel(name))}: {text}")
+    return "{" + ", ".join(parts) + "}"
+
+
+def _camel(name: str) -> str:
+    first, *others = snake(name).split("_")
+    return first + "".join(word.capitalize() for word in others)

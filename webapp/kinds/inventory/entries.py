@@ -1,0 +1,237 @@
+"""Entries: checked against the company's periods and units, stored by their id, listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import delete, func, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+
+from webapp.engine.params import sentences
+from webapp.errors import Conflict, InvalidParams, NotFound
+from webapp.extensions import db
+from webapp.kinds.inventory.bodies import EntryIn, snake_keys
+from webapp.kinds.inventory.compute import emissions_of
+from webapp.kinds.inventory.models import Entry, Period, Unit
+from webapp.kinds.inventory.places import list_periods, read_tree
+
+BATCH = 1000
+VALUES = tuple(
+    column.name for column in Entry.__table__.columns if column.name not in {"company_id", "id"}
+)
+LOCKED = "The period is locked; an admin can unlock it."
+
+
+@dataclass
+class Checker:
+    """Turns what was sent into rows, or says what is wrong, one entry at a time."""
+
+    company_id: str
+    _periods: dict[str, list[Period]] = field(default_factory=dict)
+    _units: dict[str, list[Unit]] = field(default_factory=dict)
+    _seen: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for period in list_periods(self.company_id):
+            for name in {period.id, period.short_name.casefold()}:
+                self._periods.setdefault(name, []).append(period)
+        for unit, _ in read_tree(self.company_id).walk():
+            for name in {unit.id, unit.name.casefold()}:
+                self._units.setdefault(name, []).append(unit)
+
+    def check(self, raw: Any, place: Any) -> dict[str, Any]:
+        """Return the row of an entry.
+
+        place: where it stood, to name an id that occurs twice
+        Raises: InvalidParams with a sentence per field
+        """
+        try:
+            entry = EntryIn.model_validate(snake_keys(raw))
+        except ValidationError as error:
+            raise InvalidParams(sentences(error)) from None
+        errors: dict[str, str] = {}
+        first = self._seen.setdefault(entry.id, place)
+        if first != place:
+            errors["id"] = f"This id came before, at {first}."
+        period = _one(self._periods, entry.period_id, "period_id", "period", errors)
+        unit = _one(self._units, entry.unit_id, "unit_id", "unit", errors)
+        if period is None or unit is None:
+            raise InvalidParams(errors)
+        if period.is_locked:
+            errors["period_id"] = LOCKED
+        start = entry.start_date or period.start_date
+        end = entry.end_date or period.end_date
+        if not period.start_date <= start <= period.end_date:
+            errors["start_date"] = _outside(period)
+        if not period.start_date <= end <= period.end_date:
+            errors["end_date"] = _outside(period)
+        elif end < start:
+            errors["end_date"] = "The end is before the start."
+        if errors:
+            raise InvalidParams(errors)
+        row = entry.model_dump(exclude={"period_id", "unit_id", "emission_factor"})
+        return row | {
+            "company_id": self.company_id,
+            "period_key": period.key,
+            "unit_key": unit.key,
+            "factor": entry.emission_factor,
+            "start_date": start,
+            "end_date": end,
+        }
+
+
+def _one(known: dict[str, list[Any]], text: str, name: str, what: str, errors: Any) -> Any:
+    found = known.get(text.lower()) or known.get(text.casefold()) or []
+    if len(found) == 1:
+        return found[0]
+    errors[name] = (
+        f"Several {what}s have this name; write the id." if found else f"There is no such {what}."
+    )
+    return None
+
+
+def _outside(period: Period) -> str:
+    return f"The period runs from {period.start_date} to {period.end_date}."
+
+
+def check_all(company_id: str, bodies: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return the rows of a list; raises InvalidParams with names like `entries.3.quantity`."""
+    checker, rows = Checker(company_id), []
+    errors: dict[str, str] = {}
+    for place, body in enumerate(bodies):
+        try:
+            rows.append(checker.check(body, f"entries.{place}"))
+        except InvalidParams as error:
+            for name, sentence in error.errors.items():
+                errors.setdefault(f"entries.{place}.{name}", sentence)
+        if len(errors) >= 100:
+            break
+    if errors:
+        message = f"{len(errors)} values cannot be used." if len(errors) > 1 else None
+        raise InvalidParams(errors, message)
+    return rows
+
+
+def store(company_id: str, rows: Iterable[dict[str, Any]]) -> dict[str, int]:
+    """Store entries by their id and commit; return how many were created, updated, unchanged.
+
+    Raises: Conflict when a period was locked meanwhile, or an entry would leave a locked one
+    """
+    # Held until the end, so that no period is locked in the middle.
+    held = select(Period.key, Period.is_locked).where(Period.company_id == company_id)
+    locked = {key for key, is_locked in db.session.execute(held.with_for_update()) if is_locked}
+    counted = {"created": 0, "updated": 0, "unchanged": 0}
+    remaining = iter(rows)
+    while batch := list(islice(remaining, BATCH)):
+        try:
+            _store_batch(company_id, batch, locked, counted)
+        except Conflict:
+            db.session.rollback()
+            raise
+    db.session.commit()
+    return counted
+
+
+def _store_batch(
+    company_id: str, batch: list[dict[str, Any]], locked: set[int], counted: dict[str, int]
+) -> None:
+    columns = [getattr(Entry, name) for name in VALUES]
+    query = select(Entry.id, *columns).where(
+        Entry.company_id == company_id, Entry.id.in_([row["id"] for row in batch])
+    )
+    known = {found[0]: tuple(found[1:]) for found in db.session.execute(query)}
+    changed = []
+    for row in batch:
+        before, after = known.get(row["id"]), tuple(row[name] for name in VALUES)
+        if before == after:
+            counted["unchanged"] += 1
+            continue
+        for values in (before, after):
+            if values and values[VALUES.index("period_key")] in locked:
+                raise Conflict(f"Entry {row['id']}: {LOCKED}")
+        counted["updated" if before else "created"] += 1
+        changed.append(row)
+    if changed:
+        maker = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
+        statement = maker(Entry)
+        new = {name: getattr(statement.excluded, name) for name in VALUES}
+        keys = ["company_id", "id"]
+        db.session.execute(statement.on_conflict_do_update(index_elements=keys, set_=new), changed)
+
+
+def list_entries(
+    company_id: str, *, period: Period | None, after: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """Return entries as JSON, by id, those after an id where one is given."""
+    query = (
+        select(Entry, Period.id, Unit.id)
+        .join(Period, Period.key == Entry.period_key)
+        .join(Unit, Unit.key == Entry.unit_key)
+        .where(Entry.company_id == company_id)
+        .order_by(Entry.id)
+        .limit(limit)
+    )
+    if period is not None:
+        query = query.where(Entry.period_key == period.key)
+    if after:
+        query = query.where(tuple_(Entry.id) > tuple_(after))
+    return [_as_json(*row) for row in db.session.execute(query)]
+
+
+def _as_json(entry: Entry, period_id: str, unit_id: str) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "period_id": period_id,
+        "unit_id": unit_id,
+        "scope": entry.scope,
+        "category": entry.category,
+        "description": entry.description,
+        "quantity": json_number(entry.quantity),
+        "unit_of_measure": entry.unit_of_measure,
+        "emission_factor": json_number(entry.factor),
+        "factor_source": entry.factor_source,
+        "emissions": json_number(emissions_of(entry.quantity, entry.factor)),
+        "start_date": entry.start_date.isoformat(),
+        "end_date": entry.end_date.isoformat(),
+    }
+
+
+def json_number(value: Decimal) -> int | float:
+    """Return a decimal as JSON's numbers can hold it."""
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def delete_entry(company_id: str, entry_id: str) -> None:
+    """Delete an entry and commit; raises NotFound, and Conflict where its period is locked."""
+    entry = db.session.get(Entry, (company_id, entry_id))
+    if entry is None:
+        raise NotFound("There is no such entry.")
+    query = select(Period.is_locked).where(Period.key == entry.period_key).with_for_update()
+    if db.session.scalar(query):
+        db.session.rollback()
+        raise Conflict(LOCKED)
+    db.session.execute(delete(Entry).where(Entry.company_id == company_id, Entry.id == entry_id))
+    db.session.commit()
+
+
+def counts_by_period(company_id: str) -> dict[int, int]:
+    """Return how many entries each period has, by its key."""
+    query = select(Entry.period_key, func.count()).where(Entry.company_id == company_id)
+    found = db.session.execute(query.group_by(Entry.period_key))
+    return {row[0]: row[1] for row in found}
+
+
+def iter_checked(
+    checker: Checker, lines: Iterable[tuple[int, dict[str, Any]]]
+) -> Iterator[tuple[int, dict[str, Any] | None, dict[str, str]]]:
+    """Yield line number, row (None where something is wrong) and errors of a file's lines."""
+    for number, raw in lines:
+        try:
+            yield number, checker.check(raw, f"line {number}"), {}
+        except InvalidParams as error:
+            yield number, None, error.errors

@@ -1,0 +1,138 @@
+"""inventory as the engine sees it: parameters, tables, figures, chart, files, upkeep, its run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from flask import current_app, url_for
+
+from webapp.engine.kind import Chart, Context, Download, Figure, ReportKind, Result, Run, Table
+from webapp.errors import InvalidParams, NotFound
+from webapp.extensions import utcnow
+from webapp.kinds.inventory import commands, data_api, files, flow_api, pages
+from webapp.kinds.inventory.making import make_report
+from webapp.kinds.inventory.params import LABELS, InventoryParams
+from webapp.kinds.inventory.places import find_period, find_unit, list_periods, read_tree
+from webapp.kinds.inventory.tabular import CATEGORY_COLUMNS, KG, SCOPE_COLUMNS, UNIT_COLUMNS
+
+if TYPE_CHECKING:
+    from flask import Blueprint
+    from flask.cli import AppGroup
+
+    from webapp.accounts import Scope
+
+MOST_CHOICES = 2000
+
+
+class Inventory(ReportKind):
+    """Greenhouse gas emissions of a unit in a period, as files that agree."""
+
+    slug = "inventory"
+    title = "Inventory"
+    blurb = "Greenhouse gas emissions of a unit in a period, as workbooks, PDF and data that agree."
+    Params = InventoryParams
+
+    def choices(self, scope: Scope) -> Mapping[str, tuple[tuple[str, str], ...]]:
+        periods = tuple((one.id, one.short_name) for one in list_periods(scope.company_id))
+        units = [
+            (unit.id, "\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}" * depth + unit.name)
+            for unit, depth in read_tree(scope.company_id).walk()[:MOST_CHOICES]
+        ]
+        return {
+            "period": periods or (("", "There is no period yet"),),
+            "base_period": (("", "None"), *periods),
+            "unit": tuple(units),
+            "types": tuple(LABELS.items()),
+        }
+
+    def prepare(
+        self, params: InventoryParams, scope: Scope, secrets: dict[str, str]
+    ) -> dict[str, str]:
+        errors = {}
+        for name, find in (("period", find_period), ("base_period", find_period)):
+            wanted = getattr(params, name)
+            try:
+                if wanted is not None:
+                    find(scope.company_id, wanted)
+            except NotFound as error:
+                errors[name] = error.message
+        try:
+            if params.unit is not None:
+                find_unit(scope.company_id, params.unit)
+        except NotFound as error:
+            errors["unit"] = error.message
+        if errors:
+            raise InvalidParams(errors)
+        return secrets
+
+    def run(self, params: InventoryParams, run: Run, context: Context) -> Result:
+        return make_report(params, run)
+
+    def describe(self, params: Mapping[str, Any]) -> str:
+        return str(params["name"])
+
+    def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
+        nothing = "There are no entries in this period and unit."
+        return (
+            Table("scopes", "Emissions by scope", SCOPE_COLUMNS, nothing),
+            Table("units", "Emissions by unit", UNIT_COLUMNS, nothing),
+            Table("categories", "Emissions by category", CATEGORY_COLUMNS, nothing),
+        )
+
+    def figures(self, head: Mapping[str, Any]) -> tuple[Figure, ...]:
+        base = head["base_period"]
+        return (
+            Figure(f"Emissions ({KG})", head["emissions"], "decimal", head["period"]["name"]),
+            *(
+                Figure(f"Scope {scope} ({KG})", head["by_scope"][f"scope_{scope}"], "decimal")
+                for scope in (1, 2, 3)
+            ),
+            *(
+                [Figure(f"Base period ({KG})", head["base_emissions"], "decimal", base["name"])]
+                if base
+                else []
+            ),
+            Figure("Entries", head["rows"], "integer", head["unit"]["name"]),
+        )
+
+    def charts(self, head: Mapping[str, Any]) -> tuple[Chart, ...]:
+        views: list[Any] = [("Emissions", "emissions", "bar")]
+        if head["base_period"]:
+            views += [("Base period", "base", "bar"), ("Change", "change", "bar")]
+        return (
+            Chart("scopes", "name", tuple(views)),
+            Chart("units", "name", (("Own entries", "own", "bar"), ("In all", "emissions", "bar"))),
+        )
+
+    def downloads(self, report_id: str, head: Mapping[str, Any]) -> tuple[Download, ...]:
+        return tuple(
+            Download(
+                LABELS[made["type"]],
+                url_for(
+                    "inventory.download_file",
+                    report_id=report_id,
+                    kind=made["type"],
+                    format=made["format"].lower(),
+                ),
+                made["size_bytes"],
+            )
+            for made in head["files"]
+        )
+
+    def blueprints(self) -> tuple[Blueprint, ...]:
+        return (flow_api.bp, flow_api.files_bp, data_api.bp, pages.bp)
+
+    def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
+        pages_of = [("Periods, units and entries", "/inventory")]
+        if scope.may("admin"):
+            pages_of.append(("Upload entries", "/inventory/upload"))
+        return tuple(pages_of)
+
+    def commands(self) -> tuple[AppGroup, ...]:
+        return (commands.group,)
+
+    def nightly(self) -> None:
+        kept = timedelta(days=current_app.config["INVENTORY_FILES_KEPT_DAYS"])
+        files.drop_expired(utcnow(), kept)

@@ -1,0 +1,225 @@
+"""`/inventory`: periods, units, entries and uploads for people; files of reports for members."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, flash, make_response, render_template, request, url_for
+from pydantic import ValidationError
+
+from webapp.accounts import audit, current_scope, guard, require
+from webapp.accounts.texts import storable
+from webapp.engine.params import sentences
+from webapp.errors import Conflict, InvalidParams, NotFound
+from webapp.htmx import redirect_to
+from webapp.kinds.inventory import entries, files, places, uploads
+from webapp.kinds.inventory.bodies import PeriodIn, UnitIn
+from webapp.kinds.inventory.compute import plain
+from webapp.kinds.inventory.files import MADE
+from webapp.kinds.inventory.flow_api import file_status, find_report, send_file
+from webapp.kinds.inventory.ingest import FIELDS, NEEDED
+
+ENTRIES_PER_PAGE = 100
+
+bp = Blueprint("inventory", __name__, url_prefix="/inventory", template_folder="templates")
+guard(bp)
+bp.add_app_template_filter(plain, "exact_number")
+
+
+@bp.get("")
+def show_inventory() -> Response:
+    """Show periods and units, with forms for those who may change them."""
+    return _overview()
+
+
+def _overview(
+    errors: dict[str, str] | None = None, typed: dict[str, str] | None = None, status: int = 200
+) -> Response:
+    scope = current_scope()
+    page = render_template(
+        "inventory/show_inventory.html",
+        scope=scope,
+        periods=places.list_periods(scope.company_id),
+        units=places.read_tree(scope.company_id).walk(),
+        counts=entries.counts_by_period(scope.company_id),
+        errors=errors or {},
+        typed=typed or {},
+    )
+    return make_response(page, status)
+
+
+def _typed(*names: str) -> dict[str, str]:
+    """Return what was typed into a form's fields; an empty one counts as not given."""
+    found = {name: request.form.get(name, "").strip() for name in names}
+    return {name: value for name, value in found.items() if value}
+
+
+@bp.post("/periods")
+@require("admin")
+def add_period() -> Response:
+    """Make a period."""
+    typed = _typed("short_name", "description", "start_date", "end_date")
+    try:
+        body = PeriodIn.model_validate(typed)
+    except ValidationError as error:
+        return _overview(sentences(error), typed, 422)
+    if body.end_date < body.start_date:
+        return _overview({"end_date": "The end is before the start."}, typed, 422)
+    scope = current_scope()
+    places.put_periods(scope.company_id, [body])
+    audit(scope, "stored periods", body.short_name)
+    flash(f"The period {body.short_name} is made.")
+    return redirect_to(url_for("inventory.show_inventory"))
+
+
+@bp.post("/periods/<uuid:period_id>/<any(lock, unlock):what>")
+@require("admin")
+def lock_period(period_id: UUID, what: str) -> Response:
+    """Lock a period, so that its entries stay as they are, or unlock it."""
+    scope = current_scope()
+    period = places.find_period(scope.company_id, period_id)
+    period.is_locked = what == "lock"
+    name = period.short_name
+    audit(scope, f"{what}ed period", name)
+    flash(f"The period {name} is {what}ed.")
+    return redirect_to(url_for("inventory.show_inventory"))
+
+
+@bp.post("/units")
+@require("admin")
+def add_unit() -> Response:
+    """Make a unit below another one."""
+    typed = _typed("name", "parent_id", "position")
+    scope = current_scope()
+    try:
+        body = UnitIn.model_validate(typed)
+        places.put_units(scope.company_id, [body])
+    except ValidationError as error:
+        return _overview(_unit_errors(sentences(error)), typed, 422)
+    except InvalidParams as error:
+        return _overview(_unit_errors(error.errors), typed, 422)
+    audit(scope, "stored units", body.name)
+    flash(f"The unit {body.name} is made.")
+    return redirect_to(url_for("inventory.show_inventory"))
+
+
+def _unit_errors(errors: dict[str, str]) -> dict[str, str]:
+    return {f"unit_{key.removeprefix('0.')}": sentence for key, sentence in errors.items()}
+
+
+@bp.get("/entries")
+def index_entries() -> str:
+    """Show entries by id, of one period or all."""
+    company_id = current_scope().company_id
+    wanted, after = request.args.get("period"), request.args.get("after", "")
+    period = places.find_period(company_id, wanted) if wanted else None
+    if not storable(after):
+        after = ""
+    found = entries.list_entries(company_id, period=period, after=after, limit=ENTRIES_PER_PAGE + 1)
+    return render_template(
+        "inventory/index_entries.html",
+        scope=current_scope(),
+        entries=found[:ENTRIES_PER_PAGE],
+        more=len(found) > ENTRIES_PER_PAGE,
+        first_page=not after,
+        period=period,
+        periods={one.id: one.short_name for one in places.list_periods(company_id)},
+        units={unit.id: unit.name for unit, _ in places.read_tree(company_id).walk()},
+    )
+
+
+@bp.get("/upload")
+@require("admin")
+def new_upload() -> Response:
+    """Show the form for a file."""
+    return _upload_form()
+
+
+def _upload_form(errors: dict[str, str] | None = None, status: int = 200) -> Response:
+    page = render_template(
+        "inventory/new_upload.html", errors=errors or {}, fields=FIELDS, needed=NEEDED
+    )
+    return make_response(page, status)
+
+
+@bp.post("/upload")
+@require("admin")
+def create_upload() -> Response:
+    """Keep a file and show what is in it; nothing is stored as entries yet."""
+    scope, sent = current_scope(), request.files.get("file")
+    try:
+        if sent is None:
+            raise InvalidParams({"file": "Choose a file."})
+        upload_id = uploads.keep_upload(scope, sent.stream, sent.filename or "")
+    except InvalidParams as error:
+        return _upload_form(error.errors, 422)
+    return redirect_to(url_for("inventory.show_upload", upload_id=upload_id))
+
+
+@bp.get("/uploads/<uuid:upload_id>")
+@require("admin")
+def show_upload(upload_id: UUID) -> Response:
+    """Show what is in a kept file: its first lines, and what is wrong by line."""
+    return _preview(upload_id)
+
+
+def _preview(upload_id: Any, errors: dict[str, str] | None = None, status: int = 200) -> Response:
+    scope = current_scope()
+    upload = uploads.find_upload(scope, upload_id)
+    try:
+        preview = uploads.look_through(scope, upload)
+    except InvalidParams as error:
+        uploads.drop_upload(upload)
+        return _upload_form(error.errors, 422)
+    tree = places.read_tree(scope.company_id)
+    page = render_template(
+        "inventory/show_upload.html",
+        upload=upload,
+        preview=preview,
+        periods={one.key: one.short_name for one in places.list_periods(scope.company_id)},
+        units={key: unit.name for key, unit in tree.by_key.items()},
+        errors=errors or {},
+    )
+    return make_response(page, status)
+
+
+@bp.post("/uploads/<uuid:upload_id>/load")
+@require("admin")
+def load_upload(upload_id: UUID) -> Response:
+    """Store the entries of a kept file, all of them or, where asked, the good ones."""
+    scope = current_scope()
+    upload = uploads.find_upload(scope, upload_id)
+    name, skip_bad = upload.name, request.form.get("skip_bad") == "true"
+    try:
+        counted = uploads.load(scope, upload, skip_bad=skip_bad)
+    except InvalidParams as error:
+        return _preview(upload_id, error.errors, 422)
+    except Conflict as error:
+        return _preview(upload_id, {"file": error.message}, 409)
+    words = ", ".join(f"{count:,} {word}" for word, count in counted.items())
+    audit(scope, "stored entries", f"{name}: {words}")
+    flash(f"{name}: {words}.")
+    return redirect_to(url_for("inventory.show_inventory"))
+
+
+@bp.post("/uploads/<uuid:upload_id>/discard")
+@require("admin")
+def discard_upload(upload_id: UUID) -> Response:
+    """Forget a kept file."""
+    uploads.drop_upload(uploads.find_upload(current_scope(), upload_id))
+    flash("The file is discarded; nothing was stored.")
+    return redirect_to(url_for("inventory.new_upload"))
+
+
+@bp.get("/reports/<uuid:report_id>/<kind>.<any(xlsx, pdf, json):format>")
+def download_file(report_id: UUID, kind: str, format: str) -> Response:
+    """Give a file of a finished report to a member of its company."""
+    scope = current_scope()
+    report = find_report(scope, str(report_id))
+    found = files.files_of(report.id, report.attempt)
+    if MADE.get(kind) != format.upper():
+        raise NotFound("No such file is made.")
+    if file_status(report, len(found)) != "DONE" or kind not in found:
+        raise NotFound("The report has no such file, or it has expired. Run the report again.")
+    return send_file(found[kind], scope)

@@ -1,0 +1,194 @@
+"""Periods and units of a company: found, listed, made and changed; the tree that units form.
+
+A company's root unit is made at its first use of the inventory and never a second one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from webapp.accounts import Company
+from webapp.accounts.texts import lookup_id
+from webapp.errors import InvalidParams, NotFound
+from webapp.extensions import db
+from webapp.kinds.inventory.bodies import PeriodIn, UnitIn
+from webapp.kinds.inventory.models import Entry, Period, Unit
+
+
+class Tree:
+    """The units of a company as a tree; siblings in their position, then by name."""
+
+    def __init__(self, units: Iterable[Unit]) -> None:
+        self.by_key = {unit.key: unit for unit in units}
+        self._children: dict[int | None, list[Unit]] = {}
+        for unit in sorted(self.by_key.values(), key=lambda one: (one.position, one.name, one.key)):
+            self._children.setdefault(unit.parent_key, []).append(unit)
+
+    def below(self, top: Unit) -> list[tuple[Unit, int]]:
+        """Return a unit and everything below it with its depth, parents before children."""
+        found: list[tuple[Unit, int]] = []
+        waiting = [(top, 0)]
+        while waiting:
+            unit, depth = waiting.pop()
+            found.append((unit, depth))
+            children = self._children.get(unit.key, [])
+            waiting.extend((child, depth + 1) for child in reversed(children))
+        return found
+
+    def walk(self) -> list[tuple[Unit, int]]:
+        """Return all units with their depth, parents before children."""
+        return [one for root in self._children.get(None, []) for one in self.below(root)]
+
+    def above(self, unit: Unit) -> list[Unit]:
+        """Return the units above one, the nearest first."""
+        found: list[Unit] = []
+        parent = self.by_key.get(unit.parent_key or 0)
+        while parent is not None:
+            found.append(parent)
+            parent = self.by_key.get(parent.parent_key or 0)
+        return found
+
+
+def ensure_root(company_id: str) -> Unit:
+    """Return the company's root unit, made and committed at its first use."""
+    query = select(Unit).where(Unit.company_id == company_id, Unit.parent_key.is_(None))
+    root = db.session.scalar(query)
+    if root is None:
+        company = db.session.get(Company, company_id)
+        assert company is not None  # a scope names a company that exists
+        maker = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
+        values = {"company_id": company_id, "id": str(uuid4()), "name": company.name, "position": 0}
+        # Two first uses at once: the index lets one of them make it.
+        db.session.execute(maker(Unit).values(values).on_conflict_do_nothing())
+        db.session.commit()
+        root = db.session.scalars(query).one()
+    return root
+
+
+def list_periods(company_id: str) -> list[Period]:
+    """Return the company's periods, the newest first."""
+    query = select(Period).where(Period.company_id == company_id)
+    return list(db.session.scalars(query.order_by(Period.start_date.desc(), Period.key)))
+
+
+def read_tree(company_id: str) -> Tree:
+    """Return the company's units; there is at least the root."""
+    ensure_root(company_id)
+    return Tree(db.session.scalars(select(Unit).where(Unit.company_id == company_id)))
+
+
+def find_period(company_id: str, period_id: Any) -> Period:
+    """Return a period of the company; another company's is as unknown as none."""
+    query = select(Period).where(Period.company_id == company_id)
+    period = db.session.scalar(query.where(Period.id == lookup_id(str(period_id))))
+    if period is None:
+        raise NotFound("There is no such reporting period.")
+    return period
+
+
+def find_unit(company_id: str, unit_id: Any) -> Unit:
+    """Return a unit of the company; another company's is as unknown as none."""
+    ensure_root(company_id)
+    query = select(Unit).where(Unit.company_id == company_id)
+    unit = db.session.scalar(query.where(Unit.id == lookup_id(str(unit_id))))
+    if unit is None:
+        raise NotFound("There is no such organizational unit.")
+    return unit
+
+
+def put_periods(company_id: str, bodies: Sequence[PeriodIn]) -> list[Period]:
+    """Make periods, or change those whose id is known; return them in their order. Commits.
+
+    Raises: InvalidParams when entries would no longer lie within their period
+    """
+    known = {period.id: period for period in list_periods(company_id)}
+    found = []
+    for place, body in enumerate(bodies):
+        period = known.get(str(body.id)) if body.id else None
+        if period is None:
+            period = Period(company_id=company_id, id=str(body.id or uuid4()))
+            known[period.id] = period
+            db.session.add(period)
+        elif (period.start_date, period.end_date) != (body.start_date, body.end_date):
+            _check_room(period, body, place)
+        period.short_name, period.description = body.short_name, body.description
+        period.start_date, period.end_date = body.start_date, body.end_date
+        period.is_locked = body.is_locked
+        found.append(period)
+    db.session.commit()
+    return found
+
+
+def _check_room(period: Period, body: PeriodIn, place: int) -> None:
+    outside = select(Entry.id).where(
+        Entry.period_key == period.key,
+        (Entry.start_date < body.start_date) | (Entry.end_date > body.end_date),
+    )
+    if period.key is not None and db.session.scalar(outside.limit(1)) is not None:
+        db.session.rollback()
+        sentence = "There are entries outside these dates; change them first."
+        raise InvalidParams({f"{place}.start_date": sentence})
+
+
+def put_units(company_id: str, bodies: Sequence[UnitIn]) -> list[Unit]:
+    """Make units, or change those whose id is known; return them in their order. Commits.
+
+    A unit without a parent goes directly below the root, unless it is the root. Parents may come
+    after their children in the list.
+    Raises: InvalidParams for an unknown parent, and for a unit that would lie below itself
+    """
+    root = ensure_root(company_id)
+    query = select(Unit).where(Unit.company_id == company_id)
+    known = {unit.id: unit for unit in db.session.scalars(query)}
+    found = [_put_unit(company_id, known, body, root) for body in bodies]
+    db.session.flush()
+    errors: dict[str, str] = {}
+    for place, (unit, body) in enumerate(zip(found, bodies, strict=True)):
+        problem = _set_parent(unit, body, known, root)
+        if problem:
+            errors[f"{place}.parent_id"] = problem
+    db.session.flush()
+    errors |= _circles(found, known)
+    if errors:
+        db.session.rollback()
+        raise InvalidParams(errors)
+    db.session.commit()
+    return found
+
+
+def _put_unit(company_id: str, known: dict[str, Unit], body: UnitIn, root: Unit) -> Unit:
+    unit = known.get(str(body.id)) if body.id else None
+    if unit is None:
+        unit = Unit(company_id=company_id, id=str(body.id or uuid4()), parent_key=root.key)
+        known[unit.id] = unit
+        db.session.add(unit)
+    unit.name, unit.position = body.name, body.position
+    return unit
+
+
+def _set_parent(unit: Unit, body: UnitIn, known: dict[str, Unit], root: Unit) -> str | None:
+    if unit is root:
+        return "The root has no parent." if body.parent_id else None
+    parent = known.get(str(body.parent_id)) if body.parent_id else root
+    if parent is None:
+        return "There is no such unit."
+    unit.parent_key = parent.key
+    return None
+
+
+def _circles(changed: Sequence[Unit], known: dict[str, Unit]) -> dict[str, str]:
+    parents = {unit.key: unit.parent_key for unit in known.values()}
+    errors = {}
+    for place, unit in enumerate(changed):
+        seen, at = {unit.key}, unit.parent_key
+        while at is not None and at not in seen:
+            seen.add(at)
+            at = parents.get(at)
+        if at is not None:
+            errors[f"{place}.parent_id"] = "A unit cannot lie below itself."
+    return errors

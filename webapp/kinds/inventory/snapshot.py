@@ -1,0 +1,199 @@
+"""The data of one report, read once: every file is made from this, so that all of them agree.
+
+One statement reads the entries of both periods; its lines go to a temporary file as JSON, one
+entry a line, and into the sums. So the database may change while the files are written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import IO, Any
+
+from sqlalchemy import Connection, Select, select
+
+from webapp.accounts import Company, User
+from webapp.errors import ReportError
+from webapp.extensions import db, utcnow
+from webapp.kinds.inventory.compute import Sums, emissions_of, plain
+from webapp.kinds.inventory.models import Entry, Period, Unit
+from webapp.kinds.inventory.params import InventoryParams
+from webapp.kinds.inventory.places import ensure_root, read_tree
+
+ROWS_PER_READ = 1000
+
+
+@dataclass(frozen=True)
+class PeriodFacts:
+    """A period as it was when the report was made."""
+
+    key: int
+    id: str
+    name: str
+    start_date: date
+    end_date: date
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a report is about. units: key, id, name, depth, key of the parent; parents first."""
+
+    report_id: str
+    name: str
+    company: str
+    made_by: str
+    made_at: datetime
+    period: PeriodFacts
+    base_period: PeriodFacts | None
+    unit_id: str
+    unit: str
+    units: list[tuple[int, str, str, int, int | None]]
+
+
+@dataclass
+class Snapshot:
+    """Facts, exact sums, and the entries of the period as lines of a file.
+
+    sha256: of those lines, each ended by a line feed; REPORT_DATA holds them unchanged
+    """
+
+    facts: Facts
+    now: Sums
+    base: Sums | None
+    sha256: str
+    file: IO[bytes]
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the entries, one JSON object a line, from the first."""
+        self.file.seek(0)
+        return iter(self.file)
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Yield the entries; numbers are Decimal, dates text."""
+        for line in self.lines():
+            yield json.loads(line, parse_float=Decimal, parse_int=Decimal)
+
+
+def read_facts(params: InventoryParams, company_id: str, user_id: str, report_id: str) -> Facts:
+    """Return what the report is about; raises ReportError where a part of it is gone."""
+    period = _period(company_id, params.period)
+    base = _period(company_id, params.base_period) if params.base_period else None
+    tree = read_tree(company_id)
+    wanted = str(params.unit) if params.unit else ensure_root(company_id).id
+    top = next((unit for unit in tree.by_key.values() if unit.id == wanted), None)
+    if top is None:
+        raise ReportError("The organizational unit of this report is gone.")
+    company, user = db.session.get(Company, company_id), db.session.get(User, user_id)
+    assert company is not None  # a report belongs to both
+    assert user is not None
+    return Facts(
+        report_id=report_id,
+        name=params.name,
+        company=company.name,
+        made_by=f"{user.name} ({user.email})" if user.name != user.email else user.email,
+        made_at=utcnow(),
+        period=period,
+        base_period=base,
+        unit_id=top.id,
+        unit=top.name,
+        units=[
+            (unit.key, unit.id, unit.name, depth, unit.parent_key)
+            for unit, depth in tree.below(top)
+        ],
+    )
+
+
+def _period(company_id: str, period_id: Any) -> PeriodFacts:
+    query = select(Period).where(Period.company_id == company_id, Period.id == str(period_id))
+    found = db.session.scalar(query)
+    if found is None:
+        raise ReportError("A reporting period of this report is gone.")
+    return PeriodFacts(found.key, found.id, found.short_name, found.start_date, found.end_date)
+
+
+@contextmanager
+def taken(facts: Facts, company_id: str, tick: Callable[[int], None]) -> Iterator[Snapshot]:
+    """Read the data and open it for the block; `tick` hears the rows read, now and then."""
+    with tempfile.TemporaryFile(prefix="inventory-") as file:
+        now, base = Sums(), Sums() if facts.base_period else None
+        digest = hashlib.sha256()
+        with db.engine.connect() as connection:
+            for count, row in enumerate(_rows(connection, facts, company_id), start=1):
+                emissions = emissions_of(row.quantity, row.factor)
+                if base is not None and row.period_key == facts.base_period.key:  # type: ignore[union-attr]
+                    base.add(row.unit_key, row.scope, row.category, emissions)
+                if row.period_key == facts.period.key:
+                    now.add(row.unit_key, row.scope, row.category, emissions)
+                    line = _line(row, emissions)
+                    digest.update(line)
+                    file.write(line)
+                if count % ROWS_PER_READ == 0:
+                    tick(count)
+        yield Snapshot(facts, now, base, digest.hexdigest(), file)
+
+
+def _rows(connection: Connection, facts: Facts, company_id: str) -> Any:
+    periods = {facts.period.key} | ({facts.base_period.key} if facts.base_period else set())
+    below = _below(company_id, facts.unit_id)
+    query = (
+        select(
+            Entry.id,
+            Entry.period_key,
+            Entry.unit_key,
+            Unit.id.label("unit_id"),
+            Unit.name.label("unit"),
+            Entry.scope,
+            Entry.category,
+            Entry.description,
+            Entry.quantity,
+            Entry.unit_of_measure,
+            Entry.factor,
+            Entry.factor_source,
+            Entry.start_date,
+            Entry.end_date,
+        )
+        .join(Unit, Unit.key == Entry.unit_key)
+        .where(
+            Entry.company_id == company_id,
+            Entry.period_key.in_(periods),
+            Entry.unit_key.in_(below),
+        )
+        .order_by(Entry.scope, Entry.category, Entry.start_date, Entry.id)
+    )
+    return connection.execution_options(yield_per=ROWS_PER_READ).execute(query)
+
+
+def _below(company_id: str, unit_id: str) -> Select[Any]:
+    """Return the keys of a unit and everything below it."""
+    top = select(Unit.key).where(Unit.company_id == company_id, Unit.id == unit_id)
+    below = top.cte("below", recursive=True)
+    return select(
+        below.union_all(select(Unit.key).join(below, Unit.parent_key == below.c.key)).c.key
+    )
+
+
+def _line(row: Any, emissions: Decimal) -> bytes:
+    """Return an entry as one line of JSON; numbers are written digit by digit, never as floats."""
+    words = {
+        "id": row.id,
+        "unitId": row.unit_id,
+        "unit": row.unit,
+        "scope": row.scope,
+        "category": row.category,
+        "description": row.description,
+        "unitOfMeasure": row.unit_of_measure,
+        "factorSource": row.factor_source,
+        "startDate": row.start_date.isoformat(),
+        "endDate": row.end_date.isoformat(),
+    }
+    numbers = (
+        f'"quantity": {plain(row.quantity)}, "emissionFactor": {plain(row.factor)}, '
+        f'"emissions": {plain(emissions)}'
+    )
+    return f"{json.dumps(words, ensure_ascii=False)[:-1]}, {numbers}}}\n".encode()

@@ -1,0 +1,121 @@
+"""Uploads: looked through before anything is stored, then loaded as a whole or not at all.
+
+Between the two steps the file waits in the database, so that any web process may do the second.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from sqlalchemy import select
+
+from webapp.accounts import Scope
+from webapp.accounts.texts import lookup_id, storable
+from webapp.errors import InvalidParams, NotFound
+from webapp.extensions import db
+from webapp.kinds.inventory import entries, files
+from webapp.kinds.inventory.files import UPLOAD
+from webapp.kinds.inventory.ingest import read_lines
+from webapp.kinds.inventory.models import File
+
+SHOWN = 20
+ERRORS_SHOWN = 200
+
+
+@dataclass
+class Preview:
+    """What an upload holds: lines in all, the first good ones, and what is wrong by line."""
+
+    lines: int = 0
+    good: int = 0
+    first: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    errors: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+
+    @property
+    def bad(self) -> int:
+        return self.lines - self.good
+
+
+def keep_upload(scope: Scope, content: IO[bytes], name: str) -> str:
+    """Store an uploaded file and return its id; raises InvalidParams for none or an empty one."""
+    if not name or not content.read(1):
+        raise InvalidParams({"file": "Choose a file that is not empty."})
+    content.seek(0)
+    shown = name.rpartition("/")[2][-255:] if storable(name) else "upload"
+    return files.store_file(scope.company_id, content, kind=UPLOAD, format="", name=shown)
+
+
+def find_upload(scope: Scope, upload_id: Any) -> File:
+    """Return an upload of the caller's company that was not loaded yet."""
+    query = select(File).where(
+        File.id == lookup_id(str(upload_id)),
+        File.company_id == scope.company_id,
+        File.kind == UPLOAD,
+        File.ready_at.is_not(None),
+    )
+    found = db.session.scalar(query)
+    if found is None:
+        raise NotFound("There is no such upload; it was loaded, discarded, or lay for a day.")
+    return found
+
+
+def drop_upload(upload: File) -> None:
+    """Forget an upload."""
+    files.drop_files(File.id == upload.id)
+
+
+@contextmanager
+def _opened(upload: File) -> Iterator[IO[bytes]]:
+    with tempfile.TemporaryFile(prefix="inventory-") as content:
+        for chunk in files.read_chunks(upload.id):
+            content.write(chunk)
+        content.seek(0)
+        yield content
+
+
+def look_through(scope: Scope, upload: File) -> Preview:
+    """Return what is in an upload; raises InvalidParams where it cannot be read at all."""
+    preview, checker = Preview(), entries.Checker(scope.company_id)
+    with _opened(upload) as content:
+        lines = read_lines(content, upload.name)
+        for number, row, errors in entries.iter_checked(checker, lines):
+            preview.lines += 1
+            if row is not None:
+                preview.good += 1
+                if len(preview.first) < SHOWN:
+                    preview.first.append((number, row))
+            elif len(preview.errors) < ERRORS_SHOWN:
+                preview.errors.append((number, errors))
+    if not preview.lines:
+        raise InvalidParams({"file": "The file has no line below its header."})
+    return preview
+
+
+def load(scope: Scope, upload: File, *, skip_bad: bool) -> dict[str, int]:
+    """Store an upload's entries and forget it; return how many were created, updated, unchanged.
+
+    Raises: InvalidParams when a line is wrong and wrong ones are not to be skipped, Conflict
+    """
+    checker = entries.Checker(scope.company_id)
+    with _opened(upload) as content:
+
+        def rows() -> Iterator[dict[str, Any]]:
+            lines = read_lines(content, upload.name)
+            for number, row, errors in entries.iter_checked(checker, lines):
+                if row is not None:
+                    yield row
+                elif not skip_bad:
+                    name, sentence = next(iter(errors.items()))
+                    raise InvalidParams({"file": f"Line {number}, {name}: {sentence}"})
+
+        try:
+            counted = entries.store(scope.company_id, rows())
+        except InvalidParams:
+            db.session.rollback()
+            raise
+    drop_upload(upload)
+    return counted

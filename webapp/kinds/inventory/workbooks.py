@@ -1,0 +1,141 @@
+"""The two workbooks, in constant memory: rows go to disk as they are written.
+
+Numbers are numbers, dates dates, IDs text; no text becomes a formula or a link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import date
+from decimal import Decimal
+from typing import IO, Any
+
+import xlsxwriter
+
+from webapp.engine.kind import Column
+from webapp.kinds.inventory.compute import SCOPES, Line
+from webapp.kinds.inventory.snapshot import Snapshot
+from webapp.kinds.inventory.tabular import (
+    CATEGORY_COLUMNS,
+    ENTRY_COLUMNS,
+    SCOPE_COLUMNS,
+    UNIT_COLUMNS,
+    about,
+    compared,
+)
+
+# Excel has 1,048,576 rows; the rest goes on a further sheet.
+ROWS_PER_SHEET = 1_000_000
+ROWS_PER_TICK = 2000
+Tick = Callable[[int], None]
+_OPTIONS = {
+    "constant_memory": True,
+    "strings_to_formulas": False,
+    "strings_to_urls": False,
+    "strings_to_numbers": False,
+}
+_WIDTHS = {"id": 38, "text": 28, "date": 12, "integer": 10, "decimal": 18}
+
+
+def write_inventory(snapshot: Snapshot, file: IO[bytes], tick: Tick) -> None:
+    """Write the inventory: every entry, the sums, and what the report is about."""
+    with xlsxwriter.Workbook(file, _OPTIONS) as workbook:
+        book = Book(workbook, snapshot)
+        book.write("Inventory", ENTRY_COLUMNS, snapshot.entries(), tick)
+        scopes, categories, units = compared(snapshot)
+        book.write("Totals by scope", SCOPE_COLUMNS, scopes)
+        book.write("Totals by category", CATEGORY_COLUMNS, categories)
+        book.write("Totals by unit", UNIT_COLUMNS, units)
+        book.write_about()
+
+
+def write_ghg_protocol(snapshot: Snapshot, file: IO[bytes], _tick: Tick) -> None:
+    """Write scopes 1, 2 and 3 against the base period, each with its categories."""
+    with xlsxwriter.Workbook(file, _OPTIONS) as workbook:
+        book = Book(workbook, snapshot)
+        scopes, categories, units = compared(snapshot)
+        book.write("Summary", SCOPE_COLUMNS, scopes)
+        for scope in SCOPES:
+            lines = [line for line in categories if line["scope"] == scope]
+            book.write(f"Scope {scope}", CATEGORY_COLUMNS, lines)
+        book.write("Units", UNIT_COLUMNS, units)
+        book.write_about()
+
+
+class Book:
+    """A workbook being written, with its formats."""
+
+    def __init__(self, workbook: Any, snapshot: Snapshot) -> None:
+        self._workbook, self._snapshot = workbook, snapshot
+        facts = snapshot.facts
+        workbook.set_properties(
+            {
+                "title": f"{facts.name}: {facts.company}, {facts.period.name}",
+                "author": facts.made_by,
+                "created": facts.made_at.replace(tzinfo=None),
+            }
+        )
+        self._header = workbook.add_format(
+            {"bold": True, "bottom": 1, "text_wrap": True, "valign": "top"}
+        )
+        self._formats = {
+            "integer": workbook.add_format({"num_format": "#,##0"}),
+            "decimal": workbook.add_format({"num_format": "#,##0.00####"}),
+            "date": workbook.add_format({"num_format": "yyyy-mm-dd"}),
+            "text": None,
+            "id": None,
+        }
+
+    def write(
+        self,
+        title: str,
+        columns: tuple[Column, ...],
+        lines: Iterable[Line],
+        tick: Tick = lambda _: None,
+    ) -> None:
+        """Write a sheet, and as many further ones as its lines need."""
+        page, row, sheets = self._sheet(title, columns), 0, 1
+        for count, line in enumerate(lines, start=1):
+            if row == ROWS_PER_SHEET:
+                page.autofilter(0, 0, row, len(columns) - 1)
+                sheets += 1
+                page, row = self._sheet(f"{title} {sheets}", columns), 0
+            row += 1
+            for index, column in enumerate(columns):
+                self._cell(page, row, index, line[column.name], column.type)
+            if count % ROWS_PER_TICK == 0:
+                tick(count)
+        page.autofilter(0, 0, max(row, 1), len(columns) - 1)
+
+    def _sheet(self, title: str, columns: tuple[Column, ...]) -> Any:
+        page = self._workbook.add_worksheet(title)
+        page.freeze_panes(1, 0)
+        for index, column in enumerate(columns):
+            page.set_column(index, index, _WIDTHS[column.type])
+        for index, column in enumerate(columns):
+            unit = f" ({column.unit})" if column.unit else ""
+            page.write_string(0, index, f"{column.label}{unit}", self._header)
+        return page
+
+    def _cell(self, page: Any, row: int, index: int, value: Any, type: str) -> None:
+        if value is None or value == "":
+            return
+        if type in {"integer", "decimal"}:
+            assert isinstance(value, int | Decimal)
+            page.write_number(row, index, float(value), self._formats[type])
+        elif type == "date":
+            page.write_datetime(row, index, date.fromisoformat(value), self._formats[type])
+        else:
+            page.write_string(row, index, str(value)[:32_767])
+
+    def write_about(self) -> None:
+        """Write the sheet that says what the report is about."""
+        page = self._workbook.add_worksheet("About")
+        page.set_column(0, 0, 28)
+        page.set_column(1, 1, 70)
+        for row, (label, text) in enumerate(about(self._snapshot)):
+            page.write_string(row, 0, label, self._header)
+            if label.startswith("Rows") and text.isdigit():
+                page.write_number(row, 1, int(text), self._formats["integer"])
+            else:
+                page.write_string(row, 1, text)
