@@ -39,6 +39,7 @@ class Flights:
         self._mark = report_id
         self._release = client.register_script(_RELEASE)
         self._held: set[str] = set()
+        self._landed: set[str] = set()
         self._renewed = time.monotonic()
         self.waited: set[str] = set()
 
@@ -46,11 +47,18 @@ class Flights:
         return f"{self._prefix}:{site_id}"
 
     def take(self, site_id: str) -> bool:
-        """Take a site; False while another report has it. A site taken before is taken again."""
-        if site_id in self._held:
+        """Take a site; False while another report has it. A site taken before is taken again.
+
+        What has landed is not taken any more: nobody would land it, and two reports that each hold
+        what the other one waits for would wait for ever.
+        """
+        if site_id in self._held or site_id in self._landed:
             return True
         try:
             taken = self._client.set(self._key(site_id), self._mark, nx=True, px=HELD_MS)
+            if not taken:
+                # Taken by an attempt of this very report whose worker was lost: nobody lands it.
+                taken = self._client.get(self._key(site_id)) == self._mark.encode()
         except RedisError as error:
             log.warning("asking without looking at other reports: %s", type(error).__name__)
             taken = True
@@ -76,6 +84,7 @@ class Flights:
     def land(self, site_id: str, unstored: Mapping[date, Cell]) -> None:
         """Give a site back, leaving the counts that the store does not take."""
         self._held.discard(site_id)
+        self._landed.add(site_id)
         found = {
             month_text(month): [cell.value, cell.counted_at.isoformat()]
             for month, cell in unstored.items()
@@ -89,8 +98,12 @@ class Flights:
 
     def land_all(self) -> None:
         """Give back what is still taken: the report ends, whatever the end."""
-        for site_id in list(self._held):
+        for site_id in self.held():
             self.land(site_id, {})
+
+    def held(self) -> list[str]:
+        """Return the sites this report has taken."""
+        return list(self._held)
 
     def found(self, site_id: str) -> dict[date, Cell]:
         """Return what the report that was waited for left of a site."""

@@ -255,7 +255,13 @@ class Monthly:
         self._run.step(line, by=learned)
 
     def _wait(self, searches: Searches) -> None:
-        """Wait a moment for the reports that have the sites which are left."""
+        """Wait a moment for the reports that have the sites which are left.
+
+        Nothing is under way here, so nothing is held meanwhile: two reports that each held what the
+        other waits for would wait for ever.
+        """
+        for site_id in self._flights.held():
+            self._land(site_id)
         if not self._said_waiting:
             self._said_waiting = True
             number = len(searches.taken)
