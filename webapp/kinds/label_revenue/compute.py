@@ -1,0 +1,195 @@
+"""What each label is owed, exactly: pure arithmetic over facts, no database.
+
+Money is counted in minor units (cents) as fractions, and rounded once, at the very end, by largest
+remainder: the lines always add up to the pool. No float is ever involved.
+
+pool:     all net fees of a month in one pool, shared by seconds streamed
+listener: each listener's net fee, shared by that listener's own seconds
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Literal, NamedTuple
+
+Method = Literal["pool", "listener"]
+METHODS: tuple[Method, ...] = ("pool", "listener")
+
+NO_LABEL = "Track without a label"
+NO_LISTENER = "Stream of an unknown listener"
+NO_STREAMS = "Listener without streams"
+NOTHING_STREAMED = "Nothing streamed in the month"
+
+# Beyond this many (listener, label) pairs fractions with a common denominator grow too long.
+PAIRS_IN_FRACTIONS = 20_000
+FIXED_POINT = 1 << 128
+
+
+class Key(NamedTuple):
+    """What a line is about: a label, or a reason why money has no owner (`owned` False)."""
+
+    owned: bool
+    name: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a month: who gets it, for how many seconds, how much in minor units."""
+
+    key: Key
+    seconds: int
+    minor: int
+
+
+@dataclass(frozen=True)
+class Payout:
+    """A month's lines and the pool they add up to, minor units; labels by name, then the rest."""
+
+    lines: tuple[Line, ...]
+    pool_minor: int
+
+
+class Pair(NamedTuple):
+    """One listener's seconds of one label: the listener's net fee and all their seconds with it."""
+
+    net: Fraction
+    total_seconds: int
+    key: Key
+    seconds: int
+
+
+def net_fee(fee: Decimal, share: Decimal, digits: int) -> Fraction:
+    """Return the part of a fee that is shared out, in minor units, exactly."""
+    return Fraction(fee) * Fraction(share) * 10**digits
+
+
+def rounded(value: Fraction) -> int:
+    """Return the whole number nearest to a fraction that is not negative, a half upwards."""
+    return (value + Fraction(1, 2)).__floor__()
+
+
+def apportion(exact: Mapping[Key, Fraction], total: Fraction) -> dict[Key, int]:
+    """Round shares of a total so that they add up to the rounded total.
+
+    Each share loses its fraction, and what is missing goes, one minor unit each, to the largest
+    remainders; equal remainders go by label name, unallocated money last.
+    """
+    floors = {key: share.__floor__() for key, share in exact.items()}
+    missing = rounded(total) - sum(floors.values())
+
+    def order(key: Key) -> tuple[Fraction, bool, str]:
+        return floors[key] - exact[key], not key.owned, key.name
+
+    for key in sorted(exact, key=order)[:missing]:
+        floors[key] += 1
+    return floors
+
+
+def pool_payout(net_total: Fraction, seconds: Mapping[Key, int]) -> Payout:
+    """Share all net fees by seconds; without a second the pool is one unallocated line."""
+    total_seconds = sum(seconds.values())
+    if not total_seconds:
+        return _without_seconds(net_total, NOTHING_STREAMED)
+    exact = {key: net_total * part / total_seconds for key, part in seconds.items() if part}
+    return _payout(exact, seconds, net_total)
+
+
+def listener_payout(
+    net_total: Fraction,
+    net_idle: Fraction,
+    pairs: Callable[[], Iterable[Pair]],
+    unknown_seconds: int = 0,
+) -> Payout:
+    """Share each listener's net fee by that listener's own seconds.
+
+    net_total:       of all listeners; net_idle: of those without a second streamed
+    pairs:           called again for a second look where the first was not sharp enough
+    unknown_seconds: of listeners who pay nothing that is known of: a line without money
+    """
+    exact, seconds = _shares(pairs)
+    if net_idle:
+        exact[Key(False, NO_STREAMS)] = net_idle
+    if unknown_seconds:
+        exact[Key(False, NO_LISTENER)] = Fraction(0)
+        seconds[Key(False, NO_LISTENER)] = unknown_seconds
+    return _payout(exact, seconds, net_total)
+
+
+def _without_seconds(net_total: Fraction, reason: str) -> Payout:
+    minor = rounded(net_total)
+    lines = (Line(Key(False, reason), 0, minor),) if minor else ()
+    return Payout(lines, minor)
+
+
+def _payout(exact: Mapping[Key, Fraction], seconds: Mapping[Key, int], total: Fraction) -> Payout:
+    minor = apportion(exact, total)
+    keys = sorted(exact, key=lambda key: (not key.owned, key.name))
+    return Payout(tuple(Line(key, seconds.get(key, 0), minor[key]) for key in keys), rounded(total))
+
+
+def _shares(
+    pairs: Callable[[], Iterable[Pair]],
+) -> tuple[dict[Key, Fraction], dict[Key, int]]:
+    """Return each key's exact share and seconds; for many pairs, a share that rounds as exactly."""
+    fixed, seconds, count = _fixed_point(pairs())
+    if count <= PAIRS_IN_FRACTIONS:
+        return _fractions(pairs(), set(seconds)), seconds
+    blurred = _blurred(fixed, seconds)
+    sharp = _fractions(pairs(), blurred) if blurred else {}
+    return {key: sharp.get(key, Fraction(low, FIXED_POINT)) for key, low in fixed.items()}, seconds
+
+
+def _fixed_point(pairs: Iterable[Pair]) -> tuple[dict[Key, int], dict[Key, int], int]:
+    """Return each key's share rounded down in fixed point, its seconds, and how many pairs."""
+    low: dict[Key, int] = defaultdict(int)
+    seconds: dict[Key, int] = defaultdict(int)
+    count = 0
+    for net, total_seconds, key, part in pairs:
+        count += 1
+        seconds[key] += part
+        low[key] += net.numerator * FIXED_POINT // (net.denominator * total_seconds) * part
+    return dict(low), dict(seconds), count
+
+
+def _blurred(low: Mapping[Key, int], seconds: Mapping[Key, int]) -> set[Key]:
+    """Return the keys whose rounding, or whose place among the remainders, is not yet certain.
+
+    Each pair's share per second was cut by less than one step, so a key's share lies less than
+    `seconds` steps above `low`.
+    """
+    blurred = {
+        key
+        for key, value in low.items()
+        if value // FIXED_POINT != (value + seconds[key]) // FIXED_POINT
+    }
+    ordered = sorted(low, key=lambda key: low[key] % FIXED_POINT)
+    reach, holder = -1, None
+    for key in ordered:
+        start = low[key] % FIXED_POINT
+        if holder is not None and start <= reach:
+            blurred |= {key, holder}
+        if start + seconds[key] > reach:
+            reach, holder = start + seconds[key], key
+    return blurred
+
+
+def _fractions(pairs: Iterable[Pair], wanted: set[Key]) -> dict[Key, Fraction]:
+    """Return the exact shares of some keys, added up by common denominators first."""
+    parts: dict[Key, dict[int, int]] = {key: defaultdict(int) for key in wanted}
+    for net, total_seconds, key, seconds in pairs:
+        if key in wanted:
+            parts[key][net.denominator * total_seconds] += net.numerator * seconds
+    return {key: _added([Fraction(n, d) for d, n in found.items()]) for key, found in parts.items()}
+
+
+def _added(fractions: list[Fraction]) -> Fraction:
+    """Add up in pairs, so that long denominators meet late."""
+    while len(fractions) > 1:
+        fractions = [
+            sum(fractions[first : first + 2], Fraction(0)) for first in range(0, len(fractions), 2)
+        ]
+    return fractions[0] if fractions else Fraction(0)
