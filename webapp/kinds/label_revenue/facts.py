@@ -1,0 +1,186 @@
+"""The facts of one month, read from sums and terms: who pays what, who heard what.
+
+Terms hold from a month on. A listener pays in every month from the first terms on, and in an
+earlier month only if there are streams in it; what is charged then is what the first terms say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from sqlalchemy import Subquery, and_, func, select, union_all
+
+from webapp.errors import ReportError
+from webapp.extensions import db
+from webapp.kinds.label_revenue.books import Settings
+from webapp.kinds.label_revenue.compute import NO_LABEL, NO_LISTENER, Key, Pair, net_fee
+from webapp.kinds.label_revenue.currencies import digits
+from webapp.kinds.label_revenue.models import (
+    UNLABELLED,
+    Heard,
+    Label,
+    LabelMonth,
+    ListenerMonth,
+    Terms,
+)
+
+
+class MonthFacts:
+    """One company's month: net fees and seconds, in the shapes `compute` takes."""
+
+    def __init__(self, company_id: str, month: date, settings: Settings) -> None:
+        self._company_id = company_id
+        self._month = month
+        self._settings = settings
+        self._nets: dict[tuple[str, str], Fraction] = {}
+        self._terms = payers(company_id, month)
+
+    def any_streams(self) -> bool:
+        """Say whether anything was streamed in the month."""
+        return db.session.execute(self._labels_query().limit(1)).first() is not None
+
+    def net_totals(self) -> tuple[Fraction, Fraction]:
+        """Return the sum of all net fees, and of those of listeners without a second streamed."""
+        total, idle = Fraction(0), Fraction(0)
+        heard = func.coalesce(ListenerMonth.seconds, 0) > 0
+        query = (
+            select(self._terms.c.fee, self._terms.c.origin, heard, func.count())
+            .outerjoin_from(self._terms, ListenerMonth, self._same_listener())
+            .group_by(self._terms.c.fee, self._terms.c.origin, heard)
+        )
+        for fee, origin, is_active, count in db.session.execute(query):
+            sum_of_group = self._net(fee, origin) * count
+            total += sum_of_group
+            idle += 0 if is_active else sum_of_group
+        return total, idle
+
+    def seconds(self) -> dict[Key, int]:
+        """Return the seconds of each label; without a label, and of unknown listeners, apart."""
+        strangers, by_strangers = self._strangers(), 0
+        found: dict[Key, int] = {}
+        for label_id, name, seconds in db.session.execute(self._labels_query()):
+            known = int(seconds) - strangers.get(label_id, 0)
+            by_strangers += strangers.get(label_id, 0)
+            if known:
+                found[_key(label_id, name)] = known
+        if by_strangers:
+            found[Key(False, NO_LISTENER)] = by_strangers
+        return found
+
+    def unknown_seconds(self) -> int:
+        """Return the seconds of listeners no users file told of."""
+        return sum(self._strangers().values())
+
+    def pairs(self) -> Iterator[Pair]:
+        """Yield each paying listener's seconds of each label, a few thousand in memory."""
+        names: dict[int, Key] = {
+            label_id: _key(label_id, name)
+            for label_id, name, _ in db.session.execute(self._labels_query())
+        }
+        query = (
+            select(
+                self._terms.c.fee,
+                self._terms.c.origin,
+                ListenerMonth.seconds,
+                Heard.label_id,
+                Heard.seconds,
+            )
+            .join_from(self._terms, ListenerMonth, self._same_listener())
+            .join(
+                Heard,
+                and_(
+                    Heard.company_id == self._company_id,
+                    Heard.month == self._month,
+                    Heard.user_id == ListenerMonth.user_id,
+                ),
+            )
+            .where(Heard.seconds > 0)
+        )
+        rows = db.session.execute(query, execution_options={"yield_per": 5000})
+        for fee, origin, total_seconds, label_id, seconds in rows:
+            yield Pair(self._net(fee, origin), int(total_seconds), names[label_id], int(seconds))
+
+    def _net(self, fee: str, origin: str) -> Fraction:
+        known = self._nets.get((fee, origin))
+        if known is None:
+            share = self._settings.shares.get(origin)
+            if share is None:
+                raise ReportError(
+                    f"The origin {origin} has no share in {self._month:%Y-%m}; "
+                    "an admin sets it under Label revenue, Settings."
+                )
+            known = net_fee(Decimal(fee), share, digits(self._settings.currency))
+            self._nets[fee, origin] = known
+        return known
+
+    def _same_listener(self) -> Any:
+        return and_(
+            ListenerMonth.company_id == self._company_id,
+            ListenerMonth.month == self._month,
+            ListenerMonth.user_id == self._terms.c.user_id,
+        )
+
+    def _labels_query(self) -> Any:
+        return (
+            select(LabelMonth.label_id, Label.name, LabelMonth.seconds)
+            .outerjoin_from(LabelMonth, Label, Label.id == LabelMonth.label_id)
+            .where(LabelMonth.company_id == self._company_id, LabelMonth.month == self._month)
+        )
+
+    def _strangers(self) -> dict[int, int]:
+        """Return the seconds of each label that listeners without terms heard."""
+        known = select(Terms.user_id).where(
+            Terms.company_id == self._company_id, Terms.user_id == ListenerMonth.user_id
+        )
+        strangers = select(ListenerMonth.user_id).where(
+            ListenerMonth.company_id == self._company_id,
+            ListenerMonth.month == self._month,
+            ~known.exists(),
+        )
+        query = (
+            select(Heard.label_id, func.sum(Heard.seconds))
+            .where(
+                Heard.company_id == self._company_id,
+                Heard.month == self._month,
+                Heard.user_id.in_(strangers),
+            )
+            .group_by(Heard.label_id)
+        )
+        return {label_id: int(seconds) for label_id, seconds in db.session.execute(query)}
+
+
+def payers(company_id: str, month: date) -> Subquery:
+    """Return the terms that hold in a month, one row a paying listener, as a subquery."""
+    begun = _ranked(company_id, Terms.from_month <= month, Terms.from_month.desc())
+    heard = select(ListenerMonth.user_id).where(
+        ListenerMonth.company_id == company_id, ListenerMonth.month == month
+    )
+    before = select(Terms.user_id).where(Terms.company_id == company_id, Terms.from_month <= month)
+    early = _ranked(
+        company_id,
+        and_(Terms.user_id.in_(heard), Terms.user_id.not_in(before)),
+        Terms.from_month.asc(),
+    )
+    return union_all(begun, early).subquery()
+
+
+def _ranked(company_id: str, condition: Any, order: Any) -> Any:
+    place = func.row_number().over(
+        partition_by=Terms.user_id, order_by=(order, Terms.batch_no.desc())
+    )
+    ranked = (
+        select(Terms.user_id, Terms.fee, Terms.origin, place.label("place"))
+        .where(Terms.company_id == company_id, condition)
+        .subquery()
+    )
+    return select(ranked.c.user_id, ranked.c.fee, ranked.c.origin).where(ranked.c.place == 1)
+
+
+def _key(label_id: int, name: str | None) -> Key:
+    if label_id == UNLABELLED or name is None:
+        return Key(False, NO_LABEL)
+    return Key(True, name)

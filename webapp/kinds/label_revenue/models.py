@@ -1,0 +1,236 @@
+"""The tables of this kind: what was loaded, what listeners pay, streams, and their monthly sums.
+
+On Postgres `label_revenue_stream` is partitioned by shelf: a large batch has a shelf of its own, so
+that it is loaded by a bare COPY and undone by dropping a table; everything else of a company stands
+on its loose shelf. Streams carry no foreign keys: they would be checked ten million times.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    Uuid,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.extensions import Model, UtcDateTime, utcnow
+
+# SQLite counts by itself only in a column it calls INTEGER.
+BigCount = BigInteger().with_variant(Integer, "sqlite")
+UNLABELLED = 0
+
+
+def _company(*, primary: bool = True) -> Mapped[str]:
+    return mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"), primary_key=primary)
+
+
+class Book(Model):
+    """One row a company: its writers wait for each other here.
+
+    date_order: of the last streams file, for dates such as 03/04/2025 that programs send
+    next_id:    of its next stream, where the database has no sequence
+    """
+
+    __tablename__ = "label_revenue_book"
+
+    company_id: Mapped[str] = _company()
+    revision: Mapped[int] = mapped_column(Integer, default=0)
+    date_order: Mapped[str | None] = mapped_column(String(3))
+    loose_shelf: Mapped[int | None] = mapped_column(Integer)
+    next_id: Mapped[int] = mapped_column(BigCount, default=1)
+
+
+class Batch(Model):
+    """One load: its files' fingerprints, what it held, and whether it was undone.
+
+    no:     short number that rows carry
+    summed: False while a large batch waits for its monthly sums
+    """
+
+    __tablename__ = "label_revenue_batch"
+    __table_args__ = (Index("ix_label_revenue_batch_company", "company_id", "no"),)
+
+    no: Mapped[int] = mapped_column(Integer, primary_key=True)
+    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), unique=True, default=lambda: str(uuid4()))
+    company_id: Mapped[str] = _company(primary=False)
+    created_by: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    undone_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    files: Mapped[dict[str, Any]] = mapped_column(JSON)
+    streams_hash: Mapped[str | None] = mapped_column(String(64))
+    shelf_id: Mapped[int | None] = mapped_column(Integer)
+    own_shelf: Mapped[bool] = mapped_column(Boolean, default=False)
+    summed: Mapped[bool] = mapped_column(Boolean, default=True)
+    streams: Mapped[int] = mapped_column(BigInteger, default=0)
+    listeners: Mapped[int] = mapped_column(Integer, default=0)
+    tracks: Mapped[int] = mapped_column(Integer, default=0)
+    rejected: Mapped[int] = mapped_column(Integer, default=0)
+    first_month: Mapped[date | None] = mapped_column(Date)
+    last_month: Mapped[date | None] = mapped_column(Date)
+    warnings: Mapped[list[str]] = mapped_column(JSON, default=list)
+
+
+class Terms(Model):
+    """What a listener pays from a month on; of several batches for one month the last counts."""
+
+    __tablename__ = "label_revenue_terms"
+
+    company_id: Mapped[str] = _company()
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    from_month: Mapped[date] = mapped_column(Date, primary_key=True)
+    batch_no: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    product_type: Mapped[str] = mapped_column(String(100))
+    fee: Mapped[str] = mapped_column(String(40))
+    origin: Mapped[str] = mapped_column(String(40))
+
+
+class Label(Model):
+    """A label's name under a short number; 0 stands for no label and has no row."""
+
+    __tablename__ = "label_revenue_label"
+    __table_args__ = (Index("uq_label_revenue_label_name", "company_id", "name", unique=True),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    company_id: Mapped[str] = _company(primary=False)
+    name: Mapped[str] = mapped_column(String(300))
+
+
+class Track(Model):
+    """A track's name and label as a batch told them; of several batches the last counts."""
+
+    __tablename__ = "label_revenue_track"
+
+    company_id: Mapped[str] = _company()
+    track_id: Mapped[str] = mapped_column(String(100), primary_key=True)
+    batch_no: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(500))
+    label_id: Mapped[int] = mapped_column(Integer)
+
+
+class Stream(Model):
+    """One stream: who heard which track, on which day, how many seconds."""
+
+    __tablename__ = "label_revenue_stream"
+    __table_args__ = {"postgresql_partition_by": "LIST (shelf_id)"}
+
+    shelf_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    batch_no: Mapped[int] = mapped_column(Integer)
+    user_id: Mapped[int] = mapped_column(BigInteger)
+    seconds: Mapped[int] = mapped_column(Integer)
+    date: Mapped[date] = mapped_column(Date)
+    region: Mapped[str] = mapped_column(String(100))
+    track_id: Mapped[str] = mapped_column(String(100))
+
+
+class Shelf(Model):
+    """Where streams stand: a partition of the streams, owned by one company."""
+
+    __tablename__ = "label_revenue_shelf"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    company_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("company.id"), index=True
+    )
+
+
+class Heard(Model):
+    """Sums: seconds and streams of a listener, a label and a month; negative seconds count as 0."""
+
+    __tablename__ = "label_revenue_heard"
+    __table_args__ = (Index("ix_label_revenue_heard_user", "company_id", "user_id"),)
+
+    company_id: Mapped[str] = _company()
+    month: Mapped[date] = mapped_column(Date, primary_key=True)
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    label_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    seconds: Mapped[int] = mapped_column(BigInteger)
+    streams: Mapped[int] = mapped_column(BigInteger)
+
+
+class ListenerMonth(Model):
+    """Sums: seconds and streams of a listener and a month."""
+
+    __tablename__ = "label_revenue_listener_month"
+
+    company_id: Mapped[str] = _company()
+    month: Mapped[date] = mapped_column(Date, primary_key=True)
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    seconds: Mapped[int] = mapped_column(BigInteger)
+    streams: Mapped[int] = mapped_column(BigInteger)
+
+
+class LabelMonth(Model):
+    """Sums: seconds and streams of a label and a month, all listeners."""
+
+    __tablename__ = "label_revenue_label_month"
+
+    company_id: Mapped[str] = _company()
+    month: Mapped[date] = mapped_column(Date, primary_key=True)
+    label_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    seconds: Mapped[int] = mapped_column(BigInteger)
+    streams: Mapped[int] = mapped_column(BigInteger)
+
+
+class MonthMark(Model):
+    """A month with streams: a number that grows with every change that touches it, and its lock.
+
+    locked:  what was paid when the month was locked, by method; None while it is open
+    changed: whether anything changed since it was locked
+    """
+
+    __tablename__ = "label_revenue_month"
+
+    company_id: Mapped[str] = _company()
+    month: Mapped[date] = mapped_column(Date, primary_key=True)
+    revision: Mapped[int] = mapped_column(Integer, default=0)
+    locked: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    locked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    locked_by: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
+    changed: Mapped[bool] = mapped_column(Boolean, default=False)
+
+
+class Period(Model):
+    """Settings from a month on: the share of each origin, and the currency of the fees."""
+
+    __tablename__ = "label_revenue_period"
+
+    company_id: Mapped[str] = _company()
+    from_month: Mapped[date] = mapped_column(Date, primary_key=True)
+    shares: Mapped[dict[str, str]] = mapped_column(JSON)
+    currency: Mapped[str] = mapped_column(String(3))
+
+
+class Upload(Model):
+    """Files sent through the pages, before and while they are loaded; the bytes are in DATA_DIR.
+
+    status: ready, queued, loading, loaded, refused, failed
+    """
+
+    __tablename__ = "label_revenue_upload"
+    __table_args__ = (Index("ix_label_revenue_upload_company", "company_id", "created_at"),)
+
+    id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), primary_key=True, default=lambda: str(uuid4())
+    )
+    company_id: Mapped[str] = _company(primary=False)
+    created_by: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    files: Mapped[dict[str, Any]] = mapped_column(JSON)
+    options: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    status: Mapped[str] = mapped_column(String(10), default="ready")
+    sentence: Mapped[str] = mapped_column(Text, default="")
+    problems: Mapped[list[Any]] = mapped_column(JSON, default=list)
+    batch_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False))

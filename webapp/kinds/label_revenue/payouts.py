@@ -1,0 +1,271 @@
+"""What a month pays out: computed live, taken from the store, or as it was locked.
+
+A locked month stays as it was paid. What changes in it later becomes adjustment lines of the first
+open month after it, label by label, so that both months together still add up to the cent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from flask import current_app
+from sqlalchemy import select
+
+from webapp.engine.kind import MonthStore
+from webapp.engine.months import CompanyMonths, current_month, month_text, next_month, parse_month
+from webapp.errors import Conflict, InvalidParams, ReportError
+from webapp.extensions import db, utcnow
+from webapp.kinds.label_revenue import sums
+from webapp.kinds.label_revenue.books import SLUG, month_mark, settings_for, writing
+from webapp.kinds.label_revenue.compute import (
+    METHODS,
+    Key,
+    Line,
+    Method,
+    Payout,
+    listener_payout,
+    pool_payout,
+)
+from webapp.kinds.label_revenue.facts import MonthFacts
+from webapp.kinds.label_revenue.models import MonthMark
+
+LOOKS = 3
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """What a locked month would pay more (or less) to a line than it did, in minor units."""
+
+    about: date
+    key: Key
+    minor: int
+
+
+@dataclass(frozen=True)
+class MonthPayout:
+    """A month as it is paid: its lines, the pool, adjustments of earlier months, and its state."""
+
+    month: date
+    method: Method
+    currency: str
+    payout: Payout
+    adjustments: tuple[Adjustment, ...] = ()
+    locked: bool = False
+    from_store: bool = False
+
+    def owed(self) -> Iterator[tuple[Key, int]]:
+        """Yield who is owed how much (minor units): lines, then adjustments."""
+        for line in self.payout.lines:
+            yield line.key, line.minor
+        for due in self.adjustments:
+            yield due.key, due.minor
+
+
+@dataclass
+class Payer:
+    """Answers what months pay, for one company and method; reads each month once."""
+
+    company_id: str
+    method: Method
+    store: MonthStore | None = None
+    refresh: bool = False
+    _live: dict[date, MonthPayout] = field(default_factory=dict)
+
+    def month(self, month: date) -> MonthPayout:
+        """Return a month as it is paid: locked, or live with the adjustments that fall due."""
+        mark = month_mark(self.company_id, month)
+        if mark is not None and mark.locked is not None:
+            return _unpacked(month, self.method, mark.locked[self.method], locked=True)
+        live = self.live(month)
+        due = tuple(self._due(month, live.currency))
+        return MonthPayout(
+            month, self.method, live.currency, live.payout, due, from_store=live.from_store
+        )
+
+    def live(self, month: date) -> MonthPayout:
+        """Return what the streams of a month say now, locked or not."""
+        if month not in self._live:
+            self._live[month] = self._stored(month) or self._computed(month)
+        return self._live[month]
+
+    def _computed(self, month: date) -> MonthPayout:
+        """Compute a month; if it changed meanwhile, look again."""
+        for _ in range(LOOKS):
+            revision, counted_at = _revision(self.company_id, month), utcnow()
+            found = compute_month(self.company_id, month, self.method)
+            if _revision(self.company_id, month) == revision:
+                if self.store is not None:
+                    value = _packed(found) | {"revision": revision}
+                    self.store.save(self.method, [("payout", month, value, counted_at)])
+                return found
+        raise ReportError(
+            f"The streams of {month_text(month)} keep changing; try again in a moment.",
+            permanent=False,
+        )
+
+    def _stored(self, month: date) -> MonthPayout | None:
+        if self.store is None or self.refresh:
+            return None
+        kept = self.store.fresh(self.method, ["payout"], month, month).get(("payout", month))
+        if kept is None or kept.value.get("revision") != _revision(self.company_id, month):
+            return None
+        return _unpacked(month, self.method, kept.value, from_store=True)
+
+    def _due(self, month: date, currency: str) -> Iterable[Adjustment]:
+        """Yield the adjustments that fall due in an open month: of the locked ones before it."""
+        locked = locked_months(self.company_id)
+        for mark in locked:
+            if mark.changed and _first_open(mark.month, locked) == month:
+                yield from self._adjustments(mark, locked, currency)
+
+    def _adjustments(
+        self, mark: MonthMark, locked: list[MonthMark], currency: str
+    ) -> Iterable[Adjustment]:
+        now = self.live(mark.month)
+        if now.currency != currency:
+            raise ReportError(
+                f"{month_text(mark.month)} is locked in {now.currency}, so its adjustments cannot "
+                f"be paid in {currency}."
+            )
+        paid = _paid(mark, locked, self.method)
+        owed = {line.key: line.minor for line in now.payout.lines}
+        for key in sorted(owed.keys() | paid.keys(), key=lambda key: (not key.owned, key.name)):
+            if minor := owed.get(key, 0) - paid.get(key, 0):
+                yield Adjustment(mark.month, key, minor)
+
+
+def _paid(mark: MonthMark, locked: list[MonthMark], method: Method) -> dict[Key, int]:
+    """Return what was paid for a locked month: in it, and as adjustments in later locked ones."""
+    paid: dict[Key, int] = {}
+    first = _unpacked(mark.month, method, (mark.locked or {})[method])
+    for line in first.payout.lines:
+        paid[line.key] = paid.get(line.key, 0) + line.minor
+    for other in locked:
+        later = _unpacked(other.month, method, (other.locked or {})[method])
+        for one in later.adjustments:
+            if one.about == mark.month:
+                paid[one.key] = paid.get(one.key, 0) + one.minor
+    return paid
+
+
+def _first_open(month: date, locked: list[MonthMark]) -> date:
+    closed = {mark.month for mark in locked}
+    after = next_month(month)
+    while after in closed:
+        after = next_month(after)
+    return after
+
+
+def compute_month(company_id: str, month: date, method: Method) -> MonthPayout:
+    """Return what a month pays, from sums and terms alone: no stream is read.
+
+    A month without any stream is not accounted: nobody pays in it.
+    """
+    settings = settings_for(company_id, month)
+    facts = MonthFacts(company_id, month, settings)
+    if not facts.any_streams():
+        return MonthPayout(month, method, settings.currency, Payout((), 0))
+    total, idle = facts.net_totals()
+    if method == "pool":
+        payout = pool_payout(total, facts.seconds())
+    else:
+        payout = listener_payout(total, idle, facts.pairs, facts.unknown_seconds())
+    return MonthPayout(month, method, settings.currency, payout)
+
+
+def payer(
+    company_id: str, method: Method, store: MonthStore | None = None, *, refresh: bool = False
+) -> Payer:
+    """Return who answers for a company, after its waiting batches have been added up."""
+    sums.settle(company_id)
+    return Payer(company_id, method, store or company_store(company_id), refresh)
+
+
+def company_store(company_id: str) -> CompanyMonths:
+    """Return the stored months of this kind, outside of a report's run."""
+    kept_days = current_app.config["MONTHS_KEPT_DAYS"]
+    return CompanyMonths(db.engine, company_id, SLUG, kept_days)
+
+
+def one_currency(found: Iterable[MonthPayout]) -> str | None:
+    """Return the currency of all months, None where there is no month.
+
+    Raises: InvalidParams where they differ, because amounts of different money do not add up
+    """
+    by_currency = {one.currency: one.month for one in found}
+    if len(by_currency) > 1:
+        named = ", ".join(f"{name} ({month_text(m)})" for name, m in sorted(by_currency.items()))
+        raise InvalidParams({"from": f"These months are in different currencies: {named}."})
+    return next(iter(by_currency), None)
+
+
+def totals(found: Iterable[MonthPayout]) -> tuple[dict[str, int], dict[str, int]]:
+    """Return what months pay in all, adjustments with it: to labels, and to nobody by reason."""
+    sides: tuple[dict[str, int], dict[str, int]] = ({}, {})
+    for one in found:
+        for key, minor in one.owed():
+            side = sides[0 if key.owned else 1]
+            side[key.name] = side.get(key.name, 0) + minor
+    return sides
+
+
+# Locking
+
+
+def locked_months(company_id: str) -> list[MonthMark]:
+    """Return the marks of locked months, oldest first."""
+    query = select(MonthMark).where(
+        MonthMark.company_id == company_id, MonthMark.locked_at.is_not(None)
+    )
+    return list(db.session.scalars(query.order_by(MonthMark.month)))
+
+
+def lock_month(company_id: str, month: date, user_id: str) -> None:
+    """Lock a closed month as it is paid now, by every method.
+
+    Raises: Conflict for a month that is not over, or locked already, or without streams
+    """
+    if month >= current_month():
+        raise Conflict(f"{month_text(month)} is not over yet; only closed months can be locked.")
+    sums.settle(company_id)
+    with writing(company_id):
+        mark = month_mark(company_id, month)
+        if mark is None:
+            raise Conflict(f"There are no streams in {month_text(month)}.")
+        if mark.locked is not None:
+            raise Conflict(f"{month_text(month)} is locked already.")
+        paid: dict[str, Any] = {
+            method: _packed(Payer(company_id, method).month(month)) for method in METHODS
+        }
+        mark.locked, mark.locked_at, mark.locked_by = paid, utcnow(), user_id
+        mark.changed = False
+
+
+# As JSON, for the store and for locks
+
+
+def _packed(found: MonthPayout) -> dict[str, Any]:
+    return {
+        "currency": found.currency,
+        "pool": found.payout.pool_minor,
+        "lines": [[*line.key, line.seconds, line.minor] for line in found.payout.lines],
+        "adjustments": [[month_text(one.about), *one.key, one.minor] for one in found.adjustments],
+    }
+
+
+def _unpacked(month: date, method: Method, value: dict[str, Any], **state: bool) -> MonthPayout:
+    lines = tuple(Line(Key(*line[:2]), line[2], line[3]) for line in value["lines"])
+    adjustments = tuple(
+        Adjustment(parse_month(about), Key(owned, name), minor)
+        for about, owned, name, minor in value.get("adjustments", ())
+    )
+    payout = Payout(lines, value["pool"])
+    return MonthPayout(month, method, value["currency"], payout, adjustments, **state)
+
+
+def _revision(company_id: str, month: date) -> int:
+    mark = month_mark(company_id, month)
+    return mark.revision if mark else 0
