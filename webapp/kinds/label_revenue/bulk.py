@@ -1,0 +1,227 @@
+"""Streams into the database by its bulk path, in constant memory.
+
+Postgres takes COPY. A large file that is written plainly goes through as it stands: each megabyte
+is matched against one pattern, which costs less than reading rows, and the database does the rest.
+Whatever the pattern or the database refuses is read row by row instead, which finds the bad rows.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from psycopg import DataError
+from sqlalchemy import insert, text
+
+from webapp.kinds.label_revenue.books import Writer, partition
+from webapp.kinds.label_revenue.formats import Format
+from webapp.kinds.label_revenue.models import Stream
+from webapp.kinds.label_revenue.rows import StreamRow
+
+BULK_BYTES = 16 * 1024 * 1024
+READ_BYTES = 1024 * 1024
+ROWS_PER_WRITE = 5000
+COPY_COLUMNS = "shelf_id, batch_no, user_id, seconds, date, region, track_id"
+# What the row reader takes too, minus what it has to think about: quotes, spaces, backslashes.
+_CELLS = {
+    "user_id": rb"[0-9]{1,18}",
+    "region": rb"[!#-\[\]-~\x80-\xff]{0,100}",
+    "track_id": rb"[!#-\[\]-~\x80-\xff]{1,100}",
+    "seconds": rb"-?[0-9]{1,9}",
+}
+_RAW_SEPARATORS = (";", ",", "\t")
+_YEAR = rb"(?:19[7-9][0-9]|[2-8][0-9]{3})"
+_DAY, _MONTH = rb"(?:0?[1-9]|[12][0-9]|3[01])", rb"(?:0?[1-9]|1[0-2])"
+_DATES = {
+    "dmy": rb"[/.\-]".join((_DAY, _MONTH, _YEAR)),
+    "mdy": rb"[/.\-]".join((_MONTH, _DAY, _YEAR)),
+    "ymd": _YEAR + rb"-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])",
+}
+
+
+class NotPlain(Exception):
+    """The file cannot go through as it stands; its rows have to be read."""
+
+
+def may_go_raw(found: Format, path: Path) -> bool:
+    """Return whether a file is large and plain enough to be handed to the database as it is."""
+    plain = found.encoding in {"utf-8", "utf-8-sig"} and None not in found.columns
+    return plain and found.separator in _RAW_SEPARATORS and path.stat().st_size >= BULK_BYTES
+
+
+def copy_raw(
+    writer: Writer,
+    path: Path,
+    found: Format,
+    shelf_id: int,
+    batch_no: int,
+    on_bytes: Callable[[int], None],
+) -> int:
+    """Copy a whole file onto a shelf of its own; return the number of streams.
+
+    Raises: NotPlain, with nothing left behind, where a row needs a closer look
+    """
+    connection = writer.connection
+    savepoint = connection.begin_nested()
+    try:
+        _new_partition(writer, shelf_id, batch_no)
+        order = {"dmy": "DMY", "mdy": "MDY"}.get(found.date_order or "", "YMD")
+        connection.execute(text(f"SET LOCAL datestyle TO 'ISO, {order}'"))
+        count = _copy_file(_cursor(writer), path, found, partition(shelf_id), on_bytes)
+        _attach(writer, shelf_id)
+    except (NotPlain, DataError) as error:
+        savepoint.rollback()
+        raise NotPlain(type(error).__name__) from error
+    savepoint.commit()
+    return count
+
+
+def _copy_file(
+    cursor: Any, path: Path, found: Format, table: str, on_bytes: Callable[[int], None]
+) -> int:
+    columns = ", ".join(str(name) for name in found.columns)
+    separator = found.separator.replace("\t", "\\t")
+    statement = (
+        f"COPY {table} ({columns}) FROM STDIN "
+        f"(FORMAT csv, DELIMITER E'{separator}', QUOTE E'\\x01', NULL E'\\x02')"
+    )
+    with cursor.copy(statement) as copy:
+        for block in plain_blocks(path, found):
+            copy.write(block)
+            on_bytes(len(block))
+    return int(cursor.rowcount)
+
+
+def plain_blocks(path: Path, found: Format) -> Iterator[bytes]:
+    """Yield the rows of a plain file, some megabytes of whole lines at a time, each one checked.
+
+    Raises: NotPlain at the first block that holds anything else
+    """
+    pattern = row_pattern(found)
+    with path.open("rb") as file:
+        file.readline()
+        rest = b""
+        while chunk := file.read(READ_BYTES):
+            rest += chunk
+            end = rest.rfind(b"\n") + 1
+            block, rest = rest[:end], rest[end:]
+            if not end and len(rest) > READ_BYTES:
+                raise NotPlain("a line is very long")
+            yield _checked(pattern, block)
+        if rest:
+            yield _checked(pattern, rest + b"\n")
+
+
+def _checked(pattern: re.Pattern[bytes], block: bytes) -> bytes:
+    if not pattern.fullmatch(block):
+        raise NotPlain("a row is not plain")
+    if not block.isascii():
+        try:
+            codecs.decode(block, "utf-8")
+        except UnicodeDecodeError as error:
+            raise NotPlain("a row is not UTF-8") from error
+    return block
+
+
+def row_pattern(found: Format) -> re.Pattern[bytes]:
+    """Return the pattern that any number of plain rows match."""
+    separator = re.escape(found.separator.encode())
+    cells = []
+    for name in found.columns:
+        cell = _DATES[found.date_order or "ymd"] if name == "date" else _CELLS[str(name)]
+        # A separator inside a cell would shift the columns after it.
+        cells.append(cell.replace(b"!#-", _printable_but(found.separator)))
+    # Possessive: a row that does not match is found at once, not after trying all splits.
+    return re.compile(rb"(?:" + separator.join(cells) + rb"\r?\n)*+")
+
+
+def _printable_but(separator: str) -> bytes:
+    """Return the start of the class of printable bytes without the separator."""
+    if separator == ";":
+        return rb"!#-:<-"
+    if separator == ",":
+        return rb"!#-+\--"
+    return rb"!#-"
+
+
+def _new_partition(writer: Writer, shelf_id: int, batch_no: int) -> None:
+    """Make the shelf's table apart from the others, where nobody waits for it.
+
+    Constant columns are defaults of the table, so that COPY need not be told them in every row;
+    the primary key is built afterwards, which is a sort instead of ten million insertions.
+    """
+    table = partition(shelf_id)
+    for statement in (
+        f"CREATE TABLE {table} (LIKE label_revenue_stream INCLUDING DEFAULTS)",
+        f"ALTER TABLE {table} ALTER shelf_id SET DEFAULT {int(shelf_id)}, "
+        f"ALTER batch_no SET DEFAULT {int(batch_no)}, "
+        "ALTER id SET DEFAULT nextval('label_revenue_stream_id_seq')",
+    ):
+        writer.connection.execute(text(statement))
+
+
+def _attach(writer: Writer, shelf_id: int) -> None:
+    table = partition(shelf_id)
+    for statement in (
+        "SET LOCAL maintenance_work_mem = '256MB'",
+        f"ALTER TABLE {table} ADD PRIMARY KEY (shelf_id, id), "
+        f"ADD CHECK (shelf_id = {int(shelf_id)})",
+        f"ALTER TABLE label_revenue_stream ATTACH PARTITION {table} "
+        f"FOR VALUES IN ({int(shelf_id)})",
+    ):
+        writer.connection.execute(text(statement))
+
+
+def write_rows(writer: Writer, rows: Iterable[StreamRow], shelf_id: int, batch_no: int) -> int:
+    """Write streams read row by row onto a shelf; return how many."""
+    if writer.is_postgres:
+        return _copy_rows(writer, rows, shelf_id, batch_no)
+    count = 0
+    stream = iter(rows)
+    while chunk := list(islice(stream, ROWS_PER_WRITE)):
+        first = writer.book.next_id
+        writer.connection.execute(
+            insert(Stream),
+            [
+                {"shelf_id": shelf_id, "id": first + place, "batch_no": batch_no} | row._asdict()
+                for place, row in enumerate(chunk)
+            ],
+        )
+        writer.book.next_id = first + len(chunk)
+        count += len(chunk)
+    return count
+
+
+def _copy_rows(writer: Writer, rows: Iterable[StreamRow], shelf_id: int, batch_no: int) -> int:
+    statement = f"COPY label_revenue_stream ({COPY_COLUMNS}, id) FROM STDIN"
+    cursor = _cursor(writer)
+    stream = iter(rows)
+    count = 0
+    while chunk := list(islice(stream, ROWS_PER_WRITE * 10)):
+        cursor.execute(
+            "SELECT nextval('label_revenue_stream_id_seq') FROM generate_series(1, %s)",
+            (len(chunk),),
+        )
+        ids = [row[0] for row in cursor.fetchall()]
+        with cursor.copy(statement) as copy:
+            for number, row in zip(ids, chunk, strict=True):
+                copy.write(
+                    f"{shelf_id}\t{batch_no}\t{row.user_id}\t{row.seconds}\t{row.date}\t"
+                    f"{_escaped(row.region)}\t{_escaped(row.track_id)}\t{number}\n"
+                )
+        count += len(chunk)
+    return count
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\") if "\\" in value else value
+
+
+def _cursor(writer: Writer) -> Any:
+    """Return a cursor of the driver, inside the transaction that is open."""
+    raw: Any = writer.connection.connection.driver_connection
+    return raw.cursor()

@@ -1,0 +1,183 @@
+"""`flask label-revenue load|unload|recount`: what operators do with files on the machine itself."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from flask import current_app
+from flask.cli import AppGroup
+from sqlalchemy import select
+
+from webapp import accounts
+from webapp.cli import in_sentences, with_database
+from webapp.errors import InvalidParams, NotFound
+from webapp.extensions import db
+from webapp.kinds.label_revenue import fetch, ingest, sums, work
+from webapp.kinds.label_revenue.formats import Role
+from webapp.kinds.label_revenue.ingest import DateOrderUnknown, Loaded, Options, Source
+from webapp.kinds.label_revenue.models import Batch, Book
+
+group = AppGroup("label-revenue", help="Streams and fees of label revenue.")
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@group.command("load")
+@click.option("--users", type=FILE, help="CSV: user_id;product_type;fee;origin.")
+@click.option("--streams", type=FILE, help="CSV: date;user_id;region;track id;seconds.")
+@click.option("--tracks", metavar="FILE|URL", help="JSON list of tracks, or its address.")
+@click.option("--company", required=True, help="Whose streams they are.")
+@click.option("--date-order", type=click.Choice(["dmy", "mdy"]), help="Where no date tells.")
+@click.option("--separator", help="Of the columns; detected where it is not given.")
+@click.option("--decimal-mark", type=click.Choice([",", "."]), help="Of the fees.")
+@click.option("--skip-bad", is_flag=True, help="Leave bad rows out, into a CSV of their own.")
+@click.option("--rejected", type=click.Path(path_type=Path), help="Name of that CSV.")
+@in_sentences
+@with_database
+def load(company: str, **given: Any) -> None:
+    """Load users, streams and tracks: all of it, or nothing."""
+    company_id = _company_id(company)
+    rejected = given["rejected"] or Path("rejected.csv")
+    sources, notes = _sources(company_id, given)
+    options = Options(
+        date_order=given["date_order"],
+        separator=given["separator"],
+        decimal_mark=given["decimal_mark"],
+        skip_bad=given["skip_bad"],
+        rejected=rejected,
+    )
+    bar = Bar()
+    try:
+        try:
+            loaded = ingest.load(company_id, sources, options, progress=bar)
+        except DateOrderUnknown as unknown:
+            options = _asked(options, unknown)
+            loaded = ingest.load(company_id, sources, options, progress=bar)
+    finally:
+        bar.close()
+    _tell(loaded, notes, rejected)
+
+
+def _company_id(name: str) -> str:
+    found = accounts.find_company(name)
+    if found is None:
+        raise InvalidParams({"company": f"There is no company {name}."})
+    return found.id
+
+
+def _sources(company_id: str, given: dict[str, Any]) -> tuple[dict[Role, Source], list[str]]:
+    sources: dict[Role, Source] = {}
+    notes = []
+    if given["users"]:
+        sources["users"] = Source(given["users"], given["users"].name)
+    if given["streams"]:
+        sources["streams"] = Source(given["streams"], given["streams"].name)
+    tracks = given["tracks"]
+    if tracks and fetch.is_url(tracks):
+        # Whoever may start commands here may reach this machine's network anyway.
+        fetched = fetch.fetch_tracks(tracks, work.copies(company_id), private_allowed=True)
+        sources["tracks"] = Source(fetched.path, "tracks")
+        notes += [fetched.note] if fetched.note else []
+    elif tracks:
+        if not Path(tracks).is_file():
+            raise InvalidParams({"tracks": f"There is no file {tracks}."})
+        sources["tracks"] = Source(Path(tracks), Path(tracks).name)
+    if not sources:
+        raise InvalidParams({"files": "Name at least one of --users, --streams and --tracks."})
+    return sources, notes
+
+
+def _asked(options: Options, unknown: DateOrderUnknown) -> Options:
+    """Ask at a terminal how dates are written; elsewhere the option has to say it."""
+    if not sys.stdin.isatty():
+        raise unknown
+    click.echo(unknown.errors["date_order"], err=True)
+    order: Any = click.prompt("Date order", type=click.Choice(["dmy", "mdy"]), err=True)
+    return Options(
+        order, options.separator, options.decimal_mark, options.skip_bad, options.rejected
+    )
+
+
+def _tell(loaded: Loaded, notes: list[str], rejected: Path) -> None:
+    batch = loaded.batch
+    for sentence in dict.fromkeys([*notes, *loaded.notes, *batch.warnings]):
+        click.echo(sentence, err=True)
+    if loaded.is_new:
+        click.echo(
+            f"Loaded {batch.streams} streams, {batch.listeners} listeners and {batch.tracks} "
+            f"tracks; {batch.rejected} rows rejected."
+        )
+        if batch.rejected:
+            click.echo(f"The rejected rows are in {rejected}.")
+        if not batch.summed and not work.enqueue_settle(batch.company_id):
+            click.echo("The monthly sums are added by the next report.", err=True)
+    click.echo(f"Batch {batch.id}")
+
+
+class Bar:
+    """How far a file is, redrawn in place; silent where nobody looks at a terminal."""
+
+    def __init__(self) -> None:
+        self._in_place = sys.stderr.isatty()
+        self._shown = -1
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        percent = 100 * done // total if total else 100
+        if self._in_place and percent != self._shown:
+            self._shown = percent
+            bar = "#" * (percent // 4)
+            click.echo(f"\r\x1b[K{what} [{bar:<25}] {percent} %", err=True, nl=False)
+
+    def close(self) -> None:
+        """Leave the cursor on a line of its own."""
+        if self._in_place and self._shown >= 0:
+            click.echo("", err=True)
+
+
+@group.command("unload")
+@click.argument("batch")
+@in_sentences
+@with_database
+def unload(batch: str) -> None:
+    """Undo a batch; what it replaced counts again."""
+    found = db.session.scalar(select(Batch).where(Batch.id == _uuid(batch)))
+    if found is None:
+        raise InvalidParams({"batch": f"There is no batch {batch}."})
+    try:
+        undone = ingest.unload(found.company_id, found.id)
+    except NotFound as error:
+        raise InvalidParams({"batch": error.message}) from None
+    click.echo(f"Undone: {undone.streams} streams of batch {undone.id}.")
+
+
+def _uuid(text: str) -> str:
+    from uuid import UUID
+
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise InvalidParams({"batch": f"{text} is not the ID of a batch."}) from None
+
+
+@group.command("recount")
+@click.option("--company", help="Of one company only.")
+@in_sentences
+@with_database
+def recount(company: str | None) -> None:
+    """Prove the monthly sums against the streams; put right and name what differs (exit 1)."""
+    chosen = (
+        [_company_id(company)] if company else list(db.session.scalars(select(Book.company_id)))
+    )
+    wrong = False
+    for company_id in chosen:
+        for difference in sums.recount(company_id):
+            wrong = True
+            click.echo(
+                f"{difference.table}: {difference.rows} rows differed and are put right.", err=True
+            )
+    if wrong:
+        current_app.logger.warning("label revenue: monthly sums differed from the streams")
+        raise SystemExit(1)
+    click.echo(f"The monthly sums of {len(chosen)} companies match their streams.")

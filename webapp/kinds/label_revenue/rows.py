@@ -1,0 +1,325 @@
+"""Rows of the three files as typed values, or a problem by file, line and column."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from webapp.kinds.label_revenue.formats import (
+    ISO,
+    SLASHED,
+    BadFile,
+    DateOrder,
+    Format,
+    detect_encoding,
+    our_name,
+    read_rows,
+)
+
+LARGEST_ID = 2**63 - 1
+MOST_SECONDS = 2**31 - 1
+LARGEST_FEE = Decimal(10) ** 12
+FIRST_YEAR, LAST_YEAR = 1970, 9000
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+CHUNK_CHARS = 1 << 16
+LONGEST_OBJECT = 1 << 20
+
+
+class Problem(NamedTuple):
+    """What is wrong with one row: where it stands, in which column, and a sentence."""
+
+    file: str
+    line: int
+    column: str
+    sentence: str
+    row: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        column = f", column {self.column}" if self.column else ""
+        return f"{self.file}, line {self.line}{column}: {self.sentence}"
+
+
+class BadCell(ValueError):
+    """A cell that cannot be used: its column and a sentence."""
+
+    def __init__(self, column: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.column = column
+        self.sentence = sentence
+
+
+class UserRow(NamedTuple):
+    """A listener's terms as a users file says them; the fee is a plain decimal as text."""
+
+    user_id: int
+    product_type: str
+    fee: str
+    origin: str
+
+
+class StreamRow(NamedTuple):
+    """One stream."""
+
+    date: date
+    user_id: int
+    region: str
+    track_id: str
+    seconds: int
+
+
+class TrackRow(NamedTuple):
+    """A track's name and label; None where it has no label."""
+
+    track_id: str
+    name: str
+    label: str | None
+
+
+@dataclass
+class Reader:
+    """Yields the good rows of a file and hands the bad ones to `reject`."""
+
+    name: str
+    path: Path
+    reject: Callable[[Problem], None]
+
+    def users(self, found: Format, origins: frozenset[str]) -> Iterator[tuple[int, UserRow]]:
+        """Yield (line, row) of a users file."""
+        place = {name: index for index, name in enumerate(found.columns) if name}
+
+        def parse(cells: list[str]) -> UserRow:
+            return UserRow(
+                read_user_id(cells[place["user_id"]]),
+                read_text(cells[place["product_type"]], "product_type", 100),
+                read_fee(cells[place["fee"]], found.decimal_mark),
+                read_origin(cells[place["origin"]], origins),
+            )
+
+        return self._rows(found, parse)
+
+    def streams(self, found: Format) -> Iterator[tuple[int, StreamRow]]:
+        """Yield (line, row) of a streams file."""
+        place = {name: index for index, name in enumerate(found.columns) if name}
+        order = found.date_order or "ymd"
+
+        def parse(cells: list[str]) -> StreamRow:
+            return StreamRow(
+                read_date(cells[place["date"]], order),
+                read_user_id(cells[place["user_id"]]),
+                read_text(cells[place["region"]], "region", 100),
+                read_track_id(cells[place["track_id"]], "track id"),
+                read_seconds(cells[place["seconds"]]),
+            )
+
+        return self._rows(found, parse)
+
+    def _rows(self, found: Format, parse: Callable[[list[str]], Any]) -> Iterator[Any]:
+        count = len(found.columns)
+        for line, cells in read_rows(self.path, found):
+            try:
+                if len(cells) != count:
+                    raise BadCell("", f"There are {len(cells)} cells instead of {count}.")
+                row = parse(cells)
+            except BadCell as bad:
+                problem = Problem(self.name, line, bad.column, bad.sentence, tuple(cells))
+                self.reject(problem)
+                continue
+            yield line, row
+
+    def tracks(self) -> Iterator[tuple[int, TrackRow]]:
+        """Yield (line, row) of a tracks file: a JSON list of objects."""
+        for line, item in json_items(self.path):
+            try:
+                row = read_track(item)
+            except BadCell as bad:
+                shown = json.dumps(item, ensure_ascii=False)[:500]
+                self.reject(Problem(self.name, line, bad.column, bad.sentence, (shown,)))
+                continue
+            yield line, row
+
+
+def read_user_id(text: str) -> int:
+    """Return a listener's number."""
+    stripped = text.strip()
+    if not re.fullmatch(r"[0-9]{1,19}", stripped) or int(stripped) > LARGEST_ID:
+        raise BadCell("user_id", f"{_shown(text)} is not a listener's number.")
+    return int(stripped)
+
+
+def read_text(text: str, column: str, longest: int) -> str:
+    """Return a short text every database takes."""
+    stripped = " ".join(text.split())
+    if len(stripped) > longest:
+        raise BadCell(column, f"The text is longer than {longest} characters.")
+    if UNSTORABLE.search(stripped):
+        raise BadCell(column, "The text holds characters that cannot be stored.")
+    return stripped
+
+
+def read_track_id(text: str, column: str = "track_id") -> str:
+    """Return a track's ID."""
+    stripped = read_text(text, column, 100)
+    if not stripped:
+        raise BadCell(column, "The track ID is missing.")
+    return stripped
+
+
+def read_fee(text: str, decimal_mark: str) -> str:
+    """Return a fee as a plain decimal text; `7,99` with a decimal comma is `7.99`."""
+    stripped = text.strip().replace("\u00a0", "").replace(" ", "")
+    plain = stripped.replace(".", "").replace(",", ".") if decimal_mark == "," else stripped
+    if decimal_mark == "," and re.fullmatch(r"\d+\.\d{1,2}", stripped):
+        raise BadCell("fee", f"{_shown(text)} has a point where other fees have a comma.")
+    try:
+        value = Decimal(plain) if re.fullmatch(r"\d+(\.\d{1,10})?", plain) else None
+    except InvalidOperation:
+        value = None
+    if value is None or value > LARGEST_FEE:
+        raise BadCell("fee", f"{_shown(text)} is not an amount.")
+    return f"{value.normalize():f}"
+
+
+def read_origin(text: str, origins: frozenset[str]) -> str:
+    """Return an origin that has a share."""
+    stripped = text.strip().lower().replace(" ", "_")
+    if stripped not in origins:
+        raise BadCell("origin", f"{_shown(text)} is not one of {', '.join(sorted(origins))}.")
+    return stripped
+
+
+def read_seconds(text: str) -> int:
+    """Return streamed seconds; zero and negative ones are read, and warned of later."""
+    stripped = text.strip()
+    if not re.fullmatch(r"-?[0-9]{1,10}", stripped) or abs(int(stripped)) > MOST_SECONDS:
+        raise BadCell("seconds", f"{_shown(text)} is not a whole number of seconds.")
+    return int(stripped)
+
+
+def read_date(text: str, order: DateOrder) -> date:
+    """Return a date written in a known order; an ISO date is always read as such."""
+    stripped = text.strip()
+    try:
+        if ISO.fullmatch(stripped):
+            year, month, day = (int(part) for part in stripped.split("-"))
+        elif order != "ymd" and (match := SLASHED.fullmatch(stripped)):
+            first, second, year = int(match[1]), int(match[2]), int(match[3])
+            day, month = (first, second) if order == "dmy" else (second, first)
+        else:
+            raise ValueError
+        found = date(year, month, day)
+    except ValueError:
+        raise BadCell("date", f"{_shown(text)} is not a date ({_example(order)}).") from None
+    if not FIRST_YEAR <= found.year <= LAST_YEAR:
+        raise BadCell("date", f"The year {found.year} is outside {FIRST_YEAR} to {LAST_YEAR}.")
+    return found
+
+
+def _example(order: DateOrder) -> str:
+    return {"dmy": "dd/mm/yyyy", "mdy": "mm/dd/yyyy", "ymd": "yyyy-mm-dd"}[order]
+
+
+def _shown(text: str) -> str:
+    return repr(text[:60]) if text.strip() else "An empty cell"
+
+
+def read_track(item: Any) -> TrackRow:
+    """Return a track of the tracks file; `track name 1` and `label 1` are its usual spellings."""
+    if not isinstance(item, dict):
+        raise BadCell("", "This is not a JSON object with a track_id.")
+    named = {our_name(str(key)): value for key, value in item.items()}
+    track_id = _text_of(named.get("track_id"), "track_id")
+    if track_id is None:
+        raise BadCell("track_id", "The track ID is missing.")
+    name = _text_of(_first(named, "track_name_1", "track_name", "name"), "track_name")
+    label = _text_of(_first(named, "label_1", "label", "label_name"), "label")
+    return TrackRow(
+        read_track_id(track_id),
+        read_text(name or "", "track_name", 500),
+        read_text(label, "label", 300) or None if label else None,
+    )
+
+
+def _first(named: dict[str, Any], *keys: str) -> Any:
+    return next((named[key] for key in keys if named.get(key) not in (None, "")), None)
+
+
+def _text_of(value: Any, column: str) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise BadCell(column, "This is neither text nor a number.")
+    return str(value).strip()
+
+
+def json_items(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield (line, item) of a file that is one JSON list, without holding all of it.
+
+    Raises: BadFile with the line where it stops being one
+    """
+    encoding = detect_encoding(path)
+    decoder = json.JSONDecoder()
+    with path.open("rb") as raw:
+        chunks = _decoded(raw, encoding)
+        text, line, inside, wants_item = "", 1, False, True
+        for chunk, is_last in chunks:
+            text += chunk
+            at = 0
+            while True:
+                start = _after_space(text, at)
+                line += text.count("\n", at, start)
+                at = start
+                if at >= len(text):
+                    break
+                if not inside:
+                    if text[at] != "[":
+                        raise BadFile("The tracks are not a JSON list.", line)
+                    inside, at = True, at + 1
+                elif text[at] == "]":
+                    _nothing_more(text[at + 1 :], chunks, line)
+                    return
+                elif text[at] == "," and not wants_item:
+                    at, wants_item = at + 1, True
+                elif not wants_item:
+                    raise BadFile("A comma is missing between two tracks.", line)
+                else:
+                    try:
+                        item, end = decoder.raw_decode(text, at)
+                    except (json.JSONDecodeError, RecursionError) as error:
+                        if is_last or len(text) - at > LONGEST_OBJECT:
+                            raise BadFile("This is not valid JSON.", line) from error
+                        break
+                    if end == len(text) and not is_last:
+                        break  # a number may go on in the next chunk
+                    yield line, item
+                    line += text.count("\n", at, end)
+                    at, wants_item = end, False
+            text = text[at:]
+        raise BadFile("The JSON list has no end.", line)
+
+
+def _decoded(raw: Any, encoding: str) -> Iterator[tuple[str, bool]]:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        while chunk := raw.read(CHUNK_CHARS):
+            yield decoder.decode(chunk), False
+        yield decoder.decode(b"", final=True), True
+    except UnicodeError as error:
+        raise BadFile(f"The file is not {encoding} text; save it as UTF-8.") from error
+
+
+def _after_space(text: str, at: int) -> int:
+    while at < len(text) and text[at] in " \t\r\n\ufeff":
+        at += 1
+    return at
+
+
+def _nothing_more(rest: str, chunks: Iterator[tuple[str, bool]], line: int) -> None:
+    if rest.strip() or any(chunk.strip() for chunk, _ in chunks):
+        raise BadFile("There is more after the end of the JSON list.", line)
