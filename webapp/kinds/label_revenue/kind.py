@@ -1,0 +1,235 @@
+"""label-revenue as the engine sees it: parameters, tables, figures, chart, sheets, and its run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from webapp.engine.kind import (
+    Chart,
+    Column,
+    Context,
+    Figure,
+    ReportKind,
+    Result,
+    Row,
+    Run,
+    Sheet,
+    StoredResult,
+    Table,
+)
+from webapp.engine.months import month_text, months_between
+from webapp.kinds.label_revenue import models, payouts, sums
+from webapp.kinds.label_revenue.books import DEFAULT_CURRENCY, SLUG
+from webapp.kinds.label_revenue.currencies import amount, amount_text
+from webapp.kinds.label_revenue.params import LabelRevenueParams
+from webapp.kinds.label_revenue.payouts import MonthPayout
+
+if TYPE_CHECKING:
+    from flask import Blueprint
+    from flask.cli import AppGroup
+
+    from webapp.accounts import Scope
+
+__all__ = ["LabelRevenue", "models"]
+
+METHOD_TEXTS = {"pool": "Pool, by seconds", "listener": "By listener"}
+SHARE_STEP = Decimal("0.0001")
+
+
+class LabelRevenue(ReportKind):
+    """What each label is owed, by month, from streams and fees."""
+
+    slug = SLUG
+    title = "Label revenue"
+    blurb = "What each label is owed for its streams, to the cent, by pool or by listener."
+    Params = LabelRevenueParams
+
+    def run(self, params: LabelRevenueParams, run: Run, context: Context) -> Result:
+        months = months_between(params.start, params.end)
+        run.plan(len(months))
+        if waiting := len(sums.pending(run.company_id)):
+            run.say(f"Adding up {waiting} large batch{'es' if waiting > 1 else ''} first.")
+        payer = payouts.payer(run.company_id, params.method, run.months, refresh=params.refresh)
+        found = []
+        for month in months:
+            one = payer.month(month)
+            found.append(one)
+            run.step(_line(one))
+        currency = payouts.one_currency(one for one in found if _has_lines(one))
+        return _result(params, found, currency or DEFAULT_CURRENCY)
+
+    def describe(self, params: Mapping[str, Any]) -> str:
+        return f"{params['start']} to {params['end']} {params.get('method', 'pool')}"
+
+    def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
+        nothing = "Nothing was streamed in these months."
+        return (
+            Table("labels", "Labels", _label_columns(head), nothing),
+            Table("months", "Months", _month_columns(head), nothing),
+        )
+
+    def figures(self, head: Mapping[str, Any]) -> tuple[Figure, ...]:
+        currency = head["currency"]
+        method = METHOD_TEXTS[head["method"]]
+        return (
+            Figure("To labels", f"{head['to_labels']} {currency}", "text", method),
+            Figure("Unallocated", f"{head['unallocated']} {currency}", "text"),
+            Figure("Pool", f"{head['pool']} {currency}", "text", _adjusted(head)),
+            Figure("Labels", head["label_count"], "integer"),
+            Figure("Seconds", head["seconds"], "integer"),
+        )
+
+    def charts(self, head: Mapping[str, Any]) -> tuple[Chart, ...]:
+        return (
+            Chart("labels", "label", (("Amount", "amount", "bar"), ("Seconds", "seconds", "bar"))),
+        )
+
+    def sheets(self, result: StoredResult) -> tuple[Sheet, ...]:
+        head = result.head
+        method = Column("method", "Method")
+        currency = Column("currency", "Currency")
+        return (
+            Sheet(
+                "labels",
+                f"Labels ({head['method']})",
+                (*_label_columns(head), currency, method),
+                _exact(result, "labels"),
+            ),
+            Sheet(
+                "month",
+                f"Months ({head['method']})",
+                (*_month_columns(head), currency, method),
+                _exact(result, "months"),
+            ),
+        )
+
+    def blueprints(self) -> tuple[Blueprint, ...]:
+        from webapp.kinds.label_revenue import api, pages, uploads
+
+        return (api.bp, pages.bp, uploads.bp)
+
+    def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
+        links = [("Months and loads", "/label-revenue"), ("Compare methods", _COMPARE)]
+        if scope.may("admin"):
+            links.append(("Load files", "/label-revenue/load"))
+        return tuple(links)
+
+    def commands(self) -> tuple[AppGroup, ...]:
+        from webapp.kinds.label_revenue.commands import group
+
+        return (group,)
+
+
+_COMPARE = "/label-revenue/compare"
+
+
+def _label_columns(head: Mapping[str, Any]) -> tuple[Column, ...]:
+    return (
+        Column("label", "Label"),
+        Column("seconds", "Seconds", "integer"),
+        Column("share", "Share", "decimal", "%"),
+        Column("amount", "Amount", "decimal", head["currency"]),
+        Column("kind", "Kind"),
+    )
+
+
+def _month_columns(head: Mapping[str, Any]) -> tuple[Column, ...]:
+    return (Column("month", "Month", "month"), *_label_columns(head), Column("note", "Note"))
+
+
+def _line(one: MonthPayout) -> str:
+    month = month_text(one.month)
+    if not _has_lines(one):
+        return f"{month}: nothing streamed."
+    state = " (locked)" if one.locked else " (stored)" if one.from_store else ""
+    labels = sum(line.key.owned for line in one.payout.lines)
+    pool = amount_text(one.payout.pool_minor, one.currency)
+    return f"{month}: {pool} {one.currency} among {labels} labels{state}."
+
+
+def _has_lines(one: MonthPayout) -> bool:
+    return bool(one.payout.lines or one.adjustments)
+
+
+def _result(params: LabelRevenueParams, found: list[MonthPayout], currency: str) -> Result:
+    by_month = [row for one in found for row in month_rows(one)]
+    labels, unowned = payouts.totals(found)
+    adjusted = sum(line.minor for one in found for line in one.adjustments)
+    head = {
+        "method": params.method,
+        "start": month_text(params.start),
+        "end": month_text(params.end),
+        "currency": currency,
+        "pool": amount_text(sum(one.payout.pool_minor for one in found), currency),
+        "adjustments": amount_text(adjusted, currency),
+        "to_labels": amount_text(sum(labels.values()), currency),
+        "unallocated": amount_text(sum(unowned.values()), currency),
+        "label_count": len(labels),
+        "seconds": sum(line.seconds for one in found for line in one.payout.lines),
+        "locked_months": [month_text(one.month) for one in found if one.locked],
+        "complete": True,
+    }
+    return Result(head, {"labels": label_rows(found, currency), "months": by_month})
+
+
+def month_rows(one: MonthPayout) -> Iterator[Row]:
+    """Yield a month's lines as rows, adjustments of locked months last."""
+    whole = sum(line.seconds for line in one.payout.lines)
+    for line in one.payout.lines:
+        yield {
+            "month": month_text(one.month),
+            "note": "locked" if one.locked else "",
+            **_row(line.key.name, line.key.owned, line.seconds, whole, line.minor, one.currency),
+        }
+    for due in one.adjustments:
+        yield {
+            "month": month_text(one.month),
+            "note": f"adjustment of {month_text(due.about)}",
+            **_row(due.key.name, due.key.owned, 0, 0, due.minor, one.currency),
+            "kind": "adjustment",
+        }
+
+
+def label_rows(found: list[MonthPayout], currency: str) -> list[Row]:
+    """Return a row for each label of all months together, by name, then what has no owner."""
+    seconds: dict[tuple[bool, str], int] = {}
+    minor: dict[tuple[bool, str], int] = {}
+    for one in found:
+        for line in one.payout.lines:
+            seconds[line.key] = seconds.get(line.key, 0) + line.seconds
+        for key, owed in one.owed():
+            minor[key] = minor.get(key, 0) + owed
+    whole = sum(seconds.values())
+    return [
+        _row(key[1], key[0], seconds.get(key, 0), whole, minor[key], currency)
+        for key in sorted(minor, key=lambda key: (not key[0], key[1]))
+    ]
+
+
+def _row(name: str, owned: bool, seconds: int, whole: int, minor: int, currency: str) -> Row:
+    share = Decimal(100) * seconds / whole if whole else None
+    return {
+        "label": name,
+        "seconds": seconds,
+        "share": None if share is None else float(share.quantize(SHARE_STEP)),
+        # A JSON number; it was rounded as an integer of minor units and is only written here.
+        "amount": float(amount(minor, currency)),
+        "kind": "label" if owned else "unallocated",
+    }
+
+
+def _exact(result: StoredResult, table: str) -> Iterator[Row]:
+    """Yield stored rows for files: amounts with exactly the digits of their currency."""
+    currency, method = result.head["currency"], result.head["method"]
+    step = amount(1, currency)
+    for row in result.rows(table):
+        exact = Decimal(str(row["amount"])).quantize(step)
+        yield row | {"amount": exact, "currency": currency, "method": method}
+
+
+def _adjusted(head: Mapping[str, Any]) -> str:
+    if Decimal(head["adjustments"]) == 0:
+        return f"{head['start']} to {head['end']}"
+    return f"and {head['adjustments']} of earlier months"

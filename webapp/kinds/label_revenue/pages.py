@@ -1,0 +1,262 @@
+"""`/label-revenue`: months and locks, loads, settings of periods, methods compared, statements."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, flash, make_response, render_template, request
+
+from webapp.accounts import Scope, audit, current_scope, guard, require
+from webapp.engine.months import current_month, month_text, months_between, parse_month
+from webapp.errors import Conflict, InvalidParams, NotFound
+from webapp.extensions import db
+from webapp.htmx import redirect_to
+from webapp.kinds.label_revenue import ingest, payouts, sums
+from webapp.kinds.label_revenue.books import (
+    DEFAULT_CURRENCY,
+    DEFAULT_SHARES,
+    months_with_streams,
+    periods,
+    settings_for,
+    writing,
+)
+from webapp.kinds.label_revenue.compute import METHODS, Key, Method
+from webapp.kinds.label_revenue.currencies import CURRENCIES, amount_text
+from webapp.kinds.label_revenue.models import Period
+from webapp.kinds.label_revenue.payouts import MonthPayout
+from webapp.kinds.label_revenue.statement import file_name, statement_file
+
+bp = Blueprint("label_revenue", __name__, url_prefix="/label-revenue", template_folder="templates")
+guard(bp)
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+
+@bp.get("")
+def index() -> Response:
+    """Show the months with their locks, and the batches that were loaded."""
+    return _overview(current_scope())
+
+
+def _overview(
+    scope: Scope,
+    errors: dict[str, str] | None = None,
+    typed: dict[str, str] | None = None,
+    status: int = 200,
+) -> Response:
+    sums.settle(scope.company_id)
+    locked = {mark.month: mark for mark in payouts.locked_months(scope.company_id)}
+    months = sorted({*months_with_streams(scope.company_id), *locked}, reverse=True)
+    page = render_template(
+        "label_revenue/index.html",
+        scope=scope,
+        months=[
+            {
+                "month": month_text(month),
+                "locked_at": locked[month].locked_at if month in locked else None,
+                "changed": month in locked and locked[month].changed,
+                "may_lock": month not in locked and month < current_month(),
+                "settings": settings_for(scope.company_id, month),
+            }
+            for month in months
+        ],
+        batches=ingest.batches(scope.company_id),
+        periods=[(month_text(one.from_month), one) for one in periods(scope.company_id)],
+        defaults={"shares": DEFAULT_SHARES, "currency": DEFAULT_CURRENCY},
+        errors=errors or {},
+        typed=typed or {},
+    )
+    return make_response(page, status)
+
+
+@bp.post("/months/<month>/lock")
+@require("admin")
+def lock_month(month: str) -> Response:
+    """Lock a closed month as it is paid now."""
+    scope = current_scope()
+    when = _month_of(month)
+    try:
+        payouts.lock_month(scope.company_id, when, scope.user_id)
+    except Conflict as refused:
+        flash(refused.message)
+        return redirect_to("/label-revenue")
+    audit(scope, "locked month", f"label-revenue {month}")
+    flash(f"{month} is locked. A later change in it is paid as an adjustment of the next month.")
+    return redirect_to("/label-revenue")
+
+
+def _month_of(text: str) -> date:
+    try:
+        return parse_month(text)
+    except ValueError:
+        raise NotFound("There is no such month.") from None
+
+
+@bp.post("/batches/<uuid:batch_id>/undo")
+@require("admin")
+def undo_batch(batch_id: UUID) -> Response:
+    """Undo a load."""
+    scope = current_scope()
+    batch = ingest.unload(scope.company_id, str(batch_id))
+    audit(scope, "undid load", batch.id)
+    flash(f"The load of {batch.streams:,} streams is undone.")
+    return redirect_to("/label-revenue")
+
+
+@bp.post("/periods")
+@require("admin")
+def save_period() -> Response:
+    """Set shares and currency from a month on."""
+    scope = current_scope()
+    typed = request.form.to_dict()
+    try:
+        month, shares, currency = _period(typed)
+        _keep_period(scope.company_id, month, shares, currency)
+    except InvalidParams as error:
+        return _overview(scope, error.errors, typed, 422)
+    audit(scope, "set shares", f"label-revenue {month_text(month)}")
+    flash(f"From {month_text(month)} on these shares and {currency} hold.")
+    return redirect_to("/label-revenue")
+
+
+def _period(typed: dict[str, str]) -> tuple[date, dict[str, str], str]:
+    errors: dict[str, str] = {}
+    month = date(1970, 1, 1)
+    try:
+        month = parse_month(typed.get("from_month", ""))
+    except ValueError as error:
+        errors["from_month"] = str(error)
+    shares = {origin: _share(f"share_{origin}", typed, errors) for origin in DEFAULT_SHARES}
+    currency = typed.get("currency", "").strip().upper()
+    if currency not in CURRENCIES:
+        errors["currency"] = "Write a currency's code of three letters, for example EUR."
+    if errors:
+        raise InvalidParams(errors)
+    return month, shares, currency
+
+
+def _share(name: str, typed: dict[str, str], errors: dict[str, str]) -> str:
+    text = typed.get(name, "").strip().replace(",", ".")
+    try:
+        share = Decimal(text)
+    except InvalidOperation:
+        share = Decimal(-1)
+    if not (share.is_finite() and 0 <= share <= 1) or len(text) > 12:
+        errors[name] = "Write a share from 0 to 1, for example 0.70."
+    return text
+
+
+def _keep_period(company_id: str, month: date, shares: dict[str, str], currency: str) -> None:
+    later = [mark.month for mark in payouts.locked_months(company_id) if mark.month >= month]
+    for locked in later:
+        if settings_for(company_id, locked).currency != currency:
+            raise InvalidParams(
+                {"currency": f"{month_text(locked)} is locked in another currency already."}
+            )
+    with writing(company_id) as writer:
+        kept = db.session.get(Period, (company_id, month))
+        if kept is None:
+            kept = Period(company_id=company_id, from_month=month)
+            db.session.add(kept)
+        kept.shares, kept.currency = shares, currency
+        writer.touch_from(month)
+
+
+@bp.get("/compare")
+def compare() -> Response:
+    """Show both methods side by side."""
+    scope = current_scope()
+    months, errors = _asked_months(scope.company_id)
+    found = {method: _payouts(scope.company_id, method, months) for method in METHODS}
+    try:
+        currency = payouts.one_currency(one for one in found["pool"] if one.payout.lines)
+    except InvalidParams as error:
+        errors, currency, found = error.errors, None, {method: [] for method in METHODS}
+    page = render_template(
+        "label_revenue/compare.html",
+        scope=scope,
+        rows=compared(found, currency or DEFAULT_CURRENCY),
+        start=month_text(months[0]) if months else "",
+        end=month_text(months[-1]) if months else "",
+        currency=currency or DEFAULT_CURRENCY,
+        errors=errors,
+        typed=request.args,
+    )
+    return make_response(page, 422 if errors else 200)
+
+
+def _asked_months(company_id: str) -> tuple[list[date], dict[str, str]]:
+    """Return the months asked for, the newest one with streams where none are."""
+    errors: dict[str, str] = {}
+    given: dict[str, date] = {}
+    for name in ("from", "to"):
+        if text := request.args.get(name):
+            try:
+                given[name] = parse_month(text)
+            except ValueError as error:
+                errors[name] = str(error)
+    known = months_with_streams(company_id)
+    newest = known[-1] if known else None
+    first, last = given.get("from", newest), given.get("to", given.get("from", newest))
+    if errors or first is None or last is None:
+        return [], errors
+    if last < first:
+        return [], {"to": "The last month is before the first month."}
+    if len(months_between(first, last)) > 240:
+        return [], {"to": "Ask for at most 240 months at once."}
+    return months_between(first, last), {}
+
+
+def _payouts(company_id: str, method: Method, months: list[date]) -> list[MonthPayout]:
+    payer = payouts.payer(company_id, method)
+    return [payer.month(month) for month in months]
+
+
+def compared(found: dict[Method, list[MonthPayout]], currency: str) -> list[dict[str, Any]]:
+    """Return a row for each label and each reason without one: both amounts and what differs."""
+    minor: dict[Key, dict[str, int]] = {}
+    for method, months in found.items():
+        for one in months:
+            for key, owed in one.owed():
+                row = minor.setdefault(key, {"pool": 0, "listener": 0})
+                row[method] += owed
+    rows = [
+        _compared(key.name, key.owned, minor[key], currency)
+        for key in sorted(minor, key=lambda key: (not key.owned, key.name))
+    ]
+    if rows:
+        whole = {str(method): sum(row[method] for row in minor.values()) for method in METHODS}
+        rows.append(_compared("Total", False, whole, currency) | {"is_total": True})
+    return rows
+
+
+def _compared(name: str, owned: bool, minor: dict[str, int], currency: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "owned": owned,
+        "pool": amount_text(minor["pool"], currency),
+        "listener": amount_text(minor["listener"], currency),
+        "difference": amount_text(minor["listener"] - minor["pool"], currency),
+        "is_total": False,
+    }
+
+
+@bp.get("/statement")
+def statement() -> Response:
+    """Return a label's statement as a workbook."""
+    scope = current_scope()
+    label = request.args.get("label", "")
+    method: Method = "listener" if request.args.get("method") == "listener" else "pool"
+    months, errors = _asked_months(scope.company_id)
+    if errors:
+        raise InvalidParams(errors)
+    found = _payouts(scope.company_id, method, months)
+    if not any(key == Key(True, label) for one in found for key, _ in one.owed()):
+        raise NotFound("This label has no streams in these months.")
+    file = statement_file(scope.company_name, label, found)
+    response = Response(file, mimetype=XLSX)
+    response.headers.set("Content-Disposition", "attachment", filename=file_name(label, found))
+    audit(scope, "downloaded", f"label-revenue statement {label}"[:300])
+    return response

@@ -1,0 +1,98 @@
+"""A statement for one label as a workbook: seconds and amounts by month, never a listener."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterable
+from datetime import datetime
+from typing import IO, Any
+
+import xlsxwriter
+
+from webapp.engine.months import month_text
+from webapp.extensions import utcnow
+from webapp.kinds.label_revenue import payouts
+from webapp.kinds.label_revenue.currencies import amount, digits
+from webapp.kinds.label_revenue.payouts import MonthPayout
+
+METHODS = {
+    "pool": "Pool: all net fees of a month, shared by seconds streamed",
+    "listener": "Listener: each net fee, shared by that listener's own seconds",
+}
+
+
+def statement_rows(label: str, found: Iterable[MonthPayout]) -> list[tuple[str, str, int, int]]:
+    """Return (month, what for, seconds, minor units) of one label, a row a month and adjustment."""
+    rows = []
+    for one in found:
+        month = month_text(one.month)
+        for line in one.payout.lines:
+            if line.key.owned and line.key.name == label:
+                rows.append((month, "Streams", line.seconds, line.minor))
+        for due in one.adjustments:
+            if due.key.owned and due.key.name == label:
+                rows.append((month, f"Adjustment of {month_text(due.about)}", 0, due.minor))
+    return rows
+
+
+def statement_file(company: str, label: str, found: list[MonthPayout]) -> IO[bytes]:
+    """Return the workbook as an open temporary file."""
+    currency = payouts.one_currency(found) or "EUR"
+    file = tempfile.TemporaryFile(prefix="statement-", suffix=".xlsx")  # noqa: SIM115
+    options = {
+        "constant_memory": True,
+        "strings_to_formulas": False,
+        "strings_to_urls": False,
+        "strings_to_numbers": False,
+    }
+    with xlsxwriter.Workbook(file, options) as workbook:
+        _write(workbook, company, label, found, currency)
+    file.seek(0)
+    return file
+
+
+def _write(
+    workbook: Any, company: str, label: str, found: list[MonthPayout], currency: str
+) -> None:
+    bold = workbook.add_format({"bold": True})
+    header = workbook.add_format({"bold": True, "bottom": 1})
+    places = digits(currency)
+    money = workbook.add_format({"num_format": "#,##0" + ("." + "0" * places if places else "")})
+    whole = workbook.add_format({"num_format": "#,##0"})
+    month = workbook.add_format({"num_format": "yyyy-mm", "align": "left"})
+    page = workbook.add_worksheet("Statement")
+    page.set_column(0, 0, 18)
+    page.set_column(1, 3, 24)
+    facts = (
+        ("Label", label),
+        ("From", company),
+        ("Method", METHODS[found[0].method] if found else ""),
+        ("Currency", currency),
+        ("Written (UTC)", f"{utcnow():%Y-%m-%d %H:%M}"),
+    )
+    for line, (name, value) in enumerate(facts):
+        page.write_string(line, 0, name, bold)
+        page.write_string(line, 1, value)
+    first = len(facts) + 1
+    page.freeze_panes(first + 1, 0)
+    for column, name in enumerate(("Month", "For", "Seconds", f"Amount ({currency})")):
+        page.write_string(first, column, name, header)
+    rows = statement_rows(label, found)
+    for line, (when, what, seconds, minor) in enumerate(rows, start=first + 1):
+        page.write_datetime(line, 0, datetime.fromisoformat(f"{when}-01"), month)
+        page.write_string(line, 1, what)
+        page.write_number(line, 2, seconds, whole)
+        page.write_number(line, 3, amount(minor, currency), money)
+    last = first + 1 + len(rows)
+    page.write_string(last, 0, "Total", bold)
+    page.write_number(last, 2, sum(row[2] for row in rows), whole)
+    page.write_number(last, 3, amount(sum(row[3] for row in rows), currency), money)
+
+
+def file_name(label: str, found: list[MonthPayout]) -> str:
+    """Return a safe name of the file: label, months and method."""
+    months = sorted(month_text(one.month) for one in found)
+    words = ["statement", label, *dict.fromkeys([months[0], months[-1]]), found[0].method]
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", " ".join(words)).strip("-").lower()
+    return f"{slug[:120]}.xlsx"

@@ -1,0 +1,292 @@
+"""Single streams, as programs make, read, change and remove them; the sums move along.
+
+A stream's ID is a UUID made of its number, so it can be found by it in constant time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, insert, select, update
+
+from webapp.errors import NotFound, Unreadable
+from webapp.extensions import db
+from webapp.kinds.label_revenue import sums
+from webapp.kinds.label_revenue.books import (
+    Writer,
+    api_batch,
+    shelf_ids,
+    take_ids,
+    writing,
+)
+from webapp.kinds.label_revenue.formats import ISO, SLASHED, DateOrder, our_name
+from webapp.kinds.label_revenue.models import UNLABELLED, Book, Label, Stream, Track
+from webapp.kinds.label_revenue.rows import (
+    BadCell,
+    StreamRow,
+    read_date,
+    read_seconds,
+    read_text,
+    read_track_id,
+    read_user_id,
+)
+
+FIELDS = ("date", "user_id", "region", "track_id", "seconds")
+MOST_AT_ONCE = 10_000
+# A UUID of version 8 (RFC 9562: made up by us) whose lower 62 bits are the stream's number.
+ID_BASE = (0x5374_7265_616D_8000 << 64) | (0x8 << 60)
+ID_MASK = (1 << 62) - 1
+
+
+def public_id(number: int) -> str:
+    """Return a stream's ID as everybody outside sees it."""
+    return str(UUID(int=ID_BASE | number))
+
+
+def number_of(text: str) -> int | None:
+    """Return the number in a stream's ID, None where it is none of ours."""
+    if re.fullmatch(r"[0-9]{1,18}", text):
+        return int(text)
+    try:
+        value = UUID(text).int
+    except ValueError:
+        return None
+    number = value & ID_MASK
+    return number if value == ID_BASE | number else None
+
+
+class BadField(Unreadable):
+    """400: a field of a stream that cannot be used; the sentence names it."""
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(f"{field}: {sentence}" if field else sentence)
+        self.field = field
+
+
+def read_fields(body: Any, order: DateOrder | None, *, partial: bool = False) -> dict[str, Any]:
+    """Return a stream's typed fields from JSON; all of them unless `partial`.
+
+    Raises: BadField naming the first field that is missing, unknown or cannot be used
+    """
+    if not isinstance(body, Mapping):
+        raise BadField("", "Send a stream as a JSON object.")
+    given = {our_name(str(key)): value for key, value in body.items()}
+    for name in given:
+        if name not in (*FIELDS, "id", "label"):
+            raise BadField(name, f"A stream has no such field; it has {', '.join(FIELDS)}.")
+    missing = [name for name in FIELDS if given.get(name) is None and name in given]
+    missing += [] if partial else [name for name in FIELDS if name not in given]
+    if missing:
+        raise BadField(missing[0], "This is needed.")
+    if partial and not any(name in given for name in FIELDS):
+        raise BadField("", f"Send at least one of {', '.join(FIELDS)}.")
+    readers = {
+        "date": lambda text: read_api_date(text, order),
+        "user_id": read_user_id,
+        "region": lambda text: read_text(text, "region", 100),
+        "track_id": read_track_id,
+        "seconds": _seconds,
+    }
+    return {name: _read(name, given[name], readers[name]) for name in FIELDS if name in given}
+
+
+def _read(name: str, value: Any, read: Any) -> Any:
+    numbers = isinstance(value, int) and not isinstance(value, bool) and name != "date"
+    if not isinstance(value, str) and not numbers:
+        raise BadField(name, "Send this as text or a whole number.")
+    try:
+        return read(str(value))
+    except BadCell as bad:
+        raise BadField(name, bad.sentence) from None
+
+
+def _seconds(text: str) -> int:
+    seconds = read_seconds(text)
+    if seconds < 0:
+        raise BadCell("seconds", f"{seconds} is below zero.")
+    return seconds
+
+
+def read_api_date(text: str, order: DateOrder | None) -> date:
+    """Return a date of the API: ISO; with slashes where it is clear which part is the day."""
+    match = SLASHED.fullmatch(text.strip())
+    if match is None or ISO.fullmatch(text.strip()):
+        return read_date(text, "ymd")
+    first, second = int(match[1]), int(match[2])
+    if first > 12 or first == second:
+        return read_date(text, "dmy")
+    if second > 12:
+        return read_date(text, "mdy")
+    if order in ("dmy", "mdy"):
+        return read_date(text, order)
+    raise BadCell("date", f"{text!r} may be read in two ways; write it as yyyy-mm-dd.")
+
+
+def date_order(company_id: str) -> DateOrder | None:
+    """Return how the company's last streams file wrote its dates."""
+    order: Any = db.session.scalar(select(Book.date_order).where(Book.company_id == company_id))
+    return order
+
+
+def create(company_id: str, bodies: list[Any]) -> list[dict[str, Any]]:
+    """Store streams, all or none, and return them."""
+    order = date_order(company_id)
+    rows = []
+    for place, body in enumerate(bodies, start=1):
+        try:
+            rows.append(StreamRow(**read_fields(body, order)))
+        except BadField as bad:
+            if len(bodies) > 1:
+                raise BadField("", f"Stream {place}: {bad.message}") from None
+            raise
+    with writing(company_id) as writer:
+        sums.settle_within(writer)
+        batch = api_batch(writer)
+        shelf_id = batch.shelf_id
+        ids = take_ids(writer, len(rows))
+        stored = [
+            {"shelf_id": shelf_id, "id": number, "batch_no": batch.no} | row._asdict()
+            for number, row in zip(ids, rows, strict=True)
+        ]
+        writer.connection.execute(insert(Stream), stored)
+        batch.streams += len(rows)
+        sums.shift(writer, _shifts(writer, rows, +1))
+    return described(company_id, stored)
+
+
+def _shifts(writer: Writer, rows: Iterable[StreamRow], sign: int) -> list[sums.Shift]:
+    rows = list(rows)
+    labels = current_labels(writer.company_id, {row.track_id for row in rows})
+    return [
+        sums.Shift(
+            row.date.replace(day=1),
+            row.user_id,
+            labels.get(row.track_id, (UNLABELLED, None))[0],
+            sign * max(row.seconds, 0),
+            sign,
+        )
+        for row in rows
+    ]
+
+
+def current_labels(company_id: str, track_ids: set[str]) -> dict[str, tuple[int, str | None]]:
+    """Return label number and name of tracks; one without a label has (0, None)."""
+    found: dict[str, tuple[int, str | None]] = {}
+    wanted = sorted(track_ids)
+    for first in range(0, len(wanted), 500):
+        query = (
+            select(Track.track_id, Track.label_id, Label.name)
+            .outerjoin(Label, Label.id == Track.label_id)
+            .where(Track.company_id == company_id, Track.track_id.in_(wanted[first : first + 500]))
+            .order_by(Track.batch_no)
+        )
+        found |= {row[0]: (row[1], row[2]) for row in db.session.execute(query)}
+    return found
+
+
+def described(company_id: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return streams as the API shows them, with the label of their track."""
+    labels = current_labels(company_id, {row["track_id"] for row in rows})
+    return [
+        {
+            "id": public_id(row["id"]),
+            "date": row["date"].isoformat(),
+            "user_id": row["user_id"],
+            "region": row["region"],
+            "track_id": row["track_id"],
+            "seconds": row["seconds"],
+            "label": labels.get(row["track_id"], (0, None))[1],
+        }
+        for row in rows
+    ]
+
+
+def find(company_id: str, stream_id: str) -> dict[str, Any]:
+    """Return a stream's row; another company's is as unknown as none."""
+    number = number_of(stream_id)
+    found = None
+    if number is not None:
+        query = select(Stream.__table__).where(
+            Stream.shelf_id.in_(shelf_ids(company_id)), Stream.id == number
+        )
+        found = db.session.execute(query).mappings().first()
+    if found is None:
+        raise NotFound("Stream ID not found")
+    return dict(found)
+
+
+def change(company_id: str, stream_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Change some fields of a stream and return it."""
+    with writing(company_id) as writer:
+        sums.settle_within(writer)
+        before = find(company_id, stream_id)
+        after = before | dict(fields)
+        writer.connection.execute(update(Stream).where(_same(before)).values(dict(fields)))
+        sums.shift(
+            writer, [*_shifts(writer, [_row(before)], -1), *_shifts(writer, [_row(after)], +1)]
+        )
+    return described(company_id, [after])[0]
+
+
+def remove(company_id: str, stream_id: str) -> dict[str, Any]:
+    """Remove a stream and return it as it was."""
+    with writing(company_id) as writer:
+        sums.settle_within(writer)
+        gone = find(company_id, stream_id)
+        writer.connection.execute(delete(Stream).where(_same(gone)))
+        sums.shift(writer, _shifts(writer, [_row(gone)], -1))
+    return described(company_id, [gone])[0]
+
+
+def _same(row: Mapping[str, Any]) -> Any:
+    return (Stream.shelf_id == row["shelf_id"]) & (Stream.id == row["id"])
+
+
+def _row(row: Mapping[str, Any]) -> StreamRow:
+    return StreamRow(**{name: row[name] for name in FIELDS})
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which streams a list shows; None where it does not matter. Both dates are included."""
+
+    start: date | None = None
+    end: date | None = None
+    user_id: int | None = None
+    label: str | None = None
+
+
+def page(
+    company_id: str, wanted: Filter, limit: int, before: tuple[date, int] | None
+) -> list[dict[str, Any]]:
+    """Return streams, newest first by date and number, those before a place in that order."""
+    conditions: list[Any] = [Stream.shelf_id.in_(shelf_ids(company_id))]
+    if wanted.start:
+        conditions.append(Stream.date >= wanted.start)
+    if wanted.end:
+        conditions.append(Stream.date <= wanted.end)
+    if wanted.user_id is not None:
+        conditions.append(Stream.user_id == wanted.user_id)
+    if wanted.label is not None:
+        conditions.append(_of_label(company_id, wanted.label))
+    if before:
+        day, number = before
+        conditions.append((Stream.date < day) | ((Stream.date == day) & (Stream.id < number)))
+    query = select(Stream.__table__).where(*conditions)
+    rows = db.session.execute(query.order_by(Stream.date.desc(), Stream.id.desc()).limit(limit))
+    return [dict(row) for row in rows.mappings()]
+
+
+def _of_label(company_id: str, name: str) -> Any:
+    labels = sums.labels_of_tracks(company_id)
+    tracks = (
+        select(labels.c.track_id)
+        .join(Label, Label.id == labels.c.label_id)
+        .where(Label.company_id == company_id, Label.name == name)
+    )
+    return Stream.track_id.in_(tracks)
