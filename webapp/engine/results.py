@@ -112,7 +112,8 @@ def grid_page(
 
 
 def _matches(row: Row, columns: tuple[Column, ...], wanted: str) -> bool:
-    return any(wanted in str(row.get(column.name) or "").casefold() for column in columns)
+    shown = (row.get(column.name) for column in columns)
+    return any(wanted in str(value).casefold() for value in shown if value is not None)
 
 
 def _sort_key(value: Any, column: Column) -> Any:
