@@ -31,7 +31,7 @@ _RELEASE = (
 
 
 class Flights:
-    """The sites one report has taken, and those it waits for. Used by one thread."""
+    """The sites one report has taken or given back already. Used by one thread."""
 
     def __init__(self, client: Any, company_id: str, partner_id: str, report_id: str) -> None:
         self._client = client
@@ -41,7 +41,6 @@ class Flights:
         self._held: set[str] = set()
         self._landed: set[str] = set()
         self._renewed = time.monotonic()
-        self.waited: set[str] = set()
 
     def _key(self, site_id: str) -> str:
         return f"{self._prefix}:{site_id}"
@@ -52,7 +51,7 @@ class Flights:
         What has landed is not taken any more: nobody would land it, and two reports that each hold
         what the other one waits for would wait for ever.
         """
-        if site_id in self._held or site_id in self._landed:
+        if self.has_had(site_id):
             return True
         try:
             taken = self._client.set(self._key(site_id), self._mark, nx=True, px=HELD_MS)
@@ -64,9 +63,11 @@ class Flights:
             taken = True
         if taken:
             self._held.add(site_id)
-        else:
-            self.waited.add(site_id)
         return bool(taken)
+
+    def has_had(self, site_id: str) -> bool:
+        """Return whether the site was taken by this report, given back since or not."""
+        return site_id in self._held or site_id in self._landed
 
     def renew(self) -> None:
         """Keep what is taken; called often, does something every few seconds."""
@@ -90,8 +91,7 @@ class Flights:
             for month, cell in unstored.items()
         }
         try:
-            if found:
-                self._client.set(f"{self._key(site_id)}:found", json.dumps(found), ex=SHARED_S)
+            self._client.set(f"{self._key(site_id)}:found", json.dumps(found), ex=SHARED_S)
             self._release(keys=[self._key(site_id)], args=[self._mark])
         except RedisError as error:
             log.warning("a flight ends by itself: %s", type(error).__name__)
@@ -105,14 +105,14 @@ class Flights:
         """Return the sites this report has taken."""
         return list(self._held)
 
-    def found(self, site_id: str) -> dict[date, Cell]:
-        """Return what the report that was waited for left of a site."""
+    def found(self, site_id: str) -> dict[date, Cell] | None:
+        """Return what a report left that gave the site back in the last minutes; None: none did."""
         try:
             raw = self._client.get(f"{self._key(site_id)}:found")
         except RedisError:
-            return {}
+            return None
         if not raw:
-            return {}
+            return None
         return {
             parse_month(text): Cell(int(value), datetime.fromisoformat(counted_at))
             for text, (value, counted_at) in json.loads(raw).items()

@@ -234,18 +234,20 @@ class Monthly:
 
     def _take_site(self, site_id: str) -> bool:
         """Take a site, with what another report that had it has found out meanwhile."""
-        waited = site_id in self._flights.waited
+        if self._flights.has_had(site_id):
+            return True
         if not self._flights.take(site_id):
             return False
-        if waited:
-            self._flights.waited.discard(site_id)
-            self._learn(site_id)
+        # Another report may have given it back since the store was read, waited for or not.
+        found = self._flights.found(site_id)
+        if found is not None:
+            self._learn(site_id, found)
         return True
 
-    def _learn(self, site_id: str) -> None:
+    def _learn(self, site_id: str, found: dict[date, Cell]) -> None:
         """Give a site's plan what another report has just counted."""
         plan, before = self._plans[site_id], self._plans[site_id].unknown
-        cells = self._stored([site_id])[site_id] | self._flights.found(site_id)
+        cells = self._stored([site_id])[site_id] | found
         for index, month in enumerate(self._months):
             if month in cells and index not in plan.cells and self._may_use(cells[month]):
                 plan.cells[index] = cells[month]
