@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, current_app, jsonify, request, stream_with_context, url_for
+from flask import Blueprint, Response, current_app, jsonify, request, url_for
 
-from webapp.accounts import Scope, audit, current_scope, guard
+from webapp.accounts import audit, current_scope, guard
 from webapp.api.requests import (
     json_object,
     month_argument,
@@ -17,11 +17,11 @@ from webapp.api.requests import (
     wants_events,
     whole_number,
 )
-from webapp.engine import export, jobs, months, progress
+from webapp.engine import jobs, months, progress
+from webapp.engine.download import result_response
 from webapp.engine.listing import list_reports
 from webapp.engine.models import STATUSES, Report
 from webapp.engine.params import json_schema
-from webapp.engine.results import ReadResult
 from webapp.errors import InvalidParams, NotAllowed
 from webapp.extensions import db
 
@@ -142,41 +142,13 @@ def report_result(report_id: UUID) -> Response:
     """Return the result as JSON, CSV or XLSX; 409 while there is none."""
     scope = current_scope()
     fmt = result_format()
-    response = result_response(scope, str(report_id), fmt, by=request.args.get("by"))
-    response.vary.add("Accept")
-    return response
-
-
-def result_response(
-    scope: Scope, report_id: str, fmt: str, *, by: str | None = None, bom: bool = False
-) -> Response:
-    """Return a finished report's result as a streamed download with an ETag."""
-    report = jobs.find_report(scope, report_id)
-    kind = jobs.kinds()[report.kind]
-    result = ReadResult(report)
-    tag = f"{report.id}-{report.attempt}-{fmt}-{by or ''}"
-    if tag in request.if_none_match:
-        response = Response(status=304)
-        response.set_etag(tag)
-        return response
-    if fmt == "xlsx":
-        response = Response(export.xlsx_file(kind, report, result), mimetype=export.FORMATS[fmt])
-    elif fmt == "csv":
-        sheet = export.sheet_named(kind, result, by)
-        response = Response(
-            stream_with_context(export.csv_chunks(sheet, bom=bom)), content_type=export.FORMATS[fmt]
-        )
-    else:
-        response = Response(
-            stream_with_context(export.json_chunks(kind, report, result)),
-            content_type=export.FORMATS[fmt],
-        )
-    if fmt != "json":
-        name = export.file_name(report, fmt, by)
-        response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    report = jobs.find_report(scope, str(report_id))
+    response = result_response(report, fmt, by=request.args.get("by"), attach=fmt != "json")
+    if response.status_code == 200 and request.method == "GET":
         audit(scope, "downloaded", f"{report.kind} {report.id} {fmt}")
-    response.set_etag(tag)
-    response.headers["Cache-Control"] = "private, no-cache"
+        # The commit made the report stale, and the file is written after this request's session.
+        db.session.refresh(report)
+    response.vary.add("Accept")
     return response
 
 
