@@ -152,7 +152,7 @@ def serving(app: Flask) -> Iterator[str]:
     server = make_server("127.0.0.1", 0, app, threaded=True)
     over = threading.Event()
     threads = [
-        threading.Thread(target=server.serve_forever, daemon=True),
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True),
         threading.Thread(target=_work, args=(app, over), daemon=True),
     ]
     for thread in threads:
