@@ -103,14 +103,17 @@ def listener_payout(
     net_idle: Fraction,
     pairs: Callable[[], Iterable[Pair]],
     unknown_seconds: int = 0,
+    *,
+    exact_up_to: int = PAIRS_IN_FRACTIONS,
 ) -> Payout:
     """Share each listener's net fee by that listener's own seconds.
 
     net_total:       of all listeners; net_idle: of those without a second streamed
     pairs:           called again for a second look where the first was not sharp enough
     unknown_seconds: of listeners who pay nothing that is known of: a line without money
+    exact_up_to:     so many pairs are added up as fractions; more in fixed point, where it does
     """
-    exact, seconds = _shares(pairs)
+    exact, seconds = _shares(pairs, exact_up_to)
     if net_idle:
         exact[Key(False, NO_STREAMS)] = net_idle
     if unknown_seconds:
@@ -132,11 +135,11 @@ def _payout(exact: Mapping[Key, Fraction], seconds: Mapping[Key, int], total: Fr
 
 
 def _shares(
-    pairs: Callable[[], Iterable[Pair]],
+    pairs: Callable[[], Iterable[Pair]], exact_up_to: int
 ) -> tuple[dict[Key, Fraction], dict[Key, int]]:
     """Return each key's exact share and seconds; for many pairs, a share that rounds as exactly."""
     fixed, seconds, count = _fixed_point(pairs())
-    if count <= PAIRS_IN_FRACTIONS:
+    if count <= exact_up_to:
         return _fractions(pairs(), set(seconds)), seconds
     blurred = _blurred(fixed, seconds)
     sharp = _fractions(pairs(), blurred) if blurred else {}

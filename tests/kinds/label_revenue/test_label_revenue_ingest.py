@@ -1,0 +1,254 @@
+"""Loading: formats found out, bad rows named, all or nothing, the same again, and undone."""
+
+from __future__ import annotations
+
+import csv
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from label_revenue_files import FILES, SAMPLE
+
+from webapp.accounts import Scope
+from webapp.errors import NotFound
+from webapp.kinds.label_revenue import ingest, payouts, sums
+from webapp.kinds.label_revenue.books import months_with_streams
+from webapp.kinds.label_revenue.formats import detect
+from webapp.kinds.label_revenue.ingest import DateOrderUnknown, LoadRefused
+from webapp.kinds.label_revenue.rows import json_items, read_date
+
+MARCH = date(2025, 3, 1)
+HEAD = "date;user_id;region;track id;seconds\n"
+USERS = "user_id;product_type;fee;origin\n1;premium;10,00;web\n2;premium;10,00;web\n"
+TRACKS = '[{"track_id": "A", "label": "One"}, {"track_id": "B", "label": "Two"}]'
+STREAMS = HEAD + "13/03/2025;1;NL;A;100\n13/03/2025;2;NL;B;300"
+
+
+def paid(app: Flask, scope: Scope, month: date = MARCH, method: Any = "pool") -> dict[str, int]:
+    with app.app_context():
+        found = payouts.payer(scope.company_id, method).month(month)
+        return {key.name: minor for key, minor in found.owed()}
+
+
+def proved(app: Flask, scope: Scope) -> bool:
+    with app.app_context():
+        return not sums.recount(scope.company_id)
+
+
+def test_the_three_files_make_a_batch(app: Flask, scope: Scope, load_texts: Any) -> None:
+    loaded = load_texts(users=USERS, streams=STREAMS, tracks=TRACKS)
+    assert (loaded.batch.streams, loaded.batch.listeners, loaded.batch.tracks) == (2, 2, 2)
+    assert paid(app, scope) == {"One": 450, "Two": 1350}
+    assert proved(app, scope)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("separator", [";", ",", "\t", "|"])
+def test_encodings_and_separators_are_found_out(
+    tmp_path: Path, encoding: str, separator: str
+) -> None:
+    path = tmp_path / "streams.csv"
+    path.write_bytes(STREAMS.replace(";", separator).encode(encoding))
+    found = detect(path, "streams")
+    assert (found.separator, found.date_order) == (separator, "dmy")
+    assert found.preview[0] == ("13/03/2025", "1", "NL", "A", "100")
+
+
+@pytest.mark.parametrize(("fee", "mark"), [("7,99", ","), ("7.99", "."), ("8", ".")])
+def test_the_decimal_mark_is_found_out(tmp_path: Path, fee: str, mark: str) -> None:
+    path = tmp_path / "users.csv"
+    path.write_text(f"user_id;product_type;fee;origin\n1;p;5;web\n2;p;{fee};web")
+    assert detect(path, "users").decimal_mark == mark
+
+
+def test_an_ambiguous_date_order_is_asked_about_and_never_guessed(
+    app: Flask, scope: Scope, load_texts: Any
+) -> None:
+    streams = HEAD + "03/04/2025;1;NL;A;100"
+    with pytest.raises(DateOrderUnknown):
+        load_texts(users=USERS, streams=streams, tracks=TRACKS)
+    with app.app_context():
+        assert ingest.batches(scope.company_id) == []
+    load_texts(users=USERS, streams=streams, tracks=TRACKS, date_order="mdy")
+    with app.app_context():
+        assert months_with_streams(scope.company_id) == [date(2025, 3, 1)]
+
+
+@settings(max_examples=50, derandomize=True, deadline=None)
+@given(st.dates(date(1970, 1, 1), date(2100, 12, 31)))
+def test_a_date_comes_back_in_every_order(day: date) -> None:
+    assert read_date(f"{day:%d/%m/%Y}", "dmy") == day
+    assert read_date(f"{day:%m/%d/%Y}", "mdy") == day
+    assert read_date(day.isoformat(), "dmy") == day
+
+
+def test_bad_rows_are_named_by_file_line_and_column_and_nothing_is_loaded(
+    app: Flask, scope: Scope, load_texts: Any
+) -> None:
+    streams = STREAMS + "\n31/02/2025;1;NL;A;100\n14/03/2025;x;NL;A;100\n14/03/2025;1;NL"
+    users = USERS + "3;premium;much;web\n4;premium;1,00;radio\n"
+    with pytest.raises(LoadRefused) as refused:
+        load_texts(users=users, streams=streams, tracks='[{"label": "One"}]')
+    assert list(refused.value.errors) == [
+        "streaming.csv, line 4, column date",
+        "streaming.csv, line 5, column user_id",
+        "streaming.csv, line 6",
+        "users.csv, line 4, column fee",
+        "users.csv, line 5, column origin",
+        "tracks.json, line 1, column track_id",
+    ]
+    with app.app_context():
+        assert ingest.batches(scope.company_id) == []
+        assert months_with_streams(scope.company_id) == []
+
+
+def test_skip_bad_loads_the_rest_and_writes_the_rejected_rows(
+    app: Flask, scope: Scope, load_texts: Any, tmp_path: Path
+) -> None:
+    rejected = tmp_path / "rejected.csv"
+    streams = STREAMS + "\n14/03/2025;=x;NL;A;100"
+    loaded = load_texts(
+        users=USERS, streams=streams, tracks=TRACKS, skip_bad=True, rejected=rejected
+    )
+    assert (loaded.batch.streams, loaded.batch.rejected) == (2, 1)
+    with rejected.open(newline="") as file:
+        [row] = csv.DictReader(file)
+    assert (row["file"], row["line"], row["column"]) == ("streaming.csv", "4", "user_id")
+    assert row["row"] == "14/03/2025;=x;NL;A;100"
+
+
+def test_a_missing_column_is_said(load_texts: Any) -> None:
+    with pytest.raises(LoadRefused, match="1 rows") as refused:
+        load_texts(streams="date;user_id;region;seconds\n13/03/2025;1;NL;5")
+    assert "track id" in next(iter(refused.value.errors.values()))
+
+
+@pytest.mark.parametrize("tracks", ["{}", '[{"track_id": "A"}', "[1 2]", '[{"a"}]', "[] x", ""])
+def test_broken_json_is_refused(load_texts: Any, tracks: str) -> None:
+    with pytest.raises(LoadRefused):
+        load_texts(tracks=tracks)
+
+
+def test_json_lists_are_read_item_by_item_across_chunks(tmp_path: Path) -> None:
+    path = tmp_path / "tracks.json"
+    path.write_text("[" + ",\n".join(f'{{"track_id": "{n}"}}' for n in range(20_000)) + "]")
+    items = list(json_items(path))
+    assert len(items) == 20_000
+    assert items[-1] == (20_000, {"track_id": "19999"})
+
+
+def test_the_same_files_again_change_nothing(
+    app: Flask, scope: Scope, sample: str, load_texts: Any
+) -> None:
+    before = paid(app, scope)
+    texts = {role: (SAMPLE / name).read_bytes() for role, name in FILES.items()}
+    again = load_texts(**texts)
+    assert (again.is_new, again.batch.id) == (False, sample)
+    changed = load_texts(streams=texts["streams"], users=USERS)
+    assert changed.batch.streams == 0
+    assert "not loaded again" in changed.notes[0]
+    assert paid(app, scope) != before
+
+
+def test_a_row_twice_is_reported_and_counts(load_texts: Any) -> None:
+    loaded = load_texts(streams=HEAD + "13/03/2025;1;NL;A;100\n13/03/2025;1;NL;A;100")
+    assert loaded.batch.streams == 2
+    assert "streaming.csv, line 3: same as line 2." in loaded.batch.warnings
+
+
+def test_a_listener_twice_with_other_terms_is_refused(load_texts: Any) -> None:
+    with pytest.raises(LoadRefused) as refused:
+        load_texts(users=USERS + "1;premium;12,00;web\n")
+    assert list(refused.value.errors) == ["users.csv, line 4, column user_id"]
+
+
+def test_odd_streams_are_loaded_with_a_warning(app: Flask, scope: Scope, load_texts: Any) -> None:
+    rows = ["13/03/2025;1;NL;A;0", "13/03/2025;1;NL;A;-5", "13/03/2999;1;NL;A;5"]
+    rows += ["14/03/2025;2;NL;A;86000", "14/03/2025;2;NL;B;500"]
+    loaded = load_texts(users=USERS, streams=HEAD + "\n".join(rows), tracks=TRACKS)
+    text = " ".join(loaded.batch.warnings)
+    for word in ("2 streams with zero or negative seconds", "future", "more than 24 hours"):
+        assert word in text
+    assert paid(app, scope) == {"One": 1790, "Two": 10}
+    assert proved(app, scope)
+
+
+def test_undoing_a_batch_brings_back_what_was(app: Flask, scope: Scope, load_texts: Any) -> None:
+    load_texts(users=USERS, streams=STREAMS, tracks=TRACKS)
+    before = paid(app, scope)
+    second = load_texts(
+        users="user_id;product_type;fee;origin\n1;premium;50,00;web",
+        streams=HEAD + "15/03/2025;1;NL;B;400",
+        tracks='[{"track_id": "A", "label": "Three"}]',
+    )
+    assert set(paid(app, scope)) == {"Two", "Three"}
+    assert proved(app, scope)
+    with app.app_context():
+        ingest.unload(scope.company_id, second.batch.id)
+        with pytest.raises(NotFound):
+            ingest.unload(scope.company_id, second.batch.id)
+    assert paid(app, scope) == before
+    assert proved(app, scope)
+    again = load_texts(streams=HEAD + "15/03/2025;1;NL;B;400")
+    assert again.is_new
+
+
+def test_a_label_told_later_gets_what_was_streamed_before(
+    app: Flask, scope: Scope, load_texts: Any
+) -> None:
+    load_texts(users=USERS, streams=STREAMS)
+    assert paid(app, scope) == {"Track without a label": 1800}
+    load_texts(tracks=TRACKS)
+    assert paid(app, scope) == {"One": 450, "Two": 1350}
+    assert proved(app, scope)
+
+
+def test_new_terms_hold_from_the_month_they_come_with(
+    app: Flask, scope: Scope, load_texts: Any
+) -> None:
+    load_texts(users=USERS, streams=STREAMS, tracks=TRACKS)
+    load_texts(
+        users="user_id;product_type;fee;origin\n1;premium;20,00;web\n3;premium;5,00;app_store",
+        streams=HEAD + "13/05/2025;2;NL;A;100",
+    )
+    assert sum(paid(app, scope).values()) == 1800
+    assert sum(paid(app, scope, date(2025, 5, 1)).values()) == 1800 + 900 + 350
+
+
+def test_money_without_an_owner_is_a_line_of_its_own(
+    app: Flask, scope: Scope, load_texts: Any
+) -> None:
+    streams = HEAD + "13/03/2025;1;NL;A;100\n13/03/2025;9;NL;A;50\n13/03/2025;1;NL;Z;50"
+    load_texts(users=USERS, streams=streams, tracks=TRACKS)
+    assert paid(app, scope) == {
+        "One": 900,
+        "Stream of an unknown listener": 450,
+        "Track without a label": 450,
+    }
+    assert paid(app, scope, method="listener") == {
+        "One": 600,
+        "Listener without streams": 900,
+        "Stream of an unknown listener": 0,
+        "Track without a label": 300,
+    }
+
+
+def test_recount_finds_and_rights_a_sum_that_is_wrong(
+    app: Flask, scope: Scope, sample: str
+) -> None:
+    before = paid(app, scope)
+    with app.app_context():
+        from webapp.extensions import db
+        from webapp.kinds.label_revenue.models import LabelMonth
+
+        db.session.query(LabelMonth).update({"seconds": 1})
+        db.session.commit()
+        assert [one.table for one in sums.recount(scope.company_id)] == [
+            "label_revenue_label_month"
+        ]
+        assert sums.recount(scope.company_id) == []
+    assert paid(app, scope) == before
