@@ -77,7 +77,7 @@ class SitePlan:
         self._asked: set[int] = set()
         self._failed: set[int] = set()
         self._busy: dict[int, int] = {}
-        self._plain_stretches: set[int] = set()
+        self._plainly: set[int] = set()
         self._dense: set[int] = set()
         self._credit = 0
         self._given_up = False
@@ -148,7 +148,7 @@ class SitePlan:
 
     def _search_within(self, start: int, stop: int) -> Search | None:
         inner = range(start + 1, stop)
-        if stop == len(self.ends) or start in self._plain_stretches:
+        if stop == len(self.ends) or not self._plainly.isdisjoint(inner):
             # The last month could not be counted, or the rule was broken: month by month.
             return self._count_unasked(inner)
         growth = self.cells[stop].value - self._value(start)
@@ -213,7 +213,7 @@ class SitePlan:
         start, stop = search.after, search.at
         growth = self.cells[stop].value - self._value(start)
         if len(dates) != min(growth, self._read_limit):
-            self._plain_stretches.add(start)
+            self._plainly.update(range(start + 1, stop))
             return
         reaches = stop
         if search.gamble:
@@ -237,7 +237,7 @@ class SitePlan:
         """Take that a search failed; a few failures, or a final one, end this site's asking."""
         self._free(search)
         if search.what == "read":
-            self._plain_stretches.add(search.after)
+            self._plainly.update(range(search.after + 1, search.at))
             return
         self.problem = self.problem or problem
         self._failed.add(search.at)
@@ -254,8 +254,8 @@ class SitePlan:
             if index - before > 1 and lower == here.value:
                 ages = [here.counted_at]
                 ages += [self.cells[before].counted_at] if before >= 0 else []
-                for between in range(before + 1, index):
+                for between in set(range(before + 1, index)) - self._plainly:
                     self.cells[between] = Cell(here.value, min(ages))
             elif here.value < lower:
-                self._plain_stretches.add(before)
+                self._plainly.update(range(before + 1, index))
             before = index

@@ -1,0 +1,218 @@
+"""The planner against a plain count of made-up accounts: the same numbers, never more searches."""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from webapp.engine.months import month_end, months_between, next_month
+from webapp.kinds.partner_use.compute import Cell
+from webapp.kinds.partner_use.planner import Search, SitePlan
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+START = date(2021, 1, 1)
+
+
+@dataclass
+class Accounts:
+    """A site's accounts, asked as the partner would be."""
+
+    base: int
+    growth: list[int]
+    asked: list[Search] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        months = months_between(next_month(START, -1), next_month(START, len(self.growth) - 1))
+        self.ends = [month_end(month) for month in months]
+        long_ago = datetime(2015, 1, 1, tzinfo=UTC)
+        self.dates = [long_ago + timedelta(seconds=number) for number in range(self.base)]
+        for begin, number in zip(self.ends, self.growth, strict=False):
+            # The first account of a month on its first instant shows whether ends are excluded.
+            step = timedelta(days=27) / max(number, 1)
+            self.dates += [begin + step * place for place in range(number)]
+
+    def count(self, end: datetime) -> int:
+        return bisect.bisect_left(self.dates, end)
+
+    def read(self, search: Search, limit: int) -> list[datetime]:
+        return self.dates[self.count(search.start) : self.count(search.end)][:limit]
+
+    def plan(self, limit: int, known: set[int] = frozenset(), **more: bool) -> SitePlan:  # type: ignore[assignment]
+        cells = {index: Cell(self.count(self.ends[index]), NOW) for index in known}
+        return SitePlan(self.ends, cells, read_limit=limit, **more)
+
+    def answer(self, plan: SitePlan, limit: int) -> None:
+        """Answer the plan's searches one by one until it has no more."""
+        while (search := plan.next_search()) is not None:
+            self.asked.append(search)
+            if search.what == "count":
+                plan.take_count(search, Cell(self.count(search.end), NOW))
+            else:
+                plan.take_dates(search, self.read(search, limit), NOW)
+
+    def check(self, plan: SitePlan) -> None:
+        found = [plan.cells[index].value for index in range(len(self.ends))]
+        assert found == [self.count(end) for end in self.ends]
+
+
+growths = st.lists(st.one_of(st.just(0), st.integers(0, 40)), min_size=1, max_size=40)
+
+
+@settings(derandomize=True, max_examples=300, deadline=None)
+@given(
+    base=st.integers(0, 60),
+    growth=growths,
+    limit=st.sampled_from([0, 5, 20, 100]),
+    known=st.sets(st.integers(0, 40), max_size=6),
+)
+def test_all_months_are_right_and_never_cost_more_than_asking_each(
+    base: int, growth: list[int], limit: int, known: set[int]
+) -> None:
+    accounts = Accounts(base, growth)
+    known = {index for index in known if index < len(accounts.ends)}
+    plan = accounts.plan(limit, known)
+    accounts.answer(plan, limit)
+    accounts.check(plan)
+    assert plan.searches == len(accounts.asked) <= len(accounts.ends) - len(known)
+
+
+@settings(derandomize=True, max_examples=100, deadline=None)
+@given(base=st.integers(0, 60), growth=growths, limit=st.sampled_from([5, 20, 100]))
+def test_no_search_is_sent_twice(base: int, growth: list[int], limit: int) -> None:
+    accounts = Accounts(base, growth)
+    accounts.answer(accounts.plan(limit), limit)
+    sent = [(search.what, search.start, search.end) for search in accounts.asked]
+    assert len(sent) == len(set(sent))
+
+
+def test_a_site_without_accounts_costs_one_search() -> None:
+    accounts = Accounts(0, [0] * 60)
+    accounts.answer(accounts.plan(5000), 5000)
+    assert len(accounts.asked) == 1
+
+
+def test_a_dormant_site_costs_two_searches() -> None:
+    accounts = Accounts(20_000, [0] * 60)
+    accounts.answer(accounts.plan(5000), 5000)
+    assert len(accounts.asked) == 2
+
+
+def test_a_small_site_costs_a_count_and_a_read() -> None:
+    accounts = Accounts(10, [1, 0, 3] * 20)
+    accounts.answer(accounts.plan(5000), 5000)
+    assert [search.what for search in accounts.asked] == ["count", "read"]
+
+
+def test_a_site_busy_every_month_costs_exactly_the_plain_way() -> None:
+    accounts = Accounts(5_000, [500] * 60)
+    accounts.answer(accounts.plan(50), 50)
+    assert len(accounts.asked) == 61
+    assert {search.what for search in accounts.asked} == {"count"}
+
+
+def test_growth_in_a_fifth_of_the_months_costs_less_than_a_third() -> None:
+    growth = [0] * 60
+    for place in range(3, 60, 5):
+        growth[place] = 300
+    accounts = Accounts(3_000, growth)
+    plan = accounts.plan(500)
+    accounts.answer(plan, 500)
+    accounts.check(plan)
+    assert len(accounts.asked) <= 0.3 * 61
+
+
+def test_known_ends_with_the_same_count_leave_nothing_to_ask() -> None:
+    accounts = Accounts(7, [0] * 12)
+    plan = accounts.plan(5000, {0, 12})
+    assert plan.next_search() is None
+    accounts.check(plan)
+
+
+def test_plainly_every_month_is_asked_by_a_count_of_its_own() -> None:
+    accounts = Accounts(10, [0] * 12)
+    plan = accounts.plan(5000, plain=True)
+    accounts.answer(plan, 5000)
+    accounts.check(plan)
+    assert len(accounts.asked) == 13
+
+
+def test_a_later_count_below_an_earlier_one_makes_the_stretch_be_asked_plainly() -> None:
+    accounts = Accounts(10, [0] * 6)
+    cells = {0: Cell(12, NOW), 6: Cell(10, NOW)}
+    plan = SitePlan(accounts.ends, cells, read_limit=100)
+    accounts.answer(plan, 100)
+    assert [search.what for search in accounts.asked] == ["count"] * 5
+    assert [plan.cells[index].value for index in range(7)] == [12] + [10] * 6
+
+
+def test_fewer_dates_than_counted_make_the_stretch_be_asked_plainly() -> None:
+    accounts = Accounts(0, [3] * 6)
+    plan = accounts.plan(100)
+    count = plan.next_search()
+    assert count is not None
+    plan.take_count(count, Cell(accounts.count(count.end), NOW))
+    read = plan.next_search()
+    assert read is not None
+    assert read.what == "read"
+    plan.take_dates(read, accounts.read(read, 100)[1:], NOW)
+    accounts.answer(plan, 100)
+    accounts.check(plan)
+    assert {search.what for search in accounts.asked} == {"count"}
+
+
+def test_a_refused_read_falls_back_to_counts() -> None:
+    accounts = Accounts(0, [3] * 6)
+    plan = accounts.plan(100)
+    count = plan.next_search()
+    assert count is not None
+    plan.take_count(count, Cell(accounts.count(count.end), NOW))
+    read = plan.next_search()
+    assert read is not None
+    plan.take_failure(read, "refused", final=True)
+    plan.without_reads()
+    accounts.answer(plan, 100)
+    accounts.check(plan)
+    assert plan.problem is None
+
+
+def test_a_refusal_ends_the_asking_of_a_site_and_names_it() -> None:
+    plan = Accounts(9, [4] * 6).plan(0)
+    search = plan.next_search()
+    assert search is not None
+    plan.take_failure(search, "not permitted", final=True)
+    assert plan.next_search() is None
+    assert plan.unknown == 7
+    assert plan.problem == "not permitted"
+
+
+def test_one_failed_count_leaves_one_hole_where_nothing_else_tells_it() -> None:
+    accounts = Accounts(9, [4] * 6)
+    plan = accounts.plan(0)
+    failed = False
+    while (search := plan.next_search()) is not None:
+        if search.at == 3 and not failed:
+            failed = True
+            plan.take_failure(search, "timeout", final=False)
+        else:
+            plan.take_count(search, Cell(accounts.count(search.end), NOW))
+    assert failed
+    assert set(range(7)) - plan.cells.keys() == {3}
+
+
+def test_an_implied_month_is_as_old_as_the_older_of_what_implied_it() -> None:
+    old = NOW - timedelta(days=20)
+    ends = Accounts(1, [0] * 4).ends
+    plan = SitePlan(ends, {0: Cell(5, old), 4: Cell(5, NOW)}, read_limit=0)
+    assert [plan.cells[index].counted_at for index in (1, 2, 3)] == [old] * 3
+
+
+@pytest.mark.parametrize("limit", [0, 5000])
+def test_two_months_alone_are_counted_not_read(limit: int) -> None:
+    accounts = Accounts(40, [3])
+    accounts.answer(accounts.plan(limit), limit)
+    assert len(accounts.asked) <= 2
