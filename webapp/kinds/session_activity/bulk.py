@@ -5,15 +5,13 @@ SQLite has no arrays and no distance to cross: there the rows go one by one, whi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ARRAY, Connection, any_, bindparam, cast, text, update
-from sqlalchemy.sql.elements import ColumnElement
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import Connection, bindparam, select, text, update
 
-from webapp.kinds.session_activity.models import Segment, Session
+from webapp.kinds.session_activity.models import Login, Segment, Session
 
 
 class NewEnd(NamedTuple):
@@ -34,6 +32,17 @@ class Move(NamedTuple):
     end_at: datetime
 
 
+_LOCKED = text(
+    "SELECT s.id, s.number, l.id, l.name, l.longest_days FROM session_activity_session s "
+    "JOIN session_activity_login l ON l.id = s.login_id "
+    "WHERE s.company_id = CAST(:company_id AS uuid) AND s.id = ANY(CAST(:ids AS varchar[])) "
+    "ORDER BY s.id FOR UPDATE OF s"
+)
+_NEAR = text(
+    "SELECT session_number, event, start_at, end_at FROM session_activity_segment "
+    "WHERE session_number = ANY(CAST(:numbers AS bigint[])) "
+    "AND end_at >= :low AND start_at <= :high"
+).columns(Segment.session_number, Segment.event, Segment.start_at, Segment.end_at)
 _ENDS = text(
     "UPDATE session_activity_session AS s "
     "SET last_at = v.last_at, ends_at = v.ends_at, ends_day = v.ends_day "
@@ -52,13 +61,32 @@ _MOVES = text(
 )
 
 
-def among(
-    connection: Connection, column: Any, values: Sequence[Any], type_: TypeEngine[Any]
-) -> ColumnElement[bool]:
-    """Return the condition that a column has one of the values."""
+def lock_sessions(connection: Connection, company_id: str, ids: Sequence[str]) -> Iterable[Any]:
+    """Return id, number, login's number, its name and longest_days of the company's sessions.
+
+    They are locked in one order everywhere, so no two transactions wait for each other.
+    """
     if connection.dialect.name == "postgresql":
-        return column == any_(cast(list(values), ARRAY(type_)))
-    return column.in_(values)
+        return connection.execute(_LOCKED, {"company_id": company_id, "ids": list(ids)})
+    query = (
+        select(Session.id, Session.number, Login.id, Login.name, Login.longest_days)
+        .join(Login, Login.id == Session.login_id)
+        .where(Session.company_id == company_id, Session.id.in_(ids))
+    )
+    return connection.execute(query)
+
+
+def near_segments(
+    connection: Connection, numbers: Sequence[int], low: datetime, high: datetime
+) -> Iterable[Any]:
+    """Return session, event, start and end of the sessions' segments that touch [low, high]."""
+    if connection.dialect.name == "postgresql":
+        given = {"numbers": list(numbers), "low": low, "high": high}
+        return connection.execute(_NEAR, given)
+    query = select(Segment.session_number, Segment.event, Segment.start_at, Segment.end_at).where(
+        Segment.session_number.in_(numbers), Segment.end_at >= low, Segment.start_at <= high
+    )
+    return connection.execute(query)
 
 
 def move_ends(connection: Connection, ends: Sequence[NewEnd]) -> None:

@@ -13,11 +13,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import BigInteger, Connection, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
-from webapp.kinds.session_activity.bulk import Move, NewEnd, among, move_ends, move_segments
+from webapp.kinds.session_activity.bulk import Move, NewEnd, move_ends, move_segments, near_segments
 from webapp.kinds.session_activity.compute import (
     ONE_DAY,
     Span,
@@ -144,14 +144,7 @@ def _read(
     numbers = sorted({number for number, _ in spans})
     for first in range(0, len(numbers), KEYS_PER_QUERY):
         some = numbers[first : first + KEYS_PER_QUERY]
-        query = select(
-            segments.c.session_number, segments.c.event, segments.c.start_at, segments.c.end_at
-        ).where(
-            among(connection, segments.c.session_number, some, BigInteger()),
-            segments.c.end_at >= low,
-            segments.c.start_at <= high,
-        )
-        for number, event, start, end in connection.execute(query):
+        for number, event, start, end in near_segments(connection, some, low, high):
             if (number, event) in near:
                 near[number, event].append(Span(start, end))
     for found in near.values():

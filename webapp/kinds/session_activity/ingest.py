@@ -14,14 +14,13 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from flask import Flask, current_app
-from sqlalchemy import Connection, String, select
+from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 
 from webapp.engine import months
 from webapp.errors import Unavailable
-from webapp.kinds.session_activity.bulk import among
+from webapp.kinds.session_activity.bulk import lock_sessions
 from webapp.kinds.session_activity.fold import LateChange, LoginFacts, Ping, fold, writing
-from webapp.kinds.session_activity.models import Login, Session
 
 SLUG = "session-activity"
 SESSIONS_PER_QUERY = 500
@@ -191,19 +190,10 @@ def _lock_sessions(
     for company_id in sorted(wanted):
         ids = sorted(wanted[company_id])
         for first in range(0, len(ids), SESSIONS_PER_QUERY):
-            query = (
-                select(Session.id, Session.number, Login.id, Login.name, Login.longest_days)
-                .join(Login, Login.id == Session.login_id)
-                .where(
-                    Session.company_id == company_id,
-                    among(
-                        connection, Session.id, ids[first : first + SESSIONS_PER_QUERY], String()
-                    ),
-                )
-                .order_by(Session.id)
-                .with_for_update(of=Session)
-            )
-            for session_id, number, login_id, name, longest in connection.execute(query):
+            some = ids[first : first + SESSIONS_PER_QUERY]
+            for session_id, number, login_id, name, longest in lock_sessions(
+                connection, company_id, some
+            ):
                 facts = LoginFacts(login_id, company_id, name, longest)
                 found[company_id, session_id] = Known(number, facts)
     return found
