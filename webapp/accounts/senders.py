@@ -10,10 +10,10 @@ import hmac
 from base64 import b64decode
 
 from flask import request
-from sqlalchemy import select
+from sqlalchemy import bindparam, select, update
 
 from webapp.accounts.identity import Scope
-from webapp.accounts.keys import TOUCH_EVERY, hash_secret, touch_key
+from webapp.accounts.keys import TOUCH_EVERY, hash_secret
 from webapp.accounts.models import ACTIVE, ApiKey, Company, Membership, User
 from webapp.accounts.texts import storable
 from webapp.extensions import db, utcnow
@@ -37,7 +37,11 @@ _KEY = (
         Membership,
         (Membership.user_id == ApiKey.user_id) & (Membership.company_id == ApiKey.company_id),
     )
-    .where(ApiKey.revoked_at.is_(None), User.status == ACTIVE)
+    .where(
+        ApiKey.key_id == bindparam("key_id"),
+        ApiKey.revoked_at.is_(None),
+        User.status == ACTIVE,
+    )
 )
 
 
@@ -53,14 +57,23 @@ def quick_sender() -> Scope | None:
     key_id, _, secret = decoded.partition(":")
     if not storable(key_id):
         return None
-    row = db.session.execute(_KEY.where(ApiKey.key_id == key_id)).first()
+    row = db.session.execute(_KEY, {"key_id": key_id}).first()
+    # Given back at once: to hold one connection and wait for another is how a pool runs dry.
+    db.session.close()
     now = utcnow()
     if row is None or not hmac.compare_digest(row.secret_hash, hash_secret(secret)):
         return None
     if row.expires_at is not None and row.expires_at <= now:
         return None
     if row.last_used_at is None or now - row.last_used_at >= TOUCH_EVERY:
-        touch_key(db.session.get_one(ApiKey, row.id))
+        with db.engine.begin() as connection:
+            connection.execute(
+                update(ApiKey)
+                .where(
+                    ApiKey.id == row.id, ApiKey.last_used_at.is_not_distinct_from(row.last_used_at)
+                )
+                .values(last_used_at=now)
+            )
     return Scope(
         user_id=row.user_id,
         company_id=row.company_id,
