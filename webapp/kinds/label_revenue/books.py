@@ -178,7 +178,7 @@ def label_ids(writer: Writer, names: Iterable[str]) -> dict[str, int]:
         query = select(Label.name, Label.id).where(
             Label.company_id == writer.company_id, Label.name.in_(wanted[first : first + 500])
         )
-        found |= {name: number for name, number in writer.connection.execute(query)}
+        found |= {row.name: row.id for row in writer.connection.execute(query)}
     return found
 
 

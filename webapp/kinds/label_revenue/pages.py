@@ -255,8 +255,8 @@ def statement() -> Response:
     found = _payouts(scope.company_id, method, months)
     if not any(key == Key(True, label) for one in found for key, _ in one.owed()):
         raise NotFound("This label has no streams in these months.")
-    file = statement_file(scope.company_name, label, found)
-    response = Response(file, mimetype=XLSX)
+    with statement_file(scope.company_name, label, found) as file:
+        response = Response(file.read(), mimetype=XLSX)
     response.headers.set("Content-Disposition", "attachment", filename=file_name(label, found))
     audit(scope, "downloaded", f"label-revenue statement {label}"[:300])
     return response

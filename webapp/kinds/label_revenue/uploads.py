@@ -36,6 +36,7 @@ bp = Blueprint(
 guard(bp, "admin")
 
 MOST_BYTES = 4 * 1024**3
+LOADABLE = ("ready", "refused", "failed")
 ROLES = ("users", "streams", "tracks")
 SEPARATORS = {"": "detected", ";": "semicolon", ",": "comma", "\t": "tab", "|": "bar"}
 
@@ -194,13 +195,15 @@ def start_upload(upload_id: UUID) -> Response:
     """Hand the upload to a worker, with what the reader said about it."""
     scope = current_scope()
     upload = find(scope, str(upload_id))
+    if upload.status not in LOADABLE:
+        raise Conflict(f"This upload is {upload.status}; send the files again to load them again.")
     try:
         options = _options(upload)
     except InvalidParams as error:
         return _show(upload, error.errors, request.form, 422)
     taken = db.session.execute(
         update(Upload)
-        .where(Upload.id == upload.id, Upload.status.in_(["ready", "refused", "failed"]))
+        .where(Upload.id == upload.id, Upload.status.in_(LOADABLE))
         .values(status="queued", options=options, sentence="", problems=[])
     )
     db.session.commit()

@@ -1,0 +1,99 @@
+"""A locked month stays as it was paid; what changes in it is paid, or taken back, in the next."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from webapp.accounts import Scope
+from webapp.engine.months import current_month
+from webapp.errors import Conflict
+from webapp.extensions import db
+from webapp.kinds.label_revenue import payouts
+from webapp.kinds.label_revenue.compute import METHODS
+
+MARCH, APRIL, MAY = date(2025, 3, 1), date(2025, 4, 1), date(2025, 5, 1)
+STREAM = {"date": "2025-03-05", "user_id": 1001, "region": "NL", "track_id": "T-504"}
+
+
+def paid(app: Flask, scope: Scope, month: date, method: Any = "pool") -> dict[str, int]:
+    with app.app_context():
+        owed: dict[str, int] = {}
+        for key, minor in payouts.payer(scope.company_id, method).month(month).owed():
+            owed[key.name] = owed.get(key.name, 0) + minor
+        return owed
+
+
+def lock(app: Flask, scope: Scope, month: date) -> None:
+    with app.app_context():
+        payouts.lock_month(scope.company_id, month, scope.user_id)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_change_in_a_locked_month_is_paid_in_the_next(
+    app: Flask, scope: Scope, sample: str, api_for: Any, method: str
+) -> None:
+    api = api_for("owner")
+    before = paid(app, scope, MARCH, method)
+    lock(app, scope, MARCH)
+    assert api.post("/streams", STREAM | {"seconds": 500}).status_code == 201
+    assert paid(app, scope, MARCH, method) == before
+    due = paid(app, scope, APRIL, method)
+    assert due["Quiet Street"] > 0 > due["Harbour Classics"]
+    assert sum(due.values()) == 0
+    with app.app_context():
+        live = payouts.payer(scope.company_id, method).live(MARCH)  # type: ignore[arg-type]
+        now = {line.key.name: line.minor for line in live.payout.lines}
+    assert {name: before.get(name, 0) + due.get(name, 0) for name in now} == now
+
+
+def test_an_adjustment_is_paid_once_also_when_the_next_month_is_locked(
+    app: Flask, scope: Scope, sample: str, api_for: Any
+) -> None:
+    api = api_for("owner")
+    lock(app, scope, MARCH)
+    api.post("/streams", STREAM | {"seconds": 500})
+    api.post("/streams", STREAM | {"seconds": 10, "date": "2025-04-05"})
+    first = paid(app, scope, APRIL)
+    lock(app, scope, APRIL)
+    assert paid(app, scope, APRIL) == first
+    assert paid(app, scope, MAY) == {}
+    api.post("/streams", STREAM | {"seconds": 700})
+    assert sum(paid(app, scope, MAY).values()) == 0
+    assert paid(app, scope, MAY)["Quiet Street"] > 0
+
+
+def test_the_report_names_adjustments(app: Flask, scope: Scope, sample: str, api_for: Any) -> None:
+    api = api_for("owner")
+    lock(app, scope, MARCH)
+    api.post("/streams", STREAM | {"seconds": 500})
+    assert api.get("/report?month=2025-03").json["data"]["Quiet Street"] == 9.11
+    assert api.get("/report?month=2025-04").json["data"]["Quiet Street"] > 0
+
+
+def test_only_closed_months_with_streams_are_locked_and_only_once(
+    app: Flask, scope: Scope, sample: str
+) -> None:
+    with pytest.raises(Conflict, match="not over"):
+        lock(app, scope, current_month())
+    with pytest.raises(Conflict, match="no streams"):
+        lock(app, scope, MAY)
+    lock(app, scope, MARCH)
+    with pytest.raises(Conflict, match="already"):
+        lock(app, scope, MARCH)
+
+
+def test_a_stored_month_expires_with_a_later_change(
+    app: Flask, scope: Scope, sample: str, api_for: Any
+) -> None:
+    with app.app_context():
+        assert not payouts.payer(scope.company_id, "pool").month(MARCH).from_store
+        db.session.remove()
+        assert payouts.payer(scope.company_id, "pool").month(MARCH).from_store
+        db.session.remove()
+    api_for("owner").post("/streams", STREAM | {"seconds": 500})
+    with app.app_context():
+        assert not payouts.payer(scope.company_id, "pool").month(MARCH).from_store

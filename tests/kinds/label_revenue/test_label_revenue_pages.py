@@ -1,0 +1,203 @@
+"""Pages of this kind and its report: who may do what, forms without script, files to download."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from typing import Any
+
+import openpyxl
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from label_revenue_files import FILES, SAMPLE
+
+from tests.conftest import form_token
+from webapp.accounts import Scope
+from webapp.engine import jobs
+from webapp.extensions import db
+from webapp.kinds.label_revenue import books, work
+from webapp.kinds.label_revenue.models import Upload
+
+
+def send(client: FlaskClient, path: str, **data: Any) -> Any:
+    return client.post(path, data={"csrf_token": form_token(client), **data})
+
+
+def test_the_pages_show_months_and_loads(client_for: Any, sample: str) -> None:
+    page = client_for("viewer").get("/label-revenue")
+    assert page.status_code == 200
+    assert "2025-03" in page.text
+    assert "streaming.csv" in page.text
+    assert "Undo" not in page.text
+
+
+def test_an_empty_company_is_told_what_to_do(client_for: Any) -> None:
+    for name in ("owner", "viewer"):
+        page = client_for(name).get("/label-revenue")
+        assert "There are no streams yet." in page.text
+        assert client_for(name).get("/label-revenue/compare").status_code == 200
+
+
+def test_the_methods_stand_side_by_side(client_for: Any, sample: str) -> None:
+    page = client_for("viewer").get("/label-revenue/compare?from=2025-03&to=2025-03").text
+    for text in ("20.50", "16.38", "-4.12", "7.19", "45.55", "Listener without streams"):
+        assert text in page
+    assert client_for("viewer").get("/label-revenue/compare?from=x").status_code == 422
+
+
+def test_a_statement_holds_a_label_and_no_listener(client_for: Any, sample: str) -> None:
+    answer = client_for("viewer").get(
+        "/label-revenue/statement?label=Harbour+Classics&method=listener&from=2025-03"
+    )
+    assert answer.status_code == 200
+    book = openpyxl.load_workbook(io.BytesIO(answer.data))
+    cells = [cell.value for sheet in book for row in sheet for cell in row]
+    assert 16.38 in cells
+    assert any("own seconds" in str(cell) for cell in cells)
+    assert not {str(number) for number in range(1001, 1007)} & {str(cell) for cell in cells}
+    missing = client_for("viewer").get("/label-revenue/statement?label=Nobody&from=2025-03")
+    assert missing.status_code == 404
+
+
+def test_admins_lock_and_undo_and_others_may_not(client_for: Any, sample: str) -> None:
+    for path in ("/label-revenue/months/2025-03/lock", f"/label-revenue/batches/{sample}/undo"):
+        assert send(client_for("colleague"), path).status_code == 403
+        assert send(client_for("owner"), path).status_code == 303
+    assert "changed since" in client_for("owner").get("/label-revenue").text
+    other = send(client_for("stranger"), f"/label-revenue/batches/{sample}/undo")
+    assert other.status_code == 404
+
+
+def test_shares_and_currency_hold_from_a_month_on(
+    app: Flask, scope: Scope, client_for: Any, api_for: Any, sample: str
+) -> None:
+    owner = client_for("owner")
+    good = {"from_month": "2025-03", "share_web": "1", "share_app_store": "0,5", "currency": "kwd"}
+    bad = send(owner, "/label-revenue/periods", **good | {"share_web": "2", "currency": "QQQ"})
+    assert bad.status_code == 422
+    assert 'value="QQQ"' in bad.text
+    assert send(owner, "/label-revenue/periods", **good).status_code == 303
+    answer = api_for("owner").get("/report?month=2025-03")
+    # 3 x 7.99 + 14.99 + half of 9.99 + 4.99, in thousandths.
+    assert answer.headers["Report-Currency"] == "KWD"
+    assert '"Harbour Classics": 20.903' in answer.text
+    with app.app_context():
+        assert books.settings_for(scope.company_id, books.BEGINNING).currency == "EUR"
+
+
+def test_months_of_different_money_are_not_added_up(client_for: Any, api_for: Any) -> None:
+    api = api_for("owner")
+    stream = {"user_id": 1, "region": "NL", "track_id": "A", "seconds": 5}
+    api.post("/streams", [stream | {"date": "2025-03-01"}, stream | {"date": "2025-04-01"}])
+    shares = {"share_web": "1", "share_app_store": "1"}
+    send(
+        client_for("owner"),
+        "/label-revenue/periods",
+        from_month="2025-04",
+        currency="JPY",
+        **shares,
+    )
+    assert api.get("/report").status_code == 400
+    assert api.get("/report?month=2025-04").status_code == 200
+
+
+@pytest.fixture
+def run_report(app: Flask, scope: Scope) -> Callable[..., str]:
+    def run(**params: Any) -> str:
+        with app.app_context():
+            started = jobs.start_report(scope, "label-revenue", params, enqueue=False)
+            report_id = started.report.id
+            jobs.run_queued(report_id)
+            return report_id
+
+    return run
+
+
+def test_the_report_has_labels_months_a_chart_and_files(
+    client_for: Any, sample: str, run_report: Callable[..., str]
+) -> None:
+    report_id = run_report(start="2025-03", end="2025-04", method="listener")
+    viewer = client_for("viewer")
+    page = viewer.get(f"/reports/{report_id}").text
+    for text in ("Harbour Classics", "16.38", "By listener", "canvas"):
+        assert text in page
+    rows = list(csv.DictReader(io.StringIO(viewer.get(f"/reports/{report_id}.csv").text)))
+    assert rows[0] == {
+        "label": "Harbour Classics",
+        "seconds": "900",
+        "share": "45.0",
+        "amount": "16.38",
+        "kind": "label",
+        "currency": "EUR",
+        "method": "listener",
+    }
+    document = viewer.get(f"/reports/{report_id}.json").json
+    assert document["pool"] == "45.55"
+    assert sum(round(row["amount"] * 100) for row in document["labels"]) == 4555
+    book = openpyxl.load_workbook(io.BytesIO(viewer.get(f"/reports/{report_id}.xlsx").data))
+    assert "Labels (listener)" in book.sheetnames
+
+
+def test_a_second_report_takes_closed_months_from_the_store(
+    app: Flask, sample: str, run_report: Callable[..., str], client_for: Any
+) -> None:
+    run_report(start="2025-03", end="2025-03")
+    report_id = run_report(start="2025-03", end="2025-03")
+    assert "(stored)" in client_for("viewer").get(f"/reports/{report_id}").text
+
+
+def upload(client: FlaskClient, **texts: Any) -> Any:
+    files = {role: (io.BytesIO(text), FILES[role]) for role, text in texts.items()}
+    return send(client, "/label-revenue/load", **files)
+
+
+def test_files_are_sent_looked_at_and_loaded(
+    app: Flask, client_for: Any, api_for: Any, scope: Scope
+) -> None:
+    owner = client_for("owner")
+    sent = upload(owner, **{role: (SAMPLE / name).read_bytes() for role, name in FILES.items()})
+    assert sent.status_code == 303
+    page = owner.get(sent.location).text
+    for text in ("semicolon", "decimal mark ,", "day/month/year", "13/03/2025", "T-501"):
+        assert text in page
+    assert send(owner, sent.location).status_code == 303
+    assert "queued" in owner.get(sent.location).text
+    upload_id = sent.location.rsplit("/", 1)[1]
+    with app.app_context():
+        work.load_upload(upload_id)
+        assert db.session.get_one(Upload, upload_id).status == "loaded"
+    assert api_for("owner").get("/report").json["data"]["Quiet Street"] == 9.11
+    assert send(owner, sent.location).status_code == 409
+    assert client_for("stranger").get(sent.location).status_code == 404
+    assert client_for("colleague").get(sent.location).status_code == 403
+
+
+def test_an_ambiguous_upload_asks_and_bad_rows_are_shown(app: Flask, client_for: Any) -> None:
+    owner = client_for("owner")
+    streams = b"date;user_id;region;track id;seconds\n03/04/2025;1;NL;A;5\n03/04/2025;x;NL;A;5"
+    sent = upload(owner, streams=streams)
+    assert "03/04/2025 is 3 April" in owner.get(sent.location).text
+    assert send(owner, sent.location).status_code == 422
+    assert send(owner, sent.location, date_order="dmy").status_code == 303
+    upload_id = sent.location.rsplit("/", 1)[1]
+    with app.app_context():
+        work.load_upload(upload_id)
+    page = owner.get(sent.location).text
+    assert re.search(r"user_id</td><td>&#39;x&#39; is not a listener", page)
+    send(owner, sent.location, date_order="dmy", skip_bad="true")
+    with app.app_context():
+        work.load_upload(upload_id)
+    assert "rejected.csv" in owner.get(sent.location).text
+    with owner.get(f"{sent.location}/rejected.csv") as answer:
+        assert b"user_id" in answer.data
+
+
+def test_a_page_does_not_fetch_from_private_addresses(client_for: Any) -> None:
+    owner = client_for("owner")
+    for url in ("http://127.0.0.1/x", "http://[::1]/", "http://169.254.169.254/", "ftp://a/b"):
+        answer = send(owner, "/label-revenue/load", tracks_url=url)
+        assert answer.status_code == 422, url
+    assert send(owner, "/label-revenue/load").status_code == 422
