@@ -143,14 +143,15 @@ def create_user(email: str, company: str, role: str, password_stdin: bool) -> No
 @key.command("create")
 @click.argument("email")
 @click.option("--label", default="", help="What the key is for.")
+@click.option("--send-only", is_flag=True, help="It may send data and read nothing.")
 @in_sentences
 @with_database
-def create_key(email: str, label: str) -> None:
+def create_key(email: str, label: str, send_only: bool) -> None:
     """Make an API key; its secret is printed this once."""
     owner = accounts.find_user(email)
     if owner is None:
         raise InvalidParams({"email": f"There is no user {email}; make one with `user create`."})
-    made, secret = accounts.create_key(owner, label)
+    made, secret = accounts.create_key(owner, label, scope="send" if send_only else "full")
     click.echo(json.dumps({"api_key": made.key_id, "secret": secret}))
 
 

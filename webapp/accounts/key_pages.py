@@ -11,7 +11,7 @@ from sqlalchemy.orm import joinedload
 from webapp.accounts.audit_log import note
 from webapp.accounts.identity import Scope, current_scope, guard, identity
 from webapp.accounts.keys import create_key, revoke_key
-from webapp.accounts.models import ApiKey
+from webapp.accounts.models import FULL, SEND, ApiKey
 from webapp.accounts.texts import lookup_id
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db, utcnow
@@ -33,12 +33,24 @@ def add_key() -> Response:
     scope, who = current_scope(), identity()
     assert who is not None  # the blueprint is closed to strangers
     label, expires = request.form.get("label", ""), request.form.get("expires", "")
+    sends_only = request.form.get("sends_only") == "true"
     try:
         key, secret = create_key(
-            who.user, label, company_id=scope.company_id, expires_at=_end_of_day(expires)
+            who.user,
+            label,
+            company_id=scope.company_id,
+            expires_at=_end_of_day(expires),
+            scope=SEND if sends_only else FULL,
         )
     except InvalidParams as error:
-        return _page(scope, errors=error.errors, label=label, expires=expires, status=422)
+        return _page(
+            scope,
+            errors=error.errors,
+            label=label,
+            expires=expires,
+            sends_only=sends_only,
+            status=422,
+        )
     return _page(scope, made=key, secret=secret, status=201)
 
 
@@ -76,6 +88,7 @@ def _page(
     errors: dict[str, str] | None = None,
     label: str = "",
     expires: str = "",
+    sends_only: bool = False,
     status: int = 200,
 ) -> Response:
     page = render_template(
@@ -87,6 +100,7 @@ def _page(
         errors=errors or {},
         label=label,
         expires=expires,
+        sends_only=sends_only,
         now=utcnow(),
     )
     return make_response(page, status)

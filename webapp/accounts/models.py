@@ -13,7 +13,7 @@ from webapp.extensions import Model, UtcDateTime, utcnow
 
 ROLES = ("viewer", "expert", "admin")
 ACTIVE = "ACTIVE"
-FULL = "full"
+FULL, SEND = "full", "send"
 
 
 def new_id() -> str:
