@@ -15,8 +15,10 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from webapp.accounts.texts import storable
+from webapp.kinds.inventory.compute import EXACT
 from webapp.kinds.inventory.models import PLACES, WHOLE_DIGITS
 
+TOO_LONG = f"Use at most {WHOLE_DIGITS} digits before and {PLACES} after the point."
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -52,13 +54,15 @@ def _number(value: Any) -> Decimal:
         raise ValueError("Write a number like 1234.5, without thousands separators.") from None
     if not number.is_finite():
         raise ValueError("Write a number like 1234.5, without thousands separators.")
-    # Zeros at the end of a fraction say nothing, so they take no places.
-    digits, exponent = number.as_tuple().digits, int(number.as_tuple().exponent)
-    if number and (number.adjusted() >= WHOLE_DIGITS or exponent < -(PLACES + len(digits))):
-        raise ValueError(f"Use at most {WHOLE_DIGITS} digits before and {PLACES} after the point.")
-    if number and number.normalize().as_tuple().exponent < -PLACES:  # type: ignore[operator]
-        raise ValueError(f"Use at most {WHOLE_DIGITS} digits before and {PLACES} after the point.")
-    return number.normalize() if number else Decimal(0)
+    if not number:
+        return Decimal(0)
+    # Looked at first, so that 1e-999999999 is not written out; zeros at the end take no places.
+    if not -PLACES <= number.adjusted() < WHOLE_DIGITS:
+        raise ValueError(TOO_LONG)
+    number = EXACT.normalize(number)
+    if int(number.as_tuple().exponent) < -PLACES:
+        raise ValueError(TOO_LONG)
+    return number
 
 
 def _date(value: Any) -> Any:

@@ -34,7 +34,8 @@ def change_percent(now: Decimal, base: Decimal | None) -> Decimal | None:
     """Return the change in percent of the base, 2 places; None without a base or with zero."""
     if not base:
         return None
-    return ((now - base) * 100 / abs(base)).quantize(Decimal("0.01"))
+    hundredfold = EXACT.multiply(EXACT.subtract(now, base), Decimal(100))
+    return EXACT.divide(hundredfold, EXACT.abs(base)).quantize(Decimal("0.01"), context=EXACT)
 
 
 @dataclass
