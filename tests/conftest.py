@@ -46,7 +46,7 @@ def pytest_report_header() -> str:
 def redis_url() -> Iterator[str]:
     """Return the URL of a Redis for this session."""
     if SERVERS and os.environ.get("TEST_REDIS_URL"):
-        yield os.environ["TEST_REDIS_URL"]
+        yield _own_database(os.environ["TEST_REDIS_URL"])
         return
     # A socket's path may have 107 bytes; the folders of pytest are longer.
     folder = Path(tempfile.mkdtemp(prefix="pur-"))
@@ -59,6 +59,13 @@ def redis_url() -> Iterator[str]:
     server.terminate()
     server.wait(10)
     shutil.rmtree(folder)
+
+
+def _own_database(url: str) -> str:
+    """Return the given URL, with a database number of its own for each process of the run."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    base, _, database = url.rpartition("/")
+    return f"{base}/{int(database) - number}" if database.isdigit() and number else url
 
 
 def _wait_for_redis(url: str) -> None:
