@@ -1,0 +1,109 @@
+"""The bulk path: what goes through unread is what the row reader reads, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select
+
+from webapp.accounts import Scope
+from webapp.extensions import db
+from webapp.kinds.label_revenue import bulk, ingest, sums
+from webapp.kinds.label_revenue.formats import Format, detect
+from webapp.kinds.label_revenue.ingest import LoadRefused
+from webapp.kinds.label_revenue.models import Stream
+from webapp.kinds.label_revenue.rows import Reader
+
+HEAD = "date;user_id;region;track id;seconds"
+COLUMNS = ("date", "user_id", "region", "track_id", "seconds")
+WORDS = st.text(st.sampled_from("a1Z-_é;, \t\"'\\|="), max_size=4)
+CELLS = st.tuples(
+    st.sampled_from(["13/03/2025", "3/4/2025", "31/02/2025", "2025-03-13", "x", "13/03/225"]),
+    st.sampled_from(["1", "007", "", "-1", "x", "9223372036854775808"]),
+    WORDS,
+    WORDS,
+    st.sampled_from(["5", "-5", "+5", "5.0", "", "99999999999"]),
+)
+
+
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(st.lists(CELLS, min_size=1, max_size=4), st.sampled_from([";", ",", "\t"]))
+def test_plain_rows_are_rows_that_the_reader_takes_as_they_are(
+    tmp_path_factory: Any, rows: Any, separator: str
+) -> None:
+    found = Format("utf-8", separator, COLUMNS, COLUMNS, date_order="dmy")
+    body = "".join(separator.join(row) + "\n" for row in rows)
+    if not bulk.row_pattern(found).fullmatch(body.encode()):
+        return
+    path = tmp_path_factory.mktemp("plain") / "s.csv"
+    path.write_text(separator.join(COLUMNS) + "\n" + body, encoding="utf-8")
+    problems: list[Any] = []
+    read = [row for _, row in Reader("s.csv", path, problems.append).streams(found)]
+    # Days that no month has are the database's to find.
+    assert all(problem.column == "date" for problem in problems)
+    assert len(read) + len(problems) == len(rows)
+    for row in read:
+        assert (str(row.user_id), row.region, row.track_id) in {
+            (cells[1].lstrip("0") or "0", cells[2], cells[3]) for cells in rows
+        }
+
+
+def test_blocks_end_at_line_ends_and_keep_every_byte(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    lines = [f"13/03/2025;{n};NL;T-{n};{n}" for n in range(120_000)]
+    path.write_text("\n".join([HEAD, *lines]))
+    found = detect(path, "streams")
+    blocks = list(bulk.plain_blocks(path, found))
+    assert len(blocks) > 2
+    assert all(block.endswith(b"\n") for block in blocks if block)
+    assert b"".join(blocks) == ("\n".join(lines) + "\n").encode()
+
+
+def large(tmp_path: Path, extra: str = "") -> bytes:
+    """Return a file just beyond the size from which a file goes through as it stands."""
+    row = "13/03/2025;{};NL;" + "T" * 90 + ";10\n"
+    count = bulk.BULK_BYTES // len(row) + 1000
+    return (HEAD + "\n" + "".join(row.format(1000 + n % 7) for n in range(count)) + extra).encode()
+
+
+@pytest.fixture
+def on_postgres(app: Flask) -> None:
+    with app.app_context():
+        if db.engine.dialect.name != "postgresql":
+            pytest.skip("COPY is the bulk path of Postgres")
+
+
+def streams(app: Flask) -> int:
+    with app.app_context():
+        return int(db.session.scalar(select(func.count()).select_from(Stream)) or 0)
+
+
+@pytest.mark.usefixtures("on_postgres")
+def test_a_large_file_has_a_shelf_of_its_own_and_is_undone_with_it(
+    app: Flask, scope: Scope, load_texts: Any, tmp_path: Path
+) -> None:
+    loaded = load_texts(streams=large(tmp_path))
+    assert loaded.batch.own_shelf
+    assert streams(app) == loaded.batch.streams > 100_000
+    with app.app_context():
+        assert sums.recount(scope.company_id) == []
+        ingest.unload(scope.company_id, loaded.batch.id)
+        assert sums.recount(scope.company_id) == []
+    assert streams(app) == 0
+
+
+@pytest.mark.usefixtures("on_postgres")
+@pytest.mark.parametrize("bad", ["31/02/2025;1;NL;T;10", "13/03/2025;1;NL;T;ten"])
+def test_a_bad_row_in_a_large_file_is_found_and_nothing_stays(
+    app: Flask, load_texts: Any, tmp_path: Path, bad: str
+) -> None:
+    with pytest.raises(LoadRefused) as refused:
+        load_texts(streams=large(tmp_path, bad))
+    assert refused.value.total == 1
+    assert refused.value.problems[0].line > 100_000
+    assert streams(app) == 0
