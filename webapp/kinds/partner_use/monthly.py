@@ -8,8 +8,6 @@ the others as checkpoints of this report, for a restart or a retry.
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
@@ -24,6 +22,7 @@ from webapp.engine.months import (
     parse_month,
 )
 from webapp.errors import PartnerError, PartnerRefused
+from webapp.kinds.partner_use.asking import KEPT, Keeper, Searches, Task
 from webapp.kinds.partner_use.compute import (
     Cell,
     SiteFacts,
@@ -38,91 +37,10 @@ from webapp.kinds.partner_use.summary import NO_ACCOUNT_STORE
 from webapp.kinds.partner_use.survey import Survey
 from webapp.partner import PartnerSession, count_accounts, created_between, side_by_side
 
-Task = tuple[str, Search]
 Dates = tuple[list[datetime], datetime]
-KEPT = "month:"
 WAIT_S = 0.3
 # One site's own settings may forbid it; two sites that refuse tell something of the key.
 REFUSALS_THAT_TELL = 2
-FLUSH_EVERY_S = 1.0
-
-
-class Keeper:
-    """Keeps counts as they arrive, a batch about once a second instead of a transaction each."""
-
-    def __init__(self, run: Run, partner_id: str) -> None:
-        self._run = run
-        self._partner_id = partner_id
-        self._closed: list[tuple[str, date, Any, datetime]] = []
-        self._open: dict[str, Any] = {}
-        self._flushed = time.monotonic()
-
-    def add(self, site_id: str, month: date, cell: Cell) -> None:
-        """Keep a checked count: for all reports if its month is closed, else for this one."""
-        if is_closed(month, cell.counted_at):
-            self._closed.append((site_id, month, cell.value, cell.counted_at))
-        else:
-            key = f"{KEPT}{site_id}:{month_text(month)}"
-            self._open[key] = [cell.value, cell.counted_at.isoformat()]
-        if time.monotonic() - self._flushed >= FLUSH_EVERY_S:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what has gathered."""
-        closed, self._closed = self._closed, []
-        unclosed, self._open = self._open, {}
-        if closed:
-            self._run.months.save(self._partner_id, closed)
-        self._run.remember(unclosed)
-        self._flushed = time.monotonic()
-
-
-class Searches:
-    """The searches of many sites as one iterator: breadth-first, one under way per site.
-
-    It ends when nothing can be sent at the moment and goes on when an answer has made something
-    possible, which `side_by_side` allows. Where months are asked plainly a site may have many
-    searches under way; nothing is learned from one for the next.
-
-    take:  takes a site for this report, or says that another one has it
-    taken: sites that another report had; `look_again` puts them back in line
-    """
-
-    def __init__(
-        self, plans: dict[str, SitePlan], take: Callable[[str], bool], *, plain: bool
-    ) -> None:
-        self._plans = plans
-        self._take = take
-        self._plain = plain
-        self._waiting = deque(site_id for site_id, plan in plans.items() if plan.unknown)
-        self.taken: list[str] = []
-
-    def __iter__(self) -> Searches:
-        return self
-
-    def __next__(self) -> Task:
-        while self._waiting:
-            site_id = self._waiting.popleft()
-            if not self._take(site_id):
-                self.taken.append(site_id)
-                continue
-            search = self._plans[site_id].next_search()
-            if search is None:
-                continue
-            if self._plain:
-                self._waiting.append(site_id)
-            return site_id, search
-        raise StopIteration
-
-    def answered(self, site_id: str) -> None:
-        """Put a site back in line."""
-        if not self._plain:
-            self._waiting.append(site_id)
-
-    def look_again(self) -> None:
-        """Put the sites that another report had back in line."""
-        self._waiting.extend(self.taken)
-        self.taken.clear()
 
 
 class Monthly:
