@@ -25,22 +25,25 @@ def result_response(
     """
     kind = kinds()[report.kind]
     result = ReadResult(report)
-    tag = "-".join((report.id, str(report.attempt), fmt, by or "", "bom" if bom else ""))
+    # What the caller wrote is checked before it becomes a part of a header.
+    sheet = export.sheet_named(kind, result, by) if fmt == "csv" else None
+    name = sheet.name if sheet and by else ""
+    tag = "-".join((report.id, str(report.attempt), fmt, name, "bom" if bom else ""))
     if tag in request.if_none_match:
         response = Response(status=304)
     elif fmt == "xlsx":
         workbook = export.xlsx_file(kind, report, result)
         response = Response(_chunks(workbook), mimetype=export.FORMATS[fmt])
         response.call_on_close(workbook.close)
-    elif fmt == "csv":
-        chunks = export.csv_chunks(export.sheet_named(kind, result, by), bom=bom)
+    elif sheet is not None:
+        chunks = export.csv_chunks(sheet, bom=bom)
         response = Response(stream_with_context(chunks), content_type=export.FORMATS[fmt])
     else:
         chunks = export.json_chunks(kind, report, result)
         response = Response(stream_with_context(chunks), content_type=export.FORMATS[fmt])
     if attach and response.status_code == 200:
-        name = export.file_name(report, fmt, by)
-        response.headers.set("Content-Disposition", "attachment", filename=name)
+        file_name = export.file_name(report, fmt, name)
+        response.headers.set("Content-Disposition", "attachment", filename=file_name)
     response.set_etag(tag)
     response.headers["Cache-Control"] = "private, no-cache"
     return response
