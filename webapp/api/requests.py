@@ -22,7 +22,11 @@ def json_object(*, optional: bool = False) -> dict[str, Any]:
     """
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise TooLarge("The body is larger than 1 MB.")
+    # A body that comes in chunks does not say how long it is.
+    request.max_content_length = MAX_BODY_BYTES + 1
     raw = request.get_data(cache=True)
+    if len(raw) > MAX_BODY_BYTES:
+        raise TooLarge("The body is larger than 1 MB.")
     if not raw:
         if optional:
             return {}
