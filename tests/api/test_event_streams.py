@@ -1,0 +1,209 @@
+"""Event streams over a real server: late, coming back, by POST, closed, refused."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from tests.api.api_house import Stream, create, ended, open_stream, run, serving
+from tests.conftest import Api
+from webapp.extensions import redis_client
+
+ApiFor = Callable[[str], Api]
+Params = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def port(app: Flask) -> Iterator[int]:
+    with serving(app) as port:
+        yield port
+
+
+@pytest.fixture
+def api(api_for: ApiFor) -> Api:
+    return api_for("owner")
+
+
+def read(port: int, api: Api, path: str, **headers: str) -> Stream:
+    stream = open_stream(port, api, path, **headers)
+    stream.read()
+    stream.close()
+    return stream
+
+
+def test_a_finished_report_is_told_from_its_first_line_to_its_end(
+    app: Flask, api: Api, port: int, partner_use: Params
+) -> None:
+    report_id = ended(app, api, partner_use())
+    stream = read(port, api, f"/reports/{report_id}/events")
+    assert stream.response.status == 200
+    assert stream.response.headers["Content-Type"].startswith("text/event-stream")
+    assert stream.response.headers["X-Accel-Buffering"] == "no"
+    assert stream.comments >= 1
+    assert stream.numbers == list(range(1, len(stream.numbers) + 1))
+    assert stream.events[-1][0] == "end"
+    assert stream.events[-1][2] == {"status": "done"}
+    for name, number, data in stream.events[:-1]:
+        assert (name, number) == ("status", str(data["seq"]))
+        assert list(data) == ["seq", "at", "level", "text", "done", "total"]
+
+
+def test_a_reader_that_comes_back_gets_the_rest_only(
+    app: Flask, api: Api, port: int, partner_use: Params
+) -> None:
+    path = f"/reports/{ended(app, api, partner_use())}/events"
+    whole = read(port, api, path)
+    rest = read(port, api, path, Last_Event_ID="3")
+    assert rest.numbers == whole.numbers[3:]
+    assert [event[0] for event in rest.events].count("end") == 1
+
+
+@pytest.mark.parametrize("odd", ["", "x", "-1", "1.5", "9" * 30, "0"])
+def test_an_odd_last_event_id_gives_everything(
+    app: Flask, api: Api, port: int, partner_use: Params, odd: str
+) -> None:
+    path = f"/reports/{ended(app, api, partner_use())}/events"
+    assert read(port, api, path, Last_Event_ID=odd).numbers[0] == 1
+
+
+def test_a_number_beyond_the_last_gets_the_end_alone(
+    app: Flask, api: Api, port: int, partner_use: Params
+) -> None:
+    path = f"/reports/{ended(app, api, partner_use())}/events"
+    assert [e[0] for e in read(port, api, path, Last_Event_ID="999999").events] == ["end"]
+
+
+def test_the_first_comment_comes_before_any_line(api: Api, port: int, partner_use: Params) -> None:
+    report_id = create(api, partner_use()).json["id"]
+    started = time.monotonic()
+    stream = open_stream(port, api, f"/reports/{report_id}/events")
+    assert stream.response.readline().startswith(b":")
+    assert time.monotonic() - started < 2
+    stream.close()
+
+
+def test_lines_arrive_while_the_report_is_made(
+    app: Flask, api: Api, port: int, partner_use: Params
+) -> None:
+    report_id = create(api, partner_use()).json["id"]
+    stream = open_stream(port, api, f"/reports/{report_id}/events")
+    maker = threading.Thread(target=run, args=(app, report_id))
+    maker.start()
+    stream.read()
+    stream.close()
+    maker.join(20)
+    assert stream.events[-1][2] == {"status": "done"}
+    assert stream.numbers == list(range(1, len(stream.numbers) + 1))
+
+
+def test_a_post_that_accepts_events_follows_its_own_report_to_the_end(
+    app: Flask, api: Api, port: int, partner_use: Params
+) -> None:
+    body = {"kind": "partner-use", "params": partner_use()}
+    stream = open_stream(port, api, "/reports", body)
+    assert stream.response.status == 200
+    location = stream.response.headers["Location"]
+    maker = threading.Thread(target=run, args=(app, location.rsplit("/", 1)[1]))
+    maker.start()
+    stream.read()
+    stream.close()
+    maker.join(20)
+    assert stream.events[-1] == (
+        "end",
+        str(stream.numbers[-1]),
+        {"status": "done"},
+    )
+    assert api.get(location.removeprefix("/api/v1")).json["status"] == "done"
+
+
+def test_a_post_with_a_key_that_was_used_follows_that_report(
+    app: Flask, api: Api, port: int, partner_use: Params
+) -> None:
+    first = create(api, partner_use(), Idempotency_Key="one").json["id"]
+    run(app, first)
+    body = {"kind": "partner-use", "params": partner_use()}
+    stream = open_stream(port, api, "/reports", body, Idempotency_Key="one")
+    stream.read()
+    stream.close()
+    assert stream.response.headers["Location"].endswith(first)
+    assert stream.events[-1][2] == {"status": "done"}
+
+
+def test_bad_values_are_told_as_a_problem_not_as_a_stream(
+    api: Api, port: int, partner_use: Params
+) -> None:
+    body = {"kind": "partner-use", "params": partner_use(partner_id="x")}
+    stream = open_stream(port, api, "/reports", body)
+    problem = json.loads(stream.response.read())
+    stream.close()
+    assert stream.response.status == 422
+    assert stream.response.headers["Content-Type"] == "application/problem+json"
+    assert list(problem["errors"]) == ["partner_id"]
+
+
+def test_a_stranger_may_not_listen(api_for: ApiFor, port: int, partner_use: Params) -> None:
+    report_id = create(api_for("owner"), partner_use()).json["id"]
+    stream = open_stream(port, api_for("stranger"), f"/reports/{report_id}/events")
+    assert stream.response.status == 404
+    stream.close()
+
+
+def test_cancelling_ends_the_stream(api: Api, port: int, partner_use: Params) -> None:
+    report_id = create(api, partner_use()).json["id"]
+    stream = open_stream(port, api, f"/reports/{report_id}/events")
+    assert api.delete(f"/reports/{report_id}").status_code == 202
+    stream.read()
+    stream.close()
+    assert [event[0] for event in stream.events] == ["status", "end"]
+    assert stream.events[-1][2] == {"status": "cancelled"}
+
+
+def test_closed_readers_leave_no_subscription_behind(
+    app: Flask, api: Api, port: int, partner_use: Params
+) -> None:
+    report_id = create(api, partner_use()).json["id"]
+    streams = [open_stream(port, api, f"/reports/{report_id}/events") for _ in range(10)]
+    for stream in streams:
+        stream.response.readline()
+    redis = redis_client(app)
+
+    def subscribed() -> Any:
+        return redis.pubsub_channels(f"*{report_id}*")
+
+    assert wait_for(lambda: bool(subscribed()))
+    for stream in streams:
+        stream.close()
+    assert wait_for(lambda: not subscribed(), 5)
+    assert len(app.extensions["line_hub"]) == 0
+
+
+def test_a_quiet_stream_holds_no_database_connection(
+    app: Flask, api: Api, port: int, partner_use: Params
+) -> None:
+    from webapp.extensions import db
+
+    report_id = create(api, partner_use()).json["id"]
+    streams = [open_stream(port, api, f"/reports/{report_id}/events") for _ in range(20)]
+    for stream in streams:
+        stream.response.readline()
+    with app.app_context():
+        pool: Any = db.engine.pool
+        assert wait_for(lambda: pool.checkedout() == 0)
+    assert api.get(f"/reports/{report_id}").status_code == 200
+    for stream in streams:
+        stream.close()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 3) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return condition()
