@@ -25,10 +25,13 @@ def init_app(app: Flask) -> None:
 
 
 def number(value: Any) -> str:
-    """Return a number with its thousands apart, as it is where it is none."""
+    """Return a number with its thousands apart, as it is where it is none.
+
+    A Decimal keeps its own digits: amounts of some currencies have none, or three.
+    """
     if isinstance(value, bool) or value is None:
         return str(value)
-    if isinstance(value, int):
+    if isinstance(value, int | Decimal):
         return f"{value:,}"
     try:
         return f"{Decimal(str(value)):,.2f}"
