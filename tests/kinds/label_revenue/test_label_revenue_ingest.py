@@ -237,6 +237,22 @@ def test_money_without_an_owner_is_a_line_of_its_own(
     }
 
 
+def test_the_example_of_the_handbook_is_true(app: Flask, scope: Scope, sample: str) -> None:
+    assert paid(app, scope) == {
+        "Harbour Classics": 2050,
+        "Linden Records": 1480,
+        "Quiet Street": 911,
+        "Track without a label": 114,
+    }
+    assert paid(app, scope, method="listener") == {
+        "Harbour Classics": 1638,
+        "Linden Records": 1538,
+        "Quiet Street": 540,
+        "Listener without streams": 719,
+        "Track without a label": 120,
+    }
+
+
 def test_recount_finds_and_rights_a_sum_that_is_wrong(
     app: Flask, scope: Scope, sample: str
 ) -> None:

@@ -86,6 +86,9 @@ class LabelRevenue(ReportKind):
             Chart("labels", "label", (("Amount", "amount", "bar"), ("Seconds", "seconds", "bar"))),
         )
 
+    def grid_row(self, table: str, row: Row, head: Mapping[str, Any]) -> Row:
+        return row | {"amount": _amount(row, head["currency"])}
+
     def sheets(self, result: StoredResult) -> tuple[Sheet, ...]:
         head = result.head
         method = Column("method", "Method")
@@ -223,10 +226,13 @@ def _row(name: str, owned: bool, seconds: int, whole: int, minor: int, currency:
 def _exact(result: StoredResult, table: str) -> Iterator[Row]:
     """Yield stored rows for files: amounts with exactly the digits of their currency."""
     currency, method = result.head["currency"], result.head["method"]
-    step = amount(1, currency)
     for row in result.rows(table):
-        exact = Decimal(str(row["amount"])).quantize(step)
+        exact = _amount(row, currency)
         yield row | {"amount": exact, "currency": currency, "method": method}
+
+
+def _amount(row: Row, currency: str) -> Decimal:
+    return Decimal(str(row["amount"])).quantize(amount(1, currency))
 
 
 def _adjusted(head: Mapping[str, Any]) -> str:
