@@ -203,8 +203,7 @@ def taken_per_second(bench: Bench, engine: sa.Engine, turn: int) -> float:
 
     def work(number: int, step: int) -> None:
         name = bench.names[number * own + step % own]
-        with bench.app.app_context():
-            intake.take(engine, [bench.ping(name, 60 + turn * 30 + step // own)])
+        intake.take(engine, [bench.ping(name, 60 + turn * 30 + step // own)])
 
     return per_second(work, TAKE_S)
 

@@ -43,18 +43,17 @@ _NEAR = text(
     "WHERE session_number = ANY(CAST(:numbers AS bigint[])) "
     "AND end_at >= :low AND start_at <= :high"
 ).columns(Segment.session_number, Segment.event, Segment.start_at, Segment.end_at)
-_ENDS = text(
-    "UPDATE session_activity_session AS s "
+# Both at once: each round trip costs about as much as ten pings.
+_MOVE = text(
+    "WITH ended AS (UPDATE session_activity_session AS s "
     "SET last_at = v.last_at, ends_at = v.ends_at, ends_day = v.ends_day "
-    "FROM unnest(CAST(:number AS bigint[]), CAST(:last_at AS timestamptz[]), "
-    "CAST(:ends_at AS timestamptz[]), CAST(:ends_day AS integer[])) "
+    "FROM unnest(CAST(:e_number AS bigint[]), CAST(:e_last_at AS timestamptz[]), "
+    "CAST(:e_ends_at AS timestamptz[]), CAST(:e_ends_day AS integer[])) "
     "AS v(number, last_at, ends_at, ends_day) "
-    "WHERE s.number = v.number AND (s.last_at, s.ends_at) < (v.last_at, v.ends_at)"
-)
-_MOVES = text(
+    "WHERE s.number = v.number AND (s.last_at, s.ends_at) < (v.last_at, v.ends_at)) "
     "UPDATE session_activity_segment AS s SET end_at = v.end_at "
-    "FROM unnest(CAST(:session_number AS bigint[]), CAST(:event AS varchar[]), "
-    "CAST(:start_at AS timestamptz[]), CAST(:end_at AS timestamptz[])) "
+    "FROM unnest(CAST(:m_session_number AS bigint[]), CAST(:m_event AS varchar[]), "
+    "CAST(:m_start_at AS timestamptz[]), CAST(:m_end_at AS timestamptz[])) "
     "AS v(session_number, event, start_at, end_at) "
     "WHERE s.session_number = v.session_number AND s.event = v.event "
     "AND s.start_at = v.start_at"
@@ -89,54 +88,49 @@ def near_segments(
     return connection.execute(query)
 
 
-def move_ends(connection: Connection, ends: Sequence[NewEnd]) -> None:
-    """Let sessions end where their newest ping promises; an older ping changes nothing."""
-    if not ends:
-        return
+def move(connection: Connection, ends: Sequence[NewEnd], moves: Sequence[Move]) -> None:
+    """Let sessions end where their newest ping promises, and segments where they end now.
+
+    An older ping moves no session's end.
+    """
     if connection.dialect.name == "postgresql":
-        connection.execute(_ENDS, _columns(NewEnd, ends))
+        given = _columns("e_", NewEnd, ends) | _columns("m_", Move, moves)
+        connection.execute(_MOVE, given)
         return
-    statement = (
-        update(Session)
-        .where(
-            Session.number == bindparam("b_number"),
-            (Session.last_at < bindparam("b_last_at"))
-            | (
-                (Session.last_at == bindparam("b_last_at"))
-                & (Session.ends_at < bindparam("b_ends_at"))
-            ),
-        )
-        .values(
-            last_at=bindparam("b_last_at"),
-            ends_at=bindparam("b_ends_at"),
-            ends_day=bindparam("b_ends_day"),
-        )
-        .execution_options(synchronize_session=False)
+    if ends:
+        connection.execute(_END, _rows(ends))
+    if moves:
+        connection.execute(_MOVE_ONE, _rows(moves))
+
+
+_END = (
+    update(Session)
+    .where(
+        Session.number == bindparam("b_number"),
+        (Session.last_at < bindparam("b_last_at"))
+        | (
+            (Session.last_at == bindparam("b_last_at")) & (Session.ends_at < bindparam("b_ends_at"))
+        ),
     )
-    connection.execute(statement, _rows(ends))
-
-
-def move_segments(connection: Connection, moves: Sequence[Move]) -> None:
-    """Let segments end later or earlier."""
-    if not moves:
-        return
-    if connection.dialect.name == "postgresql":
-        connection.execute(_MOVES, _columns(Move, moves))
-        return
-    statement = (
-        update(Segment)
-        .where(
-            Segment.session_number == bindparam("b_session_number"),
-            Segment.event == bindparam("b_event"),
-            Segment.start_at == bindparam("b_start_at"),
-        )
-        .values(end_at=bindparam("b_end_at"))
+    .values(
+        last_at=bindparam("b_last_at"),
+        ends_at=bindparam("b_ends_at"),
+        ends_day=bindparam("b_ends_day"),
     )
-    connection.execute(statement, _rows(moves))
+)
+_MOVE_ONE = (
+    update(Segment)
+    .where(
+        Segment.session_number == bindparam("b_session_number"),
+        Segment.event == bindparam("b_event"),
+        Segment.start_at == bindparam("b_start_at"),
+    )
+    .values(end_at=bindparam("b_end_at"))
+)
 
 
-def _columns(kind: Any, rows: Sequence[Any]) -> dict[str, list[Any]]:
-    return dict(zip(kind._fields, map(list, zip(*rows, strict=True)), strict=True))
+def _columns(prefix: str, kind: Any, rows: Sequence[Any]) -> dict[str, list[Any]]:
+    return {prefix + name: [row[place] for row in rows] for place, name in enumerate(kind._fields)}
 
 
 def _rows(rows: Sequence[Any]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Table, bindparam, delete, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
-from webapp.kinds.session_activity.bulk import Move, NewEnd, move_ends, move_segments, near_segments
+from webapp.kinds.session_activity.bulk import Move, NewEnd, move, near_segments
 from webapp.kinds.session_activity.compute import (
     ONE_DAY,
     Span,
@@ -107,7 +107,6 @@ def fold(
     if not pings:
         return []
     _keep_clocks_ahead(connection, pings)
-    _move_ends(connection, pings)
     spans = _spans(pings)
     before = _read(connection, spans, grace)
     after = {track: list(found) for track, found in before.items()}
@@ -115,7 +114,7 @@ def fold(
         for span in new:
             after[track] = join(after[track], span, grace)
     owners = {ping.session_number: ping.login for ping in pings}
-    _write(connection, before, after, owners)
+    _write(connection, _new_ends(pings), before, after, owners)
     _lengthen(connection, after, owners)
     return _late(connection, before, after, owners, pings[0].arrived_at, zone)
 
@@ -154,6 +153,7 @@ def _read(
 
 def _write(
     connection: Connection,
+    ends: list[NewEnd],
     before: dict[Track, list[Span]],
     after: dict[Track, list[Span]],
     owners: dict[int, LoginFacts],
@@ -177,7 +177,7 @@ def _write(
             & (segments.c.start_at == bindparam("b_start"))
         )
         connection.execute(delete(segments).where(mine), gone)
-    move_segments(connection, moved)
+    move(connection, ends, moved)
     if new:
         connection.execute(insert(segments), new)
 
@@ -192,18 +192,15 @@ def _row(track: Track, start: datetime, end: datetime, login_id: int) -> dict[st
     }
 
 
-def _move_ends(connection: Connection, pings: Iterable[Ping]) -> None:
-    """Let sessions end where their newest ping promises."""
+def _new_ends(pings: Iterable[Ping]) -> list[NewEnd]:
+    """Return where each session ends by its newest ping."""
     newest: dict[int, tuple[datetime, datetime]] = {}
     for ping in pings:
         newest[ping.session_number] = max(newest.get(ping.session_number, ping.last), ping.last)
-    move_ends(
-        connection,
-        [
-            NewEnd(number, last, ends, ends_day(ends))
-            for number, (last, ends) in sorted(newest.items())
-        ],
-    )
+    return [
+        NewEnd(number, last, ends, ends_day(ends))
+        for number, (last, ends) in sorted(newest.items())
+    ]
 
 
 def _lengthen(
