@@ -9,9 +9,6 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Any
 from xml.etree.ElementTree import ParseError
 
-from openpyxl import load_workbook
-from openpyxl.utils.exceptions import InvalidFileException
-
 from webapp.errors import InvalidParams
 from webapp.kinds.inventory.bodies import EntryIn, snake
 
@@ -90,6 +87,10 @@ def _csv_lines(content: IO[bytes]) -> Iterator[Line]:
 
 
 def _xlsx_lines(content: IO[bytes]) -> Iterator[Line]:
+    # Imported where it is needed: few processes ever read a workbook.
+    from openpyxl import load_workbook
+    from openpyxl.utils.exceptions import InvalidFileException
+
     try:
         with zipfile.ZipFile(content) as archive:
             size_bytes = sum(part.file_size for part in archive.infolist())

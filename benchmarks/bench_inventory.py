@@ -1,0 +1,230 @@
+"""Inventory: 200,000 entries to all four files in constant memory, against writing in memory.
+
+Each way runs in a process of its own, whose greatest resident size is what counts. Runs on a SQLite
+file; BENCH_DATABASE_URL or TEST_DATABASE_URL (Postgres) makes a database there and drops it.
+BENCH_ENTRIES changes the number of entries.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import flask_migrate
+import sqlalchemy as sa
+from flask import Flask
+
+from webapp import create_app
+from webapp.accounts import create_user, scope_of
+from webapp.engine import jobs
+from webapp.extensions import db
+from webapp.kinds.inventory import entries, places
+from webapp.kinds.inventory.bodies import PeriodIn, UnitIn
+
+Row = dict[str, Any]
+ENTRIES = int(os.environ.get("BENCH_ENTRIES") or 200_000)
+UNITS = 40
+LIMIT_MB = 150
+SECRET_KEY = "a key that only benchmarks use, 012345"
+
+
+@contextmanager
+def _database() -> Iterator[str]:
+    given = os.environ.get("BENCH_DATABASE_URL") or os.environ.get("TEST_DATABASE_URL")
+    if not given:
+        with tempfile.TemporaryDirectory() as folder:
+            yield f"sqlite:///{folder}/bench.sqlite3"
+        return
+    url = sa.make_url(given.replace("postgres://", "postgresql://", 1))
+    name = f"pur_bench_{secrets.token_hex(4)}"
+    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    yield url.set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+def _app(database_url: str) -> Flask:
+    return create_app(
+        {
+            "DATA_DIR": tempfile.mkdtemp(),
+            "DATABASE_URL": database_url,
+            "SECRET_KEY": SECRET_KEY,
+            "REDIS_URL": "redis://127.0.0.1:1/0",
+        }
+    )
+
+
+def _fill(database_url: str) -> tuple[str, float]:
+    """Store the entries by the ways of the house; return the user and the entries a second."""
+    app = _app(database_url)
+    with app.app_context():
+        flask_migrate.upgrade()
+        user = create_user("bench@example.com", "Bench", "admin", "correct horse battery")
+        company_id = user.home_company_id
+        (period,) = places.put_periods(
+            company_id,
+            [PeriodIn.model_validate({"short_name": "2025", **_year()})],
+        )
+        units = places.put_units(company_id, [UnitIn(name=f"Unit {n}") for n in range(UNITS)])
+        names = [unit.id for unit in units]
+        began = time.perf_counter()
+        bodies = (_body(number, period.id, names) for number in range(ENTRIES))
+        checker = entries.Checker(company_id)
+        rows = (checker.check(body, number) for number, body in enumerate(bodies))
+        entries.store(company_id, rows)
+        rate = ENTRIES / (time.perf_counter() - began)
+        user_id = user.id
+        db.engine.dispose()
+    return user_id, rate
+
+
+def _year() -> dict[str, str]:
+    return {"start_date": "2025-01-01", "end_date": "2025-12-31"}
+
+
+def _body(number: int, period: str, units: list[str]) -> dict[str, Any]:
+    return {
+        "id": f"entry-{number:07}",
+        "period_id": period,
+        "unit_id": units[number % len(units)],
+        "scope": number % 3 + 1,
+        "category": f"Category {number % 15}",
+        "description": f"Activity {number % 1000} as the site reported it",
+        "quantity": f"{number % 9973}.{number % 100:02}",
+        "unit_of_measure": "kWh",
+        "emission_factor": f"0.{number % 997 + 1:03}",
+        "factor_source": "Made up for this benchmark",
+    }
+
+
+# In a process of its own
+
+
+def _report(database_url: str, user_id: str) -> dict[str, Any]:
+    """Make a report with all files in this process; return seconds and sizes."""
+    app = _app(database_url)
+    idle_mb = _peak_mb()
+    with app.app_context():
+        from webapp.accounts import User
+
+        user = db.session.get_one(User, user_id)
+        scope = scope_of(user, user.home_company_id)
+        assert scope is not None
+        period = places.list_periods(scope.company_id)[0].id
+        began = time.perf_counter()
+        report = jobs.run_here(scope, "inventory", {"period": period, "base_period": period})
+        seconds = time.perf_counter() - began
+        assert report.status == "done", report.error
+        assert report.head is not None
+        return {
+            "seconds": seconds,
+            "idle_mb": idle_mb,
+            "peak_mb": _peak_mb(),
+            "rows": report.head["rows"],
+            "bytes": {one["type"]: one["size_bytes"] for one in report.head["files"]},
+        }
+
+
+def _in_memory(database_url: str, user_id: str) -> dict[str, Any]:
+    """Read all entries and write the one workbook the plain way: everything held in memory."""
+    import xlsxwriter
+
+    app = _app(database_url)
+    idle_mb = _peak_mb()
+    with app.app_context():
+        from webapp.kinds.inventory.models import Entry
+
+        began = time.perf_counter()
+        found = list(db.session.scalars(sa.select(Entry)))
+        with (
+            tempfile.TemporaryFile() as file,
+            xlsxwriter.Workbook(file, {"default_date_format": "yyyy-mm-dd"}) as workbook,
+        ):
+            page = workbook.add_worksheet("Inventory")
+            for line, one in enumerate(found, start=1):
+                product = one.quantity * one.factor
+                values = [one.id, one.unit_key, one.scope, one.category, one.description]
+                values += [float(one.quantity), one.unit_of_measure, float(one.factor)]
+                values += [one.factor_source, float(product), one.start_date, one.end_date]
+                page.write_row(line, 0, values)
+        seconds = time.perf_counter() - began
+        return {"seconds": seconds, "idle_mb": idle_mb, "peak_mb": _peak_mb(), "rows": len(found)}
+
+
+def _peak_mb() -> float:
+    """Return this program's greatest resident size; a parent's size before exec does not count."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("the system does not tell the greatest resident size")
+
+
+def _apart(way: str, database_url: str, user_id: str) -> dict[str, Any]:
+    argv = [sys.executable, "-m", "benchmarks.bench_inventory", way, user_id]
+    env = os.environ | {"BENCH_URL": database_url}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def run() -> list[Row]:
+    """Return the rows of this benchmark."""
+    with _database() as database_url:
+        user_id, rate = _fill(database_url)
+        ours = _apart("report", database_url, user_id)
+        plain = _apart("plain", database_url, user_id)
+    return [
+        {
+            "claim": f"inventory: greatest memory for {ours['rows']:,} entries, 4 files (MB)",
+            "measured": round(ours["peak_mb"], 1),
+            "against": f"one workbook in memory: {plain['peak_mb']:.1f}",
+            "ratio": round(plain["peak_mb"] / ours["peak_mb"], 2),
+            "wanted": f"under {LIMIT_MB} MB",
+        },
+        {
+            "claim": "inventory: memory beyond the idle program (MB)",
+            "measured": round(ours["peak_mb"] - ours["idle_mb"], 1),
+            "against": f"in memory: {plain['peak_mb'] - plain['idle_mb']:.1f}",
+            "ratio": round(
+                (plain["peak_mb"] - plain["idle_mb"]) / max(ours["peak_mb"] - ours["idle_mb"], 1), 1
+            ),
+            "wanted": "at least 4",
+        },
+        {
+            "claim": "inventory: all four files (s)",
+            "measured": round(ours["seconds"], 1),
+            "against": f"one workbook in memory: {plain['seconds']:.1f}",
+            "ratio": round(plain["seconds"] / ours["seconds"], 2),
+            "wanted": "at least 0.3",
+        },
+        {
+            "claim": "inventory: entries taken in (a second)",
+            "measured": round(rate),
+            "against": "none",
+            "ratio": None,
+            "wanted": "",
+        },
+    ]
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        ways = {"report": _report, "plain": _in_memory}
+        print(json.dumps(ways[sys.argv[1]](os.environ["BENCH_URL"], sys.argv[2])))
+    else:
+        for row in run():
+            print(row)
