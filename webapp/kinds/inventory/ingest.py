@@ -83,7 +83,9 @@ def _csv_lines(content: IO[bytes]) -> Iterator[Line]:
     except csv.Error as error:
         raise _unreadable(f"The file is not CSV: {error}.") from None
     finally:
-        text.detach()
+        # Whoever stops reading half way may have closed the file already.
+        if not content.closed:
+            text.detach()
 
 
 def _xlsx_lines(content: IO[bytes]) -> Iterator[Line]:
