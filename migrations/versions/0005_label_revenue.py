@@ -231,7 +231,7 @@ def upgrade() -> None:
             "ix_label_revenue_upload_company", ["company_id", "created_at"], unique=False
         )
     if op.get_bind().dialect.name == "postgresql":
-        op.execute("CREATE SEQUENCE label_revenue_stream_id_seq")
+        op.execute("CREATE SEQUENCE label_revenue_stream_id_seq CACHE 1000")
 
 
 def downgrade() -> None:

@@ -13,6 +13,7 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -171,7 +172,7 @@ def _with_date_order(found: Format, path: Path) -> Format:
     """Read dates until one proves the order; all of them where none does."""
     place = found.columns.index("date")
     seen_slashed = False
-    for _, row in read_rows(path, found):
+    for row in chain(_last_rows(path, found), (row for _, row in read_rows(path, found))):
         text = row[place].strip() if len(row) > place else ""
         if ISO.fullmatch(text):
             if not seen_slashed:
@@ -187,6 +188,18 @@ def _with_date_order(found: Format, path: Path) -> Format:
         if 12 < second <= 31 and first <= 12:
             return replace(found, date_order="mdy")
     return replace(found, ambiguous=seen_slashed)
+
+
+def _last_rows(path: Path, found: Format) -> Iterator[list[str]]:
+    """Yield the last rows of a large file: in a file in order of days the high ones are there."""
+    if found.encoding not in {"utf-8", "utf-8-sig"} or path.stat().st_size <= SAMPLE_BYTES:
+        return
+    with path.open("rb") as file:
+        file.seek(-SAMPLE_BYTES, 2)
+        lines = file.read().decode("utf-8", "replace").splitlines()[1:]
+    for line in lines:
+        if '"' not in line:
+            yield line.split(found.separator)
 
 
 def read_rows(path: Path, found: Format) -> Iterator[tuple[int, list[str]]]:

@@ -59,9 +59,11 @@ def store_terms(
 ) -> tuple[int, int]:
     """Keep what listeners pay from a month on; return how many rows there were and how many new."""
     count = changed = 0
+    any_known = _has_any(writer, Terms)
     for chunk in _chunks(rows):
         count += len(chunk)
-        known = _terms_in(writer, [row.user_id for row in chunk], from_month)
+        user_ids = [row.user_id for row in chunk]
+        known = _terms_in(writer, user_ids, from_month) if any_known else {}
         new = [
             {"company_id": writer.company_id, "from_month": from_month, "batch_no": batch_no}
             | row._asdict()
@@ -72,6 +74,12 @@ def store_terms(
         if new:
             writer.connection.execute(insert(Terms), new)
     return count, changed
+
+
+def _has_any(writer: Writer, model: Any) -> bool:
+    """Say whether anything is known; a first load need not look up what cannot be there."""
+    query = select(model.batch_no).where(model.company_id == writer.company_id).limit(1)
+    return writer.connection.scalar(query) is not None
 
 
 def _terms_in(writer: Writer, user_ids: list[int], month: date) -> dict[int, tuple[str, str, str]]:
@@ -97,10 +105,12 @@ def drop_terms(writer: Writer, batch_no: int) -> None:
 def store_tracks(writer: Writer, rows: Iterable[TrackRow], batch_no: int) -> int:
     """Keep the names and labels of tracks that differ from what is known; return the rows read."""
     count = 0
+    any_known = _has_any(writer, Track)
+    ids: dict[str, int] = {}
     for chunk in _chunks(rows):
         count += len(chunk)
-        ids = label_ids(writer, (row.label for row in chunk if row.label))
-        known = _tracks_of(writer, [row.track_id for row in chunk])
+        ids |= label_ids(writer, {row.label for row in chunk if row.label} - ids.keys())
+        known = _tracks_of(writer, [row.track_id for row in chunk]) if any_known else {}
         said = {
             row.track_id: (row.name, ids[row.label] if row.label else UNLABELLED) for row in chunk
         }

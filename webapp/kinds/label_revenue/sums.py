@@ -33,7 +33,14 @@ from sqlalchemy import (
 )
 
 from webapp.extensions import db
-from webapp.kinds.label_revenue.books import BEGINNING, Writer, shelf_ids, upsert, writing
+from webapp.kinds.label_revenue.books import (
+    BEGINNING,
+    Writer,
+    partition,
+    shelf_ids,
+    upsert,
+    writing,
+)
 from webapp.kinds.label_revenue.models import (
     UNLABELLED,
     Batch,
@@ -227,20 +234,22 @@ def settle_within(writer: Writer) -> int:
 
     waiting = pending(writer.company_id)
     for batch in waiting:
+        if batch.own_shelf and batch.shelf_id is not None:
+            _tell_planner(writer, partition(batch.shelf_id), _name(Terms), _name(Track))
         on_shelf = and_(Stream.shelf_id == batch.shelf_id, Stream.batch_no == batch.no)
         months = fold(writer, [on_shelf], +1)
         batch.first_month, batch.last_month = min(months), max(months)
         batch.warnings = [*batch.warnings, *batch_warnings(writer.connection, batch)]
         batch.summed = True
         if batch.own_shelf:
-            _tell_planner(writer)
+            _tell_planner(writer, *(_name(model) for model, _ in SUMS))
     return len(waiting)
 
 
-def _tell_planner(writer: Writer) -> None:
+def _tell_planner(writer: Writer, *tables: str) -> None:
     """Let Postgres see what a large batch changed; its plans would be for empty tables else."""
-    for model in (Heard, ListenerMonth, LabelMonth, Terms, Track):
-        writer.connection.execute(text(f"ANALYZE {_name(model)}"))
+    for name in tables:
+        writer.connection.execute(text(f"ANALYZE {name}"))
 
 
 class Difference(NamedTuple):
