@@ -22,7 +22,7 @@ from webapp.kinds.inventory.workbooks import Tick
 
 
 def _write_iso14064(snapshot: Snapshot, file: IO[bytes], tick: Tick) -> None:
-    # The PDF's library takes 20 MB, which web processes and idle workers need not carry.
+    # The PDF's library takes 15 MB, which web processes and idle workers need not carry.
     from webapp.kinds.inventory import pdf
 
     pdf.write_iso14064(snapshot, file, tick)
