@@ -1,0 +1,228 @@
+"""What every kind of report owes its readers; walks KINDS, so that a new one is held to it too."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tests.conftest import Api, find_scope
+from webapp.engine import export, jobs
+from webapp.engine.kind import ReportKind
+from webapp.engine.models import Report
+from webapp.engine.params import form_fields, json_schema
+from webapp.engine.results import ReadResult
+from webapp.errors import InvalidParams, ReportError
+from webapp.extensions import db
+from webapp.kinds import KINDS
+from webapp.kinds.inventory import demo as inventory_demo
+
+ROOT = Path(__file__).resolve().parents[1]
+MONTHS = {"start": "2024-01", "end": "2024-03"}
+# A report of each kind that can be made of a house that was just founded.
+SAMPLES: dict[str, dict[str, Any]] = {
+    "partner-use": {
+        "partner_id": "70000001", "user_key": "demo-user-key", "user_secret": "ZGVtby1zZWNyZXQ=",
+        "mode": "monthly", **MONTHS,
+    },
+    "label-revenue": MONTHS,
+    "inventory": {},
+    "project-storage": MONTHS,
+    "session-activity": MONTHS,
+}  # fmt: skip
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.slug)
+
+
+def sample(app: Flask, kind: ReportKind) -> dict[str, Any]:
+    """Return parameters of a report of this kind; choices are the first there is."""
+    given = dict(SAMPLES[kind.slug])
+    if kind.slug == "inventory":
+        with app.app_context():
+            scope = find_scope(app, "owner")
+            inventory_demo.make_demo(scope.company_id)
+            given["period"] = kind.choices(scope)["period"][0][0]
+    return given
+
+
+def made(app: Flask, kind: ReportKind) -> str:
+    """Make and run a report of the owner; return its id."""
+    given = sample(app, kind)
+    with app.app_context():
+        scope = find_scope(app, "owner")
+        report = jobs.start_report(scope, kind.slug, given, enqueue=False).report
+        with suppress(ReportError):
+            jobs.run_queued(report.id)
+        report = db.session.get_one(Report, report.id)
+        db.session.refresh(report)
+        assert report.status == "done", report.error
+        return report.id
+
+
+def test_every_kind_has_a_sample_here() -> None:
+    assert {kind.slug for kind in KINDS} == set(SAMPLES)
+
+
+@every_kind
+def test_its_slug_is_its_folder_and_its_address(kind: ReportKind) -> None:
+    folder = ROOT / "webapp" / "kinds" / kind.slug.replace("-", "_")
+    assert folder.is_dir()
+    assert type(kind).__module__.startswith(f"webapp.kinds.{folder.name}")
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", kind.slug)
+    assert kind.title
+    assert kind.blurb
+
+
+@every_kind
+def test_its_parameters_are_described_as_json_schema(kind: ReportKind) -> None:
+    schema = json_schema(kind)
+    assert schema["type"] == "object"
+    assert schema["additionalProperties"] is False
+    assert set(schema["properties"]) == set(kind.Params.model_fields)
+    assert kind.secret_params <= set(schema["properties"])
+    json.dumps(schema)
+
+
+@every_kind
+def test_its_form_has_every_field_with_a_label(
+    app: Flask, client_for: Callable[[str], FlaskClient], kind: ReportKind
+) -> None:
+    sample(app, kind)
+    page = client_for("owner").get(f"/reports/new/{kind.slug}")
+    assert page.status_code == 200
+    with app.app_context():
+        fields = form_fields(kind, find_scope(app, "owner"))
+    for field in fields:
+        assert f'name="{field.name}"' in page.text, field.name
+
+
+@every_kind
+def test_a_bad_form_comes_back_with_its_sentence(
+    client_for: Callable[[str], FlaskClient], kind: ReportKind
+) -> None:
+    client = client_for("owner")
+    page = client.get(f"/reports/new/{kind.slug}")
+    token = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', page.text)
+    assert token
+    bad = {"start": "2024-13", "period": "no id", "csrf_token": token[1]}
+    bad |= {"mode": "monthly", "range": "months"}
+    answer = client.post(f"/reports/new/{kind.slug}", data=bad)
+    assert answer.status_code == 422
+    assert 'aria-invalid="true"' in answer.text or "problem" in answer.text
+
+
+@every_kind
+def test_unknown_parameters_are_refused(app: Flask, kind: ReportKind) -> None:
+    with app.app_context(), pytest.raises(InvalidParams) as caught:
+        jobs.start_report(find_scope(app, "owner"), kind.slug, {"colour": "red"})
+    assert "colour" in caught.value.errors
+
+
+@every_kind
+def test_its_rows_have_the_columns_it_names(app: Flask, kind: ReportKind) -> None:
+    report_id = made(app, kind)
+    with app.app_context():
+        result = ReadResult(db.session.get_one(Report, report_id))
+        tables = kind.tables(result.head)
+        assert len({table.name for table in tables}) == len(tables) > 0
+        for table in tables:
+            for row in result.rows(table.name):
+                shown = kind.grid_row(table.name, row, result.head)
+                missing = {column.name for column in table.columns} - set(shown)
+                assert not missing, (table.name, missing)
+        for sheet in kind.sheets(result):
+            names = [column.name for column in sheet.columns]
+            assert len(set(names)) == len(names)
+            for row in sheet.rows:
+                assert set(row) & set(names)
+        for chart in kind.charts(result.head):
+            columns = {column.name for table in tables if table.name == chart.table
+                       for column in table.columns}  # fmt: skip
+            assert {chart.x, *(view[1] for view in chart.views)} <= columns
+        for figure in kind.figures(result.head):
+            assert figure.label
+
+
+@every_kind
+def test_its_csv_json_and_xlsx_open_and_agree(
+    app: Flask, api_for: Callable[[str], Api], kind: ReportKind
+) -> None:
+    path = f"/reports/{made(app, kind)}/result"
+    api = api_for("owner")
+    document = json.loads(api.get(path).data)
+    assert document["kind"] == kind.slug
+    table = list(csv.reader(io.StringIO(api.get(f"{path}?format=csv").text, newline="")))
+    book = openpyxl.load_workbook(io.BytesIO(api.get(f"{path}?format=xlsx").data))
+    page = list(book.worksheets[0].iter_rows(values_only=True))
+    assert len(table[0]) == len(page[0]) > 1
+    # Without rows the autofilter leaves one empty line.
+    filled = [row for row in page[1:] if any(cell is not None for cell in row)]
+    assert len(table) - 1 == len(filled)
+    with app.app_context():
+        head = db.session.get_one(Report, path.split("/")[2]).head or {}
+        assert all(isinstance(document[one.name], list) for one in kind.tables(head))
+        assert book.worksheets[0].freeze_panes == "A2"
+
+
+@every_kind
+def test_its_result_page_and_downloads_are_the_companys_alone(
+    app: Flask, client_for: Callable[[str], FlaskClient], kind: ReportKind
+) -> None:
+    report_id = made(app, kind)
+    pages = [f"/reports/{report_id}", *(f"/reports/{report_id}.{fmt}" for fmt in export.FORMATS)]
+    others = 404 if kind.personal else 200
+    people = {"owner": 200, "colleague": others, "viewer": others, "stranger": 404}
+    for who, status in people.items():
+        client = client_for(who)
+        for page in pages:
+            answer = client.get(page)
+            answer.get_data()
+            assert answer.status_code == status, (who, page)
+
+
+@every_kind
+def test_a_viewer_cannot_make_one_unless_the_kind_lets_them(app: Flask, kind: ReportKind) -> None:
+    given = sample(app, kind)
+    with app.app_context():
+        scope = find_scope(app, "viewer")
+        with suppress(ReportError):
+            jobs.start_report(scope, kind.slug, given, enqueue=False)
+        count = db.session.query(Report).count()
+        assert count == (1 if scope.may(kind.run_role) else 0)
+
+
+@every_kind
+def test_what_is_stored_of_its_params_holds_no_secret(app: Flask, kind: ReportKind) -> None:
+    given = sample(app, kind)
+    with app.app_context():
+        scope = find_scope(app, "owner")
+        report = jobs.start_report(scope, kind.slug, given, enqueue=False).report
+        assert not kind.secret_params & set(report.params)
+        assert len(report.label) <= 200
+
+
+@every_kind
+def test_its_tables_are_named_after_it_and_belong_to_a_company(kind: ReportKind) -> None:
+    own = kind.slug.replace("-", "_")
+    shared = {"label_revenue": "label_revenue"}.get(own, own)
+    tables = [table for table in db.metadata.sorted_tables if _room(table.name) == own]
+    for table in tables:
+        assert table.name.startswith(shared)
+
+
+def _room(table: str) -> str:
+    """Return the folder whose module defines a table."""
+    for mapper in db.Model.registry.mappers:  # type: ignore[attr-defined]
+        if getattr(mapper.local_table, "name", None) == table:
+            parts = mapper.class_.__module__.split(".")
+            return parts[2] if parts[1] == "kinds" else parts[1]
+    return ""

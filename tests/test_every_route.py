@@ -1,0 +1,156 @@
+"""Walks the map of addresses: who gets in without signing in, and that nothing breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.routing import Rule
+
+from tests.conftest import add_people
+
+# Who needs no sign-in, and why: signing in itself, health for load balancers, the API's own
+# description, files and invitations whose address is the secret.
+OPEN = {
+    "static",
+    "accounts.login",
+    "accounts.logout",
+    "tokens.password_login",
+    "tokens.key_login",
+    "invites.show_invite",
+    "invites.accept_invite",
+    "ops.show_health",
+    "ops.show_readiness",
+    "api_documents.openapi_json",
+    "api_documents.read_docs",
+    "inventory_files.fetch_file",
+}
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask], stand_in: Any) -> Flask:
+    """Return an application that asks no form token, so that the guard itself is seen."""
+    app = make_app(PARTNER_API_URL=stand_in.url_template, WTF_CSRF_ENABLED=False)
+    add_people(app)
+    return app
+
+
+def routes(app: Flask) -> Iterator[tuple[Rule, str, str]]:
+    """Yield each rule with a method it takes and an address that fits it."""
+    adapter = app.url_map.bind("localhost")
+    for rule in app.url_map.iter_rules():
+        values: dict[str, Any] = {name: _value(rule, name) for name in rule._converters}
+        path = adapter.build(rule.endpoint, values, append_unknown=False)
+        for method in METHODS:
+            if method in (rule.methods or set()):
+                yield rule, method, path
+
+
+def _value(rule: Rule, name: str) -> Any:
+    converter = rule._converters[name]
+    kind = type(converter).__name__
+    if kind == "UUIDConverter":
+        return uuid4()
+    if kind == "IntegerConverter":
+        return 0
+    if kind == "AnyConverter":
+        return min(converter.items)  # type: ignore[attr-defined]
+    return "partner-use" if name == "slug" else "nothing"
+
+
+def is_closed(path: str, status: int, location: str) -> bool:
+    if path.startswith("/api/"):
+        return status in {401, 403}
+    if path.startswith("/ops/"):
+        return status in {401, 403, 404} or "/login" in location
+    return status in {302, 303} and "/login" in location
+
+
+def test_an_anonymous_visitor_gets_in_only_where_the_list_says_so(app: Flask) -> None:
+    wrong = []
+    for rule, method, path in routes(app):
+        if rule.endpoint in OPEN or rule.endpoint.endswith("static"):
+            continue
+        answer = app.test_client().open(path, method=method, json={} if method != "GET" else None)
+        if not is_closed(path, answer.status_code, answer.headers.get("Location", "")):
+            wrong.append((rule.endpoint, method, path, answer.status_code))
+    assert wrong == []
+
+
+def test_every_name_on_the_list_is_a_route(app: Flask) -> None:
+    assert set(app.view_functions) >= OPEN
+
+
+def test_wrong_credentials_open_nothing_that_none_do_not(app: Flask) -> None:
+    wrong = []
+    for rule, method, path in routes(app):
+        if rule.endpoint in OPEN or not path.startswith("/api/"):
+            continue
+        # A client each, and few tries in all: the limit on guesses is another test's.
+        for headers in ({"Authorization": "Bearer x.y.z"},):
+            answer = app.test_client().open(path, method=method, headers=headers, json={})
+            if answer.status_code not in {401, 403, 429}:
+                wrong.append((rule.endpoint, method, answer.status_code))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("who", ["owner", "viewer", "operator"])
+def test_no_page_breaks_for_whoever_asks_for_it(
+    app: Flask, client_for: Callable[[str], FlaskClient], who: str
+) -> None:
+    client = client_for(who)
+    broken = []
+    for rule, method, path in routes(app):
+        if method != "GET" or rule.endpoint.startswith("rq_dashboard") or "logout" in path:
+            continue
+        answer = client.get(path)
+        answer.get_data()
+        if answer.status_code >= 500 and rule.endpoint != "ops.show_readiness":
+            broken.append((rule.endpoint, path, answer.status_code))
+    assert broken == []
+
+
+@pytest.mark.parametrize("who", ["owner", "viewer"])
+def test_no_empty_or_odd_form_breaks_an_address(
+    app: Flask, client_for: Callable[[str], FlaskClient], who: str
+) -> None:
+    broken = []
+    for rule, method, path in routes(app):
+        if method == "GET" or rule.endpoint.startswith(("rq_dashboard", "accounts.", "tokens.")):
+            continue
+        client = client_for(who) if method == "POST" and rule.endpoint == "" else app.test_client()
+        for body in ({"data": {}}, {"data": b"\xff", "content_type": "application/json"},
+                     {"json": []}, {"json": {"x": "\x00"}}):  # fmt: skip
+            answer = client.open(path, method=method, **body)
+            if answer.status_code >= 500:
+                broken.append((rule.endpoint, path, answer.status_code))
+    assert broken == []
+
+
+def test_every_answer_has_the_headers_that_protect_it(app: Flask) -> None:
+    for path in ("/login", "/", "/api/v1/reports", "/nothing", "/healthz"):
+        headers = app.test_client().get(path).headers
+        assert "default-src 'self'" in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"
+
+
+def test_a_form_without_its_token_changes_nothing(
+    make_app: Callable[..., Flask], stand_in: Any
+) -> None:
+    app = make_app(PARTNER_API_URL=stand_in.url_template)
+    wrong = []
+    for rule, method, path in routes(app):
+        if method != "POST" or path.startswith("/api/"):
+            continue
+        answer = app.test_client().post(path, data={"a": "b"})
+        if answer.status_code not in {400, 404, 405} and "/login" not in answer.headers.get(
+            "Location", ""
+        ):
+            wrong.append((rule.endpoint, answer.status_code))
+    assert wrong == []

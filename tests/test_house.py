@@ -1,0 +1,177 @@
+"""The house keeps to its plan: who may import whom, how large files are, what is never written."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from webapp.kinds import KINDS
+
+ROOT = Path(__file__).resolve().parents[1]
+# Below all rooms: everybody may use them (docs/architecture.md).
+BELOW = {"config", "errors", "extensions", "security", "htmx", "error_pages", "tracing"}
+# Which rooms each room may use. `cli` and the application itself stand above all of them.
+ARROWS: dict[str, set[str]] = {
+    "accounts": set(),
+    "engine": {"accounts"},
+    "reports": {"engine", "accounts"},
+    "api": {"engine", "accounts"},
+    "ops": {"engine", "accounts"},
+    "kinds": {"engine", "partner", "accounts"},
+    "partner": set(),
+}
+PARTNER_MAY = {"errors"}
+MOST_LINES = 350
+# Longer than they should be: the next one to work on them finds the second noun.
+LONGER = {"webapp/engine/jobs.py": 580, "webapp/kinds/label_revenue/ingest.py": 410}
+SLUGS = {kind.slug for kind in KINDS}
+
+
+def modules(folder: str = "webapp") -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the dotted names a file imports, those inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            module = node.module or ""
+            yield module
+            # `from webapp import cli` imports a room by name.
+            if module in {"webapp", "webapp.kinds"}:
+                yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def room_of(path: Path) -> str:
+    parts = path.relative_to(ROOT / "webapp").parts
+    return parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("room", ARROWS)
+def test_a_room_imports_only_what_the_plan_allows(room: str) -> None:
+    wrong = []
+    for path in modules(f"webapp/{room}"):
+        allowed = ARROWS[room] | {room} | (PARTNER_MAY if room == "partner" else BELOW)
+        if room == "kinds" and path.name == "commands.py":
+            # Commands of a kind speak to their user as all commands do.
+            allowed = allowed | {"cli"}
+        for name in imports(path):
+            parts = name.split(".")
+            if parts[0] == "webapp" and len(parts) > 1 and parts[1] not in allowed:
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert wrong == []
+
+
+def test_the_partner_client_knows_no_flask_and_no_database() -> None:
+    for path in modules("webapp/partner"):
+        foreign = {name.split(".")[0] for name in imports(path)}
+        assert not foreign & {"flask", "sqlalchemy", "flask_sqlalchemy", "rq"}, path
+
+
+def test_what_stands_below_all_rooms_uses_none_of_them() -> None:
+    wrong = []
+    for name in BELOW - {"error_pages"}:
+        for imported in imports(ROOT / "webapp" / f"{name}.py"):
+            parts = imported.split(".")
+            if parts[0] == "webapp" and len(parts) > 1 and parts[1] not in BELOW:
+                wrong.append(f"{name} imports {imported}")
+    assert wrong == []
+
+
+def test_the_stand_in_imports_nothing_of_the_application() -> None:
+    for path in modules("sandbox"):
+        assert not any(name.split(".")[0] == "webapp" for name in imports(path)), path
+
+
+def test_no_kind_imports_another_kind() -> None:
+    wrong = []
+    for folder in (ROOT / "webapp" / "kinds").iterdir():
+        if not folder.is_dir():
+            continue
+        for path in folder.rglob("*.py"):
+            for name in imports(path):
+                parts = name.split(".")
+                if parts[:2] == ["webapp", "kinds"] and len(parts) > 2 and parts[2] != folder.name:
+                    wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert wrong == []
+
+
+def test_nothing_but_the_kinds_names_a_kind_in_a_comparison() -> None:
+    """An `if kind == …` outside of the kinds is the beginning of a ladder."""
+    wrong = []
+    for path in modules():
+        if room_of(path) in {"kinds"}:
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Compare | ast.match_case):
+                texts = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant)}
+                if isinstance(node, ast.Compare) and texts & SLUGS:
+                    wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert wrong == []
+
+
+def test_no_template_outside_of_the_kinds_names_a_kind() -> None:
+    for path in (ROOT / "webapp" / "templates").rglob("*.html"):
+        text = path.read_text("utf-8")
+        assert not any(f'"{slug}"' in text or f"'{slug}'" in text for slug in SLUGS), path
+
+
+def test_whoever_catches_everything_raises_it_again() -> None:
+    wrong = []
+    for path in [*modules(), *modules("sandbox"), ROOT / "worker.py"]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ExceptHandler) and _is_broad(node):
+                last = node.body[-1]
+                if not isinstance(last, ast.Raise):
+                    wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert wrong == []
+
+
+def _is_broad(node: ast.ExceptHandler) -> bool:
+    names = {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)} if node.type else {""}
+    return bool(names & {"", "Exception", "BaseException"})
+
+
+def test_no_file_is_so_long_that_a_second_noun_hides_in_it() -> None:
+    long = {
+        str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines())
+        for path in [*modules(), *modules("sandbox")]
+    }
+    allowed = {name: LONGER.get(name, MOST_LINES) for name in long}
+    assert {name: lines for name, lines in long.items() if lines > allowed[name]} == {}
+
+
+def test_every_module_says_what_it_holds() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in [*modules(), *modules("sandbox")]
+        if not ast.get_docstring(ast.parse(path.read_text("utf-8")))
+    ]
+    assert silent == []
+
+
+def test_every_public_function_is_annotated() -> None:
+    bare = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in [*modules(), *modules("sandbox")]
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns is None
+    ]
+    assert bare == []
+
+
+def test_nothing_is_loaded_from_another_site() -> None:
+    """Templates, styles and scripts of ours name no foreign host: all works offline."""
+    for suffix in ("html", "css", "js"):
+        for path in (ROOT / "webapp").rglob(f"*.{suffix}"):
+            if "vendor" in path.parts:
+                continue
+            text = path.read_text("utf-8")
+            for sign in ('src="http', "src='http", "url(http", "@import", 'href="//', 'src="//'):
+                assert sign not in text, (path, sign)
