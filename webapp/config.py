@@ -64,6 +64,15 @@ def _flag(raw: str) -> bool:
     raise ValueError(f"{raw!r} is neither true nor false")
 
 
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if raw.strip().lower() not in words:
+            raise ValueError(f"{raw!r} is none of {', '.join(words)}")
+        return raw.strip().lower()
+
+    return parse
+
+
 def _zone(raw: str) -> str:
     try:
         ZoneInfo(raw)
@@ -121,6 +130,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "PARTNER_READ_LIMIT", "5000", _whole(0, 5000), "creation dates one search reads; 0: none"
     ),
+    Setting(
+        "PARTNER_SPLIT_SITES", "1000", _whole(0, 1_000_000), "sites from which workers share; 0: no"
+    ),
+    Setting(
+        "PARTNER_HELPERS", "2", _whole(0, 64), "other workers that take part in a large report"
+    ),
     Setting("MONTHS_KEPT_DAYS", "30", _number(0, 36_500), "days a closed month stays fresh"),
     Setting("REPORTS_KEPT_DAYS", "365", _number(1, 36_500), "days a finished report is kept"),
     Setting(
@@ -133,12 +148,22 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "SESSION_GRACE_SECONDS", "10", _number(0, 3600), "gap between two pings still joined (s)"
     ),
+    Setting(
+        "FETCH_PRIVATE_ADDRESSES", "false", _flag, "true: pages may fetch files from private hosts"
+    ),
     Setting("STREAMING", "true", _flag, "false: loaders poll instead of listening"),
     Setting("LEASE_SECONDS", "20", _number(1, 600), "how long a silent worker keeps a report (s)"),
     Setting("MAX_ATTEMPTS", "3", _whole(1, 20), "starts of a report before a lost worker ends it"),
     Setting("REPORT_TIMEOUT_SECONDS", "21600", _whole(10, 604_800), "longest run of a report (s)"),
     Setting("HEARTBEAT_SECONDS", "10", _number(0.2, 15), "comment in a quiet event stream (s)"),
     Setting("SIGN_IN_TRIES", "10 per minute", _text, "sign-ins per account and address"),
+    Setting("LOG_FORMAT", "json", _one_of("json", "text"), "text: for a terminal"),
+    Setting(
+        "LOG_LEVEL",
+        "info",
+        _one_of("debug", "info", "warning", "error"),
+        "least level that is told",
+    ),
     Setting("QUEUE", "reports", _text, "name of the RQ queue"),
 )
 

@@ -175,6 +175,9 @@ class Run(Protocol):
     def calls(self, *, made: int = 0, saved: int = 0) -> None:
         """Count calls to the partner, and calls that stored values made unnecessary."""
 
+    def call_helpers(self, hands: int) -> None:
+        """Ask that many other workers to take part: each runs `ReportKind.help`, if one is free."""
+
     def check(self) -> None:
         """Raise RunEnded if the report was cancelled or handed to another worker."""
 
@@ -231,6 +234,9 @@ class ReportKind:
     def run(self, params: Any, run: Run, context: Context) -> Result:
         """Do the work and return the result."""
         raise NotImplementedError
+
+    def help(self, params: Any, run: Run, context: Context, number: int) -> None:
+        """Take part in another worker's run that called for helpers; `number` tells them apart."""
 
     def describe(self, params: Mapping[str, Any]) -> str:
         """Return a few words that tell this report from others of its kind in a list."""

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from flask import Flask
+from redis.exceptions import RedisError
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -23,13 +24,14 @@ from webapp.engine import progress
 from webapp.engine.models import RUNNING, Checkpoint, Report, StatusLine
 from webapp.engine.months import CompanyMonths
 from webapp.errors import RunEnded
-from webapp.extensions import db, utcnow
+from webapp.extensions import db, report_queue, utcnow
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LINES_PER_SECOND = 8.0
 DATABASE_PATIENCE_S = 60.0
+RENEW_AGAIN_S = 0.5
 
 
 class ActiveRun:
@@ -51,6 +53,7 @@ class ActiveRun:
             report.kind,
             app.config["MONTHS_KEPT_DAYS"],
             self.fenced,
+            self._patiently,
         )
         self._lock = threading.RLock()
         self._done, self._total = 0, 0
@@ -97,8 +100,7 @@ class ActiveRun:
             try:
                 return write()
             except DBAPIError as error:
-                lost = isinstance(error, OperationalError) or error.connection_invalidated
-                if not lost or time.monotonic() > deadline:
+                if not is_away(error) or time.monotonic() > deadline:
                     raise
                 log.warning("report %s waits for the database", self.report_id)
                 time.sleep(pause_s)
@@ -161,6 +163,22 @@ class ActiveRun:
             self._touch(connection, {"last_seq": Report.last_seq + 1, **self._counters()})
             return add_line(connection, self.report_id, text, level, self._done, self._total)
 
+    def call_helpers(self, hands: int) -> None:
+        try:
+            with self._app.app_context():
+                for number in range(1, hands + 1):
+                    report_queue().enqueue_call(
+                        "webapp.engine.helpers.help_report",
+                        args=(self.report_id, self.attempt, number),
+                        job_id=f"{self.report_id}_{self.attempt}_{number}",
+                        timeout=self._app.config["REPORT_TIMEOUT_SECONDS"],
+                        result_ttl=600,
+                        failure_ttl=3600,
+                        description=f"{self.kind} helper",
+                    )
+        except RedisError as error:
+            log.warning("report %s has no helpers: %s", self.report_id, type(error).__name__)
+
     def remember(self, entries: Mapping[str, Any]) -> None:
         if not entries:
             return
@@ -176,14 +194,17 @@ class ActiveRun:
         self._patiently(write)
 
     def remembered(self, prefix: str = "") -> dict[str, Any]:
-        with self._engine.connect() as connection:
-            rows = connection.execute(
-                select(Checkpoint.key, Checkpoint.data).where(
-                    Checkpoint.report_id == self.report_id,
-                    Checkpoint.key.startswith(prefix, autoescape=True),
+        def read() -> dict[str, Any]:
+            with self._engine.connect() as connection:
+                rows = connection.execute(
+                    select(Checkpoint.key, Checkpoint.data).where(
+                        Checkpoint.report_id == self.report_id,
+                        Checkpoint.key.startswith(prefix, autoescape=True),
+                    )
                 )
-            )
-            return {row.key: row.data for row in rows}
+                return {row.key: row.data for row in rows}
+
+        return self._patiently(read)
 
     # The lease
 
@@ -199,7 +220,9 @@ class ActiveRun:
             thread.join(timeout=5)
 
     def _renew(self) -> None:
-        while not self._stop_renewing.wait(self._lease.total_seconds() / 4):
+        pause_s = self._lease.total_seconds() / 4
+        while not self._stop_renewing.wait(pause_s):
+            pause_s = self._lease.total_seconds() / 4
             try:
                 with self._engine.begin() as connection:
                     lease = {"lease_until": utcnow() + self._lease}
@@ -208,6 +231,12 @@ class ActiveRun:
                 return
             except DBAPIError as error:
                 log.warning("the lease of %s waits: %s", self.report_id, type(error).__name__)
+                pause_s = min(pause_s, RENEW_AGAIN_S)
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Say whether the database was away or locked, so that trying again may help."""
+    return isinstance(error, OperationalError) or error.connection_invalidated
 
 
 def add_line(

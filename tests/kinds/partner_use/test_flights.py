@@ -12,7 +12,7 @@ from redis import Redis
 
 from webapp.extensions import redis_client, utcnow
 from webapp.kinds.partner_use.compute import Cell
-from webapp.kinds.partner_use.flights import Flights
+from webapp.kinds.partner_use.flights import Flights, Found
 
 FlightsOf = Callable[[str], Flights]
 
@@ -63,7 +63,7 @@ def test_what_the_store_does_not_take_is_left_for_who_waited(flights_of: Flights
     cell = Cell(7, utcnow())
     one.take("a")
     one.land("a", {date(2026, 1, 1): cell})
-    assert two.found("a") == {date(2026, 1, 1): cell}
+    assert two.found("a") == Found({date(2026, 1, 1): cell}, None)
     assert not two.found("b")
 
 
@@ -91,3 +91,15 @@ def test_without_redis_every_report_asks_for_itself() -> None:
     assert not two.found("a")
     one.land_all()
     away.close()
+
+
+def test_a_helper_leaves_its_run_what_its_searches_cost(app: Flask) -> None:
+    company = str(uuid4())
+    run = Flights(redis_client(app), company, "1", "one")
+    helper = Flights(redis_client(app), company, "1", "one", helper=1)
+    assert helper.take("a")
+    assert not run.take("a")
+    helper.land("a", {}, searches=3)
+    assert run.take("a")
+    assert run.found("a") == Found({}, 3)
+    run.land_all()

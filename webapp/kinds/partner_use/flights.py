@@ -12,6 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -30,13 +31,25 @@ _RELEASE = (
 )
 
 
+@dataclass(frozen=True)
+class Found:
+    """Counts another one left of a site; `own_searches` is what they cost a helper of this report,
+    None where it was another report."""
+
+    cells: dict[date, Cell]
+    own_searches: int | None
+
+
 class Flights:
     """The sites one report has taken or given back already. Used by one thread."""
 
-    def __init__(self, client: Any, company_id: str, partner_id: str, report_id: str) -> None:
+    def __init__(
+        self, client: Any, company_id: str, partner_id: str, report_id: str, helper: int = 0
+    ) -> None:
         self._client = client
         self._prefix = f"flight:{company_id}:{partner_id}"
-        self._mark = report_id
+        self._report_id = report_id
+        self._mark = f"{report_id}/{helper}" if helper else report_id
         self._release = client.register_script(_RELEASE)
         self._held: set[str] = set()
         self._landed: set[str] = set()
@@ -82,16 +95,20 @@ class Flights:
         except RedisError as error:
             log.warning("a flight may be asked twice: %s", type(error).__name__)
 
-    def land(self, site_id: str, unstored: Mapping[date, Cell]) -> None:
-        """Give a site back, leaving the counts that the store does not take."""
+    def land(self, site_id: str, unstored: Mapping[date, Cell], searches: int = 0) -> None:
+        """Give a site back, leaving the counts that the store does not take, and what they cost."""
         self._held.discard(site_id)
         self._landed.add(site_id)
-        found = {
-            month_text(month): [cell.value, cell.counted_at.isoformat()]
-            for month, cell in unstored.items()
+        left = {
+            "by": self._report_id,
+            "searches": searches,
+            "months": {
+                month_text(month): [cell.value, cell.counted_at.isoformat()]
+                for month, cell in unstored.items()
+            },
         }
         try:
-            self._client.set(f"{self._key(site_id)}:found", json.dumps(found), ex=SHARED_S)
+            self._client.set(f"{self._key(site_id)}:found", json.dumps(left), ex=SHARED_S)
             self._release(keys=[self._key(site_id)], args=[self._mark])
         except RedisError as error:
             log.warning("a flight ends by itself: %s", type(error).__name__)
@@ -105,15 +122,18 @@ class Flights:
         """Return the sites this report has taken."""
         return list(self._held)
 
-    def found(self, site_id: str) -> dict[date, Cell] | None:
-        """Return what a report left that gave the site back in the last minutes; None: none did."""
+    def found(self, site_id: str) -> Found | None:
+        """Return what was left of a site that was given back in the last minutes, if it was."""
         try:
             raw = self._client.get(f"{self._key(site_id)}:found")
         except RedisError:
             return None
         if not raw:
             return None
-        return {
+        left = json.loads(raw)
+        cells = {
             parse_month(text): Cell(int(value), datetime.fromisoformat(counted_at))
-            for text, (value, counted_at) in json.loads(raw).items()
+            for text, (value, counted_at) in left["months"].items()
         }
+        own_searches = int(left["searches"]) if left["by"] == self._report_id else None
+        return Found(cells, own_searches)

@@ -31,7 +31,8 @@ from webapp.kinds.partner_use.monthly import Monthly
 from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.kinds.partner_use.setups import Setups
 from webapp.kinds.partner_use.summary import make_summary
-from webapp.kinds.partner_use.survey import session_of, survey
+from webapp.kinds.partner_use.survey import Survey, session_of, survey
+from webapp.partner import PartnerSession
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -119,18 +120,15 @@ class PartnerUse(ReportKind):
 
     def run(self, params: PartnerUseParams, run: Run, context: Context) -> Result:
         with session_of(run, params.partner_id, context) as session:
-            setups = Setups(db.engine, run.company_id, params.partner_id)
-            found = survey(
-                session,
-                params.partner_id,
-                run,
-                setups,
-                refresh=params.refresh,
-                concurrency=context.config["PARTNER_CONCURRENCY"],
-            )
+            found = _survey(session, params, run, context)
             if params.mode == "summary":
                 return make_summary(session, found, params.partner_id, run, context)
             return Monthly(session, found, params, run, context).make()
+
+    def help(self, params: PartnerUseParams, run: Run, context: Context, number: int) -> None:
+        with session_of(run, params.partner_id, context) as session:
+            found = _survey(session, params, run, context)
+            Monthly(session, found, params, run, context, number).help()
 
     def describe(self, params: Mapping[str, Any]) -> str:
         if params.get("mode") != "monthly":
@@ -202,6 +200,19 @@ class PartnerUse(ReportKind):
 
     def blueprints(self) -> tuple[Blueprint, ...]:
         return (connections.bp,)
+
+
+def _survey(
+    session: PartnerSession, params: PartnerUseParams, run: Run, context: Context
+) -> Survey:
+    return survey(
+        session,
+        params.partner_id,
+        run,
+        Setups(db.engine, run.company_id, params.partner_id),
+        refresh=params.refresh,
+        concurrency=context.config["PARTNER_CONCURRENCY"],
+    )
 
 
 def _children(figures: Mapping[str, Any]) -> str:

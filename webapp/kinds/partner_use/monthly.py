@@ -30,7 +30,7 @@ from webapp.kinds.partner_use.compute import (
     month_rows,
     site_row,
 )
-from webapp.kinds.partner_use.flights import Flights
+from webapp.kinds.partner_use.flights import Flights, Found
 from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.kinds.partner_use.planner import Search, SitePlan
 from webapp.kinds.partner_use.summary import NO_ACCOUNT_STORE
@@ -53,6 +53,7 @@ class Monthly:
         params: PartnerUseParams,
         run: Run,
         context: Context,
+        helper: int = 0,
     ) -> None:
         self._session, self._found, self._params = session, found, params
         self._run, self._context = run, context
@@ -63,7 +64,9 @@ class Monthly:
         self._plans: dict[str, SitePlan] = {}
         self._refused_reads: set[str] = set()
         self._said_waiting = False
-        self._flights = Flights(context.redis, run.company_id, params.partner_id, run.report_id)
+        self._flights = Flights(
+            context.redis, run.company_id, params.partner_id, run.report_id, helper
+        )
 
     def make(self) -> Result:
         """Ask for what is not known yet and return the result."""
@@ -72,8 +75,22 @@ class Monthly:
         self._run.plan(1 + len(self._facts) + unknown)
         if unknown:
             self._run.say(f"{unknown:,} site months to find out.")
+            self._call_helpers()
             self._ask()
         return self._result()
+
+    def help(self) -> None:
+        """Ask for what is not known yet on behalf of the run, beginning where it will come last."""
+        plans = self._planned(self._known())
+        self._plans = dict(reversed(plans.items()))
+        self._ask()
+
+    def _call_helpers(self) -> None:
+        config = self._context.config
+        large = sum(plan.unknown > 0 for plan in self._plans.values())
+        if config["PARTNER_SPLIT_SITES"] and large >= config["PARTNER_SPLIT_SITES"]:
+            self._run.say("This partner is large: other free workers are asked to take part.")
+            self._run.call_helpers(config["PARTNER_HELPERS"])
 
     def _known(self) -> dict[str, dict[date, Cell]]:
         """Return stored months and what an earlier attempt of this report counted, by site."""
@@ -162,17 +179,22 @@ class Monthly:
             self._learn(site_id, found)
         return True
 
-    def _learn(self, site_id: str, found: dict[date, Cell]) -> None:
-        """Give a site's plan what another report has just counted."""
-        plan, before = self._plans[site_id], self._plans[site_id].unknown
-        cells = self._stored([site_id])[site_id] | found
-        for index, month in enumerate(self._months):
-            if month in cells and index not in plan.cells and self._may_use(cells[month]):
-                plan.cells[index] = cells[month]
-        learned = before - plan.unknown
-        self._run.calls(saved=learned)
+    def _learn(self, site_id: str, found: Found) -> None:
+        """Give a site's plan what another report, or a helper of this one, has just counted."""
+        cells = self._stored([site_id])[site_id] | found.cells
+        plan = self._plans[site_id]
+        before = plan.unknown
+        learned = plan.learn(
+            {
+                index: cells[month]
+                for index, month in enumerate(self._months)
+                if month in cells and self._may_use(cells[month])
+            }
+        )
+        made = min(found.own_searches or 0, learned)
+        self._run.calls(made=made, saved=learned - made)
         line = self._site_line(site_id) if not plan.unknown else None
-        self._run.step(line, by=learned)
+        self._run.step(line, by=before - plan.unknown)
 
     def _wait(self, searches: Searches) -> None:
         """Wait a moment for the reports that have the sites which are left.
@@ -198,7 +220,7 @@ class Monthly:
             for index, cell in self._plans[site_id].cells.items()
             if not is_closed(self._months[index], cell.counted_at)
         }
-        self._flights.land(site_id, unstored)
+        self._flights.land(site_id, unstored, self._plans[site_id].searches)
 
     def _search(self, task: Task) -> Cell | Dates:
         site_id, search = task

@@ -94,6 +94,17 @@ class SitePlan:
         """Return how many of the months that were not known before have a value now."""
         return self._wanted - self.unknown
 
+    def learn(self, cells: Mapping[int, Cell]) -> int:
+        """Take what was found out elsewhere meanwhile; return how many months that resolved."""
+        before = self.unknown
+        for index, cell in cells.items():
+            self.cells.setdefault(index, cell)
+        self._wanted -= before - self.unknown
+        learned = before - self.unknown
+        if not self._plain:
+            self._imply()
+        return learned
+
     def without_reads(self) -> None:
         """Ask by counts only from now on: the key may not read creation dates."""
         self._read_limit = 0
