@@ -211,3 +211,12 @@ def test_a_page_does_not_fetch_from_private_addresses(client_for: Any) -> None:
         answer = send(owner, "/label-revenue/load", tracks_url=url)
         assert answer.status_code == 422, url
     assert send(owner, "/label-revenue/load").status_code == 422
+
+
+def test_admins_send_files_that_no_other_address_takes(app: Flask, client_for: Any) -> None:
+    owner, viewer = client_for("owner"), client_for("viewer")
+    app.config["MAX_CONTENT_LENGTH"] = 20_000
+    streams = b"date;user_id;region;track id;seconds\n" + b"13/03/2025;1;NL;A;5\n" * 2000
+    assert upload(owner, streams=streams).status_code == 303
+    assert upload(viewer, streams=streams).status_code in {403, 413}
+    assert send(owner, "/label-revenue/periods", currency="x" * 30_000).status_code == 413
