@@ -4,12 +4,15 @@ from rq.serializers import JSONSerializer
 
 from webapp import create_app
 from webapp.extensions import report_queue
+from webapp.ops import logs
 from webapp.ops.workers import MONITOR_EVERY_S, WORKER_TTL_S, HouseWorker, new_name
 
 
 def main() -> None:
     """Work until told to stop. The times make RQ notice a lost job in a minute, not in thirteen."""
-    with create_app().app_context():
+    app = create_app()
+    logs.set_up("worker", app.config["LOG_FORMAT"], app.config["LOG_LEVEL"])
+    with app.app_context():
         queue = report_queue()
         worker = HouseWorker(
             [queue],

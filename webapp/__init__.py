@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from webapp import accounts, api, cli, engine, error_pages, extensions, ops, reports, security
+from webapp import (
+    accounts,
+    api,
+    cli,
+    engine,
+    error_pages,
+    extensions,
+    ops,
+    reports,
+    security,
+    tracing,
+)
 from webapp.config import complete_settings, load_settings
 from webapp.kinds import KINDS
 
@@ -33,6 +44,7 @@ def create_app(
             app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies
         )
     extensions.init_app(app)
+    tracing.init_app(app)
     security.init_app(app)
     error_pages.init_app(app)
     accounts.init_app(app)

@@ -181,6 +181,9 @@ def expire_months(
 @in_sentences
 def janitor_command() -> None:
     """Look after reports whose worker was lost, until told to stop."""
+    from webapp.ops import logs
+
+    logs.set_up("janitor", current_app.config["LOG_FORMAT"], current_app.config["LOG_LEVEL"])
     stop = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())

@@ -26,6 +26,7 @@ from webapp.errors import InvalidParams, NotSignedIn, ReportError, TooMany, Unav
 from webapp.extensions import db
 from webapp.htmx import is_htmx, vary
 from webapp.security import is_api
+from webapp.tracing import request_id
 
 log = logging.getLogger(__name__)
 
@@ -159,6 +160,7 @@ def problem_json(problem: Problem) -> Response:
         "status": problem.status,
         "detail": problem.detail,
         "instance": request.path,
+        "request_id": request_id(),
     }
     if problem.errors:
         members["errors"] = problem.errors

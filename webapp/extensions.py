@@ -17,11 +17,13 @@ from flask_login import LoginManager
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
-from redis import Redis
+from redis import BlockingConnectionPool, Redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
 from rq import Queue
 from rq.serializers import JSONSerializer
 from sqlalchemy import DateTime, Dialect, MetaData, event
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
@@ -93,9 +95,18 @@ def _tune_sqlite(connection: Any, _record: Any) -> None:
 
 def init_app(app: Flask) -> None:
     """Bind the extensions and make this application's Redis client."""
-    app.extensions["redis_client"] = Redis.from_url(
-        app.config["REDIS_URL"], health_check_interval=30, max_connections=200
+    app.extensions["redis_client"] = Redis(
+        connection_pool=BlockingConnectionPool.from_url(
+            app.config["REDIS_URL"],
+            health_check_interval=30,
+            max_connections=100,
+            timeout=5,
+            socket_connect_timeout=2,
+            # A page waits for this; a job that is not enqueued now is found by the janitor.
+            retry=Retry(ExponentialWithJitterBackoff(base=0.1, cap=0.5), 2),
+        )
     )
+    app.config.setdefault("SQLALCHEMY_ENGINE_OPTIONS", engine_options(app.config["DATABASE_URL"]))
     app.config.setdefault("RATELIMIT_STORAGE_URI", _limiter_uri(app.config["REDIS_URL"]))
     app.config.setdefault("RATELIMIT_SWALLOW_ERRORS", True)
     db.init_app(app)
@@ -103,6 +114,15 @@ def init_app(app: Flask) -> None:
     login_manager.init_app(app)
     csrf.init_app(app)
     limiter.init_app(app)
+
+
+def engine_options(database_url: str) -> dict[str, Any]:
+    """Return how engines are made: values stay out of error texts, dead servers are noticed."""
+    options: dict[str, Any] = {"hide_parameters": True, "pool_size": 10, "max_overflow": 20}
+    if make_url(database_url).get_backend_name() == "postgresql":
+        options["pool_pre_ping"] = True
+        options["connect_args"] = {"connect_timeout": 5, "tcp_user_timeout": 10_000}
+    return options
 
 
 def _limiter_uri(redis_url: str) -> str:

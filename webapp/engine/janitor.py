@@ -19,9 +19,8 @@ from rq.serializers import JSONSerializer
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.engine import jobs, months, progress, upkeep
+from webapp.engine import jobs, months, upkeep
 from webapp.engine.models import ACTIVE, FAILED, QUEUED, RUNNING, Report
-from webapp.engine.runs import add_line
 from webapp.errors import RunEnded
 from webapp.extensions import db, redis_client, utcnow
 
@@ -75,7 +74,7 @@ def _lost(report_id: str, now: datetime) -> int:
 
 def _start_again(report_id: str, still_lost: object, attempt: int, attempts: int) -> int:
     text = f"The worker was lost; starting again, attempt {attempt} of {attempts}."
-    _queue_again(report_id, still_lost, text, lost=Report.lost + 1)
+    jobs.queue_again(report_id, still_lost, text, lost=Report.lost + 1)
     log.warning("report %s lost its worker", report_id)
     return 1
 
@@ -92,40 +91,11 @@ def hand_back(report_id: str) -> bool:
     db.session.commit()
     text = "The worker was told to stop; the report goes on as soon as another one is free."
     try:
-        _queue_again(report_id, still_mine, text)
+        jobs.queue_again(report_id, still_mine, text)
     except RunEnded:
         return False
     log.info("report %s was handed back", report_id)
     return True
-
-
-def _queue_again(report_id: str, only: object, text: str, **values: object) -> None:
-    """Put a running report back into the queue with a line that says why.
-
-    Raises: RunEnded when it does not match `only` any more
-    """
-    with db.engine.begin() as connection:
-        changed = connection.execute(
-            update(Report)
-            .where(Report.id == report_id, only)  # type: ignore[arg-type]
-            .values(
-                status=QUEUED,
-                lease_until=None,
-                queued_at=utcnow(),
-                last_seq=Report.last_seq + 1,
-                **values,
-            )
-        )
-        if changed.rowcount != 1:
-            raise RunEnded("Somebody else was first.")
-        done, total = connection.execute(
-            select(Report.done, Report.total).where(Report.id == report_id)
-        ).one()
-        line = add_line(connection, report_id, text, "warn", done, total)
-    progress.publish(report_id, progress.Event("status", line.seq, progress.line_data(line)))
-    report = db.session.get(Report, report_id, populate_existing=True)
-    if report is not None:
-        jobs.enqueue_report(report)
 
 
 def _forgotten(report_id: str, now: datetime) -> int:
@@ -173,8 +143,12 @@ def loop(app: Flask, stop: threading.Event | None = None) -> None:
     """Sweep and tend until told to stop; a database that is away for a while is waited for."""
     stop = stop or threading.Event()
     tidied = utcnow() - TIDY_EVERY
+    wait_s = 0.0
     while not stop.is_set():
         try:
+            # After an outage of the database workers get to renew their leases first.
+            stop.wait(wait_s)
+            wait_s = 0.0
             with app.app_context():
                 sweep()
                 upkeep.tend()
@@ -184,4 +158,18 @@ def loop(app: Flask, stop: threading.Event | None = None) -> None:
                     tidied = utcnow()
         except SQLAlchemyError as error:
             log.warning("the janitor waits for the database: %s", type(error).__name__)
+            wait_s = _until_it_answers(app, stop)
         stop.wait(SWEEP_EVERY_S)
+
+
+def _until_it_answers(app: Flask, stop: threading.Event) -> float:
+    """Wait until the database answers; return how long leases may take to be renewed (seconds)."""
+    while not stop.wait(1.0):
+        try:
+            with app.app_context():
+                db.session.execute(select(1))
+        except SQLAlchemyError:
+            continue
+        break
+    lease_s: float = app.config["LEASE_SECONDS"]
+    return min(lease_s / 4, 5.0)

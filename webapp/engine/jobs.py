@@ -25,7 +25,7 @@ from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from sqlalchemy import delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from webapp.accounts import Scope
 from webapp.engine import progress
@@ -44,10 +44,11 @@ from webapp.engine.models import (
 )
 from webapp.engine.months import CompanyMonths
 from webapp.engine.params import Parsed, read_params, stored_params
-from webapp.engine.runs import ActiveRun, add_line
+from webapp.engine.runs import ActiveRun, add_line, is_away
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, ReportError, RunEnded
 from webapp.extensions import db, redis_client, report_queue, utcnow
 from webapp.security import fingerprint, seal, unseal
+from webapp.tracing import request_id
 
 log = logging.getLogger(__name__)
 ROWS_PER_INSERT = 1000
@@ -130,6 +131,7 @@ def start_report(
         if idempotency_key and (found := _made_before(scope, idempotency_key, body)):
             return Started(found, is_new=False)
         raise
+    log.info("report %s was asked for", report.id, extra={"kind": kind.slug})
     if enqueue:
         enqueue_report(report)
     return Started(report, is_new=True)
@@ -164,6 +166,7 @@ def enqueue_report(report: Report) -> bool:
             result_ttl=3600,
             failure_ttl=86400,
             description=f"{report.kind} report",
+            meta={"request_id": request_id()},
         )
     except RedisError as error:
         log.warning("report %s waits for Redis: %s", report.id, type(error).__name__)
@@ -222,6 +225,7 @@ def run_queued(report_id: str) -> None:
     secrets: dict[str, str] = json.loads(unseal(report.sealed)) if report.sealed else {}
     run = ActiveRun(app, report, secrets)
     public = dict(report.params)
+    log.info("report %s runs, attempt %d", report_id, run.attempt, extra={"kind": run.kind})
     # A report runs for minutes to hours; it must not sit on a database connection all along.
     db.session.remove()
     try:
@@ -231,6 +235,12 @@ def run_queued(report_id: str) -> None:
         _finish(run, result)
     except RunEnded:
         log.info("report %s attempt %s was given up", report_id, run.attempt)
+    except DBAPIError as error:
+        if is_away(error) and _begin_again(run):
+            return
+        _fail(run, error, secrets)
+        # Not as it is: its words may hold what was about to be stored.
+        raise RuntimeError(f"The database failed the report ({type(error).__name__}).") from None
     except Exception as error:
         _fail(run, error, secrets)
         if _names_a_secret(error, secrets):
@@ -283,7 +293,31 @@ def _finish(run: ActiveRun, result: Result) -> None:
             return _end(connection, run.mine(), run.report_id, status, head=result.head)
 
     seq = run._patiently(write)
+    log.info("report %s is %s", run.report_id, status, extra={"kind": run.kind})
     _publish_end(run.report_id, seq, status)
+
+
+def _begin_again(run: ActiveRun) -> bool:
+    """Queue the report again when the database was away for a while; False after too many times.
+
+    The janitor hands it to the workers: RQ still has this job under the report's id.
+    """
+    attempts: int = current_app.config["MAX_ATTEMPTS"]
+    report = run._patiently(lambda: db.session.get(Report, run.report_id, populate_existing=True))
+    lost = report.lost if report else 0
+    db.session.remove()
+    if lost + 1 >= attempts:
+        return False
+    text = f"The database was away; starting again, attempt {lost + 2} of {attempts}."
+    try:
+        run._patiently(
+            lambda: queue_again(
+                run.report_id, run.mine(), text, enqueue=False, lost=Report.lost + 1
+            )
+        )
+    except RunEnded:
+        log.info("report %s was given up meanwhile", run.report_id)
+    return True
 
 
 def _fail(run: ActiveRun, error: Exception, secrets: Mapping[str, str]) -> None:
@@ -291,17 +325,26 @@ def _fail(run: ActiveRun, error: Exception, secrets: Mapping[str, str]) -> None:
     for secret in secrets.values():
         sentence = sentence.replace(secret, "…") if secret else sentence
     if not isinstance(error, ReportError):
-        log.error("report %s failed: %s", run.report_id, type(error).__name__)
+        # The place, and not the words, which may hold what the partner or a database was sent.
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        log.error("report %s failed: %s\n%s", run.report_id, type(error).__name__, frames)
     try:
-        end_report(run.report_id, FAILED, error=sentence, only=run.mine())
+        run._patiently(lambda: end_report(run.report_id, FAILED, error=sentence, only=run.mine()))
     except RunEnded:
         log.info("report %s ended before its failure could be written", run.report_id)
+    except DBAPIError as gone:
+        log.error("the end of %s is left to the janitor: %s", run.report_id, type(gone).__name__)
 
 
 def failure_sentence(error: BaseException, report_id: str) -> str:
     """Return what the reader of a failed report is told."""
     if isinstance(error, ReportError):
         return error.message
+    if isinstance(error, DBAPIError) and is_away(error):
+        return (
+            "The database was away for too long, several times. What was found out is kept: "
+            "try again."
+        )
     if type(error).__name__ == "JobTimeoutException":
         hours = current_app.config["REPORT_TIMEOUT_SECONDS"] / 3600
         return f"The report took longer than {hours:g} hours and was stopped."
@@ -403,6 +446,37 @@ def run_here(
     follower.join(timeout=10)
     db.session.expire_all()
     return find_report(scope, report_id)
+
+
+def queue_again(
+    report_id: str, only: object, text: str, *, enqueue: bool = True, **values: object
+) -> None:
+    """Put a running report back into the queue with a line that says why.
+
+    Raises: RunEnded when it does not match `only` any more
+    """
+    with db.engine.begin() as connection:
+        changed = connection.execute(
+            update(Report)
+            .where(Report.id == report_id, only)  # type: ignore[arg-type]
+            .values(
+                status=QUEUED,
+                lease_until=None,
+                queued_at=utcnow(),
+                last_seq=Report.last_seq + 1,
+                **values,
+            )
+        )
+        if changed.rowcount != 1:
+            raise RunEnded("Somebody else was first.")
+        done, total = connection.execute(
+            select(Report.done, Report.total).where(Report.id == report_id)
+        ).one()
+        line = add_line(connection, report_id, text, "warn", done, total)
+    progress.publish(report_id, progress.Event("status", line.seq, progress.line_data(line)))
+    report = db.session.get(Report, report_id, populate_existing=True) if enqueue else None
+    if report is not None:
+        enqueue_report(report)
 
 
 # What its owner may do to it

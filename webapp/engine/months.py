@@ -73,6 +73,7 @@ class CompanyMonths:
     """The stored months of one company and one kind.
 
     `writing` opens the transaction of a save; a run hands in one that is fenced by its attempt.
+    `patiently` does it all again while the database is away; a run waits, a page does not.
     """
 
     def __init__(
@@ -82,18 +83,28 @@ class CompanyMonths:
         kind: str,
         kept_days: float,
         writing: Callable[[], AbstractContextManager[Connection]] | None = None,
+        patiently: Callable[[Callable[[], Any]], Any] = lambda work: work(),
     ) -> None:
         self._engine = engine
         self._company_id = company_id
         self._kind = kind
         self._kept = timedelta(days=kept_days)
         self._writing = writing or engine.begin
+        self._patiently = patiently
 
     def fresh(
         self, subject: str, items: Iterable[str], start: date, end: date
     ) -> dict[tuple[str, date], StoredValue]:
         """Return the values that have not expired, by (item, month), `end` included."""
         wanted = list(items)
+        found: dict[tuple[str, date], StoredValue] = self._patiently(
+            lambda: self._read(subject, wanted, start, end)
+        )
+        return found
+
+    def _read(
+        self, subject: str, wanted: list[str], start: date, end: date
+    ) -> dict[tuple[str, date], StoredValue]:
         found: dict[tuple[str, date], StoredValue] = {}
         with self._engine.connect() as connection:
             for first in range(0, len(wanted), ITEMS_PER_QUERY):
@@ -137,9 +148,12 @@ class CompanyMonths:
             if is_closed(month, counted_at)
         ]
         if rows:
-            with self._writing() as connection:
-                connection.execute(_upsert(connection.dialect.name), rows)
+            self._patiently(lambda: self._write(rows))
         return len(rows)
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        with self._writing() as connection:
+            connection.execute(_upsert(connection.dialect.name), rows)
 
 
 def _upsert(dialect: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from webapp.ops import dashboard, views
+from webapp.ops import dashboard, logs, views
 from webapp.ops.workers import live_workers
 
 
@@ -16,6 +16,7 @@ def init_app(app: Flask) -> None:
     """Add `/healthz`, `/readyz`, `/metrics` and `/ops/rq`; lend others the list of live workers."""
     app.extensions["live_workers"] = live_workers
     app.register_blueprint(views.bp)
+    logs.init_app(app)
     dashboard.init_app(app)
 
 

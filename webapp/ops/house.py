@@ -26,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.errors import ReportError
 from webapp.extensions import db
-from webapp.ops import embedded_redis
+from webapp.ops import embedded_redis, logs
 from webapp.ops.supervisor import Program, Supervisor, print_line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +54,10 @@ class House:
         self.app = app
         self.plan = plan
         self.data_dir = Path(app.config["DATA_DIR"])
-        self.supervisor = Supervisor(tick=self._tick)
+        # People read a terminal, and the demo is for people; all else is read by a collector.
+        told = "text" if plan.demo or sys.stdout.isatty() else app.config["LOG_FORMAT"]
+        self.log_format = os.environ.get("LOG_FORMAT") or told
+        self.supervisor = Supervisor(tick=self._tick, say=self._say)
         self.environ = dict(os.environ)
         self._next_look_at = 0.0
         self._started_at = time.monotonic()
@@ -73,8 +76,18 @@ class House:
                 self.supervisor.shut_down()
                 raise
             code = self.supervisor.run()
-        say("Everything has stopped.")
+        self.say("Everything has stopped.")
         return code
+
+    def say(self, text: str) -> None:
+        """Print a line of the house itself."""
+        self._say("house", text)
+
+    def _say(self, name: str, text: str) -> None:
+        if self.log_format == "json":
+            print_line("", logs.house_line(name or "demo", text))
+        else:
+            print_line(name, text)
 
     # --- in order --------------------------------------------------------------------------
 
@@ -87,7 +100,10 @@ class House:
             "PORT": str(port),
             "PYTHONPATH": os.pathsep.join([str(ROOT), *([before] if before else [])]),
             "PYTHONUNBUFFERED": "1",
+            "LOG_FORMAT": self.log_format,
         }
+        if self.plan.demo:
+            self.environ.setdefault("LOG_LEVEL", "warning")
         self.address = f"http://{_url_host(self.plan.host)}:{port}"
 
     def _start_redis(self) -> None:
@@ -95,7 +111,7 @@ class House:
             return
         url = self.app.config["REDIS_URL"]
         if embedded_redis.answers(url):
-            say("An embedded Redis of an earlier run is still there; stopping it.")
+            self.say("An embedded Redis of an earlier run is still there; stopping it.")
             embedded_redis.stop_leftover(url)
         self.supervisor.add(embedded_redis.program(url, self.data_dir))
         if not self.supervisor.wait_until(lambda: embedded_redis.answers(url), 20):
@@ -104,7 +120,7 @@ class House:
             log = embedded_redis.log_path(self.data_dir)
             raise ReportError(f"The embedded Redis did not start; its log is {log}.")
         embedded_redis.forget_dead_workers(self.app)
-        say("Redis is up (embedded).")
+        self.say("Redis is up (embedded).")
 
     def _migrate(self) -> None:
         """Bring the database to the newest version, before anything uses it."""
@@ -121,7 +137,7 @@ class House:
                 ) from error
             finally:
                 db.engine.dispose()
-        say("The database is up to date.")
+        self.say("The database is up to date.")
 
     def _start_the_rest(self) -> None:
         python = sys.executable
@@ -146,7 +162,7 @@ class House:
         self.environ["PARTNER_API_URL"] = SANDBOX_TEMPLATE.format(port=port)
         argv = [sys.executable, "-m", "sandbox", "--port", str(port)]
         self.supervisor.add(Program("partner", argv, self.environ))
-        say(f"The partner API is the stand-in, on port {port}: no real partner is asked.")
+        self.say(f"The partner API is the stand-in, on port {port}: no real partner is asked.")
 
     # --- while it runs ---------------------------------------------------------------------
 
@@ -158,7 +174,7 @@ class House:
         if not is_ready(self.address) or not self._partner_listens():
             return
         self.supervisor.is_ready = True
-        say(f"Ready after {time.monotonic() - self._started_at:.1f} s: {self.address}")
+        self.say(f"Ready after {time.monotonic() - self._started_at:.1f} s: {self.address}")
         if self.plan.demo:
             self._start_demo()
 
@@ -168,7 +184,7 @@ class House:
 
     def _start_demo(self) -> None:
         if not is_stand_in(self.environ.get("PARTNER_API_URL", "")):
-            say("The partner API is a real one, so no demo is made.")
+            self.say("The partner API is a real one, so no demo is made.")
             return
         argv = [sys.executable, "-m", "flask", "--app", str(ROOT / "wsgi.py")]
         argv += ["demo", "--url", self.address]
@@ -245,11 +261,6 @@ def is_ready(address: str) -> bool:
         return False
     finally:
         connection.close()
-
-
-def say(text: str) -> None:
-    """Print a line of the house itself."""
-    print_line("house", text)
 
 
 def _accepts(url: str) -> bool:

@@ -18,6 +18,7 @@ from rq.worker.base import BaseWorker
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.engine import janitor
+from webapp.ops import logs
 from webapp.ops.leash import die_with
 
 WORKER_TTL_S = 60
@@ -42,6 +43,11 @@ class HouseWorker(Worker):
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         die_with(os.getppid(), signal.SIGKILL)
+        logs.about(
+            report_id=job.id,
+            kind=(job.description or "").removesuffix(" report"),
+            request_id=job.meta.get("request_id"),
+        )
         super().main_work_horse(job, queue)
 
     def request_force_stop(self, signum: int, frame: FrameType | None) -> None:

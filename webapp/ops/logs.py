@@ -1,0 +1,230 @@
+"""Logs: one line a record on stderr, as JSON for collectors or as text for a terminal.
+
+Every record says when, how bad, who (logger, program) and what; and, where it is known, which
+report, which kind, which request and which user. What may hold what somebody typed is left out: an
+exception is told by its type and its place, not its words; a path without its query and its tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.config
+import os
+import re
+import sys
+import threading
+import time
+import traceback
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+from flask import Flask, Response, g, has_request_context, request
+
+from webapp.errors import ReportError
+from webapp.tracing import request_id
+
+FORMATS = ("json", "text")
+FACTS = ("report_id", "kind", "request_id", "user")
+MORE = ("method", "path", "status", "duration_ms")
+_LEVELS = {"WARNING": "warn", "CRITICAL": "error"}
+_INVITE = re.compile(r"(/invite/)[^/]+")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MOST = 8000
+
+access_log = logging.getLogger("webapp.access")
+_process_facts: dict[str, str] = {}
+
+
+class Facts(logging.Filter):
+    """Adds to each record what is known where it is made."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return True: no record is left out."""
+        for name, value in {**_process_facts, **_request_facts(), **_named(record)}.items():
+            if getattr(record, name, None) is None:
+                setattr(record, name, value)
+        return True
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a record."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__()
+        self._program = program
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line."""
+        line: dict[str, Any] = {
+            "time": moment(record.created),
+            "level": _LEVELS.get(record.levelname, record.levelname.lower()),
+            "logger": record.name,
+            "message": message_of(record),
+            "program": self._program,
+            "pid": record.process,
+        }
+        for name in (*FACTS, *MORE):
+            value = getattr(record, name, None)
+            if value is not None:
+                line[name] = value
+        if record.exc_info and record.exc_info[1] is not None:
+            line["exception"] = place_of(record.exc_info[1])
+        return json.dumps(line, default=str)
+
+
+class TextLines(logging.Formatter):
+    """A short line for a terminal; the place of an exception below it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as text."""
+        facts = [f"{name}={value}" for name in FACTS if (value := getattr(record, name, None))]
+        at = datetime.fromtimestamp(record.created, UTC)
+        told = f"{at:%H:%M:%S} {record.levelname.lower()} {plain(message_of(record))}"
+        if facts:
+            told += f" ({' '.join(facts)})"
+        if record.exc_info and record.exc_info[1] is not None:
+            told += f"\n{place_of(record.exc_info[1])}"
+        return told
+
+
+def settings(program: str, log_format: str, level: str) -> dict[str, Any]:
+    """Return the configuration of `logging` for one program; gunicorn takes it as it is."""
+    formatters = {
+        "json": {"()": f"{__name__}.JsonLines", "program": program},
+        "text": {"()": f"{__name__}.TextLines"},
+    }
+    quiet = {"handlers": ["out"], "propagate": False}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"facts": {"()": f"{__name__}.Facts"}},
+        "formatters": {"line": formatters[log_format]},
+        "handlers": {
+            "out": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.stderr",
+                "formatter": "line",
+                "filters": ["facts"],
+            }
+        },
+        "root": {"handlers": ["out"], "level": "WARNING"},
+        "loggers": {
+            "webapp": {"level": level.upper()},
+            "gunicorn.error": quiet,
+            "gunicorn.access": quiet,
+        },
+    }
+
+
+def set_up(program: str, log_format: str, level: str) -> None:
+    """Let this process log; also what no one caught, in the main thread and in others."""
+    logging.config.dictConfig(settings(program, log_format, level))
+    logging.captureWarnings(True)
+    log = logging.getLogger("webapp.uncaught")
+
+    def uncaught(
+        _kind: type[BaseException], error: BaseException, _trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            return
+        log.critical("%s ended this process", type(error).__name__, exc_info=error)
+
+    def uncaught_in_thread(found: threading.ExceptHookArgs) -> None:
+        if found.exc_value is not None and not isinstance(found.exc_value, SystemExit):
+            name = type(found.exc_value).__name__
+            log.error("%s ended a thread", name, exc_info=found.exc_value)
+
+    sys.excepthook = uncaught
+    threading.excepthook = uncaught_in_thread
+
+
+def about(**facts: str | None) -> None:
+    """Say what this whole process is about; a work-horse makes one report."""
+    _process_facts.clear()
+    _process_facts.update({name: value for name, value in facts.items() if value})
+
+
+def init_app(app: Flask) -> None:
+    """Log each answered request, without its query: `webapp.access`."""
+    app.before_request(_note_start)
+    app.after_request(_log_access)
+
+
+def safe_path(path: str) -> str:
+    """Return a path without the tokens it may hold."""
+    return plain(_INVITE.sub(r"\1…", path)).replace("\n", " ")[:500]
+
+
+def message_of(record: logging.LogRecord) -> str:
+    """Return a record's message; RQ's own ends before the traceback it writes into it."""
+    message = record.getMessage()[:_MOST]
+    return message.partition("\n")[0] if record.name.startswith("rq.") else message
+
+
+def plain(text: str) -> str:
+    """Return a text that neither looks like another line nor steers a terminal."""
+    if text.isprintable():
+        return text
+    lines = ("".join(c if c.isprintable() else " " for c in line) for line in text.split("\n"))
+    return "\n    ".join(lines)
+
+
+def place_of(error: BaseException) -> str:
+    """Return an exception's type and frames, and its words only where they are ours to show."""
+    frames = "".join(traceback.format_tb(error.__traceback__))[-_MOST:]
+    words = f": {error.message}" if isinstance(error, ReportError) else ""
+    return f"{type(error).__name__}{words}\n{frames}"
+
+
+def moment(at: float | None = None) -> str:
+    """Return a moment (seconds since 1970) as RFC 3339 UTC with milliseconds."""
+    found = datetime.fromtimestamp(time.time() if at is None else at, UTC)
+    return f"{found:%Y-%m-%dT%H:%M:%S}.{found.microsecond // 1000:03d}Z"
+
+
+def house_line(name: str, text: str) -> str:
+    """Return a line of one of the house's programs as JSON; what is JSON already is left as is."""
+    if text.startswith('{"time": '):
+        return text
+    line = {"time": moment(), "level": "info", "logger": name, "message": text}
+    return json.dumps(line | {"program": name, "pid": os.getpid()})
+
+
+def _named(record: logging.LogRecord) -> dict[str, str]:
+    """Return the report a message of the engine names."""
+    if not record.name.startswith("webapp.") or not isinstance(record.args, tuple):
+        return {}
+    found = (arg for arg in record.args if isinstance(arg, str) and _UUID.fullmatch(arg))
+    report_id = next(found, None)
+    return {"report_id": report_id} if report_id else {}
+
+
+def _request_facts() -> dict[str, str]:
+    if not has_request_context():
+        return {}
+    facts = {"request_id": request_id() or ""}
+    report_id = (request.view_args or {}).get("report_id")
+    if report_id:
+        facts["report_id"] = str(report_id)
+    scope = g.get("accounts_scope")
+    if scope is not None:
+        facts["user"] = str(scope.user_id)
+    return facts
+
+
+def _note_start() -> None:
+    g.began = time.monotonic()
+
+
+def _log_access(response: Response) -> Response:
+    path = safe_path(request.path)
+    more = {
+        "method": request.method,
+        "path": path,
+        "status": response.status_code,
+        "duration_ms": round((time.monotonic() - g.get("began", time.monotonic())) * 1000, 1),
+    }
+    access_log.info("%s %s %s", request.method, path, response.status_code, extra=more)
+    return response
