@@ -1,7 +1,9 @@
-"""One Redis subscription for all listeners of a process, a queue per listener.
+"""One Redis subscription and one look at the database for all listeners of a process.
 
 flask-sse opens a connection per listener and notices a closed browser only when the next message
 comes. Here listeners come and go through `Hub.join` and `Hub.leave`, and Redis sees one connection.
+What Redis loses is found by a second thread, which asks the database every few seconds how far all
+listened-to reports are, in one query however many listeners there are.
 """
 
 from __future__ import annotations
@@ -12,17 +14,24 @@ import queue
 import threading
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from flask import Flask
 from redis.exceptions import RedisError
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
+from webapp.engine.models import ACTIVE, Report
 from webapp.errors import Unavailable
-from webapp.extensions import redis_client
+from webapp.extensions import db, redis_client
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05
+LOOK_EVERY_S = 3.0
+LOOK_ALONE_S = 1.0
+REPORTS_PER_LOOK = 500
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,10 @@ class Event:
 
     def __str__(self) -> str:
         """Return the event as it is written to the stream."""
+        return self._written
+
+    @cached_property
+    def _written(self) -> str:
         body = json.dumps(self.data, ensure_ascii=False)
         return f"event: {self.type}\nid: {self.seq}\ndata: {body}\n\n"
 
@@ -54,7 +67,10 @@ class Hub:
         self._lock = threading.Lock()
         self._listeners: dict[str, list[queue.SimpleQueue[Event | None]]] = {}
         self._thread: threading.Thread | None = None
+        self._looker: threading.Thread | None = None
+        self._looked: dict[str, tuple[int, bool]] = {}
         self.connected = False
+        self.closing = False
 
     def __len__(self) -> int:
         with self._lock:
@@ -64,6 +80,8 @@ class Hub:
         """Return a queue that receives the channel's events, and REREAD after each gap."""
         mailbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         with self._lock:
+            if self.closing:
+                raise Unavailable("The server is being restarted; try again in a few seconds.")
             limit = max(self._app.config["WEB_THREADS"] - 8, 1)
             if sum(map(len, self._listeners.values())) >= limit:
                 raise Unavailable(
@@ -74,7 +92,23 @@ class Hub:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="line-hub", daemon=True)
                 self._thread.start()
+            if self._looker is None or not self._looker.is_alive():
+                self._looker = threading.Thread(target=self._look, name="line-look", daemon=True)
+                self._looker.start()
         return mailbox
+
+    def close(self) -> None:
+        """End every stream of this process at once and take no new one; readers come back."""
+        with self._lock:
+            self.closing = True
+            for mailboxes in self._listeners.values():
+                for mailbox in mailboxes:
+                    mailbox.put(self.REREAD)
+
+    def has_more(self, channel: str, after: int) -> bool:
+        """Say whether the database, when last looked at, knew of more than a listener has heard."""
+        last_seq, is_active = self._looked.get(channel, (0, True))
+        return last_seq > after or not is_active
 
     def leave(self, channel: str, mailbox: queue.SimpleQueue[Event | None]) -> None:
         """Forget a listener; its channel is unsubscribed when it was the last one."""
@@ -84,6 +118,36 @@ class Hub:
                 mailboxes.remove(mailbox)
             if not mailboxes:
                 self._listeners.pop(channel, None)
+                self._looked.pop(channel, None)
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(LOOK_EVERY_S if self.connected else LOOK_ALONE_S)
+            with self._lock:
+                channels = list(self._listeners)
+                if not channels:
+                    self._looker = None
+                    return
+            try:
+                self._look_at(channels)
+            except SQLAlchemyError as error:
+                log.warning("live lines wait for the database: %s", type(error).__name__)
+
+    def _look_at(self, channels: list[str]) -> None:
+        for first in range(0, len(channels), REPORTS_PER_LOOK):
+            chunk = channels[first : first + REPORTS_PER_LOOK]
+            with self._app.app_context():
+                query = select(Report.id, Report.last_seq, Report.status)
+                found = {
+                    report_id: (last_seq, status in ACTIVE)
+                    for report_id, last_seq, status in db.session.execute(
+                        query.where(Report.id.in_(chunk))
+                    )
+                }
+            # A report that is gone has ended, too: its listeners are told so.
+            looked = {channel: found.get(channel, (0, False)) for channel in chunk}
+            with self._lock:
+                self._looked |= {key: at for key, at in looked.items() if key in self._listeners}
 
     def _run(self) -> None:
         while self._wanted_or_end():

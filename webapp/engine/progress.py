@@ -22,29 +22,48 @@ from typing import Any
 from flask import Flask, current_app
 from flask_sse import ServerSentEventsBlueprint
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
+from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.engine.hub import Event, Hub
 from webapp.engine.models import ACTIVE, Report, StatusLine
-from webapp.extensions import db, redis_client
+from webapp.extensions import db
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
-BATCH = 500
+PATIENCE_S = 1.0
+AWAY_S = 2.0
 
 
 class LinePublisher(ServerSentEventsBlueprint):
-    """flask-sse's publisher over the application's pooled client instead of a new one each time."""
+    """flask-sse's publisher over one pooled, impatient client instead of a new one each time.
+
+    The line is stored already, so a Redis that hangs must not keep a report from going on: after
+    a failure nothing is published for a moment, and listeners read the database.
+    """
+
+    def __init__(self, redis_url: str) -> None:
+        super().__init__("line_publisher", __name__)
+        self.away_until = 0.0
+        self._client = Redis.from_url(
+            redis_url,
+            socket_timeout=PATIENCE_S,
+            socket_connect_timeout=PATIENCE_S,
+            retry=Retry(NoBackoff(), 1),
+            health_check_interval=30,
+        )
 
     @property
     def redis(self) -> Redis:
-        return redis_client()
+        return self._client
 
 
 def init_app(app: Flask) -> None:
     """Give the application its publisher and its hub; made fresh, they hold this app's Redis."""
-    app.extensions["line_publisher"] = LinePublisher("line_publisher", __name__)
+    app.extensions["line_publisher"] = LinePublisher(app.config["REDIS_URL"])
     app.extensions["line_hub"] = Hub(app)
 
 
@@ -63,10 +82,13 @@ def line_data(line: StatusLine) -> dict[str, Any]:
 def publish(report_id: str, event: Event) -> bool:
     """Publish an event to the listeners; False when Redis is away (they will read the database)."""
     publisher: LinePublisher = current_app.extensions["line_publisher"]
+    if time.monotonic() < publisher.away_until:
+        return False
     try:
         publisher.publish(event.data, type=event.type, id=str(event.seq), channel=report_id)
     except RedisError as error:
-        log.warning("a status line waits in the database: %s", type(error).__name__)
+        publisher.away_until = time.monotonic() + AWAY_S
+        log.warning("a line of %s waits in the database: %s", report_id, type(error).__name__)
         return False
     return True
 
@@ -139,11 +161,12 @@ def _events(
             if time.monotonic() - spoken >= heartbeat_s:
                 yield None
                 spoken = time.monotonic()
-            elif hub.connected:
-                continue
-            # Quiet for long, or Redis away: the database knows whether all has been told.
-            missed, ended = _missed(app, report_id, after)
+            if hub.has_more(report_id, after):
+                missed, ended = _missed(app, report_id, after)
             continue
+        if hub.closing:
+            # Without an end: the reader comes back, to the server's successor.
+            return
         if received and received.type == "status" and received.seq <= after + 1:
             missed = [received] if received.seq == after + 1 else []
             continue
@@ -152,7 +175,18 @@ def _events(
 
 
 def _missed(app: Flask, report_id: str, after: int) -> tuple[list[Event], Event | None]:
-    """Return the stored lines after a number, and the end event when all has been told."""
+    """Return the stored lines after a number, and the end event when all has been told.
+
+    With the database away there is nothing to tell yet: the stream stays, and looks again.
+    """
+    try:
+        return _stored(app, report_id, after)
+    except SQLAlchemyError as error:
+        log.warning("a listener of %s waits for the database: %s", report_id, type(error).__name__)
+        return [], None
+
+
+def _stored(app: Flask, report_id: str, after: int) -> tuple[list[Event], Event | None]:
     with app.app_context():
         # The status is read before the lines: an end seen here has all its lines stored.
         report = db.session.get(Report, report_id)

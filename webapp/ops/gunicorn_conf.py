@@ -4,9 +4,16 @@ gthread and not gevent: SQLite under gevent stops the whole process for the leng
 One process unless WEB_PROCESSES says more (with Postgres: SQLite's writers would queue up).
 """
 
+from __future__ import annotations
+
 import os
+import signal
+import threading
+from types import FrameType
+from typing import Any
 
 from webapp.config import load_settings
+from webapp.ops import logs
 
 _settings = load_settings()
 
@@ -26,4 +33,22 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH1
 accesslog = None
 errorlog = "-"
 loglevel = "warning"
+logconfig_dict = logs.settings("web", _settings["LOG_FORMAT"], _settings["LOG_LEVEL"])
 proc_name = "partner-use-report"
+
+
+def post_worker_init(worker: Any) -> None:
+    """Let the stop signal end the open streams, which would wait for their reports otherwise."""
+    hub = worker.wsgi.extensions["line_hub"]
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        # In a thread: the handler may have interrupted whoever holds the hub's lock.
+        threading.Thread(target=hub.close, name="close-streams").start()
+        worker.handle_exit(signum, frame)
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def worker_int(worker: Any) -> None:
+    """End the open streams on Ctrl-C, too: their threads would keep the process."""
+    threading.Thread(target=worker.wsgi.extensions["line_hub"].close, name="close-streams").start()
