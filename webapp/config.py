@@ -125,7 +125,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "PARTNER_SEARCHES_PER_SECOND", "10", _number(0, 10_000), "searches a second; 0: no limit"
     ),
-    Setting("PARTNER_CALLS_PER_SECOND", "100", _number(0, 10_000), "other calls a second; 0: none"),
+    Setting(
+        "PARTNER_CALLS_PER_SECOND", "100", _number(0, 10_000), "other calls a second; 0: no limit"
+    ),
     Setting("PARTNER_CONCURRENCY", "8", _whole(1, 256), "requests in flight per report"),
     Setting(
         "PARTNER_READ_LIMIT", "5000", _whole(0, 5000), "creation dates one search reads; 0: none"

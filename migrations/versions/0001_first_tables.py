@@ -232,7 +232,12 @@ def upgrade() -> None:
             ["requested_by"], ["app_user.id"], name=op.f("fk_report_requested_by_app_user")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_report")),
-        sa.UniqueConstraint("requested_by", "idempotency_key", name=op.f("uq_report_requested_by")),
+        sa.UniqueConstraint(
+            "requested_by",
+            "company_id",
+            "idempotency_key",
+            name=op.f("uq_report_requested_by"),
+        ),
     )
     with op.batch_alter_table("report", schema=None) as batch_op:
         batch_op.create_index(

@@ -41,7 +41,7 @@ class Report(Model):
 
     __tablename__ = "report"
     __table_args__ = (
-        UniqueConstraint("requested_by", "idempotency_key"),
+        UniqueConstraint("requested_by", "company_id", "idempotency_key"),
         Index("ix_report_company_created", "company_id", "created_at", "id"),
         Index("ix_report_status_lease", "status", "lease_until"),
     )
