@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import delete, func, select, tuple_
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.engine.params import sentences
@@ -122,9 +124,10 @@ def store(company_id: str, rows: Iterable[dict[str, Any]]) -> dict[str, int]:
 
     Raises: Conflict when a period was locked meanwhile, or an entry would leave a locked one
     """
-    # Held until the end, so that no period is locked in the middle.
-    held = select(Period.key, Period.is_locked).where(Period.company_id == company_id)
-    locked = {key for key, is_locked in db.session.execute(held.with_for_update()) if is_locked}
+    # A write holds the periods until the end on both databases: none is locked in the middle.
+    mine = Period.company_id == company_id
+    db.session.execute(update(Period).where(mine).values(is_locked=Period.is_locked))
+    locked = set(db.session.scalars(select(Period.key).where(mine, Period.is_locked)))
     counted = {"created": 0, "updated": 0, "unchanged": 0}
     remaining = iter(rows)
     while batch := list(islice(remaining, BATCH)):
@@ -164,6 +167,21 @@ def _store_batch(
         db.session.execute(statement.on_conflict_do_update(index_elements=keys, set_=new), changed)
 
 
+def packed(row: dict[str, Any]) -> bytes:
+    """Return a checked row as one line of text; `unpacked` gives it back."""
+    return json.dumps(row, default=str).encode() + b"\n"
+
+
+def unpacked(line: bytes) -> dict[str, Any]:
+    """Return the row of a line of `packed`."""
+    row: dict[str, Any] = json.loads(line)
+    for name in ("quantity", "factor"):
+        row[name] = Decimal(row[name])
+    for name in ("start_date", "end_date"):
+        row[name] = date.fromisoformat(row[name])
+    return row
+
+
 def list_entries(
     company_id: str, *, period: Period | None, after: str | None, limit: int
 ) -> list[dict[str, Any]]:
@@ -179,7 +197,7 @@ def list_entries(
     if period is not None:
         query = query.where(Entry.period_key == period.key)
     if after:
-        query = query.where(tuple_(Entry.id) > tuple_(after))
+        query = query.where(Entry.id > after)
     return [_as_json(*row) for row in db.session.execute(query)]
 
 

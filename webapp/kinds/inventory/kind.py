@@ -12,6 +12,7 @@ from webapp.engine.kind import Chart, Context, Download, Figure, ReportKind, Res
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import utcnow
 from webapp.kinds.inventory import commands, data_api, files, flow_api, pages
+from webapp.kinds.inventory.demo import make_demo
 from webapp.kinds.inventory.making import make_report
 from webapp.kinds.inventory.params import LABELS, InventoryParams
 from webapp.kinds.inventory.places import find_period, find_unit, list_periods, read_tree
@@ -123,6 +124,10 @@ class Inventory(ReportKind):
 
     def blueprints(self) -> tuple[Blueprint, ...]:
         return (flow_api.bp, flow_api.files_bp, data_api.bp, pages.bp)
+
+    def fill_demo(self, company_id: str) -> str:
+        counted = make_demo(company_id)
+        return f"{sum(counted.values()):,} made-up entries in two periods, to report on."
 
     def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
         pages_of = [("Periods, units and entries", "/inventory")]

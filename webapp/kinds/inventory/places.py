@@ -11,10 +11,11 @@ from uuid import uuid4
 
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 
 from webapp.accounts import Company
 from webapp.accounts.texts import lookup_id
-from webapp.errors import InvalidParams, NotFound
+from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.kinds.inventory.bodies import PeriodIn, UnitIn
 from webapp.kinds.inventory.models import Entry, Period, Unit
@@ -120,8 +121,18 @@ def put_periods(company_id: str, bodies: Sequence[PeriodIn]) -> list[Period]:
         period.start_date, period.end_date = body.start_date, body.end_date
         period.is_locked = body.is_locked
         found.append(period)
+    _flush()
     db.session.commit()
     return found
+
+
+def _flush() -> None:
+    """Send what is new to the database; raises Conflict where somebody else was first."""
+    try:
+        db.session.flush()
+    except IntegrityError:
+        db.session.rollback()
+        raise Conflict("Somebody else stored the same at this moment; send it again.") from None
 
 
 def _check_room(period: Period, body: PeriodIn, place: int) -> None:
@@ -146,7 +157,7 @@ def put_units(company_id: str, bodies: Sequence[UnitIn]) -> list[Unit]:
     query = select(Unit).where(Unit.company_id == company_id)
     known = {unit.id: unit for unit in db.session.scalars(query)}
     found = [_put_unit(company_id, known, body, root) for body in bodies]
-    db.session.flush()
+    _flush()
     errors: dict[str, str] = {}
     for place, (unit, body) in enumerate(zip(found, bodies, strict=True)):
         problem = _set_parent(unit, body, known, root)
@@ -157,6 +168,7 @@ def put_units(company_id: str, bodies: Sequence[UnitIn]) -> list[Unit]:
     if errors:
         db.session.rollback()
         raise InvalidParams(errors)
+    _flush()
     db.session.commit()
     return found
 

@@ -101,21 +101,16 @@ def load(scope: Scope, upload: File, *, skip_bad: bool) -> dict[str, int]:
     Raises: InvalidParams when a line is wrong and wrong ones are not to be skipped, Conflict
     """
     checker = entries.Checker(scope.company_id)
-    with _opened(upload) as content:
-
-        def rows() -> Iterator[dict[str, Any]]:
-            lines = read_lines(content, upload.name)
-            for number, row, errors in entries.iter_checked(checker, lines):
-                if row is not None:
-                    yield row
-                elif not skip_bad:
-                    name, sentence = next(iter(errors.items()))
-                    raise InvalidParams({"file": f"Line {number}, {name}: {sentence}"})
-
-        try:
-            counted = entries.store(scope.company_id, rows())
-        except InvalidParams:
-            db.session.rollback()
-            raise
+    # All is checked before the first write, which on SQLite makes every other writer wait.
+    with _opened(upload) as content, tempfile.TemporaryFile(prefix="inventory-") as good:
+        lines = read_lines(content, upload.name)
+        for number, row, errors in entries.iter_checked(checker, lines):
+            if row is not None:
+                good.write(entries.packed(row))
+            elif not skip_bad:
+                name, sentence = next(iter(errors.items()))
+                raise InvalidParams({"file": f"Line {number}, {name}: {sentence}"})
+        good.seek(0)
+        counted = entries.store(scope.company_id, map(entries.unpacked, good))
     drop_upload(upload)
     return counted
