@@ -195,6 +195,8 @@ class Context:
     config: Mapping[str, Any]
     redis: Any
     now: Callable[[], datetime] = field(repr=False, default=None)  # type: ignore[assignment]
+    # Counts for the operator's metrics: a name, then labels from short fixed lists.
+    tally: Callable[..., None] = field(repr=False, default=lambda *_labels, **_by: None)
 
 
 class ReportKind:
@@ -276,6 +278,13 @@ class ReportKind:
     def blueprints(self) -> tuple[Blueprint, ...]:
         """Return blueprints of addresses that only this kind has."""
         return ()
+
+    def fill_demo(self, company_id: str) -> str:
+        """Give the demo's company sample data to look at; done twice, nothing new.
+
+        Returns: a sentence for the terminal, empty where the kind brings no data of its own
+        """
+        return ""
 
     def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
         """Return (label, address) of pages only this kind has, shown on its card to who may."""

@@ -20,6 +20,7 @@ from flask import current_app
 from webapp import accounts
 from webapp.accounts import User
 from webapp.accounts.keys import find_key
+from webapp.engine.jobs import kinds
 from webapp.engine.months import current_month, month_text, next_month
 from webapp.errors import ReportError
 
@@ -54,7 +55,20 @@ def run_demo(address: str, say: Say) -> None:
     caller.show_summary(caller.run({"mode": "summary"}))
     months = {"mode": "monthly", "start": month_text(first), "end": month_text(last)}
     caller.show_months(caller.run(months))
+    _fill(say)
     _say_farewell(address, sign_in, say)
+
+
+def _fill(say: Say) -> None:
+    """Give the demo's company the sample data of every kind that brings some."""
+    user = accounts.find_user(EMAIL)
+    if user is None:
+        return
+    company_id = user.home_company_id
+    say("")
+    for kind in kinds().values():
+        if sentence := kind.fill_demo(company_id):
+            say(f"{kind.title}: {sentence}")
 
 
 def _say_farewell(address: str, sign_in: SignIn, say: Say) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webapp.engine.kind import (
@@ -20,9 +21,10 @@ from webapp.engine.kind import (
     Table,
 )
 from webapp.engine.months import month_text, months_between
-from webapp.kinds.label_revenue import models, payouts, sums
+from webapp.kinds.label_revenue import ingest, models, payouts, sums
 from webapp.kinds.label_revenue.books import DEFAULT_CURRENCY, SLUG
 from webapp.kinds.label_revenue.currencies import amount, amount_text
+from webapp.kinds.label_revenue.ingest import Options, Source
 from webapp.kinds.label_revenue.params import LabelRevenueParams
 from webapp.kinds.label_revenue.payouts import MonthPayout
 
@@ -36,6 +38,7 @@ __all__ = ["LabelRevenue", "models"]
 
 METHOD_TEXTS = {"pool": "Pool, by seconds", "listener": "By listener"}
 SHARE_STEP = Decimal("0.0001")
+SAMPLE = Path(__file__).parent / "sample"
 
 
 class LabelRevenue(ReportKind):
@@ -112,6 +115,18 @@ class LabelRevenue(ReportKind):
         from webapp.kinds.label_revenue import api, pages, uploads
 
         return (api.bp, pages.bp, uploads.bp)
+
+    def fill_demo(self, company_id: str) -> str:
+        ingest.load(
+            company_id,
+            {
+                "users": Source(SAMPLE / "users.csv", "users.csv"),
+                "streams": Source(SAMPLE / "streaming.csv", "streaming.csv"),
+                "tracks": Source(SAMPLE / "tracks.json", "tracks.json"),
+            },
+            Options(date_order="dmy"),
+        )
+        return "the sample's listeners, streams and tracks are loaded, to report on."
 
     def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
         links = [("Months and loads", "/label-revenue"), ("Compare methods", _COMPARE)]
