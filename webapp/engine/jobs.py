@@ -45,6 +45,7 @@ from webapp.engine.models import (
 from webapp.engine.months import CompanyMonths
 from webapp.engine.params import Parsed, read_params, stored_params
 from webapp.engine.runs import ActiveRun, add_line, is_away
+from webapp.engine.tallies import Tallies
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, ReportError, RunEnded
 from webapp.extensions import db, redis_client, report_queue, utcnow
 from webapp.security import fingerprint, seal, unseal
@@ -82,7 +83,8 @@ def personal_kinds() -> list[str]:
 
 def context() -> Context:
     """Return what kinds are handed: settings and the Redis client."""
-    return Context(config=current_app.config, redis=redis_client(), now=utcnow)
+    tallies: Tallies = current_app.extensions["tallies"]
+    return Context(config=current_app.config, redis=redis_client(), now=utcnow, tally=tallies.add)
 
 
 def _prepared(scope: Scope, slug: Any, raw: Mapping[str, Any]) -> tuple[ReportKind, Parsed]:
@@ -246,6 +248,8 @@ def run_queued(report_id: str) -> None:
         if _names_a_secret(error, secrets):
             raise RuntimeError("The report failed; its details held a secret.") from None
         raise
+    finally:
+        app.extensions["tallies"].flush()
 
 
 def _take(report_id: str) -> Report | None:

@@ -74,6 +74,7 @@ class CompanyMonths:
 
     `writing` opens the transaction of a save; a run hands in one that is fenced by its attempt.
     `patiently` does it all again while the database is away; a run waits, a page does not.
+    `tally` is told how many were `stored` and used, and how many `counted` anew.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class CompanyMonths:
         kept_days: float,
         writing: Callable[[], AbstractContextManager[Connection]] | None = None,
         patiently: Callable[[Callable[[], Any]], Any] = lambda work: work(),
+        tally: Callable[..., None] = lambda *_labels, **_by: None,
     ) -> None:
         self._engine = engine
         self._company_id = company_id
@@ -91,6 +93,7 @@ class CompanyMonths:
         self._kept = timedelta(days=kept_days)
         self._writing = writing or engine.begin
         self._patiently = patiently
+        self._tally = tally
 
     def fresh(
         self, subject: str, items: Iterable[str], start: date, end: date
@@ -100,6 +103,7 @@ class CompanyMonths:
         found: dict[tuple[str, date], StoredValue] = self._patiently(
             lambda: self._read(subject, wanted, start, end)
         )
+        self._tally("stored", by=len(found))
         return found
 
     def _read(
@@ -149,6 +153,7 @@ class CompanyMonths:
         ]
         if rows:
             self._patiently(lambda: self._write(rows))
+            self._tally("counted", by=len(rows))
         return len(rows)
 
     def _write(self, rows: list[dict[str, Any]]) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from flask import Flask
@@ -54,6 +55,7 @@ class ActiveRun:
             app.config["MONTHS_KEPT_DAYS"],
             self.fenced,
             self._patiently,
+            partial(app.extensions["tallies"].add, "months", report.kind),
         )
         self._lock = threading.RLock()
         self._done, self._total = 0, 0

@@ -1,7 +1,7 @@
 """Metrics for Prometheus, worked out at each scrape from the database and Redis.
 
-Nothing is counted in a process's memory, so the numbers are the same whichever web process is
-asked, and a restart loses none. The one exception is the open streams, which belong to a process.
+Nothing is kept in a process's memory, so the numbers are the same whichever web process is asked,
+and a restart loses none. The one exception is the open streams, which belong to a process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from flask import current_app
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from redis.exceptions import RedisError
 from rq import Queue
 from rq.serializers import JSONSerializer
@@ -145,6 +145,7 @@ def _from_redis() -> Iterator[Metric]:
         queue = Queue(name, connection=client, serializer=JSONSerializer)
         jobs = queue.count
         failed = queue.failed_job_registry.get_job_count(cleanup=False)
+        counted = current_app.extensions["tallies"].read(client)
     except RedisError:
         yield _gauge("redis_up", "1 while Redis answers.", 0)
         return
@@ -152,6 +153,22 @@ def _from_redis() -> Iterator[Metric]:
     yield _gauge("report_workers_live", "Workers alive.", alive)
     yield _gauge("report_queue_jobs", "Jobs in the queue in Redis.", jobs)
     yield _gauge("report_queue_jobs_failed", "Failed jobs RQ still remembers.", failed)
+    yield from _tallies(counted)
+
+
+def _tallies(counted: dict[tuple[str, ...], int]) -> Iterator[Metric]:
+    """Yield what workers count; the partner's errors by its own code, else by what went wrong."""
+    errors = CounterMetricFamily(
+        "partner_errors", "Failed tries of calls to the partner.", labels=["code"]
+    )
+    months = CounterMetricFamily(
+        "report_months", "Months used from the store, and counted anew.", labels=["kind", "source"]
+    )
+    families = {"partner_errors": errors, "months": months}
+    for (name, *labels), value in sorted(counted.items()):
+        if name in families:
+            families[name].add_metric(labels, value)
+    yield from families.values()
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -37,15 +37,17 @@ class HouseWorker(Worker):
     report_id: str | None = None
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        self.report_id = job.id
+        # A helper's job (`<report>_<attempt>_<number>`) has no report to hand back.
+        self.report_id = None if "_" in job.id else job.id
         super().execute_job(job, queue)
         self.report_id = None
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         die_with(os.getppid(), signal.SIGKILL)
         logs.about(
-            report_id=job.id,
-            kind=(job.description or "").removesuffix(" report"),
+            # A helper's job has a name of its own; its first argument is the report all the same.
+            report_id=str(job.args[0]) if job.args else None,
+            kind=(job.description or "").rpartition(" ")[0],
             request_id=job.meta.get("request_id"),
         )
         super().main_work_horse(job, queue)

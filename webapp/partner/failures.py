@@ -11,7 +11,7 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError
 from urllib3.exceptions import TimeoutError as PoolTimeout
 
 from webapp.errors import PartnerContract, PartnerError, PartnerRefused, PartnerUnavailable
-from webapp.partner.refusals import ALL_TRIES, FEW_TRIES, ONE_TRY, Kind
+from webapp.partner.refusals import ALL_TRIES, FEW_TRIES, ONE_TRY, RULES, Kind
 from webapp.partner.wire import BodyBroken, BodyTooLong
 
 
@@ -31,6 +31,14 @@ class Failure:
     code: int | None = None
     call_id: str | None = None
     quoted: str = ""
+    cause: str = "unreadable"
+
+    @property
+    def label(self) -> str:
+        """Return what metrics count it under: a code of the table, or a cause of a short list."""
+        if self.code is None:
+            return self.cause
+        return str(self.code) if self.code in RULES else "other_code"
 
     def error(self, tries: int = 1) -> PartnerError:
         """Return what is raised when no further try is made."""
@@ -62,9 +70,11 @@ def transport_failure(error: Exception) -> Failure:
     """Return what an exception of requests, urllib3 or our own reading means."""
     causes = list(_causes(error))
     if isinstance(error, BodyTooLong):
-        return Failure("The partner's answer is larger than it may be.", "contract", ONE_TRY)
+        return Failure(
+            "The partner's answer is larger than it may be.", "contract", ONE_TRY, cause="too_large"
+        )
     if isinstance(error, BodyBroken):
-        return Failure("The partner's answer arrived damaged.", "contract")
+        return Failure("The partner's answer arrived damaged.", "contract", cause="damaged")
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return Failure(
             "The certificate of the partner's server is not trusted, so nothing was sent: check "
@@ -72,24 +82,33 @@ def transport_failure(error: Exception) -> Failure:
             "refused",
             ONE_TRY,
             stops=True,
+            cause="certificate",
         )
     if any(isinstance(cause, NameResolutionError) for cause in causes):
         return Failure(
             "The partner's server is not found by name: check this machine's network.",
             tries=FEW_TRIES,
+            cause="name",
         )
     if isinstance(error, requests.Timeout | PoolTimeout | TimeoutError):
-        return Failure("The partner's API did not answer in time: try again later.")
+        return Failure(
+            "The partner's API did not answer in time: try again later.", cause="timeout"
+        )
     if any(isinstance(cause, NewConnectionError) for cause in causes):
         return Failure(
             "The partner's server cannot be reached: check this machine's network.",
             tries=FEW_TRIES,
+            cause="unreachable",
         )
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
         return Failure(
-            "No encrypted connection to the partner's server could be made.", tries=FEW_TRIES
+            "No encrypted connection to the partner's server could be made.",
+            tries=FEW_TRIES,
+            cause="tls",
         )
-    return Failure("The connection to the partner's API broke off: try again later.")
+    return Failure(
+        "The connection to the partner's API broke off: try again later.", cause="broken_off"
+    )
 
 
 def http_failure(status: int, retry_after_s: float | None, what: str) -> Failure:
@@ -100,17 +119,20 @@ def http_failure(status: int, retry_after_s: float | None, what: str) -> Failure
             "followed: the secret goes to known hosts only.",
             "refused",
             ONE_TRY,
+            cause="redirect",
         )
     if status == 429:
         return Failure(
             "The partner's server is asked too often (HTTP 429): try again later.",
             slows=True,
             retry_after_s=retry_after_s,
+            cause="http_429",
         )
     if status in {500, 502, 503, 504}:
         return Failure(
             f"The partner's server is not available (HTTP {status}): try again later.",
             retry_after_s=retry_after_s,
+            cause=f"http_{status}",
         )
     tries = ALL_TRIES if 200 <= status < 300 else FEW_TRIES
     return Failure(

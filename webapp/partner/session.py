@@ -75,6 +75,7 @@ class PartnerSession:
 
     notice:  told a sentence when calls are slowed down or tried again
     counted: called once for each HTTP request sent
+    failed:  called with a failure's label for each that was not answered with errorCode 0
     stop:    called between tries and at least every half second of waiting; raises to end the work
     """
 
@@ -89,6 +90,7 @@ class PartnerSession:
         concurrency: int = 8,
         notice: Callable[[str], None] = lambda _: None,
         counted: Callable[[], None] = lambda: None,
+        failed: Callable[[str], None] = lambda _: None,
         stop: Callable[[], None] = lambda: None,
         limits: Limits | None = None,
     ) -> None:
@@ -105,7 +107,7 @@ class PartnerSession:
         self._scrubber = Scrubber(credentials)
         self._addresses = Addresses(url_template)
         self._wire = Wire(max(1, concurrency))
-        self._counted, self._stop = counted, stop
+        self._counted, self._failed, self._stop = counted, failed, stop
         self._patience = Patience(self.limits)
         self._notices = Notices(notice)
         self._found_at: dict[str, str] = {}
@@ -165,6 +167,7 @@ class PartnerSession:
                     self._found_at[key] = errand.data_center
                 self._notices.answered(pace)
                 return outcome
+            self._failed(outcome.label)
             self._rest(self._wait_before_next(errand, outcome))
 
     def _encoded(self, params: dict[str, str]) -> str:

@@ -66,6 +66,7 @@ def open_session(
         call_pace=_pace(context, partner_id, "call", config["PARTNER_CALLS_PER_SECOND"]),
         notice=notice,
         counted=counted,
+        failed=lambda label: context.tally("partner_errors", label),
         stop=stop,
     )
 

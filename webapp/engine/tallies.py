@@ -1,0 +1,73 @@
+"""What is counted for the operator's metrics, by workers and web processes alike.
+
+Counted in memory, added up in one Redis hash every few seconds and at the end of a run. Labels come
+from short fixed lists, so the hash stays small. A Redis that was emptied starts again at zero,
+which is what Prometheus expects of counters; with Redis away the counts wait in the process.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+
+from flask import Flask
+from redis import Redis
+from redis.exceptions import RedisError
+
+from webapp.extensions import redis_client
+
+log = logging.getLogger(__name__)
+
+FLUSH_EVERY_S = 2.0
+Key = tuple[str, ...]
+
+
+class Tallies:
+    """The counts of one process. Thread-safe."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+        self._waiting: Counter[Key] = Counter()
+        self._flushed = time.monotonic()
+
+    @property
+    def _hash(self) -> str:
+        return f"{self._app.config['QUEUE']}:tallies"
+
+    def add(self, *key: str, by: int = 1) -> None:
+        """Count something: its name, then its labels."""
+        with self._lock:
+            self._waiting[key] += by
+            is_due = time.monotonic() - self._flushed >= FLUSH_EVERY_S
+        if is_due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Add what has gathered to the common counts; what Redis does not take is kept."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, Counter()
+            self._flushed = time.monotonic()
+        if not waiting:
+            return
+        try:
+            with redis_client(self._app).pipeline() as pipeline:
+                for key, by in waiting.items():
+                    pipeline.hincrby(self._hash, "|".join(key), by)
+                pipeline.execute()
+        except RedisError as error:
+            log.warning("counts for the metrics wait for Redis: %s", type(error).__name__)
+            with self._lock:
+                self._waiting.update(waiting)
+
+    def read(self, client: Redis) -> dict[Key, int]:
+        """Return the common counts by name and labels; raises RedisError."""
+        found: dict[bytes, bytes] = client.hgetall(self._hash)  # type: ignore[assignment]
+        return {tuple(key.decode().split("|")): int(value) for key, value in found.items()}
+
+
+def init_app(app: Flask) -> None:
+    """Give the application its counts."""
+    app.extensions["tallies"] = Tallies(app)
