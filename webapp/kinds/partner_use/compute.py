@@ -45,6 +45,7 @@ class Answers:
     last_login: datetime | None = None
     last_created: datetime | None = None
     problems: list[str] = field(default_factory=list)
+    codes: set[int | None] = field(default_factory=set)
     hole: bool = False
 
 

@@ -117,7 +117,10 @@ def _take(one: Answers, question: str, answer: Any) -> None:
     elif answer.code in NO_ACCOUNT_STORE:
         one.problems.append("This site has no account store, so there is nothing to count.")
     else:
-        one.problems.append(answer.message)
+        # The same refusal three times differs in its call ID only; one tells the reader enough.
+        if answer.code is None or answer.code not in one.codes:
+            one.problems.append(answer.message)
+        one.codes.add(answer.code)
         one.hole = True
 
 
