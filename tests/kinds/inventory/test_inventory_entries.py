@@ -218,3 +218,9 @@ def test_the_demo_is_the_same_at_every_call(app: Flask) -> None:
     again = runner.invoke(args=["inventory", "demo", "--company", "acme"])
     assert "0 entries made, 0 changed, 576" in again.output
     assert runner.invoke(args=["inventory", "demo", "--company", " "]).exit_code == 2
+
+
+def test_the_house_demo_brings_the_inventory_along(app: Flask, acme: str) -> None:
+    with app.app_context():
+        sentence = app.extensions["report_kinds"]["inventory"].fill_demo(acme)
+    assert "576 entries" in sentence
