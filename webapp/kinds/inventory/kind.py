@@ -13,7 +13,6 @@ from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import utcnow
 from webapp.kinds.inventory import commands, data_api, files, flow_api, pages
 from webapp.kinds.inventory.demo import make_demo
-from webapp.kinds.inventory.demo import make_demo
 from webapp.kinds.inventory.making import make_report
 from webapp.kinds.inventory.params import LABELS, InventoryParams
 from webapp.kinds.inventory.places import find_period, find_unit, list_periods, read_tree
@@ -138,10 +137,6 @@ class Inventory(ReportKind):
 
     def commands(self) -> tuple[AppGroup, ...]:
         return (commands.group,)
-
-    def fill_demo(self, company_id: str) -> str:
-        counted = make_demo(company_id)
-        return f"Inventory: {sum(counted.values()):,} entries in two periods, at /inventory."
 
     def nightly(self) -> None:
         kept = timedelta(days=current_app.config["INVENTORY_FILES_KEPT_DAYS"])
