@@ -223,4 +223,4 @@ def test_the_demo_is_the_same_at_every_call(app: Flask) -> None:
 def test_the_house_demo_brings_the_inventory_along(app: Flask, acme: str) -> None:
     with app.app_context():
         sentence = app.extensions["report_kinds"]["inventory"].fill_demo(acme)
-    assert "576 entries" in sentence
+    assert sentence.startswith("576 ")
