@@ -1,0 +1,360 @@
+"""Partner use: how few searches, how well they fill the granted rate, what each of them costs.
+
+Each report is made by real workers against the stand-in, whose numbers are known. What is asked is
+counted by the stand-in, never by the report itself.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from benchmarks.house import KEY, SECRET, Crew, House, Made, house
+from benchmarks.plain_way import PlainWay
+from sandbox import truth
+from sandbox.testing import RunningStandIn, running
+from webapp.engine.months import current_month, month_end, month_text, next_month
+from webapp.partner import Credentials, NoPace, PartnerSession, Site
+from webapp.partner.searches import count_accounts, created_between
+
+Row = dict[str, Any]
+QUIET, TYPICAL, BUSY = "70000011", "70000012", "70000013"
+SHAPES = ((QUIET, "quiet", "≤ 0.06"), (TYPICAL, "typical", "≤ 0.3"), (BUSY, "busy", "≤ 1"))
+MANY_SITES, LARGE = "70000002", "70000005"
+YEARS, MONTHS = 5, 60
+RATE = 10
+LATENCY_MS = 40
+IN_FLIGHT = 32
+BEGIN_S = 60.0
+
+
+def run(*, quick: bool = False) -> list[Row]:
+    """Return the claims with what was measured. Shape: claim, measured, against, ratio, wanted.
+
+    quick: shorter windows and ranges, and no large partner
+    """
+    parts: list[Callable[[House, RunningStandIn, bool], list[Row]]] = [
+        searches, rate, wall, cpu, warm, two_workers, plain_script,
+    ]  # fmt: skip
+    if not quick:
+        parts.append(large)
+    rows: list[Row] = []
+    for part in parts:
+        # A house of its own for each, so that none finds what another has stored.
+        with house() as home, running() as partner:
+            rows += part(home, partner, quick)
+    return rows
+
+
+def row(claim: str, measured: str, against: str, ratio: float, wanted: str) -> Row:
+    """Return one row of the table."""
+    return {
+        "claim": claim,
+        "measured": measured,
+        "against": against,
+        "ratio": ratio,
+        "wanted": wanted,
+    }
+
+
+def monthly(partner_id: str, months: int = MONTHS, **more: Any) -> Row:
+    """Return the parameters of a monthly report that ends with the current month."""
+    end = current_month()
+    start = next_month(end, 1 - months)
+    span = {"start": month_text(start), "end": month_text(end)}
+    return {"partner_id": partner_id, "mode": "monthly", **span, **more}
+
+
+def plain_searches(partner_id: str, months: int = MONTHS) -> int:
+    """Return what the plain way asks: every month of every counted site, and the one before."""
+    return sum(not site.is_child for site in truth.sites(int(partner_id))) * (months + 1)
+
+
+def searches(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
+    """How many searches five years take, on three shapes of growth; and whether they are right."""
+    rows, wrong, compared = [], 0, 0
+    with home.workers(partner, in_flight=IN_FLIGHT) as crew:
+        for partner_id, shape, wanted in SHAPES:
+            made, plain = crew.make(monthly(partner_id)), plain_searches(partner_id)
+            exact = crew.make(monthly(partner_id, exact=True, refresh=True))
+            if exact.searches != plain:
+                raise RuntimeError(f"The plain way took {exact.searches}, not {plain} searches.")
+            ours, theirs = totals(home, made), totals(home, exact)
+            wrong += sum(one != other for one, other in zip(ours, theirs, strict=True))
+            compared += len(ours)
+            claim = f"searches, {YEARS} years of 50 {shape} sites, against every month of each"
+            rows.append(
+                row(claim, f"{made.searches:,}", f"{plain:,}", made.searches / plain, wanted)
+            )
+    claim = "  site months of these that differ from asking every month (exact)"
+    rows.append(row(claim, f"{wrong:,}", f"{compared:,}", wrong / compared, "≤ 0"))
+    return rows
+
+
+def totals(home: House, made: Made) -> list[int | None]:
+    """Return every number of a monthly report, by site and month."""
+    return [total for site in home.rows(made.ids[0], "sites") for total in site["totals"]]
+
+
+def rate(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
+    """How much of the granted rate a report uses, near and far, and two at once in two workers."""
+    window_s = 10 if quick else 60
+    partner.settings(rate=RATE)
+    rows = []
+    for number, latency_ms, whose in (
+        (1, 40, "one report"),
+        (1, 1500, "one report, the partner slow (1.5 s)"),
+        (2, 40, "two reports in two workers"),
+    ):
+        partner.settings(latency_ms=latency_ms)
+        with home.workers(partner, number, per_second=RATE) as crew:
+            reports = [monthly(BUSY, exact=True, refresh=True), summary(BUSY)][:number]
+            asked, refused = over_a_window(crew, reports, window_s)
+        claim = f"searches in {window_s} s by {whose}, against the {RATE}/s granted"
+        most = RATE * window_s
+        rows.append(row(claim, f"{asked:,}", f"{most:,}", asked / most, "≥ 0.95"))
+        claim = "  of these refused by the partner for coming too fast"
+        rows.append(row(claim, f"{refused:,}", f"{asked:,}", refused / max(asked, 1), "≤ 0"))
+    return rows
+
+
+def over_a_window(crew: Crew, reports: list[Row], window_s: int) -> tuple[int, int]:
+    """Return how many searches were admitted within the window, and how many refused at all."""
+    crew.partner.control("POST", "reset")
+    ids = [crew.house.start(params) for params in reports]
+    ends = time.monotonic() + BEGIN_S
+    while not (seconds := crew.partner.stats()["per_second"]):
+        if time.monotonic() > ends:
+            raise RuntimeError("The report asks nothing.")
+        time.sleep(0.1)
+    first = seconds[0][0] + 1  # its first second is not a whole one
+    while (stats := crew.partner.stats())["seconds"] < first + window_s + 0.5:
+        time.sleep(0.2)
+    for one in ids:
+        crew.house.cancel(one)
+    crew.idle()
+    asked = sum(n for second, n in stats["per_second"] if first <= second < first + window_s)
+    return asked, stats["refused"]
+
+
+def summary(partner_id: str) -> Row:
+    """Return the parameters of a summary."""
+    return {"partner_id": partner_id, "mode": "summary"}
+
+
+def wall(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
+    """How close a report comes to its bound where the partner sets no limit.
+
+    The stand-in is one process, and making 5,000 dates costs it more than waiting 40 ms: where its
+    own CPU is more than the latencies, that is the bound.
+    """
+    partner.settings(latency_ms=LATENCY_MS)
+    rows, tries = [], 1 if quick else 3
+    with home.workers(partner, in_flight=IN_FLIGHT) as crew:
+        for what, params in (
+            ("every month of 50 sites", monthly(BUSY, exact=True, refresh=True)),
+            ("five years of 50 typical sites", monthly(TYPICAL, refresh=True)),
+            ("a summary of 200 sites", {**summary(MANY_SITES), "refresh": True}),
+        ):
+            made = quickest(crew, params, tries)
+            latencies_s = made.requests * LATENCY_MS / 1000 / IN_FLIGHT
+            bound_s, of = latencies_s, f"requests × {LATENCY_MS} ms ÷ {IN_FLIGHT} in flight"
+            if made.partner_cpu_s > latencies_s:
+                bound_s, of = made.partner_cpu_s, "the stand-in's own CPU"
+            claim, ratio = f"wall, {what}, against {of}", made.wall_s / bound_s
+            rows.append(row(claim, f"{made.wall_s:.1f} s", f"{bound_s:.1f} s", ratio, "≤ 1.3"))
+        made = quickest(crew, monthly(BUSY, exact=True, refresh=True), tries)
+    bare_s = min(bare_threads_s(partner, made.searches) for _ in range(tries))
+    claim = f"  every month of 50 sites, against {IN_FLIGHT} threads that do nothing but post"
+    ratio = made.wall_s / bare_s
+    rows.append(row(claim, f"{made.wall_s:.1f} s", f"{bare_s:.1f} s", ratio, ""))
+    return rows
+
+
+def bare_threads_s(partner: RunningStandIn, number: int) -> float:
+    """Return the seconds that threads of this process need for as many counts, nothing kept."""
+    site = truth.sites(int(BUSY))[0]
+    local = threading.local()
+
+    def ask(_: int) -> object:
+        if not hasattr(local, "ask"):
+            local.ask = plain_count(partner, site)
+        return local.ask()
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+        for _ in pool.map(ask, range(number)):
+            pass
+    return time.monotonic() - began
+
+
+def quickest(crew: Crew, params: Row, tries: int) -> Made:
+    """Return the quickest of some runs: what else the machine does only ever slows one down."""
+    return min((crew.make(params) for _ in range(tries)), key=lambda made: made.wall_s)
+
+
+def cpu(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
+    """What a request costs the worker, all of a report's work shared out; and a read by itself."""
+    partner.settings(latency_ms=LATENCY_MS)
+    with home.workers(partner, in_flight=8) as crew:
+        params = monthly(BUSY, 12 if quick else MONTHS, exact=True, refresh=True)
+        runs = [crew.make(params) for _ in range(1 if quick else 3)]
+        mixed = crew.make(monthly(TYPICAL, refresh=True))
+    ours_ms = min(made.cpu_s / made.requests for made in runs) * 1000
+    mixed_ms = mixed.cpu_s / mixed.requests * 1000
+    partner.settings(latency_ms=0)
+    site = truth.sites(int(BUSY))[0]
+    times = 100 if quick else 500
+    plain_ms = cpu_ms(plain_count(partner, site), times)
+    with partner_session(partner) as session:
+        one = Site(str(site.site_id), site.api_key, site.name, site.data_center)
+        end, start = _moments()
+        count_ms = cpu_ms(lambda: count_accounts(session, one, end), times)
+        read_ms = cpu_ms(lambda: created_between(session, one, start, end), times // 10)
+    plain_read_ms = cpu_ms(plain_read(partner, site), times // 10)
+    return [
+        row("CPU a request, a report of counts, all its work shared out",
+            f"{ours_ms:.2f} ms", "1 ms", ours_ms, "≤ 1"),
+        row("  a count by itself, against requests.post() and .json()",
+            f"{count_ms:.2f} ms", f"{plain_ms:.2f} ms", count_ms / plain_ms, "≤ 1"),
+        row("  a read of 5,000 creation dates, against requests.post() and .json()",
+            f"{read_ms:.2f} ms", f"{plain_read_ms:.2f} ms", read_ms / plain_read_ms, ""),
+        row("CPU a request, typical sites: two searches in three read dates",
+            f"{mixed_ms:.2f} ms", "1 ms", mixed_ms, ""),
+    ]  # fmt: skip
+
+
+def _moments() -> tuple[Any, Any]:
+    month = next_month(current_month(), -6)
+    return month_end(month), month_end(next_month(month, -1))
+
+
+def cpu_ms(work: Callable[[], object], times: int) -> float:
+    """Return the milliseconds of this process' CPU that one call takes, after a few to warm up."""
+    for _ in range(5):
+        work()
+    before = time.process_time()
+    for _ in range(times):
+        work()
+    return (time.process_time() - before) / times * 1000
+
+
+@contextmanager
+def partner_session(partner: RunningStandIn) -> Iterator[PartnerSession]:
+    """Open the product's own conversation with the stand-in."""
+    with PartnerSession(
+        Credentials(KEY, SECRET),
+        url_template=partner.url_template,
+        search_pace=NoPace(),
+        call_pace=NoPace(),
+    ) as session:
+        yield session
+
+
+def plain_count(partner: RunningStandIn, site: truth.Site) -> Callable[[], object]:
+    """Return a function that asks for one count as a script would."""
+    script = PlainWay(partner.url_template, KEY, SECRET)
+    query = 'SELECT count(*) FROM accounts WHERE created < "2026-06-01T00:00:00.000Z"'
+    return lambda: script.call(
+        "accounts.search", site.data_center, apiKey=site.api_key, query=query
+    )
+
+
+def plain_read(partner: RunningStandIn, site: truth.Site) -> Callable[[], object]:
+    """Return a function that reads 5,000 creation dates as a script would, dates left as text."""
+    script = PlainWay(partner.url_template, KEY, SECRET)
+    query = (
+        'SELECT created FROM accounts WHERE created >= "2026-05-01T00:00:00.000Z"'
+        " ORDER BY created LIMIT 5000"
+    )
+    return lambda: script.call(
+        "accounts.search", site.data_center, apiKey=site.api_key, query=query
+    )
+
+
+def warm(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
+    """What the same report costs a second time."""
+    partner.settings(latency_ms=LATENCY_MS)
+    with home.workers(partner) as crew:
+        first = crew.make(monthly(TYPICAL))
+        home.forget_flights()
+        again = crew.make(monthly(TYPICAL))
+    current = plain_searches(TYPICAL, 0)
+    return [
+        row("searches of the same report again, against the current month of each site",
+            f"{again.searches:,}", f"{current:,}", again.searches / current, "≤ 1"),
+        row("  against its first time",
+            f"{again.searches:,}", f"{first.searches:,}", again.searches / first.searches, ""),
+        row(f"  wall against its first time, {LATENCY_MS} ms, 8 in flight",
+            f"{again.wall_s:.1f} s", f"{first.wall_s:.1f} s", again.wall_s / first.wall_s, ""),
+    ]  # fmt: skip
+
+
+def two_workers(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
+    """How long two reports take in two workers, and one large report that two workers share."""
+    partner.settings(latency_ms=LATENCY_MS)
+    months = 12 if quick else MONTHS
+    reports = [monthly(one, months, exact=True, refresh=True) for one in (TYPICAL, BUSY)]
+    apart_s, shared_s, found = [], [], []
+    for number in (1, 2):
+        with home.workers(partner, number) as crew:
+            apart_s.append(crew.make(*reports).wall_s)
+        split: dict[str, Any] = {"PARTNER_SPLIT_SITES": "50", "PARTNER_HELPERS": str(number - 1)}
+        with home.workers(partner, number, **split) as crew:
+            home.forget_flights()
+            made = crew.make(reports[1])
+        shared_s.append(made.wall_s)
+        found.append(totals(home, made))
+    if found[0] != found[1]:
+        raise RuntimeError("Two workers that share a report find other numbers than one.")
+    how = f"against one worker, {LATENCY_MS} ms, 8 in flight each"
+    return [
+        row(claim, f"{two_s:.1f} s", f"{one_s:.1f} s", two_s / one_s, "≤ 0.6")
+        for claim, (one_s, two_s) in (
+            (f"two reports in two workers, {how}", apart_s),
+            (f"one report shared by two workers, {how}", shared_s),
+        )
+    ]
+
+
+def plain_script(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
+    """How long a summary of 200 sites takes, against the script of the original request."""
+    partner.settings(latency_ms=50)
+    script = PlainWay(partner.url_template, KEY, SECRET)
+    began = time.monotonic()
+    plain = script.summary(MANY_SITES)
+    plain_s = time.monotonic() - began
+    rows = []
+    for in_flight in (8, 32):
+        with home.workers(partner, in_flight=in_flight) as crew:
+            made = crew.make({**summary(MANY_SITES), "refresh": True})
+        found = sum(one["account_count"] or 0 for one in home.rows(made.ids[0], "sites"))
+        if found != plain.account_count:
+            raise RuntimeError(f"The script counts {plain.account_count}, the report {found}.")
+        claim = f"summary of 200 sites at 50 ms, {in_flight} in flight, against one call at a time"
+        ratio = made.wall_s / plain_s
+        wanted = f"≤ {1.3 / in_flight:.3f}"
+        rows.append(row(claim, f"{made.wall_s:.1f} s", f"{plain_s:.1f} s", ratio, wanted))
+    return rows
+
+
+def large(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
+    """What 5,000 sites by 120 months take of a worker's memory, and of searches."""
+    with home.workers(partner, in_flight=IN_FLIGHT) as crew:
+        made = crew.make(monthly(LARGE, 120), time_limit_s=7200)
+    plain = plain_searches(LARGE, 120)
+    granted_h, plain_h = made.searches / RATE / 3600, plain / RATE / 3600
+    return [
+        row("memory of a worker, 5,000 sites by 120 months, at its peak",
+            f"{made.peak_mb:.0f} MB", "300 MB", made.peak_mb / 300, "≤ 1"),
+        row("  searches of that report, against every month of each site",
+            f"{made.searches:,}", f"{plain:,}", made.searches / plain, "≤ 1"),
+        row(f"  hours that takes at the granted {RATE}/s, computed",
+            f"{granted_h:.1f} h", f"{plain_h:.1f} h", granted_h / plain_h, ""),
+        row("  wall without latency or limit, against the CPU its worker used",
+            f"{made.wall_s:.0f} s", f"{made.cpu_s:.0f} s", made.wall_s / made.cpu_s, ""),
+    ]  # fmt: skip
