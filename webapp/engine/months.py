@@ -18,6 +18,7 @@ from sqlalchemy.engine import Engine
 
 from webapp.engine.kind import StoredValue
 from webapp.engine.models import StoredMonth
+from webapp.errors import InvalidParams
 from webapp.extensions import db, utcnow
 
 MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
@@ -185,7 +186,10 @@ def expire(
     company_id: None means every company (the operator's command)
     subject:    a partner ID, or the ID of one of its sites
     start, end: months, both included
+    Raises: InvalidParams for a subject no database can compare
     """
+    if subject and "\x00" in subject:
+        raise InvalidParams({"subject": "The text holds characters that cannot be stored."})
     conditions: list[Any] = []
     if company_id is not None:
         conditions.append(StoredMonth.company_id == company_id)
