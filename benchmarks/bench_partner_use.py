@@ -111,6 +111,7 @@ def rate(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
         (2, 40, "two reports in two workers"),
     ):
         partner.settings(latency_ms=latency_ms)
+        home.forget_shared()  # a refusal halves the pace for a minute, of whoever comes next too
         with home.workers(partner, number, per_second=RATE) as crew:
             reports = [monthly(BUSY, exact=True, refresh=True), summary(BUSY)][:number]
             asked, refused = over_a_window(crew, reports, window_s)
@@ -201,7 +202,7 @@ def cpu(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
     """What a request costs the worker, all of a report's work shared out; and a read by itself."""
     partner.settings(latency_ms=LATENCY_MS)
     with home.workers(partner, in_flight=8) as crew:
-        params = monthly(BUSY, 12 if quick else MONTHS, exact=True, refresh=True)
+        params = monthly(BUSY, exact=True, refresh=True)
         runs = [crew.make(params) for _ in range(1 if quick else 3)]
         mixed = crew.make(monthly(TYPICAL, refresh=True))
     ours_ms = min(made.cpu_s / made.requests for made in runs) * 1000
@@ -281,7 +282,7 @@ def warm(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
     partner.settings(latency_ms=LATENCY_MS)
     with home.workers(partner) as crew:
         first = crew.make(monthly(TYPICAL))
-        home.forget_flights()
+        home.forget_shared()
         again = crew.make(monthly(TYPICAL))
     current = plain_searches(TYPICAL, 0)
     return [
@@ -305,7 +306,7 @@ def two_workers(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
             apart_s.append(crew.make(*reports).wall_s)
         split: dict[str, Any] = {"PARTNER_SPLIT_SITES": "50", "PARTNER_HELPERS": str(number - 1)}
         with home.workers(partner, number, **split) as crew:
-            home.forget_flights()
+            home.forget_shared()
             made = crew.make(reports[1])
         shared_s.append(made.wall_s)
         found.append(totals(home, made))

@@ -181,10 +181,10 @@ class House:
                     return _wall_s(reports)
         raise RuntimeError(f"The report was not done within {time_limit_s:g} s.")
 
-    def forget_flights(self) -> None:
-        """Forget what reports leave to each other for two minutes, as if those were over."""
+    def forget_shared(self) -> None:
+        """Forget what reports leave to each other in Redis for minutes, as if those were over."""
         client = redis_client(self.app)
-        for key in client.scan_iter("flight:*"):
+        for key in [*client.scan_iter("flight:*"), *client.scan_iter("pace:*")]:
             client.delete(key)
 
     def cancel(self, report_id: str) -> None:
