@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select, update
 
 from tests.conftest import find_scope
-from webapp.engine import jobs
+from webapp.engine import jobs, running
 from webapp.engine.jobs import kinds
 from webapp.engine.kind import Column, ReportKind, Result, Row, Run, Table
 from webapp.engine.models import RUNNING, Report, StatusLine
@@ -133,7 +133,7 @@ def change(app: Flask, report_id: str, **values: Any) -> None:
 def begin(app: Flask, report_id: str, **secrets: str) -> ActiveRun:
     """Take a queued report as a worker does and return its run, without doing any work."""
     with app.app_context():
-        report = jobs._take(report_id)
+        report = running._take(report_id)
         assert report is not None
         assert report.status == RUNNING
         return ActiveRun(app, report, secrets)

@@ -27,7 +27,7 @@ from tests.engine.engine_house import (
     run,
     start,
 )
-from webapp.engine import janitor, jobs
+from webapp.engine import janitor, jobs, running
 from webapp.engine.kind import Result, Run
 from webapp.engine.models import CANCELLED, Checkpoint, Report, ResultRow, StatusLine, StoredMonth
 from webapp.errors import Conflict, NotFound, PartnerRefused, RunEnded
@@ -211,14 +211,14 @@ def test_an_attempt_that_was_given_up_writes_nothing(steps: Flask, what: str) ->
     month = ("a", date(2024, 1, 1), 5, utcnow())
     with steps.app_context():
         if what == "fail":
-            jobs._fail(first, ZeroDivisionError(), {})
+            running._fail(first, ZeroDivisionError(), {})
         else:
             with pytest.raises(RunEnded):
                 {
                     "say": lambda: first.say("late"),
                     "remember": lambda: first.remember({"late": 1}),
                     "save": lambda: first.months.save("p", [month]),
-                    "finish": lambda: jobs._finish(first, rows_result([{"name": "late"}])),
+                    "finish": lambda: running._finish(first, rows_result([{"name": "late"}])),
                 }[what]()
     assert lines(steps, first.report_id) == before
     assert [count(steps, model) for model in (Checkpoint, StoredMonth, ResultRow)] == [0, 0, 0]
@@ -257,9 +257,9 @@ def test_a_finished_report_cannot_be_finished_again(steps: Flask) -> None:
     report_id = start(steps)
     attempt = begin(steps, report_id)
     with steps.app_context():
-        jobs._finish(attempt, rows_result([{"name": "first"}]))
+        running._finish(attempt, rows_result([{"name": "first"}]))
         with pytest.raises(RunEnded):
-            jobs._finish(attempt, rows_result([{"name": "second"}]))
+            running._finish(attempt, rows_result([{"name": "second"}]))
     assert count(steps, ResultRow) == 1
 
 

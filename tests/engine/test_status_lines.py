@@ -17,7 +17,7 @@ from redis import Redis
 
 from tests.conftest import add_people, find_scope
 from tests.engine.engine_house import Steps, begin, lines, rows_result, start
-from webapp.engine import jobs, progress
+from webapp.engine import jobs, progress, running
 from webapp.engine.progress import Event
 from webapp.engine.runs import ActiveRun
 from webapp.errors import Unavailable
@@ -68,7 +68,7 @@ def say(app: Flask, run: ActiveRun, *texts: str) -> None:
 
 def finish(app: Flask, run: ActiveRun) -> None:
     with app.app_context():
-        jobs._finish(run, rows_result())
+        running._finish(run, rows_result())
 
 
 def until(condition: Callable[[], bool], seconds: float = 5) -> bool:

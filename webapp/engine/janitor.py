@@ -19,7 +19,7 @@ from rq.serializers import JSONSerializer
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.engine import jobs, months, upkeep
+from webapp.engine import endings, months, upkeep
 from webapp.engine.models import ACTIVE, FAILED, QUEUED, RUNNING, Report
 from webapp.errors import RunEnded
 from webapp.extensions import db, redis_client, utcnow
@@ -65,7 +65,7 @@ def _lost(report_id: str, now: datetime) -> int:
                 "given up. What was found out is kept: try again, or ask the operator to look at "
                 "the workers' memory."
             )
-            jobs.end_report(report_id, FAILED, only=still_lost, error=sentence)
+            endings.end_report(report_id, FAILED, only=still_lost, error=sentence)
             return 1
         return _start_again(report_id, still_lost, report.lost + 2, attempts)
     except RunEnded:
@@ -74,7 +74,7 @@ def _lost(report_id: str, now: datetime) -> int:
 
 def _start_again(report_id: str, still_lost: object, attempt: int, attempts: int) -> int:
     text = f"The worker was lost; starting again, attempt {attempt} of {attempts}."
-    jobs.queue_again(report_id, still_lost, text, lost=Report.lost + 1)
+    endings.queue_again(report_id, still_lost, text, lost=Report.lost + 1)
     log.warning("report %s lost its worker", report_id)
     return 1
 
@@ -91,7 +91,7 @@ def hand_back(report_id: str) -> bool:
     db.session.commit()
     text = "The worker was told to stop; the report goes on as soon as another one is free."
     try:
-        jobs.queue_again(report_id, still_mine, text)
+        endings.queue_again(report_id, still_mine, text)
     except RunEnded:
         return False
     log.info("report %s was handed back", report_id)
@@ -116,7 +116,7 @@ def _forgotten(report_id: str, now: datetime) -> int:
     if claimed.rowcount != 1 or report is None:  # type: ignore[attr-defined]
         return 0
     log.warning("report %s was not in the queue", report_id)
-    return int(jobs.enqueue_report(report))
+    return int(endings.enqueue_report(report))
 
 
 def _is_waiting(report_id: str) -> bool:

@@ -1,0 +1,37 @@
+"""The kinds this application was made with, and what they are handed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import current_app
+
+from webapp.engine.kind import Context, ReportKind
+from webapp.engine.tallies import Tallies
+from webapp.errors import InvalidParams
+from webapp.extensions import quick_redis, utcnow
+
+
+def kinds() -> Mapping[str, ReportKind]:
+    """Return the kinds of this application by slug, in their order."""
+    return current_app.extensions["report_kinds"]
+
+
+def kind_named(slug: Any) -> ReportKind:
+    """Return a kind by its slug; raises InvalidParams with the list of kinds."""
+    kind = kinds().get(slug) if isinstance(slug, str) else None
+    if kind is None:
+        raise InvalidParams({"kind": f"Choose one of {', '.join(kinds())}."})
+    return kind
+
+
+def personal_kinds() -> list[str]:
+    """Return the slugs of kinds whose reports only their maker may find."""
+    return [slug for slug, kind in kinds().items() if kind.personal]
+
+
+def context() -> Context:
+    """Return what kinds are handed: settings and the Redis client."""
+    tallies: Tallies = current_app.extensions["tallies"]
+    return Context(config=current_app.config, redis=quick_redis(), now=utcnow, tally=tallies.add)
