@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import secrets
 import string
+import threading
 import zlib
 from datetime import datetime, timedelta
 
@@ -29,6 +30,7 @@ REFRESH_PREFIX = "purr_"
 LEAK_PATTERN = r"\bpur_[0-9A-Za-z]{38}\b"
 # How exact "last used" is: a write for each request would make readers wait for writers.
 TOUCH_EVERY = timedelta(minutes=1)
+_touching = threading.Lock()
 
 
 def random_text(length: int) -> str:
@@ -104,8 +106,15 @@ def touch_key(key: ApiKey) -> None:
     now = utcnow()
     if key.last_used_at is not None and now - key.last_used_at < TOUCH_EVERY:
         return
-    with db.engine.begin() as connection:
-        connection.execute(update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=now))
+    # One request at a time: each holds a connection already, and many that wait for a second one
+    # would empty the pool and wait for each other.
+    if not _touching.acquire(blocking=False):
+        return
+    try:
+        with db.engine.begin() as connection:
+            connection.execute(update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=now))
+    finally:
+        _touching.release()
 
 
 def revoke_key(key: ApiKey) -> None:
