@@ -6,6 +6,7 @@ and of the RQ queue. Also the one column type all rooms share: times that are al
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,9 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
 from redis import BlockingConnectionPool, Redis
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
 from rq import Queue
 from rq.serializers import JSONSerializer
@@ -26,6 +29,9 @@ from sqlalchemy import DateTime, Dialect, MetaData, event
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
+
+QUICK_S = 1.0
+AWAY_S = 2.0
 
 
 class Base(DeclarativeBase):
@@ -106,6 +112,13 @@ def init_app(app: Flask) -> None:
             retry=Retry(ExponentialWithJitterBackoff(base=0.1, cap=0.5), 2),
         )
     )
+    app.extensions["quick_redis"] = QuickRedis.from_url(
+        app.config["REDIS_URL"],
+        health_check_interval=30,
+        socket_timeout=QUICK_S,
+        socket_connect_timeout=QUICK_S,
+        retry=Retry(NoBackoff(), 1),
+    )
     app.config.setdefault("SQLALCHEMY_ENGINE_OPTIONS", engine_options(app.config["DATABASE_URL"]))
     app.config.setdefault("RATELIMIT_STORAGE_URI", _limiter_uri(app.config["REDIS_URL"]))
     app.config.setdefault("RATELIMIT_SWALLOW_ERRORS", True)
@@ -134,6 +147,31 @@ def redis_client(app: Flask | None = None) -> Redis:
     """Return the application's Redis client (binary answers, pooled connections)."""
     client: Redis = (app or current_app).extensions["redis_client"]
     return client
+
+
+def quick_redis(app: Flask | None = None) -> Redis:
+    """Return the client for what a run can do without: it gives up soon, and rests after that."""
+    client: Redis = (app or current_app).extensions["quick_redis"]
+    return client
+
+
+class QuickRedis(Redis):
+    """A client that, after a failure, fails at once for a moment.
+
+    A Redis that hangs would otherwise cost each site and each line of a report its whole patience.
+    """
+
+    away_until = 0.0
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Return the answer; raises ConnectionError at once while Redis is held to be away."""
+        if time.monotonic() < self.away_until:
+            raise RedisConnectionError("Redis was away a moment ago.")
+        try:
+            return super().execute_command(*args, **options)
+        except (RedisConnectionError, RedisTimeout):
+            self.away_until = time.monotonic() + AWAY_S
+            raise
 
 
 def report_queue() -> Queue:

@@ -32,6 +32,7 @@ TICK_S = 0.05
 LOOK_EVERY_S = 3.0
 LOOK_ALONE_S = 1.0
 REPORTS_PER_LOOK = 500
+READERS = 8
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class Hub:
         self._looked: dict[str, tuple[int, bool]] = {}
         self.connected = False
         self.closing = False
+        # Thousands of listeners may look at once; pages shall find a connection all the same.
+        self.reading = threading.BoundedSemaphore(READERS)
 
     def __len__(self) -> int:
         with self._lock:

@@ -22,52 +22,36 @@ from typing import Any
 from flask import Flask, current_app
 from flask_sse import ServerSentEventsBlueprint
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.engine.hub import Event, Hub
 from webapp.engine.models import ACTIVE, Report, StatusLine
-from webapp.extensions import db
+from webapp.extensions import db, quick_redis
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
-PATIENCE_S = 1.0
-AWAY_S = 2.0
 
 
 class LinePublisher(ServerSentEventsBlueprint):
-    """flask-sse's publisher over one pooled, impatient client instead of a new one each time.
+    """flask-sse's publisher over one pooled client instead of a new one each time.
 
-    The line is stored already, so a Redis that hangs must not keep a report from going on: after
-    a failure nothing is published for a moment, and listeners read the database.
+    The line is stored already, so a Redis that hangs must not keep a report from going on.
     """
-
-    def __init__(self, redis_url: str) -> None:
-        super().__init__("line_publisher", __name__)
-        self.away_until = 0.0
-        self._client = Redis.from_url(
-            redis_url,
-            socket_timeout=PATIENCE_S,
-            socket_connect_timeout=PATIENCE_S,
-            retry=Retry(NoBackoff(), 1),
-            health_check_interval=30,
-        )
 
     @property
     def redis(self) -> Redis:
-        return self._client
+        return quick_redis()
 
 
 def init_app(app: Flask) -> None:
     """Give the application its publisher and its hub; made fresh, they hold this app's Redis."""
-    app.extensions["line_publisher"] = LinePublisher(app.config["REDIS_URL"])
+    app.extensions["line_publisher"] = LinePublisher("line_publisher", __name__)
     app.extensions["line_hub"] = Hub(app)
 
 
-def line_data(line: StatusLine) -> dict[str, Any]:
+def line_data(line: Any) -> dict[str, Any]:
     """Return a line as its event's data. Shape: seq, at, level, text, done, total."""
     return {
         "seq": line.seq,
@@ -82,12 +66,9 @@ def line_data(line: StatusLine) -> dict[str, Any]:
 def publish(report_id: str, event: Event) -> bool:
     """Publish an event to the listeners; False when Redis is away (they will read the database)."""
     publisher: LinePublisher = current_app.extensions["line_publisher"]
-    if time.monotonic() < publisher.away_until:
-        return False
     try:
         publisher.publish(event.data, type=event.type, id=str(event.seq), channel=report_id)
     except RedisError as error:
-        publisher.away_until = time.monotonic() + AWAY_S
         log.warning("a line of %s waits in the database: %s", report_id, type(error).__name__)
         return False
     return True
@@ -143,7 +124,7 @@ def _events(
     look_s = min(LOOK_S, heartbeat_s)
     spoken = time.monotonic()
     yield None
-    missed, ended = _missed(app, report_id, after)
+    missed, ended = _missed(app, hub, report_id, after)
     while True:
         for event in missed:
             after = event.seq
@@ -162,7 +143,7 @@ def _events(
                 yield None
                 spoken = time.monotonic()
             if hub.has_more(report_id, after):
-                missed, ended = _missed(app, report_id, after)
+                missed, ended = _missed(app, hub, report_id, after)
             continue
         if hub.closing:
             # Without an end: the reader comes back, to the server's successor.
@@ -171,16 +152,17 @@ def _events(
             missed = [received] if received.seq == after + 1 else []
             continue
         # A gap, the end, or a fresh subscription: the database has what lies between.
-        missed, ended = _missed(app, report_id, after)
+        missed, ended = _missed(app, hub, report_id, after)
 
 
-def _missed(app: Flask, report_id: str, after: int) -> tuple[list[Event], Event | None]:
+def _missed(app: Flask, hub: Hub, report_id: str, after: int) -> tuple[list[Event], Event | None]:
     """Return the stored lines after a number, and the end event when all has been told.
 
     With the database away there is nothing to tell yet: the stream stays, and looks again.
     """
     try:
-        return _stored(app, report_id, after)
+        with hub.reading:
+            return _stored(app, report_id, after)
     except SQLAlchemyError as error:
         log.warning("a listener of %s waits for the database: %s", report_id, type(error).__name__)
         return [], None
@@ -189,16 +171,13 @@ def _missed(app: Flask, report_id: str, after: int) -> tuple[list[Event], Event 
 def _stored(app: Flask, report_id: str, after: int) -> tuple[list[Event], Event | None]:
     with app.app_context():
         # The status is read before the lines: an end seen here has all its lines stored.
-        report = db.session.get(Report, report_id)
-        if report is None:
+        status = db.session.scalar(db.select(Report.status).where(Report.id == report_id))
+        if status is None:
             return [], Event("end", after, {"status": "deleted"})
-        status = report.status
-        lines = list(
-            db.session.scalars(
-                db.select(StatusLine)
-                .where(StatusLine.report_id == report_id, StatusLine.seq > after)
-                .order_by(StatusLine.seq)
-            )
+        lines = db.session.execute(
+            db.select(StatusLine.__table__)
+            .where(StatusLine.report_id == report_id, StatusLine.seq > after)
+            .order_by(StatusLine.seq)
         )
         events = [Event("status", line.seq, line_data(line)) for line in lines]
     last = events[-1].seq if events else after

@@ -95,7 +95,6 @@ def settings(program: str, log_format: str, level: str) -> dict[str, Any]:
         "json": {"()": f"{__name__}.JsonLines", "program": program},
         "text": {"()": f"{__name__}.TextLines"},
     }
-    quiet = {"handlers": ["out"], "propagate": False}
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -112,8 +111,9 @@ def settings(program: str, log_format: str, level: str) -> dict[str, Any]:
         "root": {"handlers": ["out"], "level": "WARNING"},
         "loggers": {
             "webapp": {"level": level.upper()},
-            "gunicorn.error": quiet,
-            "gunicorn.access": quiet,
+            "gunicorn.error": {"handlers": ["out"], "propagate": False},
+            # Its lines hold queries and invitations; `webapp.access` tells the same without them.
+            "gunicorn.access": {"handlers": [], "level": "CRITICAL", "propagate": False},
         },
     }
 

@@ -1,0 +1,8 @@
+"""The application of the load test as gunicorn finds it: its only kind is Steps."""
+
+from __future__ import annotations
+
+from tests.engine.engine_house import Steps
+from webapp import create_app
+
+app = create_app(report_kinds=(Steps(),))
