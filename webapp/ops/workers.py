@@ -9,9 +9,10 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from redis import Redis
-from rq import Queue, Worker
+from rq import Queue, Worker, worker_registration
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker.base import BaseWorker
@@ -41,6 +42,18 @@ class HouseWorker(Worker):
         self.report_id = None if "_" in job.id else job.id
         super().execute_job(job, queue)
         self.report_id = None
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """Say that this worker lives; be known again to a Redis that was emptied."""
+        super().heartbeat(timeout, pipeline)
+        if self.connection.sismember(worker_registration.REDIS_WORKER_KEYS, self.key):
+            return
+        with self.connection.pipeline() as again:
+            again.hset(self.key, mapping=self.serialize())
+            worker_registration.register(self, again)
+            again.expire(self.key, self.worker_ttl + 60)
+            again.execute()
+        self.log.warning("Worker %s: Redis had forgotten it", self.name)
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         die_with(os.getppid(), signal.SIGKILL)
