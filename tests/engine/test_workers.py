@@ -154,6 +154,7 @@ def test_a_killed_worker_is_noticed_and_the_report_ends_right(
     assert len(stand_in.searches()) < asked + report.total
 
 
+@pytest.mark.faults
 def test_a_killed_work_horse_alone_is_noticed_too(
     app: Flask, start_worker: StartWorker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
@@ -182,6 +183,7 @@ def test_a_work_horse_does_not_outlive_its_worker(
     assert len(stand_in.searches()) == asked
 
 
+@pytest.mark.faults
 def test_a_worker_that_stops_for_a_while_writes_nothing_after_it_was_given_up(
     app: Flask, start_worker: StartWorker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
