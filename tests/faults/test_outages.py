@@ -56,11 +56,14 @@ def test_redis_frozen_then_stopped_then_emptied_in_the_middle(
         status, checks = found.ready()
         assert (status, checks["checks"]["redis"]["ok"]) == (503, False)
         assert found.report(first)["status"] in {"running", "done"}
-        time.sleep(AWAY_S / 2)
+        time.sleep(2)
         own_redis.thaw()
+        stand_in.settings(latency_ms=5)
         until(lambda: found.ready()[0] == 200, 40, lambda: found.printed)
 
         # Stopped: connections break; a report is asked for meanwhile and made afterwards.
+        assert stream.ended(60) == {"status": "done"}
+        stand_in.settings(latency_ms=100)
         second = found.ask(**partner_use(**SPAN, refresh=True))
         second_stream = Stream(found, second)
         until(lambda: len(second_stream.numbers) > 2, 60, lambda: found.printed)
@@ -69,8 +72,7 @@ def test_redis_frozen_then_stopped_then_emptied_in_the_middle(
         time.sleep(AWAY_S)
         own_redis.start()
         until(lambda: found.ready()[0] == 200, 60, lambda: found.printed)
-        stand_in.settings(latency_ms=20)
-        assert stream.ended(60) == {"status": "done"}
+        stand_in.settings(latency_ms=5)
         assert second_stream.ended(90) == {"status": "done"}
         assert Stream(found, third).ended(60) == {"status": "done"}
         is_right(found, first)
