@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from flask import Flask, Response, current_app, request
 
-from webapp.errors import ReportError
+from webapp.errors import InvalidParams, ReportError
 from webapp.extensions import csrf
 
 API_PREFIX = "/api/"
@@ -55,6 +55,7 @@ def init_app(app: Flask) -> None:
     # Forms stay good as long as the session they were made for.
     app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
     app.config["WTF_CSRF_CHECK_DEFAULT"] = False
+    app.before_request(refuse_nul)
     app.before_request(check_csrf)
     app.after_request(add_headers)
 
@@ -62,6 +63,14 @@ def init_app(app: Flask) -> None:
 def is_api() -> bool:
     """Return whether this request is for a program's address."""
     return request.path.startswith(API_PREFIX)
+
+
+def refuse_nul() -> None:
+    """Refuse a NUL in the query: no database compares it, and nobody means it."""
+    if b"%00" in request.query_string or b"\x00" in request.query_string:
+        names = [name for name, value in request.args.items(multi=True) if "\x00" in name + value]
+        sentence = "The text holds characters that cannot be used."
+        raise InvalidParams({name.replace("\x00", ""): sentence for name in names})
 
 
 def check_csrf() -> None:

@@ -30,6 +30,7 @@ FORMATS = {
     "csv": "text/csv; charset=utf-8",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 ROWS_PER_CHUNK = 500
 SHEET_ROWS = 1_048_576
 
@@ -56,9 +57,17 @@ def _csv_cell(value: Any, column: Column) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if column.is_number and isinstance(value, int | float | Decimal):
+    if _is_number(value, column):
         return str(value)
     return safe_text(str(value))
+
+
+def _is_number(value: Any, column: Column) -> bool:
+    """Say whether a cell holds a number; exact decimals are stored as text, and are numbers too."""
+    return column.is_number and (
+        isinstance(value, int | float | Decimal)
+        or (isinstance(value, str) and NUMBER.fullmatch(value) is not None)
+    )
 
 
 def csv_chunks(sheet: Sheet, *, bom: bool = False) -> Iterator[bytes]:
@@ -174,8 +183,8 @@ def _write_cell(
         return
     if isinstance(value, bool):
         page.write_boolean(line, index, value)
-    elif column.is_number and isinstance(value, int | float | Decimal):
-        page.write_number(line, index, value, formats[column.type])
+    elif _is_number(value, column):
+        page.write_number(line, index, float(value), formats[column.type])
     elif (moment := _moment(value, column)) is not None:
         page.write_datetime(line, index, moment, formats[column.type])
     else:
