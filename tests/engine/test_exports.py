@@ -94,7 +94,7 @@ def test_a_negative_number_is_left_a_number() -> None:
 
 
 def test_a_text_in_a_number_column_is_guarded_too() -> None:
-    assert read_csv(as_csv([{"a": "-5"}], Column("a", "A", "integer")))[1] == ["'-5"]
+    assert read_csv(as_csv([{"a": "-5+cmd()"}], Column("a", "A", "integer")))[1] == ["'-5+cmd()"]
 
 
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
