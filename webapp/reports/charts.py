@@ -5,37 +5,44 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from webapp.engine.kind import ReportKind
+from webapp.engine.kind import ReportKind, Table
 from webapp.engine.results import ReadResult
 
 
 def chart_data(kind: ReportKind, result: ReadResult) -> list[dict[str, Any]]:
-    """Return each chart. Shape: table, title, labels, views: [{label, name, type, values}]."""
+    """Return each chart. Shape: table, title, labels, views of label, name, type, unit, values."""
     tables = {table.name: table for table in kind.tables(result.head)}
     return [
         {
             "table": chart.table,
             "title": tables[chart.table].title,
-            **_series(kind, result, chart.table, chart.x, chart.views),
+            **_series(kind, result, tables[chart.table], chart.x, chart.views),
         }
         for chart in kind.charts(result.head)
     ]
 
 
 def _series(
-    kind: ReportKind, result: ReadResult, table: str, x: str, views: Any
+    kind: ReportKind, result: ReadResult, table: Table, x: str, views: Any
 ) -> Mapping[str, Any]:
     labels: list[Any] = []
+    units = {column.name: column.unit for column in table.columns}
     values: dict[str, list[Any]] = {column: [] for _, column, _ in views}
-    for stored in result.rows(table):
-        row = kind.grid_row(table, stored, result.head)
+    for stored in result.rows(table.name):
+        row = kind.grid_row(table.name, stored, result.head)
         labels.append(row.get(x))
         for column, found in values.items():
             found.append(row.get(column))
     return {
         "labels": labels,
         "views": [
-            {"label": label, "name": column, "type": type_, "values": values[column]}
+            {
+                "label": label,
+                "name": column,
+                "type": type_,
+                "unit": units.get(column, ""),
+                "values": values[column],
+            }
             for label, column, type_ in views
         ],
     }

@@ -5,6 +5,9 @@
 const librarySource = document.currentScript.dataset.chartLibrary;
 const drawn = new Set();
 let library;
+const LONGEST_LABEL = 18;
+// As many names as fit below the bars at an angle; of more, the library leaves some out.
+const MOST_LABELS = 12;
 
 function loadLibrary() {
   library ??= new Promise((resolve, reject) => {
@@ -21,9 +24,14 @@ function token(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
+function shortened(text) {
+  return text.length > LONGEST_LABEL ? `${text.slice(0, LONGEST_LABEL - 1)}…` : text;
+}
+
 function settings(data, view) {
   const numbers = new Intl.NumberFormat("en");
   const scale = { grid: { color: token("--chart-grid") }, ticks: { color: token("--text-quiet") } };
+  const unit = view.unit ? ` ${view.unit}` : "";
   const calm = window.matchMedia("(prefers-reduced-motion: reduce), print").matches;
   return {
     type: view.type,
@@ -47,11 +55,14 @@ function settings(data, view) {
       interaction: { mode: "index", intersect: false },
       plugins: {
         legend: { display: false },
-        tooltip: { callbacks: { label: (item) => `${view.label}: ${numbers.format(item.raw)}` } },
+        tooltip: { callbacks: { label: (item) => `${view.label}: ${numbers.format(item.raw)}${unit}` } },
       },
       scales: {
-        x: { ...scale, grid: { display: false }, ticks: { ...scale.ticks, maxRotation: 45, autoSkipPadding: 12 } },
-        y: { ...scale, beginAtZero: view.type === "bar", ticks: { ...scale.ticks, precision: 0, callback: (value) => numbers.format(value) } },
+        x: { ...scale, grid: { display: false }, ticks: {
+          ...scale.ticks, maxRotation: 45, autoSkip: data.labels.length > MOST_LABELS, autoSkipPadding: 12,
+          callback(value) { return shortened(this.getLabelForValue(value)); },
+        } },
+        y: { ...scale, title: { display: Boolean(view.unit), text: view.unit, color: token("--text-quiet") }, beginAtZero: view.type === "bar", ticks: { ...scale.ticks, precision: 0, callback: (value) => numbers.format(value) } },
       },
     },
   };
