@@ -105,7 +105,8 @@ class ProjectStorage(ReportKind):
 
     def describe(self, params: Mapping[str, Any]) -> str:
         what = f"project {params['project']}" if params.get("project") else "all my projects"
-        return f"{what} {params['start']} to {params['end']}"
+        start, end = params["start"], params["end"]
+        return f"{what} {start}" if start == end else f"{what} {start} to {end}"
 
     def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
         # On the page the sizes people read come first; files begin with the exact bytes.
@@ -139,8 +140,8 @@ class ProjectStorage(ReportKind):
         views = (
             ("Active size", "active_size", "line"),
             ("Trash size", "trash_size", "line"),
-            ("Growth of active bytes", "active_bytes_delta", "bar"),
-            ("Active versions", "active_file_versions", "line"),
+            ("Growth", "active_bytes_delta", "bar"),
+            ("Versions", "active_file_versions", "line"),
         )
         return (Chart("months", "month", views),)  # type: ignore[arg-type]
 
