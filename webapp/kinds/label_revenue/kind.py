@@ -64,7 +64,7 @@ class LabelRevenue(ReportKind):
         return _result(params, found, currency or DEFAULT_CURRENCY)
 
     def describe(self, params: Mapping[str, Any]) -> str:
-        return f"{params['start']} to {params['end']} {params.get('method', 'pool')}"
+        return f"{_months(params)} {params.get('method', 'pool')}"
 
     def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
         nothing = "Nothing was streamed in these months."
@@ -250,7 +250,12 @@ def _amount(row: Row, currency: str) -> Decimal:
     return Decimal(str(row["amount"])).quantize(amount(1, currency))
 
 
+def _months(span: Mapping[str, Any]) -> str:
+    start, end = span["start"], span["end"]
+    return f"{start}" if start == end else f"{start} to {end}"
+
+
 def _adjusted(head: Mapping[str, Any]) -> str:
     if Decimal(head["adjustments"]) == 0:
-        return f"{head['start']} to {head['end']}"
+        return _months(head)
     return f"and {head['adjustments']} of earlier months"
