@@ -48,7 +48,8 @@ class SessionActivity(ReportKind):
         what = f", {params['session_type']}" if params.get("session_type") else ""
         first = params.get("start") or params.get("from_date")
         last = params.get("end") or params.get("to_date")
-        return f"{who}{what} by {params['group_by']} {first} to {last}"
+        span = first if first == last else f"{first} to {last}"
+        return f"{who}{what} by {params['group_by']} {span}"
 
     def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
         period = PERIODS[head["group_by"]]
