@@ -25,7 +25,7 @@ from webapp.partner.searches import count_accounts, created_between
 Row = dict[str, Any]
 QUIET, TYPICAL, BUSY = "70000011", "70000012", "70000013"
 SHAPES = ((QUIET, "quiet", "≤ 0.06"), (TYPICAL, "typical", "≤ 0.3"), (BUSY, "busy", "≤ 1"))
-MANY_SITES, LARGE = "70000002", "70000005"
+MANY_SITES, THOUSAND, LARGE = "70000002", "70000004", "70000005"
 YEARS, MONTHS = 5, 60
 RATE = 10
 LATENCY_MS = 40
@@ -332,24 +332,23 @@ def two_workers(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
     partner.settings(latency_ms=LATENCY_MS)
     months = 12 if quick else MONTHS
     reports = [monthly(one, months, exact=True, refresh=True) for one in (TYPICAL, BUSY)]
+    one = monthly(THOUSAND, 1 if quick else 6, exact=True, refresh=True)
     apart_s, shared_s, found = [], [], []
     for number in (1, 2):
-        with home.workers(partner, number) as crew:
+        with home.workers(partner, number, PARTNER_SPLIT_SITES="500") as crew:
             apart_s.append(crew.make(*reports).wall_s)
-        split: dict[str, Any] = {"PARTNER_SPLIT_SITES": "50", "PARTNER_HELPERS": str(number - 1)}
-        with home.workers(partner, number, **split) as crew:
             home.forget_shared()
-            made = crew.make(reports[1])
+            made = crew.make(one)
         shared_s.append(made.wall_s)
         found.append(totals(home, made))
     if found[0] != found[1]:
         raise RuntimeError("Two workers that share a report find other numbers than one.")
-    how = f"against one worker, {LATENCY_MS} ms, 8 in flight each"
+    how = f"{LATENCY_MS} ms, 8 in flight each"
     return [
-        row(claim, f"{two_s:.1f} s", f"{one_s:.1f} s", two_s / one_s, "≤ 0.6")
-        for claim, (one_s, two_s) in (
-            (f"two reports in two workers, {how}", apart_s),
-            (f"one report shared by two workers, {how}", shared_s),
+        row(claim, f"{two_s:.1f} s", f"{one_s:.1f} s", two_s / one_s, wanted)
+        for claim, wanted, (one_s, two_s) in (
+            (f"two reports in two workers, against one worker, {how}", "≤ 0.6", apart_s),
+            (f"1,000 sites shared by two workers, against one, {how}", "≤ 0.7", shared_s),
         )
     ]
 
