@@ -13,23 +13,36 @@ from tests.conftest import find_scope
 from tests.kinds.inventory.inventory_house import Caller, make_demo_for, run_waiting
 from webapp.extensions import db
 
-_kept: dict[str, list[tuple[sa.Table, list[dict[str, Any]]]]] = {}
+_Rows = list[tuple[sa.Table, list[dict[str, Any]]]]
+_kept: dict[str, tuple[list[Any], _Rows]] = {}
 
 
 def once(app: Flask, name: str, make: Callable[[], None]) -> None:
     """Fill the database, the first time by making, then by what was made; people stay as they are.
 
+    People and companies have other ids in each test: what was made is given to those of this one.
     On Postgres it is made every time: its sequences know nothing of rows that bring their keys.
     """
     with app.app_context():
+        before = filled()
+        ids = [value for _, rows in before for row in rows for value in row.values()]
         if name in _kept and db.engine.dialect.name == "sqlite":
-            for table, rows in _kept[name]:
-                db.session.execute(table.insert(), rows)
+            then, made = _kept[name]
+            now = {old: new for old, new in zip(then, ids, strict=True) if isinstance(old, str)}
+            for table, rows in made:
+                renewed = [
+                    {
+                        key: now.get(value, value) if isinstance(value, str) else value
+                        for key, value in row.items()
+                    }
+                    for row in rows
+                ]
+                db.session.execute(table.insert(), renewed)
             db.session.commit()
             return
-        before = {table.name for table, _ in filled()}
         make()
-        _kept[name] = [(table, rows) for table, rows in filled() if table.name not in before]
+        names = {table.name for table, _ in before}
+        _kept[name] = ids, [(table, rows) for table, rows in filled() if table.name not in names]
 
 
 def filled() -> list[tuple[sa.Table, list[dict[str, Any]]]]:
