@@ -179,7 +179,8 @@ def cancel_report(scope: Scope, report_id: str) -> Report:
 def delete_report(scope: Scope, report_id: str) -> None:
     """Delete a finished report with its lines and rows."""
     report = find_report(scope, report_id)
-    if not scope.may(kinds()[report.kind].run_role):
+    kind = kinds()[report.kind]
+    if not scope.may(kind.run_role):
         raise NotAllowed("Deleting a report needs the right to make one.")
     gone = db.session.execute(
         delete(Report).where(Report.id == report.id, Report.status.not_in(ACTIVE))
@@ -191,6 +192,7 @@ def delete_report(scope: Scope, report_id: str) -> None:
         forget_job(str(report_id))
     except RedisError as error:
         log.warning("the job of %s expires by itself: %s", report_id, type(error).__name__)
+    kind.forget(str(report_id))
 
 
 def retry_report(scope: Scope, report_id: str, raw: Mapping[str, Any]) -> Report:

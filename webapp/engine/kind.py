@@ -294,6 +294,13 @@ class ReportKind:
         """Return command groups that only this kind has."""
         return ()
 
+    def forget(self, report_id: str) -> None:
+        """Remove what a report that somebody deleted has outside of the database.
+
+        Its rows are gone by then. What cannot be removed now, and what belonged to reports that
+        expired, is for `nightly`.
+        """
+
     def tend(self) -> None:
         """Do small upkeep that must not wait, within about a second; called every few seconds."""
 
