@@ -94,6 +94,21 @@ def _partner_url(raw: str) -> str:
     raise ValueError("must be https://…; plain http is accepted for loopback hosts only")
 
 
+def _files_url(raw: str) -> str:
+    """Return the URL without a last slash; never quoted in an error, for it may hold a secret."""
+    parts = urlsplit(raw)
+    if "@" in raw or ":" in parts.netloc or "?" in raw or "#" in raw:
+        raise ValueError(
+            "names no user, key or option; those come from the store's own environment, "
+            "such as AWS_ACCESS_KEY_ID"
+        )
+    is_folder = parts.scheme == "file" and not parts.netloc and parts.path.strip("/")
+    is_bucket = parts.scheme in {"s3", "gs", "az"} and parts.netloc
+    if raw and not is_folder and not is_bucket:
+        raise ValueError("is none of s3://bucket/prefix, gs://…, az://container/…, file:///folder")
+    return raw.rstrip("/")
+
+
 @dataclass(frozen=True)
 class Setting:
     """One setting: environment variable, default as text, how it is read, one line of help."""
@@ -145,6 +160,9 @@ SETTINGS: tuple[Setting, ...] = (
         "30",
         _number(0.01, 36_500),
         "days the files of an inventory report are kept",
+    ),
+    Setting(
+        "FILES_URL", "", _files_url, "object store of report files; empty: they are in the database"
     ),
     Setting("SESSION_TIMEZONE", "UTC", _zone, "where days and months of session activity begin"),
     Setting(

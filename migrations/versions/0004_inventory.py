@@ -1,4 +1,4 @@
-"""inventory: periods, units, entries, files in chunks"""
+"""inventory: periods, units, entries, files in chunks or elsewhere"""
 
 from __future__ import annotations
 
@@ -124,8 +124,18 @@ def upgrade() -> None:
         _reference(chunk, "file_id", file, "id", "CASCADE"),
         sa.PrimaryKeyConstraint("file_id", "position", name=op.f(f"pk_{chunk}")),
     )
+    place = "inventory_file_object"
+    op.create_table(
+        place,
+        _id("file_id"),
+        _id("report_id"),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("path", sa.String(length=200), nullable=False),
+        sa.PrimaryKeyConstraint("file_id", name=op.f(f"pk_{place}")),
+    )
+    op.create_index(f"ix_{place}_report", place, ["report_id"])
 
 
 def downgrade() -> None:
-    for table in ("file_chunk", "file", "entry", "unit", "period"):
+    for table in ("file_object", "file_chunk", "file", "entry", "unit", "period"):
         op.drop_table(f"inventory_{table}")

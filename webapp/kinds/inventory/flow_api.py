@@ -6,6 +6,7 @@ is fetched without signing in; whether it is good is looked at when the transfer
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -273,10 +274,12 @@ def send_file(file: File, scope: Scope) -> Response:
     """Return a file as a download, a chunk at a time, and note who took it."""
     file_id, size_bytes, name, sha256 = file.id, file.size_bytes, file.name, file.sha256
     mime_type = MIME_TYPES[file.format]
+    chunks: Iterable[bytes] = ()
     if request.method == "GET":
-        audit(scope, "downloaded", f"{SLUG} {file.report_id} {file.kind}")
-    engine = db.engine
-    response = Response(files.read_chunks(file_id, engine), mimetype=mime_type)
+        what = f"{SLUG} {file.report_id} {file.kind}"
+        chunks = files.read_chunks(file_id, db.engine)
+        audit(scope, "downloaded", what)
+    response = Response(chunks, mimetype=mime_type)
     response.headers["Content-Length"] = str(size_bytes)
     response.headers.set("Content-Disposition", "attachment", filename=name)
     response.headers["Cache-Control"] = "private, no-store"

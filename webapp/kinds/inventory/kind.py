@@ -14,6 +14,7 @@ from webapp.extensions import utcnow
 from webapp.kinds.inventory import commands, data_api, files, flow_api, pages
 from webapp.kinds.inventory.demo import make_demo
 from webapp.kinds.inventory.making import make_report
+from webapp.kinds.inventory.models import FileObject
 from webapp.kinds.inventory.params import LABELS, InventoryParams
 from webapp.kinds.inventory.places import find_period, find_unit, list_periods, read_tree
 from webapp.kinds.inventory.tabular import CATEGORY_COLUMNS, KG, SCOPE_COLUMNS, UNIT_COLUMNS
@@ -137,6 +138,9 @@ class Inventory(ReportKind):
 
     def commands(self) -> tuple[AppGroup, ...]:
         return (commands.group,)
+
+    def forget(self, report_id: str) -> None:
+        files.sweep(FileObject.report_id == report_id)
 
     def nightly(self) -> None:
         kept = timedelta(days=current_app.config["INVENTORY_FILES_KEPT_DAYS"])

@@ -1,7 +1,8 @@
 """The tables of this kind: periods, a tree of units, entries, and the files that reports made.
 
 Periods, units and entries are known to programs by (company, id); keys of our own join them. Files
-lie in chunks, so that every web process and worker reaches them and none holds a whole one.
+lie in chunks, or in an object store, so that every web process and worker reaches them and none
+holds a whole one.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ class Entry(Model):
 
 
 class File(Model):
-    """A file in chunks: of a report's attempt, or an upload that waits for its loading.
+    """A file: of a report's attempt, or an upload that waits for its loading.
 
     kind:     a report type, or UPLOAD
     ready_at: set when the last chunk is stored; nobody reads a file before
@@ -167,3 +168,19 @@ class FileChunk(Model):
     )
     position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class FileObject(Model):
+    """Where a file's bytes are when they are not in chunks. It outlives the file.
+
+    Nothing refers to anything here: a database that deletes a report takes its files along, and
+    what is left says which objects are still to be removed.
+    """
+
+    __tablename__ = "inventory_file_object"
+    __table_args__ = (Index("ix_inventory_file_object_report", "report_id"),)
+
+    file_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
+    report_id: Mapped[str] = mapped_column(Uuid(as_uuid=False))
+    url: Mapped[str] = mapped_column(Text)
+    path: Mapped[str] = mapped_column(String(200))
