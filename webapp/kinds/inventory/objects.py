@@ -1,8 +1,10 @@
 """Report files in an object store, by URL: put in parts, read in ranges, removed.
 
 The library is loaded at the first use, so that an installation that keeps its files in the database
-does not carry it. It reads credentials and endpoints from the store's own environment. What it says
-of an error may hold keys and signatures: only the status and the store's word for it go further.
+does not carry it; and because its threads do not outlive a fork, never in a process that forks
+others, such as the worker that makes one for each job. It reads credentials and endpoints from the
+store's own environment. What it says of an error may hold keys and signatures: only the status and
+the store's word for it go further.
 """
 
 from __future__ import annotations
