@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from webapp.reports.filters import number
+from webapp.engine.kind import Estimate
+from webapp.reports.filters import about, number
 
 
 @pytest.mark.parametrize(
@@ -22,3 +23,10 @@ from webapp.reports.filters import number
 )
 def test_a_decimal_keeps_its_digits_and_other_numbers_have_two(value: Any, text: str) -> None:
     assert number(value) == text
+
+
+def test_an_estimate_without_calls_names_no_pace() -> None:
+    none = Estimate(calls=0, saved=0, seconds=0.2)
+    assert about(none) == "No calls to a partner are needed: about a second."
+    spared = Estimate(calls=0, saved=3, seconds=0.2)
+    assert "3 saved by stored months" in about(spared)

@@ -108,6 +108,8 @@ def cell(row: Row, column: Column) -> str | Markup:
 
 def about(estimate: Estimate) -> str:
     """Return an estimate as a sentence."""
+    if not estimate.calls and not estimate.saved:
+        return f"No calls to a partner are needed: {_span(math.ceil(estimate.seconds))}."
     calls = f"About {estimate.calls:,} call{'' if estimate.calls == 1 else 's'} to come"
     saved = f", {estimate.saved:,} saved by stored months" if estimate.saved else ""
     return f"{calls}{saved}: {_span(math.ceil(estimate.seconds))} at the granted pace."
