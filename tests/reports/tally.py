@@ -94,8 +94,8 @@ MONTHS = Table(
     "Months",
     (
         Column("month", "Month", "month"),
-        Column("total", "Total", "integer"),
-        Column("delta", "Delta", "integer"),
+        Column("total", "Total", "integer", "people"),
+        Column("delta", "Delta", "integer", "people"),
     ),
 )
 

@@ -69,6 +69,7 @@ def test_the_chart_has_its_numbers_in_the_page(run: Callable[..., str], owner: F
     chart = json.loads(found[1])
     assert chart["labels"][0] == "2024-01"
     assert [view["label"] for view in chart["views"]] == ["Overall", "Delta"]
+    assert {view["unit"] for view in chart["views"]} == {"people"}
     assert chart["views"][0]["values"][:2] == [1000, 1037]
     assert chart["views"][1]["values"][3] == -13
 
