@@ -134,7 +134,7 @@ def test_a_workbook_is_read_like_a_csv(acme: str, client_for: Browsers, caller: 
     book.save(content)
     owner = client_for("owner")
     shown = send(owner, content.getvalue(), "entries.xlsx")
-    assert "1 lines: 1 can be stored" in shown.text
+    assert "1 line: 1 can be stored" in shown.text
     assert act(owner, shown, "load").status_code == 303
     entries = caller("owner").get(f"{DATA}/entries", limit=1).json["entries"]
     assert entries[0]["id"] == "17"
