@@ -55,7 +55,6 @@ def init_app(app: Flask) -> None:
     # Forms stay good as long as the session they were made for.
     app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
     app.config["WTF_CSRF_CHECK_DEFAULT"] = False
-    app.before_request(refuse_nul)
     app.before_request(check_csrf)
     app.after_request(add_headers)
 

@@ -31,7 +31,7 @@ from webapp.accounts.tokens import read_token
 from webapp.errors import NotAllowed, NotSignedIn
 from webapp.extensions import db
 from webapp.htmx import is_htmx, redirect_to
-from webapp.security import is_api
+from webapp.security import is_api, refuse_nul
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -162,6 +162,7 @@ def require(role: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 def guard(blueprint: Blueprint, role: str | None = None) -> Blueprint:
     """Close a whole blueprint to strangers, and to those below the role where one is named."""
     blueprint.before_request(lambda: closed(role))
+    blueprint.before_request(refuse_nul)
     return blueprint
 
 
