@@ -65,7 +65,9 @@ def is_api() -> bool:
 
 
 def refuse_nul() -> None:
-    """Refuse a NUL in the query: no database compares it, and nobody means it."""
+    """Refuse a NUL in a program's query: no database compares it. Pages treat it as nonsense."""
+    if not is_api():
+        return
     if b"%00" in request.query_string or b"\x00" in request.query_string:
         names = [name for name, value in request.args.items(multi=True) if "\x00" in name + value]
         sentence = "The text holds characters that cannot be used."

@@ -64,7 +64,8 @@ def own_envelope(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_program_gets_problem_json(app: Flask) -> None:
-    answer = app.test_client().get("/api/trouble/invalid")
+    headers = {"X-Request-ID": "a-request-of-ours-1"}
+    answer = app.test_client().get("/api/trouble/invalid", headers=headers)
     assert answer.status_code == 422
     assert answer.content_type == "application/problem+json"
     assert answer.get_json(force=True) == {
@@ -74,6 +75,7 @@ def test_a_program_gets_problem_json(app: Flask) -> None:
         "detail": "Write the month as YYYY-MM.",
         "instance": "/api/trouble/invalid",
         "errors": {"month": "Write the month as YYYY-MM."},
+        "request_id": "a-request-of-ours-1",
     }
 
 
