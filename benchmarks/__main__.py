@@ -24,6 +24,7 @@ from typing import Any
 import sqlalchemy as sa
 
 Row = dict[str, Any]
+SAID = 3000
 FOLDER = Path(__file__).resolve().parent
 COLUMNS = ("claim", "measured", "against", "ratio", "wanted")
 
@@ -75,15 +76,11 @@ def show(name: str, *, quick: bool) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.json"
         argv = [sys.executable, "-m", "benchmarks", name, "--rows", str(path)]
-        process = subprocess.Popen(argv + ["--quick"] * quick, cwd=FOLDER.parent)
-        try:
-            code = process.wait()
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
+        log = Path(folder) / "log"
+        code = finished(argv + ["--quick"] * quick, log)
         if code or not path.exists():
-            print(f"  could not be run (exit code {code}); what it said is above", flush=True)
+            print(log.read_text(errors="replace")[-SAID:])
+            print(f"  could not be run (exit code {code}); what it said last is above", flush=True)
             return False
         rows: list[Row] = json.loads(path.read_text())
     print_table(rows)
@@ -91,10 +88,24 @@ def show(name: str, *, quick: bool) -> bool:
     return True
 
 
+def finished(argv: list[str], log: Path) -> int:
+    """Run a program to its end, what it says going into a file; return its exit code."""
+    with log.open("wb") as said:
+        process = subprocess.Popen(argv, cwd=FOLDER.parent, stdout=said, stderr=said)
+        try:
+            return process.wait()
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+
+
 def print_table(rows: list[Row]) -> None:
     """Print rows in columns as wide as they need, with a word where an aim is missed."""
     lines = [dict(zip(COLUMNS, ("", *COLUMNS[1:]), strict=True))]
-    lines += [{**row, "ratio": f"{row['ratio']:.3f}"} for row in rows]
+    lines += [
+        {**row, "ratio": "" if row["ratio"] is None else f"{row['ratio']:.3f}"} for row in rows
+    ]
     wide = {name: max(len(str(line[name])) for line in lines) for name in COLUMNS}
     for line, row in zip(lines, [None, *rows], strict=True):
         cells = [f"{line['claim']!s:<{wide['claim']}}"]
@@ -106,7 +117,7 @@ def print_table(rows: list[Row]) -> None:
 def is_met(row: Row) -> bool:
     """Say whether the ratio is what was wanted; an aim in words is not judged."""
     aim = re.fullmatch(r"([≤≥<>]) ?([0-9.]+)", str(row["wanted"]))
-    if aim is None:
+    if aim is None or row["ratio"] is None:
         return True
     ratio, bound = row["ratio"], float(aim[2])
     if aim[1] in "≤≥":
