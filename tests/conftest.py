@@ -96,6 +96,8 @@ def _postgres() -> Iterator[str | None]:
     admin = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name}"))
+        # No test pulls the plug of this server; waiting for its disk at each commit takes minutes.
+        connection.execute(sa.text(f"ALTER DATABASE {name} SET synchronous_commit TO off"))
     own = url.set(database=name).render_as_string(hide_password=False)
     _migrate(own)
     yield own
@@ -140,8 +142,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{path}"
     engine = sa.create_engine(postgres)
     with engine.begin() as connection:
-        names = ", ".join(f'"{table.name}"' for table in db.metadata.sorted_tables)
-        connection.execute(sa.text(f"TRUNCATE {names} CASCADE"))
+        # Quicker than TRUNCATE, which makes new files for dozens of tables that are empty anyway.
+        for table in reversed(db.metadata.sorted_tables):
+            connection.execute(table.delete())
     engine.dispose()
     return postgres
 
