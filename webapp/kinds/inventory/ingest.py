@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import lzma
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from typing import IO, Any
 from xml.etree.ElementTree import ParseError
 
@@ -35,6 +39,26 @@ IGNORED = frozenset({"emissions", ""})
 # A workbook is compressed: this much may come out of it.
 MOST_XLSX_BYTES = 300 * 1024 * 1024
 MOST_LINES = 500_000
+# As many as Excel has; a damaged file may name a row far below, and all above it would be walked.
+MOST_ROWS = 1_048_576
+# A ZIP with XML in it, damaged anywhere or no workbook at all, comes out of the library as almost
+# anything; these were seen, or follow from what it does with sizes, positions and attributes.
+FAULTS_OF_A_WORKBOOK = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    ParseError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 Line = tuple[int, dict[str, Any]]
 
@@ -89,6 +113,16 @@ def _csv_lines(content: IO[bytes]) -> Iterator[Line]:
 
 
 def _xlsx_lines(content: IO[bytes]) -> Iterator[Line]:
+    rows = _xlsx_rows(content)
+    names = _names([str(value or "") for value in next(rows, ())])
+    for number, values in enumerate(rows, start=2):
+        if number > MOST_ROWS:
+            raise _unreadable(f"A sheet may have {MOST_ROWS:,} rows.")
+        if any(value not in (None, "") for value in values):
+            yield number, _by_name(names, [_cell(value) for value in values])
+
+
+def _xlsx_rows(content: IO[bytes]) -> Iterator[tuple[Any, ...]]:
     # Imported where it is needed: few processes ever read a workbook.
     from openpyxl import load_workbook
     from openpyxl.utils.exceptions import InvalidFileException
@@ -100,20 +134,17 @@ def _xlsx_lines(content: IO[bytes]) -> Iterator[Line]:
             raise _unreadable("The workbook is too large; send it as CSV.")
         content.seek(0)
         book = load_workbook(content, read_only=True, data_only=True, keep_links=False)
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, ParseError):
-        raise _unreadable("The workbook cannot be read. Save it as XLSX again.") from None
-    try:
-        if not book.worksheets:
-            raise _unreadable("The workbook has no sheet.")
-        rows = book.worksheets[0].iter_rows(values_only=True)
-        names = _names([str(value or "") for value in next(rows, ())])
-        for number, values in enumerate(rows, start=2):
-            if any(value not in (None, "") for value in values):
-                yield number, _by_name(names, [_cell(value) for value in values])
-    except (ParseError, zipfile.BadZipFile):
-        raise _unreadable("The workbook cannot be read. Save it as XLSX again.") from None
-    finally:
-        book.close()
+        with closing(book):
+            if not book.worksheets:
+                raise _unreadable("The workbook has no sheet.")
+            sheet = book.worksheets[0]
+            # What a sheet says of its own size is often wrong; only its cells are believed.
+            sheet.reset_dimensions()
+            yield from sheet.iter_rows(values_only=True)
+    except (*FAULTS_OF_A_WORKBOOK, InvalidFileException):
+        raise _unreadable(
+            "The workbook cannot be read. Save it as XLSX again, without a password."
+        ) from None
 
 
 def _cell(value: Any) -> Any:

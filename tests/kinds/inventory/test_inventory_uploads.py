@@ -1,0 +1,130 @@
+"""Workbooks as people have them: of other programs, locked, cut short, damaged on the way."""
+
+from __future__ import annotations
+
+import io
+import random
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import openpyxl
+import pytest
+from flask.testing import FlaskClient
+
+from tests.kinds.inventory.test_inventory_pages import HEADER, send
+from webapp.errors import InvalidParams
+from webapp.kinds.inventory import ingest
+
+Browsers = Callable[[str], FlaskClient]
+LINES = 30
+
+
+def workbook(*rows: list[Any]) -> bytes:
+    """Return a workbook with the header and these rows."""
+    book = openpyxl.Workbook()
+    page = book.active
+    assert page is not None
+    for row in (HEADER.split(","), *rows):
+        page.append(row)
+    content = io.BytesIO()
+    book.save(content)
+    return content.getvalue()
+
+
+def repacked(data: bytes, change: Callable[[str, bytes], bytes] = lambda _, part: part) -> bytes:
+    """Return a ZIP with its parts changed and not compressed, so that damage reaches the XML."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(content, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, change(name, old.read(name)))
+    return content.getvalue()
+
+
+def in_sheet(before: bytes, after: bytes) -> bytes:
+    """Return a workbook of one line in whose sheet something is put in place of something else."""
+
+    def change(name: str, part: bytes) -> bytes:
+        if "sheet1" not in name:
+            return part
+        assert before in part
+        return part.replace(before, after)
+
+    return repacked(workbook(["a", 2025, "Acme", 1, "Heat", 1, "kWh", 1]), change)
+
+
+def locked() -> bytes:
+    """Return a ZIP whose parts say that they need a password."""
+    data = bytearray(workbook())
+    for at in [found.start() for found in re.finditer(rb"PK\x01\x02", data)]:
+        data[at + 8] |= 1
+    return bytes(data)
+
+
+def another_program() -> bytes:
+    """Return what a text processor writes: the same container, no sheets in it."""
+    return repacked(workbook(), lambda _, part: part.replace(b"spreadsheetml", b"wordprocessingml"))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        another_program(),
+        locked(),
+        workbook()[:-200],
+        in_sheet(b'r="A2"', b'r="2"'),
+        in_sheet(b"<v>1</v>", b"<v>one</v>"),
+    ],
+    ids=["text", "password", "cut", "no column", "no number"],
+)
+def test_no_workbook_is_said_in_a_sentence_and_is_not_kept(
+    acme: str, client_for: Browsers, data: bytes
+) -> None:
+    owner = client_for("owner")
+    token = re.search(r'csrf_token"[^>]* value="([^"]+)"', owner.get("/inventory/upload").text)
+    assert token is not None
+    form = {"csrf_token": token[1], "file": (io.BytesIO(data), "entries.xlsx")}
+    address = owner.post("/inventory/upload", data=form).headers["Location"]
+    shown = owner.get(address)
+    assert shown.status_code == 422
+    assert "cannot be read" in shown.text
+    assert owner.get(address).status_code == 404
+
+
+def damaged_copies(data: bytes) -> Iterator[bytes]:
+    """Yield 200 copies with bytes changed, every other one where that reaches the XML."""
+    loose = repacked(data)
+    for seed in range(100):
+        chance = random.Random(seed)
+        for copy in (bytearray(data), bytearray(loose)):
+            for _ in range(chance.randint(1, 4)):
+                copy[chance.randrange(4, len(copy))] ^= 1 << chance.randrange(8)
+            yield bytes(copy)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_damaged_workbook_is_read_as_it_was_or_refused() -> None:
+    good = workbook(*([n, 2025, "Acme", 1, "Heat", n / 8, "kWh", 2] for n in range(LINES)))
+    whole = list(ingest.read_lines(io.BytesIO(good), "x.xlsx"))
+    refused = []
+    for copy in damaged_copies(good):
+        try:
+            assert list(ingest.read_lines(io.BytesIO(copy), "x.xlsx")) == whole
+        except InvalidParams as error:
+            refused.append(error.errors)
+    assert len(refused) > 150
+    assert all("cannot be read" in errors["file"] for errors in refused)
+
+
+def test_a_sheet_may_be_wrong_about_its_size(acme: str, client_for: Browsers) -> None:
+    for size in (b"A1:A1", b"A1:XFD1048576"):
+        data = in_sheet(b'ref="A1:H2"', b'ref="' + size + b'"')
+        page = send(client_for("owner"), data, "entries.xlsx")
+        assert "1 line: 1 can be stored" in page.text
+
+
+def test_a_row_below_any_sheet_is_refused_at_once() -> None:
+    data = in_sheet(b'<row r="2"', b'<row r="99999999999"')
+    with pytest.raises(InvalidParams, match="1,048,576 rows"):
+        list(ingest.read_lines(io.BytesIO(data), "x.xlsx"))
