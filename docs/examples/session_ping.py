@@ -3,7 +3,9 @@
 
 An example client with the standard library alone. It begins a session, pings once a minute, and
 keeps every ping in a file until the server has taken it: after an outage it catches up in order,
-each ping with the time it was made. Stop it with Ctrl-C or SIGTERM.
+each ping with the time it was made. A session that may not begin yet (its login is still online at
+another computer, or not known to the server yet) waits in the file with its pings, and is tried
+again with every ping. Stop it with Ctrl-C or SIGTERM.
 
     SESSION_API_KEY=purk_… SESSION_API_SECRET=pur_… \\
     python session_ping.py --url http://127.0.0.1:5000 --login anna --computer pink0001
@@ -17,21 +19,25 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import math
 import os
 import signal
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 PREFIX = "/api/session-manager"
 AT_ONCE = 500
 TIMEOUT_S = 10
+TRY_AGAIN = 0
 Ping = dict[str, Any]
 
 
@@ -45,7 +51,7 @@ class Refused(Exception):
 
 
 class Away(Exception):
-    """The server could not be reached or could not answer; worth sending again."""
+    """The server could not be reached, or answered nothing about what was sent; send it again."""
 
 
 class Server:
@@ -76,12 +82,13 @@ class Server:
 
 
 def _failure(error: urllib.error.HTTPError) -> Exception:
-    if error.code >= 500 or error.code in (408, 429):
+    if error.code not in (400, 401, 403, 409):
         return Away(f"the server answers {error.code}")
     try:
         body = json.loads(error.read())
     except ValueError:
-        body = {}
+        body = None
+    body = body if isinstance(body, dict) else {}
     return Refused(error.code, body.get("message", error.reason), body.get("data"))
 
 
@@ -92,31 +99,45 @@ class Spool:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self.pings: list[Ping] = list(self._read())
+        if path.exists():
+            # A line that was written by half would spoil the next one.
+            self._rewrite()
 
     def _read(self) -> Iterator[Ping]:
         if not self._path.exists():
             return
-        for line in self._path.read_text(encoding="utf-8").splitlines():
+        for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                yield json.loads(line)
+                ping = json.loads(line)
             except ValueError:
                 # The computer stopped while it wrote this line; the ping is lost, the rest is not.
                 continue
+            if isinstance(ping, dict):
+                yield ping
 
     def add(self, ping: Ping) -> None:
         """Keep a ping."""
         self.pings.append(ping)
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(ping) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+            _write(file, [ping])
 
-    def drop(self, count: int) -> None:
-        """Forget the oldest pings, which the server has taken."""
-        self.pings = self.pings[count:]
+    def drop(self, sent: list[Ping]) -> None:
+        """Forget pings of `pings` that need not be sent again."""
+        gone = {id(ping) for ping in sent}
+        self.pings = [ping for ping in self.pings if id(ping) not in gone]
+        self._rewrite()
+
+    def _rewrite(self) -> None:
         fresh = self._path.with_suffix(".new")
-        fresh.write_text("".join(json.dumps(ping) + "\n" for ping in self.pings), "utf-8")
+        with fresh.open("w", encoding="utf-8") as file:
+            _write(file, self.pings)
         fresh.replace(self._path)
+
+
+def _write(file: TextIO, pings: list[Ping]) -> None:
+    file.writelines(json.dumps(ping) + "\n" for ping in pings)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def now_text() -> str:
@@ -124,60 +145,84 @@ def now_text() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def catch_up(server: Server, spool: Spool) -> int:
-    """Send what is kept, oldest first; return how many pings were taken. Raises Away, Refused."""
+def catch_up(server: Server, spool: Spool, until: float = math.inf) -> int:
+    """Send what is kept, oldest first; return how many pings were taken. Raises Away, Refused.
+
+    A session that may not begin yet stays in the spool with its pings; the others go on.
+    until: when (by `time.monotonic`) the next ping is due; the rest is then sent after it
+    """
     taken = 0
-    while spool.pings:
-        batch = spool.pings[:AT_ONCE]
-        verdicts = _send(server, batch)
-        for ping, verdict in zip(batch, verdicts, strict=True):
+    waiting: set[str] = set()
+    while time.monotonic() < until:
+        ready = [ping for ping in spool.pings if _session_of(ping) not in waiting]
+        if not ready:
+            break
+        if _is_start(ready[0]):
+            sent = ready[:1]
+            verdicts = [_begin(server, ready[0])]
+        else:
+            sent = list(takewhile(lambda ping: not _is_start(ping), ready[:AT_ONCE]))
+            verdicts = server.post("/activity", sent)["data"]
+        for ping, verdict in zip(sent, verdicts, strict=True):
             taken += verdict["status"] == 201
             if verdict["status"] != 201:
                 print(f"not taken, {ping['date_time']}: {verdict['message']}", file=sys.stderr)
-        spool.drop(len(batch))
+        if verdicts[0]["status"] == TRY_AGAIN:
+            waiting.add(_session_of(ready[0]))
+        else:
+            spool.drop(sent)
     return taken
 
 
-def _send(server: Server, batch: list[Ping]) -> list[dict[str, Any]]:
-    """Send pings, a session's start by itself and the others in one list; return the verdicts."""
-    verdicts: list[dict[str, Any]] = []
-    pings: list[Ping] = []
-    for ping in batch:
-        if "comp_name" not in ping:
-            pings.append(ping)
-            continue
-        verdicts += _send_list(server, pings)
-        pings = []
-        try:
-            server.post("/session", ping)
-            verdicts.append({"status": 201})
-        except Refused as error:
-            if error.status in (401, 403):
-                raise
-            verdicts.append({"status": error.status, "message": str(error)})
-    return verdicts + _send_list(server, pings)
+def _is_start(ping: Ping) -> bool:
+    return "comp_name" in ping
 
 
-def _send_list(server: Server, pings: list[Ping]) -> list[dict[str, Any]]:
-    verdicts: list[dict[str, Any]] = server.post("/activity", pings)["data"] if pings else []
-    return verdicts
+def _session_of(ping: Ping) -> str:
+    return str(ping["id"] if _is_start(ping) else ping.get("session_id"))
+
+
+def _begin(server: Server, start: Ping) -> dict[str, Any]:
+    """Send a session's start; return the verdict, TRY_AGAIN where the same may be taken later."""
+    try:
+        server.post("/session", start)
+    except Refused as error:
+        if error.status in (401, 403):
+            raise
+        if _may_be_taken_later(error, start):
+            return {"status": TRY_AGAIN, "message": f"{error} It is kept and sent again."}
+        return {"status": error.status, "message": str(error)}
+    return {"status": 201}
+
+
+def _may_be_taken_later(error: Refused, start: Ping) -> bool:
+    """Say whether a start waits for a session elsewhere to end, or for names to be made known."""
+    data = error.data if isinstance(error.data, dict) else {}
+    if error.status == 409:
+        # Its own id in the answer: that session was begun with another body, for good.
+        return data.get("id") != start["id"]
+    wrong = set(data.get("errors") or ())
+    return bool(wrong) and wrong <= {"login", "comp_name"}
 
 
 def run(options: argparse.Namespace, server: Server, stop: threading.Event) -> None:
-    """Begin a session and ping until told to stop."""
+    """Begin a session and ping at fixed times until told to stop."""
     spool = Spool(Path(options.spool))
     session_id = str(uuid.uuid4())
     common = {"login": options.login, "next_ping_sec": options.every}
     begin = {"id": session_id, "comp_name": options.computer, "ip_addr": options.address}
     ping = {"session_id": session_id, "session_type": options.event}
     spool.add(begin | common | {"date_time": now_text()})
+    next_at = time.monotonic()
     while True:
+        # However long sending takes, the next ping keeps the promise of this one.
+        next_at = max(next_at + options.every, time.monotonic())
         try:
-            taken = catch_up(server, spool)
+            taken = catch_up(server, spool, next_at)
             print(f"{taken} taken", flush=True)
         except Away as error:
             print(f"{len(spool.pings)} kept: {error}", file=sys.stderr, flush=True)
-        if stop.wait(options.every):
+        if stop.wait(max(next_at - time.monotonic(), 0)):
             return
         spool.add(ping | common | {"date_time": now_text()})
 
