@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hmac
 from base64 import b64decode
+from typing import Any
 
 from flask import request
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Row, bindparam, select, update
 
 from webapp.accounts.identity import Scope
 from webapp.accounts.keys import TOUCH_EVERY, hash_secret
@@ -57,9 +58,7 @@ def quick_sender() -> Scope | None:
     key_id, _, secret = decoded.partition(":")
     if not storable(key_id):
         return None
-    row = db.session.execute(_KEY, {"key_id": key_id}).first()
-    # Given back at once: to hold one connection and wait for another is how a pool runs dry.
-    db.session.close()
+    row = _known(key_id)
     now = utcnow()
     if row is None or not hmac.compare_digest(row.secret_hash, hash_secret(secret)):
         return None
@@ -82,3 +81,13 @@ def quick_sender() -> Scope | None:
         role=row.role,
         is_operator=row.is_operator,
     )
+
+
+def _known(key_id: str) -> Row[Any] | None:
+    """Read what is known of a key: one statement by itself, without a transaction around it.
+
+    The connection goes back at once: to hold one and wait for another is how a pool runs dry.
+    """
+    with db.engine.connect() as connection:
+        alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+        return alone.execute(_KEY, {"key_id": key_id}).first()
