@@ -12,7 +12,7 @@ from webapp.accounts import Scope
 from webapp.engine.months import current_month
 from webapp.errors import Conflict
 from webapp.extensions import db
-from webapp.kinds.label_revenue import payouts
+from webapp.kinds.label_revenue import ingest, payouts
 from webapp.kinds.label_revenue.compute import METHODS
 
 MARCH, APRIL, MAY = date(2025, 3, 1), date(2025, 4, 1), date(2025, 5, 1)
@@ -97,3 +97,30 @@ def test_a_stored_month_expires_with_a_later_change(
     api_for("owner").post("/streams", STREAM | {"seconds": 500})
     with app.app_context():
         assert not payouts.payer(scope.company_id, "pool").month(MARCH).from_store
+
+
+LATER = "user_id;product_type;fee;origin\n2;premium;10,00;web\n"
+
+
+def test_terms_told_later_change_the_earlier_months_their_listeners_streamed_in(
+    app: Flask, scope: Scope, load_texts: Any, api_for: Any
+) -> None:
+    head = "date;user_id;region;track id;seconds\n"
+    load_texts(
+        users="user_id;product_type;fee;origin\n1;premium;10,00;web\n",
+        streams=head + "13/03/2025;1;NL;A;100\n13/03/2025;2;NL;B;300\n13/05/2025;1;NL;A;10",
+        tracks='[{"track_id": "A", "label": "One"}, {"track_id": "B", "label": "Two"}]',
+    )
+    lock(app, scope, MAY)
+    api = api_for("owner")
+    assert api.get("/report?month=2025-03").json["data"] == {"One": 2.25}
+    told = load_texts(users=LATER)
+    assert api.get("/report?month=2025-03").json["data"] == {"One": 4.5, "Two": 13.5}
+    lock(app, scope, MARCH)
+    with app.app_context():
+        marks = {mark.month: mark.changed for mark in payouts.locked_months(scope.company_id)}
+        # The listener streamed in March only, so nothing is said of May.
+        assert marks == {MARCH: False, MAY: False}
+        ingest.unload(scope.company_id, told.batch.id)
+    assert sum(paid(app, scope, MARCH).values()) == 1800
+    assert sum(paid(app, scope, APRIL).values()) == -900

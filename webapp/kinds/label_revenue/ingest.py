@@ -328,10 +328,7 @@ class Load:
         once = metadata.first_of_each(
             rows, lambda row: row.user_id, source.name, "user_id", self.rejects, self.notes
         )
-        count, changed = metadata.store_terms(self.writer, once, from_month, batch.no)
-        if changed:
-            self.writer.touch_from(from_month)
-        return count
+        return metadata.store_terms(self.writer, once, from_month, batch.no)
 
     def _terms_from(self, batch: Batch) -> date:
         known = self.writer.connection.scalar(

@@ -12,10 +12,19 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import and_, delete, func, insert, select
+from sqlalchemy.orm import aliased
 
 from webapp.kinds.label_revenue import sums
 from webapp.kinds.label_revenue.books import Writer, label_ids
-from webapp.kinds.label_revenue.models import UNLABELLED, Batch, LabelMonth, Stream, Terms, Track
+from webapp.kinds.label_revenue.models import (
+    UNLABELLED,
+    Batch,
+    LabelMonth,
+    ListenerMonth,
+    Stream,
+    Terms,
+    Track,
+)
 from webapp.kinds.label_revenue.rows import Problem, TrackRow, UserRow
 
 T = TypeVar("T")
@@ -54,11 +63,9 @@ def _chunks(rows: Iterable[T]) -> Iterator[list[T]]:
         yield chunk
 
 
-def store_terms(
-    writer: Writer, rows: Iterable[UserRow], from_month: date, batch_no: int
-) -> tuple[int, int]:
-    """Keep what listeners pay from a month on; return how many rows there were and how many new."""
-    count = changed = 0
+def store_terms(writer: Writer, rows: Iterable[UserRow], from_month: date, batch_no: int) -> int:
+    """Keep what listeners pay from a month on, where it is new; return how many rows there were."""
+    count = 0
     any_known = _has_any(writer, Terms)
     for chunk in _chunks(rows):
         count += len(chunk)
@@ -70,10 +77,10 @@ def store_terms(
             for row in chunk
             if known.get(row.user_id) != row[1:]
         ]
-        changed += len(new)
         if new:
             writer.connection.execute(insert(Terms), new)
-    return count, changed
+    touch_terms(writer, batch_no)
+    return count
 
 
 def _has_any(writer: Writer, model: Any) -> bool:
@@ -96,10 +103,35 @@ def _terms_in(writer: Writer, user_ids: list[int], month: date) -> dict[int, tup
 def drop_terms(writer: Writer, batch_no: int) -> None:
     """Forget the terms of a batch."""
     mine = and_(Terms.company_id == writer.company_id, Terms.batch_no == batch_no)
+    touch_terms(writer, batch_no)
+    writer.connection.execute(delete(Terms).where(mine))
+
+
+def touch_terms(writer: Writer, batch_no: int) -> None:
+    """Mark the months that the terms of a batch matter to: also earlier ones, see `payers`."""
+    mine = and_(Terms.company_id == writer.company_id, Terms.batch_no == batch_no)
     first = writer.connection.scalar(select(func.min(Terms.from_month)).where(mine))
-    if first is not None:
-        writer.connection.execute(delete(Terms).where(mine))
-        writer.touch_from(first)
+    if first is None:
+        return
+    writer.touch_from(first)
+    other = aliased(Terms)
+    older = select(other.user_id).where(
+        other.company_id == writer.company_id,
+        other.user_id == Terms.user_id,
+        other.from_month < first,
+    )
+    newcomers = select(Terms.user_id).where(mine, ~older.exists())
+    writer.touch(
+        writer.connection.scalars(
+            select(ListenerMonth.month)
+            .where(
+                ListenerMonth.company_id == writer.company_id,
+                ListenerMonth.month < first,
+                ListenerMonth.user_id.in_(newcomers),
+            )
+            .distinct()
+        )
+    )
 
 
 def store_tracks(writer: Writer, rows: Iterable[TrackRow], batch_no: int) -> int:
