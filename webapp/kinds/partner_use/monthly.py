@@ -190,15 +190,18 @@ class Monthly:
 
     def _learn(self, site_id: str, found: Found) -> None:
         """Give a site's plan what another report, or a helper of this one, has just counted."""
-        cells = self._stored([site_id])[site_id] | found.cells
+        # An open month of a report that ended before this one was asked for is not this one's: the
+        # current month is never stored, not for two minutes either.
+        found_now = {
+            month: cell
+            for month, cell in found.cells.items()
+            if found.own_searches is not None or cell.counted_at >= self._run.asked_at
+        }
+        cells = self._stored([site_id])[site_id] | found_now
         plan = self._plans[site_id]
         before = plan.unknown
         learned = plan.learn(
-            {
-                index: cells[month]
-                for index, month in enumerate(self._months)
-                if month in cells and self._may_use(cells[month])
-            }
+            {index: cells[month] for index, month in enumerate(self._months) if month in cells}
         )
         made = min(found.own_searches or 0, learned)
         self._run.calls(made=made, saved=learned - made)
