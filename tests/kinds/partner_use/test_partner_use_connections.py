@@ -153,3 +153,26 @@ def test_a_stranger_sees_and_reaches_no_connection(client_for: ClientFor, connec
     assert "Demo" not in client.get("/connections").text
     assert post(client, f"/connections/{connection}/test").status_code == 404
     assert post(client, f"/connections/{connection}/delete").status_code == 404
+
+
+@pytest.fixture
+def unreadable(app: Flask, connection: str) -> str:
+    """Return the id of a connection that was sealed under a key that is gone."""
+    app.config["SECRET_KEY"] = "the key that comes after, 0123456789"
+    return connection
+
+
+@pytest.mark.parametrize("path", ["/reports", "/reports/estimate"])
+def test_an_unreadable_connection_is_said_at_its_field(
+    api_for: Callable[[str], Any], unreadable: str, path: str
+) -> None:
+    params = {"partner_id": "70000001", "connection": unreadable}
+    answer = api_for("owner").post(path, {"kind": "partner-use", "params": params})
+    assert answer.status_code == 422
+    assert "Enter them again" in answer.json["errors"]["connection"]
+
+
+def test_testing_an_unreadable_connection_says_so(client_for: ClientFor, unreadable: str) -> None:
+    client = client_for("owner")
+    assert post(client, f"/connections/{unreadable}/test").status_code == 303
+    assert "Enter them again" in client.get("/connections").text

@@ -17,7 +17,7 @@ from webapp.extensions import Model, UtcDateTime, db, utcnow
 from webapp.htmx import redirect_to
 from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.kinds.partner_use.survey import listed, open_session
-from webapp.security import seal, unseal
+from webapp.security import SealBroken, seal, unseal
 
 bp = Blueprint("connections", __name__, url_prefix="/connections", template_folder="templates")
 guard(bp)
@@ -64,13 +64,22 @@ def find(scope: Scope, connection_id: str) -> Connection:
 
 
 def credentials(scope: Scope, connection_id: str) -> dict[str, str]:
-    """Return user key and secret for a run; raises InvalidParams for an unknown connection."""
+    """Return user key and secret for a run.
+
+    Raises: InvalidParams for an unknown connection, and for one that cannot be read any more
+    """
     try:
         found = find(scope, connection_id)
-    except NotFound as error:
+        secrets = _opened(found)
+    except (NotFound, SealBroken) as error:
         raise InvalidParams({"connection": error.message}) from None
     found.last_used_at = utcnow()
-    return {"user_key": found.user_key, "user_secret": unseal(found.sealed_secret)}
+    return secrets
+
+
+def _opened(connection: Connection) -> dict[str, str]:
+    """Return user key and secret; raises SealBroken."""
+    return {"user_key": connection.user_key, "user_secret": unseal(connection.sealed_secret)}
 
 
 def add(scope: Scope, form: Any) -> Connection:
@@ -124,12 +133,9 @@ def _partner_id(text: str, errors: dict[str, str]) -> str:
 def test(connection: Connection) -> str:
     """Ask the partner for its list of sites and return what came, as a sentence.
 
-    Raises: PartnerError with the sentence of what went wrong
+    Raises: PartnerError with the sentence of what went wrong, SealBroken
     """
-    secrets = {
-        "user_key": connection.user_key,
-        "user_secret": unseal(connection.sealed_secret),
-    }
+    secrets = _opened(connection)
     partner_id = connection.partner_id
     # The partner may take its time; no database connection waits with it.
     db.session.remove()
@@ -166,7 +172,7 @@ def test_connection(connection_id: UUID) -> Response:
     name = connection.name
     try:
         flash(f"{name}: {test(connection)}")
-    except PartnerError as error:
+    except (PartnerError, SealBroken) as error:
         flash(f"{name}: {error.message}", "error")
     return redirect_to("/connections")
 
