@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from sqlalchemy import select
+
+from webapp.extensions import db
+from webapp.kinds.project_storage.models import Project
+
 COUNTED = ("active_file_versions", "active_bytes", "trash_file_versions", "trash_bytes")
 
 
@@ -63,6 +68,11 @@ class Storage:
         return tuple(found[name] for name in COUNTED)
 
 
+def _by_time(event: tuple[int, str, str, str, int, int]) -> tuple[int, int, str]:
+    at, event_id, kind = event[:3]
+    return at, ["upload", "trash", "restore", "purge"].index(kind), event_id
+
+
 def plainly(events: Iterable[tuple[int, str, str, str, int, int]]) -> dict[int, tuple[int, ...]]:
     """Return what events (at, id, type, version, bytes, provider) leave at each provider.
 
@@ -74,7 +84,7 @@ def plainly(events: Iterable[tuple[int, str, str, str, int, int]]) -> dict[int, 
     held: dict[int, list[int]] = {}
     for of_version in versions.values():
         state, size, provider = "none", 0, 0
-        for _, _, kind, _, its_bytes, its_provider in sorted(set(of_version)):
+        for _, _, kind, _, its_bytes, its_provider in sorted(set(of_version), key=_by_time):
             if kind == "upload":
                 size, provider = its_bytes, its_provider
                 held.setdefault(provider, [0, 0, 0, 0])
@@ -91,3 +101,15 @@ def plainly(events: Iterable[tuple[int, str, str, str, int, int]]) -> dict[int, 
             held[provider][first] += 1
             held[provider][first + 1] += size
     return {provider: tuple(numbers) for provider, numbers in held.items()}
+
+
+def project_key(project_id: str) -> int:
+    found = db.session.scalar(select(Project.key).where(Project.id == project_id))
+    assert found is not None
+    return found
+
+
+def rows_of(table: Any, key: int) -> list[Any]:
+    names = [column.name for column in table.__table__.columns if column.name != "project_key"]
+    query = select(*[getattr(table, name) for name in names]).where(table.project_key == key)
+    return sorted(tuple(row) for row in db.session.execute(query))

@@ -1,8 +1,7 @@
-"""Counting: twice, late and out of order end the same; a crash loses nothing; drift is found."""
+"""Counting by workers: a lost job or a crash loses nothing; drift is found and put right."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,129 +9,16 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
-from tests.kinds.project_storage.storage_house import Storage, plainly
+from tests.kinds.project_storage.storage_house import Storage, project_key, rows_of
 from webapp.engine import jobs
 from webapp.extensions import db, redis_client, report_queue
 from webapp.kinds.project_storage import counting
-from webapp.kinds.project_storage.compute import Effects, Event
 from webapp.kinds.project_storage.models import Counter, FileEvent, Project, StorageMonth
-
-HOUR_US = 3_600_000_000
-DAY_US = 24 * HOUR_US
-
-facts = st.lists(
-    st.tuples(
-        st.integers(0, 90).map(lambda day: day * DAY_US),
-        st.uuids(version=4).map(str),
-        st.sampled_from(["upload", "upload", "trash", "restore", "purge"]),
-        st.sampled_from(["v1", "v2", "v3"]),
-        st.integers(0, 2**40),
-        st.integers(1, 2),
-    ),
-    max_size=14,
-)
-
-
-def effects_in_steps(order: list[Any], cuts: set[int]) -> Effects:
-    """Count events as they come in, a step at each cut, by the difference a step makes."""
-    effects = Effects()
-    stored: list[Any] = []
-    waiting: list[Any] = []
-    for number, fact in enumerate(order):
-        if fact[1] not in {one[1] for one in stored + waiting}:
-            waiting.append(fact)
-        if number in cuts or number == len(order) - 1:
-            for version in {one[3] for one in waiting}:
-                before = [as_event(one) for one in stored if one[3] == version]
-                new = [as_event(one) for one in waiting if one[3] == version]
-                effects.add(before, -1)
-                effects.add(before + new)
-            stored, waiting = stored + waiting, []
-    return effects
-
-
-def as_event(fact: Any) -> Event:
-    at_us, event_id, kind, _, size, provider = fact
-    is_upload = kind == "upload"
-    return Event(
-        at_us, event_id, kind, size if is_upload else None, provider if is_upload else None
-    )
-
-
-def tidy(effects: Effects) -> tuple[Any, Any]:
-    return effects.counters, {month: row for month, row in effects.months.items() if any(row)}
-
-
-@settings(max_examples=150, derandomize=True, deadline=None)
-@given(facts, st.randoms(use_true_random=False))
-def test_any_shuffle_with_repeats_equals_the_ordered_run(
-    ordered: list[Any], chance: random.Random
-) -> None:
-    plain = effects_in_steps(sorted(ordered), set())
-    shuffled = ordered + [chance.choice(ordered) for _ in ordered]
-    chance.shuffle(shuffled)
-    cuts = {chance.randrange(30) for _ in range(5)}
-    assert tidy(effects_in_steps(shuffled, cuts)) == tidy(plain)
-    counters = {provider: tuple(row) for provider, row in plain.counters.items()}
-    uploads = [one if one[2] == "upload" else (*one[:4], 0, 0) for one in ordered]
-    assert counters == plainly(uploads)
-
-
-def test_lists_in_any_order_and_twice_leave_the_same_rows(
-    app: Flask, owner: Storage, count: Callable[[], int]
-) -> None:
-    chance = random.Random(7)
-    tape = owner.make_provider("tape")
-    events = []
-    for number in range(60):
-        day = f"2025-{chance.randint(1, 6):02d}-{chance.randint(1, 28):02d}T10:00:00Z"
-        kind = chance.choice(["upload", "upload", "trash", "restore", "purge"])
-        more = (
-            {
-                "bytes": 10**number % 977,
-                "storage_provider_id": chance.choice([owner.provider, tape]),
-            }
-            if kind == "upload"
-            else {}
-        )
-        events.append(owner.event(kind, f"v{chance.randint(1, 9)}", day, **more))
-    projects = [owner.project, owner.make_project("Shuffled")]
-    owner.send(sorted(events, key=lambda one: one["at"]), projects[0])
-    count()
-    mixed = events + chance.sample(events, 30)
-    chance.shuffle(mixed)
-    for first in range(0, len(mixed), 7):
-        owner.send(mixed[first : first + 7], projects[1])
-        if chance.random() < 0.6:
-            count()
-    count()
-    assert owner.held(projects[0]) == owner.held(projects[1])
-    assert sum(owner.held()) > 0
-    with app.app_context():
-        keys = [project_key(project) for project in projects]
-        for table in (Counter, StorageMonth):
-            first, second = (rows_of(table, key) for key in keys)
-            assert first == second
-        assert list(counting.recount_all(repair=False)) == [(keys[0], []), (keys[1], [])]
-
-
-def project_key(project_id: str) -> int:
-    found = db.session.scalar(select(Project.key).where(Project.id == project_id))
-    assert found is not None
-    return found
-
-
-def rows_of(table: Any, key: int) -> list[Any]:
-    names = [column.name for column in table.__table__.columns if column.name != "project_key"]
-    query = select(*[getattr(table, name) for name in names]).where(table.project_key == key)
-    return sorted(tuple(row) for row in db.session.execute(query))
 
 
 def test_a_worker_counts_what_came_in(app: Flask, owner: Storage) -> None:

@@ -1,8 +1,8 @@
 """From a file version's events to what it adds to counters and months. Pure: asks nobody.
 
-A version's history is a function of the set of its events: ordered by the time they happened, then
-by id; a purge is final; before its upload a version counts nowhere. So it does not matter when,
-how often or in which order events come in.
+A version's history is a function of the set of its events: ordered by the time they happened, at
+one time by type (upload, trash, restore, purge), then by id; a purge is final; before its upload a
+version counts nowhere. So it does not matter when, how often or in which order events come in.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 UPLOAD, TRASH, RESTORE, PURGE = "upload", "trash", "restore", "purge"
+# In this order they count where clocks that tell seconds give them one time.
 EVENT_TYPES = (UPLOAD, TRASH, RESTORE, PURGE)
+_RANK = {name: rank for rank, name in enumerate(EVENT_TYPES)}
 ACTIVE = "active"
 COUNTED = ("active_file_versions", "active_bytes", "trash_file_versions", "trash_bytes")
 MONTHLY = (*COUNTED, "active_area", "trash_area")
@@ -46,7 +48,7 @@ class Effects:
 
     def add(self, events: Iterable[Event], sign: int = 1) -> None:
         """Add what one version's events amount to, or take it away (sign -1)."""
-        ordered = sorted(events)
+        ordered = sorted(events, key=_in_order)
         uploads = [event for event in ordered if event.type == UPLOAD]
         if not uploads:
             return
@@ -73,6 +75,10 @@ class Effects:
         change[first] += sign
         change[first + 1] += sign * size
         change[4 if state == ACTIVE else 5] += sign * size * (end_us - at_us)
+
+
+def _in_order(event: Event) -> tuple[int, int, str]:
+    return event.at_us, _RANK[event.type], event.event_id
 
 
 def _changes(ordered: Iterable[Event]) -> Iterator[tuple[int, str | None]]:
