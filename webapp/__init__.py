@@ -15,6 +15,7 @@ from webapp import (
     engine,
     error_pages,
     extensions,
+    json_wire,
     ops,
     reports,
     security,
@@ -37,8 +38,6 @@ def create_app(
     app = Flask(__name__)
     app.config.update(complete_settings(load_settings() | dict(config or {})))
     app.config["MAX_CONTENT_LENGTH"] = 32 * 1024 * 1024
-    app.json.ensure_ascii = False  # type: ignore[attr-defined]
-    app.json.sort_keys = False  # type: ignore[attr-defined]
     if proxies := app.config["BEHIND_PROXIES"]:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies
@@ -46,6 +45,7 @@ def create_app(
     extensions.init_app(app)
     tracing.init_app(app)
     security.init_app(app)
+    json_wire.init_app(app)
     error_pages.init_app(app)
     accounts.init_app(app)
     engine.init_app(app, report_kinds)

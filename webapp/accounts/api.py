@@ -26,11 +26,13 @@ from webapp.errors import (
     UnsupportedType,
 )
 from webapp.extensions import db
+from webapp.json_wire import json_body
 
 bp = Blueprint("accounts_api", __name__)
 tokens_bp = Blueprint("tokens", __name__)
 guard(bp)
 
+MOST_BYTES = 1024 * 1024
 BEARER = "Bearer"
 BAD_KEY = "The API key or its secret is wrong."
 BAD_SIGN_IN = "The username or the password is wrong."
@@ -175,11 +177,7 @@ def _identity() -> Identity:
 
 
 def _json_object() -> dict[str, Any]:
-    if not request.is_json:
-        raise UnsupportedType("Send the body as application/json.")
-    body = request.get_json(silent=True)
-    if body is None:
-        raise Unreadable("The body is not JSON.")
+    body = json_body(most_bytes=MOST_BYTES)
     if not isinstance(body, dict):
         raise Unreadable("The body must be a JSON object.")
     return body

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from flask import request
 
 from webapp.engine.export import FORMATS
 from webapp.engine.months import parse_month
-from webapp.errors import InvalidParams, TooLarge, Unreadable, UnsupportedType
+from webapp.errors import InvalidParams
+from webapp.json_wire import body_bytes, json_body
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -20,30 +20,12 @@ def json_object(*, optional: bool = False) -> dict[str, Any]:
     Raises: Unreadable for broken JSON, UnsupportedType for another type, TooLarge past 1 MB,
             InvalidParams where the JSON is not an object
     """
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise TooLarge("The body is larger than 1 MB.")
-    # A body that comes in chunks does not say how long it is.
-    request.max_content_length = MAX_BODY_BYTES + 1
-    raw = request.get_data(cache=True)
-    if len(raw) > MAX_BODY_BYTES:
-        raise TooLarge("The body is larger than 1 MB.")
-    if not raw:
-        if optional:
-            return {}
-        raise Unreadable("Send a JSON object in the body.")
-    if not request.is_json:
-        raise UnsupportedType("Send the body as JSON, with Content-Type: application/json.")
-    try:
-        value = json.loads(raw, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise Unreadable("The body is not JSON that can be read.") from None
+    if optional and not body_bytes(MAX_BODY_BYTES):
+        return {}
+    value = json_body(most_bytes=MAX_BODY_BYTES)
     if not isinstance(value, dict):
         raise InvalidParams({"body": "Send a JSON object."})
     return value
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
 
 
 def report_body() -> tuple[Any, dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -12,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 from webapp.accounts import audit, current_scope, guard, require
 from webapp.accounts.texts import storable
 from webapp.engine.params import sentences
-from webapp.errors import InvalidParams, Unreadable, UnsupportedType
+from webapp.errors import InvalidParams
+from webapp.json_wire import json_body
 from webapp.kinds.inventory import entries, places
 from webapp.kinds.inventory.bodies import PeriodIn, UnitIn, snake_keys
 from webapp.kinds.inventory.models import Period, Unit
@@ -26,18 +26,9 @@ bp = Blueprint("inventory_data", __name__, url_prefix=PREFIX)
 guard(bp)
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _list(name: str) -> list[Any]:
     """Return the list of the body, bare or under its name, numbers as Decimal."""
-    if not request.is_json:
-        raise UnsupportedType("Send the body as application/json.")
-    try:
-        body = json.loads(request.get_data(), parse_float=Decimal, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise Unreadable("The body is not JSON.") from None
+    body = json_body(parse_float=Decimal)
     found = body.get(name) if isinstance(body, dict) else body
     if not isinstance(found, list):
         raise InvalidParams({name: f'Send a list, or {{"{name}": […]}}.'})

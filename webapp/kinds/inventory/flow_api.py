@@ -21,6 +21,7 @@ from webapp.engine.models import ACTIVE, DONE, Report
 from webapp.error_pages import Problem, envelope
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, RunEnded, Unreadable
 from webapp.extensions import db
+from webapp.json_wire import json_body
 from webapp.kinds.inventory import files
 from webapp.kinds.inventory.files import MADE, MIME_TYPES
 from webapp.kinds.inventory.models import File, Period, Unit
@@ -121,7 +122,7 @@ def create_report() -> Response:
 
 
 def _body() -> dict[str, Any]:
-    body = request.get_json(silent=True)
+    body = json_body()
     if not isinstance(body, dict):
         raise Unreadable("Send the body as a JSON object.")
     return body

@@ -15,6 +15,7 @@ from webapp.engine.months import months_between, parse_month
 from webapp.error_pages import Problem, envelope
 from webapp.errors import NotFound, Unreadable
 from webapp.extensions import db
+from webapp.json_wire import json_body
 from webapp.kinds.label_revenue import payouts, streams, sums
 from webapp.kinds.label_revenue.books import months_with_streams
 from webapp.kinds.label_revenue.compute import METHODS, Method
@@ -226,7 +227,7 @@ def _cursor() -> tuple[date, int] | None:
 
 def _json() -> Any:
     """Return the JSON that was sent; a broken one is a 400, another type a 415."""
-    return request.get_json()
+    return json_body()
 
 
 @bp.get("/stream/<stream_id>")

@@ -5,7 +5,6 @@ Errors are `{"error","reason","suggestion"}`. Ids are matched as UUIDs, so `stat
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from uuid import UUID
 
@@ -14,8 +13,9 @@ from flask import Blueprint, Response, jsonify, request, url_for
 from webapp.accounts import audit, current_scope, guard, require
 from webapp.accounts.texts import as_id, storable
 from webapp.error_pages import Problem, envelope
-from webapp.errors import InvalidParams, Unreadable, UnsupportedType
+from webapp.errors import InvalidParams
 from webapp.extensions import utcnow
+from webapp.json_wire import json_body
 from webapp.kinds.project_storage import ingest, jobs, projects, stats
 from webapp.kinds.project_storage.access import auth_role
 
@@ -230,7 +230,7 @@ def _provider(provider: Any) -> dict[str, str]:
 @bp.post("/projects/<uuid:project_id>/file_events")
 def take_events(project_id: UUID) -> tuple[Response, int]:
     """Store file events; answer a verdict on each, then have them counted."""
-    key, verdicts = ingest.take_events(current_scope(), str(project_id), _body())
+    key, verdicts = ingest.take_events(current_scope(), str(project_id), json_body())
     if any(verdict.verdict == "accepted" for verdict in verdicts):
         jobs.ask_to_count(key)
     return jsonify({"results": [verdict.as_json() for verdict in verdicts]}), 202
@@ -245,7 +245,7 @@ def _name(body: dict[str, Any]) -> str:
 
 
 def _object(known: set[str]) -> dict[str, Any]:
-    body = _body()
+    body = json_body()
     if not isinstance(body, dict):
         raise InvalidParams({"body": "Send a JSON object."})
     unknown = sorted(set(body) - known)
@@ -254,20 +254,3 @@ def _object(known: set[str]) -> dict[str, Any]:
             dict.fromkeys(unknown, f"This address takes {', '.join(sorted(known))}.")
         )
     return body
-
-
-def _body() -> Any:
-    """Return the body as JSON; raises Unreadable, UnsupportedType."""
-    raw = request.get_data()
-    if not raw:
-        raise Unreadable("There is no body; send JSON.")
-    if not request.is_json:
-        raise UnsupportedType("Send the body as JSON, with Content-Type: application/json.")
-    try:
-        return json.loads(raw, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise Unreadable("The body is not JSON that can be read.") from None
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")

@@ -15,6 +15,7 @@ from webapp.accounts import current_scope, guard, quick_sender, sender_scope
 from webapp.error_pages import Problem, envelope
 from webapp.errors import InvalidParams, NotAllowed, NotFound
 from webapp.extensions import db, utcnow
+from webapp.json_wire import read_json
 from webapp.kinds.session_activity import bodies
 from webapp.kinds.session_activity.compute import Hours, by_month, day_of, in_hours, total
 from webapp.kinds.session_activity.directory import add_names, find_login
@@ -71,7 +72,7 @@ def add_computers() -> tuple[Response, int]:
 
 
 def _add(table: type[Login] | type[Computer], longest: int) -> tuple[Response, int]:
-    names = bodies.read_names(bodies.read_json(request.get_data()), longest)
+    names = bodies.read_names(read_json(request.get_data()), longest)
     company_id = _company_id()
     add_names(table, company_id, names)
     return _created()
@@ -80,7 +81,7 @@ def _add(table: type[Login] | type[Computer], longest: int) -> tuple[Response, i
 @taking.post("/session")
 def begin_session() -> tuple[Response, int]:
     """Begin a session: 201; 200 where the very same was begun before."""
-    sent = bodies.read_session(bodies.read_json(request.get_data()), _company_id(), utcnow())
+    sent = bodies.read_session(read_json(request.get_data()), _company_id(), utcnow())
     if begin(db.engine, sent, intake()):
         return _created()
     return jsonify({"message": "Success"}), 200
@@ -89,7 +90,7 @@ def begin_session() -> tuple[Response, int]:
 @taking.post("/activity")
 def take_pings() -> tuple[Response, int]:
     """Take a ping, or a list of them with a verdict for each: 201 all taken, 207 not all."""
-    body = bodies.read_json(request.get_data())
+    body = read_json(request.get_data())
     company_id, now = _company_id(), utcnow()
     if isinstance(body, list):
         return _take_list(bodies.items(body), company_id)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 
-from webapp.errors import InvalidParams, TooLarge, Unreadable
+from webapp.errors import InvalidParams, TooLarge
 from webapp.kinds.session_activity.ingest import SentPing
 from webapp.kinds.session_activity.models import EVENT_LENGTH, ID_LENGTH
 from webapp.kinds.session_activity.moments import read_moment
@@ -17,17 +16,6 @@ from webapp.kinds.session_activity.sessions import SentSession
 MOST_ITEMS = 20_000
 LONGEST_PROMISE_SEC = 86_400
 Fields = dict[str, Any]
-
-
-def read_json(raw: bytes) -> Any:
-    """Return what the body holds.
-
-    Raises: Unreadable
-    """
-    try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):
-        raise Unreadable("The body is not JSON.") from None
 
 
 def fields(item: Any) -> Fields:
