@@ -128,6 +128,7 @@ def test_bad_input_is_a_sentence_and_exit_code_2(app: Flask, tmp_path: Path) -> 
     for words, said in (
         (["load", *files(), "--company", "Nobody"], "no company"),
         (["load", "--company", "Acme"], "at least one"),
+        (["load", *files(), "--company", "Acme", "--from-month", "May"], "YYYY-MM"),
         (["load", "--streams", str(streams), "--company", "Acme"], "Say which: dmy or mdy"),
         (["load", "--tracks", "missing.json", "--company", "Acme"], "There is no file"),
         (["unload", "12"], "not the ID"),

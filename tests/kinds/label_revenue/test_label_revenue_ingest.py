@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from label_revenue_files import FILES, SAMPLE
 
 from webapp.accounts import Scope
+from webapp.engine.months import current_month, month_text
 from webapp.errors import NotFound
 from webapp.kinds.label_revenue import ingest, payouts, sums
 from webapp.kinds.label_revenue.books import months_with_streams
@@ -268,3 +269,17 @@ def test_recount_finds_and_rights_a_sum_that_is_wrong(
         ]
         assert sums.recount(scope.company_id) == []
     assert paid(app, scope) == before
+
+
+def test_a_corrected_users_file_says_from_when_it_holds_and_may_name_the_month(
+    app: Flask, scope: Scope, load_texts: Any
+) -> None:
+    load_texts(users=USERS, streams=STREAMS, tracks=TRACKS)
+    dearer = USERS.replace("10,00", "20,00")
+    alone = load_texts(users=dearer)
+    assert alone.notes == [f"The terms of users.csv hold from {month_text(current_month())} on."]
+    assert sum(paid(app, scope).values()) == 1800
+    named = load_texts(users=dearer, from_month=MARCH)
+    assert named.notes == ["The terms of users.csv hold from 2025-03 on."]
+    assert sum(paid(app, scope).values()) == 3600
+    assert not load_texts(users=dearer, from_month=MARCH).is_new

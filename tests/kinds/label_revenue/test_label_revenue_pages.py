@@ -205,6 +205,18 @@ def test_an_ambiguous_upload_asks_and_bad_rows_are_shown(app: Flask, client_for:
         assert b"user_id" in answer.data
 
 
+def test_the_month_of_new_terms_is_asked_for_and_told(app: Flask, client_for: Any) -> None:
+    owner = client_for("owner")
+    upload_id = upload(owner, users=(SAMPLE / "users.csv").read_bytes()).location.rsplit("/", 1)[1]
+    path = f"/label-revenue/uploads/{upload_id}"
+    assert 'name="from_month"' in owner.get(path).text
+    assert send(owner, path, from_month="2025").status_code == 422
+    assert send(owner, path, from_month="2025-02").status_code == 303
+    with app.app_context():
+        work.load_upload(upload_id)
+    assert "The terms of users.csv hold from 2025-02 on." in owner.get(path).text
+
+
 def test_a_page_does_not_fetch_from_private_addresses(client_for: Any) -> None:
     owner = client_for("owner")
     for url in ("http://127.0.0.1/x", "http://[::1]/", "http://169.254.169.254/", "ftp://a/b"):

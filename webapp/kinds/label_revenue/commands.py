@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from sqlalchemy import select
 
 from webapp import accounts
 from webapp.cli import in_sentences, with_database
+from webapp.engine.months import parse_month
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.kinds.label_revenue import fetch, ingest, sums, work
@@ -32,6 +35,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--date-order", type=click.Choice(["dmy", "mdy"]), help="Where no date tells.")
 @click.option("--separator", help="Of the columns; detected where it is not given.")
 @click.option("--decimal-mark", type=click.Choice([",", "."]), help="Of the fees.")
+@click.option("--from-month", metavar="YYYY-MM", help="First month the users file's terms hold in.")
 @click.option("--skip-bad", is_flag=True, help="Leave bad rows out, into a CSV of their own.")
 @click.option("--rejected", type=click.Path(path_type=Path), help="Name of that CSV.")
 @in_sentences
@@ -47,6 +51,7 @@ def load(company: str, **given: Any) -> None:
         decimal_mark=given["decimal_mark"],
         skip_bad=given["skip_bad"],
         rejected=rejected,
+        from_month=_from_month(given["from_month"]),
     )
     bar = Bar()
     try:
@@ -58,6 +63,13 @@ def load(company: str, **given: Any) -> None:
     finally:
         bar.close()
     _tell(loaded, notes, rejected)
+
+
+def _from_month(text: str | None) -> date | None:
+    try:
+        return parse_month(text) if text else None
+    except ValueError as error:
+        raise InvalidParams({"from-month": str(error)}) from None
 
 
 def _company_id(name: str) -> str:
@@ -95,9 +107,7 @@ def _asked(options: Options, unknown: DateOrderUnknown) -> Options:
         raise unknown
     click.echo(unknown.errors["date_order"], err=True)
     order: Any = click.prompt("Date order", type=click.Choice(["dmy", "mdy"]), err=True)
-    return Options(
-        order, options.separator, options.decimal_mark, options.skip_bad, options.rejected
-    )
+    return replace(options, date_order=order)
 
 
 def _tell(loaded: Loaded, notes: list[str], rejected: Path) -> None:

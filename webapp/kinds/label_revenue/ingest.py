@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import and_, delete, func, select
 
-from webapp.engine.months import current_month
+from webapp.engine.months import current_month, month_text
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db, utcnow
 from webapp.kinds.label_revenue import bulk, metadata, sums
@@ -53,13 +53,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Options:
-    """What a person says about the files; None where it is for the program to find out."""
+    """What a person says about the files; None where it is for the program to find out.
+
+    from_month: the first month the terms of the users file hold in
+    """
 
     date_order: DateOrder | None = None
     separator: str | None = None
     decimal_mark: str | None = None
     skip_bad: bool = False
     rejected: Path | None = None
+    from_month: date | None = None
 
 
 @dataclass
@@ -155,7 +159,7 @@ def load(
     try:
         with writing(company_id) as writer:
             sums.settle_within(writer)
-            if (earlier := _same_load(company_id, hashes)) is not None:
+            if (earlier := _same_load(company_id, hashes, options)) is not None:
                 return Loaded(earlier, False, ["These files were loaded before; nothing changed."])
             load_run = Load(writer, sources, hashes, found, options, rejects, progress)
             batch = load_run.run(user_id)
@@ -197,12 +201,13 @@ def _formats(sources: dict[Role, Source], options: Options) -> dict[Role, Format
     return found
 
 
-def _same_load(company_id: str, hashes: dict[Role, str]) -> Batch | None:
+def _same_load(company_id: str, hashes: dict[Role, str], options: Options) -> Batch | None:
     """Return the batch of the same files, where it is the newest that told of them."""
+    asked = options.from_month and month_text(options.from_month)
     query = select(Batch).where(Batch.company_id == company_id, Batch.undone_at.is_(None))
     for batch in db.session.scalars(query.order_by(Batch.no.desc())):
         kept = {role: one.get("sha256") for role, one in batch.files.items() if role != "api"}
-        if kept == hashes:
+        if kept == hashes and asked in (None, batch.files.get("users", {}).get("from_month")):
             return batch
         if "streams" not in hashes and kept:
             # A later batch may have said something else since.
@@ -328,9 +333,17 @@ class Load:
         once = metadata.first_of_each(
             rows, lambda row: row.user_id, source.name, "user_id", self.rejects, self.notes
         )
-        return metadata.store_terms(self.writer, once, from_month, batch.no)
+        count, changed = metadata.store_terms(self.writer, once, from_month, batch.no)
+        batch.files = batch.files | {
+            "users": batch.files["users"] | {"from_month": month_text(from_month)}
+        }
+        if changed and from_month != BEGINNING:
+            self.notes.append(f"The terms of {source.name} hold from {month_text(from_month)} on.")
+        return count
 
     def _terms_from(self, batch: Batch) -> date:
+        if self.options.from_month is not None:
+            return self.options.from_month
         known = self.writer.connection.scalar(
             select(Terms.user_id).where(Terms.company_id == self.writer.company_id).limit(1)
         )

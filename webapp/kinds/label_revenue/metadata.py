@@ -63,9 +63,11 @@ def _chunks(rows: Iterable[T]) -> Iterator[list[T]]:
         yield chunk
 
 
-def store_terms(writer: Writer, rows: Iterable[UserRow], from_month: date, batch_no: int) -> int:
-    """Keep what listeners pay from a month on, where it is new; return how many rows there were."""
-    count = 0
+def store_terms(
+    writer: Writer, rows: Iterable[UserRow], from_month: date, batch_no: int
+) -> tuple[int, int]:
+    """Keep what listeners pay from a month on; return how many rows there were and how many new."""
+    count = changed = 0
     any_known = _has_any(writer, Terms)
     for chunk in _chunks(rows):
         count += len(chunk)
@@ -77,10 +79,11 @@ def store_terms(writer: Writer, rows: Iterable[UserRow], from_month: date, batch
             for row in chunk
             if known.get(row.user_id) != row[1:]
         ]
+        changed += len(new)
         if new:
             writer.connection.execute(insert(Terms), new)
     touch_terms(writer, batch_no)
-    return count
+    return count, changed
 
 
 def _has_any(writer: Writer, model: Any) -> bool:

@@ -19,6 +19,7 @@ from sqlalchemy import select, update
 from werkzeug.datastructures import FileStorage
 
 from webapp.accounts import Scope, audit, check_role, current_scope, guard
+from webapp.engine.months import month_text, parse_month
 from webapp.errors import Conflict, InvalidParams, NotFound, ReportError
 from webapp.extensions import db
 from webapp.htmx import redirect_to, render
@@ -235,6 +236,11 @@ def _options(upload: Upload) -> dict[str, Any]:
             raise InvalidParams({name: "Choose one of the list."})
         if value:
             options[name] = value
+    if month := form.get("from_month", "").strip():
+        try:
+            options["from_month"] = month_text(parse_month(month))
+        except ValueError as error:
+            raise InvalidParams({"from_month": str(error)}) from None
     previews = [_preview(upload, role, form) for role in upload.files]
     if any(one.get("ambiguous") for one in previews) and "date_order" not in options:
         raise InvalidParams({"date_order": "No date tells; say which way they are written."})

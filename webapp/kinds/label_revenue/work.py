@@ -16,6 +16,7 @@ from flask import current_app
 from redis.exceptions import RedisError
 from sqlalchemy import update
 
+from webapp.engine.months import parse_month
 from webapp.errors import ReportError
 from webapp.extensions import db, redis_client, report_queue
 from webapp.kinds.label_revenue import fetch, ingest, sums
@@ -120,16 +121,23 @@ def _load(upload: Upload) -> None:
             notes += [fetched.note] if fetched.note else []
         else:
             sources[role] = Source(folder / role, file["name"])  # type: ignore[index]
-    options = Options(rejected=folder / "rejected.csv", **upload.options)
+    options = _options(upload)
     loaded = ingest.load(
         company_id, sources, options, user_id=upload.created_by, progress=_Progress(upload_id)
     )
     if not loaded.batch.summed:
         sums.settle(company_id)
-    sentence = " ".join([*notes, *(loaded.notes if not loaded.is_new else [])])
+    sentence = " ".join([*notes, *loaded.notes])
     _end(upload_id, "loaded", sentence, batch_id=loaded.batch.id)
     for role in sources:
         (folder / role).unlink(missing_ok=True)
+
+
+def _options(upload: Upload) -> Options:
+    said = dict(upload.options)
+    if month := said.pop("from_month", None):
+        said["from_month"] = parse_month(month)
+    return Options(rejected=upload_folder(upload) / "rejected.csv", **said)
 
 
 def _end(
