@@ -13,7 +13,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, text, update
+from sqlalchemy import Connection, delete, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.engine import months as stored_months
@@ -201,6 +201,9 @@ def loose_shelf(writer: Writer) -> int:
                     f"FOR VALUES IN ({shelf_id})"
                 )
             )
+            writer.connection.execute(
+                text(f"CREATE UNIQUE INDEX {partition(shelf_id)}_id ON {partition(shelf_id)} (id)")
+            )
         writer.book.loose_shelf = shelf_id
         db.session.flush()
     return writer.book.loose_shelf
@@ -213,11 +216,6 @@ def partition(shelf_id: int) -> str:
 
 def take_ids(writer: Writer, count: int) -> list[int]:
     """Return numbers for new streams, each used once."""
-    if writer.is_postgres:
-        query = select(func.nextval("label_revenue_stream_id_seq")).select_from(
-            func.generate_series(1, count)
-        )
-        return [int(number) for number in writer.connection.scalars(query)]
     first = writer.book.next_id
     writer.book.next_id = first + count
     db.session.flush()

@@ -40,7 +40,7 @@ class Book(Model):
     """One row a company: its writers wait for each other here.
 
     date_order: of the last streams file, for dates such as 03/04/2025 that programs send
-    next_id:    of its next stream, where the database has no sequence
+    next_id:    of its next stream
     """
 
     __tablename__ = "label_revenue_book"
@@ -120,10 +120,16 @@ class Track(Model):
 
 
 class Stream(Model):
-    """One stream: who heard which track, on which day, how many seconds."""
+    """One stream: who heard which track, on which day, how many seconds.
+
+    On Postgres each shelf has an index of its own on `id`, of the kind that fits how it is filled.
+    """
 
     __tablename__ = "label_revenue_stream"
-    __table_args__ = {"postgresql_partition_by": "LIST (shelf_id)"}
+    __table_args__ = (
+        Index("ix_label_revenue_stream_date", "date", "id"),
+        {"postgresql_partition_by": "LIST (shelf_id)"},
+    )
 
     shelf_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

@@ -1,0 +1,49 @@
+"""label revenue: a company's own numbers for its streams, and an index by date"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            "UPDATE label_revenue_book SET next_id = "
+            "(SELECT last_value + 1 FROM label_revenue_stream_id_seq)"
+        )
+        op.execute("DROP SEQUENCE label_revenue_stream_id_seq")
+        op.execute("ALTER TABLE label_revenue_stream DROP CONSTRAINT pk_label_revenue_stream")
+        for shelf in shelves():
+            op.execute(f"CREATE UNIQUE INDEX {shelf}_id ON {shelf} (id)")
+    with op.batch_alter_table("label_revenue_stream", schema=None) as batch_op:
+        batch_op.create_index("ix_label_revenue_stream_date", ["date", "id"], unique=False)
+
+
+def shelves() -> list[str]:
+    """Return the tables that hold the streams."""
+    query = "SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = :whole ::regclass"
+    found = op.get_bind().execute(sa.text(query), {"whole": "label_revenue_stream"})
+    return [str(name) for name in found.scalars()]
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("label_revenue_stream", schema=None) as batch_op:
+        batch_op.drop_index("ix_label_revenue_stream_date")
+    if op.get_bind().dialect.name == "postgresql":
+        for shelf in shelves():
+            op.execute(f"DROP INDEX {shelf}_id")
+        op.execute(
+            "ALTER TABLE label_revenue_stream "
+            "ADD CONSTRAINT pk_label_revenue_stream PRIMARY KEY (shelf_id, id)"
+        )
+        op.execute("CREATE SEQUENCE label_revenue_stream_id_seq CACHE 1000")
+        op.execute(
+            "SELECT setval('label_revenue_stream_id_seq', "
+            "(SELECT coalesce(max(next_id), 1) FROM label_revenue_book))"
+        )
