@@ -14,6 +14,7 @@ from webapp.errors import Conflict
 from webapp.extensions import db
 from webapp.kinds.label_revenue import ingest, payouts
 from webapp.kinds.label_revenue.compute import METHODS
+from webapp.kinds.label_revenue.locks import locked_months
 
 MARCH, APRIL, MAY = date(2025, 3, 1), date(2025, 4, 1), date(2025, 5, 1)
 STREAM = {"date": "2025-03-05", "user_id": 1001, "region": "NL", "track_id": "T-504"}
@@ -118,9 +119,28 @@ def test_terms_told_later_change_the_earlier_months_their_listeners_streamed_in(
     assert api.get("/report?month=2025-03").json["data"] == {"One": 4.5, "Two": 13.5}
     lock(app, scope, MARCH)
     with app.app_context():
-        marks = {mark.month: mark.changed for mark in payouts.locked_months(scope.company_id)}
+        marks = {mark.month: mark.changed for mark in locked_months(scope.company_id)}
         # The listener streamed in March only, so nothing is said of May.
         assert marks == {MARCH: False, MAY: False}
         ingest.unload(scope.company_id, told.batch.id)
     assert sum(paid(app, scope, MARCH).values()) == 1800
     assert sum(paid(app, scope, APRIL).values()) == -900
+
+
+def test_adjustments_are_shown_where_their_month_has_no_streams(
+    app: Flask, scope: Scope, sample: str, api_for: Any, client_for: Any
+) -> None:
+    api = api_for("owner")
+    lock(app, scope, MARCH)
+    api.post("/streams", STREAM | {"seconds": 500})
+    in_all = api.get("/report").json["data"]
+    assert in_all == api.get("/report?from=2025-03&to=2025-04").json["data"]
+    assert in_all["Quiet Street"] > 9.11
+    overview = client_for("owner").get("/label-revenue").text
+    assert "/label-revenue/compare?from=2025-04" in overview
+    assert "2025-04" in client_for("owner").get("/label-revenue/compare").text
+    # It is a month like others, so it can be locked as it was paid.
+    due = paid(app, scope, APRIL)
+    lock(app, scope, APRIL)
+    assert paid(app, scope, APRIL) == due
+    assert paid(app, scope, MAY) == {}

@@ -17,9 +17,9 @@ from webapp.errors import NotFound, Unreadable
 from webapp.extensions import db
 from webapp.json_wire import json_body
 from webapp.kinds.label_revenue import payouts, streams, sums
-from webapp.kinds.label_revenue.books import months_with_streams
 from webapp.kinds.label_revenue.compute import METHODS, Method
 from webapp.kinds.label_revenue.currencies import amount_text
+from webapp.kinds.label_revenue.locks import months_due
 from webapp.kinds.label_revenue.models import Heard, Label, ListenerMonth, Terms
 from webapp.kinds.label_revenue.rows import BadCell, read_date, read_user_id
 from webapp.kinds.label_revenue.streams import Filter
@@ -82,17 +82,16 @@ def _method(text: str | None) -> Method:
 
 
 def _months(company_id: str) -> list[date]:
-    """Return the months asked for; all that have streams where none are named."""
+    """Return the months asked for; all that pay anything where none are named."""
     single = request.args.get("month")
     start, end = request.args.get("from"), request.args.get("to")
     if single:
         if start or end:
             raise Unreadable("month: Ask for one month, or for months from and to, not both.")
         return [_month("month", single)]
-    known = months_with_streams(company_id)
-    known += [mark.month for mark in payouts.locked_months(company_id) if mark.month not in known]
+    known = months_due(company_id)
     if not start and not end:
-        return sorted(known)
+        return known
     first = _month("from", start) if start else min(known, default=None)
     last = _month("to", end) if end else max(known, default=None)
     if first is None or last is None:

@@ -14,11 +14,10 @@ from webapp.engine.months import current_month, month_text, months_between, pars
 from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.htmx import redirect_to
-from webapp.kinds.label_revenue import ingest, payouts, sums
+from webapp.kinds.label_revenue import ingest, locks, payouts, sums
 from webapp.kinds.label_revenue.books import (
     DEFAULT_CURRENCY,
     DEFAULT_SHARES,
-    months_with_streams,
     periods,
     settings_for,
     writing,
@@ -47,8 +46,8 @@ def _overview(
     status: int = 200,
 ) -> Response:
     sums.settle(scope.company_id)
-    locked = {mark.month: mark for mark in payouts.locked_months(scope.company_id)}
-    months = sorted({*months_with_streams(scope.company_id), *locked}, reverse=True)
+    locked = {mark.month: mark for mark in locks.locked_months(scope.company_id)}
+    months = locks.months_due(scope.company_id)[::-1]
     page = render_template(
         "label_revenue/index.html",
         scope=scope,
@@ -149,7 +148,7 @@ def _share(name: str, typed: dict[str, str], errors: dict[str, str]) -> str:
 
 
 def _keep_period(company_id: str, month: date, shares: dict[str, str], currency: str) -> None:
-    later = [mark.month for mark in payouts.locked_months(company_id) if mark.month >= month]
+    later = [mark.month for mark in locks.locked_months(company_id) if mark.month >= month]
     for locked in later:
         if settings_for(company_id, locked).currency != currency:
             raise InvalidParams(
@@ -188,7 +187,7 @@ def compare() -> Response:
 
 
 def _asked_months(company_id: str) -> tuple[list[date], dict[str, str]]:
-    """Return the months asked for, the newest one with streams where none are."""
+    """Return the months asked for, the newest one that pays anything where none are."""
     errors: dict[str, str] = {}
     given: dict[str, date] = {}
     for name in ("from", "to"):
@@ -197,7 +196,7 @@ def _asked_months(company_id: str) -> tuple[list[date], dict[str, str]]:
                 given[name] = parse_month(text)
             except ValueError as error:
                 errors[name] = str(error)
-    known = months_with_streams(company_id)
+    known = locks.months_due(company_id)
     newest = known[-1] if known else None
     first, last = given.get("from", newest), given.get("to", given.get("from", newest))
     if errors or first is None or last is None:

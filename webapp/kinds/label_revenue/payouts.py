@@ -12,13 +12,12 @@ from datetime import date
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import select
 
 from webapp.engine.kind import MonthStore
-from webapp.engine.months import CompanyMonths, current_month, month_text, next_month, parse_month
+from webapp.engine.months import CompanyMonths, current_month, month_text, parse_month
 from webapp.errors import Conflict, InvalidParams, ReportError
 from webapp.extensions import db, utcnow
-from webapp.kinds.label_revenue import sums
+from webapp.kinds.label_revenue import locks, sums
 from webapp.kinds.label_revenue.books import SLUG, month_mark, settings_for, writing
 from webapp.kinds.label_revenue.compute import (
     METHODS,
@@ -116,9 +115,9 @@ class Payer:
 
     def _due(self, month: date, currency: str) -> Iterable[Adjustment]:
         """Yield the adjustments that fall due in an open month: of the locked ones before it."""
-        locked = locked_months(self.company_id)
+        locked = locks.locked_months(self.company_id)
         for mark in locked:
-            if mark.changed and _first_open(mark.month, locked) == month:
+            if mark.changed and locks.first_open(mark.month, locked) == month:
                 yield from self._adjustments(mark, locked, currency)
 
     def _adjustments(
@@ -149,14 +148,6 @@ def _paid(mark: MonthMark, locked: list[MonthMark], method: Method) -> dict[Key,
             if one.about == mark.month:
                 paid[one.key] = paid.get(one.key, 0) + one.minor
     return paid
-
-
-def _first_open(month: date, locked: list[MonthMark]) -> date:
-    closed = {mark.month for mark in locked}
-    after = next_month(month)
-    while after in closed:
-        after = next_month(after)
-    return after
 
 
 def compute_month(company_id: str, month: date, method: Method) -> MonthPayout:
@@ -215,14 +206,6 @@ def totals(found: Iterable[MonthPayout]) -> tuple[dict[str, int], dict[str, int]
 # Locking
 
 
-def locked_months(company_id: str) -> list[MonthMark]:
-    """Return the marks of locked months, oldest first."""
-    query = select(MonthMark).where(
-        MonthMark.company_id == company_id, MonthMark.locked_at.is_not(None)
-    )
-    return list(db.session.scalars(query.order_by(MonthMark.month)))
-
-
 def lock_month(company_id: str, month: date, user_id: str) -> None:
     """Lock a closed month as it is paid now, by every method.
 
@@ -234,7 +217,10 @@ def lock_month(company_id: str, month: date, user_id: str) -> None:
     with writing(company_id):
         mark = month_mark(company_id, month)
         if mark is None:
-            raise Conflict(f"There are no streams in {month_text(month)}.")
+            if month not in locks.months_due(company_id):
+                raise Conflict(f"There are no streams in {month_text(month)}.")
+            mark = MonthMark(company_id=company_id, month=month, revision=0)
+            db.session.add(mark)
         if mark.locked is not None:
             raise Conflict(f"{month_text(month)} is locked already.")
         paid: dict[str, Any] = {
