@@ -1,7 +1,7 @@
 """The `flask` commands, thin: each calls a room. Bad input is one sentence on stderr, exit code 2.
 
-`up` and `demo` belong to ops, `user` and `key` to accounts, `report`, `months` and `janitor` to the
-engine; commands of one kind of report come with the kind.
+`up`, `demo` and `secrets` belong to ops, `user` and `key` to accounts, `report`, `months` and
+`janitor` to the engine; commands of one kind of report come with the kind.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def init_app(app: Flask) -> None:
     """Register the commands."""
     from webapp import cli_report
 
-    for command in (up, demo, user, key, months_group, janitor_command, cli_report.report):
+    commands = (up, demo, user, key, secrets, months_group, janitor_command, cli_report.report)
+    for command in commands:
         app.cli.add_command(command)
 
 
@@ -124,6 +125,7 @@ def demo(url: str) -> None:
 
 user = AppGroup("user", help="People who sign in.")
 key = AppGroup("key", help="API keys of programs.")
+secrets = AppGroup("secrets", help="What is kept sealed under SECRET_KEY.")
 months_group = AppGroup("months", help="Stored months.")
 
 
@@ -153,6 +155,22 @@ def create_key(email: str, label: str, send_only: bool) -> None:
         raise InvalidParams({"email": f"There is no user {email}; make one with `user create`."})
     made, secret = accounts.create_key(owner, label, scope="send" if send_only else "full")
     click.echo(json.dumps({"api_key": made.key_id, "secret": secret}))
+
+
+@secrets.command("reseal")
+@in_sentences
+@with_database
+def reseal() -> None:
+    """Seal all that is stored under the newest SECRET_KEY; run twice, nothing changes."""
+    from webapp.ops.resealing import reseal_everything
+
+    done = reseal_everything()
+    for name in done.broken:
+        click.echo(f"The secret of the {name} cannot be read: it must be entered again.", err=True)
+    click.echo(f"Sealed anew: {done.renewed}. Already under the newest key: {done.unchanged}.")
+    if done.broken:
+        click.echo("Is the key it was sealed under in SECRET_KEY_PREVIOUS?", err=True)
+        raise SystemExit(1)
 
 
 @months_group.command("expire")

@@ -1,7 +1,8 @@
 """What protects every answer and every kept secret: headers, the CSRF check, sealing.
 
 Stands below all rooms. Keys for sealing are derived from SECRET_KEY with a label per purpose, so a
-leak of one use says nothing about another; SECRET_KEY_PREVIOUS still reads what it once sealed.
+leak of one use says nothing about another; SECRET_KEY_PREVIOUS still reads what it once sealed, and
+`reseal` brings that under the newest key.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from webapp.extensions import csrf
 
 API_PREFIX = "/api/"
 DASHBOARD_PREFIX = "/ops/rq"
+# In the `info` of a column that holds what `seal` returned: how people call such a row.
+SEALED = "sealed"
 
 _POLICY = {
     "default-src": "'self'",
@@ -121,6 +124,19 @@ def unseal(token: str) -> str:
         raise SealBroken from None
 
 
+def reseal(token: str) -> str:
+    """Return a token of the same text under the newest key; the same one if it is already.
+
+    Raises: SealBroken
+    """
+    text = unseal(token)
+    try:
+        _boxes()[0].decrypt(token)
+    except InvalidToken:
+        return seal(text)
+    return token
+
+
 def fingerprint(text: str) -> str:
     """Return 64 hex digits that tell equal texts apart from others and give nothing away."""
     key = derived_key(current_app.config["SECRET_KEY"], "fingerprint")
@@ -142,5 +158,9 @@ def derived_key(secret_key: str, purpose: str) -> bytes:
 
 
 def _box() -> MultiFernet:
+    return MultiFernet(_boxes())
+
+
+def _boxes() -> list[Fernet]:
     keys = (derived_key(key, "seal") for key in secret_keys())
-    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])
+    return [Fernet(base64.urlsafe_b64encode(key)) for key in keys]

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.extensions import Base, Model, UtcDateTime, utcnow
+from webapp.security import SEALED
 
 QUEUED, RUNNING = "queued", "running"
 DONE, INCOMPLETE, FAILED, CANCELLED = "done", "incomplete", "failed", "cancelled"
@@ -52,7 +53,7 @@ class Report(Model):
     kind: Mapped[str] = mapped_column(String(40))
     label: Mapped[str] = mapped_column(String(200), default="")
     params: Mapped[dict[str, Any]] = mapped_column(JSON)
-    sealed: Mapped[str | None] = mapped_column(Text)
+    sealed: Mapped[str | None] = mapped_column(Text, info={SEALED: "report {id}"})
     status: Mapped[str] = mapped_column(String(12), default=QUEUED)
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     lost: Mapped[int] = mapped_column(Integer, default=0)

@@ -17,7 +17,7 @@ from webapp.extensions import Model, UtcDateTime, db, utcnow
 from webapp.htmx import redirect_to
 from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.kinds.partner_use.survey import listed, open_session
-from webapp.security import SealBroken, seal, unseal
+from webapp.security import SEALED, SealBroken, reseal, seal, unseal
 
 bp = Blueprint("connections", __name__, url_prefix="/connections", template_folder="templates")
 guard(bp)
@@ -39,7 +39,7 @@ class Connection(Model):
     name_key: Mapped[str] = mapped_column(String(200))
     partner_id: Mapped[str] = mapped_column(String(20))
     user_key: Mapped[str] = mapped_column(String(200))
-    sealed_secret: Mapped[str] = mapped_column(Text)
+    sealed_secret: Mapped[str] = mapped_column(Text, info={SEALED: "connection {name}"})
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
@@ -74,6 +74,7 @@ def credentials(scope: Scope, connection_id: str) -> dict[str, str]:
     except (NotFound, SealBroken) as error:
         raise InvalidParams({"connection": error.message}) from None
     found.last_used_at = utcnow()
+    found.sealed_secret = reseal(found.sealed_secret)
     return secrets
 
 
