@@ -53,29 +53,29 @@ def run_queued(report_id: str) -> None:
     if report is None:
         log.info("report %s is not queued any more", report_id)
         return
-    kind = kinds()[report.kind]
-    secrets: dict[str, str] = json.loads(unseal(report.sealed)) if report.sealed else {}
-    run = ActiveRun(app, report, secrets)
-    public = dict(report.params)
+    run = ActiveRun(app, report, {})
+    kind, sealed, public = report.kind, report.sealed, dict(report.params)
     log.info("report %s runs, attempt %d", report_id, run.attempt, extra={"kind": run.kind})
     # A report runs for minutes to hours; it must not sit on a database connection all along.
     db.session.remove()
     try:
+        if sealed:
+            run.secrets |= json.loads(unseal(sealed))
         with run.leased():
             run.check()
-            result = kind.run(stored_params(kind, public), run, context())
+            result = kinds()[kind].run(stored_params(kinds()[kind], public), run, context())
         _finish(run, result)
     except RunEnded:
         log.info("report %s attempt %s was given up", report_id, run.attempt)
     except DBAPIError as error:
         if is_away(error) and _begin_again(run):
             return
-        _fail(run, error, secrets)
+        _fail(run, error, run.secrets)
         # Not as it is: its words may hold what was about to be stored.
         raise RuntimeError(f"The database failed the report ({type(error).__name__}).") from None
     except Exception as error:
-        _fail(run, error, secrets)
-        if _names_a_secret(error, secrets):
+        _fail(run, error, run.secrets)
+        if _names_a_secret(error, run.secrets):
             raise RuntimeError("The report failed; its details held a secret.") from None
         raise
     finally:
