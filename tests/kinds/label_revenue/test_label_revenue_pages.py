@@ -114,6 +114,22 @@ def test_months_of_different_money_are_not_added_up(client_for: Any, api_for: An
     assert api.get("/report?month=2025-04").status_code == 200
 
 
+def test_a_month_that_pays_nothing_is_of_no_currency(
+    client_for: Any, api_for: Any, sample: str
+) -> None:
+    owner, api = client_for("owner"), api_for("owner")
+    shares = {"share_web": "1", "share_app_store": "1"}
+    send(owner, "/label-revenue/periods", from_month="2025-04", currency="JPY", **shares)
+    answer = api.get("/report?from=2025-01&to=2025-06")
+    assert (answer.status_code, answer.headers["Report-Currency"]) == (200, "EUR")
+    assert answer.json == api.get("/report").json
+    assert api.get("/report?month=2025-06").headers["Report-Currency"] == "JPY"
+    span = "from=2025-01&to=2025-06"
+    statement = owner.get(f"/label-revenue/statement?label=Quiet+Street&{span}")
+    assert statement.status_code == 200
+    assert "(EUR)" in owner.get(f"/label-revenue/compare?{span}").text
+
+
 @pytest.fixture
 def run_report(app: Flask, scope: Scope) -> Callable[..., str]:
     def run(**params: Any) -> str:

@@ -57,7 +57,7 @@ def show_report() -> Response:
     sums.settle(scope.company_id)
     payer = payouts.payer(scope.company_id, method)
     found = [payer.month(month) for month in _months(scope.company_id)]
-    currency = payouts.one_currency(found) or "EUR"
+    currency = payouts.one_currency(found)
     labels, unowned = payouts.totals(found)
     # Written by hand so that amounts keep all digits of their currency, as in 45.60.
     members = ", ".join(

@@ -22,7 +22,7 @@ from webapp.engine.kind import (
 )
 from webapp.engine.months import month_text, months_between
 from webapp.kinds.label_revenue import ingest, models, payouts, sums
-from webapp.kinds.label_revenue.books import DEFAULT_CURRENCY, SLUG
+from webapp.kinds.label_revenue.books import SLUG
 from webapp.kinds.label_revenue.currencies import amount, amount_text
 from webapp.kinds.label_revenue.ingest import Options, Source
 from webapp.kinds.label_revenue.params import LabelRevenueParams
@@ -60,8 +60,8 @@ class LabelRevenue(ReportKind):
             one = payer.month(month)
             found.append(one)
             run.step(_line(one))
-        currency = payouts.one_currency(one for one in found if _has_lines(one))
-        return _result(params, found, currency or DEFAULT_CURRENCY)
+        currency = payouts.one_currency(found)
+        return _result(params, found, currency)
 
     def describe(self, params: Mapping[str, Any]) -> str:
         return f"{_months(params)} {params.get('method', 'pool')}"
@@ -159,16 +159,12 @@ def _month_columns(head: Mapping[str, Any]) -> tuple[Column, ...]:
 
 def _line(one: MonthPayout) -> str:
     month = month_text(one.month)
-    if not _has_lines(one):
+    if not one.pays:
         return f"{month}: nothing streamed."
     state = " (locked)" if one.locked else " (stored)" if one.from_store else ""
     labels = sum(line.key.owned for line in one.payout.lines)
     pool = amount_text(one.payout.pool_minor, one.currency)
     return f"{month}: {pool} {one.currency} among {labels} labels{state}."
-
-
-def _has_lines(one: MonthPayout) -> bool:
-    return bool(one.payout.lines or one.adjustments)
 
 
 def _result(params: LabelRevenueParams, found: list[MonthPayout], currency: str) -> Result:

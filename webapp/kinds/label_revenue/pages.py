@@ -170,16 +170,16 @@ def compare() -> Response:
     months, errors = _asked_months(scope.company_id)
     found = {method: _payouts(scope.company_id, method, months) for method in METHODS}
     try:
-        currency = payouts.one_currency(one for one in found["pool"] if one.payout.lines)
+        currency = payouts.one_currency(found["pool"])
     except InvalidParams as error:
-        errors, currency, found = error.errors, None, {method: [] for method in METHODS}
+        errors, currency, found = error.errors, "", {method: [] for method in METHODS}
     page = render_template(
         "label_revenue/compare.html",
         scope=scope,
-        rows=compared(found, currency or DEFAULT_CURRENCY),
+        rows=compared(found, currency),
         start=month_text(months[0]) if months else "",
         end=month_text(months[-1]) if months else "",
-        currency=currency or DEFAULT_CURRENCY,
+        currency=currency,
         errors=errors,
         typed=request.args,
     )

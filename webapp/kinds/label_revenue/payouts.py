@@ -6,7 +6,7 @@ open month after it, label by label, so that both months together still add up t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -18,7 +18,13 @@ from webapp.engine.months import CompanyMonths, current_month, month_text, parse
 from webapp.errors import Conflict, InvalidParams, ReportError
 from webapp.extensions import db, utcnow
 from webapp.kinds.label_revenue import locks, sums
-from webapp.kinds.label_revenue.books import SLUG, month_mark, settings_for, writing
+from webapp.kinds.label_revenue.books import (
+    DEFAULT_CURRENCY,
+    SLUG,
+    month_mark,
+    settings_for,
+    writing,
+)
 from webapp.kinds.label_revenue.compute import (
     METHODS,
     Key,
@@ -54,6 +60,11 @@ class MonthPayout:
     adjustments: tuple[Adjustment, ...] = ()
     locked: bool = False
     from_store: bool = False
+
+    @property
+    def pays(self) -> bool:
+        """Say whether there is any line; a month without streams has none."""
+        return bool(self.payout.lines or self.adjustments)
 
     def owed(self) -> Iterator[tuple[Key, int]]:
         """Yield who is owed how much (minor units): lines, then adjustments."""
@@ -181,16 +192,16 @@ def company_store(company_id: str) -> CompanyMonths:
     return CompanyMonths(db.engine, company_id, SLUG, kept_days)
 
 
-def one_currency(found: Iterable[MonthPayout]) -> str | None:
-    """Return the currency of all months, None where there is no month.
+def one_currency(found: Collection[MonthPayout]) -> str:
+    """Return the currency of the months that pay anything; without any, of the last one asked for.
 
     Raises: InvalidParams where they differ, because amounts of different money do not add up
     """
-    by_currency = {one.currency: one.month for one in found}
+    by_currency = {one.currency: one.month for one in found if one.pays}
     if len(by_currency) > 1:
         named = ", ".join(f"{name} ({month_text(m)})" for name, m in sorted(by_currency.items()))
         raise InvalidParams({"from": f"These months are in different currencies: {named}."})
-    return next(iter(by_currency), None)
+    return next(reversed(by_currency or [one.currency for one in found]), DEFAULT_CURRENCY)
 
 
 def totals(found: Iterable[MonthPayout]) -> tuple[dict[str, int], dict[str, int]]:

@@ -38,7 +38,7 @@ def statement_rows(label: str, found: Iterable[MonthPayout]) -> list[tuple[str, 
 
 def statement_file(company: str, label: str, found: list[MonthPayout]) -> IO[bytes]:
     """Return the workbook as an open temporary file."""
-    currency = payouts.one_currency(found) or "EUR"
+    currency = payouts.one_currency(found)
     file = tempfile.TemporaryFile(prefix="statement-", suffix=".xlsx")  # noqa: SIM115
     options = {
         "constant_memory": True,
