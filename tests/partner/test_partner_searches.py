@@ -12,6 +12,7 @@ from partner_house import Talk
 
 from webapp.errors import PartnerContract
 from webapp.partner import (
+    Created,
     PartnerSession,
     Site,
     count_accounts,
@@ -200,7 +201,7 @@ def test_the_first_account_since(server: BadServer, session: PartnerSession, sit
         )
 
 
-def two_of_january(session: PartnerSession, site: Site) -> list[datetime]:
+def two_of_january(session: PartnerSession, site: Site) -> Created:
     return created_between(session, site, NEW_YEAR, datetime(2024, 2, 1, tzinfo=UTC), 2)
 
 
@@ -213,13 +214,26 @@ def test_creation_dates_of_a_stretch(
 ) -> None:
     rows = days("01-01", "01-31")
     found = searched(server, session, site, two_of_january, results=rows, totalCount=900)
-    assert found == [NEW_YEAR, datetime(2024, 1, 31, tzinfo=UTC)]
+    assert found.dates == [NEW_YEAR, datetime(2024, 1, 31, tzinfo=UTC)]
     assert server.asked[0].form["query"] == (
         'SELECT created FROM accounts WHERE created >= "2024-01-01T00:00:00.000Z"'
         ' AND created < "2024-02-01T00:00:00.000Z" ORDER BY created LIMIT 2'
     )
-    assert searched(server, session, site, two_of_january, results=[], totalCount=0) == []
-    assert len(searched(server, session, site, two_of_january, results=days("01-03", "01-03"))) == 2
+    assert searched(server, session, site, two_of_january, results=[], totalCount=0).dates == []
+    twins = searched(server, session, site, two_of_january, results=days("01-03", "01-03"))
+    assert len(twins.dates) == 2
+
+
+@pytest.mark.parametrize(
+    ("total", "whole"), [({"totalCount": 2}, True), ({"totalCount": 3}, False), ({}, False)]
+)
+def test_dates_are_whole_only_when_the_partner_says_so(
+    server: BadServer, session: PartnerSession, site: Site, total: dict[str, int], whole: bool
+) -> None:
+    rows = days("01-01", "01-31")
+    found = searched(server, session, site, two_of_january, results=rows, **total)
+    assert (len(found.dates), found.whole) == (2, whole)
+    assert abs(datetime.now(UTC) - found.asked_at).total_seconds() < 5
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from webapp.partner.pool import side_by_side
 from webapp.partner.redis_pace import RedisPace
 from webapp.partner.searches import (
     Count,
+    Created,
     count_accounts,
     created_between,
     first_created_since,
@@ -25,6 +26,7 @@ from webapp.partner.sites import Site, SiteConfig, list_sites, site_config
 
 __all__ = [
     "Count",
+    "Created",
     "Credentials",
     "Limits",
     "LocalPace",

@@ -25,6 +25,19 @@ class Count:
     asked_at: datetime
 
 
+@dataclass(frozen=True)
+class Created:
+    """Creation dates, oldest first, and the aware UTC moment at which they were asked for.
+
+    whole: the partner's own total says that these are all there are; False where it says that
+           there are more, and where it says nothing
+    """
+
+    dates: list[datetime]
+    whole: bool
+    asked_at: datetime
+
+
 def count_accounts(session: PartnerSession, site: Site, before: datetime | None = None) -> Count:
     """Return how many accounts a site has, or had been created before a moment (excluded).
 
@@ -75,10 +88,10 @@ def first_created_since(session: PartnerSession, site: Site, since: datetime) ->
 
 def created_between(
     session: PartnerSession, site: Site, start: datetime, end: datetime, limit: int = MOST_ROWS
-) -> list[datetime]:
-    """Return the creation dates from `start` up to `end` (excluded), oldest first.
+) -> Created:
+    """Return the creation dates from `start` up to `end` (excluded).
 
-    Shape:  at most `limit` dates (1 to 5,000); as many as `limit` means there may be more
+    Shape:  at most `limit` dates (1 to 5,000)
     Raises: PartnerContract when rows are missing, out of range or out of order
     """
     if not 1 <= limit <= MOST_ROWS:
@@ -89,7 +102,8 @@ def created_between(
         f" ORDER BY created LIMIT {limit}"
     )
     answer = _asked(session, site, query)
-    return _moments(answer, _rows(answer, limit), first, last)
+    dates = _moments(answer, _rows(answer, limit), first, last)
+    return Created(dates, _total(answer) == len(dates), answer.asked_at)
 
 
 def _asked(session: PartnerSession, site: Site, query: str) -> Answer:

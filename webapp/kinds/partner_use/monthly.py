@@ -35,9 +35,8 @@ from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.kinds.partner_use.planner import Search, SitePlan
 from webapp.kinds.partner_use.summary import NO_ACCOUNT_STORE
 from webapp.kinds.partner_use.survey import Survey
-from webapp.partner import PartnerSession, count_accounts, created_between, side_by_side
+from webapp.partner import Created, PartnerSession, count_accounts, created_between, side_by_side
 
-Dates = tuple[list[datetime], datetime]
 WAIT_S = 0.3
 # Sites whose stored months are read at once; of 5,000 sites they would take 200 MB.
 SITES_AT_ONCE = 100
@@ -234,17 +233,16 @@ class Monthly:
         }
         self._flights.land(site_id, unstored, self._plans[site_id].searches)
 
-    def _search(self, task: Task) -> Cell | Dates:
+    def _search(self, task: Task) -> Cell | Created:
         site_id, search = task
         site = self._found.sites[site_id]
         if search.what == "count":
             count = count_accounts(self._session, site, search.end)
             return Cell(count.value, count.asked_at)
-        asked_at = self._context.now()
         limit = self._context.config["PARTNER_READ_LIMIT"]
-        return created_between(self._session, site, search.start, search.end, limit), asked_at
+        return created_between(self._session, site, search.start, search.end, limit)
 
-    def _take(self, site_id: str, search: Search, answer: Cell | Dates | PartnerError) -> None:
+    def _take(self, site_id: str, search: Search, answer: Cell | Created | PartnerError) -> None:
         """Hand an answer to its site's plan, keep what that resolved, tell how far it is."""
         plan, before = self._plans[site_id], set(self._plans[site_id].cells)
         if isinstance(answer, PartnerError):
@@ -252,7 +250,7 @@ class Monthly:
         elif isinstance(answer, Cell):
             plan.take_count(search, answer)
         else:
-            plan.take_dates(search, *answer)
+            plan.take_dates(search, answer.dates, answer.asked_at, whole=answer.whole)
         new = plan.cells.keys() - before
         for index in new:
             self._keeper.add(site_id, self._months[index], plan.cells[index])

@@ -12,8 +12,10 @@ two known months is taken up by the cheapest of three means:
   is tried only on what earlier searches have saved.
 
 A count resolves at least its own month and a read is used for two or more, so a site never costs
-more searches than its months. What breaks the rule (a later count below an earlier one, fewer dates
-than counted) makes the stretch be asked month by month. `Cell.counted_at` of an implied month is
+more searches than its months. That holds while people sign up and are deleted between two searches,
+too: dates that are all of a stretch by the partner's own total resolve it, whatever was counted
+before. What breaks the rule otherwise (a later count below an earlier one, fewer dates than counted
+and no total) makes the stretch be asked month by month. `Cell.counted_at` of an implied month is
 the older of what implied it.
 """
 
@@ -218,31 +220,44 @@ class SitePlan:
             self._imply()
         self._credit += len(self.cells) - before
 
-    def take_dates(self, search: Search, dates: Sequence[datetime], asked_at: datetime) -> None:
-        """Take creation dates, oldest first; as many as `read_limit` may not be all of them."""
+    def take_dates(
+        self, search: Search, dates: Sequence[datetime], asked_at: datetime, *, whole: bool = False
+    ) -> None:
+        """Take creation dates, oldest first; `whole` says that the stretch has no others."""
         self._free(search)
         start, stop = search.after, search.at
-        growth = self.cells[stop].value - self._value(start)
-        if len(dates) != min(growth, self._read_limit):
-            self._plainly.update(range(start + 1, stop))
-            return
-        reaches = stop
-        if search.gamble:
-            # Only months that end at or before the last date are complete.
-            reaches = bisect.bisect_right(self.ends, dates[-1], start + 1, stop)
+        reaches = stop if whole else self._reach(search, dates, asked_at)
         before = len(self.cells)
         oldest = min([asked_at, *(self.cells[i].counted_at for i in (start,) if i >= 0)])
         for index in range(start + 1, reaches):
             value = self._value(start) + bisect.bisect_left(dates, self.ends[index])
             self.cells.setdefault(index, Cell(value, oldest))
         self._credit += len(self.cells) - before
-        if search.gamble:
-            cut = (
-                dates[bisect.bisect_left(dates, self.ends[reaches - 1]) :] if reaches > 0 else dates
-            )
-            if len(cut) > self._read_limit / 2:
-                self._dense.add(reaches - 1)
-            self._imply()
+        if reaches == stop:
+            return
+        if not search.gamble or len(dates) < self._read_limit:
+            # The accounts have changed since they were counted: how is not to be guessed.
+            self._plainly.update(range(reaches, stop))
+            return
+        begin = self.ends[reaches - 1] if reaches > 0 else BEGINNING
+        if len(dates) - bisect.bisect_left(dates, begin) > self._read_limit / 2:
+            self._dense.add(reaches - 1)
+        self._imply()
+
+    def _reach(self, search: Search, dates: Sequence[datetime], asked_at: datetime) -> int:
+        """Return the first month of the stretch that dates which may not be all leave open."""
+        start, stop = search.after, search.at
+        growth = self.cells[stop].value - self._value(start)
+        if len(dates) == growth:
+            return stop
+        if len(dates) == self._read_limit:
+            # Only months that end at or before the last date are complete.
+            return bisect.bisect_right(self.ends, dates[-1], start + 1, stop)
+        since_then = bisect.bisect_left(dates, self.ends[stop - 1])
+        if since_then <= growth < len(dates) and asked_at < self.ends[stop]:
+            # They were counted a moment ago, and the last month goes on: people have signed up.
+            return stop
+        return start + 1
 
     def take_failure(self, search: Search, problem: str, *, final: bool) -> None:
         """Take that a search failed; a few failures, or a final one, end this site's asking."""
