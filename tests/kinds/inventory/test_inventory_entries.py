@@ -130,6 +130,40 @@ def test_a_locked_period_keeps_its_entries(ours: Caller) -> None:
     assert ours.delete(f"{ENTRIES}/e-1").status_code == 404
 
 
+def test_only_what_was_sent_of_a_known_period_is_changed(ours: Caller) -> None:
+    period = period_body(ours, is_locked=True, description="Ours")
+    ours.post(f"{DATA}/periods", [period])
+    named = {"id": period["id"], "shortName": "FY 2025"}
+    days = {"startDate": period["start_date"], "endDate": period["end_date"]}
+    answer = ours.post(f"{DATA}/periods", [named | days])
+    assert answer.json["periods"] == [period | {"short_name": "FY 2025"}]
+    answer = ours.post(f"{DATA}/periods", [named | days | {"isLocked": False, "description": None}])
+    assert answer.json["periods"][0]["is_locked"] is False
+    assert answer.json["periods"][0]["description"] is None
+
+
+def test_only_what_was_sent_of_a_known_unit_is_changed(ours: Caller) -> None:
+    units = ours.get(f"{DATA}/units").json["units"]
+    (lyon,) = [unit for unit in units if unit["name"] == "Lyon office"]
+    assert lyon["position"] == 2
+    answer = ours.post(f"{DATA}/units", [{"id": lyon["id"], "name": "Lyon"}])
+    assert answer.json["units"] == [lyon | {"name": "Lyon"}]
+    answer = ours.post(f"{DATA}/units", [{"id": lyon["id"], "name": "Lyon", "parent_id": None}])
+    assert answer.json["units"][0]["parent_id"] == units[0]["id"]
+
+
+def test_the_demo_leaves_a_locked_period_as_it_is(app: Flask, caller: Callers) -> None:
+    make_demo_for(app, "stranger")
+    theirs = caller("stranger")
+    changed = theirs.get(ENTRIES, limit=1000).json["entries"][-1] | {"quantity": 7}
+    del changed["emissions"]
+    assert theirs.post(ENTRIES, [changed]).status_code == 200
+    theirs.post(f"{DATA}/periods", [period_body(theirs, is_locked=True)])
+    make_demo_for(app, "stranger")
+    assert period_body(theirs)["is_locked"] is True
+    assert theirs.get(ENTRIES, limit=1000).json["entries"][-1]["quantity"] == 7
+
+
 def test_a_period_does_not_shrink_away_from_its_entries(ours: Caller) -> None:
     answer = ours.post(f"{DATA}/periods", [period_body(ours, start_date="2025-06-01")])
     assert set(answer.json["errors"]) == {"periods.0.start_date"}

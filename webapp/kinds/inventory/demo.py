@@ -33,9 +33,13 @@ ACTIVITIES = (
 
 
 def make_demo(company_id: str) -> dict[str, int]:
-    """Store the demo data of a company and return how many entries were created and changed."""
+    """Store the demo data of a company and return how many entries were created and changed.
+
+    A period that somebody has locked stays as it is, with its entries.
+    """
     root = places.ensure_root(company_id)
-    places.put_periods(company_id, [_year(company_id, year) for year in YEARS])
+    periods = places.put_periods(company_id, [_year(company_id, year) for year in YEARS])
+    is_locked = {year: period.is_locked for year, period in zip(YEARS, periods, strict=True)}
     units = {name: _id(company_id, f"unit {name}") for name, _ in UNITS}
     places.put_units(
         company_id,
@@ -52,6 +56,7 @@ def make_demo(company_id: str) -> dict[str, int]:
     bodies = [
         _entry(company_id, year, month, site, place)
         for year in YEARS
+        if not is_locked[year]
         for month in range(1, 13)
         for site in range(len(SITES))
         for place in range(len(ACTIVITIES))

@@ -105,6 +105,7 @@ def find_unit(company_id: str, unit_id: Any) -> Unit:
 def put_periods(company_id: str, bodies: Sequence[PeriodIn]) -> list[Period]:
     """Make periods, or change those whose id is known; return them in their order. Commits.
 
+    Of a known one only what was sent is changed: a new name does not unlock it.
     Raises: InvalidParams when entries would no longer lie within their period
     """
     known = {period.id: period for period in list_periods(company_id)}
@@ -117,9 +118,7 @@ def put_periods(company_id: str, bodies: Sequence[PeriodIn]) -> list[Period]:
             db.session.add(period)
         elif (period.start_date, period.end_date) != (body.start_date, body.end_date):
             _check_room(period, body, place)
-        period.short_name, period.description = body.short_name, body.description
-        period.start_date, period.end_date = body.start_date, body.end_date
-        period.is_locked = body.is_locked
+        _take_over(period, body, body.model_dump(exclude={"id"}))
         found.append(period)
     _flush()
     db.session.commit()
@@ -133,6 +132,13 @@ def _flush() -> None:
     except IntegrityError:
         db.session.rollback()
         raise Conflict("Somebody else stored the same at this moment; send it again.") from None
+
+
+def _take_over(row: Period | Unit, body: PeriodIn | UnitIn, values: dict[str, Any]) -> None:
+    is_known = row.key is not None
+    for name, value in values.items():
+        if not is_known or name in body.model_fields_set:
+            setattr(row, name, value)
 
 
 def _check_room(period: Period, body: PeriodIn, place: int) -> None:
@@ -149,8 +155,8 @@ def _check_room(period: Period, body: PeriodIn, place: int) -> None:
 def put_units(company_id: str, bodies: Sequence[UnitIn]) -> list[Unit]:
     """Make units, or change those whose id is known; return them in their order. Commits.
 
-    A unit without a parent goes directly below the root, unless it is the root. Parents may come
-    after their children in the list.
+    A new unit without a parent goes directly below the root; a known one stays where it is unless a
+    parent is sent, null for the root. Parents may come after their children in the list.
     Raises: InvalidParams for an unknown parent, and for a unit that would lie below itself
     """
     root = ensure_root(company_id)
@@ -179,13 +185,15 @@ def _put_unit(company_id: str, known: dict[str, Unit], body: UnitIn, root: Unit)
         unit = Unit(company_id=company_id, id=str(body.id or uuid4()), parent_key=root.key)
         known[unit.id] = unit
         db.session.add(unit)
-    unit.name, unit.position = body.name, body.position
+    _take_over(unit, body, {"name": body.name, "position": body.position})
     return unit
 
 
 def _set_parent(unit: Unit, body: UnitIn, known: dict[str, Unit], root: Unit) -> str | None:
     if unit is root:
         return "The root has no parent." if body.parent_id else None
+    if "parent_id" not in body.model_fields_set:
+        return None
     parent = known.get(str(body.parent_id)) if body.parent_id else root
     if parent is None:
         return "There is no such unit."
