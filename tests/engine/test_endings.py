@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
 from flask import Flask
 
-from tests.engine.engine_house import change, lines, run, start
+from tests.conftest import find_scope
+from tests.engine.engine_house import begin, change, lines, make, row, rows_result, run, start
+from webapp.engine import janitor, jobs, progress
+from webapp.engine.kind import Result, Run
+from webapp.engine.models import Checkpoint
+from webapp.engine.results import ReadResult
+from webapp.errors import PartnerRefused
+from webapp.extensions import db, utcnow
 
 HUSH = "hush-hush-canary-4711"
 
@@ -17,3 +28,100 @@ def test_a_secret_that_cannot_be_unsealed_fails_the_report_at_once(steps: Flask)
     assert "SECRET_KEY" in (report.error or "")
     assert "worker" not in (report.error or "")
     assert len(lines(steps, report_id)) == 1
+
+
+# A retry of a report that has a result
+
+
+def with_holes(app: Flask) -> str:
+    """Make an incomplete report with one row and one checkpoint, and queue it again."""
+
+    def work(run: Run) -> Result:
+        run.remember({"a": 1})
+        return rows_result([{"name": "kept"}], complete=False)
+
+    report_id = make(app, work).id
+    retry(app, report_id)
+    return report_id
+
+
+def retry(app: Flask, report_id: str) -> None:
+    with app.app_context():
+        jobs.retry_report(find_scope(app, "owner"), report_id, {})
+
+
+def refused(run: Run) -> Result:
+    raise PartnerRefused("The partner said no.")
+
+
+def fails(app: Flask, report_id: str) -> None:
+    app.extensions["report_kinds"]["steps"].work = refused
+    run(app, report_id)
+
+
+def is_cancelled_in_the_queue(app: Flask, report_id: str) -> None:
+    with app.app_context():
+        jobs.cancel_report(find_scope(app, "owner"), report_id)
+
+
+def is_cancelled_in_its_run(app: Flask, report_id: str) -> None:
+    begin(app, report_id)
+    is_cancelled_in_the_queue(app, report_id)
+
+
+def loses_its_workers(app: Flask, report_id: str) -> None:
+    change(app, report_id, lost=2)
+    begin(app, report_id)
+    with app.app_context():
+        janitor.sweep(utcnow() + timedelta(seconds=60))
+
+
+ENDS = {
+    fails: "The partner said no.",
+    is_cancelled_in_the_queue: "cancelled",
+    is_cancelled_in_its_run: "cancelled",
+    loses_its_workers: "The worker was lost 3 times",
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_a_retry_that_comes_to_nothing_leaves_the_result_as_it_was(
+    steps: Flask, how: Callable[[Flask, str], None]
+) -> None:
+    report_id = with_holes(steps)
+    how(steps, report_id)
+    report = row(steps, report_id)
+    assert report.status == "incomplete"
+    assert ENDS[how] in (report.error or "")
+    assert "The result from before is kept." in (report.error or "")
+    assert (report.sealed, report.lease_until) == (None, None)
+    with steps.app_context():
+        assert [one["name"] for one in ReadResult(report).rows("rows")] == ["kept"]
+        assert db.session.query(Checkpoint).count() == 1
+    retry(steps, report_id)
+    assert row(steps, report_id).error is None
+    steps.extensions["report_kinds"]["steps"].work = lambda run: rows_result([{"name": "new"}])
+    assert (run(steps, report_id).status, row(steps, report_id).error) == ("done", None)
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_its_listeners_hear_how_it_stands(steps: Flask, how: Callable[[Flask, str], None]) -> None:
+    report_id = with_holes(steps)
+    how(steps, report_id)
+    with steps.app_context():
+        events = [event for event in progress.listen(report_id) if event is not None]
+    assert events[-1].data == {"status": "incomplete"}
+    assert any(ENDS[how].lower() in event.data["text"].lower() for event in events[:-1])
+
+
+def test_without_a_result_a_retry_ends_as_any_report_does(steps: Flask) -> None:
+    report_id = make(steps, refused).id
+    retry(steps, report_id)
+    fails(steps, report_id)
+    assert (row(steps, report_id).status, row(steps, report_id).error) == (
+        "failed",
+        "The partner said no.",
+    )
+    retry(steps, report_id)
+    is_cancelled_in_the_queue(steps, report_id)
+    assert row(steps, report_id).status == "cancelled"

@@ -200,6 +200,19 @@ def test_a_retry_without_its_secret_comes_back_with_a_sentence(
     assert '<details class="ask" open>' in answer.text
 
 
+def test_a_cancelled_retry_shows_what_it_met_and_the_result_of_before(
+    run: Callable[..., str], owner: FlaskClient, post: Callable[..., Any]
+) -> None:
+    path = f"/reports/{run(holes=True)}"
+    assert post(owner, f"{path}/retry").status_code == 303
+    assert post(owner, f"{path}/cancel").status_code == 303
+    page = owner.get(path).text
+    assert "Trying again was cancelled. The result from before is kept." in page
+    assert 'id="grid-things"' in page
+    assert page.count('id="retry"') == 1
+    assert owner.get(f"{path}.csv").status_code == 200
+
+
 def test_a_retry_of_a_finished_report_is_a_conflict(
     run: Callable[..., str], owner: FlaskClient, post: Callable[..., Any]
 ) -> None:

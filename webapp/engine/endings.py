@@ -14,11 +14,12 @@ from rq.command import send_stop_job_command
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job
 from rq.serializers import JSONSerializer
-from sqlalchemy import select, update
+from sqlalchemy import null, select, update
 
 from webapp.engine import progress
 from webapp.engine.models import (
     FAILED,
+    INCOMPLETE,
     QUEUED,
     Report,
 )
@@ -29,6 +30,8 @@ from webapp.tracing import request_id
 
 log = logging.getLogger(__name__)
 RUN = "webapp.engine.jobs.run_report"
+RETRY_CANCELLED = "Trying again was cancelled."
+KEPT = "The result from before is kept."
 
 
 def end_row(connection: Any, only: Any, report_id: str, status: str, **values: Any) -> int:
@@ -56,6 +59,8 @@ def end_report(
 ) -> None:
     """End a report that matches `only`, with a last line (the error, if no other), and publish it.
 
+    A report that has a result keeps it: where its retry fails or is cancelled it is incomplete
+    again, its error says what the retry met, and it may be tried again.
     Raises: RunEnded when the report is not in that state any more
     """
     text = line or values.get("error")
@@ -68,6 +73,8 @@ def end_report(
         )
         if touched.rowcount != 1:
             raise RunEnded("The report had ended before.")
+        if _has_result(connection, report_id):
+            status, values["error"] = INCOMPLETE, f"{values.get('error') or RETRY_CANCELLED} {KEPT}"
         stored = None
         if text:
             done, total = connection.execute(
@@ -80,6 +87,11 @@ def end_report(
             report_id, progress.Event("status", stored.seq, progress.line_data(stored))
         )
     publish_end(report_id, seq, status)
+
+
+def _has_result(connection: Any, report_id: str) -> bool:
+    found = select(Report.head.is_not(null())).where(Report.id == report_id)
+    return bool(connection.execute(found).scalar_one())
 
 
 def publish_end(report_id: str, seq: int, status: str) -> None:
