@@ -11,7 +11,7 @@ from base64 import b64decode
 from typing import Any
 
 from flask import request
-from sqlalchemy import Row, bindparam, select, update
+from sqlalchemy import bindparam, select, update
 
 from webapp.accounts.identity import Scope
 from webapp.accounts.keys import TOUCH_EVERY, hash_secret
@@ -83,8 +83,8 @@ def quick_sender() -> Scope | None:
     )
 
 
-def _known(key_id: str) -> Row[Any] | None:
-    """Read what is known of a key: one statement by itself, without a transaction around it.
+def _known(key_id: str) -> Any:
+    """Return the row that `_KEY` reads of a key, or None: one statement by itself, without a transaction around it.
 
     The connection goes back at once: to hold one and wait for another is how a pool runs dry.
     """
