@@ -36,14 +36,15 @@ class Hours:
         return Hours(self.person + other.person, self.machine + other.machine)
 
 
-def credited(at: datetime, promise: timedelta, arrived_at: datetime) -> Span | None:
-    """Return the time a ping credits, None for none.
+def credited(at: datetime, promise: timedelta, arrived_at: datetime) -> Span:
+    """Return the time a ping credits: from itself, or its arrival if that is earlier, on.
 
-    It runs from the ping to its promised end. A clock ahead of ours is believed only up to the
-    arrival plus the promise.
+    A clock ahead of ours is believed up to the arrival plus the promise. Pings of one that is
+    always as far ahead follow each other as they arrive, so their promises still meet.
+    arrived_at: of the first time where it was sent again
     """
-    end = min(at, arrived_at) + promise
-    return Span(at, end) if end > at else None
+    start = min(at, arrived_at)
+    return Span(start, start + promise)
 
 
 def join(spans: list[Span], new: Span, grace: timedelta) -> list[Span]:

@@ -14,10 +14,10 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Table, bindparam, delete, insert, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
 from webapp.kinds.session_activity.bulk import Move, NewEnd, move, near_segments
+from webapp.kinds.session_activity.clocks import as_first_arrived
 from webapp.kinds.session_activity.compute import (
     ONE_DAY,
     Span,
@@ -27,7 +27,7 @@ from webapp.kinds.session_activity.compute import (
     day_start,
     join,
 )
-from webapp.kinds.session_activity.models import ClockAhead, Login, Segment
+from webapp.kinds.session_activity.models import Login, Segment
 
 SESSION = ""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -106,7 +106,8 @@ def fold(
     """Store pings of sessions the transaction has locked; return what changed of months over."""
     if not pings:
         return []
-    _keep_clocks_ahead(connection, pings)
+    now = pings[0].arrived_at
+    pings = as_first_arrived(connection, pings)
     spans = _spans(pings)
     before = _read(connection, spans, grace)
     after = {track: list(found) for track, found in before.items()}
@@ -116,7 +117,7 @@ def fold(
     owners = {ping.session_number: ping.login for ping in pings}
     _write(connection, _new_ends(pings), before, after, owners)
     _lengthen(connection, after, owners)
-    return _late(connection, before, after, owners, pings[0].arrived_at, zone)
+    return _late(connection, before, after, owners, now, zone)
 
 
 def _spans(pings: Iterable[Ping]) -> dict[Track, list[Span]]:
@@ -124,8 +125,6 @@ def _spans(pings: Iterable[Ping]) -> dict[Track, list[Span]]:
     spans: dict[Track, list[Span]] = {}
     for ping in pings:
         span = credited(ping.at, ping.promise, ping.arrived_at)
-        if span is None:
-            continue
         for event in {SESSION, ping.event}:
             spans.setdefault((ping.session_number, event), []).append(span)
     return spans
@@ -252,21 +251,3 @@ def _late(
     for login_id in sorted(changes):
         connection.execute(update(logins).where(logins.c.id == login_id).values(late_at=now))
     return list(changes.values())
-
-
-def _keep_clocks_ahead(connection: Connection, pings: Iterable[Ping]) -> None:
-    """Keep what clocks ahead of ours said, beside the time of arrival."""
-    rows = [
-        {
-            "session_number": ping.session_number,
-            "event": ping.event,
-            "at": ping.at,
-            "arrived_at": ping.arrived_at,
-            "next_ping_sec": ping.next_ping_sec,
-        }
-        for ping in pings
-        if ping.at > ping.arrived_at
-    ]
-    if rows:
-        maker: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        connection.execute(maker(ClockAhead).on_conflict_do_nothing(), rows)

@@ -54,6 +54,7 @@ class Computer(Model):
 class Session(Model):
     """A login at a computer. `id` is the computer's own, unique in its company.
 
+    started_at: when it began, on our clock where theirs is ahead
     last_at, ends_at: the newest ping and the end it promises, on our clock where theirs is ahead
     ends_day: the day of `ends_at`, in days since 1970 UTC. It is the part of the end that is
               indexed, because it changes once a day and not with every ping.
@@ -99,7 +100,10 @@ class Segment(Model):
 
 
 class ClockAhead(Model):
-    """A ping whose clock was ahead of ours, beside the time it arrived."""
+    """A ping whose clock was ahead of ours, beside the time it arrived first.
+
+    One that came in for a second time is known by it, and a session's start too.
+    """
 
     __tablename__ = "session_activity_clock_ahead"
 

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError
 
 from webapp.errors import Conflict, InvalidParams
+from webapp.kinds.session_activity.clocks import was_said
 from webapp.kinds.session_activity.directory import find_id
 from webapp.kinds.session_activity.fold import (
     SESSION,
@@ -39,6 +40,11 @@ class SentSession:
     at: datetime | None
     arrived_at: datetime
 
+    @property
+    def started_at(self) -> datetime:
+        """Return when it began, on the earlier of both clocks."""
+        return min(self.at or self.arrived_at, self.arrived_at)
+
 
 class SessionTaken(Conflict):
     """409: the session cannot begin beside the one in `data`."""
@@ -65,15 +71,15 @@ def _begin(engine: Engine, sent: SentSession, intake: Intake) -> bool:
     with writing(engine) as connection:
         login_id, computer_id = _known(connection, sent)
         if found := connection.execute(_listing().where(_is(sent))).first():
-            if _is_same(found, sent):
+            if _is_same(connection, found, sent):
                 return False
             raise SessionTaken("Another session has this id already.", described(found))
-        at = sent.at or sent.arrived_at
+        at = sent.started_at
         if rival := connection.execute(_rivals(sent, at, login_id, computer_id)).first():
             raise SessionTaken(
                 f"{sent.login} is online at {rival.comp_name} already.", described(rival)
             )
-        late = _store(connection, sent, at, (login_id, computer_id), intake)
+        late = _store(connection, sent, (login_id, computer_id), intake)
     expire_late(late)
     return True
 
@@ -95,11 +101,12 @@ def _known(connection: Connection, sent: SentSession) -> tuple[int, int]:
 def _store(
     connection: Connection,
     sent: SentSession,
-    at: datetime,
     ids: tuple[int, int],
     intake: Intake,
 ) -> list[LateChange]:
     login_id, computer_id = ids
+    # The first ping keeps the time as sent, for whoever sends the same start again.
+    at = sent.at or sent.arrived_at
     longest = connection.scalar(select(Login.longest_days).where(Login.id == login_id)) or 1
     facts = LoginFacts(login_id, sent.company_id, sent.login, longest)
     last, ends = Ping(0, facts, SESSION, at, sent.next_ping_sec, sent.arrived_at).last
@@ -110,7 +117,7 @@ def _store(
         "computer_id": computer_id,
         "ip_addr": sent.ip_addr,
         "next_ping_sec": sent.next_ping_sec,
-        "started_at": at,
+        "started_at": sent.started_at,
         "last_at": last,
         "ends_at": ends,
         "ends_day": ends_day(ends),
@@ -124,6 +131,7 @@ def _store(
 def _listing() -> Any:
     return (
         select(
+            Session.number,
             Session.id,
             Computer.name.label("comp_name"),
             Session.ip_addr,
@@ -141,14 +149,18 @@ def _is(sent: SentSession) -> Any:
     return (Session.company_id == sent.company_id) & (Session.id == sent.id)
 
 
-def _is_same(found: Row[Any], sent: SentSession) -> bool:
+def _is_same(connection: Connection, found: Row[Any], sent: SentSession) -> bool:
     """Say whether a session was begun with the same body; a missing time differs from none."""
     return (
         found.comp_name == sent.computer
         and found.login == sent.login
         and found.ip_addr == sent.ip_addr
         and found.next_ping_sec == sent.next_ping_sec
-        and (sent.at is None or found.started_at == sent.at)
+        and (
+            sent.at is None
+            or found.started_at == sent.at
+            or was_said(connection, found.number, sent.at, found.started_at)
+        )
     )
 
 
