@@ -1,4 +1,4 @@
-"""label revenue: a company's own numbers for its streams, and an index by date"""
+"""label revenue: a company's own numbers for its streams, each shelf with its own indexes"""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ def upgrade() -> None:
         op.execute("DROP SEQUENCE label_revenue_stream_id_seq")
         op.execute("ALTER TABLE label_revenue_stream DROP CONSTRAINT pk_label_revenue_stream")
         for shelf in shelves():
-            op.execute(f"CREATE UNIQUE INDEX {shelf}_id ON {shelf} (id)")
-    with op.batch_alter_table("label_revenue_stream", schema=None) as batch_op:
-        batch_op.create_index("ix_label_revenue_stream_date", ["date", "id"], unique=False)
+            op.execute(f"CREATE INDEX {shelf}_id ON {shelf} (id)")
+            op.execute(f"CREATE INDEX {shelf}_date ON {shelf} (date, id)")
 
 
 def shelves() -> list[str]:
@@ -33,11 +32,9 @@ def shelves() -> list[str]:
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("label_revenue_stream", schema=None) as batch_op:
-        batch_op.drop_index("ix_label_revenue_stream_date")
     if op.get_bind().dialect.name == "postgresql":
         for shelf in shelves():
-            op.execute(f"DROP INDEX {shelf}_id")
+            op.execute(f"DROP INDEX IF EXISTS {shelf}_id, {shelf}_date")
         op.execute(
             "ALTER TABLE label_revenue_stream "
             "ADD CONSTRAINT pk_label_revenue_stream PRIMARY KEY (shelf_id, id)"

@@ -201,12 +201,21 @@ def loose_shelf(writer: Writer) -> int:
                     f"FOR VALUES IN ({shelf_id})"
                 )
             )
-            writer.connection.execute(
-                text(f"CREATE UNIQUE INDEX {partition(shelf_id)}_id ON {partition(shelf_id)} (id)")
-            )
+            index_shelf(writer, shelf_id, "btree (id)")
         writer.book.loose_shelf = shelf_id
         db.session.flush()
     return writer.book.loose_shelf
+
+
+def index_shelf(writer: Writer, shelf_id: int, numbers: str) -> None:
+    """Build a shelf's indexes: of its streams' numbers, in a form that fits, and for the list."""
+    table = partition(shelf_id)
+    for statement in (
+        "SET LOCAL maintenance_work_mem = '256MB'",
+        f"CREATE INDEX {table}_id ON {table} USING {numbers}",
+        f"CREATE INDEX {table}_date ON {table} (date, id)",
+    ):
+        writer.connection.execute(text(statement))
 
 
 def partition(shelf_id: int) -> str:

@@ -173,8 +173,7 @@ def _printable_but(separator: str) -> bytes:
 def _new_partition(writer: Writer, shelf_id: int, batch_no: int) -> None:
     """Make the shelf's table apart from the others, where nobody waits for it.
 
-    Constant columns are defaults of the table, so that COPY need not be told them in every row;
-    indexes are built afterwards, which is a sort instead of ten million insertions.
+    Constant columns are defaults of the table, so that COPY need not be told them in every row.
     """
     table = partition(shelf_id)
     for statement in (
@@ -186,15 +185,9 @@ def _new_partition(writer: Writer, shelf_id: int, batch_no: int) -> None:
 
 
 def _attach(writer: Writer, shelf_id: int) -> None:
-    """Give the shelf its indexes and make it part of the streams.
-
-    Numbers rise from the first row to the last, so a block range index finds one of them.
-    """
+    """Make the shelf part of the streams; its indexes are built when its sums are added."""
     table = partition(shelf_id)
     for statement in (
-        "SET LOCAL maintenance_work_mem = '256MB'",
-        f"CREATE INDEX {table}_date ON {table} (date, id)",
-        f"CREATE INDEX {table}_id ON {table} USING brin (id) WITH (pages_per_range = 16)",
         f"ALTER TABLE {table} ADD CHECK (shelf_id = {int(shelf_id)})",
         f"ALTER TABLE label_revenue_stream ATTACH PARTITION {table} "
         f"FOR VALUES IN ({int(shelf_id)})",

@@ -272,6 +272,8 @@ class Load:
         batch.streams_hash = self.hashes["streams"]
         self.writer.book.date_order = self.found["streams"].date_order
         batch.streams = self._in_file("streams", lambda: self._write_streams(batch))
+        if "users" not in self.sources:
+            return  # only terms ask from which month on; the sums will tell the months
         first, last = self.writer.connection.execute(
             select(func.min(Stream.date), func.max(Stream.date)).where(on_shelf(batch))
         ).one()

@@ -122,14 +122,11 @@ class Track(Model):
 class Stream(Model):
     """One stream: who heard which track, on which day, how many seconds.
 
-    On Postgres each shelf has an index of its own on `id`, of the kind that fits how it is filled.
+    On Postgres each shelf has indexes of its own, on `id` and on (date, id).
     """
 
     __tablename__ = "label_revenue_stream"
-    __table_args__ = (
-        Index("ix_label_revenue_stream_date", "date", "id"),
-        {"postgresql_partition_by": "LIST (shelf_id)"},
-    )
+    __table_args__ = {"postgresql_partition_by": "LIST (shelf_id)"}
 
     shelf_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
