@@ -84,7 +84,7 @@ def quick_sender() -> Scope | None:
 
 
 def _known(key_id: str) -> Any:
-    """Return the row that `_KEY` reads of a key, or None: one statement by itself, without a transaction around it.
+    """Return what `_KEY` reads of a key, or None: one statement, without a transaction around it.
 
     The connection goes back at once: to hold one and wait for another is how a pool runs dry.
     """
