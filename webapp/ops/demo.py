@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from flask import current_app
 from webapp import accounts
 from webapp.accounts import User
 from webapp.accounts.keys import find_key
+from webapp.accounts.passwords import password_matches
 from webapp.engine.jobs import kinds
 from webapp.engine.months import current_month, month_text, next_month
 from webapp.errors import ReportError
@@ -38,7 +39,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class SignIn:
-    """How a person and a program sign in as the demo user."""
+    """How a person and a program sign in as the demo user; no password: they chose their own."""
 
     email: str
     password: str
@@ -48,7 +49,7 @@ class SignIn:
 
 def run_demo(address: str, say: Say) -> None:
     """Make the demo's user, run both reports against `address`, say where to go on."""
-    sign_in = _kept_sign_in(Path(current_app.config["DATA_DIR"]) / "demo.json")
+    sign_in = kept_sign_in(Path(current_app.config["DATA_DIR"]) / "demo.json")
     last = current_month()
     first = next_month(last, 1 - MONTHS_SHOWN)
     caller = Caller(address, sign_in, say)
@@ -56,7 +57,7 @@ def run_demo(address: str, say: Say) -> None:
     months = {"mode": "monthly", "start": month_text(first), "end": month_text(last)}
     caller.show_months(caller.run(months))
     _fill(say)
-    _say_farewell(address, sign_in, say)
+    say_farewell(address, sign_in, say)
 
 
 def _fill(say: Say) -> None:
@@ -71,10 +72,12 @@ def _fill(say: Say) -> None:
             say(f"{kind.title}: {sentence}")
 
 
-def _say_farewell(address: str, sign_in: SignIn, say: Say) -> None:
+def say_farewell(address: str, sign_in: SignIn, say: Say) -> None:
+    """Print where to go on, and how to sign in there."""
+    password = f"password  {sign_in.password}" if sign_in.password else "your own password"
     say("")
     say(f"  Open      {address}")
-    say(f"  Sign in   {sign_in.email}  password  {sign_in.password}")
+    say(f"  Sign in   {sign_in.email}  {password}")
     say(f"  API key   {sign_in.api_key}  secret  {sign_in.secret}")
     say(f"  Partner   {PARTNER}  user key  {PARTNER_USER_KEY}  secret  {PARTNER_USER_SECRET}")
     say("  Stop      Ctrl-C")
@@ -174,19 +177,21 @@ def _shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _kept_sign_in(path: Path) -> SignIn:
-    """Return the demo's sign-in: the one kept from an earlier run if it still works."""
-    kept = _read(path)
-    user = accounts.find_user(EMAIL)
-    if kept and user and find_key(kept.api_key, kept.secret):
-        return kept
+def kept_sign_in(path: Path) -> SignIn:
+    """Return the demo's sign-in: what was kept from an earlier run, as far as it still works."""
+    kept, user = _read(path), accounts.find_user(EMAIL)
     if user and not kept:
         raise ReportError(
             f"There is a user {EMAIL} whose password is not kept in {path}; the demo leaves it "
             "alone. Delete the user, or set DATA_DIR to another folder."
         )
-    password = kept.password if user and kept else _password()
-    user = user or _make_user(password)
+    if user is None or kept is None:
+        password = _password()
+        user = _make_user(password)
+    else:
+        password = kept.password if password_matches(user.password_hash, kept.password) else ""
+        if find_key(kept.api_key, kept.secret):
+            return replace(kept, password=password)
     key, secret = accounts.create_key(user, "demo")
     made = SignIn(EMAIL, password, key.key_id, secret)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
