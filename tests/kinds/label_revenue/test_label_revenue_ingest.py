@@ -283,3 +283,27 @@ def test_a_corrected_users_file_says_from_when_it_holds_and_may_name_the_month(
     assert named.notes == ["The terms of users.csv hold from 2025-03 on."]
     assert sum(paid(app, scope).values()) == 3600
     assert not load_texts(users=dearer, from_month=MARCH).is_new
+
+
+def test_recount_marks_the_months_it_adds_up_first(app: Flask, scope: Scope, sample: str) -> None:
+    with app.app_context():
+        from sqlalchemy import true
+
+        from webapp.extensions import db
+        from webapp.kinds.label_revenue.books import month_mark, writing
+
+        with writing(scope.company_id) as writer:
+            sums.fold(writer, [true()], -1)
+            [batch] = ingest.batches(scope.company_id)
+            batch.summed = False
+        mark = month_mark(scope.company_id, MARCH)
+        before = mark.revision if mark else 0
+        assert sums.recount(scope.company_id) == []
+        mark = month_mark(scope.company_id, MARCH)
+        assert mark is not None
+        assert mark.revision > before
+        db.session.commit()
+        assert sums.recount(scope.company_id) == []
+        again = month_mark(scope.company_id, MARCH)
+        assert again is not None
+        assert again.revision == before + 1

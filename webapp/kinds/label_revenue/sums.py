@@ -266,6 +266,7 @@ def recount(company_id: str) -> list[Difference]:
     """Compare the sums with the streams, put right what differs, and return what did."""
     with writing(company_id) as writer:
         settle_within(writer)
+        settled = set(writer.touched)
         before = {model: _content(writer, model, keys) for model, keys in SUMS}
         for model, _ in SUMS:
             writer.connection.execute(delete(model).where(model.company_id == company_id))
@@ -278,7 +279,8 @@ def recount(company_id: str) -> list[Difference]:
         if found:
             writer.touch_from(BEGINNING)
         else:
-            writer.touched.clear()
+            # Only what was added up just now has changed; its marks must stay.
+            writer.touched &= settled
     return found
 
 
