@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from tests.conftest import form_token
 from webapp.accounts import Scope
 from webapp.engine.months import current_month
 from webapp.errors import Conflict
 from webapp.extensions import db
 from webapp.kinds.label_revenue import ingest, payouts
 from webapp.kinds.label_revenue.compute import METHODS
+from webapp.kinds.label_revenue.kind import month_rows
 from webapp.kinds.label_revenue.locks import locked_months
 
 MARCH, APRIL, MAY = date(2025, 3, 1), date(2025, 4, 1), date(2025, 5, 1)
@@ -144,3 +146,37 @@ def test_adjustments_are_shown_where_their_month_has_no_streams(
     lock(app, scope, APRIL)
     assert paid(app, scope, APRIL) == due
     assert paid(app, scope, MAY) == {}
+
+
+def test_an_adjustment_keeps_the_currency_of_its_month(
+    app: Flask, scope: Scope, sample: str, api_for: Any, client_for: Any
+) -> None:
+    api, owner = api_for("owner"), client_for("owner")
+    lock(app, scope, MARCH)
+    shares = {"share_web": "1", "share_app_store": "1"}
+    token = {"csrf_token": form_token(owner), "from_month": "2025-04", "currency": "JPY"}
+    assert owner.post("/label-revenue/periods", data=token | shares).status_code == 303
+    api.post("/streams", STREAM | {"seconds": 500})
+    # Nothing was streamed in April, so what it owes is in the money of March.
+    assert api.get("/report?month=2025-04").headers["Report-Currency"] == "EUR"
+    assert api.get("/report").status_code == 200
+    api.post("/streams", STREAM | {"seconds": 10, "date": "2025-04-05"})
+    april = api.get("/report?month=2025-04")
+    assert (april.status_code, april.json["data"]) == (200, {"Quiet Street": 54})
+    assert april.headers["Report-Currency"] == "JPY"
+    assert april.headers["Report-Other-Currencies"] == "EUR"
+    with app.app_context():
+        month = payouts.payer(scope.company_id, "pool").month(APRIL)
+        assert sum(due.minor for due in month.foreign) == 0
+        texts = {due.key.name: due.amount for due in month.foreign}
+        rows = [row for row in month_rows(month) if row["kind"] == "adjustment"]
+    assert f"adjustment of 2025-03: {texts['Quiet Street']}" in [row["note"] for row in rows]
+    assert {row["amount"] for row in rows} == {None}
+    assert texts["Quiet Street"] in owner.get("/label-revenue/compare?from=2025-04").text
+    for label in ("Quiet Street", "Harbour Classics"):
+        path = f"/label-revenue/statement?label={label}&from=2025-04"
+        assert owner.get(path).status_code == 200
+    lock(app, scope, APRIL)
+    with app.app_context():
+        assert payouts.payer(scope.company_id, "pool").month(APRIL).foreign == month.foreign
+        assert payouts.payer(scope.company_id, "pool").month(MAY).foreign == ()

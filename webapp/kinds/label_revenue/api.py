@@ -69,6 +69,8 @@ def show_report() -> Response:
     response.headers["Report-Method"] = method
     response.headers["Report-Currency"] = currency
     response.headers["Report-Unallocated"] = amount_text(sum(unowned.values()), currency)
+    if others := sorted({due.currency for _, due in payouts.foreign(found)}):
+        response.headers["Report-Other-Currencies"] = ", ".join(others)
     return response
 
 

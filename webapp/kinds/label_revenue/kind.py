@@ -180,6 +180,7 @@ def _result(params: LabelRevenueParams, found: list[MonthPayout], currency: str)
         "adjustments": amount_text(adjusted, currency),
         "to_labels": amount_text(sum(labels.values()), currency),
         "unallocated": amount_text(sum(unowned.values()), currency),
+        "other_currencies": sorted({due.currency for _, due in payouts.foreign(found)}),
         "label_count": len(labels),
         "seconds": sum(line.seconds for one in found for line in one.payout.lines),
         "locked_months": [month_text(one.month) for one in found if one.locked],
@@ -202,6 +203,15 @@ def month_rows(one: MonthPayout) -> Iterator[Row]:
             "month": month_text(one.month),
             "note": f"adjustment of {month_text(due.about)}",
             **_row(due.key.name, due.key.owned, 0, 0, due.minor, one.currency),
+            "kind": "adjustment",
+        }
+    for due in one.foreign:
+        # In money of its own, so it cannot stand in the column.
+        yield {
+            "month": month_text(one.month),
+            "note": f"adjustment of {month_text(due.about)}: {due.amount}",
+            **_row(due.key.name, due.key.owned, 0, 0, 0, one.currency),
+            "amount": None,
             "kind": "adjustment",
         }
 
@@ -242,7 +252,9 @@ def _exact(result: StoredResult, table: str) -> Iterator[Row]:
         yield row | {"amount": exact, "currency": currency, "method": method}
 
 
-def _amount(row: Row, currency: str) -> Decimal:
+def _amount(row: Row, currency: str) -> Decimal | None:
+    if row["amount"] is None:
+        return None
     return Decimal(str(row["amount"])).quantize(amount(1, currency))
 
 
@@ -252,6 +264,8 @@ def _months(span: Mapping[str, Any]) -> str:
 
 
 def _adjusted(head: Mapping[str, Any]) -> str:
+    if others := head.get("other_currencies"):
+        return f"without adjustments in {', '.join(others)}, see the months"
     if Decimal(head["adjustments"]) == 0:
         return _months(head)
     return f"and {head['adjustments']} of earlier months"

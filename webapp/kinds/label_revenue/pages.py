@@ -26,7 +26,7 @@ from webapp.kinds.label_revenue.compute import METHODS, Key, Method
 from webapp.kinds.label_revenue.currencies import CURRENCIES, amount_text
 from webapp.kinds.label_revenue.models import Period
 from webapp.kinds.label_revenue.payouts import MonthPayout
-from webapp.kinds.label_revenue.statement import file_name, statement_file
+from webapp.kinds.label_revenue.statement import file_name, statement_file, statement_rows
 
 bp = Blueprint("label_revenue", __name__, url_prefix="/label-revenue", template_folder="templates")
 guard(bp)
@@ -177,6 +177,11 @@ def compare() -> Response:
         "label_revenue/compare.html",
         scope=scope,
         rows=compared(found, currency),
+        foreign=[
+            (method, month_text(month), due)
+            for method in METHODS
+            for month, due in payouts.foreign(found[method])
+        ],
         start=month_text(months[0]) if months else "",
         end=month_text(months[-1]) if months else "",
         currency=currency,
@@ -252,7 +257,7 @@ def statement() -> Response:
     if errors:
         raise InvalidParams(errors)
     found = _payouts(scope.company_id, method, months)
-    if not any(key == Key(True, label) for one in found for key, _ in one.owed()):
+    if not statement_rows(label, found):
         raise NotFound("This label has no streams in these months.")
     with statement_file(scope.company_name, label, found) as file:
         response = Response(file.read(), mimetype=XLSX)

@@ -7,7 +7,7 @@ open month after it, label by label, so that both months together still add up t
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -34,6 +34,7 @@ from webapp.kinds.label_revenue.compute import (
     listener_payout,
     pool_payout,
 )
+from webapp.kinds.label_revenue.currencies import amount_text
 from webapp.kinds.label_revenue.facts import MonthFacts
 from webapp.kinds.label_revenue.models import MonthMark
 
@@ -42,22 +43,32 @@ LOOKS = 3
 
 @dataclass(frozen=True)
 class Adjustment:
-    """What a locked month would pay more (or less) to a line than it did, in minor units."""
+    """What a locked month would pay more (or less) to a line than it did, in its own currency."""
 
     about: date
     key: Key
     minor: int
+    currency: str
+
+    @property
+    def amount(self) -> str:
+        """Return the amount as text with its currency, such as `-0.35 EUR`."""
+        return f"{amount_text(self.minor, self.currency)} {self.currency}"
 
 
 @dataclass(frozen=True)
 class MonthPayout:
-    """A month as it is paid: its lines, the pool, adjustments of earlier months, and its state."""
+    """A month as it is paid: its lines, the pool, adjustments of earlier months, and its state.
+
+    foreign: adjustments of months in another currency; they stand beside the sums, never in them
+    """
 
     month: date
     method: Method
     currency: str
     payout: Payout
     adjustments: tuple[Adjustment, ...] = ()
+    foreign: tuple[Adjustment, ...] = ()
     locked: bool = False
     from_store: bool = False
 
@@ -67,11 +78,16 @@ class MonthPayout:
         return bool(self.payout.lines or self.adjustments)
 
     def owed(self) -> Iterator[tuple[Key, int]]:
-        """Yield who is owed how much (minor units): lines, then adjustments."""
+        """Yield who is owed how much (minor units of the currency): lines, then adjustments."""
         for line in self.payout.lines:
             yield line.key, line.minor
         for due in self.adjustments:
             yield due.key, due.minor
+
+
+def foreign(found: Iterable[MonthPayout]) -> list[tuple[date, Adjustment]]:
+    """Return the adjustments in another currency than their month's, with the month."""
+    return [(one.month, due) for one in found for due in one.foreign]
 
 
 @dataclass
@@ -90,10 +106,10 @@ class Payer:
         if mark is not None and mark.locked is not None:
             return _unpacked(month, self.method, mark.locked[self.method], locked=True)
         live = self.live(month)
-        due = tuple(self._due(month, live.currency))
-        return MonthPayout(
-            month, self.method, live.currency, live.payout, due, from_store=live.from_store
-        )
+        due = tuple(self._due(month))
+        # A month that pays nothing of its own has no currency of its own either.
+        currency = due[0].currency if due and not live.payout.lines else live.currency
+        return replace(live, currency=currency, **_sides(currency, due))
 
     def live(self, month: date) -> MonthPayout:
         """Return what the streams of a month say now, locked or not."""
@@ -124,27 +140,28 @@ class Payer:
             return None
         return _unpacked(month, self.method, kept.value, from_store=True)
 
-    def _due(self, month: date, currency: str) -> Iterable[Adjustment]:
+    def _due(self, month: date) -> Iterable[Adjustment]:
         """Yield the adjustments that fall due in an open month: of the locked ones before it."""
         locked = locks.locked_months(self.company_id)
         for mark in locked:
             if mark.changed and locks.first_open(mark.month, locked) == month:
-                yield from self._adjustments(mark, locked, currency)
+                yield from self._adjustments(mark, locked)
 
-    def _adjustments(
-        self, mark: MonthMark, locked: list[MonthMark], currency: str
-    ) -> Iterable[Adjustment]:
+    def _adjustments(self, mark: MonthMark, locked: list[MonthMark]) -> Iterable[Adjustment]:
         now = self.live(mark.month)
-        if now.currency != currency:
-            raise ReportError(
-                f"{month_text(mark.month)} is locked in {now.currency}, so its adjustments cannot "
-                f"be paid in {currency}."
-            )
         paid = _paid(mark, locked, self.method)
         owed = {line.key: line.minor for line in now.payout.lines}
         for key in sorted(owed.keys() | paid.keys(), key=lambda key: (not key.owned, key.name)):
             if minor := owed.get(key, 0) - paid.get(key, 0):
-                yield Adjustment(mark.month, key, minor)
+                yield Adjustment(mark.month, key, minor, now.currency)
+
+
+def _sides(currency: str, due: tuple[Adjustment, ...]) -> dict[str, tuple[Adjustment, ...]]:
+    """Return adjustments in a month's own currency apart from those in another."""
+    return {
+        "adjustments": tuple(one for one in due if one.currency == currency),
+        "foreign": tuple(one for one in due if one.currency != currency),
+    }
 
 
 def _paid(mark: MonthMark, locked: list[MonthMark], method: Method) -> dict[Key, int]:
@@ -155,7 +172,7 @@ def _paid(mark: MonthMark, locked: list[MonthMark], method: Method) -> dict[Key,
         paid[line.key] = paid.get(line.key, 0) + line.minor
     for other in locked:
         later = _unpacked(other.month, method, (other.locked or {})[method])
-        for one in later.adjustments:
+        for one in (*later.adjustments, *later.foreign):
             if one.about == mark.month:
                 paid[one.key] = paid.get(one.key, 0) + one.minor
     return paid
@@ -249,18 +266,23 @@ def _packed(found: MonthPayout) -> dict[str, Any]:
         "currency": found.currency,
         "pool": found.payout.pool_minor,
         "lines": [[*line.key, line.seconds, line.minor] for line in found.payout.lines],
-        "adjustments": [[month_text(one.about), *one.key, one.minor] for one in found.adjustments],
+        "adjustments": [
+            [month_text(one.about), *one.key, one.minor, one.currency]
+            for one in (*found.adjustments, *found.foreign)
+        ],
     }
 
 
 def _unpacked(month: date, method: Method, value: dict[str, Any], **state: bool) -> MonthPayout:
     lines = tuple(Line(Key(*line[:2]), line[2], line[3]) for line in value["lines"])
-    adjustments = tuple(
-        Adjustment(parse_month(about), Key(owned, name), minor)
-        for about, owned, name, minor in value.get("adjustments", ())
+    currency = value["currency"]
+    due = tuple(
+        # What was locked before adjustments had a currency is in the month's own.
+        Adjustment(parse_month(about), Key(owned, name), minor, *(rest or [currency]))
+        for about, owned, name, minor, *rest in value.get("adjustments", ())
     )
     payout = Payout(lines, value["pool"])
-    return MonthPayout(month, method, value["currency"], payout, adjustments, **state)
+    return MonthPayout(month, method, currency, payout, **_sides(currency, due), **state)
 
 
 def _revision(company_id: str, month: date) -> int:

@@ -13,6 +13,7 @@ import xlsxwriter
 from webapp.engine.months import month_text
 from webapp.extensions import utcnow
 from webapp.kinds.label_revenue import payouts
+from webapp.kinds.label_revenue.compute import Key
 from webapp.kinds.label_revenue.currencies import amount, digits
 from webapp.kinds.label_revenue.payouts import MonthPayout
 
@@ -22,9 +23,15 @@ METHODS = {
 }
 
 
-def statement_rows(label: str, found: Iterable[MonthPayout]) -> list[tuple[str, str, int, int]]:
-    """Return (month, what for, seconds, minor units) of one label, a row a month and adjustment."""
-    rows = []
+StatementRow = tuple[str, str, int, int | None]
+
+
+def statement_rows(label: str, found: Iterable[MonthPayout]) -> list[StatementRow]:
+    """Return (month, what for, seconds, minor units) of one label, a row a month and adjustment.
+
+    An adjustment in another currency is told in words, without an amount in the column.
+    """
+    rows: list[StatementRow] = []
     for one in found:
         month = month_text(one.month)
         for line in one.payout.lines:
@@ -33,6 +40,11 @@ def statement_rows(label: str, found: Iterable[MonthPayout]) -> list[tuple[str, 
         for due in one.adjustments:
             if due.key.owned and due.key.name == label:
                 rows.append((month, f"Adjustment of {month_text(due.about)}", 0, due.minor))
+        for due in one.foreign:
+            if due.key == Key(True, label):
+                rows.append(
+                    (month, f"Adjustment of {month_text(due.about)}: {due.amount}", 0, None)
+                )
     return rows
 
 
@@ -83,11 +95,12 @@ def _write(
         page.write_datetime(line, 0, datetime.fromisoformat(f"{when}-01"), month)
         page.write_string(line, 1, what)
         page.write_number(line, 2, seconds, whole)
-        page.write_number(line, 3, amount(minor, currency), money)
+        if minor is not None:
+            page.write_number(line, 3, amount(minor, currency), money)
     last = first + 1 + len(rows)
     page.write_string(last, 0, "Total", bold)
     page.write_number(last, 2, sum(row[2] for row in rows), whole)
-    page.write_number(last, 3, amount(sum(row[3] for row in rows), currency), money)
+    page.write_number(last, 3, amount(sum(row[3] or 0 for row in rows), currency), money)
 
 
 def file_name(label: str, found: list[MonthPayout]) -> str:
