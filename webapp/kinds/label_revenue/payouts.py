@@ -77,6 +77,13 @@ class MonthPayout:
         """Say whether there is any line; a month without streams has none."""
         return bool(self.payout.lines or self.adjustments)
 
+    def with_due(self, due: Iterable[Adjustment]) -> MonthPayout:
+        """Return the month with adjustments, those in its own currency apart from others."""
+        sides: tuple[list[Adjustment], list[Adjustment]] = ([], [])
+        for one in due:
+            sides[one.currency != self.currency].append(one)
+        return replace(self, adjustments=tuple(sides[0]), foreign=tuple(sides[1]))
+
     def owed(self) -> Iterator[tuple[Key, int]]:
         """Yield who is owed how much (minor units of the currency): lines, then adjustments."""
         for line in self.payout.lines:
@@ -109,7 +116,7 @@ class Payer:
         due = tuple(self._due(month))
         # A month that pays nothing of its own has no currency of its own either.
         currency = due[0].currency if due and not live.payout.lines else live.currency
-        return replace(live, currency=currency, **_sides(currency, due))
+        return replace(live, currency=currency).with_due(due)
 
     def live(self, month: date) -> MonthPayout:
         """Return what the streams of a month say now, locked or not."""
@@ -154,14 +161,6 @@ class Payer:
         for key in sorted(owed.keys() | paid.keys(), key=lambda key: (not key.owned, key.name)):
             if minor := owed.get(key, 0) - paid.get(key, 0):
                 yield Adjustment(mark.month, key, minor, now.currency)
-
-
-def _sides(currency: str, due: tuple[Adjustment, ...]) -> dict[str, tuple[Adjustment, ...]]:
-    """Return adjustments in a month's own currency apart from those in another."""
-    return {
-        "adjustments": tuple(one for one in due if one.currency == currency),
-        "foreign": tuple(one for one in due if one.currency != currency),
-    }
 
 
 def _paid(mark: MonthMark, locked: list[MonthMark], method: Method) -> dict[Key, int]:
@@ -273,7 +272,14 @@ def _packed(found: MonthPayout) -> dict[str, Any]:
     }
 
 
-def _unpacked(month: date, method: Method, value: dict[str, Any], **state: bool) -> MonthPayout:
+def _unpacked(
+    month: date,
+    method: Method,
+    value: dict[str, Any],
+    *,
+    locked: bool = False,
+    from_store: bool = False,
+) -> MonthPayout:
     lines = tuple(Line(Key(*line[:2]), line[2], line[3]) for line in value["lines"])
     currency = value["currency"]
     due = tuple(
@@ -282,7 +288,8 @@ def _unpacked(month: date, method: Method, value: dict[str, Any], **state: bool)
         for about, owned, name, minor, *rest in value.get("adjustments", ())
     )
     payout = Payout(lines, value["pool"])
-    return MonthPayout(month, method, currency, payout, **_sides(currency, due), **state)
+    found = MonthPayout(month, method, currency, payout, locked=locked, from_store=from_store)
+    return found.with_due(due)
 
 
 def _revision(company_id: str, month: date) -> int:
