@@ -44,6 +44,16 @@ def pytest_report_header() -> str:
     return f"backend: {'servers' if SERVERS else 'embedded'}"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out of the round on servers what uses neither: it would be the first round again."""
+    if not SERVERS:
+        return
+    stored = {"app", "database_url", "redis_url"}
+    again = {item for item in items if stored.isdisjoint(getattr(item, "fixturenames", stored))}
+    config.hook.pytest_deselected(items=again)
+    items[:] = [item for item in items if item not in again]
+
+
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     """Return the URL of a Redis for this session."""
