@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.conftest import form_token
-from tests.kinds.inventory.inventory_house import DATA, Caller, run_waiting
+from tests.kinds.inventory.inventory_house import DATA, Caller, entry, run_waiting
 from webapp.kinds.inventory import ingest
 
 Browsers = Callable[[str], FlaskClient]
@@ -169,6 +169,16 @@ def test_semicolons_and_marks_of_excel_are_understood() -> None:
     text = "\ufeff" + HEADER.replace(",", ";") + "\nx;2025;Acme;1;Heat;1;kWh;1\n"
     ((number, line),) = ingest.read_lines(io.BytesIO(text.encode()), "x.csv")
     assert (number, line["id"], line["unit_id"]) == (2, "x", "Acme")
+
+
+def test_small_numbers_are_shown_with_all_their_digits(
+    acme: str, client_for: Browsers, caller: Callers
+) -> None:
+    numbers = {"quantity": "0.0000025", "emission_factor": "1234567.0004"}
+    assert caller("owner").post(f"{DATA}/entries", [entry(id="a") | numbers]).status_code == 200
+    page = client_for("viewer").get("/inventory/entries").text
+    for shown in ("0.0000025", "1,234,567.0004", "3.086417501"):
+        assert f'<td class="is-number">{shown}</td>' in page
 
 
 def test_an_upload_is_its_companys_alone(acme: str, client_for: Browsers) -> None:

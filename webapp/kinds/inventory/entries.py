@@ -26,6 +26,8 @@ BATCH = 1000
 VALUES = tuple(
     column.name for column in Entry.__table__.columns if column.name not in {"company_id", "id"}
 )
+# Of an entry as it is shown.
+NUMBERS = ("quantity", "emission_factor", "emissions")
 LOCKED = "The period is locked; an admin can unlock it."
 
 
@@ -186,6 +188,16 @@ def list_entries(
     company_id: str, *, period: Period | None, after: str | None, limit: int
 ) -> list[dict[str, Any]]:
     """Return entries as JSON, by id, those after an id where one is given."""
+    found = read_entries(company_id, period=period, after=after, limit=limit)
+    for entry in found:
+        entry.update({name: json_number(entry[name]) for name in NUMBERS})
+    return found
+
+
+def read_entries(
+    company_id: str, *, period: Period | None, after: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """Return the same with numbers as exact as they are: Decimal."""
     query = (
         select(Entry, Period.id, Unit.id)
         .join(Period, Period.key == Entry.period_key)
@@ -198,10 +210,10 @@ def list_entries(
         query = query.where(Entry.period_key == period.key)
     if after:
         query = query.where(Entry.id > after)
-    return [_as_json(*row) for row in db.session.execute(query)]
+    return [_shown(*row) for row in db.session.execute(query)]
 
 
-def _as_json(entry: Entry, period_id: str, unit_id: str) -> dict[str, Any]:
+def _shown(entry: Entry, period_id: str, unit_id: str) -> dict[str, Any]:
     return {
         "id": entry.id,
         "period_id": period_id,
@@ -209,11 +221,11 @@ def _as_json(entry: Entry, period_id: str, unit_id: str) -> dict[str, Any]:
         "scope": entry.scope,
         "category": entry.category,
         "description": entry.description,
-        "quantity": json_number(entry.quantity),
+        "quantity": entry.quantity,
         "unit_of_measure": entry.unit_of_measure,
-        "emission_factor": json_number(entry.factor),
+        "emission_factor": entry.factor,
         "factor_source": entry.factor_source,
-        "emissions": json_number(emissions_of(entry.quantity, entry.factor)),
+        "emissions": emissions_of(entry.quantity, entry.factor),
         "start_date": entry.start_date.isoformat(),
         "end_date": entry.end_date.isoformat(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +25,12 @@ ENTRIES_PER_PAGE = 100
 
 bp = Blueprint("inventory", __name__, url_prefix="/inventory", template_folder="templates")
 guard(bp)
-bp.add_app_template_filter(plain, "exact_number")
+
+
+@bp.app_template_filter("exact_number")
+def exact_number(value: Decimal) -> str:
+    """Return a decimal with every digit it has, its thousands apart."""
+    return f"{Decimal(plain(value)):,f}"
 
 
 @bp.get("")
@@ -116,7 +122,7 @@ def index_entries() -> str:
     period = places.find_period(company_id, wanted) if wanted else None
     if not storable(after):
         after = ""
-    found = entries.list_entries(company_id, period=period, after=after, limit=ENTRIES_PER_PAGE + 1)
+    found = entries.read_entries(company_id, period=period, after=after, limit=ENTRIES_PER_PAGE + 1)
     return render_template(
         "inventory/index_entries.html",
         scope=current_scope(),
