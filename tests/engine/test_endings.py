@@ -125,3 +125,54 @@ def test_without_a_result_a_retry_ends_as_any_report_does(steps: Flask) -> None:
     retry(steps, report_id)
     is_cancelled_in_the_queue(steps, report_id)
     assert row(steps, report_id).status == "cancelled"
+
+
+# The last line
+
+
+def test_a_done_report_has_all_its_steps_behind_it(steps: Flask) -> None:
+    def work(run: Run) -> Result:
+        run.plan(10)
+        run.step("One of ten.")
+        return rows_result()
+
+    report = make(steps, work)
+    assert (report.status, report.done, report.total) == ("done", 10, 10)
+    assert lines(steps, report.id) == [(1, "One of ten."), (2, "The report is done.")]
+    with steps.app_context():
+        events = [event for event in progress.listen(report.id) if event is not None]
+    assert (events[-2].data["done"], events[-2].data["total"]) == (10, 10)
+    assert (events[-1].type, events[-1].seq) == ("end", 2)
+
+
+def test_steps_that_were_too_many_to_be_told_are_told_at_the_end(steps: Flask) -> None:
+    def work(run: Run) -> Result:
+        run.plan(100)
+        for number in range(100):
+            run.step(f"Step {number}.")
+        return rows_result()
+
+    report = make(steps, work)
+    assert lines(steps, report.id)[-1][1] == "The report is done."
+    assert (report.done, report.total) == (100, 100)
+
+
+def test_a_last_line_that_says_all_is_the_last_one(steps: Flask) -> None:
+    def work(run: Run) -> Result:
+        run.plan(2)
+        run.step("One.")
+        run.step("Two.")
+        return rows_result()
+
+    assert lines(steps, make(steps, work).id) == [(1, "One."), (2, "Two.")]
+    assert lines(steps, make(steps, lambda run: rows_result()).id) == []
+
+
+def test_holes_leave_the_bar_where_it_was(steps: Flask) -> None:
+    def work(run: Run) -> Result:
+        run.plan(10)
+        run.step("One of ten.")
+        return rows_result(complete=False)
+
+    report = make(steps, work)
+    assert (report.status, report.done, report.total) == ("incomplete", 1, 10)

@@ -22,6 +22,7 @@ from webapp.engine.models import (
     INCOMPLETE,
     QUEUED,
     Report,
+    StatusLine,
 )
 from webapp.engine.runs import add_line
 from webapp.errors import RunEnded
@@ -83,15 +84,18 @@ def end_report(
             stored = add_line(connection, report_id, text, level, done, total)
         seq = end_row(connection, only, report_id, status, **values)
     if stored:
-        progress.publish(
-            report_id, progress.Event("status", stored.seq, progress.line_data(stored))
-        )
+        publish_line(stored)
     publish_end(report_id, seq, status)
 
 
 def _has_result(connection: Any, report_id: str) -> bool:
     found = select(Report.head.is_not(null())).where(Report.id == report_id)
     return bool(connection.execute(found).scalar_one())
+
+
+def publish_line(line: StatusLine) -> None:
+    event = progress.Event("status", line.seq, progress.line_data(line))
+    progress.publish(line.report_id, event)
 
 
 def publish_end(report_id: str, seq: int, status: str) -> None:
@@ -123,7 +127,7 @@ def queue_again(
             select(Report.done, Report.total).where(Report.id == report_id)
         ).one()
         line = add_line(connection, report_id, text, "warn", done, total)
-    progress.publish(report_id, progress.Event("status", line.seq, progress.line_data(line)))
+    publish_line(line)
     report = db.session.get(Report, report_id, populate_existing=True) if enqueue else None
     if report is not None:
         enqueue_report(report)

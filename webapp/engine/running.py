@@ -13,7 +13,7 @@ from flask import Flask, current_app
 from sqlalchemy import delete, insert, update
 from sqlalchemy.exc import DBAPIError
 
-from webapp.engine.endings import end_report, end_row, publish_end, queue_again
+from webapp.engine.endings import end_report, end_row, publish_end, publish_line, queue_again
 from webapp.engine.kind import Result
 from webapp.engine.models import (
     DONE,
@@ -24,6 +24,7 @@ from webapp.engine.models import (
     Checkpoint,
     Report,
     ResultRow,
+    StatusLine,
 )
 from webapp.engine.params import stored_params
 from webapp.engine.registry import context, kinds
@@ -34,6 +35,7 @@ from webapp.security import unseal
 
 log = logging.getLogger(__name__)
 ROWS_PER_INSERT = 1000
+ALL_DONE = "The report is done."
 
 
 def run_report(report_id: str) -> None:
@@ -104,10 +106,15 @@ def _take(report_id: str) -> Report | None:
 
 
 def _finish(run: ActiveRun, result: Result) -> None:
-    """Write the result and the end in one transaction, then tell the listeners."""
-    status = DONE if result.complete else INCOMPLETE
+    """Write the result and the end in one transaction, then tell the listeners.
 
-    def write() -> int:
+    A whole report has all its steps behind it, also those it turned out not to need; where the
+    last line said otherwise, or was one too many to be told, another one says so.
+    """
+    status = DONE if result.complete else INCOMPLETE
+    is_told = status != DONE or run.fill_bar()
+
+    def write() -> tuple[StatusLine | None, int]:
         with run.fenced() as connection:
             connection.execute(delete(ResultRow).where(ResultRow.report_id == run.report_id))
             for table, rows in result.tables.items():
@@ -124,10 +131,14 @@ def _finish(run: ActiveRun, result: Result) -> None:
                     connection.execute(insert(ResultRow), batch)
             if status == DONE:
                 connection.execute(delete(Checkpoint).where(Checkpoint.report_id == run.report_id))
-            return end_row(connection, run.mine(), run.report_id, status, head=result.head)
+            line = None if is_told else run.add_line(connection, ALL_DONE, "info")
+            seq = end_row(connection, run.mine(), run.report_id, status, head=result.head)
+            return line, seq
 
-    seq = run._patiently(write)
+    line, seq = run._patiently(write)
     log.info("report %s is %s", run.report_id, status, extra={"kind": run.kind})
+    if line:
+        publish_line(line)
     publish_end(run.report_id, seq, status)
 
 

@@ -58,7 +58,7 @@ class ActiveRun:
             partial(app.extensions["tallies"].add, "months", report.kind),
         )
         self._lock = threading.RLock()
-        self._done, self._total = 0, 0
+        self._done, self._total, self._told = 0, 0, (0, 0)
         self._made, self._saved = report.calls_made, report.calls_saved
         self._allowance, self._spoken = LINES_PER_SECOND, time.monotonic()
         self._over = threading.Event()
@@ -162,8 +162,19 @@ class ActiveRun:
 
     def _store_line(self, text: str, level: str) -> StatusLine:
         with self._engine.begin() as connection:
-            self._touch(connection, {"last_seq": Report.last_seq + 1, **self._counters()})
-            return add_line(connection, self.report_id, text, level, self._done, self._total)
+            return self.add_line(connection, text, level)
+
+    def add_line(self, connection: Connection, text: str, level: str) -> StatusLine:
+        """Store a line, fenced, in a transaction of the caller's."""
+        self._touch(connection, {"last_seq": Report.last_seq + 1, **self._counters()})
+        self._told = (self._done, self._total)
+        return add_line(connection, self.report_id, text, level, self._done, self._total)
+
+    def fill_bar(self) -> bool:
+        """Count all steps as done; say whether the last line said the same."""
+        with self._lock:
+            self._done = self._total
+            return self._told == (self._done, self._total)
 
     def call_helpers(self, hands: int) -> None:
         try:
