@@ -381,6 +381,40 @@ def test_withdrawn_access_stops_a_token_for_good(
     assert caller.get(COMPANIES, token).status_code == 401
 
 
+@pytest.mark.parametrize("by", ["a login", "Basic"])
+def test_a_new_grant_revives_no_token_of_a_session_that_moved_on(
+    program: MakeProgram,
+    signed_in: Callable[[str], Browser],
+    give: Callable[..., None],
+    company_id: Callable[[str], str],
+    by: str,
+) -> None:
+    give("expert", "Other", "expert")
+    caller = program("expert")
+    if by == "Basic":
+        body = {"companyId": company_id("Other")}
+        answer = caller.client.post("/api/auth/token/switch", json=body, **caller.basic)
+    else:
+        answer = caller.switch(company_id("Other"), caller.log_in()["accessToken"])
+    token = answer.json["access_token"]
+    back = caller.switch(company_id("Acme"), token).json["access_token"]
+    signed_in("stranger").post(f"/members/{caller.user_id}/remove")
+    give("expert", "Other", "expert")
+    assert caller.get(COMPANIES, token).status_code == 401
+    assert caller.get(COMPANIES, back).status_code == 200
+    fresh = caller.switch(company_id("Other"), back).json["access_token"]
+    assert caller.get(COMPANIES, fresh).status_code == 200
+
+
+def test_another_role_ends_no_token(
+    program: MakeProgram, give: Callable[..., None], company_id: Callable[[str], str]
+) -> None:
+    caller = program("expert")
+    token = caller.log_in()["accessToken"]
+    give("expert", "Acme", "viewer")
+    assert caller.get(COMPANIES, token).status_code == 200
+
+
 def test_a_changed_password_stops_tokens(
     program: MakeProgram, signed_in: Callable[[str], Browser]
 ) -> None:

@@ -27,7 +27,7 @@ from webapp.accounts.sessions import (
     touch_session,
 )
 from webapp.accounts.texts import local_path
-from webapp.accounts.tokens import read_token
+from webapp.accounts.tokens import moment_of_grant, read_token
 from webapp.errors import NotAllowed, NotSignedIn
 from webapp.extensions import db
 from webapp.htmx import is_htmx, redirect_to
@@ -119,10 +119,7 @@ def scope_or_none() -> Scope | None:
 
 def scope_of(user: User, company_id: str) -> Scope | None:
     """Return the user's scope in a company, None where they have no role there."""
-    query = select(Membership).where(
-        Membership.user_id == user.id, Membership.company_id == company_id
-    )
-    member = db.session.scalar(query.options(joinedload(Membership.company)))
+    member = _membership(user, company_id)
     if member is None:
         return None
     return Scope(
@@ -133,6 +130,13 @@ def scope_of(user: User, company_id: str) -> Scope | None:
         role=member.role,
         is_operator=user.is_operator,
     )
+
+
+def _membership(user: User, company_id: str) -> Membership | None:
+    query = select(Membership).where(
+        Membership.user_id == user.id, Membership.company_id == company_id
+    )
+    return db.session.scalar(query.options(joinedload(Membership.company)))
 
 
 def check_role(role: str | None) -> Scope:
@@ -245,7 +249,8 @@ def _by_token(token: str) -> Identity | None:
     row = find_session(claims.session_id) if claims else None
     if claims is None or row is None or row.user_id != claims.user_id:
         return None
-    if scope_of(row.user, claims.company_id) is None:
+    member = _membership(row.user, claims.company_id)
+    if member is None or moment_of_grant(member) != claims.grant:
         return None
     touch_session(row)
     if row.api_key is not None:

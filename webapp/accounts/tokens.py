@@ -1,34 +1,39 @@
 """Access tokens: JWT, HS256 and nothing else, 90 minutes, signed with SECRET_KEY.
 
-A token names its session; whether that still lives is asked of the database at every request.
+A token names its session and the grant of the role it was made under; whether both still stand is
+asked of the database at every request.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import jwt
+from sqlalchemy import select
 
+from webapp.accounts.models import Membership
 from webapp.accounts.texts import as_id
-from webapp.extensions import utcnow
+from webapp.extensions import db, utcnow
 from webapp.security import secret_keys
 
 ALGORITHM = "HS256"
 LIFETIME = timedelta(minutes=90)
 LIFETIME_S = int(LIFETIME.total_seconds())
-CLAIMS = ("userId", "com", "exp", "iat", "sid", "jti")
+CLAIMS = ("userId", "com", "exp", "iat", "sid", "grant", "jti")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Claims:
-    """What a verified token says: its user, its company, its session."""
+    """What a verified token says: its user, its company, its session, the grant of its role."""
 
     user_id: str
     company_id: str
     session_id: str
+    grant: int
 
 
 def make_token(user_id: str, company_id: str, session_id: str) -> str:
@@ -38,11 +43,29 @@ def make_token(user_id: str, company_id: str, session_id: str) -> str:
         "userId": user_id,
         "com": company_id,
         "sid": session_id,
+        "grant": _grant_of(user_id, company_id),
         "iat": now,
         "exp": now + LIFETIME_S,
         "jti": str(uuid4()),
     }
     return jwt.encode(claims, _hmac_key(secret_keys()[0]), algorithm=ALGORITHM)
+
+
+def moment_of_grant(member: Membership) -> int:
+    """Return when a role was granted, as tokens say it: microseconds since 1970.
+
+    Access that was withdrawn and granted again has another one, so tokens from before stay dead,
+    whatever the clocks of two servers say and wherever their session works meanwhile.
+    """
+    return (member.created_at - _EPOCH) // timedelta(microseconds=1)
+
+
+def _grant_of(user_id: str, company_id: str) -> int:
+    query = select(Membership).where(
+        Membership.user_id == user_id, Membership.company_id == company_id
+    )
+    member = db.session.scalar(query)
+    return moment_of_grant(member) if member else 0
 
 
 def read_token(token: str) -> Claims | None:
@@ -66,7 +89,7 @@ def _claims(claims: dict[str, Any]) -> Claims | None:
     session_id = as_id(claims["sid"])
     if user_id is None or company_id is None or session_id is None:
         return None
-    return Claims(user_id, company_id, session_id)
+    return Claims(user_id, company_id, session_id, claims["grant"])
 
 
 def _hmac_key(secret_key: str) -> bytes:
