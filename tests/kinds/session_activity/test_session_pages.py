@@ -78,6 +78,15 @@ def test_a_login_that_does_not_exist_keeps_the_form_as_typed(viewer: FlaskClient
     assert viewer.get("/session-activity/login").status_code == 200
 
 
+@pytest.mark.parametrize("event", ["no%00body", "x" * 51, "a%0Ab"])
+def test_an_event_that_cannot_be_is_named_beside_its_field(
+    viewer: FlaskClient, sender: Sender, event: str
+) -> None:
+    answer = viewer.get(f"/session-activity/login?login=anna&session_type={event}")
+    assert answer.status_code == 422
+    assert "An event has at most 50 letters" in answer.text
+
+
 def test_names_are_escaped(viewer: FlaskClient, sender: Sender) -> None:
     sender.post("/users", [{"Name": "<b>x</b>"}])
     sender.begin("s1", None, login="<b>x</b>")

@@ -166,6 +166,12 @@ def test_dates_are_read_in_every_spelling(app: Flask, sender: Sender, written: s
     assert stored(app)[0][1] == START + timedelta(hours=8)
 
 
+def test_a_leap_second_is_the_second_before(app: Flask, sender: Sender) -> None:
+    sender.begin("s1", "2016-12-31T23:59:60Z")
+    assert stored(app)[0][1] == datetime(2016, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert sender.begin("s2", "2016-12-31T23:59:61Z").status_code == 400
+
+
 def test_many_programs_at_once_lose_no_ping(app: Flask, sender: Sender) -> None:
     names = [f"login{number}" for number in range(6)]
     sender.post("/users", [{"Name": name} for name in names])

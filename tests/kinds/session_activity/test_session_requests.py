@@ -42,6 +42,24 @@ def test_a_body_nobody_can_read_is_a_400_with_a_sentence(sender: Sender, body: s
     assert answer.json["message"].endswith(".")
 
 
+@pytest.mark.parametrize("name", ["Ana\u00a0María", "山田\u3000太郎", "نمی\u200cدانم", "O’Neil"])
+def test_names_are_written_as_people_write_them(sender: Sender, name: str) -> None:
+    for path in ("/users", "/computers"):
+        assert sender.post(path, [{"Name": name}]).status_code == 201
+    assert sender.begin("s1", EIGHT, login=name, comp_name=name).status_code == 201
+    assert sender.ping("s1", EIGHT, login=name, session_type=name).status_code == 201
+    assert sender.hours(login=name, session_type=name)["login"] == name
+
+
+@pytest.mark.parametrize("name", ["a\x00b", "a\nb", "a\x7f", "a\u2028b", "\ud800", "a\x85b"])
+def test_names_of_more_than_a_line_or_that_cannot_be_stored_are_refused(
+    sender: Sender, name: str
+) -> None:
+    answer = sender.post("/users", [{"Name": name}])
+    assert answer.status_code == 400
+    assert list(answer.json["data"]["errors"]) == ["0.name"]
+
+
 def test_a_session_begins_once_and_a_repeat_changes_nothing(sender: Sender) -> None:
     assert sender.begin("s1", EIGHT).status_code == 201
     before = sender.hours(from_date="2023-09-06", to_date="2023-09-06")
@@ -60,6 +78,9 @@ def test_a_session_begins_once_and_a_repeat_changes_nothing(sender: Sender) -> N
         ({"comp_name": "unknown"}, "comp_name"),
         ({"id": ""}, "id"),
         ({"id": "x" * 65}, "id"),
+        ({"ip_addr": "fe80::1%\ud800"}, "ip_addr"),
+        ({"ip_addr": "fe80::1%\x00"}, "ip_addr"),
+        ({"ip_addr": "fe80::1%" + "x" * 100}, "ip_addr"),
         ({"next_ping_sec": 0}, "next_ping_sec"),
         ({"next_ping_sec": 86401}, "next_ping_sec"),
         ({"next_ping_sec": "60"}, "next_ping_sec"),
@@ -77,6 +98,12 @@ def test_a_session_with_a_bad_value_is_a_400_that_names_the_field(
     answer = sender.begin("s1", **body)
     assert answer.status_code == 400, answer.text
     assert list(answer.json["data"]["errors"]) == [field]
+
+
+def test_an_address_keeps_its_scope(sender: Sender) -> None:
+    sender.begin("s1", None, ip_addr="fe80::1%en0")
+    [row] = sender.get("/dashboard").json["data"]
+    assert row["ip_addr"] == "fe80::1%en0"
 
 
 def test_a_login_online_elsewhere_is_a_409_with_the_running_session(sender: Sender) -> None:
@@ -196,6 +223,7 @@ def test_without_dates_today_is_meant(sender: Sender) -> None:
         ({"group_by": "year"}, "group_by"),
         ({"from_date": "soon"}, "from_date"),
         ({"from_date": "2023-02-01", "to_date": "2023-01-01"}, "to_date"),
+        ({"from_date": "2999-02-01"}, "from_date"),
     ],
 )
 def test_a_bad_question_is_a_400_that_names_the_parameter(

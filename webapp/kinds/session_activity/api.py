@@ -185,7 +185,10 @@ def read_query(query: dict[str, str], today: date) -> tuple[str, date, date]:
     last = days.get("to_date", today)
     first = days.get("from_date", min(today, last))
     if not errors and last < first:
-        errors["to_date"] = "to_date is before from_date."
+        if "to_date" in days:
+            errors["to_date"] = "to_date is before from_date."
+        else:
+            errors["from_date"] = "from_date is after today; name a to_date too."
     if errors:
         raise InvalidParams(errors)
     return group, first, last

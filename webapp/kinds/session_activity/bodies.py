@@ -8,8 +8,9 @@ from ipaddress import ip_address
 from typing import Any
 
 from webapp.errors import InvalidParams, TooLarge
+from webapp.kinds.session_activity.directory import is_writable
 from webapp.kinds.session_activity.ingest import SentPing
-from webapp.kinds.session_activity.models import EVENT_LENGTH, ID_LENGTH
+from webapp.kinds.session_activity.models import ADDRESS_LENGTH, EVENT_LENGTH, ID_LENGTH
 from webapp.kinds.session_activity.moments import read_moment
 from webapp.kinds.session_activity.sessions import SentSession
 
@@ -120,7 +121,7 @@ def _text(given: Fields, name: str, longest: int) -> str:
     if not isinstance(value, str):
         raise InvalidParams({name: f"Send {name} as text."})
     value = value.strip()
-    if not value or not value.isprintable():
+    if not value or not is_writable(value):
         raise InvalidParams({name: f"{name} is empty or holds characters that cannot be stored."})
     if len(value) > longest:
         raise InvalidParams({name: f"{name} may have at most {longest} characters."})
@@ -139,9 +140,13 @@ def _address(given: Fields, name: str) -> str:
     if value is None or value == "":
         return ""
     try:
-        return str(ip_address(str(value).strip()))
+        address = str(ip_address(str(value).strip()))
     except ValueError:
         raise InvalidParams({name: f"{name} is not an IP address."}) from None
+    # The scope of an IPv6 address, after a %, may be any text.
+    if len(address) > ADDRESS_LENGTH or not is_writable(address):
+        raise InvalidParams({name: f"{name} is longer than an IP address, or cannot be stored."})
+    return address
 
 
 def _promise(given: Fields, name: str) -> int:

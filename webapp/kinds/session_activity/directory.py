@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+from unicodedata import category
 
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from webapp.accounts.texts import storable
 from webapp.extensions import db, utcnow
 from webapp.kinds.session_activity.models import Computer, Login
 
 NAMES_PER_QUERY = 500
+# Control characters, and separators of lines and paragraphs.
+UNWRITABLE = {"Cc", "Zl", "Zp"}
+
+
+def is_writable(text: str) -> bool:
+    """Say whether a text may be a name: one line that databases take.
+
+    Spaces that do not break and marks between letters are parts of real names.
+    """
+    return storable(text) and not any(category(letter) in UNWRITABLE for letter in text)
 
 
 def add_names(table: type[Login] | type[Computer], company_id: str, names: Iterable[str]) -> None:

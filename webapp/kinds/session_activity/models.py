@@ -17,6 +17,7 @@ from webapp.extensions import Model, UtcDateTime, utcnow
 # SQLite numbers rows by itself only where the key is exactly INTEGER.
 Number = BigInteger().with_variant(Integer, "sqlite")
 LOGIN_LENGTH, COMPUTER_LENGTH, EVENT_LENGTH, ID_LENGTH = 50, 30, 50, 64
+ADDRESS_LENGTH = 45
 # A ping changes its rows in place; the room left in each page keeps indexes out of it.
 ROOMY = {"postgresql_with": {"fillfactor": 80}}
 
@@ -73,7 +74,7 @@ class Session(Model):
     id: Mapped[str] = mapped_column(String(ID_LENGTH))
     login_id: Mapped[int] = mapped_column(Number, ForeignKey("session_activity_login.id"))
     computer_id: Mapped[int] = mapped_column(Number, ForeignKey("session_activity_computer.id"))
-    ip_addr: Mapped[str] = mapped_column(String(45), default="")
+    ip_addr: Mapped[str] = mapped_column(String(ADDRESS_LENGTH), default="")
     next_ping_sec: Mapped[int] = mapped_column(Integer)
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_at: Mapped[datetime] = mapped_column(UtcDateTime)

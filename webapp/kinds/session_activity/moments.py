@@ -21,9 +21,11 @@ def read_moment(text: str) -> datetime:
     if found is None:
         raise ValueError(SENTENCE)
     day, clock, fraction, _, offset = found.groups()
+    # A leap second, which RFC 3339 may write and no calendar here has.
+    clock = re.sub(":60$", ":59", clock or "00:00:00")
     micros = (fraction or "")[:6].ljust(6, "0")
     try:
-        written = f"{day}T{clock or '00:00:00'}.{micros}{offset or '+00:00'}"
+        written = f"{day}T{clock}.{micros}{offset or '+00:00'}"
         moment = datetime.fromisoformat(written).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(SENTENCE) from None

@@ -20,10 +20,10 @@ from webapp.kinds.session_activity.compute import (
     in_hours,
     total,
 )
-from webapp.kinds.session_activity.directory import find_login, names_like
+from webapp.kinds.session_activity.directory import find_login, is_writable, names_like
 from webapp.kinds.session_activity.history import login_days
 from webapp.kinds.session_activity.ingest import zone_of
-from webapp.kinds.session_activity.models import EVENT_LENGTH, LOGIN_LENGTH, Login
+from webapp.kinds.session_activity.models import EVENT_LENGTH, Login
 from webapp.kinds.session_activity.sessions import online
 
 bp = Blueprint(
@@ -64,11 +64,13 @@ def show_login() -> Response:
     scope, zone = current_scope(), zone_of(current_app)
     today = day_of(utcnow(), zone)
     name = request.args.get("login", "").strip()
-    event = request.args.get("session_type", "").strip()[:EVENT_LENGTH]
+    event = request.args.get("session_type", "").strip()
     first, last, problems = _range(today)
-    login = find_login(scope.company_id, name) if name and not _unstorable(name) else None
+    login = find_login(scope.company_id, name) if name and is_writable(name) else None
     if name and login is None:
         problems["login"] = "There is no such login."
+    if not is_writable(event) or len(event) > EVENT_LENGTH:
+        problems["session_type"] = f"An event has at most {EVENT_LENGTH} letters, on one line."
     shown = _shown(login, event, first, last) if login and not problems else None
     return render(
         "session_activity/login.html",
@@ -86,11 +88,6 @@ def show_login() -> Response:
         zone=zone.key,
         today=today,
     )
-
-
-def _unstorable(text: str) -> bool:
-    """Say whether a text holds what no database takes, so it cannot be anybody's name."""
-    return not text.isprintable() or len(text) > LOGIN_LENGTH
 
 
 def _range(today: date) -> tuple[date, date, dict[str, str]]:
