@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from tests.kinds.session_activity.session_house import Sender, ping_body
 from webapp.engine import jobs
 from webapp.engine.models import StoredMonth
 from webapp.extensions import db
+from webapp.kinds.session_activity import SessionActivity, params
 from webapp.kinds.session_activity.models import Login
 
 AUGUST_TO_SEPTEMBER = {"start": "2023-08", "end": "2023-09"}
@@ -93,6 +94,26 @@ def test_an_event_has_hours_of_its_own(worked: Sender, report: Callable[..., Any
     worked.ping("s3", "2023-09-02T08:10:00Z", login="bela", session_type="exam")
     result = report(session_type="exam", **AUGUST_TO_SEPTEMBER)
     assert [(row["login"], row["hours"]) for row in result["hours"]] == [("bela", 0.016667)]
+
+
+def test_an_event_named_like_the_whole_time_has_months_of_its_own(
+    worked: Sender, report: Callable[..., Any]
+) -> None:
+    worked.ping("s3", "2023-09-02T08:10:00Z", login="bela", session_type="session time")
+    for _ in range(2):
+        event = report(session_type="session time", **AUGUST_TO_SEPTEMBER)
+        assert event["total_hours"] == 0.02
+        assert report(**AUGUST_TO_SEPTEMBER)["total_hours"] == 2.5
+
+
+def test_the_month_meant_is_that_of_the_zone(
+    make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = make_app(report_kinds=(SessionActivity(),), SESSION_TIMEZONE="Europe/Berlin")
+    monkeypatch.setattr(params, "utcnow", lambda: datetime(2025, 3, 31, 23, tzinfo=UTC))
+    with app.app_context():
+        found = params.SessionActivityParams.model_validate({})
+    assert (found.first_day, found.last_day) == (date(2025, 4, 1), date(2025, 4, 30))
 
 
 def test_csv_and_json_agree(worked: Sender, report: Callable[..., Any]) -> None:

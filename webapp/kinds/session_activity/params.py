@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, Literal
 
+from flask import current_app
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
-from webapp.engine.months import current_month, next_month
+from webapp.engine.months import next_month
 from webapp.engine.params import Month
-from webapp.kinds.session_activity.compute import ONE_DAY
+from webapp.extensions import utcnow
+from webapp.kinds.session_activity.compute import ONE_DAY, day_of
+from webapp.kinds.session_activity.ingest import zone_of
 from webapp.kinds.session_activity.models import EVENT_LENGTH, LOGIN_LENGTH
 
 MONTHS: dict[str, JsonValue] = {"when": ["range", "months"]}
@@ -108,7 +111,8 @@ class SessionActivityParams(BaseModel):
 
     def _settle_months(self) -> None:
         self.from_date = self.to_date = None
-        self.end = self.end or max(current_month(), self.start or current_month())
+        this_month = day_of(utcnow(), zone_of(current_app)).replace(day=1)
+        self.end = self.end or max(this_month, self.start or this_month)
         self.start = self.start or self.end
         if self.end < self.start:
             raise _at("end", "The last month is before the first month.")

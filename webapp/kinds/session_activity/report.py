@@ -51,7 +51,8 @@ class Report:
         self._first, self._last = params.first_day, params.last_day
         self._months = months_between(self._first.replace(day=1), self._last.replace(day=1))
         # Another zone has other days, and each event hours of its own.
-        self._subject = f"{params.event or 'session time'} ({self._zone.key})"
+        what = f"event {params.event}" if params.event else "session time"
+        self._subject = f"{what} ({self._zone.key})"
         self._rows: list[Row] = []
         self._logins: list[Row] = []
         self._periods: dict[date, Hours] = {}
