@@ -128,3 +128,11 @@ def test_a_row_below_any_sheet_is_refused_at_once() -> None:
     data = in_sheet(b'<row r="2"', b'<row r="99999999999"')
     with pytest.raises(InvalidParams, match="1,048,576 rows"):
         list(ingest.read_lines(io.BytesIO(data), "x.xlsx"))
+
+
+def test_a_number_in_a_text_column_is_text(acme: str, client_for: Browsers) -> None:
+    data = workbook(["a", 2025, "Acme", 3, 7, 1, 1000, 1])
+    page = send(client_for("owner"), data, "entries.xlsx")
+    assert "1 line: 1 can be stored" in page.text
+    assert "<td>7</td>" in page.text
+    assert "<td>1000</td>" in page.text

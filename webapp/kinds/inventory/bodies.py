@@ -130,10 +130,10 @@ class EntryIn(BaseModel):
     period_id: _trimmed(1, 200, _text_of)  # type: ignore[valid-type]
     unit_id: _trimmed(1, 200, _text_of)  # type: ignore[valid-type]
     scope: Annotated[int, BeforeValidator(_scope)]
-    category: _trimmed(1, 200)  # type: ignore[valid-type]
+    category: _trimmed(1, 200, _text_of)  # type: ignore[valid-type]
     description: _trimmed(0, 2000, _text_of) = ""  # type: ignore[valid-type]
     quantity: Number
-    unit_of_measure: _trimmed(1, 50)  # type: ignore[valid-type]
+    unit_of_measure: _trimmed(1, 50, _text_of)  # type: ignore[valid-type]
     emission_factor: Number
     factor_source: _trimmed(0, 500, _text_of) = ""  # type: ignore[valid-type]
     start_date: Day | None = None
