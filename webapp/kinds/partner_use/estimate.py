@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 from webapp.engine.kind import Context, Estimate, MonthStore
-from webapp.engine.months import months_between, next_month
+from webapp.engine.months import month_end, months_between, next_month
+from webapp.kinds.partner_use.asking import SITES_AT_ONCE
+from webapp.kinds.partner_use.compute import Cell
 from webapp.kinds.partner_use.params import PartnerUseParams
+from webapp.kinds.partner_use.planner import SitePlan
 from webapp.kinds.partner_use.setups import Setups
 from webapp.kinds.partner_use.survey import listed, open_session
 from webapp.partner import classify
 
 SEARCHES_OF_A_SUMMARY = 3
+READS_A_ROOT = 0.7
 
 
 def estimate_calls(
@@ -19,10 +25,9 @@ def estimate_calls(
     months: MonthStore,
     setups: Setups,
 ) -> Estimate:
-    """Return about how many calls are to come, how many stored values save, how long it takes.
+    """Return about how many calls are to come, how many stored months save, how long it takes.
 
-    An upper bound: months that other counts imply need no search, and which sites are children is
-    known only of those whose set-up is remembered.
+    Which sites are children, and so never searched, is known of those whose set-up is remembered.
     Raises: PartnerError when the list cannot be had: the report would fail the same way
     """
     with open_session(params.partner_id, secrets, context) as session:
@@ -30,25 +35,61 @@ def estimate_calls(
     known = {} if params.refresh else setups.known([site.api_key for site in sites])
     classes = classify(sites, known)
     counted = [site.site_id for site in sites if classes[site.api_key].kind != "child"]
-    searches, stored = _searches(params, counted, months)
+    searches, stored = _searches(params, counted, context, months)
     others = 1 + len(sites) - len(known)
     return Estimate(
         calls=others + searches,
-        saved=stored + len(known),
+        saved=stored,
         seconds=_seconds(searches, context.config["PARTNER_SEARCHES_PER_SECOND"])
         + _seconds(others, context.config["PARTNER_CALLS_PER_SECOND"]),
     )
 
 
-def _searches(params: PartnerUseParams, counted: list[str], months: MonthStore) -> tuple[int, int]:
-    """Return how many searches are needed at most, and how many stored months save."""
+def _searches(
+    params: PartnerUseParams, counted: list[str], context: Context, months: MonthStore
+) -> tuple[int, int]:
+    """Return about how many searches are to come, and how many stored months save."""
     if params.mode == "summary":
         return SEARCHES_OF_A_SUMMARY * len(counted), 0
     asked = months_between(next_month(params.first_month, -1), params.last_month)
-    stored = 0
-    if not params.refresh:
-        stored = len(months.fresh(params.partner_id, counted, asked[0], asked[-1]))
-    return len(asked) * len(counted) - stored, stored
+    ends = [month_end(month) for month in asked]
+    places = {month: index for index, month in enumerate(asked)}
+    read_limit = context.config["PARTNER_READ_LIMIT"]
+    searches, stored = 0.0, 0
+    for first in range(0, len(counted), SITES_AT_ONCE):
+        known: dict[str, dict[int, Cell]]
+        known = {site_id: {} for site_id in counted[first : first + SITES_AT_ONCE]}
+        if not params.refresh:
+            found = months.fresh(params.partner_id, known, asked[0], asked[-1])
+            for (site_id, month), value in found.items():
+                known[site_id][places[month]] = Cell(int(value.value), value.counted_at)
+            stored += len(found)
+        for cells in known.values():
+            plan = SitePlan(ends, cells, read_limit=read_limit, plain=params.exact)
+            searches += plan.unknown if params.exact else typical_searches(plan, read_limit)
+    return math.ceil(searches), stored
+
+
+def typical_searches(plan: SitePlan, read_limit: int) -> float:
+    """Return how many searches a site's plan usually needs for what it does not know yet.
+
+    How a site has grown is known only between two stored months. For the others this is what the
+    sites of all shapes needed that were tried: one count, and reads which become more with the root
+    of the number of months; by counts alone every other month. Never more than a search a month.
+    """
+    last = len(plan.ends) - 1
+    searches = 0.0
+    for start, stop in plan.open_stretches():
+        if stop > last:
+            inner, reads = last - start - 1, READS_A_ROOT * math.sqrt(last - start)
+            searches += 1  # the last month is counted
+        else:
+            inner = stop - start - 1
+            growth = plan.cells[stop].value - (plan.cells[start].value if start >= 0 else 0)
+            # Fewer accounts than before: asked month by month.
+            reads = inner if growth < 0 else max(1.0, 2 * growth / max(read_limit, 1))
+        searches += min(inner, reads if read_limit else inner / 2)
+    return searches
 
 
 def _seconds(calls: int, per_second: float) -> float:

@@ -22,7 +22,7 @@ from webapp.engine.months import (
     parse_month,
 )
 from webapp.errors import PartnerError, PartnerRefused
-from webapp.kinds.partner_use.asking import KEPT, Keeper, Searches, Task
+from webapp.kinds.partner_use.asking import KEPT, SITES_AT_ONCE, Keeper, Searches, Task
 from webapp.kinds.partner_use.compute import (
     Cell,
     SiteFacts,
@@ -38,8 +38,6 @@ from webapp.kinds.partner_use.survey import Survey
 from webapp.partner import Created, PartnerSession, count_accounts, created_between, side_by_side
 
 WAIT_S = 0.3
-# Sites whose stored months are read at once; of 5,000 sites they would take 200 MB.
-SITES_AT_ONCE = 100
 # One site's own settings may forbid it; two sites that refuse tell something of the key.
 REFUSALS_THAT_TELL = 2
 

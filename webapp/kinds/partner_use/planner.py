@@ -142,15 +142,18 @@ class SitePlan:
         last = len(self.ends) - 1
         if last not in self.cells and last not in self._failed:
             return self._count_unasked([last])
-        for start, stop in self._open_stretches():
+        for start, stop in self.open_stretches():
             if start not in self._busy:
                 search = self._search_within(start, stop)
                 if search is not None:
                     return search
         return None
 
-    def _open_stretches(self) -> Iterator[tuple[int, int]]:
-        """Yield (known month, next known month) pairs with unknown months between them."""
+    def open_stretches(self) -> Iterator[tuple[int, int]]:
+        """Yield (known month, next known month) pairs with unknown months between them.
+
+        -1 is the beginning of time; as many as there are months where the last is not known
+        """
         before = -1
         for index in sorted(self.cells):
             if index - before > 1:
