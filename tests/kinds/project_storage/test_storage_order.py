@@ -164,3 +164,31 @@ def test_lists_in_any_order_and_twice_leave_the_same_rows(
             first, second = (rows_of(table, key) for key in keys)
             assert first == second
         assert list(counting.recount_all(repair=False)) == [(keys[0], []), (keys[1], [])]
+
+
+LARGEST = 2**63 - 1
+
+
+@pytest.mark.parametrize("purged", [0, 1])
+def test_a_counter_that_reached_64_bits_comes_back_exactly(
+    app: Flask, owner: Storage, count: Callable[[], int], purged: int
+) -> None:
+    at = ["2025-01-01T00:00:00Z", "2025-01-02T00:00:00Z", "2025-01-03T00:00:00Z"]
+    sizes = [LARGEST, LARGEST - 7]
+    events = [owner.event("upload", f"v{n}", at[n], bytes=sizes[n]) for n in (0, 1)]
+    projects = [owner.project, owner.make_project("At once")]
+    for event in events:
+        owner.send([event])
+        count()
+    assert owner.held() == (2, LARGEST, 0, 0)
+    events.append(owner.event("purge", f"v{purged}", at[2]))
+    owner.send([events[2]])
+    count()
+    owner.send(events, projects[1])
+    count()
+    assert owner.held() == owner.held(projects[1]) == (1, sizes[1 - purged], 0, 0)
+    owner.send([owner.event("trash", f"v{1 - purged}", at[2])])
+    count()
+    assert owner.held() == (0, 0, 1, sizes[1 - purged])
+    with app.app_context():
+        assert counting.recount(project_key(owner.project), repair=False) == []

@@ -19,7 +19,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.extensions import db, utcnow
-from webapp.kinds.project_storage.compute import COUNTED, MONTHLY, Effects, Event, held
+from webapp.kinds.project_storage.compute import COUNTED, LARGEST, MONTHLY, Effects, Event, held
 from webapp.kinds.project_storage.models import Counter, FileEvent, Project, StorageMonth
 from webapp.kinds.project_storage.projects import purge
 
@@ -52,7 +52,11 @@ def count_step(project_key: int) -> int:
         return 0
     upto = min(place.last_seq, place.counted_seq + EVENTS_PER_STEP)
     effects = _difference(project_key, place.counted_seq, upto)
-    _move(Counter, COUNTED, "provider_key", project_key, effects.counters)
+    if _is_capped(project_key):
+        counters = _everything(project_key, upto).counters
+        _replace(Counter, COUNTED, "provider_key", project_key, counters, repair=True)
+    else:
+        _move(Counter, COUNTED, "provider_key", project_key, effects.counters)
     _move(StorageMonth, MONTHLY, "month", project_key, effects.months)
     _advance(project_key, upto, place.last_seq)
     db.session.commit()
@@ -87,6 +91,24 @@ def _difference(project_key: int, counted_seq: int, upto: int) -> Effects:
         if before:
             effects.add(before, -1)
         effects.add([event for _, event in numbered])
+    return effects
+
+
+def _is_capped(project_key: int) -> bool:
+    """Say whether a counter of the project is as large as 64 bits go.
+
+    What it left out is in the events alone; counting on from it would lose that.
+    """
+    capped = (Counter.active_bytes == LARGEST) | (Counter.trash_bytes == LARGEST)
+    query = select(Counter.provider_key).where(Counter.project_key == project_key, capped)
+    return db.session.execute(query.limit(1)).first() is not None
+
+
+def _everything(project_key: int, upto: int) -> Effects:
+    """Return what all events up to a number amount to."""
+    effects = Effects()
+    for events in _by_version(project_key, upto):
+        effects.add(events)
     return effects
 
 
@@ -226,9 +248,7 @@ def recount(project_key: int, *, repair: bool = True) -> list[Drift]:
     if place is None:
         db.session.rollback()
         return []
-    effects = Effects()
-    for events in _by_version(project_key, place.counted_seq):
-        effects.add(events)
+    effects = _everything(project_key, place.counted_seq)
     months = {month: row for month, row in effects.months.items() if any(row)}
     drift = _replace(Counter, COUNTED, "provider_key", project_key, effects.counters, repair)
     drift += _replace(StorageMonth, MONTHLY, "month", project_key, months, repair)
