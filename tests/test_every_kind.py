@@ -88,7 +88,7 @@ def test_its_parameters_are_described_as_json_schema(kind: ReportKind) -> None:
     assert schema["type"] == "object"
     assert schema["additionalProperties"] is False
     assert set(schema["properties"]) == set(kind.Params.model_fields)
-    assert kind.secret_params <= set(schema["properties"])
+    assert kind.retry_params <= set(schema["properties"])
     json.dumps(schema)
 
 

@@ -492,6 +492,18 @@ def test_a_retry_says_what_it_needs_and_what_it_does_not_take(
     assert_problem(api.post(path), 422, "user_secret")
     assert_problem(api.post(path, {"params": []}), 422, "params")
     assert_problem(api.post(path, {"user_secret": "x", "partner_id": "1"}), 422, "partner_id")
+    assert_problem(api.post(path, {"kind": "inventory", "params": {}}), 422, "kind")
+    assert_problem(api.post(path, {"kind": ["partner-use"]}), 422, "kind")
+    assert_problem(api.post(path, {"params": {}, "user_secret": "x"}), 422, "user_secret")
+
+
+def test_a_retry_takes_the_body_the_report_was_made_with(
+    app: Flask, api: Api, partner_use: Params
+) -> None:
+    params = partner_use(partner_id="70000007")
+    report_id = ended(app, api, params)
+    answer = api.post(f"/reports/{report_id}/retry", {"kind": "partner-use", "params": params})
+    assert answer.status_code == 202
 
 
 @pytest.mark.parametrize("state", ["queued", "done", "cancelled"])

@@ -195,7 +195,8 @@ def _retry() -> dict[str, Any]:
         "summary": "Try again only what failed",
         "description": (
             "For incomplete and failed reports. Secrets are erased when a report ends: send them "
-            'again as `{"params": {…}}`, unless the report uses a stored connection.'
+            'again as `{"params": {…}}`, unless the report uses a stored connection. The body the '
+            "report was made with will do, and other credentials may take the place of the first."
         ),
         "requestBody": body,
         "responses": {

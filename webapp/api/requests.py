@@ -42,6 +42,20 @@ def report_body() -> tuple[Any, dict[str, Any]]:
     return body["kind"], params
 
 
+def retry_body() -> tuple[Any, dict[str, Any]]:
+    """Return kind, or None, and parameters of a retry: a report's body, or its parameters bare."""
+    body = json_object(optional=True)
+    kind = body.pop("kind", None)
+    params = body.pop("params", None)
+    if params is None:
+        return kind, body
+    if not isinstance(params, dict):
+        raise InvalidParams({"params": "Send the parameters as a JSON object."})
+    if body:
+        raise InvalidParams(dict.fromkeys(sorted(body), "Send this inside of params."))
+    return kind, params
+
+
 def wants_events() -> bool:
     """Say whether the caller asks for the event stream rather than JSON."""
     accepted = request.accept_mimetypes

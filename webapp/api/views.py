@@ -10,10 +10,10 @@ from flask import Blueprint, Response, current_app, jsonify, request, url_for
 
 from webapp.accounts import audit, current_scope, guard
 from webapp.api.requests import (
-    json_object,
     month_argument,
     report_body,
     result_format,
+    retry_body,
     wants_events,
     whole_number,
 )
@@ -170,13 +170,13 @@ def delete_report(report_id: UUID) -> Response:
 
 @bp.post("/reports/<uuid:report_id>/retry")
 def retry_report(report_id: UUID) -> Response:
-    """Try again only what failed; the body may carry the secrets, which were erased at the end."""
+    """Try again only what failed; the body may carry a way in: secrets were erased at the end."""
     scope = current_scope()
-    body = json_object(optional=True)
-    params = body.get("params", {key: value for key, value in body.items() if key != "params"})
-    if not isinstance(params, dict):
-        raise InvalidParams({"params": "Send the parameters as a JSON object."})
-    report = jobs.retry_report(scope, str(report_id), params)
+    slug, params = retry_body()
+    report = jobs.find_report(scope, str(report_id))
+    if slug is not None and slug != report.kind:
+        raise InvalidParams({"kind": f"This report is of the kind {report.kind}."})
+    report = jobs.retry_report(scope, report.id, params)
     audit(scope, "retried", f"{report.kind} {report.id}")
     response = jsonify(report_json(report))
     response.status_code = 202

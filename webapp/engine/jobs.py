@@ -35,6 +35,7 @@ from webapp.engine.models import (
 from webapp.engine.months import CompanyMonths
 from webapp.engine.params import Parsed, read_params
 from webapp.engine.registry import context, kind_named, kinds, personal_kinds
+from webapp.engine.retry_params import retried_params
 from webapp.engine.running import run_queued, run_report
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, ReportError, RunEnded
 from webapp.extensions import db, utcnow
@@ -198,23 +199,22 @@ def delete_report(scope: Scope, report_id: str) -> None:
 def retry_report(scope: Scope, report_id: str, raw: Mapping[str, Any]) -> Report:
     """Start an incomplete or failed report again; what it found out already is not asked again.
 
-    raw: the secrets, which were erased when the report ended, unless a stored connection has them
+    raw: the secrets, which were erased when the report ended, unless a stored connection has them;
+         another way in; or all that the report was asked with, once more
     """
     report = find_report(scope, report_id)
     kind = kinds()[report.kind]
-    extra = set(raw) - kind.secret_params
-    if extra:
-        raise InvalidParams(dict.fromkeys(sorted(extra), "A retry takes the secrets only."))
     if report.status not in {INCOMPLETE, FAILED}:
         raise Conflict(
             f"Only an incomplete or failed report can be retried; it is {report.status}."
         )
-    _, parsed = _prepared(scope, report.kind, {**report.params, **raw})
+    _, parsed = _prepared(scope, report.kind, retried_params(kind, report.params, raw))
     again = db.session.execute(
         update(Report)
         .where(Report.id == report.id, Report.status.in_([INCOMPLETE, FAILED]))
         .values(
             status=QUEUED,
+            params=parsed.public,
             sealed=seal(json.dumps(parsed.secrets)) if parsed.secrets else None,
             lost=0,
             error=None,

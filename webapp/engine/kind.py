@@ -207,9 +207,16 @@ class ReportKind:
     blurb: ClassVar[str] = ""
     Params: ClassVar[type[BaseModel]]
     secret_params: ClassVar[frozenset[str]] = frozenset()
+    # Ways to get in, the parameters of each together: a retry may come by another one.
+    ways_in: ClassVar[tuple[frozenset[str], ...]] = ()
     run_role: ClassVar[str] = "expert"
     # True where reports show what not everybody in the company may see: their maker alone does.
     personal: ClassVar[bool] = False
+
+    @property
+    def retry_params(self) -> frozenset[str]:
+        """Return the parameters a retry may bring anew; all others stay what they were."""
+        return self.secret_params.union(*self.ways_in)
 
     def choices(self, scope: Scope) -> Mapping[str, tuple[tuple[str, str], ...]]:
         """Return (value, label) pairs of select fields that depend on the caller's company."""

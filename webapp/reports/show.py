@@ -30,11 +30,15 @@ def show_report(report_id: UUID) -> Response:
 
 
 def _page(
-    report_id: str, *, errors: Mapping[str, str] | None = None, status: int = 200
+    report_id: str,
+    *,
+    errors: Mapping[str, str] | None = None,
+    typed: Mapping[str, str] | None = None,
+    status: int = 200,
 ) -> Response:
     scope = current_scope()
     report = jobs.find_report(scope, report_id)
-    view = report_view(report, scope, all_lines="lines" in request.args)
+    view = report_view(report, scope, all_lines="lines" in request.args, is_refused=bool(errors))
     if report.has_result:
         view |= result_view(report, request.path, request.args)
     return render(
@@ -42,6 +46,7 @@ def _page(
         "reports/_loader.html",
         status=status,
         errors=errors or {},
+        typed=typed or {},
         **view,
     )
 
@@ -92,16 +97,17 @@ def delete_report(report_id: UUID) -> Response:
 
 @bp.post("/reports/<uuid:report_id>/retry")
 def retry_report(report_id: UUID) -> Response:
-    """Try again what failed; the form's secrets go along, because they were erased at the end."""
+    """Try again what failed; a way in goes along, because secrets were erased at the end."""
     scope = current_scope()
     report = jobs.find_report(scope, str(report_id))
-    secrets = jobs.kinds()[report.kind].secret_params
-    raw = {name: request.form[name] for name in secrets if request.form.get(name)}
+    kind = jobs.kinds()[report.kind]
+    raw = {name: request.form[name] for name in kind.retry_params if request.form.get(name)}
     try:
         jobs.retry_report(scope, report.id, raw)
     except InvalidParams as error:
         if report.status not in {FAILED, INCOMPLETE}:
             raise
-        return _page(report.id, errors=error.errors, status=422)
+        typed = {name: value for name, value in raw.items() if name not in kind.secret_params}
+        return _page(report.id, errors=error.errors, typed=typed, status=422)
     audit(scope, "retried", f"{report.kind} {report.id}")
     return redirect_to(url_for("reports.show_report", report_id=report.id))

@@ -28,8 +28,10 @@ LINES_AT_MOST = 20_000
 PATIENCE = timedelta(seconds=3)
 
 
-def report_view(report: Report, scope: Scope, *, all_lines: bool = False) -> dict[str, Any]:
-    """Return what the loader and the head of a result show."""
+def report_view(
+    report: Report, scope: Scope, *, all_lines: bool = False, is_refused: bool = False
+) -> dict[str, Any]:
+    """Return what the loader and the head of a result show; `is_refused`: a retry just was."""
     kind = jobs.kinds()[report.kind]
     may_run = scope.may(kind.run_role)
     lines = last_lines(report.id, LINES_AT_MOST if all_lines else LINES_SHOWN)
@@ -43,7 +45,7 @@ def report_view(report: Report, scope: Scope, *, all_lines: bool = False) -> dic
         "streaming": bool(current_app.config["STREAMING"]),
         "may_run": may_run,
         "may_retry": may_run and report.status in {FAILED, INCOMPLETE},
-        "secret_fields": _secret_fields(kind, report, scope),
+        "retry_fields": _retry_fields(kind, report, scope, is_refused),
         **meters(report),
     }
 
@@ -80,11 +82,17 @@ def last_lines(report_id: str, limit: int) -> list[StatusLine]:
     return list(newest)[::-1]
 
 
-def _secret_fields(kind: ReportKind, report: Report, scope: Scope) -> list[FormField]:
-    """Return the fields a retry needs: the secrets, unless stored credentials have them."""
-    if report.params.get("connection"):
+def _retry_fields(
+    kind: ReportKind, report: Report, scope: Scope, is_refused: bool
+) -> list[FormField]:
+    """Return the fields a retry needs: the secrets, unless what is stored is a whole way in.
+
+    Where that was refused, all ways in are shown.
+    """
+    needed = kind.retry_params if is_refused else kind.secret_params
+    if not is_refused and any(way <= set(report.params) for way in kind.ways_in):
         return []
-    return [one for one in form_fields(kind, scope) if one.name in kind.secret_params]
+    return [one for one in form_fields(kind, scope) if one.name in needed]
 
 
 def result_view(report: Report, path: str, args: Mapping[str, str]) -> dict[str, Any]:

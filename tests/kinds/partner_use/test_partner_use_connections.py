@@ -89,6 +89,58 @@ def test_a_report_with_a_connection_is_retried_without_any_secret(
     assert house.retry(made, {}).status == "done"
 
 
+@pytest.fixture
+def dead(app: Flask, house: House, connection: str) -> str:
+    """Return the id of a failed report whose connection is deleted."""
+    with app.app_context():
+        wrong = connections.add(
+            house.scope("owner"), FORM | {"name": "Wrong", "user_secret": "d3I="}
+        )
+        report_id = house.make({"partner_id": "70000001", "connection": wrong.id}).id
+        db.session.delete(db.session.get_one(Connection, wrong.id))
+        db.session.commit()
+        return report_id
+
+
+def test_a_retry_may_come_by_a_key_in_place_of_a_connection_that_is_gone(
+    api_for: Callable[[str], Any], house: House, dead: str
+) -> None:
+    api, path = api_for("owner"), f"/reports/{dead}/retry"
+    answer = api.post(path)
+    assert (answer.status_code, list(answer.json["errors"])) == (422, ["connection"])
+    answer = api.post(path, {"user_secret": DEMO_SECRET})
+    assert (answer.status_code, list(answer.json["errors"])) == (422, ["connection"])
+    answer = api.post(path, {"params": {"user_key": DEMO_KEY, "user_secret": DEMO_SECRET}})
+    assert answer.status_code == 202
+    assert answer.json["params"]["user_key"] == DEMO_KEY
+    assert "connection" not in answer.json["params"]
+    with house.app.app_context():
+        assert house._run(dead).status == "done"
+
+
+def test_a_retry_may_come_by_another_connection(
+    api_for: Callable[[str], Any], house: House, dead: str, connection: str
+) -> None:
+    answer = api_for("owner").post(f"/reports/{dead}/retry", {"connection": connection})
+    assert (answer.status_code, answer.json["params"]["connection"]) == (202, connection)
+    with house.app.app_context():
+        assert house._run(dead).status == "done"
+
+
+def test_the_page_offers_all_ways_in_where_the_connection_is_gone(
+    client_for: ClientFor, dead: str, connection: str
+) -> None:
+    client = client_for("owner")
+    refused = post(client, f"/reports/{dead}/retry")
+    assert refused.status_code == 422
+    for name in ("connection", "user_key", "user_secret"):
+        assert f'name="{name}"' in refused.text
+    answer = post(client, f"/reports/{dead}/retry", user_key=DEMO_KEY, user_secret="")
+    assert answer.status_code == 422
+    assert f'value="{DEMO_KEY}"' in answer.text
+    assert post(client, f"/reports/{dead}/retry", connection=connection).status_code == 303
+
+
 def test_the_secret_is_sealed_at_rest(app: Flask, connection: str) -> None:
     with app.app_context():
         stored = db.session.get_one(Connection, connection)

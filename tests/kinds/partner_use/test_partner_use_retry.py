@@ -9,9 +9,11 @@ import pytest
 
 from sandbox import truth
 from sandbox.testing import RunningStandIn
-from tests.conftest import DEMO_SECRET
+from tests.conftest import DEMO_KEY, DEMO_SECRET
 from tests.kinds.partner_use.partner_use_house import House, counted_ids
+from webapp.engine.models import Report
 from webapp.errors import Conflict, InvalidParams
+from webapp.extensions import db
 
 Params = Callable[..., dict[str, Any]]
 SECRETS = {"user_secret": DEMO_SECRET}
@@ -95,6 +97,43 @@ def test_a_retry_takes_no_other_parameter(
     with pytest.raises(InvalidParams) as caught:
         house.retry(made, SECRETS | {"partner_id": "70000001"})
     assert list(caught.value.errors) == ["partner_id"]
+
+
+def test_a_retry_takes_all_that_the_report_was_asked_with(
+    house: House, partner_use: Params, stand_in: RunningStandIn
+) -> None:
+    asked_with = partner_use(partner_id=70000006, refresh=False, start="2024-01", end=None)
+    stand_in.faults([REFUSE])
+    made = house.make(asked_with)
+    stand_in.reset()
+    assert house.retry(made, asked_with).status == "done"
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"mode": "monthly", "start": "2024-01", "end": "2024-03"}, ["mode", "start", "end"]),
+        ({"refresh": True}, ["refresh"]),
+        ({"weather": "fine"}, ["weather"]),
+        ({"partner_id": "x"}, ["partner_id"]),
+        ({"partner_id": "70000001", "exact": True}, ["partner_id", "exact"]),
+    ],
+)
+def test_what_differs_is_named(
+    house: House, partner_use: Params, given: dict[str, Any], named: list[str]
+) -> None:
+    made = house.make(partner_use(partner_id="70000006", user_secret="d3Jvbmc="))
+    with pytest.raises(InvalidParams) as caught:
+        house.retry(made, SECRETS | given)
+    assert list(caught.value.errors) == named
+
+
+def test_a_mistyped_user_key_is_mended_by_a_retry(house: House, partner_use: Params) -> None:
+    made = house.make(partner_use(user_key="demo-user-kee"))
+    assert made.status == "failed"
+    assert house.retry(made, SECRETS | {"user_key": DEMO_KEY}).status == "done"
+    with house.app.app_context():
+        assert db.session.get_one(Report, made.id).params["user_key"] == DEMO_KEY
 
 
 def test_a_done_report_is_not_retried(house: House, partner_use: Params) -> None:
