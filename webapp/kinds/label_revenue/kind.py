@@ -21,7 +21,7 @@ from webapp.engine.kind import (
     Table,
 )
 from webapp.engine.months import month_text, months_between
-from webapp.kinds.label_revenue import ingest, models, payouts, sums
+from webapp.kinds.label_revenue import ingest, models, payouts, sums, upkeep
 from webapp.kinds.label_revenue.books import SLUG
 from webapp.kinds.label_revenue.currencies import amount, amount_text
 from webapp.kinds.label_revenue.ingest import Options, Source
@@ -133,6 +133,12 @@ class LabelRevenue(ReportKind):
         if scope.may("admin"):
             links.append(("Load files", "/label-revenue/load"))
         return tuple(links)
+
+    def tend(self) -> None:
+        upkeep.tend()
+
+    def nightly(self) -> None:
+        upkeep.remove_orphans()
 
     def commands(self) -> tuple[AppGroup, ...]:
         from webapp.kinds.label_revenue.commands import group

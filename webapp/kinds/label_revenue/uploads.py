@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
@@ -91,10 +92,13 @@ def create_upload() -> Response:
     folder.mkdir(parents=True)
     try:
         upload.files = _kept_files(upload)
-    except InvalidParams as error:
-        return _form(scope, error.errors, request.form, 422)
-    db.session.add(upload)
-    audit(scope, "uploaded", ", ".join(upload.files))
+        db.session.add(upload)
+        audit(scope, "uploaded", ", ".join(upload.files))
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, InvalidParams):
+            return _form(scope, error.errors, request.form, 422)
+        raise
     return redirect_to(f"/label-revenue/uploads/{upload.id}")
 
 

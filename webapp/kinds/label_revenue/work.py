@@ -16,6 +16,7 @@ from flask import current_app
 from redis.exceptions import RedisError
 from sqlalchemy import update
 
+from webapp.engine.endings import forget_job
 from webapp.engine.months import parse_month
 from webapp.errors import ReportError
 from webapp.extensions import db, redis_client, report_queue
@@ -52,14 +53,25 @@ def enqueue_settle(company_id: str) -> bool:
 
 def enqueue_upload(upload_id: str) -> bool:
     """Let a worker load an upload; False where Redis is away."""
-    return _enqueue(upload_job, upload_id, "upload of label revenue")
+    job_id = upload_job_id(upload_id)
+    return _enqueue(upload_job, upload_id, "upload of label revenue", job_id)
 
 
-def _enqueue(job: Callable[[str], None], argument: str, description: str) -> bool:
+def upload_job_id(upload_id: str) -> str:
+    """Return the id of an upload's job; the low line tells it from a report's."""
+    return f"upload_{upload_id}"
+
+
+def _enqueue(
+    job: Callable[[str], None], argument: str, description: str, job_id: str | None = None
+) -> bool:
     try:
+        if job_id is not None:
+            forget_job(job_id)
         report_queue().enqueue_call(
             job,
             args=(argument,),
+            job_id=job_id,
             timeout=STREAMS_PER_JOB_S,
             result_ttl=600,
             failure_ttl=86400,
@@ -134,7 +146,7 @@ def _load(upload: Upload) -> None:
 
 
 def _options(upload: Upload) -> Options:
-    said = dict(upload.options)
+    said = {name: value for name, value in upload.options.items() if name != "lost"}
     if month := said.pop("from_month", None):
         said["from_month"] = parse_month(month)
     return Options(rejected=upload_folder(upload) / "rejected.csv", **said)
