@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from sandbox import truth
 from sandbox.testing import RunningStandIn
 from tests.kinds.partner_use.partner_use_house import NOW, PARTIAL, House, ago, counted_ids
 from webapp.engine import months
-from webapp.engine.models import StoredMonth
+from webapp.engine.models import StatusLine, StoredMonth
 from webapp.engine.months import current_month, next_month, parse_month
 from webapp.extensions import db, utcnow
 
@@ -262,3 +262,19 @@ def test_expiring_by_site_counts_that_site_again(
     stand_in.reset()
     house.make(params)
     assert {str(search["site_id"]) for search in stand_in.searches()} == {site}
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_site_without_account_store_is_behind_the_bar_as_well(
+    app: Flask, house: House, partner_use: Params, stand_in: RunningStandIn, exact: bool
+) -> None:
+    site = max(counted_ids(70000006))
+    stand_in.faults([{"fault": "error:403036", "method": "accounts.search", "site": site}])
+    span = {"partner_id": "70000006", "mode": "monthly", "start": "2024-01", "end": "2024-03"}
+    made = house.make(partner_use(**span, exact=exact))
+    assert made.status == "done"
+    with app.app_context():
+        lines = db.session.scalars(select(StatusLine).where(StatusLine.report_id == made.id)).all()
+        summing_up = next(line for line in lines if "users at the end of 2024-03." in line.text
+                          and ":" not in line.text)  # fmt: skip
+        assert summing_up.done == summing_up.total

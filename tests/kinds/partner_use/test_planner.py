@@ -216,3 +216,34 @@ def test_two_months_alone_are_counted_not_read(limit: int) -> None:
     accounts = Accounts(40, [3])
     accounts.answer(accounts.plan(limit), limit)
     assert len(accounts.asked) <= 2
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_site_is_finished_when_no_answer_and_no_search_is_left(plain: bool) -> None:
+    """With one failed month it was given back to other reports while it was still being asked."""
+    accounts = Accounts(9, [4] * 6)
+    plan = accounts.plan(0, plain=plain)
+    failed = False
+    while (search := plan.next_search()) is not None:
+        assert not plan.finished
+        if search.at == 3 and not failed:
+            failed = True
+            plan.take_failure(search, "timeout", final=False)
+            assert not plan.finished
+        else:
+            plan.take_count(search, Cell(accounts.count(search.end), NOW))
+    assert plan.finished
+    assert plan.unknown == 1
+
+
+def test_a_site_that_was_given_up_is_finished_with_its_last_answer() -> None:
+    accounts = Accounts(9, [4] * 6)
+    plan = accounts.plan(0, plain=True)
+    first, second = plan.next_search(), plan.next_search()
+    assert first is not None
+    assert second is not None
+    plan.take_failure(first, "not permitted", final=True)
+    assert plan.next_search() is None
+    assert not plan.finished
+    plan.take_count(second, Cell(9, NOW))
+    assert plan.finished

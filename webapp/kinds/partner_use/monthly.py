@@ -183,6 +183,8 @@ class Monthly:
         found = self._flights.found(site_id)
         if found is not None:
             self._learn(site_id, found)
+            if self._plans[site_id].finished:
+                self._land(site_id)
         return True
 
     def _learn(self, site_id: str, found: Found) -> None:
@@ -252,16 +254,20 @@ class Monthly:
         new = plan.cells.keys() - before
         for index in new:
             self._keeper.add(site_id, self._months[index], plan.cells[index])
-        if not plan.unknown or plan.problem:
+        if plan.finished:
             self._land(site_id)
-        self._run.step(None if plan.unknown else self._site_line(site_id), by=len(new))
+        by = len(new) if self._facts[site_id].counted else 0
+        self._run.step(None if plan.unknown else self._site_line(site_id), by=by)
 
     def _take_failure(self, site_id: str, search: Search, error: PartnerError) -> None:
         plan, facts = self._plans[site_id], self._facts[site_id]
         if error.code in NO_ACCOUNT_STORE:
             note = "This site has no account store, so there is nothing to count."
-            self._facts[site_id] = replace(facts, counted=False, problem=note)
+            plan.take_failure(search, note, final=True)
             plan.give_up(note)
+            if facts.counted:  # what will never come is behind us as well
+                self._run.step(by=plan.unknown)
+            self._facts[site_id] = replace(facts, counted=False, problem=note)
             return
         plan.take_failure(search, self._problem(search, error), final=error.permanent)
         if search.what == "read":

@@ -83,6 +83,7 @@ class SitePlan:
         self._dense: set[int] = set()
         self._credit = 0
         self._given_up = False
+        self._under_way = 0
         if not plain:
             self._imply()
 
@@ -95,6 +96,13 @@ class SitePlan:
     def resolved(self) -> int:
         """Return how many of the months that were not known before have a value now."""
         return self._wanted - self.unknown
+
+    @property
+    def finished(self) -> bool:
+        """Return whether no answer is to come and no search is left: known, given up, or failed."""
+        if self._under_way or self._given_up:
+            return not self._under_way
+        return all(at in self.cells or at in self._asked for at in range(len(self.ends)))
 
     def learn(self, cells: Mapping[int, Cell]) -> int:
         """Take what was found out elsewhere meanwhile; return how many months that resolved."""
@@ -123,6 +131,7 @@ class SitePlan:
         search = self._next_plain() if self._plain else self._next_planned()
         if search is not None:
             self.searches += 1
+            self._under_way += 1
             self._credit -= 1
             self._asked.add(search.at) if search.what == "count" else None
             self._busy[self._start_of(search.at)] = search.at
@@ -212,6 +221,7 @@ class SitePlan:
     # What came back
 
     def _free(self, search: Search) -> None:
+        self._under_way -= 1
         self._busy = {start: at for start, at in self._busy.items() if at != search.at}
 
     def take_count(self, search: Search, cell: Cell) -> None:
