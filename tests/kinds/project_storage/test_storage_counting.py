@@ -179,6 +179,11 @@ def test_the_purge_of_a_large_project_goes_on_without_the_request(
     owner.send([owner.event("upload", f"v{n}", "2025-01-01T00:00:00Z") for n in range(20)])
     assert owner.api.delete(f"/projects/{owner.project}").status_code == 204
     assert owner.api.get(f"/projects/{owner.project}/stats").status_code == 404
+    # Its id is free at once, though its rows are not gone yet.
+    again = owner.api.post("/projects", {"id": owner.project, "name": "Again"})
+    assert again.status_code == 201
+    assert owner.held() == (0, 0, 0, 0)
+    assert owner.api.delete(f"/projects/{owner.project}").status_code == 204
     with app.app_context():
         assert db.session.scalar(select(Project.key)) is not None
         if job_is_lost:

@@ -151,6 +151,23 @@ def test_only_a_project_admin_gives_and_takes_roles(
     assert owner.api.delete(mine).status_code == 409
 
 
+def test_an_admin_of_the_company_gives_roles_in_any_project_of_it(
+    owner: Storage,
+    storage_for: Callable[[str], Storage],
+    user_id: Callable[[str], str],
+) -> None:
+    colleague, stranger = storage_for("colleague"), storage_for("stranger")
+    theirs = colleague.make_project("Theirs")
+    # The company's admin has no role in it and sees nothing of it, until one is given.
+    assert owner.api.get(f"/projects/{theirs}/stats").status_code == 403
+    assert owner.api.delete(f"/projects/{theirs}").status_code == 403
+    assert owner.give(user_id("viewer"), "project_viewer", theirs).status_code == 200
+    assert owner.api.get(f"/projects/{theirs}/stats").status_code == 403
+    assert owner.give(user_id("owner"), "project_admin", theirs).status_code == 200
+    assert owner.api.get(f"/projects/{theirs}/stats").status_code == 200
+    assert stranger.give(user_id("stranger"), "project_viewer", theirs).status_code == 404
+
+
 def test_a_company_viewer_makes_neither_projects_nor_providers(
     storage_for: Callable[[str], Storage],
 ) -> None:

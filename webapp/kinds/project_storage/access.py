@@ -1,6 +1,7 @@
 """Who may do what in a project: the five roles, and finding a project for a caller.
 
-A role in a project is given to a user of the company; the role in the company opens no project.
+A role in a project is given to a user of the company, by an admin of the project or of the company;
+the role in the company by itself opens no project.
 """
 
 from __future__ import annotations
@@ -39,6 +40,31 @@ def find_project(scope: Scope, project_id: str) -> tuple[Project, str]:
 
     Raises: NotFound where the company has no such project, NotAllowed without a role in it
     """
+    project, role = _find(scope, project_id)
+    if role is None:
+        raise NotAllowed("You have no role in this project.")
+    return project, role
+
+
+def find_own_project(scope: Scope, project_id: str) -> Project:
+    """Return a project the caller is an admin of; raises as `find_project` does."""
+    project, role = find_project(scope, project_id)
+    if role != ADMIN:
+        raise NotAllowed("Only a project admin may do this.")
+    return project
+
+
+def find_project_to_open(scope: Scope, project_id: str) -> Project:
+    """Return a project the caller may give roles in; an admin of the company may in every one.
+
+    So a project whose admins have left is not lost. Raises as `find_project` does.
+    """
+    if scope.may("admin"):
+        return _find(scope, project_id)[0]
+    return find_own_project(scope, project_id)
+
+
+def _find(scope: Scope, project_id: str) -> tuple[Project, str | None]:
     row = db.session.execute(
         select(Project, Permission.auth_role)
         .outerjoin(
@@ -55,14 +81,4 @@ def find_project(scope: Scope, project_id: str) -> tuple[Project, str]:
     ).first()
     if row is None:
         raise NotFound("There is no such project.")
-    if row.auth_role is None:
-        raise NotAllowed("You have no role in this project.")
     return row[0], row[1]
-
-
-def find_own_project(scope: Scope, project_id: str) -> Project:
-    """Return a project the caller is an admin of; raises as `find_project` does."""
-    project, role = find_project(scope, project_id)
-    if role != ADMIN:
-        raise NotAllowed("Only a project admin may do this.")
-    return project

@@ -10,7 +10,12 @@ from sqlalchemy.exc import IntegrityError
 from webapp.accounts import Membership, Scope, User
 from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db, utcnow
-from webapp.kinds.project_storage.access import ADMIN, ROLES, find_own_project
+from webapp.kinds.project_storage.access import (
+    ADMIN,
+    ROLES,
+    find_own_project,
+    find_project_to_open,
+)
 from webapp.kinds.project_storage.models import (
     Counter,
     FileEvent,
@@ -66,7 +71,7 @@ def give_role(scope: Scope, project_id: str, user_id: str, role: str) -> tuple[P
 
     Raises: NotFound, NotAllowed, InvalidParams, Conflict for a project's last admin
     """
-    project = find_own_project(scope, project_id)
+    project = find_project_to_open(scope, project_id)
     if role not in ROLES:
         raise InvalidParams({"auth_role": f"Choose one of {', '.join(ROLES)}."})
     user = _colleague(scope, user_id)
@@ -140,6 +145,8 @@ def delete_project(scope: Scope, project_id: str) -> int:
         db.session.execute(delete(table).where(table.project_key == project.key))
     project.deleted_at = utcnow()
     project.waiting_since = None
+    # The purge may take a while; the id is free for a new project at once.
+    project.id = str(uuid4())
     db.session.commit()
     return project.key
 
