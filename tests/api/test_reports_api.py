@@ -18,6 +18,7 @@ from sandbox import truth
 from sandbox.testing import RunningStandIn
 from tests.api.api_house import REPORT_MEMBERS, assert_problem, create, ended, run
 from tests.conftest import DEMO_SECRET, Api
+from webapp.engine.kind import Estimate
 from webapp.engine.models import Report
 from webapp.extensions import db
 
@@ -528,6 +529,21 @@ def test_an_estimate_makes_no_report(api: Api, partner_use: Params) -> None:
     assert set(answer.json) == {"calls", "saved", "seconds"}
     assert answer.json["calls"] > 0
     assert api.get("/reports").json == []
+
+
+def test_an_estimate_holds_no_database_connection_while_the_partner_thinks(
+    app: Flask, api: Api, partner_use: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = []
+
+    def estimate(*_: Any) -> Estimate:
+        held.append(db.engine.pool.checkedout())  # type: ignore[attr-defined]
+        return Estimate(1, 2, 3.0)
+
+    monkeypatch.setattr(app.extensions["report_kinds"]["partner-use"], "estimate", estimate)
+    body = {"kind": "partner-use", "params": partner_use()}
+    assert api.post("/reports/estimate", body).status_code == 200
+    assert held == [0]
 
 
 def test_an_estimate_of_bad_params_gets_sentences(api: Api, partner_use: Params) -> None:

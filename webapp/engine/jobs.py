@@ -146,6 +146,8 @@ def estimate_report(scope: Scope, slug: Any, raw: Mapping[str, Any]) -> Estimate
     months = CompanyMonths(
         db.engine, scope.company_id, kind.slug, current_app.config["MONTHS_KEPT_DAYS"]
     )
+    # The kind may ask a partner, who takes its time; no database connection waits with it.
+    db.session.commit()
     return kind.estimate(parsed.params, scope, context(), months, parsed.secrets)
 
 
