@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 MS_A_DAY = 86_400_000
@@ -61,12 +61,20 @@ def iso(moment_ms: int, digits: str = "three") -> str:
 
     digits: `three` as documented, `trimmed` without trailing zeros, `seven` as .NET writes it
     """
-    whole = from_ms(moment_ms).strftime("%Y-%m-%dT%H:%M:%S")
-    fraction = f"{moment_ms % 1000:03d}"
+    days, rest = divmod(moment_ms, MS_A_DAY)
+    seconds, fraction_ms = divmod(rest, 1000)
+    minutes, second = divmod(seconds, 60)
+    whole = f"{_day_text(days)}T{minutes // 60:02d}:{minutes % 60:02d}:{second:02d}"
+    fraction = f"{fraction_ms:03d}"
     if digits == "trimmed":
         fraction = fraction.rstrip("0")
         return f"{whole}.{fraction}Z" if fraction else f"{whole}Z"
     return f"{whole}.{fraction}{'0000' if digits == 'seven' else ''}Z"
+
+
+@lru_cache(maxsize=20_000)
+def _day_text(days: int) -> str:
+    return f"{_EPOCH + timedelta(days=days):%Y-%m-%d}"
 
 
 def parse_iso(text: str) -> tuple[int, bool]:

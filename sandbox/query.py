@@ -195,11 +195,21 @@ def answer(query: Query, site: Site, store: Store) -> dict[str, object]:
     if query.descending:
         last = low + total - 1 - query.start
         positions = range(last, max(last - query.limit, low - 1), -1)
-    rows = [_row(query.fields, position, site, store) for position in positions]
+    if query.fields == ("created",):
+        rows = _created_rows(positions, site, store)
+    else:
+        rows = [_row(query.fields, position, site, store) for position in positions]
     found: dict[str, object] = {"objectsCount": len(rows), "totalCount": total}
     if rows or not site.drops_results:
         found["results"] = rows
     return found
+
+
+def _created_rows(positions: range, site: Site, store: Store) -> list[dict[str, object]]:
+    rising = positions if positions.step > 0 else positions[::-1]
+    moments = store.created_run(rising.start, rising.stop) if rising else []
+    ordered = moments if positions.step > 0 else reversed(moments)
+    return [{"created": iso(moment, site.digits)} for moment in ordered]
 
 
 def _row(fields: tuple[str, ...], position: int, site: Site, store: Store) -> dict[str, object]:

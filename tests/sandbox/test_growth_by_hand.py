@@ -80,3 +80,14 @@ def test_dates_are_written_in_three_ways_and_read_in_all() -> None:
     for bad in ("2024-1-31", "2024-13-01", "2023-02-29T00:00:00Z", "yesterday", "2024-01-01 00:00"):
         with pytest.raises(ValueError, match=r".+"):
             parse_iso(bad)
+
+
+@pytest.mark.parametrize("shape", ["trickle", "steady", "bursts"])
+def test_a_run_of_accounts_is_each_of_them(shape: str) -> None:
+    store = Store(Growth(shape, FIRST - 9), 17, parse_iso("2024-07-09T00:00:00Z")[0])
+    store.delete(3)
+    total = store.total
+    for first, last in ((0, 1), (0, min(total, 900)), (total - 2, total), (5, 5)):
+        each = [store.created_ms(position) for position in range(first, last)]
+        assert store.created_run(first, last) == each
+        assert each == sorted(each)
