@@ -38,6 +38,32 @@ def test_the_dashboard_shows_who_is_online_and_asks_for_itself(
     assert "HX-Request" in partial.headers["Vary"]
 
 
+def test_computers_are_counted_once_and_a_restart_leaves_one_row(
+    viewer: FlaskClient, sender: Sender
+) -> None:
+    for seconds, key in ((-90, "before"), (-30, "after")):
+        start = datetime.now(UTC) + timedelta(seconds=seconds)
+        sender.begin(key, start.strftime("%Y-%m-%dT%H:%M:%SZ"), next_ping_sec=600)
+    sender.begin("s2", None, login="bela")
+    page = viewer.get("/session-activity", headers=HTMX).text
+    assert "2 logins at 1 computer," in page
+    assert page.count("<tr>") == 1 + 2
+    assert ">30 s<" in page or ">31 s<" in page
+    # Programs still see each session.
+    assert len(sender.get("/dashboard").json["data"]) == 3
+
+
+def test_the_dashboard_says_whose_clock_is_ahead(viewer: FlaskClient, sender: Sender) -> None:
+    now = datetime.now(UTC)
+    ahead = (now + timedelta(minutes=5, seconds=30)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    sender.begin("s1", ahead)
+    sender.begin("s2", None, login="bela")
+    page = viewer.get("/session-activity", headers=HTMX).text
+    assert page.count("clock 5 min ahead") == page.count("ahead</span>") == 1
+    sender.ping("s1", None)
+    assert "ahead</span>" not in viewer.get("/session-activity", headers=HTMX).text
+
+
 def test_a_login_drops_off_when_its_time_has_passed(viewer: FlaskClient, sender: Sender) -> None:
     sender.begin("s1", "2023-09-06T08:00:00Z")
     assert "anna" not in viewer.get("/session-activity", headers=HTMX).text

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select, text, tuple_
@@ -92,8 +92,10 @@ def was_said(connection: Connection, number: int, at: datetime, arrived_at: date
     return connection.execute(query).first() is not None
 
 
-def online_ahead(connection: Any, company_id: str, now: datetime, today: int) -> dict[str, float]:
-    """Return by how many seconds clocks are ahead, by session online; by their newest ping.
+def online_ahead(
+    connection: Any, company_id: str, now: datetime, today: int
+) -> dict[str, timedelta]:
+    """Return how far clocks are ahead, by session online, as its newest ping has it.
 
     today: days since 1970, as `ends_day` counts them
     """
@@ -108,4 +110,4 @@ def online_ahead(connection: Any, company_id: str, now: datetime, today: int) ->
         )
         .group_by(Session.id, Session.last_at)
     )
-    return {name: (at - last).total_seconds() for name, last, at in connection.execute(query)}
+    return {name: at - last for name, last, at in connection.execute(query)}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import date, datetime
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
 from typing import Any
 
 from flask import Blueprint, Response, current_app, request
@@ -12,6 +12,7 @@ from webapp.accounts import current_scope, guard
 from webapp.engine.months import month_text, months_between, next_month, parse_month
 from webapp.extensions import db, utcnow
 from webapp.htmx import render
+from webapp.kinds.session_activity.clocks import online_ahead
 from webapp.kinds.session_activity.compute import (
     ONE_DAY,
     Hours,
@@ -21,6 +22,7 @@ from webapp.kinds.session_activity.compute import (
     total,
 )
 from webapp.kinds.session_activity.directory import find_login, is_writable, names_like
+from webapp.kinds.session_activity.fold import ends_day
 from webapp.kinds.session_activity.history import login_days
 from webapp.kinds.session_activity.ingest import zone_of
 from webapp.kinds.session_activity.models import EVENT_LENGTH, Login
@@ -34,28 +36,46 @@ guard(bp)
 POLL_EVERY_S = 5
 NAMES_OFFERED = 50
 MOST_MONTHS = 36
+# A clock ahead by less troubles nobody.
+WORTH_SAYING = timedelta(seconds=10)
 
 
 @bp.get("")
 def show_online() -> Response:
     """Show who is online where since when; the list asks for itself every few seconds."""
-    now = utcnow()
-    rows = online(db.session, current_scope().company_id, now)
+    now, company_id = utcnow(), current_scope().company_id
+    rows = newest_at_each_place(online(db.session, company_id, now))
+    ahead = online_ahead(db.session, company_id, now, ends_day(now))
     return render(
         "session_activity/online.html",
         "session_activity/_online.html",
         rows=rows,
         people=len({row.login for row in rows}),
+        computers=len({row.comp_name for row in rows}),
         now=now,
-        since={row.id: since_text(row.started_at, now) for row in rows},
+        since={row.id: length_text(now - row.started_at) for row in rows},
+        ahead={key: length_text(by) for key, by in ahead.items() if by >= WORTH_SAYING},
         every_s=POLL_EVERY_S,
     )
 
 
-def since_text(start: datetime, now: datetime) -> str:
-    """Return how long a session has run, in hours and minutes."""
-    minutes = max(int((now - start).total_seconds()), 0) // 60
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+def newest_at_each_place(rows: Iterable[Any]) -> list[Any]:
+    """Return the newest session of each login at each computer; a restart leaves older ones."""
+    newest: dict[tuple[str, str], Any] = {}
+    for row in rows:
+        place = (row.login, row.comp_name)
+        if place not in newest or newest[place].started_at < row.started_at:
+            newest[place] = row
+    return list(newest.values())
+
+
+def length_text(length: timedelta) -> str:
+    """Return a length of time in hours and minutes, below a minute in seconds."""
+    seconds = max(int(length.total_seconds()), 0)
+    minutes = seconds // 60
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min" if minutes else f"{seconds} s"
 
 
 @bp.get("/login")
