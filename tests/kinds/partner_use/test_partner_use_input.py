@@ -87,6 +87,20 @@ def test_credentials_that_are_missing_are_asked_for(
     assert list(refused(house, partner_use(**{missing: ""}))) == [missing]
 
 
+@pytest.mark.parametrize("blank", [" ", "\t \n", "\u00a0", "a\nb", "a\x7fb", "\u200b"])
+@pytest.mark.parametrize("field", ["user_key", "user_secret", "partner_id"])
+def test_what_shows_nothing_or_breaks_the_line_is_refused(
+    house: House, partner_use: Params, field: str, blank: str
+) -> None:
+    errors = refused(house, partner_use(**{field: blank}))
+    assert list(errors) == [field]
+    assert errors[field].endswith(".")
+
+
+def test_blanks_around_a_user_key_are_not_part_of_it(house: House, partner_use: Params) -> None:
+    assert house.make(partner_use(user_key=" demo-user-key\n")).status == "done"
+
+
 def test_an_unknown_parameter_and_an_unknown_mode_are_refused(
     house: House, partner_use: Params
 ) -> None:

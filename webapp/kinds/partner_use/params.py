@@ -32,6 +32,15 @@ def _partner_id(value: Any) -> Any:
     return value.strip()
 
 
+def _user_key(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    key = value.strip()
+    if not key or not key.isprintable():
+        raise ValueError("Write the user key as the console shows it, in one line.")
+    return key
+
+
 class PartnerUseParams(BaseModel):
     """Parameters of a partner-use report; `user_secret` is taken out before they are stored."""
 
@@ -53,7 +62,7 @@ class PartnerUseParams(BaseModel):
         description="Credentials kept under Connections; leave empty to type a key.",
         json_schema_extra={"form": {"widget": "select"}},
     )
-    user_key: Annotated[str, Field(max_length=200)] | None = Field(
+    user_key: Annotated[str, BeforeValidator(_user_key), Field(max_length=200)] | None = Field(
         None,
         title="User key",
         description="User key or application key of the console.",
