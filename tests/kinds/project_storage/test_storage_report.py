@@ -17,6 +17,7 @@ from tests.kinds.project_storage.storage_house import Storage
 from webapp.engine import jobs
 from webapp.kinds.project_storage.compute import Effects, Event, moment_us, month_rows
 from webapp.kinds.project_storage.growth import in_unit
+from webapp.kinds.project_storage.pages import storage_size
 
 JANUARY = {"start": "2025-01", "end": "2025-03"}
 
@@ -229,6 +230,24 @@ def test_ones_own_storage_is_shown_with_shares_trash_and_events(
     empty = client_for("colleague").get("/project-storage").text
     assert "You have no role in any project yet." in empty
     assert "Mouse" not in empty
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.00 kB"),
+        (999_994, "999.99 kB"),
+        (999_999, "1.00 MB"),
+        (999_999_999_999, "1.00 TB"),
+        (10**15, "1.00 PB"),
+        (2**63 - 1, "9.22 EB"),
+        (10**22, "10,000.00 EB"),
+    ],
+)
+def test_a_size_is_never_a_thousand_of_its_unit(size_bytes: int, text: str) -> None:
+    assert storage_size(size_bytes) == text
 
 
 def test_a_stranger_is_sent_to_sign_in(app: Flask) -> None:

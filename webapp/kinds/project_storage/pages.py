@@ -15,7 +15,6 @@ from webapp.kinds.project_storage.access import ROLES
 from webapp.kinds.project_storage.compute import moment_at
 from webapp.kinds.project_storage.ingest import newest_events
 from webapp.kinds.project_storage.models import Counter, Permission, Project, Provider
-from webapp.kinds.project_storage.params import UNITS
 from webapp.kinds.project_storage.stats import (
     count_projects,
     list_items,
@@ -26,6 +25,7 @@ from webapp.kinds.project_storage.stats import (
 
 PROJECTS_PER_PAGE = 50
 EVENTS_SHOWN = 10
+SIZES = ("kB", "MB", "GB", "TB", "PB", "EB")
 
 bp = Blueprint(
     "project_storage", __name__, url_prefix="/project-storage", template_folder="templates"
@@ -35,11 +35,16 @@ guard(bp)
 
 @bp.app_template_filter("storage_size")
 def storage_size(size_bytes: int) -> str:
-    """Return a size in the largest unit that leaves a whole part: `1.02 MB`; MB is 1000 kB."""
-    unit = next((one for one in ("TB", "GB", "MB", "kB") if size_bytes >= UNITS[one]), "B")
-    return (
-        f"{size_bytes:,} B" if unit == "B" else f"{Decimal(size_bytes) / UNITS[unit]:,.2f} {unit}"
-    )
+    """Return a size in the unit that leaves 1.00 to 999.99 of it: `1.02 MB`; MB is 1000 kB."""
+    if size_bytes < 1000:
+        return f"{size_bytes:,} B"
+    size = Decimal(size_bytes)
+    for unit in SIZES:
+        # Rounded first: 999,999 bytes are 1.00 MB, and no size is 1,000.00 of its unit.
+        size = size / 1000
+        if round(size, 2) < 1000:
+            break
+    return f"{size:,.2f} {unit}"
 
 
 @bp.get("")
