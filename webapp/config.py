@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,13 @@ class BadSetting(SystemExit):
     """A setting that cannot be used; the process ends with the sentence and exit code 2."""
 
     def __init__(self, name: str, sentence: str) -> None:
-        super().__init__(f"{name}: {sentence}")
-        self.name = name
+        super().__init__(2)
+        self.name, self.sentence = name, sentence
+        # Of itself a SystemExit prints a sentence or has a code, never both.
+        sys.stderr.write(f"{self}\n")
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.sentence}"
 
 
 def _text(raw: str) -> str:
@@ -109,6 +115,44 @@ def _files_url(raw: str) -> str:
     return raw.rstrip("/")
 
 
+def _database(raw: str) -> str:
+    """Return a database's URL unchanged; never quoted in an error, for it may hold a password."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        make_url(database_url(raw, Path())).get_dialect().import_dbapi()
+    except (ArgumentError, ValueError):
+        raise ValueError(
+            "is not a database URL; write one like postgresql://user:password@host/name"
+        ) from None
+    except ImportError as error:
+        raise ValueError(f"needs a driver that is not installed: {error.name}") from None
+    return raw
+
+
+def _redis(raw: str) -> str:
+    """Return a Redis URL unchanged; never quoted in an error, for it may hold a password."""
+    from redis.connection import parse_url
+
+    try:
+        if raw:
+            parse_url(raw)
+    except ValueError:
+        raise ValueError("is not a Redis URL; write one like redis://127.0.0.1:6379/0") from None
+    return raw
+
+
+def _tries(raw: str) -> str:
+    from limits import parse
+
+    try:
+        parse(raw)
+    except ValueError:
+        raise ValueError(f"{raw!r} is no limit; write one like 10 per minute") from None
+    return raw
+
+
 @dataclass(frozen=True)
 class Setting:
     """One setting: environment variable, default as text, how it is read, one line of help."""
@@ -121,8 +165,8 @@ class Setting:
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("DATA_DIR", "var", _text, "folder that everything of the embedded default is kept in"),
-    Setting("DATABASE_URL", "", _text, "SQLAlchemy URL; empty: a SQLite file under DATA_DIR"),
-    Setting("REDIS_URL", "", _text, "empty: the embedded Redis that `flask up` starts"),
+    Setting("DATABASE_URL", "", _database, "SQLAlchemy URL; empty: a SQLite file under DATA_DIR"),
+    Setting("REDIS_URL", "", _redis, "empty: the embedded Redis that `flask up` starts"),
     Setting("SECRET_KEY", "", _text, "signs and seals; empty: made once, kept under DATA_DIR"),
     Setting("SECRET_KEY_PREVIOUS", "", _text, "the key before, still read while keys are rotated"),
     Setting("HOST", "127.0.0.1", _text, "address the web server listens on"),
@@ -176,7 +220,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("MAX_ATTEMPTS", "3", _whole(1, 20), "starts of a report before a lost worker ends it"),
     Setting("REPORT_TIMEOUT_SECONDS", "21600", _whole(10, 604_800), "longest run of a report (s)"),
     Setting("HEARTBEAT_SECONDS", "10", _number(0.2, 15), "comment in a quiet event stream (s)"),
-    Setting("SIGN_IN_TRIES", "10 per minute", _text, "sign-ins per account and address"),
+    Setting("SIGN_IN_TRIES", "10 per minute", _tries, "sign-ins per account and address"),
     Setting("LOG_FORMAT", "json", _one_of("json", "text"), "text: for a terminal"),
     Setting(
         "LOG_LEVEL",
@@ -199,7 +243,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
         raw = environ.get(setting.name)
         file_name = environ.get(f"{setting.name}_FILE")
         if raw is None and file_name:
-            raw = Path(file_name).read_text(encoding="utf-8").strip()
+            raw = _read(f"{setting.name}_FILE", file_name)
         try:
             values[setting.name] = setting.parse(setting.default if raw in (None, "") else raw)
         except ValueError as error:
@@ -207,16 +251,29 @@ def load_settings(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
     return values
 
 
+def _read(name: str, file_name: str) -> str:
+    try:
+        return Path(file_name).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise BadSetting(
+            name, f"{file_name} cannot be read ({type(error).__name__}); name a text file"
+        ) from error
+
+
 def complete_settings(values: dict[str, Any]) -> dict[str, Any]:
     """Fill what depends on DATA_DIR (database, Redis socket, secret key) and what Flask reads."""
     data_dir = Path(values["DATA_DIR"]).resolve()
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        values["SECRET_KEY"] = values["SECRET_KEY"] or kept_secret_key(data_dir)
+    except OSError as error:
+        reason = f"cannot be written ({type(error).__name__}); name a folder that can"
+        raise BadSetting("DATA_DIR", reason) from error
     values["DATA_DIR"] = str(data_dir)
     values["DATABASE_URL"] = database_url(values["DATABASE_URL"], data_dir)
     values["SQLALCHEMY_DATABASE_URI"] = values["DATABASE_URL"]
     values["REDIS_EMBEDDED"] = not values["REDIS_URL"]
     values["REDIS_URL"] = values["REDIS_URL"] or embedded_redis_url(data_dir)
-    values["SECRET_KEY"] = values["SECRET_KEY"] or kept_secret_key(data_dir)
     if len(values["SECRET_KEY"]) < 16:
         raise BadSetting("SECRET_KEY", "is shorter than 16 characters; use a long random text")
     return values

@@ -12,10 +12,11 @@ import threading
 from types import FrameType
 from typing import Any
 
-from webapp.config import load_settings
+from webapp.config import complete_settings, load_settings
 from webapp.ops import logs
 
-_settings = load_settings()
+# All of them, so that a bad one ends the server and not one worker process after the other.
+_settings = complete_settings(load_settings())
 
 wsgi_app = "wsgi:app"
 bind = [f"{_settings['HOST']}:{_settings['PORT']}"]
