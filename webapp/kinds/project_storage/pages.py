@@ -38,12 +38,9 @@ def storage_size(size_bytes: int) -> str:
     """Return a size in the unit that leaves 1.00 to 999.99 of it: `1.02 MB`; MB is 1000 kB."""
     if size_bytes < 1000:
         return f"{size_bytes:,} B"
-    size = Decimal(size_bytes)
-    for unit in SIZES:
-        # Rounded first: 999,999 bytes are 1.00 MB, and no size is 1,000.00 of its unit.
-        size = size / 1000
-        if round(size, 2) < 1000:
-            break
+    # Rounded first: 999,999 bytes are 1.00 MB, and no size is 1,000.00 of its unit.
+    sizes = [(round(Decimal(size_bytes) / 1000**n, 2), unit) for n, unit in enumerate(SIZES, 1)]
+    size, unit = next((one for one in sizes if one[0] < 1000), sizes[-1])
     return f"{size:,.2f} {unit}"
 
 
