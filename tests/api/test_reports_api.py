@@ -18,6 +18,7 @@ from sandbox import truth
 from sandbox.testing import RunningStandIn
 from tests.api.api_house import REPORT_MEMBERS, assert_problem, create, ended, run
 from tests.conftest import DEMO_SECRET, Api
+from webapp.accounts.models import AuditEntry
 from webapp.engine.kind import Estimate
 from webapp.engine.models import Report
 from webapp.extensions import db
@@ -79,9 +80,9 @@ def test_a_finished_report_says_when_and_how_far(app: Flask, api: Api, partner_u
 
 
 def test_a_failed_report_says_why(app: Flask, api: Api, partner_use: Params) -> None:
-    report = api.get(f"/reports/{ended(app, api, partner_use(partner_id='12345'))}").json
+    report = api.get(f"/reports/{ended(app, api, partner_use(user_key='nobody'))}").json
     assert report["status"] == "failed"
-    assert "12345" in report["error"]
+    assert "does not know the user key" in report["error"]
 
 
 @pytest.mark.parametrize(
@@ -144,6 +145,16 @@ def test_the_same_key_and_body_give_the_same_report(api: Api, partner_use: Param
     assert first.json["id"] == second.json["id"]
     assert create(api, partner_use(), Idempotency_Key="two").json["id"] != first.json["id"]
     assert create(api, partner_use()).json["id"] != first.json["id"]
+
+
+def test_a_report_found_by_its_key_is_not_noted_as_another_one(
+    app: Flask, api: Api, partner_use: Params
+) -> None:
+    for _ in range(3):
+        create(api, partner_use(), Idempotency_Key="one")
+    with app.app_context():
+        noted = db.select(db.func.count()).where(AuditEntry.action == "ran")
+        assert db.session.scalar(noted) == 1
 
 
 def test_the_same_key_finds_the_report_after_it_ended(

@@ -67,8 +67,10 @@ def create_report() -> Response:
     key = request.headers.get("Idempotency-Key")
     if key is not None and not key.strip():
         raise InvalidParams({"Idempotency-Key": "The key is empty; send a new random text."})
-    report = jobs.start_report(scope, slug, params, idempotency_key=key).report
-    audit(scope, "ran", f"{report.kind} {report.id}")
+    started = jobs.start_report(scope, slug, params, idempotency_key=key)
+    report = started.report
+    if started.is_new:
+        audit(scope, "ran", f"{report.kind} {report.id}")
     location = url_for("api.show_report", report_id=report.id)
     if wants_events():
         response = event_stream(report.id, 0)
