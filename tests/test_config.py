@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from webapp.config import BadSetting, complete_settings, load_settings
+from webapp.config import BadSetting, complete_settings, kept_secret_key, load_settings
 
 ROOT = Path(__file__).parent.parent
 FLASK = str(Path(sys.executable).with_name("flask"))
@@ -60,6 +61,18 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BadSetting, match=r"^DATA_DIR: "):
         complete_settings(load_settings({"DATA_DIR": str(tmp_path / "file" / "var")}))
+
+
+def test_the_secret_key_is_the_same_for_all_who_start_at_once(tmp_path: Path) -> None:
+    for round in range(50):
+        folder = tmp_path / str(round)
+        folder.mkdir()
+        with ThreadPoolExecutor(8) as pool:
+            keys = set(pool.map(kept_secret_key, [folder] * 8))
+        assert len(keys) == 1
+        assert len(keys.pop()) == 64
+        assert [path.name for path in folder.iterdir()] == ["secret_key"]
+        assert (folder / "secret_key").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ import hashlib
 import os
 import secrets
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -304,10 +306,17 @@ def embedded_redis_url(data_dir: Path) -> str:
 def kept_secret_key(data_dir: Path) -> str:
     """Return the installation's own key, made on first use and readable by its owner only."""
     path = data_dir / "secret_key"
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text(encoding="ascii").strip()
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(secrets.token_urlsafe(48))
+    if not path.exists():
+        # Written apart, then given its name: several processes start at once, the first one wins,
+        # and nobody reads a file that is still empty.
+        handle, made = tempfile.mkstemp(prefix="secret_key.", dir=data_dir)
+        try:
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                file.write(secrets.token_urlsafe(48))
+                file.flush()
+                os.fsync(file.fileno())
+            with suppress(FileExistsError):
+                path.hardlink_to(made)
+        finally:
+            Path(made).unlink()
     return path.read_text(encoding="ascii").strip()
