@@ -8,11 +8,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 from flask import Flask
 from label_revenue_files import SAMPLE
 
 from webapp.errors import InvalidParams
-from webapp.kinds.label_revenue.fetch import fetch_tracks
+from webapp.kinds.label_revenue.fetch import PublicAdapter, copy_of, fetch_tracks
 
 
 class Server:
@@ -95,6 +96,40 @@ def test_a_redirect_is_followed_only_where_it_may(server: Server, tmp_path: Path
     server.answers = [(302, b"file:///etc/passwd")]
     with pytest.raises(InvalidParams, match="https"):
         fetch(server, tmp_path)
+
+
+@pytest.mark.parametrize("answer", [(404, b""), (403, b""), (302, b"/tracks.json")])
+def test_the_last_good_copy_stands_in_for_tracks_that_are_gone(
+    server: Server, tmp_path: Path, answer: tuple[int, bytes]
+) -> None:
+    body, _ = fetch(server, tmp_path)
+    server.answers = [answer]
+    pauses: list[float] = []
+    again, note = fetch(server, tmp_path, pauses)
+    assert (again, pauses) == (body, [])
+    assert "last good copy" in note
+
+
+def test_without_a_network_the_last_good_copy_is_used(tmp_path: Path) -> None:
+    url = "http://tracks.invalid/tracks.json"
+    pauses: list[float] = []
+    with pytest.raises(InvalidParams, match="no server of that name"):
+        fetch_tracks(url, tmp_path, private_allowed=False, pause=pauses.append)
+    assert len(pauses) == 3
+    copy_of(url, tmp_path).write_text("[]")
+    got = fetch_tracks(url, tmp_path, private_allowed=False, pause=pauses.append)
+    assert got.path.read_text() == "[]"
+    assert "last good copy" in got.note
+    with pytest.raises(InvalidParams, match="private network"):
+        fetch_tracks("http://127.0.0.1/x", tmp_path, private_allowed=False, pause=pauses.append)
+
+
+def test_nothing_is_asked_of_a_private_address_whatever_its_name_said(server: Server) -> None:
+    with requests.Session() as session:
+        session.mount("http://", PublicAdapter())
+        with pytest.raises(InvalidParams, match="private network"):
+            session.get(server.url, timeout=5)
+    assert server.asked == 0
 
 
 def run(app: Flask, *words: str) -> tuple[int, str]:

@@ -18,7 +18,7 @@ from tests.conftest import form_token
 from webapp.accounts import Scope
 from webapp.engine import jobs
 from webapp.extensions import db
-from webapp.kinds.label_revenue import books, work
+from webapp.kinds.label_revenue import books, fetch, work
 from webapp.kinds.label_revenue.models import Upload
 
 
@@ -239,6 +239,19 @@ def test_a_page_does_not_fetch_from_private_addresses(client_for: Any) -> None:
         answer = send(owner, "/label-revenue/load", tracks_url=url)
         assert answer.status_code == 422, url
     assert send(owner, "/label-revenue/load").status_code == 422
+
+
+def test_an_unknown_server_is_taken_where_there_is_a_copy(
+    app: Flask, scope: Scope, client_for: Any
+) -> None:
+    owner, url = client_for("owner"), "http://tracks.invalid/tracks.json"
+    sent = send(owner, "/label-revenue/load", tracks_url=url)
+    assert (sent.status_code, "no server of that name" in sent.text) == (422, True)
+    with app.app_context():
+        folder = work.copies(scope.company_id)
+    folder.mkdir(parents=True)
+    fetch.copy_of(url, folder).write_bytes((SAMPLE / "tracks.json").read_bytes())
+    assert send(owner, "/label-revenue/load", tracks_url=url).status_code == 303
 
 
 def test_admins_send_files_that_no_other_address_takes(app: Flask, client_for: Any) -> None:

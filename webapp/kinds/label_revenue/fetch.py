@@ -18,6 +18,9 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from webapp.errors import InvalidParams
 from webapp.kinds.label_revenue.formats import BadFile
@@ -33,7 +36,18 @@ CHUNK = 1 << 16
 
 
 class _Again(Exception):
-    """Trouble that may pass: a timeout, a refused connection, 429, 5xx."""
+    """Trouble that may pass: a timeout, a refused connection, an unknown name, 429, 5xx."""
+
+
+class _Away(Exception):
+    """The tracks are not there, and asking again would not help: 404, too many redirects."""
+
+
+class NoSuchServer(InvalidParams):
+    """422: the name is unknown, or there is no network to ask for it."""
+
+    def __init__(self) -> None:
+        super().__init__({"tracks": "There is no server of that name."})
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,7 @@ def fetch_tracks(
     Raises: InvalidParams with the sentence of what went wrong, where there is no copy either
     """
     folder.mkdir(parents=True, exist_ok=True)
-    copy = folder / f"{hashlib.sha256(url.encode()).hexdigest()}.json"
+    copy = copy_of(url, folder)
     partial = copy.with_suffix(f".{random.getrandbits(32):08x}.part")
     trouble = ""
     try:
@@ -74,16 +88,22 @@ def fetch_tracks(
                 _check_is_list(partial)
                 partial.replace(copy)
                 return Fetched(copy)
-            except (_Again, BadFile) as error:
+            except _Again as error:
                 trouble = str(error)
-                if isinstance(error, BadFile):
-                    break
+            except (_Away, BadFile) as error:
+                trouble = str(error)
+                break
     finally:
         partial.unlink(missing_ok=True)
     if copy.exists():
         age = time.strftime("%Y-%m-%d %H:%M", time.gmtime(copy.stat().st_mtime))
         return Fetched(copy, f"The tracks are the last good copy, of {age} UTC: {trouble}")
     raise InvalidParams({"tracks": f"The tracks could not be fetched: {trouble}"})
+
+
+def copy_of(url: str, folder: Path) -> Path:
+    """Return where the last good copy of a URL is, if there is one."""
+    return folder / f"{hashlib.sha256(url.encode()).hexdigest()}.json"
 
 
 def _pause_s(attempt: int) -> float:
@@ -101,9 +121,12 @@ def _download(url: str, target: Path, *, private_allowed: bool) -> None:
     deadline = time.monotonic() + WHOLE_S
     with requests.Session() as session:
         session.trust_env = False
+        if not private_allowed:
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, PublicAdapter())
         for _ in range(MOST_REDIRECTS + 1):
-            check_address(url, private_allowed=private_allowed)
             try:
+                check_address(url, private_allowed=private_allowed)
                 with session.get(
                     url,
                     stream=True,
@@ -111,23 +134,24 @@ def _download(url: str, target: Path, *, private_allowed: bool) -> None:
                     allow_redirects=False,
                     headers={"Accept": "application/json"},
                 ) as answer:
-                    _check_peer(answer, private_allowed=private_allowed)
                     if answer.is_redirect:
                         url = urljoin(url, answer.headers["Location"])
                         continue
                     _check_status(answer)
                     _save(answer, target, deadline)
                     return
+            except NoSuchServer as error:
+                raise _Again("there is no server of that name.") from error
             except requests.RequestException as error:
                 raise _Again(f"{type(error).__name__} from the server.") from error
-    raise InvalidParams({"tracks": "The address redirects too often."})
+    raise _Away("the address redirects too often.")
 
 
 def _check_status(answer: requests.Response) -> None:
     if answer.status_code == 429 or answer.status_code >= 500:
         raise _Again(f"the server answered {answer.status_code}.")
     if answer.status_code != 200:
-        raise InvalidParams({"tracks": f"The server answered {answer.status_code}."})
+        raise _Away(f"the server answered {answer.status_code}.")
 
 
 def _save(answer: requests.Response, target: Path, deadline: float) -> None:
@@ -136,7 +160,7 @@ def _save(answer: requests.Response, target: Path, deadline: float) -> None:
         for chunk in answer.iter_content(CHUNK):
             size += len(chunk)
             if size > MOST_BYTES:
-                raise InvalidParams({"tracks": "The tracks are larger than 512 MB."})
+                raise _Away("they are larger than 512 MB.")
             if time.monotonic() > deadline:
                 raise _Again("the server took longer than five minutes.")
             file.write(chunk)
@@ -145,7 +169,7 @@ def _save(answer: requests.Response, target: Path, deadline: float) -> None:
 def check_address(url: str, *, private_allowed: bool) -> None:
     """Refuse what is not http(s), carries a password, or resolves to a private address.
 
-    Raises: InvalidParams
+    Raises: NoSuchServer where the name is unknown, InvalidParams
     """
     parts = urlsplit(url)
     if parts.scheme.lower() not in {"http", "https"} or not parts.hostname:
@@ -158,22 +182,54 @@ def check_address(url: str, *, private_allowed: bool) -> None:
         port = parts.port or (443 if parts.scheme.lower() == "https" else 80)
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except (OSError, ValueError, UnicodeError):
-        raise InvalidParams({"tracks": "There is no server of that name."}) from None
+        raise NoSuchServer from None
     for entry in found:
         _check_public(str(entry[4][0]))
 
 
-def _check_peer(answer: requests.Response, *, private_allowed: bool) -> None:
-    """Look at the address that was really connected to: a name may resolve anew in between."""
-    if private_allowed:
-        return
-    connection: Any = getattr(answer.raw, "connection", None) or getattr(
-        answer.raw, "_connection", None
-    )
-    sock = getattr(connection, "sock", None)
-    if sock is None:
-        raise InvalidParams({"tracks": "The server closed before its address could be checked."})
-    _check_public(str(sock.getpeername()[0]))
+class _PublicHTTP(HTTPConnection):
+    """A connection that ends before anything is sent where its other end is not public.
+
+    What was connected to counts: a name may resolve anew after `check_address`.
+    """
+
+    def _new_conn(self) -> socket.socket:
+        return _public(super()._new_conn())
+
+
+class _PublicHTTPS(HTTPSConnection):
+    """The same for TLS, before the handshake."""
+
+    def _new_conn(self) -> socket.socket:
+        return _public(super()._new_conn())
+
+
+class _PublicHTTPPool(HTTPConnectionPool):
+    ConnectionCls = _PublicHTTP
+
+
+class _PublicHTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _PublicHTTPS
+
+
+class PublicAdapter(HTTPAdapter):
+    """Sends requests to public addresses only."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": _PublicHTTPPool,
+            "https": _PublicHTTPSPool,
+        }
+
+
+def _public(connected: socket.socket) -> socket.socket:
+    try:
+        _check_public(str(connected.getpeername()[0]))
+    except BaseException:
+        connected.close()
+        raise
+    return connected
 
 
 def _check_public(address: str) -> None:

@@ -113,18 +113,21 @@ def _kept_files(upload: Upload) -> dict[str, Any]:
     if url and "tracks" in files:
         raise InvalidParams({"tracks_url": "Send a file of tracks or its address, not both."})
     if url:
-        _check_url(url)
+        _check_url(upload, url)
         files["tracks"] = {"name": "tracks", "url": url}
     if not files:
         raise InvalidParams({"streams": "Choose at least one file."})
     return files
 
 
-def _check_url(url: str) -> None:
+def _check_url(upload: Upload, url: str) -> None:
     private = bool(current_app.config.get("FETCH_PRIVATE_ADDRESSES"))
     try:
         fetch.check_address(url, private_allowed=private)
     except InvalidParams as error:
+        copy = fetch.copy_of(url, work.copies(upload.company_id))
+        if isinstance(error, fetch.NoSuchServer) and copy.exists():
+            return  # the name is asked for again when the load begins; till then the copy is there
         raise InvalidParams({"tracks_url": error.errors["tracks"]}) from None
 
 
