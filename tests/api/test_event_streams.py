@@ -13,6 +13,7 @@ from flask import Flask
 
 from tests.api.api_house import Stream, create, ended, open_stream, run, serving
 from tests.conftest import Api
+from webapp.engine import progress
 from webapp.extensions import redis_client
 
 ApiFor = Callable[[str], Api]
@@ -133,6 +134,20 @@ def test_a_post_with_a_key_that_was_used_follows_that_report(
     stream.close()
     assert stream.response.headers["Location"].endswith(first)
     assert stream.events[-1][2] == {"status": "done"}
+
+
+def test_a_post_for_which_no_stream_is_left_says_where_its_report_is(
+    app: Flask, api: Api, partner_use: Params
+) -> None:
+    app.config["WEB_THREADS"] = 9
+    with app.app_context():
+        listening = progress.listen("another report")
+    body = {"kind": "partner-use", "params": partner_use()}
+    answer = api.post("/reports", body, headers={"Accept": "text/event-stream"})
+    listening.close()
+    assert answer.status_code == 202
+    assert answer.headers["Location"] == answer.json["links"]["self"]
+    assert api.get(f"/reports/{answer.json['id']}").json["status"] == "queued"
 
 
 def test_bad_values_are_told_as_a_problem_not_as_a_stream(

@@ -22,7 +22,7 @@ from webapp.engine.download import result_response
 from webapp.engine.listing import list_reports
 from webapp.engine.models import STATUSES, Report
 from webapp.engine.params import json_schema
-from webapp.errors import InvalidParams, NotAllowed
+from webapp.errors import InvalidParams, NotAllowed, Unavailable
 from webapp.extensions import db
 
 bp = Blueprint("api", __name__, url_prefix="/api/v1")
@@ -71,15 +71,21 @@ def create_report() -> Response:
     report = started.report
     if started.is_new:
         audit(scope, "ran", f"{report.kind} {report.id}")
-    location = url_for("api.show_report", report_id=report.id)
-    if wants_events():
-        response = event_stream(report.id, 0)
-    else:
+    response = _followed(report) if wants_events() else None
+    if response is None:
         response = jsonify(report_json(report))
         response.status_code = 202
         response.headers["Retry-After"] = "1"
-    response.headers["Location"] = location
+    response.headers["Location"] = url_for("api.show_report", report_id=report.id)
     return response
+
+
+def _followed(report: Report) -> Response | None:
+    """Return the stream of a report just made; None where no more streams fit."""
+    try:
+        return event_stream(report.id, 0)
+    except Unavailable:
+        return None
 
 
 @bp.get("/reports")
