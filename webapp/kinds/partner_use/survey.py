@@ -30,6 +30,10 @@ from webapp.partner import (
 )
 
 
+class AnotherPartner(PartnerRefused):
+    """The partner's API names others and not the partner that was asked for."""
+
+
 @dataclass(frozen=True)
 class Survey:
     """A partner's sites in the order of the list, and what is known of each.
@@ -111,7 +115,11 @@ def survey(
     run.plan(1 + len(sites))
     run.step()
     if not sites:
-        run.say(f"Partner {partner_id} has no sites that this key may see.", level="warn")
+        run.say(
+            f"No sites are visible to this key for partner {partner_id}. Either it has no sites, "
+            "or the partner ID or the rights of the key are not what you mean.",
+            level="warn",
+        )
         return Survey([], {})
     run.say(f"{_count(len(sites), 'site')} listed; reading how they are set up.")
     configs, problems = _configs(
@@ -136,11 +144,11 @@ def survey(
 def listed(session: PartnerSession, partner_id: str) -> list[Site]:
     """Return the sites of a partner that the key may see; none at all is a list without any.
 
-    Raises: PartnerRefused where the answer does not name the partner: unknown, or not this key's
+    Raises: AnotherPartner where the answer is about others only
     """
     sites = list_sites(session, partner_id)
     if sites is None:
-        raise PartnerRefused(
+        raise AnotherPartner(
             f"No sites of partner {partner_id} are visible to this key. Check the partner ID, and "
             "that the key may see this partner.",
             stops_run=True,
