@@ -1,7 +1,8 @@
 """Every setting once: name, default, unit, environment variable, one line of help.
 
-Settings are read when the application is made and fail there, by name. A secret has no default
-outside tests: SECRET_KEY is made once and kept 0600 under DATA_DIR.
+How the text of each is read stands in `setting_values`. They are read when the application is made
+and fail there, by name. A secret has no default outside tests: SECRET_KEY is made once and kept
+0600 under DATA_DIR.
 """
 
 from __future__ import annotations
@@ -16,8 +17,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from urllib.parse import quote
+
+from webapp.setting_values import (
+    database,
+    files_url,
+    flag,
+    number,
+    one_of,
+    partner_url,
+    redis,
+    spelled,
+    text,
+    tries,
+    whole,
+    zone,
+)
 
 
 class BadSetting(SystemExit):
@@ -33,128 +48,6 @@ class BadSetting(SystemExit):
         return f"{self.name}: {self.sentence}"
 
 
-def _text(raw: str) -> str:
-    return raw
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def parse(raw: str) -> int:
-        try:
-            value = int(raw)
-        except ValueError:
-            raise ValueError(f"{raw!r} is not a whole number") from None
-        if not low <= value <= high:
-            raise ValueError(f"{value} is outside {low} to {high}")
-        return value
-
-    return parse
-
-
-def _number(low: float, high: float) -> Callable[[str], float]:
-    def parse(raw: str) -> float:
-        try:
-            value = float(raw)
-        except ValueError:
-            raise ValueError(f"{raw!r} is not a number") from None
-        if not low <= value <= high:
-            raise ValueError(f"{raw} is outside {low:g} to {high:g}")
-        return value
-
-    return parse
-
-
-def _flag(raw: str) -> bool:
-    lowered = raw.strip().lower()
-    if lowered in {"1", "true", "yes", "on"}:
-        return True
-    if lowered in {"0", "false", "no", "off", ""}:
-        return False
-    raise ValueError(f"{raw!r} is neither true nor false")
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def parse(raw: str) -> str:
-        if raw.strip().lower() not in words:
-            raise ValueError(f"{raw!r} is none of {', '.join(words)}")
-        return raw.strip().lower()
-
-    return parse
-
-
-def _zone(raw: str) -> str:
-    try:
-        ZoneInfo(raw)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise ValueError(f"{raw!r} is not a time zone; write one like Europe/Berlin") from None
-    return raw
-
-
-def _partner_url(raw: str) -> str:
-    """Return the template unchanged if it may be used: https, or plain http to a loopback host."""
-    if not raw:
-        return raw
-    parts = urlsplit(raw.replace("{namespace}", "namespace").replace("{data_center}", "us1"))
-    if parts.scheme == "https" and parts.hostname:
-        return raw
-    loopback = parts.hostname in {"127.0.0.1", "localhost", "::1"}
-    if parts.scheme == "http" and loopback:
-        return raw
-    raise ValueError("must be https://…; plain http is accepted for loopback hosts only")
-
-
-def _files_url(raw: str) -> str:
-    """Return the URL without a last slash; never quoted in an error, for it may hold a secret."""
-    parts = urlsplit(raw)
-    if "@" in raw or ":" in parts.netloc or "?" in raw or "#" in raw:
-        raise ValueError(
-            "names no user, key or option; those come from the store's own environment, "
-            "such as AWS_ACCESS_KEY_ID"
-        )
-    is_folder = parts.scheme == "file" and not parts.netloc and parts.path.strip("/")
-    is_bucket = parts.scheme in {"s3", "gs", "az"} and parts.netloc
-    if raw and not is_folder and not is_bucket:
-        raise ValueError("is none of s3://bucket/prefix, gs://…, az://container/…, file:///folder")
-    return raw.rstrip("/")
-
-
-def _database(raw: str) -> str:
-    """Return a database's URL unchanged; never quoted in an error, for it may hold a password."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        make_url(database_url(raw, Path())).get_dialect().import_dbapi()
-    except (ArgumentError, ValueError):
-        raise ValueError(
-            "is not a database URL; write one like postgresql://user:password@host/name"
-        ) from None
-    except ImportError as error:
-        raise ValueError(f"needs a driver that is not installed: {error.name}") from None
-    return raw
-
-
-def _redis(raw: str) -> str:
-    """Return a Redis URL unchanged; never quoted in an error, for it may hold a password."""
-    from redis.connection import parse_url
-
-    try:
-        if raw:
-            parse_url(raw)
-    except ValueError:
-        raise ValueError("is not a Redis URL; write one like redis://127.0.0.1:6379/0") from None
-    return raw
-
-
-def _tries(raw: str) -> str:
-    from limits import parse
-
-    try:
-        parse(raw)
-    except ValueError:
-        raise ValueError(f"{raw!r} is no limit; write one like 10 per minute") from None
-    return raw
-
-
 @dataclass(frozen=True)
 class Setting:
     """One setting: environment variable, default as text, how it is read, one line of help."""
@@ -166,71 +59,65 @@ class Setting:
 
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("DATA_DIR", "var", _text, "folder that everything of the embedded default is kept in"),
-    Setting("DATABASE_URL", "", _database, "SQLAlchemy URL; empty: a SQLite file under DATA_DIR"),
-    Setting("REDIS_URL", "", _redis, "empty: the embedded Redis that `flask up` starts"),
-    Setting("SECRET_KEY", "", _text, "signs and seals; empty: made once, kept under DATA_DIR"),
-    Setting("SECRET_KEY_PREVIOUS", "", _text, "the key before, still read while keys are rotated"),
-    Setting("HOST", "127.0.0.1", _text, "address the web server listens on"),
-    Setting("PORT", "5000", _whole(0, 65535), "port the web server listens on"),
+    Setting("DATA_DIR", "var", text, "folder that everything of the embedded default is kept in"),
+    Setting("DATABASE_URL", "", database, "SQLAlchemy URL; empty: a SQLite file under DATA_DIR"),
+    Setting("REDIS_URL", "", redis, "empty: the embedded Redis that `flask up` starts"),
+    Setting("SECRET_KEY", "", text, "signs and seals; empty: made once, kept under DATA_DIR"),
+    Setting("SECRET_KEY_PREVIOUS", "", text, "the key before, still read while keys are rotated"),
+    Setting("HOST", "127.0.0.1", text, "address the web server listens on"),
+    Setting("PORT", "5000", whole(0, 65535), "port the web server listens on"),
+    Setting("WEB_THREADS", "256", whole(4, 4096), "threads of the web process; a stream holds one"),
+    Setting("WEB_PROCESSES", "1", whole(1, 64), "web processes of one server; 1 with SQLite"),
+    Setting("BEHIND_PROXIES", "0", whole(0, 5), "reverse proxies whose X-Forwarded-* are believed"),
+    Setting("COOKIE_SECURE", "false", flag, "true where the site is served over https"),
+    Setting("PARTNER_API_URL", "", partner_url, "stand-in URL template; empty: the real hosts"),
+    Setting("PARTNER_HOME_DATA_CENTER", "us1", text, "data centre asked for the list of sites"),
     Setting(
-        "WEB_THREADS", "256", _whole(4, 4096), "threads of the web process; a stream holds one"
-    ),
-    Setting("WEB_PROCESSES", "1", _whole(1, 64), "web processes of one server; 1 with SQLite"),
-    Setting(
-        "BEHIND_PROXIES", "0", _whole(0, 5), "reverse proxies whose X-Forwarded-* are believed"
-    ),
-    Setting("COOKIE_SECURE", "false", _flag, "true where the site is served over https"),
-    Setting("PARTNER_API_URL", "", _partner_url, "stand-in URL template; empty: the real hosts"),
-    Setting("PARTNER_HOME_DATA_CENTER", "us1", _text, "data centre asked for the list of sites"),
-    Setting(
-        "PARTNER_SEARCHES_PER_SECOND", "10", _number(0, 10_000), "searches a second; 0: no limit"
+        "PARTNER_SEARCHES_PER_SECOND", "10", number(0, 10_000), "searches a second; 0: no limit"
     ),
     Setting(
-        "PARTNER_CALLS_PER_SECOND", "100", _number(0, 10_000), "other calls a second; 0: no limit"
+        "PARTNER_CALLS_PER_SECOND", "100", number(0, 10_000), "other calls a second; 0: no limit"
     ),
-    Setting("PARTNER_CONCURRENCY", "8", _whole(1, 256), "requests in flight per report"),
+    Setting("PARTNER_CONCURRENCY", "8", whole(1, 256), "requests in flight per report"),
     Setting(
-        "PARTNER_READ_LIMIT", "5000", _whole(0, 5000), "creation dates one search reads; 0: none"
-    ),
-    Setting(
-        "PARTNER_SPLIT_SITES", "1000", _whole(0, 1_000_000), "sites from which workers share; 0: no"
+        "PARTNER_READ_LIMIT", "5000", whole(0, 5000), "creation dates one search reads; 0: none"
     ),
     Setting(
-        "PARTNER_HELPERS", "2", _whole(0, 64), "other workers that take part in a large report"
+        "PARTNER_SPLIT_SITES", "1000", whole(0, 1_000_000), "sites from which workers share; 0: no"
     ),
-    Setting("MONTHS_KEPT_DAYS", "30", _number(0, 36_500), "days a closed month stays fresh"),
-    Setting("REPORTS_KEPT_DAYS", "365", _number(1, 36_500), "days a finished report is kept"),
+    Setting("PARTNER_HELPERS", "2", whole(0, 64), "other workers that take part in a large report"),
+    Setting("MONTHS_KEPT_DAYS", "30", number(0, 36_500), "days a closed month stays fresh"),
+    Setting("REPORTS_KEPT_DAYS", "365", number(1, 36_500), "days a finished report is kept"),
     Setting(
         "INVENTORY_FILES_KEPT_DAYS",
         "30",
-        _number(0.01, 36_500),
+        number(0.01, 36_500),
         "days the files of an inventory report are kept",
     ),
     Setting(
-        "FILES_URL", "", _files_url, "object store of report files; empty: they are in the database"
+        "FILES_URL", "", files_url, "object store of report files; empty: they are in the database"
     ),
-    Setting("SESSION_TIMEZONE", "UTC", _zone, "where days and months of session activity begin"),
+    Setting("SESSION_TIMEZONE", "UTC", zone, "where days and months of session activity begin"),
     Setting(
-        "SESSION_GRACE_SECONDS", "10", _number(0, 3600), "gap between two pings still joined (s)"
+        "SESSION_GRACE_SECONDS", "10", number(0, 3600), "gap between two pings still joined (s)"
     ),
     Setting(
-        "FETCH_PRIVATE_ADDRESSES", "false", _flag, "true: pages may fetch files from private hosts"
+        "FETCH_PRIVATE_ADDRESSES", "false", flag, "true: pages may fetch files from private hosts"
     ),
-    Setting("STREAMING", "true", _flag, "false: loaders poll instead of listening"),
-    Setting("LEASE_SECONDS", "20", _number(1, 600), "how long a silent worker keeps a report (s)"),
-    Setting("MAX_ATTEMPTS", "3", _whole(1, 20), "starts of a report before a lost worker ends it"),
-    Setting("REPORT_TIMEOUT_SECONDS", "21600", _whole(10, 604_800), "longest run of a report (s)"),
-    Setting("HEARTBEAT_SECONDS", "10", _number(0.2, 15), "comment in a quiet event stream (s)"),
-    Setting("SIGN_IN_TRIES", "10 per minute", _tries, "sign-ins per account and address"),
-    Setting("LOG_FORMAT", "json", _one_of("json", "text"), "text: for a terminal"),
+    Setting("STREAMING", "true", flag, "false: loaders poll instead of listening"),
+    Setting("LEASE_SECONDS", "20", number(1, 600), "how long a silent worker keeps a report (s)"),
+    Setting("MAX_ATTEMPTS", "3", whole(1, 20), "starts of a report before a lost worker ends it"),
+    Setting("REPORT_TIMEOUT_SECONDS", "21600", whole(10, 604_800), "longest run of a report (s)"),
+    Setting("HEARTBEAT_SECONDS", "10", number(0.2, 15), "comment in a quiet event stream (s)"),
+    Setting("SIGN_IN_TRIES", "10 per minute", tries, "sign-ins per account and address"),
+    Setting("LOG_FORMAT", "json", one_of("json", "text"), "text: for a terminal"),
     Setting(
         "LOG_LEVEL",
         "info",
-        _one_of("debug", "info", "warning", "error"),
+        one_of("debug", "info", "warning", "error"),
         "least level that is told",
     ),
-    Setting("QUEUE", "reports", _text, "name of the RQ queue"),
+    Setting("QUEUE", "reports", text, "name of the RQ queue"),
 )
 
 
@@ -282,12 +169,8 @@ def complete_settings(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def database_url(raw: str, data_dir: Path) -> str:
-    """Return a URL SQLAlchemy takes; `postgres://` is an old spelling it rejects."""
-    if not raw:
-        return f"sqlite:///{data_dir / 'app.sqlite3'}"
-    if raw.startswith("postgres://"):
-        return "postgresql://" + raw.removeprefix("postgres://")
-    return raw
+    """Return a URL SQLAlchemy takes; a SQLite file under DATA_DIR where none is set."""
+    return spelled(raw) if raw else f"sqlite:///{data_dir / 'app.sqlite3'}"
 
 
 def embedded_redis_url(data_dir: Path) -> str:
