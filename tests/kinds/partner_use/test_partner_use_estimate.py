@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
 from sandbox.testing import RunningStandIn
+from tests.conftest import DEMO_KEY, Api
 from tests.kinds.partner_use.partner_use_house import NOW, House, ago, counted_ids
 from webapp.engine import jobs
 from webapp.engine.kind import Estimate
 from webapp.engine.models import Report
 from webapp.engine.months import month_end, months_between
-from webapp.errors import InvalidParams, PartnerRefused
+from webapp.errors import InvalidParams, PartnerUnavailable
 from webapp.extensions import db
+from webapp.kinds.partner_use import connections, survey
 from webapp.kinds.partner_use.compute import Cell
 from webapp.kinds.partner_use.estimate import typical_searches
 from webapp.kinds.partner_use.planner import SitePlan
@@ -113,9 +117,77 @@ def test_it_searches_nothing(house: House, partner_use: Params, stand_in: Runnin
     assert stand_in.searches() == []
 
 
-def test_a_wrong_secret_is_told_before_anything_is_made(house: House, partner_use: Params) -> None:
-    with pytest.raises(PartnerRefused):
-        estimate(house, partner_use(user_secret="d3Jvbmc="))
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"user_secret": "d3Jvbmc="}, "user_secret"),
+        ({"user_key": "nobody"}, "user_key"),
+        ({"user_key": "no-list-user-key", "user_secret": "bm8tbGlzdC1zZWNyZXQ="}, "user_key"),
+    ],
+)
+def test_wrong_credentials_are_told_at_their_field_before_anything_is_made(
+    house: House, partner_use: Params, wrong: dict[str, str], field: str
+) -> None:
+    with pytest.raises(InvalidParams) as caught:
+        estimate(house, partner_use(**wrong))
+    assert list(caught.value.errors) == [field]
+    assert wrong.get("user_secret", "-") not in caught.value.errors[field]
+
+
+def test_a_partner_that_is_not_the_keys_is_told_at_its_field(
+    house: House, partner_use: Params, stand_in: RunningStandIn
+) -> None:
+    stand_in.faults([{"fault": "foreign-partner", "method": "admin.getUserSites"}])
+    with pytest.raises(InvalidParams) as caught:
+        estimate(house, partner_use(partner_id="12345"))
+    assert list(caught.value.errors) == ["partner_id"]
+
+
+def test_a_stored_connection_that_is_refused_is_told_at_its_field(house: House) -> None:
+    form = {"name": "Wrong", "partner_id": "70000001", "user_key": DEMO_KEY, "user_secret": "d3I="}
+    with house.app.app_context():
+        stored = connections.add(house.scope("owner"), form).id
+    with pytest.raises(InvalidParams) as caught:
+        estimate(house, {"partner_id": "70000001", "connection": stored})
+    assert list(caught.value.errors) == ["connection"]
+
+
+def test_by_the_api_wrong_credentials_are_422_and_an_absent_partner_is_502(
+    api_for: Callable[[str], Api], partner_use: Params, stand_in: RunningStandIn
+) -> None:
+    api = api_for("owner")
+    body = {"kind": "partner-use", "params": partner_use(user_secret="d3Jvbmc=")}
+    answer = api.post("/reports/estimate", body)
+    assert (answer.status_code, list(answer.json["errors"])) == (422, ["user_secret"])
+    stand_in.faults([{"fault": "error:413001", "method": "admin.getUserSites"}])
+    body = {"kind": "partner-use", "params": partner_use()}
+    assert api.post("/reports/estimate", body).status_code == 502
+
+
+def test_nobody_waits_minutes_for_an_estimate(
+    house: House, partner_use: Params, stand_in: RunningStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert survey.BRIEFLY.total_s <= 20
+    assert survey.BRIEFLY.tries == 2
+    monkeypatch.setattr(survey, "BRIEFLY", replace(survey.BRIEFLY, total_s=1.0))
+    stand_in.settings(latency_ms=15_000)
+    started = time.monotonic()
+    with pytest.raises(PartnerUnavailable):
+        estimate(house, partner_use())
+    assert time.monotonic() - started < 8
+
+
+def test_nobody_waits_minutes_for_a_pace_that_is_held(
+    house: House, partner_use: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(survey, "BRIEFLY", replace(survey.BRIEFLY, total_s=0.5))
+    house.app.config["PARTNER_CALLS_PER_SECOND"] = 10.0
+    with house.app.app_context():
+        survey._pace(jobs.context(), "70000001", "call", 10.0).slow_down(60)
+    started = time.monotonic()
+    with pytest.raises(PartnerUnavailable):
+        estimate(house, partner_use())
+    assert time.monotonic() - started < 8
 
 
 def test_bad_months_are_told_before_anybody_is_asked(

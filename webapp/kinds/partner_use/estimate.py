@@ -6,16 +6,29 @@ import math
 
 from webapp.engine.kind import Context, Estimate, MonthStore
 from webapp.engine.months import month_end, months_between, next_month
+from webapp.errors import InvalidParams, PartnerRefused
 from webapp.kinds.partner_use.asking import SITES_AT_ONCE
 from webapp.kinds.partner_use.compute import Cell
 from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.kinds.partner_use.planner import SitePlan
 from webapp.kinds.partner_use.setups import Setups
-from webapp.kinds.partner_use.survey import listed, open_session
+from webapp.kinds.partner_use.survey import AnotherPartner, listed, open_session
 from webapp.partner import classify
 
 SEARCHES_OF_A_SUMMARY = 3
 READS_A_ROOT = 0.7
+# What the caller gave that a refusal of the list is about, by the partner's code.
+BLAMED = {
+    400004: "partner_id",
+    400006: "partner_id",
+    403000: "user_key",
+    403003: "user_secret",
+    403005: "user_key",
+    403007: "user_key",
+    403010: "user_secret",
+    403025: "user_secret",
+    403120: "user_key",
+}
 
 
 def estimate_calls(
@@ -28,10 +41,19 @@ def estimate_calls(
     """Return about how many calls are to come, how many stored months save, how long it takes.
 
     Which sites are children, and so never searched, is known of those whose set-up is remembered.
-    Raises: PartnerError when the list cannot be had: the report would fail the same way
+    Raises: InvalidParams when the partner refuses the caller's key, secret or partner ID;
+            PartnerError when the list cannot be had otherwise: the report would fail the same way
     """
-    with open_session(params.partner_id, secrets, context) as session:
-        sites = listed(session, params.partner_id)
+    try:
+        with open_session(params.partner_id, secrets, context, briefly=True) as session:
+            sites = listed(session, params.partner_id)
+    except PartnerRefused as error:
+        field = "partner_id" if isinstance(error, AnotherPartner) else BLAMED.get(error.code or 0)
+        if field is None:
+            raise
+        if params.connection is not None and field != "partner_id":
+            field = "connection"
+        raise InvalidParams({field: error.message}) from None
     known = {} if params.refresh else setups.known([site.api_key for site in sites])
     classes = classify(sites, known)
     counted = [site.site_id for site in sites if classes[site.api_key].kind != "child"]

@@ -6,16 +6,18 @@ used only for the sites that this list has just shown.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from webapp.engine.kind import Context, Run
-from webapp.errors import PartnerError, PartnerRefused
+from webapp.errors import PartnerError, PartnerRefused, PartnerUnavailable
 from webapp.kinds.partner_use.compute import SiteFacts
 from webapp.kinds.partner_use.setups import Setups
 from webapp.partner import (
     Credentials,
+    Limits,
     NoPace,
     Pace,
     PartnerSession,
@@ -28,6 +30,8 @@ from webapp.partner import (
     side_by_side,
     site_config,
 )
+
+BRIEFLY = Limits(total_s=20.0, tries=2, few_tries=2)
 
 
 class AnotherPartner(PartnerRefused):
@@ -58,8 +62,12 @@ def open_session(
     notice: Callable[[str], None] = lambda _: None,
     counted: Callable[[], None] = lambda: None,
     stop: Callable[[], None] = lambda: None,
+    briefly: bool = False,
 ) -> AbstractContextManager[PartnerSession]:
-    """Return a session at the granted pace, which all workers share through Redis."""
+    """Return a session at the granted pace, which all workers share through Redis.
+
+    briefly: somebody waits in front of a page, and tries again sooner than the partner answers
+    """
     config = context.config
     return PartnerSession(
         Credentials(secrets["user_key"], secrets["user_secret"]),
@@ -71,8 +79,22 @@ def open_session(
         notice=notice,
         counted=counted,
         failed=lambda label: context.tally("partner_errors", label),
-        stop=stop,
+        stop=_until(time.monotonic() + BRIEFLY.total_s + 1) if briefly else stop,
+        limits=BRIEFLY if briefly else None,
     )
+
+
+def _until(ends: float) -> Callable[[], None]:
+    """Return what ends a wait for the pace, which may be held for minutes (monotonic seconds)."""
+
+    def stop() -> None:
+        if time.monotonic() > ends:
+            raise PartnerUnavailable(
+                "The partner's API asked for fewer calls and was not asked in time: try again "
+                "later."
+            )
+
+    return stop
 
 
 def _pace(context: Context, partner_id: str, what: str, per_second: float) -> Pace:
