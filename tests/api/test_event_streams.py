@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 
 from tests.api.api_house import Stream, create, ended, open_stream, run, serving
-from tests.conftest import Api
+from tests.conftest import DEMO_SECRET, Api
 from webapp.engine import progress
 from webapp.extensions import redis_client
 
@@ -80,6 +80,43 @@ def test_a_number_beyond_the_last_gets_the_end_alone(
     assert [e[0] for e in read(port, api, path, Last_Event_ID="999999").events] == ["end"]
 
 
+def test_who_has_the_last_line_but_not_the_end_gets_the_end(
+    app: Flask, api: Api, port: int, partner_use: Params
+) -> None:
+    path = f"/reports/{ended(app, api, partner_use())}/events"
+    last = read(port, api, path).numbers[-1]
+    assert [e[0] for e in read(port, api, path, Last_Event_ID=str(last)).events] == ["end"]
+
+
+def test_who_has_heard_the_end_is_sent_away_until_the_report_runs_again(
+    app: Flask, api: Api, port: int, partner_use: Params, stand_in: Any
+) -> None:
+    stand_in.faults([{"fault": "error:403007", "method": "accounts.search", "times": 1}])
+    report_id = ended(app, api, partner_use())
+    path = f"/reports/{report_id}/events"
+    whole = read(port, api, path)
+    name, heard, _ = whole.events[-1]
+    assert (name, int(heard)) == ("end", whole.numbers[-1])
+    assert read(port, api, path, Last_Event_ID=heard).response.status == 204
+    assert read(port, api, f"{path}?after={heard}").response.status == 204
+    assert api.post(f"/reports/{report_id}/retry", {"user_secret": DEMO_SECRET}).status_code == 202
+    run(app, report_id)
+    whole = read(port, api, path)
+    assert read(port, api, path, Last_Event_ID="0").numbers == whole.numbers
+    stream = open_stream(port, api, path, Last_Event_ID=str(int(heard)))
+    assert stream.read().numbers[0] == int(heard) + 1
+    stream.close()
+
+
+def test_the_last_line_heard_may_stand_in_the_address(
+    app: Flask, api: Api, port: int, partner_use: Params
+) -> None:
+    path = f"/reports/{ended(app, api, partner_use())}/events"
+    assert read(port, api, f"{path}?after=3").numbers[0] == 4
+    assert read(port, api, f"{path}?after=3", Last_Event_ID="5").numbers[0] == 6
+    assert read(port, api, f"{path}?after=x").numbers[0] == 1
+
+
 def test_the_first_comment_comes_before_any_line(api: Api, port: int, partner_use: Params) -> None:
     report_id = create(api, partner_use()).json["id"]
     started = time.monotonic()
@@ -117,7 +154,7 @@ def test_a_post_that_accepts_events_follows_its_own_report_to_the_end(
     maker.join(20)
     assert stream.events[-1] == (
         "end",
-        str(stream.numbers[-1]),
+        f"0{stream.numbers[-1]}",
         {"status": "done"},
     )
     assert api.get(location.removeprefix("/api/v1")).json["status"] == "done"

@@ -151,10 +151,12 @@ def _events() -> dict[str, Any]:
             "`event: end` with data `{status}`. Comments keep a quiet stream open."
         ),
         "parameters": [
-            _header("Last-Event-ID", "Only lines after this number.", {"type": "string"})
+            _header("Last-Event-ID", "Only lines after this number.", {"type": "string"}),
+            _query("after", "The same, for who cannot send the header.", {"type": "string"}),
         ],
         "responses": {
             "200": {"description": "Server-Sent Events.", "content": EVENTS},
+            "204": {"description": "The report has ended, and the caller has heard the end."},
             **_problems(404),
         },
     }

@@ -62,6 +62,18 @@ def wants_events() -> bool:
     return accepted["text/event-stream"] > 0 and accepted.best == "text/event-stream"
 
 
+def last_event_id() -> tuple[int, bool]:
+    """Return the number of the last line the caller has, 0 for none; and whether it heard the end.
+
+    From `Last-Event-ID`, or `?after=` for who cannot send headers. See `engine.hub.Event` for how
+    the end's number differs from its line's.
+    """
+    for raw in (request.headers.get("Last-Event-ID", ""), request.args.get("after", "")):
+        if raw.isascii() and raw.isdigit() and len(raw) <= 10:
+            return int(raw), len(raw) > 1 and raw.startswith("0")
+    return 0, False
+
+
 def result_format() -> str:
     """Return json, csv or xlsx: `?format=` first, then `Accept`."""
     named = request.args.get("format")

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, current_app, jsonify, request, url_for
 
 from webapp.accounts import audit, current_scope, guard
 from webapp.api.requests import (
+    last_event_id,
     month_argument,
     report_body,
     result_format,
@@ -118,15 +119,15 @@ def show_report(report_id: UUID) -> Response:
 
 @bp.get("/reports/<uuid:report_id>/events")
 def report_events(report_id: UUID) -> Response:
-    """Stream every line from the first, or after Last-Event-ID, then live ones, then the end."""
+    """Stream every line from the first, or after the last one heard, then live ones, then the end.
+
+    204 for a reader that has heard the end: browsers come back until they are told so.
+    """
     report = jobs.find_report(current_scope(), str(report_id))
-    return event_stream(report.id, last_event_id())
-
-
-def last_event_id() -> int:
-    """Return the number of the last line the caller has; 0 where it has none."""
-    raw = request.headers.get("Last-Event-ID", "")
-    return int(raw) if raw.isascii() and raw.isdigit() and len(raw) < 10 else 0
+    after, has_heard_end = last_event_id()
+    if has_heard_end and not report.is_active:
+        return Response(status=204)
+    return event_stream(report.id, after)
 
 
 def event_stream(report_id: str, after: int) -> Response:

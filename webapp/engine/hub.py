@@ -50,7 +50,10 @@ class Event:
     @cached_property
     def _written(self) -> str:
         body = json.dumps(self.data, ensure_ascii=False)
-        return f"event: {self.type}\nid: {self.seq}\ndata: {body}\n\n"
+        # The end has the last line's number, with a 0 in front: a reader that comes back with it
+        # has heard the end, one that comes back with the line's own has not.
+        number = f"0{self.seq}" if self.type == "end" else str(self.seq)
+        return f"event: {self.type}\nid: {number}\ndata: {body}\n\n"
 
 
 class Hub:
