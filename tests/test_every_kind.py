@@ -13,6 +13,7 @@ from typing import Any
 
 import openpyxl
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -52,6 +53,23 @@ def sample(app: Flask, kind: ReportKind) -> dict[str, Any]:
             inventory_demo.make_demo(scope.company_id)
             given["period"] = kind.choices(scope)["period"][0][0]
     return given
+
+
+@every_kind
+def test_a_demo_is_filled_once(app: Flask, kind: ReportKind) -> None:
+    """What `make run` shows of a kind stays as it is when the house is started again."""
+    with app.app_context():
+        scope = find_scope(app, "owner")
+        kind.fill_demo(scope.company_id)
+        before = row_counts()
+        kind.fill_demo(scope.company_id)
+        assert row_counts() == before
+
+
+def row_counts() -> dict[str, int]:
+    tables = db.metadata.sorted_tables
+    counts = ((table.name, sa.select(sa.func.count()).select_from(table)) for table in tables)
+    return {name: db.session.scalar(query) or 0 for name, query in counts}
 
 
 def made(app: Flask, kind: ReportKind) -> str:

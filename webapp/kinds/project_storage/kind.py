@@ -22,7 +22,7 @@ from webapp.engine.kind import (
 )
 from webapp.errors import InvalidParams
 from webapp.extensions import db
-from webapp.kinds.project_storage import api, commands, counting, pages
+from webapp.kinds.project_storage import api, commands, counting, demo, pages
 from webapp.kinds.project_storage.growth import in_unit, make_growth
 from webapp.kinds.project_storage.models import Permission, Project
 from webapp.kinds.project_storage.params import ProjectStorageParams
@@ -144,6 +144,10 @@ class ProjectStorage(ReportKind):
             ("Versions", "active_file_versions", "line"),
         )
         return (Chart("months", "month", views),)  # type: ignore[arg-type]
+
+    def fill_demo(self, company_id: str) -> str:
+        taken = demo.make_demo(company_id)
+        return f"{taken} file events of a year in three projects." if taken else ""
 
     def blueprints(self) -> tuple[Blueprint, ...]:
         return (api.bp, pages.bp)

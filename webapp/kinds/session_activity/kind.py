@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from webapp.engine.kind import Chart, Column, Context, Figure, ReportKind, Result, Run, Table
 from webapp.errors import InvalidParams
-from webapp.kinds.session_activity import api, pages
+from webapp.kinds.session_activity import api, demo, pages
 from webapp.kinds.session_activity.directory import find_login
 from webapp.kinds.session_activity.params import SessionActivityParams
 from webapp.kinds.session_activity.report import Report
@@ -77,6 +77,10 @@ class SessionActivity(ReportKind):
     def charts(self, head: Mapping[str, Any]) -> tuple[Chart, ...]:
         views = (("Person hours", "hours", "bar"), ("Machine hours", "machine_hours", "bar"))
         return (Chart("periods", head["group_by"], views),)  # type: ignore[arg-type]
+
+    def fill_demo(self, company_id: str) -> str:
+        begun = demo.make_demo(company_id)
+        return f"{begun} sessions of three logins over two months, one online now." if begun else ""
 
     def blueprints(self) -> tuple[Blueprint, ...]:
         return (api.taking, api.telling, pages.bp)

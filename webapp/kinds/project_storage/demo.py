@@ -1,0 +1,86 @@
+"""A made-up company's projects: a year of uploads, of which some are thrown away and purged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from webapp.accounts import Scope, User, scope_of
+from webapp.engine.months import current_month, month_end, next_month
+from webapp.extensions import db, utcnow
+from webapp.kinds.project_storage.counting import count_project
+from webapp.kinds.project_storage.ingest import take_events
+from webapp.kinds.project_storage.models import Project
+from webapp.kinds.project_storage.projects import create_project, create_provider
+
+MONTHS = 12
+# Name, uploads a month, bytes of each, which share of them is thrown away (one in so many).
+PROJECTS = (
+    ("Harbour survey", 14, 48_300_000, 5),
+    ("Bridge model", 6, 310_500_000, 3),
+    ("Archive", 2, 1_250_000_000, 0),
+)
+
+
+def make_demo(company_id: str) -> int:
+    """Store projects and their file events for a company that has none; return how many events."""
+    if db.session.scalar(select(Project.key).where(Project.company_id == company_id).limit(1)):
+        return 0
+    user = db.session.scalar(
+        select(User).where(User.home_company_id == company_id).order_by(User.created_at).limit(1)
+    )
+    scope = scope_of(user, company_id) if user else None
+    if scope is None:
+        return 0
+    provider_id = create_provider(scope, "Main storage", "Made up for the demo").id
+    return sum(
+        _fill(scope, number, provider_id, *project) for number, project in enumerate(PROJECTS, 1)
+    )
+
+
+def _fill(
+    scope: Scope, number: int, provider_id: str, name: str, uploads: int, size: int, trashed: int
+) -> int:
+    project = create_project(scope, name, None)
+    events = list(_events(number, provider_id, uploads, size, trashed))
+    project_key, verdicts = take_events(scope, project.id, events)
+    count_project(project_key)
+    return len(verdicts)
+
+
+def _events(
+    project: int, provider_id: str, uploads: int, size: int, trashed: int
+) -> Iterator[dict[str, Any]]:
+    """Yield a year of events up to now; what is trashed in one month is purged in the next."""
+    now = utcnow()
+    first = next_month(current_month(), 1 - MONTHS)
+    for month in range(MONTHS):
+        start = month_end(next_month(first, month - 1))
+        for number in range(uploads + month % 4):
+            at = start + timedelta(days=1 + number * 26 / (uploads + 4))
+            version = f"demo-{project}-{month}-{number}"
+            upload = {
+                "bytes": size * (60 + (number * 37 + month * 11) % 80) // 100,
+                "storage_provider_id": provider_id,
+            }
+            steps = [("upload", at, upload)]
+            if trashed and number % trashed == trashed - 1:
+                steps.append(("trash", at + timedelta(days=9), {}))
+                if number % 2:
+                    steps.append(("purge", at + timedelta(days=39), {}))
+            yield from (
+                _event(kind, version, moment, more) for kind, moment, more in steps if moment < now
+            )
+
+
+def _event(kind: str, version: str, at: datetime, more: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": f"{version}-{kind}",
+        "type": kind,
+        "file_version_id": version,
+        "at": at.isoformat(),
+        **more,
+    }
