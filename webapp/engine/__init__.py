@@ -3,7 +3,7 @@
 The engine is handed the kinds by `create_app` and names none of them. Pages and the API use
 `jobs` (start, find, cancel, retry, delete, estimate), `progress` (listen), `results` and `export`
 (read back), `months` (expire, overview) and `params` (JSON Schema, form fields). A kind uses
-`kind` (the contract) and the calendar of `months`.
+`kind` (the contract), the calendar of `months` and `packed` (rows of large tables).
 """
 
 from __future__ import annotations
