@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from webapp.engine.kind import Context, Result, Row, Run
 from webapp.engine.months import month_text, months_between
+from webapp.engine.packed import PackedRows
 from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.kinds.project_storage import counting
@@ -54,12 +55,12 @@ def make_growth(params: ProjectStorageParams, run: Run, context: Context) -> Res
     run.say(f"{len(found):,} projects, {len(months):,} months.")
     now = context.now()
     sums: list[list[int]] = [[0] * 10 for _ in months]
-    rows: list[Row] = []
+    rows = PackedRows()
     for first in range(0, len(found), PROJECTS_PER_STEP):
         run.check()
         step = found[first : first + PROJECTS_PER_STEP]
         for project, made in _rows_of(step, months, moment_us(now)):
-            rows += [_row(params, one, project) for one in made]
+            rows.extend(_row(params, one, project) for one in made)
             for total, one in zip(sums, made, strict=True):
                 _add(total, one)
         run.step(f"{first + len(step):,} of {len(found):,} projects.", by=len(step))

@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 
 from webapp.engine.kind import Context, Result, Row, Run
 from webapp.engine.months import SETTLING, months_between, next_month
+from webapp.engine.packed import PackedRows
 from webapp.extensions import db
 from webapp.kinds.session_activity.compute import (
     ONE_DAY,
@@ -53,7 +54,7 @@ class Report:
         # Another zone has other days, and each event hours of its own.
         what = f"event {params.event}" if params.event else "session time"
         self._subject = f"{what} ({self._zone.key})"
-        self._rows: list[Row] = []
+        self._rows = PackedRows()
         self._logins: list[Row] = []
         self._periods: dict[date, Hours] = {}
         self._present: Counter[date] = Counter()
@@ -153,10 +154,13 @@ class Report:
 
     def _add(self, name: str, days: Days) -> None:
         inside = {day: days[day] for day in sorted(days) if self._first <= day <= self._last}
-        grouped = by_month(inside) if self._params.group_by == "month" else inside
+        group_by = self._params.group_by
+        grouped = by_month(inside) if group_by == "month" else inside
+        self._rows.extend(
+            {"login": name, group_by: period_text(period, group_by), **_hours(hours)}
+            for period, hours in grouped.items()
+        )
         for period, hours in grouped.items():
-            text = period_text(period, self._params.group_by)
-            self._rows.append({"login": name, self._params.group_by: text, **_hours(hours)})
             self._periods[period] = self._periods.get(period, Hours()) + hours
             self._present[period] += 1
         if grouped or self._params.login:
