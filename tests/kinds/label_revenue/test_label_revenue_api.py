@@ -214,3 +214,38 @@ def test_a_stranger_to_the_house_gets_a_401_in_the_envelope(api: Any) -> None:
     answer = api.client.get("/api/v1/report")
     assert answer.status_code == 401
     assert set(answer.json) == {"error"}
+
+
+def to_look_at(client_for: Any) -> str:
+    return str(client_for("viewer").get("/label-revenue").text)
+
+
+def test_odd_streams_are_warned_of_until_they_are_put_right(api: Any, client_for: Any) -> None:
+    odd = [STREAM | {"seconds": 0}, STREAM | {"date": "2999-01-01"}]
+    stored = api.post("/streams", [*odd, STREAM]).json["data"]
+    page = to_look_at(client_for)
+    assert "1 stream with zero or negative seconds" in page
+    assert "1 stream dated in the future" in page
+    change(api, "PATCH", f"/stream/{stored[0]['id']}", {"seconds": 5})
+    assert "zero or negative" not in to_look_at(client_for)
+    api.delete(f"/stream/{stored[1]['id']}")
+    assert "in the future" not in to_look_at(client_for)
+    [loaded] = [one for one in api.get("/streams").json["data"] if one["seconds"] == 600]
+    change(api, "PATCH", f"/stream/{loaded['id']}", {"seconds": 0})
+    assert "1 stream with zero or negative seconds" in to_look_at(client_for)
+
+
+def test_a_day_is_looked_at_whole_whatever_its_streams_came_with(
+    api: Any, client_for: Any, load_texts: Any
+) -> None:
+    said = "Listener 1001 streamed more than 24 hours on 2025-03-05."
+    for _ in range(2):
+        [stored] = api.post("/streams", STREAM | {"seconds": 43_000}).json["data"]
+    assert said not in to_look_at(client_for)
+    head = "date;user_id;region;track id;seconds\n"
+    loaded = load_texts(streams=f"{head}2025-03-05;1001;NL;T-501;900")
+    assert said in loaded.batch.warnings
+    change(api, "PATCH", f"/stream/{stored['id']}", {"seconds": 43_001})
+    assert to_look_at(client_for).count(said) == 2
+    api.delete(f"/stream/{stored['id']}")
+    assert to_look_at(client_for).count(said) == 1

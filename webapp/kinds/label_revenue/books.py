@@ -248,17 +248,22 @@ def forget_shelf(writer: Writer, shelf_id: int) -> None:
     writer.connection.execute(delete(Shelf).where(Shelf.id == shelf_id))
 
 
-def api_batch(writer: Writer) -> Batch:
-    """Return the batch of streams that programs send, made on first use."""
-    found = db.session.scalar(
+def find_api_batch(company_id: str) -> Batch | None:
+    """Return the batch of streams that programs send, if there is one."""
+    return db.session.scalar(
         select(Batch).where(
-            Batch.company_id == writer.company_id,
+            Batch.company_id == company_id,
             Batch.streams_hash.is_(None),
             Batch.undone_at.is_(None),
             Batch.shelf_id.is_not(None),
             Batch.own_shelf.is_(False),
         )
     )
+
+
+def api_batch(writer: Writer) -> Batch:
+    """Return the batch of streams that programs send, made on first use."""
+    found = find_api_batch(writer.company_id)
     if found is None:
         shelf_id = loose_shelf(writer)
         found = Batch(company_id=writer.company_id, files={"api": {}}, shelf_id=shelf_id)

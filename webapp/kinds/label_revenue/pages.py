@@ -14,7 +14,7 @@ from webapp.engine.months import current_month, month_text, months_between, pars
 from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.htmx import redirect_to
-from webapp.kinds.label_revenue import ingest, locks, payouts, sums
+from webapp.kinds.label_revenue import ingest, locks, payouts, sums, watch
 from webapp.kinds.label_revenue.books import (
     DEFAULT_CURRENCY,
     DEFAULT_SHARES,
@@ -46,6 +46,7 @@ def _overview(
     status: int = 200,
 ) -> Response:
     sums.settle(scope.company_id)
+    watch.look(scope.company_id)
     locked = {mark.month: mark for mark in locks.locked_months(scope.company_id)}
     months = locks.months_due(scope.company_id)[::-1]
     page = render_template(

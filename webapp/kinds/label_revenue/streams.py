@@ -16,7 +16,7 @@ from sqlalchemy import delete, insert, select, update
 
 from webapp.errors import NotFound, Unreadable
 from webapp.extensions import db
-from webapp.kinds.label_revenue import sums
+from webapp.kinds.label_revenue import sums, watch
 from webapp.kinds.label_revenue.books import (
     Writer,
     api_batch,
@@ -156,6 +156,7 @@ def create(company_id: str, bodies: list[Any]) -> list[dict[str, Any]]:
         writer.connection.execute(insert(Stream), stored)
         batch.streams += len(rows)
         sums.shift(writer, _shifts(writer, rows, +1))
+        watch.notice(writer, come=stored)
     return described(company_id, stored)
 
 
@@ -230,6 +231,7 @@ def change(company_id: str, stream_id: str, fields: Mapping[str, Any]) -> dict[s
         sums.shift(
             writer, [*_shifts(writer, [_row(before)], -1), *_shifts(writer, [_row(after)], +1)]
         )
+        watch.notice(writer, gone=[before], come=[after])
     return described(company_id, [after])[0]
 
 
@@ -240,6 +242,7 @@ def remove(company_id: str, stream_id: str) -> dict[str, Any]:
         gone = find(company_id, stream_id)
         writer.connection.execute(delete(Stream).where(_same(gone)))
         sums.shift(writer, _shifts(writer, [_row(gone)], -1))
+        watch.notice(writer, gone=[gone])
     return described(company_id, [gone])[0]
 
 
