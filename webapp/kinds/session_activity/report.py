@@ -7,7 +7,7 @@ used only where it was counted after the last late ping that changed a past mont
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -183,7 +183,11 @@ class Report:
             "total_machine_hours": in_hours(whole.machine, 2),
         }
         periods = [self._period(period) for period in self._all_periods(now)]
-        tables = {"hours": self._rows, "periods": periods, "logins": self._logins}
+        tables: dict[str, Iterable[Row]] = {
+            "hours": self._rows,
+            "periods": periods,
+            "logins": self._logins,
+        }
         return Result(head, tables)
 
     def _all_periods(self, now: datetime) -> list[date]:
