@@ -13,7 +13,7 @@ from flask import Flask
 from flask_login import current_user
 from sqlalchemy import select, update
 
-from webapp.accounts import AuditEntry, create_user, find_user
+from webapp.accounts import AuditEntry, create_key, create_user, find_user
 from webapp.accounts.models import LoginSession, Membership, User
 from webapp.accounts.passwords import password_matches
 from webapp.accounts.texts import local_path
@@ -228,6 +228,31 @@ def test_wrong_keys_are_limited_and_the_right_one_never(
     basic = caller.client.get("/api/accounts/v1/users", auth=(caller.key_id, "wrong"))
     assert basic.status_code == 429
     assert caller.log_in()
+
+
+def test_ever_new_keys_from_one_address_are_limited_too(
+    make_app: Callable[..., Flask],
+) -> None:
+    app = make_app(SIGN_IN_TRIES="1 per minute")
+    with app.app_context():
+        user = create_user("ours@acme.example.com", "Acme", "viewer", PASSWORD)
+        key, secret = create_key(user, "tests")
+        right = (key.key_id, secret)
+    client = app.test_client()
+    statuses = [
+        client.get("/api/v1/reports", auth=(f"purk_{number}", "wrong")).status_code
+        for number in range(20)
+    ]
+    for number in range(20, 32):
+        body = {"apiKey": f"purk_{number}", "secret": "wrong"}
+        statuses.append(client.post("/api/keys/v1/api/auth", json=body).status_code)
+    assert statuses == [401] * 30 + [429] * 2
+    assert client.get("/api/v1/reports", auth=right).status_code == 200
+    form = {"username": "ours@acme.example.com", "password": PASSWORD}
+    assert client.post("/api/auth/token", data=form).status_code == 200
+    elsewhere = {"REMOTE_ADDR": "198.51.100.1"}
+    answer = client.get("/api/v1/reports", auth=("purk_x", "wrong"), environ_base=elsewhere)
+    assert answer.status_code == 401
 
 
 def test_tries_are_counted_while_redis_is_away(

@@ -57,9 +57,15 @@ def forget_tries(account: str) -> None:
 def count_failure(account: str) -> None:
     """Count a wrong key or secret; right ones are never counted, nobody guesses 190 bits.
 
+    Per address too, where each try names another key; apart from people's tries, so that a program
+    gone wild keeps nobody of its office from signing in.
     Raises: TooMany
     """
-    _ask(_hit, _limit(), _pair(account, _address()))
+    limit, address = _limit(), _address()
+    wider, name = _times(limit, PER_ADDRESS), f"{_prefix()}keys:{address}"
+    _ask(_refuse_if_spent, wider, name)
+    _ask(_hit, limit, _pair(account, address))
+    _ask(_count, wider, name)
 
 
 def _count(rates: RateLimiter, limit: RateLimitItem, name: str) -> None:
@@ -99,14 +105,15 @@ def _limit() -> RateLimitItem:
 
 
 def _wider(limit: RateLimitItem, account: str, address: str) -> list[tuple[RateLimitItem, str]]:
-    def times(factor: int) -> RateLimitItem:
-        return type(limit)(limit.amount * factor, limit.multiples)
-
     prefix = _prefix()
     return [
-        (times(PER_ADDRESS), f"{prefix}address:{address}"),
-        (times(PER_ACCOUNT), f"{prefix}account:{_short(account)}"),
+        (_times(limit, PER_ADDRESS), f"{prefix}address:{address}"),
+        (_times(limit, PER_ACCOUNT), f"{prefix}account:{_short(account)}"),
     ]
+
+
+def _times(limit: RateLimitItem, factor: int) -> RateLimitItem:
+    return type(limit)(limit.amount * factor, limit.multiples)
 
 
 def _pair(account: str, address: str) -> str:
