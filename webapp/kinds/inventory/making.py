@@ -16,7 +16,15 @@ from webapp.kinds.inventory import documents, files, workbooks
 from webapp.kinds.inventory.compute import Line
 from webapp.kinds.inventory.files import MADE
 from webapp.kinds.inventory.params import InventoryParams
-from webapp.kinds.inventory.snapshot import Facts, PeriodFacts, Snapshot, read_facts, taken
+from webapp.kinds.inventory.places import ensure_root
+from webapp.kinds.inventory.snapshot import (
+    Facts,
+    PeriodFacts,
+    Snapshot,
+    one_moment,
+    read_facts,
+    take,
+)
 from webapp.kinds.inventory.tabular import compared
 from webapp.kinds.inventory.workbooks import Tick
 
@@ -44,17 +52,24 @@ def make_report(params: InventoryParams, run: Run) -> Result:
     A restart makes all files anew, from data read anew, so that they always agree.
     """
     files.drop_earlier(run.report_id, run.attempt)
-    facts = read_facts(params, run.company_id, run.user_id, run.report_id)
+    ensure_root(run.company_id)
     # From here on no transaction of this session stays open.
     db.session.remove()
     run.plan(len(params.types))
-    run.say(f"Reading the entries of {facts.unit} in {facts.period.name}.")
-    with taken(facts, run.company_id, _tick(run, "read")) as snapshot:
+    with tempfile.TemporaryFile(prefix="inventory-") as entries:
+        snapshot = _read(params, run, entries)
         run.say(f"{snapshot.now.rows:,} entries read; SHA-256 {snapshot.sha256[:16]}….")
         if not snapshot.now.rows:
             run.say("There are no entries in this period and unit.", level="warn")
         made = [_make_file(snapshot, kind, run) for kind in params.types]
         return Result(head=_head(snapshot, made), tables=_tables(snapshot))
+
+
+def _read(params: InventoryParams, run: Run, entries: IO[bytes]) -> Snapshot:
+    with one_moment() as connection:
+        facts = read_facts(connection, params, run.company_id, run.user_id, run.report_id)
+        run.say(f"Reading the entries of {facts.unit} in {facts.period.name}.")
+        return take(connection, facts, run.company_id, entries, _tick(run, "read"))
 
 
 def _tick(run: Run, what: str) -> Tick:

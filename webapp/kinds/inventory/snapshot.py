@@ -1,14 +1,13 @@
 """The data of one report, read once: every file is made from this, so that all of them agree.
 
-One statement reads the entries of both periods; its lines go to a temporary file as JSON, one
-entry a line, and into the sums. So the database may change while the files are written.
+Periods, units and the entries of both periods are read as they were at one moment; the entries go
+to a temporary file as JSON, one a line, and into the sums. So the database may change meanwhile.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from decimal import Decimal
 from typing import IO, Any
 
 from sqlalchemy import Connection, Select, select
+from sqlalchemy.orm import Session
 
 from webapp.accounts import Company, User
 from webapp.errors import ReportError
@@ -24,7 +24,7 @@ from webapp.extensions import db, utcnow
 from webapp.kinds.inventory.compute import Sums, emissions_of, plain
 from webapp.kinds.inventory.models import Entry, Period, Unit
 from webapp.kinds.inventory.params import InventoryParams
-from webapp.kinds.inventory.places import ensure_root, read_tree
+from webapp.kinds.inventory.places import Tree
 
 ROWS_PER_READ = 1000
 
@@ -80,62 +80,88 @@ class Snapshot:
             yield json.loads(line, parse_float=Decimal, parse_int=Decimal)
 
 
-def read_facts(params: InventoryParams, company_id: str, user_id: str, report_id: str) -> Facts:
-    """Return what the report is about; raises ReportError where a part of it is gone."""
-    period = _period(company_id, params.period)
-    base = _period(company_id, params.base_period) if params.base_period else None
-    tree = read_tree(company_id)
-    wanted = str(params.unit) if params.unit else ensure_root(company_id).id
-    top = next((unit for unit in tree.by_key.values() if unit.id == wanted), None)
-    if top is None:
-        raise ReportError("The organizational unit of this report is gone.")
-    company, user = db.session.get(Company, company_id), db.session.get(User, user_id)
-    assert company is not None  # a report belongs to both
-    assert user is not None
-    return Facts(
-        report_id=report_id,
-        name=params.name,
-        company=company.name,
-        made_by=f"{user.name} ({user.email})" if user.name != user.email else user.email,
-        made_at=utcnow(),
-        period=period,
-        base_period=base,
-        unit_id=top.id,
-        unit=top.name,
-        units=[
-            (unit.key, unit.id, unit.name, depth, unit.parent_key)
-            for unit, depth in tree.below(top)
-        ],
-    )
+@contextmanager
+def one_moment() -> Iterator[Connection]:
+    """Open a connection whose statements all see the data as it was at the first of them."""
+    with db.engine.connect() as connection:
+        is_sqlite = connection.dialect.name == "sqlite"
+        if not is_sqlite:
+            connection.execution_options(isolation_level="REPEATABLE READ")
+        with connection.begin():
+            if is_sqlite:
+                # Of itself Python's driver begins no transaction for reading.
+                connection.exec_driver_sql("BEGIN")
+            yield connection
 
 
-def _period(company_id: str, period_id: Any) -> PeriodFacts:
+def read_facts(
+    connection: Connection, params: InventoryParams, company_id: str, user_id: str, report_id: str
+) -> Facts:
+    """Return what the report is about; raises ReportError where a part of it is gone.
+
+    The company must have its root unit.
+    """
+    with Session(connection) as session:
+        period = _period(session, company_id, params.period)
+        base = _period(session, company_id, params.base_period) if params.base_period else None
+        tree = Tree(session.scalars(select(Unit).where(Unit.company_id == company_id)))
+        top = _top(tree, params)
+        company, user = session.get_one(Company, company_id), session.get_one(User, user_id)
+        return Facts(
+            report_id=report_id,
+            name=params.name,
+            company=company.name,
+            made_by=f"{user.name} ({user.email})" if user.name != user.email else user.email,
+            made_at=utcnow(),
+            period=period,
+            base_period=base,
+            unit_id=top.id,
+            unit=top.name,
+            units=[
+                (unit.key, unit.id, unit.name, depth, unit.parent_key)
+                for unit, depth in tree.below(top)
+            ],
+        )
+
+
+def _period(session: Session, company_id: str, period_id: Any) -> PeriodFacts:
     query = select(Period).where(Period.company_id == company_id, Period.id == str(period_id))
-    found = db.session.scalar(query)
+    found = session.scalar(query)
     if found is None:
         raise ReportError("A reporting period of this report is gone.")
     return PeriodFacts(found.key, found.id, found.short_name, found.start_date, found.end_date)
 
 
-@contextmanager
-def taken(facts: Facts, company_id: str, tick: Callable[[int], None]) -> Iterator[Snapshot]:
-    """Read the data and open it for the block; `tick` hears the rows read, now and then."""
-    with tempfile.TemporaryFile(prefix="inventory-") as file:
-        now, base = Sums(), Sums() if facts.base_period else None
-        digest = hashlib.sha256()
-        with db.engine.connect() as connection:
-            for count, row in enumerate(_rows(connection, facts, company_id), start=1):
-                emissions = emissions_of(row.quantity, row.factor)
-                if base is not None and row.period_key == facts.base_period.key:  # type: ignore[union-attr]
-                    base.add(row.unit_key, row.scope, row.category, emissions)
-                if row.period_key == facts.period.key:
-                    now.add(row.unit_key, row.scope, row.category, emissions)
-                    line = _line(row, emissions)
-                    digest.update(line)
-                    file.write(line)
-                if count % ROWS_PER_READ == 0:
-                    tick(count)
-        yield Snapshot(facts, now, base, digest.hexdigest(), file)
+def _top(tree: Tree, params: InventoryParams) -> Unit:
+    """Return the unit a report is about: the root where none is named."""
+    for unit, _ in tree.walk():
+        if params.unit is None or unit.id == str(params.unit):
+            return unit
+    raise ReportError("The organizational unit of this report is gone.")
+
+
+def take(
+    connection: Connection,
+    facts: Facts,
+    company_id: str,
+    file: IO[bytes],
+    tick: Callable[[int], None],
+) -> Snapshot:
+    """Read the entries into an empty file and the sums; `tick` hears of rows now and then."""
+    now, base = Sums(), Sums() if facts.base_period else None
+    digest = hashlib.sha256()
+    for count, row in enumerate(_rows(connection, facts, company_id), start=1):
+        emissions = emissions_of(row.quantity, row.factor)
+        if base is not None and row.period_key == facts.base_period.key:  # type: ignore[union-attr]
+            base.add(row.unit_key, row.scope, row.category, emissions)
+        if row.period_key == facts.period.key:
+            now.add(row.unit_key, row.scope, row.category, emissions)
+            line = _line(row, emissions)
+            digest.update(line)
+            file.write(line)
+        if count % ROWS_PER_READ == 0:
+            tick(count)
+    return Snapshot(facts, now, base, digest.hexdigest(), file)
 
 
 def _rows(connection: Connection, facts: Facts, company_id: str) -> Any:
