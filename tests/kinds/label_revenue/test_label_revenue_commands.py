@@ -166,6 +166,9 @@ def test_bad_input_is_a_sentence_and_exit_code_2(app: Flask, tmp_path: Path) -> 
         (["load", *files(), "--company", "Acme", "--from-month", "May"], "YYYY-MM"),
         (["load", "--streams", str(streams), "--company", "Acme"], "Say which: dmy or mdy"),
         (["load", "--tracks", "missing.json", "--company", "Acme"], "There is no file"),
+        (["load", *files(), "--company", "Acme", "--separator", ";;"], "one character"),
+        (["load", *files(), "--company", "Acme", "--rejected", "no/such.csv"], "no folder no"),
+        (["load", *files(), "--company", "Acme", "--rejected", str(tmp_path)], "is a folder"),
         (["unload", "12"], "not the ID"),
     ):
         code, output = run(app, *words)
@@ -183,3 +186,17 @@ def test_skip_bad_names_the_file_of_rejected_rows(app: Flask, tmp_path: Path) ->
     assert code == 0, output
     assert "1 rows rejected" in output
     assert rejected.read_text().startswith("file,line,column,problem,row")
+    kept = rejected.read_bytes()
+    streams.write_text("date;user_id;region;track id;seconds\n22/02/2025;1;NL;A;5\ny;1;NL;A;5")
+    code, output = run(app, *words, "--skip-bad", "--rejected", str(rejected))
+    assert (code, f"The rejected rows are in {tmp_path / 'bad-2.csv'}." in output) == (0, True)
+    assert rejected.read_bytes() == kept
+
+
+def test_rejected_rows_that_cannot_be_written_end_the_load(app: Flask, tmp_path: Path) -> None:
+    streams = tmp_path / "s.csv"
+    streams.write_text("date;user_id;region;track id;seconds\n21/02/2025;1;NL;A;5\nx;1;NL;A;5")
+    target = tmp_path / ("x" * 300)
+    words = ["load", "--streams", str(streams), "--company", "Acme", "--skip-bad"]
+    code, output = run(app, *words, "--rejected", str(target))
+    assert (code, "cannot be written" in output) == (2, True), output

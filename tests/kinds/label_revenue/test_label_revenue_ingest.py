@@ -20,7 +20,7 @@ from webapp.kinds.label_revenue import ingest, payouts, sums
 from webapp.kinds.label_revenue.books import months_with_streams
 from webapp.kinds.label_revenue.formats import detect
 from webapp.kinds.label_revenue.ingest import DateOrderUnknown, LoadRefused
-from webapp.kinds.label_revenue.rows import json_items, read_date
+from webapp.kinds.label_revenue.rows import BadCell, Problem, json_items, read_date, read_fee
 
 MARCH = date(2025, 3, 1)
 HEAD = "date;user_id;region;track id;seconds\n"
@@ -64,6 +64,28 @@ def test_the_decimal_mark_is_found_out(tmp_path: Path, fee: str, mark: str) -> N
     path = tmp_path / "users.csv"
     path.write_text(f"user_id;product_type;fee;origin\n1;p;5;web\n2;p;{fee};web")
     assert detect(path, "users").decimal_mark == mark
+
+
+@pytest.mark.parametrize(
+    ("text", "mark", "fee"),
+    [
+        ("7,99", ",", "7.99"),
+        ("1.234,50", ",", "1234.5"),
+        ("1 234,50", ",", "1234.5"),
+        ("1.234.567", ",", "1234567"),
+        ("7.9,9", ",", None),
+        ("7 9,9", ",", None),
+        ("1.234 567", ",", None),
+        ("1 234.50", ".", "1234.5"),
+        ("1,234.50", ".", None),
+    ],
+)
+def test_a_fee_is_read_as_it_is_meant_or_not_at_all(text: str, mark: str, fee: str | None) -> None:
+    if fee is not None:
+        assert read_fee(text, mark) == fee
+    else:
+        with pytest.raises(BadCell, match="not an amount"):
+            read_fee(text, mark)
 
 
 def test_an_ambiguous_date_order_is_asked_about_and_never_guessed(
@@ -120,6 +142,15 @@ def test_skip_bad_loads_the_rest_and_writes_the_rejected_rows(
         [row] = csv.DictReader(file)
     assert (row["file"], row["line"], row["column"]) == ("streaming.csv", "4", "user_id")
     assert row["row"] == "14/03/2025;=x;NL;A;100"
+
+
+def test_no_cell_of_the_rejected_rows_starts_a_formula(tmp_path: Path) -> None:
+    rejects = ingest.Rejects(tmp_path / "rejected.csv")
+    rejects(Problem("=1+1.csv", 2, "+user_id", "@x is not a number.", ("-1", "2")))
+    rejects.close()
+    with (tmp_path / "rejected.csv").open(newline="") as file:
+        [row] = csv.DictReader(file)
+    assert list(row.values()) == ["'=1+1.csv", "2", "'+user_id", "'@x is not a number.", "'-1;2"]
 
 
 def test_a_missing_column_is_said(load_texts: Any) -> None:

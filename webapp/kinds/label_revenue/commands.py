@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from datetime import date
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--tracks", metavar="FILE|URL", help="JSON list of tracks, or its address.")
 @click.option("--company", required=True, help="Whose streams they are.")
 @click.option("--date-order", type=click.Choice(["dmy", "mdy"]), help="Where no date tells.")
-@click.option("--separator", help="Of the columns; detected where it is not given.")
+@click.option("--separator", help="Of the columns, or `tab`; detected where it is not given.")
 @click.option("--decimal-mark", type=click.Choice([",", "."]), help="Of the fees.")
 @click.option("--from-month", metavar="YYYY-MM", help="First month the users file's terms hold in.")
 @click.option("--skip-bad", is_flag=True, help="Leave bad rows out, into a CSV of their own.")
@@ -43,11 +45,11 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 def load(company: str, **given: Any) -> None:
     """Load users, streams and tracks: all of it, or nothing."""
     company_id = _company_id(company)
-    rejected = given["rejected"] or Path("rejected.csv")
+    rejected = _free(given["rejected"] or Path("rejected.csv"))
     sources, notes = _sources(company_id, given)
     options = Options(
         date_order=given["date_order"],
-        separator=given["separator"],
+        separator=_separator(given["separator"]),
         decimal_mark=given["decimal_mark"],
         skip_bad=given["skip_bad"],
         rejected=rejected,
@@ -63,6 +65,23 @@ def load(company: str, **given: Any) -> None:
     finally:
         bar.close()
     _tell(loaded, notes, rejected)
+
+
+def _free(path: Path) -> Path:
+    """Return a path for rejected rows where nothing is yet: those of an earlier load are kept."""
+    if not path.parent.is_dir():
+        raise InvalidParams({"rejected": f"There is no folder {path.parent}."})
+    if path.is_dir():
+        raise InvalidParams({"rejected": f"{path} is a folder; name a file in it."})
+    names = chain([path], (path.with_stem(f"{path.stem}-{number}") for number in count(2)))
+    return next(one for one in names if not os.path.lexists(one))
+
+
+def _separator(text: str | None) -> str | None:
+    separator = {"tab": "\t", "\\t": "\t"}.get(text or "", text)
+    if separator and (len(separator) > 1 or separator.isalnum() or separator in '"\r\n. '):
+        raise InvalidParams({"separator": "Write one character, for example ; or , or tab."})
+    return separator
 
 
 def _from_month(text: str | None) -> date | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import and_, delete, func, select
 
+from webapp.engine.export import safe_text
 from webapp.engine.months import current_month, month_text
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db, utcnow
@@ -123,22 +124,20 @@ class Rejects:
 
     def _write(self, problem: Problem) -> None:
         if self._writer is None and self._path is not None:
-            self._file = self._path.open("w", encoding="utf-8", newline="")
+            try:
+                self._file = self._path.open("w", encoding="utf-8", newline="")
+            except OSError as error:
+                sentence = f"{self._path} cannot be written: {error.strerror}."
+                raise InvalidParams({"rejected": sentence}) from error
             self._writer = csv.writer(self._file)
             self._writer.writerow(["file", "line", "column", "problem", "row"])
-        row = ";".join(problem.row)
-        self._writer.writerow(
-            [problem.file, problem.line, problem.column, problem.sentence, _inert(row)]
-        )
+        file, column = safe_text(problem.file), safe_text(problem.column)
+        sentence, row = safe_text(problem.sentence), safe_text(";".join(problem.row))
+        self._writer.writerow([file, problem.line, column, sentence, row])
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
-
-
-def _inert(value: str) -> str:
-    """Return a text no spreadsheet takes for a formula."""
-    return "'" + value if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def load(

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,11 @@ MOST_SECONDS = 2**31 - 1
 LARGEST_FEE = Decimal(10) ** 12
 FIRST_YEAR, LAST_YEAR = 1970, 9000
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# Thousands may stand apart, in groups of three and all alike: 1.234,50 or 1 234.50.
+_WHOLE = r"(?P<whole>\d+|\d{{1,3}}(?P<gap>[{gaps}])\d{{3}}(?:(?P=gap)\d{{3}})*)"
+_FEE = _WHOLE + r"(?:{mark}(?P<rest>\d{{1,10}}))?"
+COMMA_FEE = re.compile(_FEE.format(gaps=". \u00a0\u202f", mark=","))
+POINT_FEE = re.compile(_FEE.format(gaps=" \u00a0\u202f", mark=r"\."))
 CHUNK_CHARS = 1 << 16
 LONGEST_OBJECT = 1 << 20
 
@@ -173,14 +178,14 @@ def read_track_id(text: str, column: str = "track_id") -> str:
 
 def read_fee(text: str, decimal_mark: str) -> str:
     """Return a fee as a plain decimal text; `7,99` with a decimal comma is `7.99`."""
-    stripped = text.strip().replace("\u00a0", "").replace(" ", "")
-    plain = stripped.replace(".", "").replace(",", ".") if decimal_mark == "," else stripped
+    stripped = text.strip()
     if decimal_mark == "," and re.fullmatch(r"\d+\.\d{1,2}", stripped):
         raise BadCell("fee", f"{_shown(text)} has a point where other fees have a comma.")
-    try:
-        value = Decimal(plain) if re.fullmatch(r"\d+(\.\d{1,10})?", plain) else None
-    except InvalidOperation:
-        value = None
+    found = (COMMA_FEE if decimal_mark == "," else POINT_FEE).fullmatch(stripped)
+    value = None
+    if found is not None:
+        whole = re.sub(r"\D", "", found["whole"])
+        value = Decimal(f"{whole}.{found['rest'] or 0}")
     if value is None or value > LARGEST_FEE:
         raise BadCell("fee", f"{_shown(text)} is not an amount.")
     return f"{value.normalize():f}"
