@@ -9,6 +9,7 @@ from typing import Any
 from flask import Flask
 from flask.testing import FlaskClient
 
+from webapp.accounts import find_company, find_user, grant
 from webapp.engine.models import Report
 from webapp.extensions import db
 
@@ -33,6 +34,18 @@ def test_the_form_has_a_widget_for_every_parameter(owner: FlaskClient) -> None:
     assert '<input type="checkbox" value="true"' in page
     assert '<option value="red" selected>Red</option>' in page
     assert "pause_ms" not in page
+
+
+def test_the_form_says_whose_report_it_will_be(owner: FlaskClient, app: Flask) -> None:
+    page = owner.get("/reports/new/tally").text
+    assert "Company: <strong>Acme</strong>." in page
+    with app.app_context():
+        user, other = find_user("owner@example.com"), find_company("Other")
+        assert user is not None
+        assert other is not None
+        grant(user, other, "expert")
+    page = owner.get("/reports/new/tally").text
+    assert "Company: <strong>Acme</strong>. For another one, switch at the top" in page
 
 
 def test_a_report_starts_and_its_page_follows(owner: FlaskClient, post: Callable[..., Any]) -> None:
