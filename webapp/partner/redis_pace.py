@@ -16,75 +16,106 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from webapp.partner.pace import LATE_S, SHARE, SLOW_FACTOR, SLOW_S, LocalPace, wait_until
+from webapp.partner.pace import LATE_S, SHARE, LocalPace, wait_until
+from webapp.partner.slowness import AGAIN_S, MOST_STEPS, PAUSE_S, SLOW_S, Slowness
 
 AWAY_S = 5.0
 _PROBE_S = 1.0
 
-# KEYS: next free slot, end of the slow time, end of the hold; all in microseconds of Redis' clock.
-# ARGV: interval in microseconds, factor of the slow interval, 1 to take a slot and 0 to look only,
-#       how late a slot may be taken up.
-# A slot absurdly far ahead means that the clock was set back; the line then starts afresh.
-_RESERVE = """
+# KEYS: next free slot, slowness, end of the hold; moments in microseconds of Redis' clock.
+# Slowness is `ends:steps:stepped`, as in slowness.py; its rules are written here once more.
+_READ = """
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-local interval = tonumber(ARGV[1])
-local slow_end = tonumber(redis.call('GET', KEYS[2]) or 0)
+local slow_us = tonumber(ARGV[1])
+local farthest = now + 300000000 + 2000 * tonumber(ARGV[2]) + 8 * slow_us
+local ends, steps, stepped = string.match(redis.call('GET', KEYS[2]) or '', '(%d+):(%d+):(%d+)')
+ends, steps, stepped = tonumber(ends or 0), tonumber(steps or 0), tonumber(stepped or 0)
+if ends > farthest or stepped > now then ends, steps, stepped = 0, 0, 0 end
 local hold_end = tonumber(redis.call('GET', KEYS[3]) or 0)
-local farthest = now + 300000000 + 2000 * interval
-if slow_end > farthest then slow_end = 0 end
 if hold_end > farthest then hold_end = 0 end
+local function steps_at(moment)
+  if moment < ends then return steps end
+  return math.max(0, steps - 1 - math.floor((moment - ends) / slow_us))
+end
+"""
+
+# ARGV: microseconds of a quiet time, interval in microseconds,
+#       1 to take a slot and 0 to look only, how late a slot may be taken up.
+# A slot absurdly far ahead means that the clock was set back; the line then starts afresh.
+_RESERVE = (
+    _READ
+    + """
+local interval = tonumber(ARGV[2])
 local slot = tonumber(redis.call('GET', KEYS[1]) or 0)
 if slot > farthest then slot = now end
 slot = math.max(slot, now - tonumber(ARGV[4]), hold_end)
 if ARGV[3] == '1' and interval > 0 then
-  local step = interval
-  if slot < slow_end then step = interval * tonumber(ARGV[2]) end
-  local next = slot + step
+  local next = slot + interval * 2 ^ steps_at(slot)
   local ttl = math.ceil((next - now) / 1000) + 1000
   redis.call('SET', KEYS[1], string.format('%.0f', next), 'PX', ttl)
 end
-return {slot - now, math.max(slow_end - now, 0), math.max(hold_end - now, 0)}
+return {slot - now, steps, ends - now, math.max(hold_end - now, 0)}
 """
+)
 
-# ARGV: microseconds to hold (0: none), microseconds to go slowly after that.
-_SLOW_DOWN = """
-local t = redis.call('TIME')
-local now = t[1] * 1000000 + t[2]
-local hold_end = math.max(now + tonumber(ARGV[1]), tonumber(redis.call('GET', KEYS[2]) or 0))
-if tonumber(ARGV[1]) > 0 then
-  local ttl = math.ceil((hold_end - now) / 1000) + 1
-  redis.call('SET', KEYS[2], string.format('%.0f', hold_end), 'PX', ttl)
+# ARGV: microseconds of a quiet time, interval in microseconds, microseconds to hold (0: none),
+#       within which there is no other step, most steps, pause where there is no interval.
+_SLOW_DOWN = (
+    _READ
+    + """
+local hold = tonumber(ARGV[3])
+local now_steps = steps_at(now)
+if now_steps == 0 or now - stepped >= tonumber(ARGV[4]) then
+  now_steps = math.min(now_steps + 1, tonumber(ARGV[5]))
+  stepped = now
 end
-local slow_end = now + tonumber(ARGV[1]) + tonumber(ARGV[2])
-local slow_ttl = math.ceil((slow_end - now) / 1000) + 1
-redis.call('SET', KEYS[1], string.format('%.0f', slow_end), 'PX', slow_ttl)
-return 1
+steps = now_steps
+ends = math.max(ends, now + hold + slow_us)
+local ttl = math.ceil((ends + (steps - 1) * slow_us - now) / 1000) + 1
+redis.call('SET', KEYS[2], string.format('%.0f:%d:%.0f', ends, steps, stepped), 'PX', ttl)
+if hold == 0 and tonumber(ARGV[2]) == 0 then hold = tonumber(ARGV[6]) * 2 ^ (steps - 1) end
+hold_end = math.max(hold_end, now + hold)
+if hold_end > now then
+  local hold_ttl = math.ceil((hold_end - now) / 1000) + 1
+  redis.call('SET', KEYS[3], string.format('%.0f', hold_end), 'PX', hold_ttl)
+end
+return {0, steps, ends - now, hold_end - now}
 """
+)
 
 
 class RedisPace:
     """A pace shared through Redis under `key`; 0 a second means no limit but what is asked for."""
 
-    def __init__(self, client: Any, key: str, per_second: float, *, slow_s: float = SLOW_S) -> None:
+    def __init__(
+        self,
+        client: Any,
+        key: str,
+        per_second: float,
+        *,
+        slow_s: float = SLOW_S,
+        again_s: float = AGAIN_S,
+    ) -> None:
         self._per_second = per_second
         self._interval_us = 1_000_000 / (per_second * SHARE) if per_second > 0 else 0.0
-        self._slow_s = slow_s
+        self._slow_s, self._again_s = slow_s, again_s
         self._keys = [f"pace:{{{key}}}:slot", f"pace:{{{key}}}:slow", f"pace:{{{key}}}:hold"]
         impatient = _impatient(client)
         self._reserve = impatient.register_script(_RESERVE)
         self._slow_down = impatient.register_script(_SLOW_DOWN)
-        self._alone = LocalPace(per_second, slow_s=slow_s)
+        self._alone = LocalPace(per_second, slow_s=slow_s, again_s=again_s)
         self._lock = threading.Lock()
         self._away = False
         self._next_probe = 0.0
-        self._slow_until = 0.0
+        # What Redis said last, by this process' clock.
+        self._seen = Slowness(slow_s, again_s)
         self._held_until = 0.0
         self._looked = 0.0
 
     def reserve(self, take: bool = True) -> float | None:
         """Take the next slot and return the wait until it (seconds), None while Redis is away."""
-        return self._asked("1" if take else "0")
+        return self._ask(self._reserve, int(take), f"{LATE_S * 1_000_000:.0f}")
 
     def wait(self, stop: Callable[[], None]) -> None:
         if not self._per_second and not self._must_look():
@@ -101,27 +132,22 @@ class RedisPace:
 
     def slow_down(self, seconds: float | None) -> None:
         self._alone.slow_down(seconds)
-        hold_s = seconds or 0.0
-        now = time.monotonic()
-        self._held_until = max(self._held_until, now + hold_s if hold_s else 0.0)
-        self._slow_until = now + hold_s + self._slow_s
-        if self._may_ask():
-            try:
-                self._slow_down(
-                    keys=self._keys[1:],
-                    args=[int(hold_s * 1_000_000), int(self._slow_s * 1_000_000)],
-                )
-            except (redis.RedisError, OSError):
-                self._went_away()
+        times = (seconds or 0.0, self._again_s, PAUSE_S)
+        hold, again, pause = (f"{one * 1_000_000:.0f}" for one in times)
+        self._ask(self._slow_down, hold, again, MOST_STEPS, pause)
 
     @property
     def rate(self) -> float:
-        halved = time.monotonic() < self._slow_until
-        return self._per_second / (SLOW_FACTOR if halved else 1.0)
+        if self._away:
+            return self._alone.rate
+        return self._per_second / self._seen.factor(time.monotonic())
 
     @property
     def slowed(self) -> bool:
-        return time.monotonic() < max(self._slow_until, self._held_until)
+        if self._away:
+            return self._alone.slowed
+        now = time.monotonic()
+        return now < self._held_until or self._seen.at(now) > 0
 
     def _held(self) -> bool:
         """Say whether, since the slot was taken, somebody was told to wait."""
@@ -140,20 +166,23 @@ class RedisPace:
                 self._looked = now
         return due
 
-    def _asked(self, take: str) -> float | None:
+    def _ask(self, script: Any, *more: Any) -> float | None:
+        """Run a script, note what it says of slowness and hold; return its wait (seconds)."""
         if not self._may_ask():
             return None
         try:
-            wait_us, slow_us, hold_us = self._reserve(
+            wait_us, steps, ends_us, hold_us = script(
                 keys=self._keys,
-                args=[f"{self._interval_us:.0f}", SLOW_FACTOR, take, int(LATE_S * 1e6)],
+                args=[f"{self._slow_s * 1_000_000:.0f}", f"{self._interval_us:.0f}", *more],
             )
         except (redis.RedisError, OSError):
             self._went_away()
             return None
         self._away = False
         now = time.monotonic()
-        self._slow_until = now + int(slow_us) / 1_000_000
+        self._seen = Slowness(
+            self._slow_s, self._again_s, int(steps), now + int(ends_us) / 1_000_000
+        )
         self._held_until = now + int(hold_us) / 1_000_000
         return max(0.0, int(wait_us) / 1_000_000)
 
