@@ -53,6 +53,12 @@ def test_a_new_key_works_and_its_secret_is_shown_once(app: Flask, signed_in: Sig
     assert answer.headers["Cache-Control"] == "no-store"
 
 
+def test_the_page_says_how_far_a_key_reaches(signed_in: SignedIn) -> None:
+    page = signed_in("viewer").get("/keys").text
+    assert "Over HTTP Basic it works in Acme, with your role there." in page
+    assert "may switch to every company where you are an expert" in page
+
+
 def test_the_secret_itself_is_not_stored(app: Flask) -> None:
     with app.app_context():
         user = find_user(email_of("viewer"))
