@@ -20,7 +20,7 @@ from tests.api.api_house import REPORT_MEMBERS, assert_problem, create, ended, r
 from tests.conftest import DEMO_SECRET, Api
 from webapp.accounts.models import AuditEntry
 from webapp.engine.kind import Estimate
-from webapp.engine.models import Report
+from webapp.engine.models import Report, ResultRow
 from webapp.extensions import db
 
 ApiFor = Callable[[str], Api]
@@ -408,6 +408,20 @@ def test_the_csv_by_site_is_asked_for_in_the_address(
     assert_problem(fetch(api, f"{path}&by=colour"), 422, "by")
 
 
+def test_a_program_may_have_texts_as_they_are(app: Flask, api: Api, partner_use: Params) -> None:
+    report_id = ended(app, api, partner_use())
+    with app.app_context():
+        row = db.session.scalars(db.select(ResultRow)).first()
+        assert row is not None
+        row.data = row.data | {"name": "=1+1"}
+        db.session.commit()
+    guarded = fetch(api, f"/reports/{report_id}/result?format=csv")
+    raw = fetch(api, f"/reports/{report_id}/result?format=csv&raw=1")
+    assert ("'=1+1" in guarded.text, "'=1+1" in raw.text, "=1+1" in raw.text) == (True, False, True)
+    assert not guarded.data.startswith(b"\xef\xbb\xbf")
+    assert guarded.headers["ETag"] != raw.headers["ETag"]
+
+
 def test_an_unknown_format_is_refused(app: Flask, api: Api, partner_use: Params) -> None:
     path = f"/reports/{ended(app, api, partner_use())}/result"
     assert_problem(fetch(api, f"{path}?format=pdf"), 422, "format")
@@ -568,7 +582,7 @@ def test_an_estimate_the_partner_refuses_says_so_without_the_secret(
 ) -> None:
     body = {"kind": "partner-use", "params": partner_use(user_secret="Y2FuYXJ5LWVzdGltYXRl")}
     answer = api.post("/reports/estimate", body)
-    assert_problem(answer, 502)
+    assert_problem(answer, 422, "user_secret")
     assert "Y2FuYXJ5LWVzdGltYXRl" not in answer.text
 
 

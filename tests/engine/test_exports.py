@@ -121,6 +121,12 @@ def test_the_mark_comes_first_and_only_when_asked_for() -> None:
     assert not as_csv([{"a": 1}], Column("a", "A")).startswith("\ufeff")
 
 
+@pytest.mark.parametrize("start", FORMULAS)
+def test_a_raw_one_alters_no_text(start: str) -> None:
+    sheet = Sheet("rows", "Rows", (Column("a", "A"),), [{"a": start}])
+    assert read_csv(b"".join(export.csv_chunks(sheet, raw=True)).decode())[1] == [start]
+
+
 def test_a_large_table_streams_in_many_pieces() -> None:
     sheet = Sheet("rows", "Rows", (Column("a", "A"),), ({"a": n} for n in range(5000)))
     pieces = list(export.csv_chunks(sheet))

@@ -103,7 +103,7 @@ def test_from_sign_in_to_live_lines_to_the_download(signed_in: Callable[..., Pag
         page.get_by_role("link", name="CSV", exact=True).click()
     assert download.value.suggested_filename == "tally-slow-short.csv"
     text = download.value.path().read_text("utf-8")
-    assert text.startswith("number,name,weight")
+    assert text.startswith("\ufeffnumber,name,weight")
     assert len(text.splitlines()) == 41
 
 

@@ -138,14 +138,20 @@ def test_downloads_have_names_and_tags(run: Callable[..., str], owner: FlaskClie
     again = owner.get(f"{here}.csv", headers={"If-None-Match": plain.headers["ETag"]})
     assert again.status_code == 304
     assert not again.data
-    assert owner.get(f"{here}.csv?bom=1").data.startswith(b"\xef\xbb\xbf")
+    marked = owner.get(f"{here}.csv?bom=1")
+    assert marked.data == b"\xef\xbb\xbf" + plain.data
+    assert f'href="{here}.csv?bom=1"' in owner.get(here).text
+    raw = owner.get(f"{here}.csv?raw=1")
+    assert len({answer.headers["ETag"] for answer in (plain, marked, raw)}) == 3
     assert owner.get(f"{here}.json").get_json()["count"] == 3
     assert owner.get(f"{here}.xlsx").data.startswith(b"PK")
 
 
 def test_a_further_sheet_has_its_own_download(run: Callable[..., str], owner: FlaskClient) -> None:
     here = f"/reports/{run(**LONG)}"
-    assert f'href="{here}.csv?by=thing"' in owner.get(here).text
+    page = owner.get(here).text
+    assert f'href="{here}.csv?by=thing&amp;bom=1"' in page
+    assert f'href="{here}.csv?raw=1"' in page
     assert owner.get(f"{here}.csv?by=thing").text.startswith("number,name")
     assert owner.get(f"{here}.csv").text.startswith("month,total,delta")
     assert owner.get(f"{here}.csv?by=nothing").status_code == 422

@@ -172,6 +172,7 @@ def _result() -> dict[str, Any]:
                 "format", "Wins over Accept.", {"type": "string", "enum": ["json", "csv", "xlsx"]}
             ),
             _query("by", "Another table of the CSV, e.g. site.", {"type": "string"}),
+            _query("raw", "1: no text of the CSV is guarded.", {"type": "string", "enum": ["1"]}),
         ],
         "responses": {
             "200": {

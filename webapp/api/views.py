@@ -152,7 +152,10 @@ def report_result(report_id: UUID) -> Response:
     scope = current_scope()
     fmt = result_format()
     report = jobs.find_report(scope, str(report_id))
-    response = result_response(report, fmt, by=request.args.get("by"), attach=fmt != "json")
+    raw = request.args.get("raw") == "1"
+    response = result_response(
+        report, fmt, by=request.args.get("by"), raw=raw, attach=fmt != "json"
+    )
     if response.status_code == 200 and request.method == "GET":
         audit(scope, "downloaded", f"{report.kind} {report.id} {fmt}")
         # The commit made the report stale, and the file is written after this request's session.

@@ -14,12 +14,19 @@ from webapp.engine.results import ReadResult
 
 
 def result_response(
-    report: Report, fmt: str, *, by: str | None = None, bom: bool = False, attach: bool = True
+    report: Report,
+    fmt: str,
+    *,
+    by: str | None = None,
+    bom: bool = False,
+    raw: bool = False,
+    attach: bool = True,
 ) -> Response:
     """Return the result in one of `export.FORMATS`; 304 where the caller has it already.
 
     by:     the sheet of a CSV, the first one where none is named
     bom:    begin a CSV with the mark by which Excel knows UTF-8
+    raw:    leave the texts of a CSV as they are, also those that a spreadsheet takes for formulas
     attach: offer it as a file to save, rather than to look at
     Raises: Conflict while there is no result, InvalidParams for an unknown sheet
     """
@@ -28,7 +35,7 @@ def result_response(
     # What the caller wrote is checked before it becomes a part of a header.
     sheet = export.sheet_named(kind, result, by) if fmt == "csv" else None
     name = sheet.name if sheet and by else ""
-    tag = "-".join((report.id, str(report.attempt), fmt, name, "bom" if bom else ""))
+    tag = "-".join((report.id, str(report.attempt), fmt, name, "bom" * bom + "raw" * raw))
     if tag in request.if_none_match:
         response = Response(status=304)
     elif fmt == "xlsx":
@@ -36,7 +43,7 @@ def result_response(
         response = Response(_chunks(workbook), mimetype=export.FORMATS[fmt])
         response.call_on_close(workbook.close)
     elif sheet is not None:
-        chunks = export.csv_chunks(sheet, bom=bom)
+        chunks = export.csv_chunks(sheet, bom=bom, raw=raw)
         response = Response(stream_with_context(chunks), content_type=export.FORMATS[fmt])
     else:
         chunks = export.json_chunks(kind, report, result)

@@ -1,7 +1,8 @@
 """Results as JSON, CSV and XLSX; all three stream, so that a large result needs little memory.
 
 CSV is RFC 4180 in UTF-8. No text cell starts a formula: a leading = + - @, tab or carriage return
-gets an apostrophe in front, which alters such a text; numbers are left as they are.
+gets an apostrophe in front, which alters such a text; numbers are left as they are. Programs may
+ask for a raw one, in which no text is altered.
 """
 
 from __future__ import annotations
@@ -52,14 +53,14 @@ def sheet_named(kind: ReportKind, result: ReadResult, by: str | None) -> Sheet:
     raise InvalidParams({"by": f"This result has no such table; choose one of {names}."})
 
 
-def _csv_cell(value: Any, column: Column) -> str:
+def _csv_cell(value: Any, column: Column, raw: bool) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if _is_number(value, column):
         return str(value)
-    return safe_text(str(value))
+    return str(value) if raw else safe_text(str(value))
 
 
 def _is_number(value: Any, column: Column) -> bool:
@@ -70,15 +71,20 @@ def _is_number(value: Any, column: Column) -> bool:
     )
 
 
-def csv_chunks(sheet: Sheet, *, bom: bool = False) -> Iterator[bytes]:
-    """Yield a sheet as CSV, some hundred rows at a time; `bom` helps Excel to see UTF-8."""
+def csv_chunks(sheet: Sheet, *, bom: bool = False, raw: bool = False) -> Iterator[bytes]:
+    """Yield a sheet as CSV, some hundred rows at a time.
+
+    bom: begin with the mark by which Excel sees UTF-8
+    raw: leave texts as they are, for programs that know no formulas
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")
     if bom:
         buffer.write("\ufeff")
     writer.writerow([column.name for column in sheet.columns])
     for number, row in enumerate(sheet.rows, start=1):
-        writer.writerow([_csv_cell(row.get(column.name), column) for column in sheet.columns])
+        cells = [_csv_cell(row.get(column.name), column, raw) for column in sheet.columns]
+        writer.writerow(cells)
         if number % ROWS_PER_CHUNK == 0:
             yield _taken(buffer)
     yield _taken(buffer)

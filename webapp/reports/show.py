@@ -64,11 +64,12 @@ def _grid(report_id: str, table: str) -> Response:
 
 @bp.get("/reports/<uuid:report_id>.<any(csv, json, xlsx):fmt>")
 def download_report(report_id: UUID, fmt: str) -> Response:
-    """Give the result as a file; `?by=` names a further sheet, `?bom=1` is for Excel."""
+    """Give the result as a file. `?by=`: a further sheet; `?bom=1`: for Excel; `?raw=1`: as is."""
     scope = current_scope()
     report = jobs.find_report(scope, str(report_id))
-    by, bom = request.args.get("by") or None, request.args.get("bom") == "1"
-    response = result_response(report, fmt, by=by, bom=bom)
+    by, asked = request.args.get("by") or None, request.args
+    bom, raw = asked.get("bom") == "1", asked.get("raw") == "1"
+    response = result_response(report, fmt, by=by, bom=bom, raw=raw)
     if response.status_code == 200 and request.method == "GET":
         audit(scope, "downloaded", f"{report.kind} {report.id} {fmt}")
         # The commit made the report stale, and the file is written after this request's session.
