@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import replace
 from datetime import date
@@ -69,12 +68,15 @@ def load(company: str, **given: Any) -> None:
 
 def _free(path: Path) -> Path:
     """Return a path for rejected rows where nothing is yet: those of an earlier load are kept."""
-    if not path.parent.is_dir():
-        raise InvalidParams({"rejected": f"There is no folder {path.parent}."})
-    if path.is_dir():
-        raise InvalidParams({"rejected": f"{path} is a folder; name a file in it."})
-    names = chain([path], (path.with_stem(f"{path.stem}-{number}") for number in count(2)))
-    return next(one for one in names if not os.path.lexists(one))
+    try:
+        if not path.parent.is_dir():
+            raise InvalidParams({"rejected": f"There is no folder {path.parent}."})
+        if path.is_dir():
+            raise InvalidParams({"rejected": f"{path} is a folder; name a file in it."})
+        names = chain([path], (path.with_stem(f"{path.stem}-{number}") for number in count(2)))
+        return next(one for one in names if not one.exists())
+    except OSError as error:
+        raise InvalidParams({"rejected": f"{path} cannot be written: {error.strerror}."}) from None
 
 
 def _separator(text: str | None) -> str | None:
