@@ -22,6 +22,7 @@ from webapp.partner.credentials import Credentials, Scrubber
 from webapp.partner.data_centers import DOMAINS, Addresses, known_data_center
 from webapp.partner.envelope import call_id_of, judge
 from webapp.partner.failures import Failure, transport_failure
+from webapp.partner.flow import Flow
 from webapp.partner.limits import Limits
 from webapp.partner.notices import Notices
 from webapp.partner.pace import Pace
@@ -110,6 +111,7 @@ class PartnerSession:
         self._counted, self._failed, self._stop = counted, failed, stop
         self._patience = Patience(self.limits)
         self._notices = Notices(notice)
+        self._flow = Flow(max(1, concurrency), notice)
         self._found_at: dict[str, str] = {}
         self._closed = False
 
@@ -178,12 +180,19 @@ class PartnerSession:
 
     def _try(self, errand: _Errand) -> Answer | Failure:
         url = self._addresses.url(errand.method, errand.data_center)
+        came = time.monotonic()
         errand.pace.wait(self._check)
         self._check()
         errand.tries += 1
         asked_at, started = datetime.now(UTC), time.monotonic()
-        outcome = self._sent(errand, url, asked_at)
-        errand.spent_s += time.monotonic() - started
+        bounded = errand.is_search and self._flow.sent(started - came)
+        try:
+            outcome = self._sent(errand, url, asked_at)
+        finally:
+            took_s = time.monotonic() - started
+            if errand.is_search:
+                self._flow.ended(bounded, took_s, errand.pace)
+        errand.spent_s += took_s
         if isinstance(outcome, Failure) and outcome.tries != ONE_TRY:
             self._patience.failed(started)
         else:
