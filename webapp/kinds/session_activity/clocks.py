@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, func, select, text, tuple_
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.kinds.session_activity.models import ClockAhead, Session
@@ -55,14 +55,23 @@ def _first_arrivals(connection: Connection, said: Sequence[Said]) -> dict[Said, 
         numbers, events, ats = (list(column) for column in zip(*said, strict=True))
         rows = connection.execute(_ARRIVED, {"numbers": numbers, "events": events, "ats": ats})
         return {(number, event, at): arrived for number, event, at, arrived in rows}
-    columns = (ClockAhead.session_number, ClockAhead.event, ClockAhead.at)
     found: dict[Said, datetime] = {}
     for start in range(0, len(said), KEYS_PER_QUERY):
-        some = said[start : start + KEYS_PER_QUERY]
-        query = select(*columns, func.min(ClockAhead.arrived_at)).where(tuple_(*columns).in_(some))
-        for number, event, at, arrived in connection.execute(query.group_by(*columns)):
-            found[number, event, at] = arrived
+        found |= _first_arrivals_near(connection, said[start : start + KEYS_PER_QUERY])
     return found
+
+
+def _first_arrivals_near(connection: Connection, said: Sequence[Said]) -> dict[Said, datetime]:
+    """Return arrivals of what sessions said about then; SQLite has no index for exact triples."""
+    numbers, events, ats = (set(column) for column in zip(*said, strict=True))
+    columns = (ClockAhead.session_number, ClockAhead.event, ClockAhead.at)
+    query = select(*columns, func.min(ClockAhead.arrived_at)).where(
+        ClockAhead.session_number.in_(sorted(numbers)),
+        ClockAhead.event.in_(sorted(events)),
+        ClockAhead.at.between(min(ats), max(ats)),
+    )
+    rows = connection.execute(query.group_by(*columns))
+    return {(number, event, at): arrived for number, event, at, arrived in rows}
 
 
 def _keep(connection: Connection, pings: Sequence[Ping]) -> None:
