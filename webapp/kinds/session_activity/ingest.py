@@ -94,7 +94,7 @@ class Intake:
 
         To be called without a database connection in hand: the writer needs one of the pool, and
         those who wait for it must not hold them all.
-        Raises: Unavailable when they could not be stored; nothing of the request is, then
+        Raises: Unavailable when they could not be stored; earlier thousands of a long list may be
         """
         verdicts: list[Verdict] = []
         for first in range(0, len(pings), PINGS_PER_TRANSACTION):
