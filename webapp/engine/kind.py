@@ -7,6 +7,7 @@ The engine, the pages and the API know a kind by these names only. A kind descri
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -65,11 +66,15 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart over one table: `x` names the label column; each view is (label, column, type)."""
+    """A chart over one table: `x` names the label column; each view is (label, column, type).
+
+    leave_out: labels of lines that are not drawn, such as a total beside its parts
+    """
 
     table: str
     x: str
     views: tuple[tuple[str, str, Literal["line", "bar"]], ...]
+    leave_out: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -220,6 +225,14 @@ class ReportKind:
 
     def choices(self, scope: Scope) -> Mapping[str, tuple[tuple[str, str], ...]]:
         """Return (value, label) pairs of select fields that depend on the caller's company."""
+        return {}
+
+    def lacking(self, given: Mapping[str, Any], present: AbstractSet[str]) -> dict[str, str]:
+        """Return a sentence for each parameter these need and lack, beside the required ones.
+
+        given:   what was sent and is not empty, without secrets, unchecked
+        present: the names of these and of the secrets that were sent
+        """
         return {}
 
     def prepare(self, params: Any, scope: Scope, secrets: dict[str, str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from webapp.engine.kind import ReportKind, Table
+from webapp.engine.kind import Chart, ReportKind, Table
 from webapp.engine.results import ReadResult
 
 
@@ -16,21 +16,21 @@ def chart_data(kind: ReportKind, result: ReadResult) -> list[dict[str, Any]]:
         {
             "table": chart.table,
             "title": tables[chart.table].title,
-            **_series(kind, result, tables[chart.table], chart.x, chart.views),
+            **_series(kind, result, tables[chart.table], chart),
         }
         for chart in kind.charts(result.head)
     ]
 
 
-def _series(
-    kind: ReportKind, result: ReadResult, table: Table, x: str, views: Any
-) -> Mapping[str, Any]:
+def _series(kind: ReportKind, result: ReadResult, table: Table, chart: Chart) -> Mapping[str, Any]:
     labels: list[Any] = []
     units = {column.name: column.unit for column in table.columns}
-    values: dict[str, list[Any]] = {column: [] for _, column, _ in views}
+    values: dict[str, list[Any]] = {column: [] for _, column, _ in chart.views}
     for stored in result.rows(table.name):
         row = kind.grid_row(table.name, stored, result.head)
-        labels.append(row.get(x))
+        if row.get(chart.x) in chart.leave_out:
+            continue
+        labels.append(row.get(chart.x))
         for column, found in values.items():
             found.append(row.get(column))
     return {
@@ -43,6 +43,6 @@ def _series(
                 "unit": units.get(column, ""),
                 "values": values[column],
             }
-            for label, column, type_ in views
+            for label, column, type_ in chart.views
         ],
     }

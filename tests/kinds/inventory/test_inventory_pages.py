@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Callable
 from datetime import date
@@ -230,6 +231,17 @@ def test_a_report_is_made_by_its_form_and_shows_its_files(
     assert viewer.get(wrong).status_code == 404
     assert app.test_client().get(links[0]).status_code in {302, 303}
     assert caller("colleague").url(address.rpartition("/")[2]).status_code == 422
+
+
+def test_the_chart_draws_scopes_and_not_their_total(
+    acme: str, made: dict[str, Any], client_for: Browsers
+) -> None:
+    page = client_for("viewer").get(f"/reports/{made['id']}").text
+    charts = re.findall(r'<script type="application/json">(.+?)</script>', page)
+    drawn = {chart["table"]: chart for chart in map(json.loads, charts) if "table" in chart}
+    assert drawn["scopes"]["labels"] == ["Scope 1", "Scope 2", "Scope 3"]
+    assert {len(view["values"]) for view in drawn["scopes"]["views"]} == {3}
+    assert ">Total<" in page
 
 
 def test_the_result_is_json_csv_and_workbook_too(

@@ -8,6 +8,7 @@ from decimal import Context, Decimal
 from typing import Any
 
 SCOPES = (1, 2, 3)
+TOTAL = "Total"
 # Products have up to 24 places; a sum of any number of them must not be rounded.
 EXACT = Context(prec=200)
 ZERO = Decimal(0)
@@ -80,7 +81,7 @@ def scope_lines(now: Sums, base: Sums | None) -> list[Line]:
         _compared(f"Scope {scope}", now.by_scope[scope], base.by_scope[scope] if base else None)
         for scope in SCOPES
     ]
-    return [*lines, _compared("Total", now.total, base.total if base else None)]
+    return [*lines, _compared(TOTAL, now.total, base.total if base else None)]
 
 
 def _compared(name: str, emissions: Decimal, base: Decimal | None) -> Line:

@@ -12,6 +12,7 @@ from webapp.engine.kind import Chart, Context, Download, Figure, ReportKind, Res
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import utcnow
 from webapp.kinds.inventory import commands, data_api, files, flow_api, pages
+from webapp.kinds.inventory.compute import TOTAL
 from webapp.kinds.inventory.demo import make_demo
 from webapp.kinds.inventory.making import make_report
 from webapp.kinds.inventory.models import FileObject
@@ -104,7 +105,7 @@ class Inventory(ReportKind):
         if head["base_period"]:
             views += [("Base period", "base", "bar"), ("Change", "change", "bar")]
         return (
-            Chart("scopes", "name", tuple(views)),
+            Chart("scopes", "name", tuple(views), leave_out=frozenset({TOTAL})),
             Chart("units", "name", (("Own entries", "own", "bar"), ("In all", "emissions", "bar"))),
         )
 
