@@ -62,7 +62,7 @@ _envelopes: dict[str, Envelope] = {}
 
 
 def envelope(where: str, make: Envelope) -> None:
-    """Let a blueprint's name, or all below a path such as `/api/x/`, answer errors its own way.
+    """Let a blueprint's name, or a path such as `/api/x` and all below, answer errors its own way.
 
     A path also covers what no route matches: an unknown address, a method not taken.
     """
@@ -148,8 +148,13 @@ def _own_envelope() -> Envelope | None:
     for name in request.blueprints:
         if name in _envelopes:
             return _envelopes[name]
-    below = [path for path in _envelopes if path.startswith("/") and request.path.startswith(path)]
+    below = [path for path in _envelopes if _is_below(request.path, path)]
     return _envelopes[max(below, key=len)] if below else None
+
+
+def _is_below(path: str, where: str) -> bool:
+    """Say whether an address is a path or below it: /api/v1/report is not /api/v1/reports."""
+    return where.startswith("/") and f"{path}/".startswith(f"{where.rstrip('/')}/")
 
 
 def problem_json(problem: Problem) -> Response:

@@ -86,8 +86,10 @@ def test_a_known_user_without_streams_has_zeros(api: Any) -> None:
 
 
 def test_an_unknown_user_is_a_404_and_no_number_a_400(api: Any) -> None:
-    unknown, unreadable = api.get("/users/999"), api.get("/users/anna")
-    assert (unknown.status_code, unknown.json) == (404, {"error": "User ID not found"})
+    unreadable = api.get("/users/anna")
+    for number in ("999", "99999999999999999999"):
+        unknown = api.get(f"/users/{number}")
+        assert (unknown.status_code, unknown.json) == (404, {"error": "User ID not found"})
     assert (unreadable.status_code, unreadable.json) == (400, {"error": "User ID Invalid"})
 
 
@@ -249,3 +251,12 @@ def test_a_day_is_looked_at_whole_whatever_its_streams_came_with(
     assert to_look_at(client_for).count(said) == 2
     api.delete(f"/stream/{stored['id']}")
     assert to_look_at(client_for).count(said) == 1
+
+
+def test_what_an_address_does_not_take_is_said_in_the_envelope(api: Any) -> None:
+    for path in ("/report", "/users/1001", "/stream/1/2", "/streams/1/2", "/users"):
+        answer = api.post(path, {})
+        assert answer.status_code in {404, 405}
+        assert set(answer.json) == {"error"}, path
+    other = change(api, "PUT", "/reports", {})
+    assert (other.status_code, other.mimetype) == (405, "application/problem+json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date
 from typing import Any
 from urllib.parse import urlencode
@@ -39,8 +40,9 @@ def _error(problem: Problem) -> Response:
 
 
 # By path too, for a method that an address does not take.
-for _where in (bp.name, "/api/v1/stream", "/api/v1/users/"):
-    envelope(_where, _error)
+envelope(bp.name, _error)
+for _path in ("report", "stream", "streams", "users"):
+    envelope(f"/api/v1/{_path}", _error)
 
 
 def _answer(message: str, data: Any, status: int = 200) -> Response:
@@ -117,10 +119,12 @@ def _month(name: str, text: str) -> date:
 def show_user(user_id: str) -> Response:
     """Return a listener's seconds by label, of all months or of those asked for."""
     scope = current_scope()
+    if not re.fullmatch(r"[0-9]+", user_id):
+        raise Unreadable("User ID Invalid")
     try:
         number = read_user_id(user_id)
-    except BadCell:
-        raise Unreadable("User ID Invalid") from None
+    except BadCell:  # a number that nobody can have
+        raise NotFound("User ID not found") from None
     sums.settle(scope.company_id)
     if not _is_known(scope.company_id, number):
         raise NotFound("User ID not found")
