@@ -180,3 +180,31 @@ def test_an_adjustment_keeps_the_currency_of_its_month(
     with app.app_context():
         assert payouts.payer(scope.company_id, "pool").month(APRIL).foreign == month.foreign
         assert payouts.payer(scope.company_id, "pool").month(MAY).foreign == ()
+
+
+def test_the_newest_locked_month_can_be_opened_again(
+    app: Flask, scope: Scope, sample: str, api_for: Any, client_for: Any
+) -> None:
+    api = api_for("owner")
+    lock(app, scope, MARCH)
+    api.post("/streams", STREAM | {"seconds": 500})
+    with app.app_context():
+        now = payouts.payer(scope.company_id, "pool").live(MARCH)
+    lock(app, scope, APRIL)
+
+    def unlock(name: str, month: str) -> str:
+        client = client_for(name)
+        token = {"csrf_token": form_token(client)}
+        path = f"/label-revenue/months/{month}/unlock"
+        answer = client.post(path, data=token, follow_redirects=True)
+        return str(answer.text) if answer.status_code == 200 else str(answer.status_code)
+
+    assert unlock("colleague", "2025-04") == "403"
+    assert "unlock that one first" in unlock("owner", "2025-03")
+    assert "is open again" in unlock("owner", "2025-04")
+    assert "is not locked" in unlock("owner", "2025-04")
+    assert paid(app, scope, APRIL)["Quiet Street"] > 0
+    assert "is open again" in unlock("owner", "2025-03")
+    assert paid(app, scope, MARCH) == {key.name: minor for key, minor in now.owed()}
+    assert paid(app, scope, APRIL) == {}
+    assert "unlocked month" in client_for("owner").get("/audit").text

@@ -58,6 +58,7 @@ def _overview(
                 "locked_at": locked[month].locked_at if month in locked else None,
                 "changed": month in locked and locked[month].changed,
                 "may_lock": month not in locked and month < current_month(),
+                "may_unlock": month == max(locked, default=None),
                 "settings": settings_for(scope.company_id, month),
             }
             for month in months
@@ -84,6 +85,22 @@ def lock_month(month: str) -> Response:
         return redirect_to("/label-revenue")
     audit(scope, "locked month", f"label-revenue {month}")
     flash(f"{month} is locked. A later change in it is paid as an adjustment of the next month.")
+    return redirect_to("/label-revenue")
+
+
+@bp.post("/months/<month>/unlock")
+@require("admin")
+def unlock_month(month: str) -> Response:
+    """Open the newest locked month again."""
+    scope = current_scope()
+    when = _month_of(month)
+    try:
+        payouts.unlock_month(scope.company_id, when)
+    except Conflict as refused:
+        flash(refused.message)
+        return redirect_to("/label-revenue")
+    audit(scope, "unlocked month", f"label-revenue {month}")
+    flash(f"{month} is open again: it is paid as its streams say now.")
     return redirect_to("/label-revenue")
 
 

@@ -257,6 +257,23 @@ def lock_month(company_id: str, month: date, user_id: str) -> None:
         mark.changed = False
 
 
+def unlock_month(company_id: str, month: date) -> None:
+    """Open the newest locked month again: it was locked by mistake.
+
+    Raises: Conflict for a month that is not locked, or where a later one is: that one may have paid
+            adjustments of it
+    """
+    with writing(company_id) as writer:
+        mark = month_mark(company_id, month)
+        if mark is None or mark.locked is None:
+            raise Conflict(f"{month_text(month)} is not locked.")
+        newest = locks.locked_months(company_id)[-1].month
+        if newest > month:
+            raise Conflict(f"{month_text(newest)} is locked, too; unlock that one first.")
+        mark.locked, mark.locked_at, mark.locked_by = None, None, None
+        writer.touch([month])
+
+
 # As JSON, for the store and for locks
 
 
