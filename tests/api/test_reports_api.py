@@ -94,7 +94,10 @@ def test_a_failed_report_says_why(app: Flask, api: Api, partner_use: Params) -> 
         ({"kind": ["partner-use"]}, ["kind"]),
         ({"kind": "partner-use", "params": []}, ["params"]),
         ({"kind": "partner-use", "params": {}, "colour": 1}, ["colour"]),
-        ({"kind": "partner-use", "params": {"mode": "monthly"}}, ["partner_id"]),
+        (
+            {"kind": "partner-use", "params": {"mode": "monthly"}},
+            ["partner_id", "user_key", "user_secret", "start", "end"],
+        ),
         ([], ["body"]),
         ("text", ["body"]),
         (None, ["body"]),

@@ -71,13 +71,19 @@ def read_params(kind: ReportKind, raw: Mapping[str, Any]) -> Parsed:
         for key, value in secrets.items()
         if isinstance(value, str) and (len(value) > 4096 or not value.isprintable())
     }
-    errors |= _unstorable(given)
-    if errors:
-        raise InvalidParams(errors)
+    if unstorable := _unstorable(given):
+        raise InvalidParams(errors | unstorable)
+    params: BaseModel | None = None
     try:
         params = kind.Params.model_validate(given)
     except ValidationError as error:
-        raise InvalidParams(sentences(error)) from None
+        errors |= sentences(error)
+    # All that is wrong in one answer, so that nobody sends a form four times.
+    present = given.keys() | {key for key, value in secrets.items() if str(value).strip()}
+    for key, sentence in kind.lacking(given, present).items():
+        errors.setdefault(key, sentence)
+    if errors or params is None:
+        raise InvalidParams(errors)
     public = params.model_dump(mode="json", exclude_none=True)
     return Parsed(params, public, {key: value.strip() for key, value in secrets.items()})
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from flask import Flask
 
 from sandbox.testing import RunningStandIn
-from tests.conftest import DEMO_SECRET
+from tests.conftest import DEMO_SECRET, Api
 from tests.kinds.partner_use.partner_use_house import NOW, House, ago
 from webapp.engine import jobs
 from webapp.engine.models import Report
@@ -65,6 +66,26 @@ def test_a_monthly_report_needs_both_months(
     params = partner_use(mode="monthly", start="2024-01", end="2024-02")
     del params[missing]
     assert list(refused(house, params)) == [missing]
+
+
+@pytest.mark.parametrize(
+    ("sent", "missing"),
+    [
+        ({}, {"partner_id", "user_key", "user_secret"}),
+        ({"mode": "monthly"}, {"partner_id", "user_key", "user_secret", "start", "end"}),
+        ({"user_key": "k", "partner_id": "x", "end": "2024-13", "mode": "monthly"},
+         {"partner_id", "user_secret", "start", "end"}),
+        ({"connection": str(uuid4())}, {"partner_id"}),
+        ({"user_secret": ["x"]}, {"partner_id", "user_key", "user_secret"}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("where", ["/reports", "/reports/estimate"])
+def test_all_that_is_missing_is_said_at_once(
+    api_for: Callable[[str], Api], sent: dict[str, Any], missing: set[str], where: str
+) -> None:
+    answer = api_for("owner").post(where, {"kind": "partner-use", "params": sent})
+    assert answer.status_code == 422
+    assert set(answer.json["errors"]) == missing
 
 
 @pytest.mark.parametrize(

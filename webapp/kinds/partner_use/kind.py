@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +23,12 @@ from webapp.engine.kind import (
     Table,
 )
 from webapp.engine.months import parse_month
-from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.kinds.partner_use import connections
 from webapp.kinds.partner_use.compute import site_months
 from webapp.kinds.partner_use.estimate import estimate_calls
 from webapp.kinds.partner_use.monthly import Monthly
-from webapp.kinds.partner_use.params import PartnerUseParams
+from webapp.kinds.partner_use.params import NEEDED_MONTHS, PartnerUseParams
 from webapp.kinds.partner_use.setups import Setups
 from webapp.kinds.partner_use.summary import make_summary
 from webapp.kinds.partner_use.survey import Survey, session_of, survey
@@ -79,6 +79,12 @@ SITE_MONTH_COLUMNS = (
 )
 
 
+NEEDED_KEY = {
+    "user_key": "Give a user key, or choose a stored connection.",
+    "user_secret": "Give the secret that belongs to the user key.",
+}
+
+
 class PartnerUse(ReportKind):
     """Accounts per site of a partner, as a summary or month by month."""
 
@@ -94,19 +100,18 @@ class PartnerUse(ReportKind):
         named = ((one.id, f"{one.name} (partner {one.partner_id})") for one in stored)
         return {"connection": (("", "Type a key below"), *named)} if stored else {}
 
+    def lacking(self, given: Mapping[str, Any], present: AbstractSet[str]) -> dict[str, str]:
+        needed = {} if "connection" in present else NEEDED_KEY
+        if given.get("mode") == "monthly":
+            needed = needed | NEEDED_MONTHS
+        return {name: sentence for name, sentence in needed.items() if name not in present}
+
     def prepare(
         self, params: PartnerUseParams, scope: Scope, secrets: dict[str, str]
     ) -> dict[str, str]:
         if params.connection is not None:
             return connections.credentials(scope, str(params.connection))
-        errors = {}
-        if not params.user_key:
-            errors["user_key"] = "Give a user key, or choose a stored connection."
-        if not secrets.get("user_secret"):
-            errors["user_secret"] = "Give the secret that belongs to the user key."
-        if errors or not params.user_key:
-            raise InvalidParams(errors)
-        return {"user_key": params.user_key, "user_secret": secrets["user_secret"]}
+        return {"user_key": str(params.user_key), "user_secret": secrets["user_secret"]}
 
     def estimate(
         self,

@@ -22,6 +22,10 @@ from webapp.engine.params import Month
 
 CREDENTIALS: dict[str, JsonValue] = {"when": ["connection", ""]}
 MONTHLY: dict[str, JsonValue] = {"when": ["mode", "monthly"]}
+NEEDED_MONTHS = {
+    "start": "A report month by month needs its first month, as YYYY-MM.",
+    "end": "A report month by month needs its last month, as YYYY-MM.",
+}
 
 
 def _partner_id(value: Any) -> Any:
@@ -119,9 +123,9 @@ class PartnerUseParams(BaseModel):
             self.start = self.end = None
             return self
         if self.start is None:
-            raise _at("start", "A report month by month needs its first month, as YYYY-MM.")
+            raise _at("start", NEEDED_MONTHS["start"])
         if self.end is None:
-            raise _at("end", "A report month by month needs its last month, as YYYY-MM.")
+            raise _at("end", NEEDED_MONTHS["end"])
         if self.end < self.start:
             raise _at("end", "The last month is before the first month.")
         newest = current_month()
