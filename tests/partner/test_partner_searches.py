@@ -17,7 +17,6 @@ from webapp.partner import (
     Site,
     count_accounts,
     created_between,
-    first_created_since,
     last_created,
     last_login,
 )
@@ -181,24 +180,6 @@ def test_never_in_all_its_forms_is_none(
     server: BadServer, session: PartnerSession, site: Site, row: Any
 ) -> None:
     assert searched(server, session, site, last_login, results=[{"UID": "a", **row}]) is None
-
-
-def since_new_year(session: PartnerSession, site: Site) -> datetime | None:
-    return first_created_since(session, site, NEW_YEAR)
-
-
-def test_the_first_account_since(server: BadServer, session: PartnerSession, site: Site) -> None:
-    row = {"created": "2024-01-01T00:00:00Z"}
-    assert searched(server, session, site, since_new_year, results=[row]) == NEW_YEAR
-    assert server.asked[0].form["query"] == (
-        'SELECT created FROM accounts WHERE created >= "2024-01-01T00:00:00.000Z"'
-        " ORDER BY created LIMIT 1"
-    )
-    assert searched(server, session, site, since_new_year, results=[], totalCount=0) is None
-    with pytest.raises(PartnerContract, match="outside"):
-        searched(
-            server, session, site, since_new_year, results=[{"created": "2023-12-31T23:59:59.999Z"}]
-        )
 
 
 def two_of_january(session: PartnerSession, site: Site) -> Created:

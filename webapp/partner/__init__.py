@@ -17,7 +17,6 @@ from webapp.partner.searches import (
     Created,
     count_accounts,
     created_between,
-    first_created_since,
     last_created,
     last_login,
 )
@@ -41,7 +40,6 @@ __all__ = [
     "count_accounts",
     "created_between",
     "data_center_domain",
-    "first_created_since",
     "last_created",
     "last_login",
     "list_sites",

@@ -77,15 +77,6 @@ def last_login(session: PartnerSession, site: Site) -> datetime | None:
     return moment
 
 
-def first_created_since(session: PartnerSession, site: Site, since: datetime) -> datetime | None:
-    """Return when the first account at or after a moment was made, None when there is none."""
-    first = to_partner(since)
-    query = f'SELECT created FROM accounts WHERE created >= "{first}" ORDER BY created LIMIT 1'  # noqa: S608
-    answer = _asked(session, site, query)
-    moments = _moments(answer, _rows(answer, 1), first)
-    return moments[0] if moments else None
-
-
 def created_between(
     session: PartnerSession, site: Site, start: datetime, end: datetime, limit: int = MOST_ROWS
 ) -> Created:
