@@ -139,7 +139,7 @@ def _run_asking(kind: ReportKind, scope: Scope, raw: dict[str, Any]) -> Report:
         missing = [
             name for name in error.errors if name in kind.secret_params and not raw.get(name)
         ]
-        if not missing or not sys.stdin.isatty():
+        if not missing or set(error.errors) - set(missing) or not sys.stdin.isatty():
             raise
     for name in missing:
         raw[name] = click.prompt(name.replace("_", " ").capitalize(), hide_input=True, err=True)
