@@ -136,3 +136,23 @@ def test_a_number_in_a_text_column_is_text(acme: str, client_for: Browsers) -> N
     assert "1 line: 1 can be stored" in page.text
     assert "<td>7</td>" in page.text
     assert "<td>1000</td>" in page.text
+
+
+def test_everything_wrong_with_a_line_is_named_at_once(acme: str, client_for: Browsers) -> None:
+    lines = (
+        f"{HEADER},start,end",
+        "a,2025,Acme,1,Heat,1,kWh,1,,",
+        "a,1999,Nowhere,9,,many,kWh,1,2025-01-01,2025-01-31",
+        "b,2025,Nowhere,1,Heat,many,kWh,1,2024-12-31,soon",
+        "b,2025,Acme,1,Heat,1,kWh,1,2025-02-01,2025-01-31",
+    )
+    page = send(client_for("owner"), "\n".join(lines).encode())
+    rows = re.findall(r'is-number">(\d+)</td><td>(\w+)</td><td>[^<]+</td></tr>', page.text)
+    found: dict[str, set[str]] = {}
+    for line, name in rows:
+        found.setdefault(line, set()).add(name)
+    assert found == {
+        "3": {"id", "period_id", "unit_id", "scope", "category", "quantity"},
+        "4": {"unit_id", "quantity", "start_date", "end_date"},
+        "5": {"end_date"},
+    }

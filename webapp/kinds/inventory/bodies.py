@@ -12,9 +12,20 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    create_model,
+)
+from pydantic.fields import FieldInfo
 
 from webapp.accounts.texts import storable
+from webapp.engine.params import sentences
+from webapp.errors import InvalidParams
 from webapp.kinds.inventory.compute import EXACT
 from webapp.kinds.inventory.models import PLACES, WHOLE_DIGITS
 
@@ -138,3 +149,31 @@ class EntryIn(BaseModel):
     factor_source: _trimmed(0, 500, _text_of) = ""  # type: ignore[valid-type]
     start_date: Day | None = None
     end_date: Day | None = None
+
+
+# What is left of an entry when some of its values cannot be used: the rest is checked all the same.
+_PartOfEntry = create_model(
+    "_PartOfEntry",
+    __base__=EntryIn,
+    **{
+        name: (field.annotation, FieldInfo.merge_field_infos(field, default=None))
+        for name, field in EntryIn.model_fields.items()
+    },  # type: ignore[call-overload]
+)
+
+
+def read_entry(raw: Any) -> tuple[EntryIn, dict[str, str]]:
+    """Return an entry, and a sentence for each of its values that cannot be used, which are None.
+
+    Raises: InvalidParams for what is no object
+    """
+    body = snake_keys(raw)
+    try:
+        return EntryIn.model_validate(body), {}
+    except ValidationError as error:
+        errors = sentences(error)
+    if not _is_object(body):
+        raise InvalidParams(errors)
+    names = set(EntryIn.model_fields) - set(errors)
+    rest = {name: value for name, value in body.items() if name in names}
+    return _PartOfEntry.model_validate(rest), errors

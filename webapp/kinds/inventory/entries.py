@@ -10,14 +10,12 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from pydantic import ValidationError
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from webapp.engine.params import sentences
 from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
-from webapp.kinds.inventory.bodies import EntryIn, snake_keys
+from webapp.kinds.inventory.bodies import EntryIn, read_entry
 from webapp.kinds.inventory.compute import emissions_of
 from webapp.kinds.inventory.models import Entry, Period, Unit
 from webapp.kinds.inventory.places import list_periods, read_tree
@@ -54,29 +52,19 @@ class Checker:
         place: where it stood, to name an id that occurs twice
         Raises: InvalidParams with a sentence per field
         """
-        try:
-            entry = EntryIn.model_validate(snake_keys(raw))
-        except ValidationError as error:
-            raise InvalidParams(sentences(error)) from None
-        errors: dict[str, str] = {}
-        first = self._seen.setdefault(entry.id, place)
-        if first != place:
+        entry, errors = read_entry(raw)
+        # An id is taken by an entry that can be read, but nobody may use a taken one.
+        first = (
+            self._seen.get(entry.id, place) if errors else self._seen.setdefault(entry.id, place)
+        )
+        if entry.id is not None and first != place:
             errors["id"] = f"This id came before, at {first}."
         period = _one(self._periods, entry.period_id, "period_id", "period", errors)
         unit = _one(self._units, entry.unit_id, "unit_id", "unit", errors)
-        if period is None or unit is None:
-            raise InvalidParams(errors)
-        if period.is_locked:
-            errors["period_id"] = LOCKED
-        start = entry.start_date or period.start_date
-        end = entry.end_date or period.end_date
-        if not period.start_date <= start <= period.end_date:
-            errors["start_date"] = _outside(period)
-        if not period.start_date <= end <= period.end_date:
-            errors["end_date"] = _outside(period)
-        elif end < start:
-            errors["end_date"] = "The end is before the start."
-        if errors:
+        start = end = None
+        if period is not None:
+            start, end = _days(period, entry, errors)
+        if errors or period is None or unit is None:
             raise InvalidParams(errors)
         row = entry.model_dump(exclude={"period_id", "unit_id", "emission_factor"})
         return row | {
@@ -89,7 +77,23 @@ class Checker:
         }
 
 
-def _one(known: dict[str, list[Any]], text: str, name: str, what: str, errors: Any) -> Any:
+def _days(period: Period, entry: EntryIn, errors: dict[str, str]) -> tuple[date, date]:
+    """Return first and last day, those of the period where none are given."""
+    if period.is_locked:
+        errors["period_id"] = LOCKED
+    start, end = entry.start_date or period.start_date, entry.end_date or period.end_date
+    if not period.start_date <= start <= period.end_date:
+        errors["start_date"] = _outside(period)
+    if not period.start_date <= end <= period.end_date:
+        errors["end_date"] = _outside(period)
+    elif end < start:
+        errors["end_date"] = "The end is before the start."
+    return start, end
+
+
+def _one(known: dict[str, list[Any]], text: str | None, name: str, what: str, errors: Any) -> Any:
+    if text is None:
+        return None
     found = known.get(text.lower()) or known.get(text.casefold()) or []
     if len(found) == 1:
         return found[0]
