@@ -19,7 +19,7 @@ from webapp.errors import NotFound
 from webapp.kinds.label_revenue import ingest, payouts, sums
 from webapp.kinds.label_revenue.books import months_with_streams
 from webapp.kinds.label_revenue.formats import detect
-from webapp.kinds.label_revenue.ingest import DateOrderUnknown, LoadRefused
+from webapp.kinds.label_revenue.ingest import DateOrderUnknown, LoadRefused, Options, Source
 from webapp.kinds.label_revenue.rows import BadCell, Problem, json_items, read_date, read_fee
 
 MARCH = date(2025, 3, 1)
@@ -338,3 +338,18 @@ def test_recount_marks_the_months_it_adds_up_first(app: Flask, scope: Scope, sam
         again = month_mark(scope.company_id, MARCH)
         assert again is not None
         assert again.revision == before + 1
+
+
+def test_every_file_tells_how_far_it_is(app: Flask, scope: Scope) -> None:
+    told: dict[str, tuple[int, int]] = {}
+
+    def progress(what: str, done: int, total: int) -> None:
+        assert 0 <= done <= total
+        told[what] = (done, total)
+
+    sources: Any = {role: Source(SAMPLE / name, name) for role, name in FILES.items()}
+    with app.app_context():
+        ingest.load(scope.company_id, sources, Options(), progress=progress)
+    assert set(told) == {"streams", "users", "tracks", "sums"}
+    for role in FILES:
+        assert told[role][0] > told[role][1] / 2

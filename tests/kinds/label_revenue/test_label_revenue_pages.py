@@ -221,6 +221,48 @@ def test_an_ambiguous_upload_asks_and_bad_rows_are_shown(app: Flask, client_for:
         assert b"user_id" in answer.data
 
 
+def test_how_files_are_read_can_be_changed_and_looked_at_again(app: Flask, client_for: Any) -> None:
+    owner = client_for("owner")
+    users = b"user_id;product_type;fee;origin\n1;p;5;web\n2;p;x;web"
+    streams = b"date;user_id;region;track id;seconds\n13/03/2025;1;NL;A;5"
+    path = upload(owner, streams=streams, users=users).location
+    assert 'name="date_order"' in owner.get(path).text
+    said = {"separator": "|", "decimal_mark": ",", "date_order": "mdy"}
+    again = send(owner, path, look="true", **said)
+    assert (again.status_code, again.location.startswith(f"{path}?")) == (303, True)
+    page = owner.get(again.location).text
+    assert "The header needs the columns" in page
+    for value in ('"|" selected', '"," selected', '"mdy" selected'):
+        assert value in page
+    assert owner.get(f"{path}?separator=;;&date_order=x").status_code == 200
+    right = {"decimal_mark": ",", "date_order": "dmy"}
+    page = owner.get(send(owner, path, look="true", **right).location).text
+    assert "decimal mark , (comma)" in page
+    assert send(owner, path, from_month="2025-03", **right).status_code == 303
+    with app.app_context():
+        work.load_upload(path.rsplit("/", 1)[1])
+    page = owner.get(path).text
+    # It was refused, and the look at the files is still there with what was said of them.
+    for text in ("is not an amount", "First rows of", '"," selected', '"dmy" selected', "2025-03"):
+        assert text in page
+
+
+def test_a_load_says_what_it_is_doing(app: Flask, client_for: Any) -> None:
+    owner = client_for("owner")
+    path = upload(owner, users=(SAMPLE / "users.csv").read_bytes()).location
+    upload_id = path.rsplit("/", 1)[1]
+    with app.app_context():
+        db.session.get_one(Upload, upload_id).status = "loading"
+        db.session.commit()
+        tell = work._Progress(upload_id)
+        for stage, words in (
+            (("users", 50, 200), "Reading listeners: 25 %"),
+            (("sums", 0, 1), "Adding up by month, listener and label<"),
+        ):
+            tell(*stage)
+            assert words in owner.get(path).text
+
+
 def test_the_month_of_new_terms_is_asked_for_and_told(app: Flask, client_for: Any) -> None:
     owner = client_for("owner")
     upload_id = upload(owner, users=(SAMPLE / "users.csv").read_bytes()).location.rsplit("/", 1)[1]

@@ -159,7 +159,8 @@ class Bar:
         if self._in_place and percent != self._shown:
             self._shown = percent
             bar = "#" * (percent // 4)
-            click.echo(f"\r\x1b[K{what} [{bar:<25}] {percent} %", err=True, nl=False)
+            stage = work.STAGES[what]
+            click.echo(f"\r\x1b[K{stage} [{bar:<25}] {percent} %", err=True, nl=False)
 
     def close(self) -> None:
         """Leave the cursor on a line of its own."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import and_, delete, func, select
 
@@ -34,9 +34,10 @@ from webapp.kinds.label_revenue.books import (
 )
 from webapp.kinds.label_revenue.formats import BadFile, DateOrder, Format, Role, detect
 from webapp.kinds.label_revenue.models import Batch, Stream, Terms
-from webapp.kinds.label_revenue.rows import Problem, Reader, StreamRow
+from webapp.kinds.label_revenue.rows import Problem, Reader, StreamRow, TrackRow, UserRow
 
 Progress = Callable[[str, int, int], None]
+T = TypeVar("T", UserRow, TrackRow)
 PROBLEMS_SHOWN = 100
 ROWS_COMPARED = 1_000_000
 REPEATS_SHOWN = 5
@@ -330,7 +331,9 @@ class Load:
         source = self.sources["users"]
         from_month = self._terms_from(batch)
         reader = Reader(source.name, source.path, self.rejects)
-        rows = reader.users(self.found["users"], origins(self.writer.company_id))
+        rows = self._told(
+            "users", reader.users(self.found["users"], origins(self.writer.company_id)), 14
+        )
         once = metadata.first_of_each(
             rows, lambda row: row.user_id, source.name, "user_id", self.rejects, self.notes
         )
@@ -341,6 +344,16 @@ class Load:
         if changed and from_month != BEGINNING:
             self.notes.append(f"The terms of {source.name} hold from {month_text(from_month)} on.")
         return count
+
+    def _told(
+        self, role: Role, rows: Iterator[tuple[int, T]], more: int
+    ) -> Iterator[tuple[int, T]]:
+        """Yield rows and tell how far the file is; a row is about its texts and `more` long."""
+        size, done = self.sources[role].path.stat().st_size, 0
+        for line, row in rows:
+            done += more + sum(len(cell) for cell in row if isinstance(cell, str))
+            self.progress(role, min(done, size), size)
+            yield line, row
 
     def _terms_from(self, batch: Batch) -> date:
         if self.options.from_month is not None:
@@ -356,7 +369,7 @@ class Load:
         source = self.sources["tracks"]
         reader = Reader(source.name, source.path, self.rejects)
         once = metadata.first_of_each(
-            reader.tracks(),
+            self._told("tracks", reader.tracks(), 60),
             lambda row: row.track_id,
             source.name,
             "track_id",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 from flask import (
@@ -41,6 +42,12 @@ MOST_BYTES = 4 * 1024**3
 LOADABLE = ("ready", "refused", "failed")
 ROLES = ("users", "streams", "tracks")
 SEPARATORS = {"": "detected", ";": "semicolon", ",": "comma", "\t": "tab", "|": "bar"}
+CHOICES = {
+    "date_order": ("dmy", "mdy"),
+    "separator": (";", ",", "\t", "|"),
+    "decimal_mark": (",", "."),
+}
+TYPED = (*CHOICES, "from_month", "skip_bad")
 
 
 @bp.url_value_preprocessor
@@ -133,8 +140,11 @@ def _check_url(upload: Upload, url: str) -> None:
 
 @bp.get("/uploads/<uuid:upload_id>")
 def show_upload(upload_id: UUID) -> Response:
-    """Show an upload: how its files were read, how far it is, or what came of it."""
-    return _show(find(current_scope(), str(upload_id)))
+    """Show an upload: how its files were read, how far it is, or what came of it.
+
+    The address may say how to read them, to look at that before it is loaded.
+    """
+    return _show(find(current_scope(), str(upload_id)), typed=request.args)
 
 
 def find(scope: Scope, upload_id: str) -> Upload:
@@ -151,8 +161,9 @@ def _show(
     typed: Mapping[str, str] | None = None,
     status: int = 200,
 ) -> Response:
-    is_ready = upload.status == "ready"
-    previews = [_preview(upload, role, typed or {}) for role in upload.files] if is_ready else []
+    typed = typed or upload.options
+    may_load = upload.status in LOADABLE
+    previews = [_preview(upload, role, typed) for role in upload.files] if may_load else []
     return render(
         "label_revenue/upload.html",
         "label_revenue/_upload.html",
@@ -162,10 +173,11 @@ def _show(
         ambiguous=any(one.get("ambiguous") for one in previews),
         broken=any(one.get("problem") for one in previews),
         progress=work.progress_of(upload.id) if upload.status == "loading" else None,
+        stages=work.STAGES,
         has_rejects=(work.upload_folder(upload) / "rejected.csv").exists(),
         separators=SEPARATORS,
         errors=errors or {},
-        typed=typed or {},
+        typed=typed,
     )
 
 
@@ -179,7 +191,8 @@ def _preview(upload: Upload, role: str, typed: Mapping[str, str]) -> dict[str, A
     try:
         if role == "tracks":
             return shown | _tracks_preview(path)
-        found = detect(path, role, separator=typed.get("separator") or None)  # type: ignore[arg-type]
+        said = {name: value for name in CHOICES if (value := _said(typed, name))}
+        found = detect(path, role, **said)  # type: ignore[arg-type]
     except BadFile as error:
         return shown | {"problem": f"Line {error.line}: {error.sentence}"}
     return shown | {
@@ -206,6 +219,12 @@ def _tracks_preview(path: Any) -> dict[str, Any]:
     return {"encoding": "JSON", "header": ("track_id", "track_name", "label"), "rows": rows}
 
 
+def _said(typed: Mapping[str, str], name: str) -> str | None:
+    """Return what a reader chose of a list, None where it is for the program to find out."""
+    value = typed.get(name) or None
+    return value if value in CHOICES[name] else None
+
+
 @bp.post("/uploads/<uuid:upload_id>")
 def start_upload(upload_id: UUID) -> Response:
     """Hand the upload to a worker, with what the reader said about it."""
@@ -213,6 +232,9 @@ def start_upload(upload_id: UUID) -> Response:
     upload = find(scope, str(upload_id))
     if upload.status not in LOADABLE:
         raise Conflict(f"This upload is {upload.status}; send the files again to load them again.")
+    if "look" in request.form:
+        typed = {name: value for name, value in request.form.items() if name in TYPED and value}
+        return redirect_to(f"/label-revenue/uploads/{upload_id}?{urlencode(typed)}")
     try:
         options = _options(upload)
     except InvalidParams as error:
@@ -236,10 +258,9 @@ def start_upload(upload_id: UUID) -> Response:
 def _options(upload: Upload) -> dict[str, Any]:
     form = request.form
     options: dict[str, Any] = {"skip_bad": "skip_bad" in form}
-    choices = {"date_order": ("dmy", "mdy"), "separator": tuple(SEPARATORS), "decimal_mark": ",."}
-    for name, allowed in choices.items():
-        value = form.get(name, "")
-        if value and value not in allowed:
+    for name in CHOICES:
+        value = _said(form, name)
+        if form.get(name) and not value:
             raise InvalidParams({name: "Choose one of the list."})
         if value:
             options[name] = value

@@ -28,6 +28,13 @@ from webapp.kinds.label_revenue.models import Upload
 log = logging.getLogger(__name__)
 PROGRESS_KEPT_S = 3600
 PROGRESS_EVERY_S = 0.5
+# What a load is doing, in words.
+STAGES = {
+    "streams": "Reading streams",
+    "users": "Reading listeners",
+    "tracks": "Reading tracks",
+    "sums": "Adding up by month, listener and label",
+}
 STREAMS_PER_JOB_S = 21_600
 
 
@@ -172,12 +179,13 @@ class _Progress:
     def __init__(self, upload_id: str) -> None:
         self._key = _progress_key(upload_id)
         self._next = 0.0
+        self._what = ""
 
     def __call__(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        if now < self._next and done < total:
+        if now < self._next and what == self._what:
             return
-        self._next = now + PROGRESS_EVERY_S
+        self._next, self._what = now + PROGRESS_EVERY_S, what
         try:
             redis_client().set(self._key, f"{what} {done} {total}", ex=PROGRESS_KEPT_S)
         except RedisError as error:
