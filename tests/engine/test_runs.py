@@ -13,7 +13,8 @@ from flask import Flask
 from redis import Redis
 from rq.job import Job
 from rq.serializers import JSONSerializer
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
+from sqlalchemy.exc import OperationalError
 
 from tests.conftest import add_people, find_scope
 from tests.engine.engine_house import (
@@ -66,6 +67,27 @@ def test_a_run_ends_done_with_its_rows_in_order(steps: Flask) -> None:
             .order_by(ResultRow.position)
         )
         assert list(found) == rows
+
+
+def test_rows_of_a_generator_survive_a_database_that_is_away_for_a_moment(steps: Flask) -> None:
+    rows = [{"name": f"row {number}"} for number in range(1200)]
+    with steps.app_context():
+        engine = db.engine
+    failed: list[str] = []
+
+    def fail_once(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if "INSERT INTO result_row" in statement and not failed:
+            failed.append(statement)
+            raise OperationalError(None, None, Exception("the server closed the connection"))
+
+    event.listen(engine, "before_cursor_execute", fail_once)
+    report = make(steps, lambda run: Result({}, {"rows": iter(rows)}))
+    event.remove(engine, "before_cursor_execute", fail_once)
+    assert failed
+    assert report.status == "done"
+    with steps.app_context():
+        query = select(ResultRow.data).where(ResultRow.report_id == report.id)
+        assert list(db.session.scalars(query.order_by(ResultRow.position))) == rows
 
 
 def test_a_run_with_holes_ends_incomplete(steps: Flask) -> None:

@@ -16,6 +16,18 @@ ROWS_PER_PACK = 2000
 LEVEL = 1
 
 
+def rereadable(rows: Iterable[Row]) -> Iterable[Row]:
+    """Return rows that may be read more than once: a generator's are packed, others as they are.
+
+    A write that is tried again after the database was away would else find a generator at its end.
+    """
+    if not isinstance(rows, Iterator):
+        return rows
+    packed = PackedRows()
+    packed.extend(rows)
+    return packed
+
+
 class PackedRows:
     """Rows of JSON values in their order; they may be read more than once, as a table must be."""
 

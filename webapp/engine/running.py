@@ -26,6 +26,7 @@ from webapp.engine.models import (
     ResultRow,
     StatusLine,
 )
+from webapp.engine.packed import rereadable
 from webapp.engine.params import stored_params
 from webapp.engine.registry import context, kinds
 from webapp.engine.runs import ActiveRun, is_away
@@ -113,11 +114,12 @@ def _finish(run: ActiveRun, result: Result) -> None:
     """
     status = DONE if result.complete else INCOMPLETE
     is_told = status != DONE or run.fill_bar()
+    tables = {name: rereadable(rows) for name, rows in result.tables.items()}
 
     def write() -> tuple[StatusLine | None, int]:
         with run.fenced() as connection:
             connection.execute(delete(ResultRow).where(ResultRow.report_id == run.report_id))
-            for table, rows in result.tables.items():
+            for table, rows in tables.items():
                 numbered = (
                     {
                         "report_id": run.report_id,
