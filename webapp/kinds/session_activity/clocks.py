@@ -34,7 +34,9 @@ _ARRIVED = text(
 
 def as_first_arrived(connection: Connection, pings: Sequence[Ping]) -> list[Ping]:
     """Return the pings, those of clocks ahead with their first arrival; keep what is new."""
-    first = _first_arrivals(connection, sorted({_said(ping) for ping in pings}))
+    # What gives no time of its own counts at its arrival: it repeats nothing.
+    timed = sorted({_said(ping) for ping in pings if ping.at != ping.arrived_at})
+    first = _first_arrivals(connection, timed) if timed else {}
     new: dict[Said, Ping] = {}
     for ping in pings:
         said = _said(ping)
