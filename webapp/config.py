@@ -88,6 +88,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("PARTNER_HELPERS", "2", whole(0, 64), "other workers that take part in a large report"),
     Setting("MONTHS_KEPT_DAYS", "30", number(0, 36_500), "days a closed month stays fresh"),
     Setting("REPORTS_KEPT_DAYS", "365", number(1, 36_500), "days a finished report is kept"),
+    Setting("AUDIT_KEPT_DAYS", "400", number(1, 36_500), "days an entry of the audit log is kept"),
     Setting(
         "INVENTORY_FILES_KEPT_DAYS",
         "30",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from flask import has_request_context, request
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from webapp.accounts.models import AuditEntry, User
 from webapp.extensions import db
 
 if TYPE_CHECKING:
     from webapp.accounts.identity import Scope
+
+BATCH = 1000
 
 
 def audit(who: Scope | User, action: str, subject: str = "") -> None:
@@ -44,3 +47,18 @@ def entries(company_id: str, *, before: int | None = None, limit: int = 100) -> 
     if before is not None:
         query = query.where(AuditEntry.id < before)
     return list(db.session.scalars(query.order_by(AuditEntry.id.desc()).limit(limit)))
+
+
+def drop_expired(before: datetime) -> int:
+    """Delete entries written before a moment; return how many. Commits, a batch at a time.
+
+    The oldest have the lowest ids, so that what is kept is not read, however much it is.
+    """
+    oldest = select(AuditEntry.id, AuditEntry.at).order_by(AuditEntry.id).limit(BATCH)
+    gone = 0
+    while expired := [row.id for row in db.session.execute(oldest) if row.at < before]:
+        db.session.execute(delete(AuditEntry).where(AuditEntry.id.in_(expired)))
+        db.session.commit()
+        gone += len(expired)
+    db.session.commit()
+    return gone

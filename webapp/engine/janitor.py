@@ -19,6 +19,7 @@ from rq.serializers import JSONSerializer
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from webapp.accounts import audit_log
 from webapp.engine import endings, months, upkeep
 from webapp.engine.models import ACTIVE, FAILED, QUEUED, RUNNING, Report
 from webapp.errors import RunEnded
@@ -129,7 +130,7 @@ def _is_waiting(report_id: str) -> bool:
 
 
 def tidy(now: datetime | None = None) -> None:
-    """Delete reports that are older than they are kept, and months that expired a day ago."""
+    """Delete reports and audit entries older than they are kept, months that expired a day ago."""
     now = now or utcnow()
     kept = timedelta(days=current_app.config["REPORTS_KEPT_DAYS"])
     db.session.execute(
@@ -137,6 +138,7 @@ def tidy(now: datetime | None = None) -> None:
     )
     db.session.commit()
     months.drop_expired(now - timedelta(days=1))
+    audit_log.drop_expired(now - timedelta(days=current_app.config["AUDIT_KEPT_DAYS"]))
 
 
 def loop(app: Flask, stop: threading.Event | None = None) -> None:
