@@ -149,11 +149,15 @@ def _formats(workbook: Any) -> dict[str, Any]:
     return {
         "header": workbook.add_format({"bold": True, "bottom": 1, "text_wrap": True}),
         "integer": workbook.add_format({"num_format": "#,##0"}),
-        "decimal": workbook.add_format({"num_format": "#,##0.00"}),
+        **{f"decimal{places}": workbook.add_format(_digits(places)) for places in range(7)},
         "date": workbook.add_format({"num_format": "yyyy-mm-dd"}),
         "month": workbook.add_format({"num_format": "yyyy-mm"}),
         "datetime": workbook.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"}),
     }
+
+
+def _digits(places: int) -> dict[str, str]:
+    return {"num_format": f"#,##0.{'0' * places}".rstrip(".")}
 
 
 def _write_sheet(workbook: Any, formats: dict[str, Any], sheet: Sheet) -> None:
@@ -190,7 +194,8 @@ def _write_cell(
     if isinstance(value, bool):
         page.write_boolean(line, index, value)
     elif _is_number(value, column):
-        page.write_number(line, index, float(value), formats[column.type])
+        places = column.places if column.type == "decimal" else ""
+        page.write_number(line, index, float(value), formats[f"{column.type}{places}"])
     elif (moment := _moment(value, column)) is not None:
         page.write_datetime(line, index, moment, formats[column.type])
     else:

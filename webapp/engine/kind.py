@@ -28,16 +28,18 @@ Row = dict[str, Any]
 class Column:
     """One column of a table.
 
-    name:  key in rows, in JSON and in the CSV header
-    label: what a reader sees above it
-    type:  decides alignment, sorting, the XLSX cell type; `id` is text made of digits
-    unit:  shown beside the label, e.g. "hours"
+    name:   key in rows, in JSON and in the CSV header
+    label:  what a reader sees above it
+    type:   decides alignment, sorting, the XLSX cell type; `id` is text made of digits
+    unit:   shown beside the label, e.g. "hours"
+    places: digits after the point that a workbook shows of a decimal, 0 to 6
     """
 
     name: str
     label: str
     type: ColumnType = "text"
     unit: str = ""
+    places: int = 2
 
     @property
     def is_number(self) -> bool:

@@ -88,14 +88,26 @@ def test_shares_and_currency_hold_from_a_month_on(
         assert books.settings_for(scope.company_id, books.BEGINNING).currency == "EUR"
 
 
-@pytest.mark.parametrize(("currency", "shown"), [("JPY", ">21<"), ("KWD", ">20.497<")])
-def test_amounts_in_the_grid_have_the_digits_of_their_currency(
-    client_for: Any, sample: str, run_report: Callable[..., str], currency: str, shown: str
+@pytest.mark.parametrize(
+    ("currency", "shown", "in_workbook"),
+    [("JPY", ">21<", "#,##0"), ("KWD", ">20.497<", "#,##0.000"), ("EUR", ">20.50<", "#,##0.00")],
+)
+def test_amounts_have_the_digits_of_their_currency(
+    client_for: Any,
+    sample: str,
+    run_report: Callable[..., str],
+    currency: str,
+    shown: str,
+    in_workbook: str,
 ) -> None:
     owner = client_for("owner")
     form = {"from_month": "2025-01", "share_web": "0.9", "share_app_store": "0.7"}
     send(owner, "/label-revenue/periods", currency=currency, **form)
-    assert shown in owner.get(f"/reports/{run_report(start='2025-03', end='2025-03')}").text
+    path = f"/reports/{run_report(start='2025-03', end='2025-03')}"
+    assert shown in owner.get(path).text
+    sheet = openpyxl.load_workbook(io.BytesIO(owner.get(f"{path}.xlsx").data)).worksheets[0]
+    [place] = [cell.column for cell in sheet[1] if str(cell.value).startswith("Amount")]
+    assert sheet.cell(2, place).number_format == in_workbook
 
 
 def test_months_of_different_money_are_not_added_up(client_for: Any, api_for: Any) -> None:

@@ -23,7 +23,7 @@ from webapp.engine.kind import (
 from webapp.engine.months import month_text, months_between
 from webapp.kinds.label_revenue import ingest, models, payouts, sums, upkeep
 from webapp.kinds.label_revenue.books import SLUG
-from webapp.kinds.label_revenue.currencies import amount, amount_text
+from webapp.kinds.label_revenue.currencies import amount, amount_text, digits
 from webapp.kinds.label_revenue.ingest import Options, Source
 from webapp.kinds.label_revenue.params import LabelRevenueParams
 from webapp.kinds.label_revenue.payouts import MonthPayout
@@ -154,7 +154,7 @@ def _label_columns(head: Mapping[str, Any]) -> tuple[Column, ...]:
         Column("label", "Label"),
         Column("seconds", "Seconds", "integer"),
         Column("share", "Share", "decimal", "%"),
-        Column("amount", "Amount", "decimal", head["currency"]),
+        Column("amount", "Amount", "decimal", head["currency"], digits(head["currency"])),
         Column("kind", "Kind"),
     )
 
