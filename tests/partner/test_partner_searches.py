@@ -17,13 +17,17 @@ from webapp.partner import (
     Site,
     count_accounts,
     created_between,
-    last_created,
     last_login,
+    newest_account,
 )
 from webapp.partner.dates import from_partner, is_never, to_partner
 
 NEW_YEAR = datetime(2024, 1, 1, tzinfo=UTC)
 Search = Callable[[PartnerSession, Site], Any]
+
+
+def last_created(session: PartnerSession, site: Site) -> datetime | None:
+    return newest_account(session, site).created
 
 
 def searched(

@@ -15,10 +15,11 @@ from webapp.partner.redis_pace import RedisPace
 from webapp.partner.searches import (
     Count,
     Created,
+    Newest,
     count_accounts,
     created_between,
-    last_created,
     last_login,
+    newest_account,
 )
 from webapp.partner.session import PartnerSession
 from webapp.partner.sites import Site, SiteConfig, list_sites, site_config
@@ -29,6 +30,7 @@ __all__ = [
     "Credentials",
     "Limits",
     "LocalPace",
+    "Newest",
     "NoPace",
     "Pace",
     "PartnerSession",
@@ -40,9 +42,9 @@ __all__ = [
     "count_accounts",
     "created_between",
     "data_center_domain",
-    "last_created",
     "last_login",
     "list_sites",
+    "newest_account",
     "side_by_side",
     "site_config",
 ]

@@ -26,6 +26,20 @@ class Count:
 
 
 @dataclass(frozen=True)
+class Newest:
+    """What one answer says of a site's newest account.
+
+    created:  when it was made (aware UTC), None without accounts
+    total:    how many accounts there are, None where the answer does not say
+    asked_at: the aware UTC moment at which it was asked for
+    """
+
+    created: datetime | None
+    total: int | None
+    asked_at: datetime
+
+
+@dataclass(frozen=True)
 class Created:
     """Creation dates, oldest first, and the aware UTC moment at which they were asked for.
 
@@ -55,12 +69,12 @@ def count_accounts(session: PartnerSession, site: Site, before: datetime | None 
     return Count(value, answer.asked_at)
 
 
-def last_created(session: PartnerSession, site: Site) -> datetime | None:
-    """Return when a site's newest account was made (aware UTC), None without accounts."""
+def newest_account(session: PartnerSession, site: Site) -> Newest:
+    """Return when a site's newest account was made, and how many there are by the same answer."""
     query = "SELECT UID, created FROM accounts ORDER BY created DESC LIMIT 1"
     answer = _asked(session, site, query)
     moments = _moments(answer, _rows(answer, 1))
-    return moments[0] if moments else None
+    return Newest(moments[0] if moments else None, _total(answer), answer.asked_at)
 
 
 def last_login(session: PartnerSession, site: Site) -> datetime | None:

@@ -1,15 +1,22 @@
-"""Summary mode: three searches a counted site (accounts, newest creation, newest sign-in)."""
+"""Summary mode: three searches a counted site (accounts, newest creation, newest sign-in).
+
+Its answers are known points of the months too: where nobody was created after a closed month, the
+total of today is that month's, and is stored as such for later reports by month.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from datetime import date, datetime
 from typing import Any
 
 from webapp.engine.kind import Context, Result, Run
+from webapp.engine.months import current_month, is_closed, month_end, months_between, next_month
 from webapp.errors import PartnerError
+from webapp.kinds.partner_use.asking import Keeper
 from webapp.kinds.partner_use.compute import (
     Answers,
+    Cell,
     SiteFacts,
     instant_text,
     summary_figures,
@@ -17,20 +24,23 @@ from webapp.kinds.partner_use.compute import (
 )
 from webapp.kinds.partner_use.survey import Survey
 from webapp.partner import (
+    Newest,
     PartnerSession,
     Site,
     count_accounts,
-    last_created,
     last_login,
+    newest_account,
     side_by_side,
 )
 
 QUESTIONS: dict[str, Callable[[PartnerSession, Site], Any]] = {
     "account_count": lambda session, site: count_accounts(session, site).value,
-    "last_created": last_created,
+    "last_created": newest_account,
     "last_login": last_login,
 }
 KEPT = "summary:"
+# Months that one answer may tell of: two years and the month before them.
+TOLD_MONTHS = 25
 # The partner's way of saying that a site has no accounts to count: information, not a failure.
 NO_ACCOUNT_STORE = frozenset({403036, 403045})
 
@@ -42,7 +52,11 @@ def make_summary(
     answers = _kept(found, run)
     todo = [site for site in found.counted if site.site_id not in answers]
     run.plan(1 + len(found.facts) + len(QUESTIONS) * len(todo))
-    _ask(session, found, todo, answers, run, context)
+    keeper = Keeper(run, partner_id)
+    try:
+        _ask(session, found, todo, answers, run, context, keeper)
+    finally:
+        keeper.flush()
     complete = not any(facts.hole for facts in found.facts) and not any(
         one.hole for one in answers.values()
     )
@@ -87,9 +101,11 @@ def _ask(
     answers: dict[str, Answers],
     run: Run,
     context: Context,
+    keeper: Keeper,
 ) -> None:
     """Ask the three questions of each site side by side; remember each site that is whole."""
     left = {facts.site_id: len(QUESTIONS) for facts in todo}
+    newest: dict[str, Newest] = {}
     asked = side_by_side(
         lambda task: QUESTIONS[task[1]](session, found.sites[task[0].site_id]),
         ((facts, question) for facts in todo for question in QUESTIONS),
@@ -98,6 +114,8 @@ def _ask(
     )
     for (facts, question), answer in asked:
         one = answers.setdefault(facts.site_id, Answers())
+        if isinstance(answer, Newest):
+            newest[facts.site_id], answer = answer, answer.created
         _take(one, question, answer)
         left[facts.site_id] -= 1
         if left[facts.site_id]:
@@ -108,7 +126,22 @@ def _ask(
             run.say(f"{facts.name}: {' '.join(dict.fromkeys(one.problems))}", level="warn")
         else:
             run.remember({KEPT + facts.site_id: _kept_form(one)})
+            # Two answers a moment apart: where they differ, neither is taken for a closed month.
+            if newest[facts.site_id].total == one.account_count:
+                for month, cell in told_months(newest.pop(facts.site_id)):
+                    keeper.add(facts.site_id, month, cell)
             run.step(f"{facts.name}: {one.account_count:,} accounts.")
+
+
+def told_months(newest: Newest) -> Iterator[tuple[date, Cell]]:
+    """Yield the closed months after which no account was made: all there are were there then."""
+    if newest.total is None:
+        return
+    last = next_month(current_month(newest.asked_at), -1)
+    for month in months_between(next_month(last, 1 - TOLD_MONTHS), last):
+        quiet = newest.created is None or newest.created < month_end(month)
+        if quiet and is_closed(month, newest.asked_at):
+            yield month, Cell(newest.total, newest.asked_at)
 
 
 def _take(one: Answers, question: str, answer: Any) -> None:
