@@ -10,10 +10,12 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify, make_response, render_template
 
+from webapp.accounts import openapi as account_openapi
 from webapp.api.paths import paths
 from webapp.engine.kind import ReportKind
 from webapp.engine.models import STATUSES
 from webapp.engine.params import json_schema
+from webapp.engine.registry import kinds_paths
 
 bp = Blueprint("api_documents", __name__)
 
@@ -40,12 +42,13 @@ def document() -> dict[str, Any]:
             "version": "1",
             "description": (
                 "Makes usage reports and shows them live. Sign in with HTTP Basic (API key and "
-                "secret) or with a bearer token. Errors are problem+json (RFC 9457)."
+                "secret) or with a bearer token. Errors are problem+json (RFC 9457), but at "
+                "addresses that other systems' clients know, which keep their own envelopes."
             ),
         },
         "servers": [{"url": "/"}],
         "security": [{"basic": []}, {"bearer": []}],
-        "paths": paths(list(kinds)),
+        "paths": paths(list(kinds)) | account_openapi.PATHS | kinds_paths(),
         "components": {
             "securitySchemes": {
                 "basic": {"type": "http", "scheme": "basic"},

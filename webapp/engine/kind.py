@@ -301,6 +301,10 @@ class ReportKind:
         """Return blueprints of addresses that only this kind has."""
         return ()
 
+    def openapi(self) -> Mapping[str, Any]:
+        """Return the addresses for programs that only this kind has, as OpenAPI's paths."""
+        return {}
+
     def fill_demo(self, company_id: str) -> str:
         """Give the demo's company sample data to look at; done twice, nothing new.
 

@@ -25,6 +25,7 @@ from webapp.kinds.label_revenue import ingest, models, payouts, sums, upkeep
 from webapp.kinds.label_revenue.books import SLUG
 from webapp.kinds.label_revenue.currencies import amount, amount_text, digits
 from webapp.kinds.label_revenue.ingest import Options, Source
+from webapp.kinds.label_revenue.openapi import PATHS
 from webapp.kinds.label_revenue.params import LabelRevenueParams
 from webapp.kinds.label_revenue.payouts import MonthPayout
 
@@ -110,6 +111,9 @@ class LabelRevenue(ReportKind):
                 _exact(result, "months"),
             ),
         )
+
+    def openapi(self) -> Mapping[str, Any]:
+        return PATHS
 
     def blueprints(self) -> tuple[Blueprint, ...]:
         from webapp.kinds.label_revenue import api, pages, uploads

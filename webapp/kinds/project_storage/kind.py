@@ -22,7 +22,7 @@ from webapp.engine.kind import (
 )
 from webapp.errors import InvalidParams
 from webapp.extensions import db
-from webapp.kinds.project_storage import api, commands, counting, demo, pages
+from webapp.kinds.project_storage import api, commands, counting, demo, openapi, pages
 from webapp.kinds.project_storage.growth import in_unit, make_growth
 from webapp.kinds.project_storage.models import Permission, Project
 from webapp.kinds.project_storage.params import ProjectStorageParams
@@ -148,6 +148,9 @@ class ProjectStorage(ReportKind):
     def fill_demo(self, company_id: str) -> str:
         taken = demo.make_demo(company_id)
         return f"{taken} file events of a year in three projects." if taken else ""
+
+    def openapi(self) -> Mapping[str, Any]:
+        return openapi.PATHS
 
     def blueprints(self) -> tuple[Blueprint, ...]:
         return (api.bp, pages.bp)
