@@ -17,7 +17,7 @@ from webapp.error_pages import Problem, envelope
 from webapp.errors import NotFound, Unreadable
 from webapp.extensions import db
 from webapp.json_wire import json_body
-from webapp.kinds.label_revenue import payouts, streams, sums
+from webapp.kinds.label_revenue import month_payout, payouts, streams, sums
 from webapp.kinds.label_revenue.compute import METHODS, Method
 from webapp.kinds.label_revenue.currencies import amount_text
 from webapp.kinds.label_revenue.locks import months_due
@@ -59,8 +59,8 @@ def show_report() -> Response:
     sums.settle(scope.company_id)
     payer = payouts.payer(scope.company_id, method)
     found = [payer.month(month) for month in _months(scope.company_id)]
-    currency = payouts.one_currency(found)
-    labels, unowned = payouts.totals(found)
+    currency = month_payout.one_currency(found)
+    labels, unowned = month_payout.totals(found)
     # Written by hand so that amounts keep all digits of their currency, as in 45.60.
     members = ", ".join(
         f"{json.dumps(name, ensure_ascii=False)}: {amount_text(minor, currency)}"
@@ -71,7 +71,7 @@ def show_report() -> Response:
     response.headers["Report-Method"] = method
     response.headers["Report-Currency"] = currency
     response.headers["Report-Unallocated"] = amount_text(sum(unowned.values()), currency)
-    if others := sorted({due.currency for _, due in payouts.foreign(found)}):
+    if others := sorted({due.currency for _, due in month_payout.foreign(found)}):
         response.headers["Report-Other-Currencies"] = ", ".join(others)
     return response
 

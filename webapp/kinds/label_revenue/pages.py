@@ -14,7 +14,7 @@ from webapp.engine.months import current_month, month_text, months_between, pars
 from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.htmx import redirect_to
-from webapp.kinds.label_revenue import ingest, locks, payouts, sums, watch
+from webapp.kinds.label_revenue import ingest, locks, month_payout, payouts, sums, watch
 from webapp.kinds.label_revenue.books import (
     DEFAULT_CURRENCY,
     DEFAULT_SHARES,
@@ -25,7 +25,7 @@ from webapp.kinds.label_revenue.books import (
 from webapp.kinds.label_revenue.compute import METHODS, Key, Method
 from webapp.kinds.label_revenue.currencies import CURRENCIES, amount_text
 from webapp.kinds.label_revenue.models import Period
-from webapp.kinds.label_revenue.payouts import MonthPayout
+from webapp.kinds.label_revenue.month_payout import MonthPayout
 from webapp.kinds.label_revenue.statement import file_name, statement_file, statement_rows
 
 bp = Blueprint("label_revenue", __name__, url_prefix="/label-revenue", template_folder="templates")
@@ -188,7 +188,7 @@ def compare() -> Response:
     months, errors = _asked_months(scope.company_id)
     found = {method: _payouts(scope.company_id, method, months) for method in METHODS}
     try:
-        currency = payouts.one_currency(found["pool"])
+        currency = month_payout.one_currency(found["pool"])
     except InvalidParams as error:
         errors, currency, found = error.errors, "", {method: [] for method in METHODS}
     page = render_template(
@@ -198,7 +198,7 @@ def compare() -> Response:
         foreign=[
             (method, month_text(month), due)
             for method in METHODS
-            for month, due in payouts.foreign(found[method])
+            for month, due in month_payout.foreign(found[method])
         ],
         start=month_text(months[0]) if months else "",
         end=month_text(months[-1]) if months else "",

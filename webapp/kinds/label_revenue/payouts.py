@@ -6,7 +6,7 @@ open month after it, label by label, so that both months together still add up t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
@@ -14,12 +14,11 @@ from typing import Any
 from flask import current_app
 
 from webapp.engine.kind import MonthStore
-from webapp.engine.months import CompanyMonths, current_month, month_text, parse_month
-from webapp.errors import Conflict, InvalidParams, ReportError
+from webapp.engine.months import CompanyMonths, current_month, month_text
+from webapp.errors import Conflict, ReportError
 from webapp.extensions import db, utcnow
 from webapp.kinds.label_revenue import locks, sums
 from webapp.kinds.label_revenue.books import (
-    DEFAULT_CURRENCY,
     SLUG,
     month_mark,
     settings_for,
@@ -28,73 +27,16 @@ from webapp.kinds.label_revenue.books import (
 from webapp.kinds.label_revenue.compute import (
     METHODS,
     Key,
-    Line,
     Method,
     Payout,
     listener_payout,
     pool_payout,
 )
-from webapp.kinds.label_revenue.currencies import amount_text
 from webapp.kinds.label_revenue.facts import MonthFacts
 from webapp.kinds.label_revenue.models import MonthMark
+from webapp.kinds.label_revenue.month_payout import Adjustment, MonthPayout, packed, unpacked
 
 LOOKS = 3
-
-
-@dataclass(frozen=True)
-class Adjustment:
-    """What a locked month would pay more (or less) to a line than it did, in its own currency."""
-
-    about: date
-    key: Key
-    minor: int
-    currency: str
-
-    @property
-    def amount(self) -> str:
-        """Return the amount as text with its currency, such as `-0.35 EUR`."""
-        return f"{amount_text(self.minor, self.currency)} {self.currency}"
-
-
-@dataclass(frozen=True)
-class MonthPayout:
-    """A month as it is paid: its lines, the pool, adjustments of earlier months, and its state.
-
-    foreign: adjustments of months in another currency; they stand beside the sums, never in them
-    """
-
-    month: date
-    method: Method
-    currency: str
-    payout: Payout
-    adjustments: tuple[Adjustment, ...] = ()
-    foreign: tuple[Adjustment, ...] = ()
-    locked: bool = False
-    from_store: bool = False
-
-    @property
-    def pays(self) -> bool:
-        """Say whether there is any line; a month without streams has none."""
-        return bool(self.payout.lines or self.adjustments)
-
-    def with_due(self, due: Iterable[Adjustment]) -> MonthPayout:
-        """Return the month with adjustments, those in its own currency apart from others."""
-        sides: tuple[list[Adjustment], list[Adjustment]] = ([], [])
-        for one in due:
-            sides[one.currency != self.currency].append(one)
-        return replace(self, adjustments=tuple(sides[0]), foreign=tuple(sides[1]))
-
-    def owed(self) -> Iterator[tuple[Key, int]]:
-        """Yield who is owed how much (minor units of the currency): lines, then adjustments."""
-        for line in self.payout.lines:
-            yield line.key, line.minor
-        for due in self.adjustments:
-            yield due.key, due.minor
-
-
-def foreign(found: Iterable[MonthPayout]) -> list[tuple[date, Adjustment]]:
-    """Return the adjustments in another currency than their month's, with the month."""
-    return [(one.month, due) for one in found for due in one.foreign]
 
 
 @dataclass
@@ -111,7 +53,7 @@ class Payer:
         """Return a month as it is paid: locked, or live with the adjustments that fall due."""
         mark = month_mark(self.company_id, month)
         if mark is not None and mark.locked is not None:
-            return _unpacked(month, self.method, mark.locked[self.method], locked=True)
+            return unpacked(month, self.method, mark.locked[self.method], locked=True)
         live = self.live(month)
         due = tuple(self._due(month))
         # A month that pays nothing of its own has no currency of its own either.
@@ -131,7 +73,7 @@ class Payer:
             found = compute_month(self.company_id, month, self.method)
             if _revision(self.company_id, month) == revision:
                 if self.store is not None:
-                    value = _packed(found) | {"revision": revision}
+                    value = packed(found) | {"revision": revision}
                     self.store.save(self.method, [("payout", month, value, counted_at)])
                 return found
         raise ReportError(
@@ -145,7 +87,7 @@ class Payer:
         kept = self.store.fresh(self.method, ["payout"], month, month).get(("payout", month))
         if kept is None or kept.value.get("revision") != _revision(self.company_id, month):
             return None
-        return _unpacked(month, self.method, kept.value, from_store=True)
+        return unpacked(month, self.method, kept.value, from_store=True)
 
     def _due(self, month: date) -> Iterable[Adjustment]:
         """Yield the adjustments that fall due in an open month: of the locked ones before it."""
@@ -166,11 +108,11 @@ class Payer:
 def _paid(mark: MonthMark, locked: list[MonthMark], method: Method) -> dict[Key, int]:
     """Return what was paid for a locked month: in it, and as adjustments in later locked ones."""
     paid: dict[Key, int] = {}
-    first = _unpacked(mark.month, method, (mark.locked or {})[method])
+    first = unpacked(mark.month, method, (mark.locked or {})[method])
     for line in first.payout.lines:
         paid[line.key] = paid.get(line.key, 0) + line.minor
     for other in locked:
-        later = _unpacked(other.month, method, (other.locked or {})[method])
+        later = unpacked(other.month, method, (other.locked or {})[method])
         for one in (*later.adjustments, *later.foreign):
             if one.about == mark.month:
                 paid[one.key] = paid.get(one.key, 0) + one.minor
@@ -208,28 +150,6 @@ def company_store(company_id: str) -> CompanyMonths:
     return CompanyMonths(db.engine, company_id, SLUG, kept_days)
 
 
-def one_currency(found: Collection[MonthPayout]) -> str:
-    """Return the currency of the months that pay anything; without any, of the last one asked for.
-
-    Raises: InvalidParams where they differ, because amounts of different money do not add up
-    """
-    by_currency = {one.currency: one.month for one in found if one.pays}
-    if len(by_currency) > 1:
-        named = ", ".join(f"{name} ({month_text(m)})" for name, m in sorted(by_currency.items()))
-        raise InvalidParams({"from": f"These months are in different currencies: {named}."})
-    return next(reversed(by_currency or [one.currency for one in found]), DEFAULT_CURRENCY)
-
-
-def totals(found: Iterable[MonthPayout]) -> tuple[dict[str, int], dict[str, int]]:
-    """Return what months pay in all, adjustments with it: to labels, and to nobody by reason."""
-    sides: tuple[dict[str, int], dict[str, int]] = ({}, {})
-    for one in found:
-        for key, minor in one.owed():
-            side = sides[0 if key.owned else 1]
-            side[key.name] = side.get(key.name, 0) + minor
-    return sides
-
-
 # Locking
 
 
@@ -251,7 +171,7 @@ def lock_month(company_id: str, month: date, user_id: str) -> None:
         if mark.locked is not None:
             raise Conflict(f"{month_text(month)} is locked already.")
         paid: dict[str, Any] = {
-            method: _packed(Payer(company_id, method).month(month)) for method in METHODS
+            method: packed(Payer(company_id, method).month(month)) for method in METHODS
         }
         mark.locked, mark.locked_at, mark.locked_by = paid, utcnow(), user_id
         mark.changed = False
@@ -272,41 +192,6 @@ def unlock_month(company_id: str, month: date) -> None:
             raise Conflict(f"{month_text(newest)} is locked, too; unlock that one first.")
         mark.locked, mark.locked_at, mark.locked_by = None, None, None
         writer.touch([month])
-
-
-# As JSON, for the store and for locks
-
-
-def _packed(found: MonthPayout) -> dict[str, Any]:
-    return {
-        "currency": found.currency,
-        "pool": found.payout.pool_minor,
-        "lines": [[*line.key, line.seconds, line.minor] for line in found.payout.lines],
-        "adjustments": [
-            [month_text(one.about), *one.key, one.minor, one.currency]
-            for one in (*found.adjustments, *found.foreign)
-        ],
-    }
-
-
-def _unpacked(
-    month: date,
-    method: Method,
-    value: dict[str, Any],
-    *,
-    locked: bool = False,
-    from_store: bool = False,
-) -> MonthPayout:
-    lines = tuple(Line(Key(*line[:2]), line[2], line[3]) for line in value["lines"])
-    currency = value["currency"]
-    due = tuple(
-        # What was locked before adjustments had a currency is in the month's own.
-        Adjustment(parse_month(about), Key(owned, name), minor, *(rest or [currency]))
-        for about, owned, name, minor, *rest in value.get("adjustments", ())
-    )
-    payout = Payout(lines, value["pool"])
-    found = MonthPayout(month, method, currency, payout, locked=locked, from_store=from_store)
-    return found.with_due(due)
 
 
 def _revision(company_id: str, month: date) -> int:

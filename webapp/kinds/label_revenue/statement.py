@@ -12,10 +12,10 @@ import xlsxwriter
 
 from webapp.engine.months import month_text
 from webapp.extensions import utcnow
-from webapp.kinds.label_revenue import payouts
+from webapp.kinds.label_revenue import month_payout
 from webapp.kinds.label_revenue.compute import Key
 from webapp.kinds.label_revenue.currencies import amount, digits
-from webapp.kinds.label_revenue.payouts import MonthPayout
+from webapp.kinds.label_revenue.month_payout import MonthPayout
 
 METHODS = {
     "pool": "Pool: all net fees of a month, shared by seconds streamed",
@@ -50,7 +50,7 @@ def statement_rows(label: str, found: Iterable[MonthPayout]) -> list[StatementRo
 
 def statement_file(company: str, label: str, found: list[MonthPayout]) -> IO[bytes]:
     """Return the workbook as an open temporary file."""
-    currency = payouts.one_currency(found)
+    currency = month_payout.one_currency(found)
     file = tempfile.TemporaryFile(prefix="statement-", suffix=".xlsx")  # noqa: SIM115
     options = {
         "constant_memory": True,
