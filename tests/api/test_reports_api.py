@@ -365,6 +365,21 @@ BAD_QUERIES = (
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("what", ["list", "report"])
+def test_what_has_not_changed_is_not_sent_again(
+    app: Flask, api: Api, partner_use: Params, what: str
+) -> None:
+    report_id = create(api, partner_use()).json["id"]
+    path = "/reports" if what == "list" else f"/reports/{report_id}"
+    first = api.get(path)
+    again = api.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+    run(app, report_id)
+    after = api.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    assert after.status_code == 200
+    assert after.headers["ETag"] != first.headers["ETag"]
+
+
 def test_a_bad_query_gets_a_sentence(api: Api) -> None:
     for query, field in BAD_QUERIES:
         assert_problem(api.get(f"/reports?{query}"), 422, field)

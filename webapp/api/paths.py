@@ -109,6 +109,7 @@ def _index(slugs: list[str]) -> dict[str, Any]:
         ],
         "responses": {
             "200": _json("Reports; Link: rel=next where there are more.", reports),
+            "304": {"description": "Not changed since the given ETag."},
             **_problems(422),
         },
     }
@@ -128,7 +129,11 @@ def _estimate() -> dict[str, Any]:
 def _show() -> dict[str, Any]:
     return {
         "summary": "One report",
-        "responses": {"200": _json("The report.", _component("Report")), **_problems(404)},
+        "responses": {
+            "200": _json("The report.", _component("Report")),
+            "304": {"description": "Not changed since the given ETag."},
+            **_problems(404),
+        },
     }
 
 

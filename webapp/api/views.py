@@ -107,14 +107,20 @@ def index_reports() -> Response:
         following["cursor"] = page.next_cursor
         given = {name: value for name, value in following.items() if value is not None}
         response.headers["Link"] = f'<{url_for("api.index_reports", **given)}>; rel="next"'
-    return response
+    return _tagged(response)
+
+
+def _tagged(response: Response) -> Response:
+    """Return an answer with an ETag of what it holds; 304 for whoever has it already."""
+    response.add_etag()
+    return response.make_conditional(request)
 
 
 @bp.get("/reports/<uuid:report_id>")
 def show_report(report_id: UUID) -> Response:
     """Return one report."""
     scope = current_scope()
-    return jsonify(report_json(jobs.find_report(scope, str(report_id))))
+    return _tagged(jsonify(report_json(jobs.find_report(scope, str(report_id)))))
 
 
 @bp.get("/reports/<uuid:report_id>/events")
