@@ -21,13 +21,13 @@ from webapp.engine.kind import (
     Table,
 )
 from webapp.engine.months import month_text, months_between
-from webapp.kinds.label_revenue import ingest, models, payouts, sums, upkeep
+from webapp.kinds.label_revenue import ingest, models, month_payout, payouts, sums, upkeep
 from webapp.kinds.label_revenue.books import SLUG
 from webapp.kinds.label_revenue.currencies import amount, amount_text, digits
 from webapp.kinds.label_revenue.ingest import Options, Source
+from webapp.kinds.label_revenue.month_payout import MonthPayout
 from webapp.kinds.label_revenue.openapi import PATHS
 from webapp.kinds.label_revenue.params import LabelRevenueParams
-from webapp.kinds.label_revenue.payouts import MonthPayout
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -61,7 +61,7 @@ class LabelRevenue(ReportKind):
             one = payer.month(month)
             found.append(one)
             run.step(_line(one))
-        currency = payouts.one_currency(found)
+        currency = month_payout.one_currency(found)
         return _result(params, found, currency)
 
     def describe(self, params: Mapping[str, Any]) -> str:
@@ -179,7 +179,7 @@ def _line(one: MonthPayout) -> str:
 
 def _result(params: LabelRevenueParams, found: list[MonthPayout], currency: str) -> Result:
     by_month = [row for one in found for row in month_rows(one)]
-    labels, unowned = payouts.totals(found)
+    labels, unowned = month_payout.totals(found)
     adjusted = sum(line.minor for one in found for line in one.adjustments)
     head = {
         "method": params.method,
@@ -190,7 +190,7 @@ def _result(params: LabelRevenueParams, found: list[MonthPayout], currency: str)
         "adjustments": amount_text(adjusted, currency),
         "to_labels": amount_text(sum(labels.values()), currency),
         "unallocated": amount_text(sum(unowned.values()), currency),
-        "other_currencies": sorted({due.currency for _, due in payouts.foreign(found)}),
+        "other_currencies": sorted({due.currency for _, due in month_payout.foreign(found)}),
         "label_count": len(labels),
         "seconds": sum(line.seconds for one in found for line in one.payout.lines),
         "locked_months": [month_text(one.month) for one in found if one.locked],
