@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -37,9 +38,14 @@ def test_a_slow_partner_that_the_bound_cannot_make_up_for_is_told_once(
     server.plays(after(0.1))
     ask(talk, site, 80, bound=4, per_second=200)
     (line,) = talk.notices
-    assert line.startswith("The partner takes about 0.1")
-    assert "; 4 in flight fill " in line
-    assert line.endswith(" of the granted 200 searches a second (PARTNER_CONCURRENCY).")
+    found = re.fullmatch(
+        r"The partner takes about (\S+) s an answer; 4 in flight fill (\S+) of the granted 200 "
+        r"searches a second \(PARTNER_CONCURRENCY\)\.",
+        line,
+    )
+    assert found
+    assert float(found[1]) >= 0.1
+    assert float(found[2]) <= 40
 
 
 @pytest.mark.parametrize("per_second", [30, 0])
@@ -57,7 +63,7 @@ def test_no_more_connections_are_opened_than_the_pace_needs(
     """Whoever waits for a slot holds none, and the last one used is used again first."""
     server.plays(after(0.01))
     ask(talk, site, 30, bound=8, per_second=20)
-    assert server.connections <= 3
+    assert server.connections <= 4
 
 
 def test_a_short_row_and_a_lowered_pace_tell_nothing() -> None:
