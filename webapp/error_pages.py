@@ -88,6 +88,9 @@ def _report_error(error: ReportError) -> Response:
     headers = {}
     if isinstance(error, TooMany | Unavailable):
         headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, TooMany) and error.quota:
+        headers["RateLimit-Policy"] = '"tries";q={};w={}'.format(*error.quota)
+        headers["RateLimit"] = f'"tries";r=0;t={error.retry_after_s}'
     errors = error.errors if isinstance(error, InvalidParams) else {}
     return answer_for(Problem(error.status, error.title, error.message, errors, headers))
 

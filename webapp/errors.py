@@ -80,14 +80,19 @@ class InvalidParams(ReportError):
 
 
 class TooMany(ReportError):
-    """429: too many tries; `retry_after_s` says when the next one may come (seconds)."""
+    """429: too many tries; `retry_after_s` says when the next one may come (seconds).
+
+    quota: how many are granted within how many seconds, where that is fixed
+    """
 
     status = 429
     title = "Too many tries"
 
-    def __init__(self, message: str, *, retry_after_s: int) -> None:
+    def __init__(
+        self, message: str, *, retry_after_s: int, quota: tuple[int, int] | None = None
+    ) -> None:
         super().__init__(message, permanent=False)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s, self.quota = retry_after_s, quota
 
 
 class Unavailable(ReportError):

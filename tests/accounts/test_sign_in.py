@@ -225,6 +225,8 @@ def test_wrong_keys_are_limited_and_the_right_one_never(
     answers = [caller.client.post("/api/keys/v1/api/auth", json=body) for _ in range(11)]
     assert [answer.status_code for answer in answers] == [401] * 10 + [429]
     assert int(answers[-1].headers["Retry-After"]) >= 1
+    assert answers[-1].headers["RateLimit-Policy"] == '"tries";q=10;w=60'
+    assert answers[-1].headers["RateLimit"].startswith('"tries";r=0;t=')
     basic = caller.client.get("/api/accounts/v1/users", auth=(caller.key_id, "wrong"))
     assert basic.status_code == 429
     assert caller.log_in()

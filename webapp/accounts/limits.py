@@ -89,7 +89,11 @@ def _refuse_if_spent(rates: RateLimiter, limit: RateLimitItem, name: str) -> Non
 def _too_many(rates: RateLimiter, limit: RateLimitItem, name: str) -> TooMany:
     reset_at = rates.get_window_stats(limit, name).reset_time
     wait_s = max(1, round(reset_at - time.time() + 0.5))
-    return TooMany(f"Too many tries. Try again in {wait_s} seconds.", retry_after_s=wait_s)
+    return TooMany(
+        f"Too many tries. Try again in {wait_s} seconds.",
+        retry_after_s=wait_s,
+        quota=(limit.amount, limit.get_expiry()),
+    )
 
 
 def _ask(question: Question, limit: RateLimitItem, name: str) -> None:

@@ -113,7 +113,8 @@ def index_reports() -> Response:
 def _tagged(response: Response) -> Response:
     """Return an answer with an ETag of what it holds; 304 for whoever has it already."""
     response.add_etag()
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response
 
 
 @bp.get("/reports/<uuid:report_id>")
