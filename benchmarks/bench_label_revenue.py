@@ -28,7 +28,7 @@ from webapp import create_app
 from webapp.accounts import create_user
 from webapp.extensions import db
 from webapp.kinds.label_revenue import ingest, payouts, sums
-from webapp.kinds.label_revenue.ingest import Options, Source
+from webapp.kinds.label_revenue.one_load import Options, Source
 
 Row = dict[str, Any]
 STREAMS = int(os.environ.get("BENCH_STREAMS") or 10_000_000)

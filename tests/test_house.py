@@ -30,7 +30,7 @@ ARROWS: dict[str, set[str]] = {
 PARTNER_MAY = {"errors"}
 MOST_LINES = 350
 # Longer than they should be: the next one to work on them finds the second noun.
-LONGER = {"webapp/kinds/label_revenue/ingest.py": 410}
+LONGER: dict[str, int] = {}
 SLUGS = {kind.slug for kind in KINDS}
 
 

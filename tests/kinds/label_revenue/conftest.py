@@ -13,7 +13,8 @@ from label_revenue_files import FILES, SAMPLE
 from webapp.accounts import Scope
 from webapp.extensions import db
 from webapp.kinds.label_revenue import ingest
-from webapp.kinds.label_revenue.ingest import Loaded, Options, Source
+from webapp.kinds.label_revenue.ingest import Loaded
+from webapp.kinds.label_revenue.one_load import Options, Source
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from webapp.accounts import Scope
 from webapp.extensions import db
 from webapp.kinds.label_revenue import bulk, ingest, sums
 from webapp.kinds.label_revenue.formats import Format, detect
-from webapp.kinds.label_revenue.ingest import LoadRefused
 from webapp.kinds.label_revenue.models import Stream
+from webapp.kinds.label_revenue.rejects import LoadRefused
 from webapp.kinds.label_revenue.rows import Reader
 
 HEAD = "date;user_id;region;track id;seconds"

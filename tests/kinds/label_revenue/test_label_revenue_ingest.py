@@ -19,7 +19,8 @@ from webapp.errors import NotFound
 from webapp.kinds.label_revenue import ingest, payouts, sums
 from webapp.kinds.label_revenue.books import months_with_streams
 from webapp.kinds.label_revenue.formats import detect
-from webapp.kinds.label_revenue.ingest import DateOrderUnknown, LoadRefused, Options, Source
+from webapp.kinds.label_revenue.one_load import Options, Source
+from webapp.kinds.label_revenue.rejects import DateOrderUnknown, LoadRefused, Rejects
 from webapp.kinds.label_revenue.rows import BadCell, Problem, json_items, read_date, read_fee
 
 MARCH = date(2025, 3, 1)
@@ -145,7 +146,7 @@ def test_skip_bad_loads_the_rest_and_writes_the_rejected_rows(
 
 
 def test_no_cell_of_the_rejected_rows_starts_a_formula(tmp_path: Path) -> None:
-    rejects = ingest.Rejects(tmp_path / "rejected.csv")
+    rejects = Rejects(tmp_path / "rejected.csv")
     rejects(Problem("=1+1.csv", 2, "+user_id", "@x is not a number.", ("-1", "2")))
     rejects.close()
     with (tmp_path / "rejected.csv").open(newline="") as file:

@@ -21,8 +21,10 @@ from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.kinds.label_revenue import fetch, ingest, sums, work
 from webapp.kinds.label_revenue.formats import Role
-from webapp.kinds.label_revenue.ingest import DateOrderUnknown, Loaded, Options, Source
+from webapp.kinds.label_revenue.ingest import Loaded
 from webapp.kinds.label_revenue.models import Batch, Book
+from webapp.kinds.label_revenue.one_load import Options, Source
+from webapp.kinds.label_revenue.rejects import DateOrderUnknown
 
 group = AppGroup("label-revenue", help="Streams and fees of label revenue.")
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

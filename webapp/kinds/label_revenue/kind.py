@@ -24,8 +24,8 @@ from webapp.engine.months import month_text, months_between
 from webapp.kinds.label_revenue import ingest, models, month_payout, payouts, sums, upkeep
 from webapp.kinds.label_revenue.books import SLUG
 from webapp.kinds.label_revenue.currencies import amount, amount_text, digits
-from webapp.kinds.label_revenue.ingest import Options, Source
 from webapp.kinds.label_revenue.month_payout import MonthPayout
+from webapp.kinds.label_revenue.one_load import Options, Source
 from webapp.kinds.label_revenue.openapi import PATHS
 from webapp.kinds.label_revenue.params import LabelRevenueParams
 

@@ -22,8 +22,9 @@ from webapp.errors import ReportError
 from webapp.extensions import db, redis_client, report_queue
 from webapp.kinds.label_revenue import fetch, ingest, sums
 from webapp.kinds.label_revenue.formats import Role
-from webapp.kinds.label_revenue.ingest import LoadRefused, Options, Source
 from webapp.kinds.label_revenue.models import Upload
+from webapp.kinds.label_revenue.one_load import Options, Source
+from webapp.kinds.label_revenue.rejects import LoadRefused
 
 log = logging.getLogger(__name__)
 PROGRESS_KEPT_S = 3600
