@@ -19,9 +19,10 @@ from webapp.errors import NotFound
 from webapp.kinds.label_revenue import ingest, payouts, sums
 from webapp.kinds.label_revenue.books import months_with_streams
 from webapp.kinds.label_revenue.formats import detect
+from webapp.kinds.label_revenue.json_list import json_items
 from webapp.kinds.label_revenue.one_load import Options, Source
 from webapp.kinds.label_revenue.rejects import DateOrderUnknown, LoadRefused, Rejects
-from webapp.kinds.label_revenue.rows import BadCell, Problem, json_items, read_date, read_fee
+from webapp.kinds.label_revenue.rows import BadCell, Problem, read_date, read_fee
 
 MARCH = date(2025, 3, 1)
 HEAD = "date;user_id;region;track id;seconds\n"

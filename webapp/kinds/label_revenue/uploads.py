@@ -27,8 +27,9 @@ from webapp.extensions import db
 from webapp.htmx import redirect_to, render
 from webapp.kinds.label_revenue import fetch, work
 from webapp.kinds.label_revenue.formats import BadFile, detect
+from webapp.kinds.label_revenue.json_list import json_items
 from webapp.kinds.label_revenue.models import Upload
-from webapp.kinds.label_revenue.rows import json_items, read_track
+from webapp.kinds.label_revenue.rows import read_track
 
 bp = Blueprint(
     "label_revenue_uploads",
