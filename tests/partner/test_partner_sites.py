@@ -66,7 +66,7 @@ def test_the_list_is_asked_of_the_home_data_centre_for_one_partner(
     assert talk.notices == []
 
 
-@pytest.mark.parametrize("sites", [None, [{"partnerID": 7, "sites": [SHOP]}], [None, 5, "x"]])
+@pytest.mark.parametrize("sites", [[], None, [{"partnerID": 7, "sites": [SHOP]}], [None, 5, "x"]])
 def test_a_partner_that_is_not_in_the_answer_is_none(
     session: PartnerSession, server: BadServer, sites: Any
 ) -> None:
@@ -83,12 +83,6 @@ def test_a_partner_without_sites_is_an_empty_list(
     session: PartnerSession, server: BadServer, inner: Any
 ) -> None:
     assert listed(session, server, [{"partnerID": PARTNER, "sites": inner}]) == []
-
-
-def test_a_list_without_any_entry_is_one_without_sites(
-    session: PartnerSession, server: BadServer
-) -> None:
-    assert listed(session, server, []) == []
 
 
 def test_double_entries_are_merged_and_foreign_ones_ignored(

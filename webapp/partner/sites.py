@@ -53,9 +53,7 @@ class SiteConfig:
 def list_sites(session: PartnerSession, partner_id: str) -> list[Site] | None:
     """Return the sites this key may see, in the partner's order; None without such a partner.
 
-    Shape:  double entries of the partner are merged, foreign ones ignored, doubles left out; an
-            empty list and an entry without sites say that there are none to see, an answer with
-            other partners' entries only says nothing of this one
+    Shape:  double entries of the partner are merged, foreign ones ignored, doubles left out
     Raises: PartnerContract when the list is not as documented
     """
     wanted = partner_id.strip()
@@ -65,9 +63,8 @@ def list_sites(session: PartnerSession, partner_id: str) -> list[Site] | None:
         {"targetPartnerID": wanted},
         pace=session.call_pace,
     )
-    entries = answer.body.get("sites")
-    listed: list[Any] | None = [] if entries == [] else None
-    for entry in _array(answer, entries, "sites"):
+    listed: list[Any] | None = None
+    for entry in _array(answer, answer.body.get("sites"), "sites"):
         if isinstance(entry, dict) and _id_text(entry.get("partnerID")) == wanted:
             listed = [*(listed or ()), *_array(answer, entry.get("sites"), "a partner's sites")]
     if listed is None:

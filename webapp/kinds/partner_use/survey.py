@@ -35,7 +35,7 @@ BRIEFLY = Limits(total_s=20.0, tries=2, few_tries=2)
 
 
 class AnotherPartner(PartnerRefused):
-    """The partner's API names others and not the partner that was asked for."""
+    """The partner's API does not name the partner that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def survey(
 def listed(session: PartnerSession, partner_id: str) -> list[Site]:
     """Return the sites of a partner that the key may see; none at all is a list without any.
 
-    Raises: AnotherPartner where the answer is about others only
+    Raises: AnotherPartner where the answer does not name the partner: unknown, or not this key's
     """
     sites = list_sites(session, partner_id)
     if sites is None:
