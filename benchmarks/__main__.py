@@ -1,5 +1,6 @@
-"""`python -m benchmarks [NAME …] [--quick]`: all benchmarks, each in a process of its own, a table.
+"""`python -m benchmarks [NAME …] [--quick | --full]`: each in a process of its own, and a table.
 
+Without either it takes some twenty minutes. --full takes the largest sizes, and hours.
 A benchmark that cannot run (a database that does not answer, a fault) says so and the others go on.
 """
 
@@ -37,7 +38,9 @@ def names() -> list[str]:
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks", description=(__doc__ or "").strip())
     parser.add_argument("name", nargs="*", metavar="NAME", help=", ".join(names()))
-    parser.add_argument("--quick", action="store_true", help="shorter windows, smaller data")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="shorter windows, smaller data")
+    size.add_argument("--full", action="store_true", help="the largest data; takes hours")
     parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)
     return parser
 
@@ -54,6 +57,8 @@ def main() -> int:
     if options.rows:
         options.rows.write_text(json.dumps(rows_of(wanted[0], quick=options.quick)))
         return 0
+    if options.full:
+        os.environ["BENCH_FULL"] = "1"
     print(machine(), flush=True)
     if sentence := database_trouble():
         print(sentence, flush=True)

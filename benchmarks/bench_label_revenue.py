@@ -1,8 +1,9 @@
 """Label revenue: loading against a bare COPY of the same file, a report over sums against a scan.
 
 Runs on Postgres (BENCH_DATABASE_URL or TEST_DATABASE_URL), in a database it makes and drops;
-without one on SQLite, with fewer streams and without what only Postgres has. BENCH_STREAMS changes
-the number of streams; listeners hear a few of 500 labels each, as listeners do.
+without one on SQLite, with fewer streams and without what only Postgres has. One million streams,
+BENCH_FULL=1 takes ten, BENCH_STREAMS any number; listeners hear a few of 500 labels each, as
+listeners do.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from webapp.kinds.label_revenue import ingest, payouts, sums
 from webapp.kinds.label_revenue.one_load import Options, Source
 
 Row = dict[str, Any]
-STREAMS = int(os.environ.get("BENCH_STREAMS") or 10_000_000)
+FULL = os.environ.get("BENCH_FULL") == "1"
+STREAMS = int(os.environ.get("BENCH_STREAMS") or (10_000_000 if FULL else 1_000_000))
 LABELS, TRACKS_A_LABEL, LABELS_HEARD = 500, 40, 8
 STREAMS_A_LISTENER = 100
 MONTH = date(2025, 6, 1)
