@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, case, func, or_, select
 
 from webapp.engine.months import next_month
 from webapp.extensions import utcnow
-from webapp.kinds.label_revenue.models import Batch, Stream
+from webapp.kinds.label_revenue.models import Batch, ListenerMonth, Stream
 
 DAY_SECONDS = 86_400
 
@@ -51,7 +51,17 @@ def long_days(count: int, user_id: int, day: date | str) -> list[str]:
 
 
 def _long_days(connection: Connection, batch: Batch) -> list[str]:
-    """Look at the days of a batch, whichever batches their streams came with."""
+    """Look at the days of a batch, whichever batches their streams came with.
+
+    Only the days of listeners whose sum of a month is longer than a day: mostly there are few.
+    """
+    busy = select(ListenerMonth.user_id).where(
+        ListenerMonth.company_id == batch.company_id,
+        ListenerMonth.month.between(batch.first_month, batch.last_month),
+        ListenerMonth.seconds > DAY_SECONDS,
+    )
+    if connection.execute(busy.limit(1)).first() is None:
+        return []
     others = _beside(connection, batch)
     long = [func.sum(Stream.seconds) > DAY_SECONDS]
     if others is not None:
@@ -59,7 +69,7 @@ def _long_days(connection: Connection, batch: Batch) -> list[str]:
     mine = and_(Stream.shelf_id == batch.shelf_id, Stream.batch_no == batch.no)
     days = (
         select(Stream.user_id, Stream.date)
-        .where(mine if others is None else or_(mine, others))
+        .where(mine if others is None else or_(mine, others), Stream.user_id.in_(busy))
         .group_by(Stream.user_id, Stream.date)
         .having(*long)
         .subquery()
