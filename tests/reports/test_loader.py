@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from reports_house import add_people
@@ -48,6 +49,15 @@ def test_a_queued_report_shows_its_loader(start: Callable[..., str], owner: Flas
     assert f'hx-sse:connect="/reports/{report_id}/events?after=0"' in page
     assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in page
     assert f'<a href="/reports/{report_id}">Refresh now</a>' in page
+
+
+def test_calls_are_counted_where_a_partner_is_called(
+    start: Callable[..., str], owner: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report_id = start()
+    assert "Calls made" not in owner.get(f"/reports/{report_id}").text
+    monkeypatch.setattr(Tally, "asks_partner", True)
+    assert "Calls made" in owner.get(f"/reports/{report_id}").text
 
 
 def test_htmx_gets_the_loader_without_the_page(

@@ -152,6 +152,8 @@ class ReportKind:
     run_role: ClassVar[str] = "expert"
     # True where reports show what not everybody in the company may see: their maker alone does.
     personal: ClassVar[bool] = False
+    # True where a run calls a partner: its page shows the calls made and saved.
+    asks_partner: ClassVar[bool] = False
 
     @property
     def retry_params(self) -> frozenset[str]:

@@ -54,6 +54,7 @@ def meters(report: Report) -> dict[str, Any]:
     """Return what changes while a report is made."""
     return {
         "report": report,
+        "asks_partner": jobs.kinds()[report.kind].asks_partner,
         "elapsed_s": seconds_since(_began(report), report.finished_at),
         "waits_for_worker": _waits_for_worker(report),
     }

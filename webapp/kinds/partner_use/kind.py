@@ -93,6 +93,7 @@ class PartnerUse(ReportKind):
     blurb = "Accounts per site of a partner in SAP Customer Data Cloud, in sum or month by month."
     Params = PartnerUseParams
     secret_params = frozenset({"user_secret"})
+    asks_partner = True
     ways_in = (frozenset({"connection"}), frozenset({"user_key", "user_secret"}))
 
     def choices(self, scope: Scope) -> Mapping[str, tuple[tuple[str, str], ...]]:
