@@ -9,6 +9,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 ARGS ?=
+# Which tests run again on servers.
+AGAIN ?= not faults
 
 help:  ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +41,7 @@ test: $(STAMP)  ## the test suite on the embedded default; again on servers wher
 	TEST_BACKEND=embedded $(PYTEST) -m "not faults" $(ARGS)
 	@if [ -n "$$TEST_DATABASE_URL$$TEST_REDIS_URL" ]; then \
 		echo "Again on TEST_DATABASE_URL / TEST_REDIS_URL:"; \
-		TEST_BACKEND=servers $(PYTEST) -m "not faults" $(ARGS); \
+		TEST_BACKEND=servers $(PYTEST) -m "$(AGAIN)" $(ARGS); \
 	fi
 
 test-faults: $(STAMP)  ## the tests that kill things and take longer
