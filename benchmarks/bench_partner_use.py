@@ -108,14 +108,15 @@ def rate(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
     window_s = 10 if quick else 60
     partner.settings(rate=RATE)
     rows = []
-    for number, latency_ms, whose in (
-        (1, 40, "one report"),
-        (1, 1500, "one report, the partner slow (1.5 s)"),
-        (2, 40, "two reports in two workers"),
+    for number, latency_ms, in_flight, whose in (
+        (1, 40, 8, "one report"),
+        # 8 in flight could fill half of it; the bound is the operator's to raise.
+        (1, 1500, IN_FLIGHT, f"one report, the partner slow (1.5 s), up to {IN_FLIGHT} in flight"),
+        (2, 40, 8, "two reports in two workers"),
     ):
         partner.settings(latency_ms=latency_ms)
         home.forget_shared()  # a refusal halves the pace for a minute, of whoever comes next too
-        with home.workers(partner, number, per_second=RATE) as crew:
+        with home.workers(partner, number, in_flight=in_flight, per_second=RATE) as crew:
             reports = [monthly(BUSY, exact=True, refresh=True), summary(BUSY)][:number]
             with stalls() as worst_s:
                 asked, refused = over_a_window(crew, reports, window_s)
