@@ -7,6 +7,8 @@ and of the RQ queue. Also the one column type all rooms share: times that are al
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
 from redis import BlockingConnectionPool, Redis
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
@@ -156,7 +159,7 @@ def quick_redis(app: Flask | None = None) -> Redis:
 
 
 class QuickRedis(Redis):
-    """A client that, after a failure, fails at once for a moment.
+    """A client that, after a failure, fails at once for a moment; its pipelines do the same.
 
     A Redis that hangs would otherwise cost each site and each line of a report its whole patience.
     """
@@ -165,13 +168,36 @@ class QuickRedis(Redis):
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Return the answer; raises ConnectionError at once while Redis is held to be away."""
+        with self.noticing():
+            return super().execute_command(*args, **options)
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> QuickPipeline:
+        """Return a pipeline that shares this client's memory of when Redis was away."""
+        made = QuickPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        made.quick = self
+        return made
+
+    @contextmanager
+    def noticing(self) -> Iterator[None]:
+        """Raise ConnectionError at once while Redis is away, and remember when it is found so."""
         if time.monotonic() < self.away_until:
             raise RedisConnectionError("Redis was away a moment ago.")
         try:
-            return super().execute_command(*args, **options)
+            yield
         except (RedisConnectionError, RedisTimeout):
             self.away_until = time.monotonic() + AWAY_S
             raise
+
+
+class QuickPipeline(Pipeline):
+    """Commands of a `QuickRedis` sent together."""
+
+    quick: QuickRedis
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """Return the answers; raises ConnectionError at once while Redis is held to be away."""
+        with self.quick.noticing():
+            return super().execute(raise_on_error)
 
 
 def report_queue() -> Queue:

@@ -37,7 +37,6 @@ def is_right(found: House, report_id: str) -> None:
     assert [row["total_users"] for row in result["months"]] == [row["total_users"] for row in right]
 
 
-@pytest.mark.xfail(reason="beside test_load lines stopped for 40 s: cause unknown", strict=False)
 def test_redis_frozen_then_stopped_then_emptied_in_the_middle(
     tmp_path: Path, own_redis: OwnRedis, stand_in: RunningStandIn, partner_use: Params
 ) -> None:
@@ -52,8 +51,8 @@ def test_redis_frozen_then_stopped_then_emptied_in_the_middle(
         # Frozen: connections stay, nothing is answered.
         own_redis.freeze()
         heard = len(stream.numbers)
-        # Lines come by the database meanwhile, as soon as the silence is noticed.
-        until(lambda: len(stream.numbers) > heard, 40, lambda: found.printed)
+        # The report goes on without it, and its lines come by the database.
+        until(lambda: len(stream.numbers) > heard + 2, 40, lambda: found.printed)
         status, checks = found.ready()
         assert (status, checks["checks"]["redis"]["ok"]) == (503, False)
         assert found.report(first)["status"] in {"running", "done"}

@@ -16,7 +16,7 @@ from flask import Flask
 from redis import Redis
 from redis.exceptions import RedisError
 
-from webapp.extensions import redis_client
+from webapp.extensions import quick_redis
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Tallies:
         if not waiting:
             return
         try:
-            with redis_client(self._app).pipeline() as pipeline:
+            with quick_redis(self._app).pipeline() as pipeline:
                 for key, by in waiting.items():
                     pipeline.hincrby(self._hash, "|".join(key), by)
                 pipeline.execute()
