@@ -171,7 +171,7 @@ def make_app(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Call
             "REDIS_URL": redis_url,
             "SECRET_KEY": SECRET_KEY,
             "QUEUE": f"test-{secrets.token_hex(4)}",
-            "RATELIMIT_STORAGE_URI": "memory://",
+            "TRIES_STORAGE_URI": "memory://",
             "PARTNER_SEARCHES_PER_SECOND": 0.0,
             "PARTNER_CALLS_PER_SECOND": 0.0,
             "HEARTBEAT_SECONDS": 0.5,

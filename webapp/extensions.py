@@ -1,6 +1,6 @@
 """The objects that belong to the application as a whole, unbound until `create_app`.
 
-`db` (Flask-SQLAlchemy), `migrate`, `login_manager`, `csrf`, `limiter`, and the accessors of Redis
+`db` (Flask-SQLAlchemy), `migrate`, `login_manager`, `csrf`, and the accessors of Redis
 and of the RQ queue. Also the one column type all rooms share: times that are always aware UTC.
 """
 
@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app
-from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
 from flask_login import LoginManager
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
@@ -62,7 +60,6 @@ migrate = Migrate(
 )
 login_manager = LoginManager()
 csrf = CSRFProtect()
-limiter = Limiter(get_remote_address, headers_enabled=False)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -123,13 +120,10 @@ def init_app(app: Flask) -> None:
         retry=Retry(NoBackoff(), 1),
     )
     app.config.setdefault("SQLALCHEMY_ENGINE_OPTIONS", engine_options(app.config["DATABASE_URL"]))
-    app.config.setdefault("RATELIMIT_STORAGE_URI", _limiter_uri(app.config["REDIS_URL"]))
-    app.config.setdefault("RATELIMIT_SWALLOW_ERRORS", True)
     db.init_app(app)
     migrate.init_app(app)
     login_manager.init_app(app)
     csrf.init_app(app)
-    limiter.init_app(app)
 
 
 def engine_options(database_url: str) -> dict[str, Any]:
@@ -139,11 +133,6 @@ def engine_options(database_url: str) -> dict[str, Any]:
         options["pool_pre_ping"] = True
         options["connect_args"] = {"connect_timeout": 5, "tcp_user_timeout": 10_000}
     return options
-
-
-def _limiter_uri(redis_url: str) -> str:
-    """Return the URL as the limiter's library spells it: a socket needs `redis+unix://`."""
-    return redis_url.replace("unix://", "redis+unix://", 1) if "unix://" in redis_url else redis_url
 
 
 def redis_client(app: Flask | None = None) -> Redis:

@@ -260,7 +260,7 @@ def test_ever_new_keys_from_one_address_are_limited_too(
 def test_tries_are_counted_while_redis_is_away(
     make_app: Callable[..., Flask], tmp_path: Path
 ) -> None:
-    app = make_app(RATELIMIT_STORAGE_URI=f"redis+unix://{tmp_path}/no.sock")
+    app = make_app(TRIES_STORAGE_URI=f"redis+unix://{tmp_path}/no.sock")
     with app.app_context():
         create_user("redis-away@acme.example.com", "Acme", "viewer", PASSWORD)
     browser = Browser(app)

@@ -9,16 +9,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import cast
 
-from flask import current_app, request
+from flask import Flask, current_app, request
 from limits import RateLimitItem, parse
 from limits.errors import StorageError
-from limits.storage import MemoryStorage
+from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter, RateLimiter
 from redis.exceptions import RedisError
 
 from webapp.errors import TooMany
-from webapp.extensions import limiter
+from webapp.extensions import QUICK_S
 from webapp.security import fingerprint
 
 Question = Callable[[RateLimiter, RateLimitItem, str], None]
@@ -28,7 +29,21 @@ log = logging.getLogger(__name__)
 # One address may hold an office, one account may be tried from many addresses.
 PER_ADDRESS = 30
 PER_ACCOUNT = 10
+PREFIX = "sign-in:"
 _own_count = FixedWindowRateLimiter(MemoryStorage())
+
+
+def init_app(app: Flask) -> None:
+    """Give the application its counts of tries; they wait for Redis a second at most."""
+    uri = app.config.setdefault("TRIES_STORAGE_URI", _storage_uri(app.config["REDIS_URL"]))
+    patience = {} if uri.startswith("memory:") else {"socket_timeout": QUICK_S}
+    storage = cast("Storage", storage_from_string(uri, **patience))
+    app.extensions["tries"] = FixedWindowRateLimiter(storage)
+
+
+def _storage_uri(redis_url: str) -> str:
+    """Return the URL as the library spells it: a socket needs `redis+unix://`."""
+    return redis_url.replace("unix://", "redis+unix://", 1) if "unix://" in redis_url else redis_url
 
 
 def count_try(account: str) -> None:
@@ -62,7 +77,7 @@ def count_failure(account: str) -> None:
     Raises: TooMany
     """
     limit, address = _limit(), _address()
-    wider, name = _times(limit, PER_ADDRESS), f"{_prefix()}keys:{address}"
+    wider, name = _times(limit, PER_ADDRESS), f"{PREFIX}keys:{address}"
     _ask(_refuse_if_spent, wider, name)
     _ask(_hit, limit, _pair(account, address))
     _ask(_count, wider, name)
@@ -98,7 +113,7 @@ def _too_many(rates: RateLimiter, limit: RateLimitItem, name: str) -> TooMany:
 
 def _ask(question: Question, limit: RateLimitItem, name: str) -> None:
     try:
-        question(limiter.limiter, limit, name)
+        question(current_app.extensions["tries"], limit, name)
     except (RedisError, StorageError):
         log.warning("Redis is away; tries are counted by this process alone")
         question(_own_count, limit, name)
@@ -109,10 +124,9 @@ def _limit() -> RateLimitItem:
 
 
 def _wider(limit: RateLimitItem, account: str, address: str) -> list[tuple[RateLimitItem, str]]:
-    prefix = _prefix()
     return [
-        (_times(limit, PER_ADDRESS), f"{prefix}address:{address}"),
-        (_times(limit, PER_ACCOUNT), f"{prefix}account:{_short(account)}"),
+        (_times(limit, PER_ADDRESS), f"{PREFIX}address:{address}"),
+        (_times(limit, PER_ACCOUNT), f"{PREFIX}account:{_short(account)}"),
     ]
 
 
@@ -121,11 +135,7 @@ def _times(limit: RateLimitItem, factor: int) -> RateLimitItem:
 
 
 def _pair(account: str, address: str) -> str:
-    return f"{_prefix()}try:{_short(account)}:{address}"
-
-
-def _prefix() -> str:
-    return f"{current_app.config.get('RATELIMIT_KEY_PREFIX', '')}sign-in:"
+    return f"{PREFIX}try:{_short(account)}:{address}"
 
 
 def _address() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Flask, Request, Response, g
 
-from webapp.accounts import api, invite_pages, key_pages, member_pages, pages
+from webapp.accounts import api, invite_pages, key_pages, limits, member_pages, pages
 from webapp.accounts.companies import companies_of
 from webapp.accounts.identity import identity, scope_or_none
 from webapp.accounts.models import Company, User
@@ -31,6 +31,7 @@ def init_app(app: Flask) -> None:
     login_manager.login_view = "accounts.login"
     login_manager.user_loader(_session_user)
     login_manager.request_loader(_request_user)
+    limits.init_app(app)
     app.context_processor(_for_templates)
     app.after_request(add_challenge)
     for room in (pages, invite_pages, key_pages, member_pages, api):

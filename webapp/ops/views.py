@@ -7,11 +7,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from webapp.accounts import current_scope
 from webapp.errors import NotAllowed
-from webapp.extensions import limiter
 from webapp.ops import health, metrics
 
 bp = Blueprint("ops", __name__)
-limiter.exempt(bp)
 
 
 @bp.get("/healthz")
