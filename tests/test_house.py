@@ -12,10 +12,20 @@ from webapp.kinds import KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
 # Below all rooms: everybody may use them (docs/architecture.md).
-BELOW = {"config", "errors", "extensions", "security", "htmx", "error_pages", "tracing"} | {
+BELOW = {
+    "config",
+    "databases",
+    "errors",
+    "extensions",
+    "security",
+    "htmx",
+    "error_pages",
+    "tracing",
+} | {
     "json_wire",
     "openapi",
     "setting_values",
+    "together",
 }
 # Which rooms each room may use. `cli` and the application itself stand above all of them.
 ARROWS: dict[str, set[str]] = {

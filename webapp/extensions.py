@@ -26,10 +26,11 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
 from rq import Queue
 from rq.serializers import JSONSerializer
-from sqlalchemy import DateTime, Dialect, MetaData, event
-from sqlalchemy.engine import Engine, make_url
+from sqlalchemy import DateTime, Dialect, MetaData
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
+
+from webapp.databases import engine_options
 
 QUICK_S = 1.0
 AWAY_S = 2.0
@@ -87,18 +88,6 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
-@event.listens_for(Engine, "connect")
-def _tune_sqlite(connection: Any, _record: Any) -> None:
-    """Readers beside one writer, and a writer that waits its turn instead of failing."""
-    if type(connection).__module__.partition(".")[0] != "sqlite3":
-        return
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "busy_timeout=10000", "synchronous=NORMAL"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
-
-
 def init_app(app: Flask) -> None:
     """Bind the extensions and make this application's Redis client."""
     app.extensions["redis_client"] = Redis(
@@ -124,15 +113,6 @@ def init_app(app: Flask) -> None:
     migrate.init_app(app)
     login_manager.init_app(app)
     csrf.init_app(app)
-
-
-def engine_options(database_url: str) -> dict[str, Any]:
-    """Return how engines are made: values stay out of error texts, dead servers are noticed."""
-    options: dict[str, Any] = {"hide_parameters": True, "pool_size": 10, "max_overflow": 20}
-    if make_url(database_url).get_backend_name() == "postgresql":
-        options["pool_pre_ping"] = True
-        options["connect_args"] = {"connect_timeout": 5, "tcp_user_timeout": 10_000}
-    return options
 
 
 def redis_client(app: Flask | None = None) -> Redis:
