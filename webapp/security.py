@@ -25,7 +25,12 @@ DASHBOARD_PREFIX = "/ops/rq"
 # In the `info` of a column that holds what `seal` returned: how people call such a row.
 SEALED = "sealed"
 
-_POLICY = {
+
+def _written(policy: dict[str, str]) -> str:
+    return "; ".join(f"{name} {value}" for name, value in policy.items())
+
+
+_OWN = {
     "default-src": "'self'",
     "img-src": "'self' data:",
     "style-src": "'self'",
@@ -34,11 +39,15 @@ _POLICY = {
     "form-action": "'self'",
     "frame-ancestors": "'none'",
 }
+_POLICY = _written(_OWN)
 # Its templates are compiled in the browser and its handlers are inline.
-_DASHBOARD_POLICY = _POLICY | {
-    "script-src": "'self' 'unsafe-inline' 'unsafe-eval'",
-    "style-src": "'self' 'unsafe-inline'",
-}
+_DASHBOARD_POLICY = _written(
+    _OWN
+    | {
+        "script-src": "'self' 'unsafe-inline' 'unsafe-eval'",
+        "style-src": "'self' 'unsafe-inline'",
+    }
+)
 
 
 class SealBroken(ReportError):
@@ -103,8 +112,7 @@ def add_headers(response: Response) -> Response:
 def content_policy(path: str) -> str:
     """Return the content security policy of a path; only the RQ dashboard's is looser."""
     inside = path == DASHBOARD_PREFIX or path.startswith(DASHBOARD_PREFIX + "/")
-    policy = _DASHBOARD_POLICY if inside else _POLICY
-    return "; ".join(f"{name} {value}" for name, value in policy.items())
+    return _DASHBOARD_POLICY if inside else _POLICY
 
 
 def seal(text: str) -> str:

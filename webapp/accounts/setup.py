@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from flask import Flask, Request, Response, g
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
-from webapp.accounts import api, invite_pages, key_pages, limits, member_pages, pages
+from webapp.accounts import api, invite_pages, key_pages, limits, member_pages, pages, senders
 from webapp.accounts.companies import companies_of
 from webapp.accounts.identity import identity, scope_or_none
 from webapp.accounts.models import Company, User
@@ -15,6 +16,16 @@ from webapp.extensions import login_manager
 from webapp.security import is_api
 
 REALM = "Partner Use Report"
+
+
+class SignedCookies(SecureCookieSessionInterface):
+    """Flask's own; who brings no cookie is not made to wait for the means to read one."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """Return the session the request's cookie holds, an empty one without a cookie."""
+        if self.get_cookie_name(app) not in request.cookies:
+            return self.session_class()
+        return super().open_session(app, request)
 
 
 def init_app(app: Flask) -> None:
@@ -28,10 +39,12 @@ def init_app(app: Flask) -> None:
     )
     if app.config.get("SECRET_KEY_PREVIOUS"):
         app.config["SECRET_KEY_FALLBACKS"] = [app.config["SECRET_KEY_PREVIOUS"]]
+    app.session_interface = SignedCookies()
     login_manager.login_view = "accounts.login"
     login_manager.user_loader(_session_user)
     login_manager.request_loader(_request_user)
     limits.init_app(app)
+    senders.init_app(app)
     app.context_processor(_for_templates)
     app.after_request(add_challenge)
     for room in (pages, invite_pages, key_pages, member_pages, api):

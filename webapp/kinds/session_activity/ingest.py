@@ -1,16 +1,16 @@
 """Pings taken in. Every ping is durable when it is answered, and many share a transaction.
 
-The first request that finds nobody writing takes all pings that wait and stores them in one
-transaction; the others find theirs done. So the more pings come at once, the fewer commits each
-of them costs, and a quiet server answers as fast as one commit allows.
+The more pings come at once, the fewer commits each of them costs, and a quiet server answers as
+fast as one commit allows.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 from flask import Flask, current_app
@@ -21,6 +21,7 @@ from webapp.engine import months
 from webapp.errors import Unavailable
 from webapp.kinds.session_activity.bulk import lock_sessions
 from webapp.kinds.session_activity.fold import LateChange, LoginFacts, Ping, fold, writing
+from webapp.together import NotAnswered, Together
 
 SLUG = "session-activity"
 SESSIONS_PER_QUERY = 500
@@ -62,22 +63,12 @@ ELSEWHOSE = Verdict(400, "The session belongs to another login.")
 NOT_STORED = "The ping could not be stored. Keep it and send it again in a moment."
 
 
-@dataclass
-class _Batch:
-    """The pings of one request, and what became of them.
+@dataclass(frozen=True)
+class _Taken:
+    """What became of the pings of one request, and the months over that its transaction changed."""
 
-    turn: set when the batch is done, or when its thread is to store what waits
-    """
-
-    pings: Sequence[SentPing]
-    turn: threading.Event = field(default_factory=threading.Event)
-    verdicts: list[Verdict] | None = None
-    failed: bool = False
-    late: list[LateChange] = field(default_factory=list)
-
-    @property
-    def is_done(self) -> bool:
-        return self.verdicts is not None or self.failed
+    verdicts: Sequence[Verdict]
+    late: Sequence[LateChange] = ()
 
 
 class Intake:
@@ -85,9 +76,7 @@ class Intake:
 
     def __init__(self, grace: timedelta, zone: ZoneInfo) -> None:
         self.grace, self.zone = grace, zone
-        self._waiting: list[_Batch] = []
-        self._is_writing = False
-        self._lock = threading.Lock()
+        self._stores: dict[Engine, Together[Sequence[SentPing], _Taken]] = {}
 
     def take(self, engine: Engine, pings: Sequence[SentPing]) -> list[Verdict]:
         """Store pings durably and return a verdict for each, in their order.
@@ -96,65 +85,29 @@ class Intake:
         those who wait for it must not hold them all.
         Raises: Unavailable when they could not be stored; earlier thousands of a long list may be
         """
+        store = self._stores.get(engine) or self._stores.setdefault(engine, self._store_of(engine))
         verdicts: list[Verdict] = []
         for first in range(0, len(pings), PINGS_PER_TRANSACTION):
-            batch = self._take(engine, pings[first : first + PINGS_PER_TRANSACTION])
-            if batch.verdicts is None:
-                raise Unavailable(NOT_STORED)
-            verdicts += batch.verdicts
-            expire_late(batch.late)
+            try:
+                taken = store.ask(pings[first : first + PINGS_PER_TRANSACTION])
+            except NotAnswered:
+                raise Unavailable(NOT_STORED) from None
+            verdicts += taken.verdicts
+            expire_late(taken.late)
         return verdicts
 
-    def _take(self, engine: Engine, pings: Sequence[SentPing]) -> _Batch:
-        batch = _Batch(pings)
-        with self._lock:
-            self._waiting.append(batch)
-            writes, self._is_writing = not self._is_writing, True
-        if not writes:
-            batch.turn.wait()
-            if batch.is_done:
-                return batch
-        try:
-            while not batch.is_done:
-                self._store(engine, self._next())
-        finally:
-            self._hand_over()
-        return batch
+    def _store_of(self, engine: Engine) -> Together[Sequence[SentPing], _Taken]:
+        return Together(partial(self._store, engine), most=PINGS_PER_TRANSACTION, size=len)
 
-    def _hand_over(self) -> None:
-        """Let the next that waits write; what came meanwhile goes into one transaction."""
-        with self._lock:
-            self._is_writing = bool(self._waiting)
-            if self._waiting:
-                self._waiting[0].turn.set()
-
-    def _next(self) -> list[_Batch]:
-        """Take the oldest batches off the list, as many as one transaction holds."""
-        with self._lock:
-            count = pings = 0
-            while count < len(self._waiting) and pings < PINGS_PER_TRANSACTION:
-                pings += len(self._waiting[count].pings)
-                count += 1
-            taken, self._waiting = self._waiting[:count], self._waiting[count:]
+    def _store(self, engine: Engine, lists: list[Sequence[SentPing]]) -> list[_Taken]:
+        """Store the pings of several requests in one transaction."""
+        with writing(engine) as connection:
+            verdicts, late = self._fold(connection, [ping for pings in lists for ping in pings])
+        each = iter(verdicts)
+        taken = [_Taken(list(islice(each, len(pings)))) for pings in lists]
+        # Whoever is first expires what all of them changed.
+        taken[0] = replace(taken[0], late=late)
         return taken
-
-    def _store(self, engine: Engine, batches: list[_Batch]) -> None:
-        pings = [ping for batch in batches for ping in batch.pings]
-        verdicts: list[Verdict] | None = None
-        try:
-            with writing(engine) as connection:
-                verdicts, batches[0].late = self._fold(connection, pings)
-        except BaseException:
-            verdicts = None
-            raise
-        finally:
-            first = 0
-            for batch in batches:
-                last = first + len(batch.pings)
-                batch.verdicts = verdicts[first:last] if verdicts is not None else None
-                batch.failed = verdicts is None
-                batch.turn.set()
-                first = last
 
     def _fold(
         self, connection: Connection, pings: Sequence[SentPing]
