@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -145,3 +146,54 @@ def test_errors_of_the_database_do_not_hold_values(app: Flask) -> None:
     with app.app_context(), pytest.raises(Exception, match="no_such_table") as found:
         db.session.execute(db.text("SELECT * FROM no_such_table WHERE a = :a"), {"a": "canary"})
     assert "canary" not in str(found.value)
+
+
+@pytest.fixture
+def line_writer() -> Iterator[logging.Logger]:
+    """Return a logger that writes as the programs do, to the process's own stderr."""
+    logger = logging.getLogger("tests.line_writer")
+    handler = logs.Lines()
+    handler.setFormatter(logs.JsonLines("test"))
+    handler.addFilter(logs.Facts())
+    logger.addHandler(handler)
+    logger.propagate = False
+    yield logger
+    logger.removeHandler(handler)
+
+
+def test_lines_of_many_threads_stay_whole(
+    line_writer: logging.Logger, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def tell(number: int) -> None:
+        for count in range(100):
+            # Some longer than what the system writes in one piece.
+            line_writer.warning("%s-%s %s", number, count, "x" * (count * 70))
+
+    threads = [threading.Thread(target=tell, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    told = [json.loads(line)["message"].split() for line in capfd.readouterr().err.splitlines()]
+    assert {line[0] for line in told} == {f"{n}-{c}" for n in range(8) for c in range(100)}
+    assert len(told) == 800
+
+
+def test_a_line_that_cannot_be_written_ends_nothing(
+    line_writer: logging.Logger, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    line_writer.warning("too few %s %s", "words")
+    line_writer.warning("half a letter: \ud800")
+    [line] = capfd.readouterr().err.splitlines()
+    assert json.loads(line)["message"] == "half a letter: \ud800"
+
+
+def test_a_filter_may_keep_a_record_back(
+    line_writer: logging.Logger, capfd: pytest.CaptureFixture[str]
+) -> None:
+    line_writer.handlers[0].addFilter(lambda record: "secret" not in record.getMessage())
+    line_writer.warning("a secret")
+    line_writer.warning("told")
+    [line] = capfd.readouterr().err.splitlines()
+    assert json.loads(line)["message"] == "told"
