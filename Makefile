@@ -45,7 +45,7 @@ test: $(STAMP)  ## the test suite on the embedded default; again on servers wher
 	fi
 
 test-faults: $(STAMP)  ## the tests that kill things and take longer
-	TEST_BACKEND=embedded $(PYTEST) -m faults $(ARGS)
+	TEST_BACKEND=embedded $(PYTEST) --dist worksteal -m faults $(ARGS)
 
 lint: $(STAMP)  ## formatter check, linter, type check
 	$(BIN)/ruff format --check .
