@@ -152,9 +152,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{path}"
     engine = sa.create_engine(postgres)
     with engine.begin() as connection:
-        # Quicker than TRUNCATE, which makes new files for dozens of tables that are empty anyway.
-        for table in reversed(db.metadata.sorted_tables):
-            connection.execute(table.delete())
+        # Quicker than TRUNCATE, which makes new files for dozens of tables that are empty anyway;
+        # in one go, because each of dozens of round trips takes longer than its work.
+        deletes = [str(table.delete()) for table in reversed(db.metadata.sorted_tables)]
+        connection.exec_driver_sql("; ".join(deletes))
     engine.dispose()
     return postgres
 
