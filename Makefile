@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
 ARGS ?=
 # Which tests run again on servers.
 AGAIN ?= not faults
@@ -45,7 +45,7 @@ test: $(STAMP)  ## the test suite on the embedded default; again on servers wher
 	fi
 
 test-faults: $(STAMP)  ## the tests that kill things and take longer
-	TEST_BACKEND=embedded $(PYTEST) --dist worksteal -m faults $(ARGS)
+	TEST_BACKEND=embedded $(PYTEST) -m faults $(ARGS)
 
 lint: $(STAMP)  ## formatter check, linter, type check
 	$(BIN)/ruff format --check .

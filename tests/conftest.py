@@ -29,6 +29,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from sandbox.testing import RunningStandIn, running
+from tests import quick_apps
 from webapp import create_app
 from webapp.accounts import Scope, create_key, create_user, find_user, scope_of
 from webapp.extensions import db, redis_client
@@ -38,6 +39,8 @@ SERVERS = os.environ.get("TEST_BACKEND") == "servers"
 PASSWORD = "correct horse battery"
 SECRET_KEY = "a key that only tests use, 0123456789"
 DEMO_KEY, DEMO_SECRET = "demo-user-key", "ZGVtby1zZWNyZXQ="
+
+quick_apps.install()
 
 
 def pytest_report_header() -> str:
@@ -184,13 +187,26 @@ def make_app(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Call
 
     yield make
     for app in made:
-        with app.app_context():
-            db.session.remove()
-            db.engine.dispose()
         hub_thread = app.extensions["line_hub"]._thread
         if hub_thread is not None:  # it reads from the client until it has seen that nobody listens
             hub_thread.join(2)
+        with app.app_context():
+            db.session.remove()
+            _close(db.engine)
         redis_client(app).close()
+
+
+def _close(engine: sa.Engine) -> None:
+    """Close an engine's connections, also those that a thread is just giving back.
+
+    What comes back after `dispose` is closed by nobody, and a later test is told of it.
+    """
+    deadline = time.monotonic() + 2
+    while isinstance(engine.pool, sa.QueuePool) and engine.pool.checkedout():
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    engine.dispose()
 
 
 @pytest.fixture
@@ -220,7 +236,7 @@ class Person:
 
     @property
     def email(self) -> str:
-        return f"{self.name}@example.com"
+        return self.name if "@" in self.name else f"{self.name}@example.com"
 
 
 PEOPLE = (
@@ -232,25 +248,26 @@ PEOPLE = (
 )
 
 
-_people_rows: list[tuple[sa.Table, list[dict[str, Any]]]] = []
+_people_rows: dict[tuple[Person, ...], list[tuple[sa.Table, list[dict[str, Any]]]]] = {}
 
 
-def add_people(app: Flask) -> None:
+def add_people(app: Flask, people: tuple[Person, ...] = PEOPLE) -> None:
     """Add everybody to an empty database; hashing passwords is slow, so it is done once."""
     with app.app_context():
-        if _people_rows:
+        if people in _people_rows:
             # Ids of its own for each test: Redis lasts longer than a test and knows companies.
             ids: defaultdict[str, str] = defaultdict(lambda: str(uuid4()))
-            for table, rows in _people_rows:
+            for table, rows in _people_rows[people]:
                 db.session.execute(table.insert(), [_renewed(row, ids) for row in rows])
             db.session.commit()
             return
-        for person in PEOPLE:
+        for person in people:
             create_user(person.email, person.company, person.role, PASSWORD)
-        for table in db.metadata.sorted_tables:
-            rows = [dict(row) for row in db.session.execute(table.select()).mappings()]
-            if rows:
-                _people_rows.append((table, rows))
+        read = [
+            (table, [dict(row) for row in db.session.execute(table.select()).mappings()])
+            for table in db.metadata.sorted_tables
+        ]
+        _people_rows[people] = [(table, rows) for table, rows in read if rows]
 
 
 def find_scope(app: Flask, name: str) -> Scope:

@@ -6,10 +6,17 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from accounts_house import PASSWORD, SECRET_KEY, Browser, Program, email_of
+from accounts_house import SECRET_KEY, Browser, Program, email_of
 from flask import Flask
 
-from webapp.accounts import create_key, create_user, find_company, find_user, grant
+from tests.conftest import Person, add_people
+from webapp.accounts import create_key, find_company, find_user, grant
+
+ROLES = ("admin", "expert", "viewer", "operator")
+PEOPLE = (
+    *(Person(email_of(role), "Acme", role) for role in ROLES),
+    Person(email_of("stranger"), "Other", "admin"),
+)
 
 
 @pytest.fixture
@@ -21,10 +28,7 @@ def make_app(make_app: Callable[..., Flask]) -> Callable[..., Flask]:
 @pytest.fixture
 def app(make_app: Callable[..., Flask]) -> Flask:
     app = make_app()
-    with app.app_context():
-        for role in ("admin", "expert", "viewer", "operator"):
-            create_user(f"{role}@acme.example.com", "Acme", role, PASSWORD)
-        create_user("stranger@other.example.com", "Other", "admin", PASSWORD)
+    add_people(app, PEOPLE)
     return app
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from reports_house import add_people, find_scope, form_token
 from running_site import Site, running
 from tally import Tally
 
+from tests.conftest import add_people, find_scope, form_token
 from webapp.engine import jobs
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

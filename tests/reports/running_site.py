@@ -16,11 +16,11 @@ from typing import Any
 
 import flask_migrate
 from redis import Redis
-from reports_house import add_people, find_scope
 from rq import Queue, Worker
 from rq.serializers import JSONSerializer
 from tally import Tally
 
+from tests.conftest import add_people, find_scope
 from webapp import create_app
 from webapp.engine import jobs
 from webapp.extensions import db, redis_client

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from flask import Blueprint, Flask, Response, jsonify
 from flask.testing import FlaskClient
-from reports_house import add_people
 from sqlalchemy.exc import OperationalError
 from tally import Tally
 
+from tests.conftest import add_people
 from webapp import error_pages
 from webapp.errors import Conflict, InvalidParams, NotSignedIn, TooMany, Unavailable
 

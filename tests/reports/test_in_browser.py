@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect
-from reports_house import PASSWORD
 from running_site import Site
+
+from tests.conftest import PASSWORD
 
 pytestmark = pytest.mark.browser
 

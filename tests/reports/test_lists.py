@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from reports_house import find_scope
 
+from tests.conftest import find_scope
 from webapp.engine.listing import list_reports
 from webapp.engine.months import CompanyMonths, stored_overview
 from webapp.errors import InvalidParams

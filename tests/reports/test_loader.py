@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from reports_house import add_people
 from tally import HOSTILE, Tally
 
+from tests.conftest import add_people
 from webapp.engine import jobs, progress
 from webapp.engine.models import Report, StatusLine
 from webapp.extensions import db
