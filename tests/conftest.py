@@ -72,7 +72,7 @@ def redis_url() -> Iterator[str]:
     _wait_for_redis(url)
     yield url
     server.terminate()
-    server.wait(10)
+    server.wait(60)
     shutil.rmtree(folder)
 
 
@@ -85,7 +85,7 @@ def _own_database(url: str) -> str:
 
 def _wait_for_redis(url: str) -> None:
     client = Redis.from_url(url)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         try:
             client.ping()

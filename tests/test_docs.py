@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SETTINGS_PAGE = ROOT / "docs" / "settings.md"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 PAGE_NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-START_S = 40.0
+START_S = 90.0
 
 API_ADDRESSES = """
 POST /api/v1/reports
@@ -373,10 +373,10 @@ def stop(programs: list[subprocess.Popen[bytes]]) -> None:
         program.terminate()
     for program in programs:
         try:
-            program.wait(10)
+            program.wait(60)
         except subprocess.TimeoutExpired:
             program.kill()
-            program.wait(10)
+            program.wait(60)
 
 
 def spawn(argv: list[str], environ: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -461,7 +461,7 @@ class BreakingLine:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(60)
 
 
 @contextmanager

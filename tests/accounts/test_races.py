@@ -23,14 +23,14 @@ def at_once(*acts: Callable[[], None]) -> None:
     barrier = Barrier(len(acts))
 
     def run(act: Callable[[], None]) -> None:
-        barrier.wait(10)
+        barrier.wait(60)
         act()
 
     threads = [Thread(target=run, args=(act,)) for act in acts]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
 
 
 def test_two_admins_who_demote_each_other_leave_one(app: Flask, signed_in: SignedIn) -> None:

@@ -68,7 +68,7 @@ def serving(app: Flask) -> Iterator[int]:
         yield server.server_port
     finally:
         server.shutdown()
-        thread.join(10)
+        thread.join(60)
         server.server_close()
 
 
@@ -110,7 +110,7 @@ class Stream:
 
 def open_stream(port: int, api: Api, path: str, body: Any = None, **headers: str) -> Stream:
     """Open an event stream as `curl -N` does; with a body by POST."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=15)
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
     basic = b64encode(":".join(api.auth).encode()).decode()
     sent = {"Authorization": f"Basic {basic}"} | {
         k.replace("_", "-"): v for k, v in headers.items()

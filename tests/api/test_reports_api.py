@@ -204,7 +204,7 @@ def test_the_same_key_many_times_at_once_makes_one_report(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert len(set(made)) == 1
     assert made[0][0] == 202
     with app.app_context():

@@ -64,4 +64,4 @@ def kill_group(worker: subprocess.Popen[bytes]) -> None:
     """End a worker and its work-horse at once, as a machine that goes away does."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(worker.pid, signal.SIGKILL)
-    worker.wait(10)
+    worker.wait(60)

@@ -28,6 +28,7 @@ from tests.engine.engine_house import (
     run,
     start,
 )
+from tests.soon import soon
 from webapp.engine import janitor, jobs, running
 from webapp.engine.kind import Result, Run
 from webapp.engine.models import CANCELLED, Checkpoint, Report, ResultRow, StatusLine, StoredMonth
@@ -209,7 +210,7 @@ def test_two_workers_that_get_the_same_job_run_it_once(steps: Flask) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert ran == [1]
     assert row(steps, report_id).status == "done"
 
@@ -317,38 +318,37 @@ def test_a_report_deleted_during_its_run_leaves_nothing(steps: Flask) -> None:
 
 
 def test_the_lease_is_renewed_while_the_work_lasts(make_app: Callable[..., Flask]) -> None:
-    app = make_app(report_kinds=(Steps(),), LEASE_SECONDS=1.0)
+    app = make_app(report_kinds=(Steps(),), LEASE_SECONDS=3.0)
     add_people(app)
     swept: list[int] = []
-    leases: list[Any] = []
+    leases: set[Any] = set()
 
     def work(run: Run) -> Result:
-        for _ in range(4):
-            time.sleep(0.5)
-            leases.append(row(app, run.report_id).lease_until)
-            swept.append(sweep(app))
+        with soon():
+            while len(leases) < 6:  # the last of them more than a lease after the first
+                time.sleep(0.1)
+                leases.add(row(app, run.report_id).lease_until)
+                swept.append(sweep(app))
         return rows_result()
 
     report = make(app, work)
-    assert (report.status, report.attempt, swept) == ("done", 1, [0, 0, 0, 0])
-    assert leases == sorted(set(leases))
+    assert (report.status, report.attempt, set(swept)) == ("done", 1, {0})
 
 
 def test_the_bar_moves_with_the_lease_when_nothing_is_said(make_app: Callable[..., Flask]) -> None:
     app = make_app(report_kinds=(Steps(),), LEASE_SECONDS=1.0)
     add_people(app)
-    seen: list[tuple[int, int]] = []
 
     def work(run: Run) -> Result:
         run.plan(10)
         run.step(by=4)
-        time.sleep(0.6)
-        now = row(app, run.report_id)
-        seen.append((now.done, now.total))
+        with soon():
+            while row(app, run.report_id).done != 4:
+                time.sleep(0.02)
+        assert row(app, run.report_id).total == 10
         return rows_result()
 
-    make(app, work)
-    assert seen == [(4, 10)]
+    assert make(app, work).status == "done"
 
 
 def test_an_attempt_notices_at_its_next_renewal_that_it_was_given_up(
@@ -359,8 +359,9 @@ def test_an_attempt_notices_at_its_next_renewal_that_it_was_given_up(
 
     def work(run: Run) -> Result:
         change(app, run.report_id, status=CANCELLED)
-        time.sleep(0.6)
-        run.check()
+        for _ in range(1_000):
+            time.sleep(0.02)
+            run.check()
         raise AssertionError("it was not noticed")
 
     assert make(app, work).status == "cancelled"
@@ -426,7 +427,7 @@ def test_two_janitors_start_a_lost_report_again_once(steps: Flask) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert sum(touched) == 1
     assert (row(steps, report_id).lost, len(lines(steps, report_id))) == (1, 1)
 
@@ -592,7 +593,7 @@ def test_two_retries_at_once_start_it_once(steps: Flask) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert sorted(said) == ["conflict"] * 3 + ["started"]
 
 

@@ -21,6 +21,7 @@ from tests.conftest import DEMO_SECRET, add_people, find_scope
 from tests.engine.conftest import kill_group
 from tests.engine.engine_house import lines, row
 from tests.engine.test_status_lines import Listener, until
+from tests.soon import SOON_S
 from webapp.engine import janitor, jobs
 from webapp.engine.models import Report
 from webapp.engine.results import ReadResult
@@ -35,7 +36,7 @@ SLOW = {"partner_id": "70000002", "mode": "monthly", "start": "2024-01", "end": 
 def app(make_app: Callable[..., Flask], stand_in: RunningStandIn) -> Flask:
     """Return an application whose leases are short and whose partner is slow."""
     stand_in.settings(latency_ms=30)
-    app = make_app(PARTNER_API_URL=stand_in.url_template, LEASE_SECONDS=1.0, PARTNER_CONCURRENCY=4)
+    app = make_app(PARTNER_API_URL=stand_in.url_template, LEASE_SECONDS=3.0, PARTNER_CONCURRENCY=4)
     add_people(app)
     return app
 
@@ -64,7 +65,7 @@ def test_a_worker_makes_a_report_and_its_lines_arrive_live(
     start_worker()
     report_id = ask(app, partner_use())
     listener = Listener(app, report_id)
-    events = listener.ended(30)
+    events = listener.ended()
     assert events[-1].data == {"status": "done"}
     assert listener.numbers == list(range(1, len(events)))
     with app.app_context():
@@ -80,7 +81,7 @@ def test_a_failing_report_is_shown_as_failed_by_rq_without_its_secret(
 ) -> None:
     start_worker()
     report_id = ask(app, partner_use(user_secret="cGxhbnRlZC1jYW5hcnk="))
-    assert until(lambda: status(app, report_id) == "failed", 20)
+    assert until(lambda: status(app, report_id) == "failed")
     with app.app_context():
         job = Job.fetch(report_id, connection=redis_client(), serializer=JSONSerializer)
         assert until(lambda: job.get_status() == "failed")
@@ -95,10 +96,12 @@ def test_cancelling_stops_the_work_within_seconds_and_no_search_arrives_after(
 ) -> None:
     start_worker()
     report_id = ask(app, partner_use(**SLOW))
-    assert until(searching(stand_in, 20), 20)
+    assert until(searching(stand_in, 20))
     with app.app_context():
         jobs.cancel_report(find_scope(app, "owner"), report_id)
-    time.sleep(2)
+    with app.app_context():
+        job = Job.fetch(report_id, connection=redis_client(), serializer=JSONSerializer)
+        assert until(lambda: job.get_status() == "finished", SOON_S)
     asked = len(stand_in.searches())
     time.sleep(1)
     assert len(stand_in.searches()) == asked
@@ -113,11 +116,11 @@ def test_the_worker_takes_the_next_report_after_a_cancelled_one(
 ) -> None:
     start_worker()
     first = ask(app, partner_use(**SLOW))
-    assert until(searching(stand_in), 20)
+    assert until(searching(stand_in))
     with app.app_context():
         jobs.cancel_report(find_scope(app, "owner"), first)
     second = ask(app, partner_use())
-    assert until(lambda: status(app, second) == "done", 20)
+    assert until(lambda: status(app, second) == "done")
     assert status(app, first) == "cancelled"
 
 
@@ -128,14 +131,14 @@ def test_a_killed_worker_is_noticed_and_the_report_ends_right(
     span = {"partner_id": "70000002", "mode": "monthly", "start": "2024-01", "end": "2024-03"}
     report_id = ask(app, partner_use(**span))
     listener = Listener(app, report_id)
-    assert until(searching(stand_in, 120), 20)
+    assert until(searching(stand_in, 120))
     kill_group(worker)
     asked = len(stand_in.searches())
     assert status(app, report_id) == "running"
-    assert until(lambda: sweep(app) == 1, 10)
+    assert until(lambda: sweep(app) == 1)
     stand_in.settings(latency_ms=0)
     start_worker()
-    assert until(lambda: status(app, report_id) == "done", 30)
+    assert until(lambda: status(app, report_id) == "done")
     report = row(app, report_id)
     assert (report.attempt, report.lost, report.sealed) == (2, 1, None)
     assert "The worker was lost; starting again, attempt 2 of 3." in [
@@ -147,7 +150,7 @@ def test_a_killed_worker_is_noticed_and_the_report_ends_right(
         assert [(row["month"], row["total_users"], row["delta"]) for row in rows] == [
             (row["month"], row["total_users"], row["delta"]) for row in right
         ]
-    events = listener.ended(10)
+    events = listener.ended()
     assert [event.type for event in events].count("end") == 1
     assert listener.numbers == list(range(1, len(events)))
     # What the first attempt had stored was not asked again.
@@ -160,12 +163,12 @@ def test_a_killed_work_horse_alone_is_noticed_too(
 ) -> None:
     worker = start_worker()
     report_id = ask(app, partner_use(**SLOW))
-    assert until(searching(stand_in), 20)
+    assert until(searching(stand_in))
     for child in children(worker.pid):
         os.kill(child, signal.SIGKILL)
     stand_in.settings(latency_ms=0)
-    assert until(lambda: sweep(app) == 1, 10)
-    assert until(lambda: status(app, report_id) == "done", 40)
+    assert until(lambda: sweep(app) == 1)
+    assert until(lambda: status(app, report_id) == "done")
     assert row(app, report_id).attempt == 2
 
 
@@ -174,9 +177,9 @@ def test_a_work_horse_does_not_outlive_its_worker(
 ) -> None:
     worker = start_worker()
     ask(app, partner_use(**SLOW))
-    assert until(searching(stand_in), 20)
+    assert until(searching(stand_in))
     os.kill(worker.pid, signal.SIGKILL)
-    worker.wait(10)
+    worker.wait(60)
     time.sleep(1)
     asked = len(stand_in.searches())
     time.sleep(1)
@@ -189,14 +192,14 @@ def test_a_worker_that_stops_for_a_while_writes_nothing_after_it_was_given_up(
 ) -> None:
     worker = start_worker()
     report_id = ask(app, partner_use(**SLOW))
-    assert until(searching(stand_in), 20)
+    assert until(searching(stand_in))
     horses = children(worker.pid)
     for pid in [worker.pid, *horses]:
         os.kill(pid, signal.SIGSTOP)
-    assert until(lambda: sweep(app) == 1, 10)
+    assert until(lambda: sweep(app) == 1)
     stand_in.settings(latency_ms=0)
     start_worker()
-    assert until(lambda: status(app, report_id) == "done", 40)
+    assert until(lambda: status(app, report_id) == "done")
     before = lines(app, report_id)
     for pid in [*horses, worker.pid]:
         os.kill(pid, signal.SIGCONT)
@@ -214,7 +217,7 @@ def test_two_reports_at_once_on_two_workers_both_end_right(
     start_worker()
     span = {"mode": "monthly", "start": "2024-01", "end": "2024-06", "partner_id": "70000006"}
     made = [ask(app, partner_use(**span)) for _ in range(4)]
-    ended = until(lambda: all(status(app, one) == "done" for one in made), 40)
+    ended = until(lambda: all(status(app, one) == "done" for one in made))
     assert ended, [(status(app, one), lines(app, one)) for one in made]
     right = [row["total_users"] for row in truth.report(70000006, ("2024-01", "2024-06"))["months"]]
     with app.app_context():
@@ -228,7 +231,7 @@ def test_no_secret_is_among_a_workers_arguments_or_environment(
 ) -> None:
     worker = start_worker()
     ask(app, partner_use(**SLOW))
-    assert until(searching(stand_in), 20)
+    assert until(searching(stand_in))
     for pid in [worker.pid, *children(worker.pid)]:
         for name in ("cmdline", "environ"):
             assert DEMO_SECRET.encode() not in Path(f"/proc/{pid}/{name}").read_bytes()

@@ -62,7 +62,7 @@ class OwnRedis:
         argv = [str(find_binary()), "--port", str(self.port), "--bind", "127.0.0.1"]
         argv += ["--dir", str(self._folder), "--appendonly", "yes", "--save", ""]
         self._process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
-        until(self.answers, 10)
+        until(self.answers, 60)
 
     def answers(self) -> bool:
         with Redis(port=self.port, socket_timeout=1) as client:
@@ -72,7 +72,7 @@ class OwnRedis:
                 return False
 
     def ask(self, *command: str) -> Any:
-        with Redis(port=self.port, socket_timeout=5) as client:
+        with Redis(port=self.port, socket_timeout=60) as client:
             return client.execute_command(*command)
 
     def freeze(self) -> None:
@@ -87,7 +87,7 @@ class OwnRedis:
         if self._process:
             self._process.send_signal(signal.SIGCONT)
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
 
 
@@ -266,14 +266,14 @@ class House:
         return found
 
     def get(self, path: str, **more: Any) -> requests.Response:
-        return requests.get(f"{self.address}{path}", auth=self.auth, timeout=30, **more)
+        return requests.get(f"{self.address}{path}", auth=self.auth, timeout=60, **more)
 
     def report(self, report_id: str) -> dict[str, Any]:
         found: dict[str, Any] = self.get(f"/api/v1/reports/{report_id}").json()
         return found
 
     def ready(self) -> tuple[int, dict[str, Any]]:
-        answer = requests.get(f"{self.address}/readyz", timeout=30)
+        answer = requests.get(f"{self.address}/readyz", timeout=60)
         return answer.status_code, answer.json()
 
     def processes(self) -> dict[int, str]:
@@ -296,10 +296,10 @@ class House:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(30)
+                self.process.wait(60)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait(10)
+                self.process.wait(60)
         self.process = None
 
 

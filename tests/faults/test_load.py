@@ -100,12 +100,12 @@ def web_server(app: Flask, tmp_path: Path) -> Iterator[tuple[str, int]]:
         )
     try:
         address = f"http://127.0.0.1:{port}"
-        until(lambda: answers_http(address), 30, (tmp_path / "web.log").read_text)
+        until(lambda: answers_http(address), 60, (tmp_path / "web.log").read_text)
         children = Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text().split()
         yield address, int(children[0])
     finally:
         master.terminate()
-        master.wait(20)
+        master.wait(60)
 
 
 def rss_mb(pid: int) -> float:
@@ -220,7 +220,7 @@ def _look(address: str, api: Api, report_id: str, pages: list[float]) -> None:
     paths: list[Any] = [f"/api/v1/reports/{report_id}", "/login"]
     for number in range(12):
         began = time.monotonic()
-        answer = requests.get(address + paths[number % 2], auth=api.auth, timeout=30)
+        answer = requests.get(address + paths[number % 2], auth=api.auth, timeout=60)
         assert answer.status_code == 200, answer.text
         pages.append(time.monotonic() - began)
         time.sleep(0.4)

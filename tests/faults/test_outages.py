@@ -46,20 +46,20 @@ def test_redis_frozen_then_stopped_then_emptied_in_the_middle(
     ) as found:
         first = found.ask(**partner_use(**SPAN))
         stream = Stream(found, first)
-        until(searching(stand_in, 20), 30, lambda: found.printed)
+        until(searching(stand_in, 20), 60, lambda: found.printed)
 
         # Frozen: connections stay, nothing is answered.
         own_redis.freeze()
         heard = len(stream.numbers)
         # The report goes on without it, and its lines come by the database.
-        until(lambda: len(stream.numbers) > heard + 2, 40, lambda: found.printed)
+        until(lambda: len(stream.numbers) > heard + 2, 60, lambda: found.printed)
         status, checks = found.ready()
         assert (status, checks["checks"]["redis"]["ok"]) == (503, False)
         assert found.report(first)["status"] in {"running", "done"}
         time.sleep(2)
         own_redis.thaw()
         stand_in.settings(latency_ms=5)
-        until(lambda: found.ready()[0] == 200, 40, lambda: found.printed)
+        until(lambda: found.ready()[0] == 200, 60, lambda: found.printed)
 
         # Stopped: connections break; a report is asked for meanwhile and made afterwards.
         assert stream.ended(60) == {"status": "done"}
@@ -100,7 +100,7 @@ def test_sqlite_locked_in_the_middle(
     ) as found:
         report_id = found.ask(**partner_use(**SPAN))
         stream = Stream(found, report_id)
-        until(lambda: len(stream.numbers) > 2, 30, lambda: found.printed)
+        until(lambda: len(stream.numbers) > 2, 60, lambda: found.printed)
         with sqlite3.connect(tmp_path / "house" / "app.sqlite3", isolation_level=None) as lock:
             lock.execute("BEGIN EXCLUSIVE")
             time.sleep(12)
@@ -133,7 +133,7 @@ def test_postgres_away_in_the_middle(
         ) as found:
             report_id = found.ask(**partner_use(**SPAN))
             stream = Stream(found, report_id)
-            until(lambda: len(stream.numbers) > 2, 30, lambda: found.printed)
+            until(lambda: len(stream.numbers) > 2, 60, lambda: found.printed)
             relay.cut()
             time.sleep(1)
             answer = found.get(f"/api/v1/reports/{report_id}")
@@ -162,13 +162,13 @@ def test_a_web_server_started_again_in_the_middle_loses_no_line(
     ) as found:
         report_id = found.ask(**partner_use(**SPAN))
         streams = [Stream(found, report_id) for _ in range(20)]
-        until(lambda: all(len(one.numbers) > 2 for one in streams), 30, lambda: found.printed)
+        until(lambda: all(len(one.numbers) > 2 for one in streams), 60, lambda: found.printed)
         web = found.numbers_of("gunicorn")
         os.kill(web[0], signal.SIGTERM)
-        until(lambda: not set(found.numbers_of("gunicorn")) & set(web), 15, lambda: found.printed)
+        until(lambda: not set(found.numbers_of("gunicorn")) & set(web), 60, lambda: found.printed)
         # Streams that keep it beyond its grace are killed, and gunicorn says so.
         assert "SIGKILL" not in found.printed
-        until(lambda: answers_http(found.address), 20, lambda: found.printed)
+        until(lambda: answers_http(found.address), 60, lambda: found.printed)
         stand_in.settings(latency_ms=10)
         for one in streams:
             assert one.ended(60) == {"status": "done"}
@@ -176,5 +176,5 @@ def test_a_web_server_started_again_in_the_middle_loses_no_line(
         is_right(found, report_id)
         assert found.process is not None
         found.process.terminate()
-        assert found.process.wait(20) == 0
+        assert found.process.wait(60) == 0
         assert found.processes() == {}

@@ -88,7 +88,7 @@ def test_a_planted_secret_is_nowhere_after_crashes(
         # Killed in the middle, worker and work-horse, and made by another one.
         killed = found.ask(**partner_use(**SLOW))
         stream = Stream(found, killed)
-        until(lambda: len(stream.numbers) > 2, 40, lambda: found.printed)
+        until(lambda: len(stream.numbers) > 2, 60, lambda: found.printed)
         for pid, line in found.processes().items():
             assert secret not in line
             environ = Path(f"/proc/{pid}/environ").read_bytes()
@@ -99,7 +99,7 @@ def test_a_planted_secret_is_nowhere_after_crashes(
         assert stream.ended(60) == {"status": "done"}
         # Refused by the partner; the secret is wrong and planted.
         refused = found.ask(**partner_use(user_secret=CANARY))
-        assert Stream(found, refused).ended(40) == {"status": "failed"}
+        assert Stream(found, refused).ended(60) == {"status": "failed"}
         # Typed into the wrong places, answered with 4xx.
         for body in (
             {"kind": CANARY, "params": {}},
@@ -110,9 +110,9 @@ def test_a_planted_secret_is_nowhere_after_crashes(
                 f"{found.address}/api/v1/reports", json=body, auth=found.auth, timeout=20
             )
             assert answer.status_code == 422
-        requests.get(f"{found.address}/login?secret={CANARY}", timeout=20)
-        requests.get(f"{found.address}/invite/{CANARY}", timeout=20)
-        requests.get(f"{found.address}/api/v1/reports", auth=("purk_x", CANARY), timeout=20)
+        requests.get(f"{found.address}/login?secret={CANARY}", timeout=60)
+        requests.get(f"{found.address}/invite/{CANARY}", timeout=60)
+        requests.get(f"{found.address}/api/v1/reports", auth=("purk_x", CANARY), timeout=60)
         pages = [
             found.get(f"/api/v1/reports/{one}{tail}").text
             for one in (killed, refused)
@@ -158,7 +158,7 @@ def operator_pages(found: House) -> str:
         for registry in ("failed", "finished", "started", "queued")
     ]
     for path in paths:
-        answer = requests.get(f"{found.address}{path}", auth=found.operator_auth, timeout=20)
+        answer = requests.get(f"{found.address}{path}", auth=found.operator_auth, timeout=60)
         told.append(answer.text)
     with Redis.from_url(found.settings["REDIS_URL"]) as client:
         ids = [key.decode().rpartition(":")[2] for key in client.scan_iter("rq:job:*")]
@@ -166,7 +166,7 @@ def operator_pages(found: House) -> str:
         answer = requests.get(
             f"{found.address}/ops/rq/0/data/job/{job_id}.json",
             auth=found.operator_auth,
-            timeout=20,
+            timeout=60,
         )
         told.append(answer.text)
     return "\n".join(told)

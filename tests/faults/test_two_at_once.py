@@ -29,7 +29,7 @@ def side_by_side(work: Callable[[int], Any], many: int) -> list[Any]:
     gate = threading.Barrier(many)
 
     def one(number: int) -> None:
-        gate.wait(10)
+        gate.wait(60)
         try:
             found[number] = work(number)
         except Exception as error:

@@ -119,7 +119,7 @@ class BadServer:
 
     def hang(self, connection: socket.socket, asked: Asked) -> None:
         """A move: say nothing at all until the server is closed."""
-        self.over.wait(20)
+        self.over.wait(300)
 
     def drip(self, whole: bytes, every_s: float = 0.06) -> Move:
         """Return a move that sends one byte at a time, for ever slower than any patience."""

@@ -54,6 +54,12 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
         yield client
 
 
+@pytest.fixture(autouse=True)
+def _patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still for a second must not look like a Redis that is away."""
+    monkeypatch.setattr("webapp.partner.redis_pace.SILENT_S", 20.0)
+
+
 @pytest.fixture(params=["local", "redis"])
 def make(request: pytest.FixtureRequest) -> Maker:
     """Return a maker of paces, of this process alone and shared."""

@@ -38,7 +38,7 @@ class running_redis:  # noqa: N801 - reads as the context it is
     def __exit__(self, *_: object) -> None:
         self.client.close()
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(60)
 
 
 def reserved(pace: LocalPace | RedisPace) -> float:

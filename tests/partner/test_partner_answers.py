@@ -13,6 +13,7 @@ import pytest
 from bad_server import CALL_ID, BadServer, answer, envelope, http, raw, refusal
 from partner_house import SECRET, USER_KEY, Talk
 
+from tests.soon import SOON_S, soon
 from webapp.errors import PartnerContract, PartnerRefused, PartnerUnavailable, RunEnded
 from webapp.partner import Limits, PartnerSession
 from webapp.partner.retry import backoff_s, retry_after_s
@@ -125,7 +126,7 @@ def test_the_wait_a_gateway_asks_for_is_kept(talk: Talk, status: int) -> None:
     talk.server.plays(raw(http(b"later", status, Retry_After="86400")), answer({"fine": 1}))
     started = time.monotonic()
     session.call("accounts.search", "eu1", {}, pace=session.search_pace)
-    assert 0.2 <= time.monotonic() - started < 0.5
+    assert 0.2 <= time.monotonic() - started < SOON_S  # a day was asked for
 
 
 def test_retry_after_is_read_in_all_its_forms() -> None:
@@ -156,40 +157,40 @@ def test_backoff_doubles_to_its_ceiling_and_is_spread() -> None:
 def test_one_call_never_takes_longer_than_its_total(talk: Talk) -> None:
     talk.server.plays(talk.server.hang)
     session = talk.session(limits={"total_s": 1.2})
-    started = time.monotonic()
-    with pytest.raises(PartnerUnavailable):
+    with soon(), pytest.raises(PartnerUnavailable):
         session.call("admin.getSiteConfig", "eu1", {}, pace=session.call_pace)
-    assert time.monotonic() - started < 1.6
 
 
 def test_a_wait_that_does_not_fit_is_not_begun(talk: Talk) -> None:
-    session = talk.session(limits={"total_s": 1, "retry_after_cap_s": 120})
+    session = talk.session(limits={"total_s": 40, "retry_after_cap_s": 120})
     talk.server.plays(raw(http(b"", 503, Retry_After="60")))
-    started = time.monotonic()
-    with pytest.raises(PartnerUnavailable) as caught:
+    with soon(), pytest.raises(PartnerUnavailable) as caught:
         session.call("accounts.search", "eu1", {}, pace=session.search_pace)
     assert caught.value.retry_after_s == 60
-    assert time.monotonic() - started < 0.5
+    assert talk.sent == 1
 
 
 def test_a_run_stops_waiting_for_a_partner_that_answers_nothing(talk: Talk) -> None:
-    session = talk.session(limits={"patience_s": 0.05, "probe_s": 0.2})
+    session = talk.session(limits={"patience_s": 0.05, "probe_s": 2.0})
+
+    def told() -> str:
+        try:
+            session.call("accounts.search", "eu1", {}, pace=session.search_pace)
+        except PartnerUnavailable as error:
+            return error.message
+        return ""
+
     talk.server.plays(raw(http(b"", 503)))
-    started = time.monotonic()
-    for _ in range(200):
-        with pytest.raises(PartnerUnavailable):
-            session.call("accounts.search", "eu1", {}, pace=session.search_pace)
-        if time.monotonic() - started > 0.4:
-            break
-    sent = talk.sent
-    with pytest.raises(PartnerUnavailable, match="not asked any more"):
-        for _ in range(3):
-            session.call("accounts.search", "eu1", {}, pace=session.search_pace)
-    assert talk.sent <= sent + 2
-    talk.server.plays(answer({}))
-    time.sleep(0.2)
-    for _ in range(3):
-        session.call("accounts.search", "eu1", {}, pace=session.search_pace)
+    with soon():
+        while "not asked any more" not in told():
+            pass
+        sent = talk.sent
+        assert [told() for _ in range(50)]
+        assert talk.sent <= sent + 25  # a probe at times, where the machine stood still
+        talk.server.plays(answer({}))
+        while told():
+            time.sleep(0.05)
+    assert [told() for _ in range(3)] == [""] * 3
 
 
 def test_stop_is_heard_between_tries(talk: Talk) -> None:

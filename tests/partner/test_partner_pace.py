@@ -7,17 +7,24 @@ import time
 import uuid
 from itertools import pairwise
 from pathlib import Path
+from statistics import median, mode
 
 import pytest
 import redis
 from pace_house import Maker, go_on, reserved, running_redis
 
+from tests.soon import soon
 from webapp.errors import RunEnded
 from webapp.partner import LocalPace, NoPace, Pace, RedisPace
 
 
 def most_in_a_second(slots: list[float]) -> int:
     return max(sum(1 for other in slots if slot <= other < slot + 1) for slot in slots)
+
+
+def used(slots: list[float]) -> float:
+    """Return the calls a second that slots in a row make; a pause of the machine is no gap."""
+    return 1 / median(later - earlier for earlier, later in pairwise(slots))
 
 
 @pytest.mark.parametrize("rate", [1, 5, 10, 50, 333.3])
@@ -28,8 +35,7 @@ def test_no_second_has_too_many_slots_and_few_are_wasted(make: Maker, rate: floa
     shaken = [slot + (0.02 if index % 2 else 0) for index, slot in enumerate(slots)]
     assert most_in_a_second(slots) <= rate
     assert most_in_a_second(shaken) <= rate
-    used = (len(slots) - 1) / (slots[-1] - slots[0])
-    assert 0.97 * rate <= used <= rate
+    assert 0.97 * rate <= used(slots) <= rate
 
 
 def test_an_idle_time_is_not_saved_up_for_a_burst(make: Maker) -> None:
@@ -41,32 +47,33 @@ def test_an_idle_time_is_not_saved_up_for_a_burst(make: Maker) -> None:
 
 
 def test_slowing_down_halves_the_rate_once_and_it_recovers_by_itself(make: Maker) -> None:
-    pace = make(100, slow_s=0.3)
+    pace = make(100, slow_s=1.5)
     for _ in range(8):
         pace.slow_down(None)
     assert pace.slowed
     assert pace.rate == 50
-    slots = [reserved(pace) for _ in range(60)]
-    gaps = [later - earlier for earlier, later in pairwise(slots)]
-    assert gaps[5] == pytest.approx(2 / 97.5, abs=0.001)
-    assert gaps[-1] == pytest.approx(1 / 97.5, abs=0.001)
-    time.sleep(0.31)
+    slots = [reserved(pace) for _ in range(150)]
+    gaps = [round((later - earlier) * 97.5, 1) for earlier, later in pairwise(slots)]
+    assert mode(gaps[:50]) == 2
+    assert mode(gaps[-50:]) == 1
+    time.sleep(1.51)
     assert pace.rate == 100
     assert not pace.slowed
 
 
 def test_a_wait_the_partner_asks_for_is_kept_by_those_already_waiting(make: Maker) -> None:
-    pace = make(5)
-    for _ in range(2):
-        pace.wait(go_on)
-    ends: list[float] = []
-    waiting = threading.Thread(target=lambda: (pace.wait(go_on), ends.append(time.monotonic())))
-    waiting.start()
-    time.sleep(0.02)
-    held = time.monotonic()
-    pace.slow_down(0.5)
-    waiting.join()
-    assert 0.45 <= ends[0] - held < 1.2
+    pace = make(2)
+    for _ in range(4):
+        pace.reserve()
+    held: list[float] = []
+
+    def slow_down_once() -> None:  # asked while the slot, two seconds away, is waited for
+        if not held:
+            held.append(time.monotonic())
+            pace.slow_down(3)
+
+    pace.wait(slow_down_once)
+    assert time.monotonic() - held[0] >= 3
 
 
 def test_waiting_is_given_up_when_the_run_ends(make: Maker) -> None:
@@ -78,9 +85,9 @@ def test_waiting_is_given_up_when_the_run_ends(make: Maker) -> None:
         if time.monotonic() > ends:
             raise RunEnded("cancelled")
 
-    with pytest.raises(RunEnded):
+    pace.reserve()  # the slot after it is 40 s away
+    with soon(), pytest.raises(RunEnded):
         pace.wait(stop)
-    assert time.monotonic() - ends < 0.6
 
 
 @pytest.mark.parametrize("of", ["no", "local", "redis"])
@@ -91,14 +98,13 @@ def test_no_limit_is_no_wait_unless_the_partner_asks_for_one(of: str, client: re
         "redis": RedisPace(client, uuid.uuid4().hex, 0),
     }
     pace = paces[of]
-    started = time.monotonic()
-    for _ in range(300):
-        pace.wait(go_on)
-    assert time.monotonic() - started < 0.2
+    with soon():
+        for _ in range(300):
+            pace.wait(go_on)
     assert pace.rate == 0
+    held = time.monotonic()
     pace.slow_down(0.2)
     assert pace.slowed
-    held = time.monotonic()
     pace.wait(go_on)
     assert time.monotonic() - held >= 0.19
 
@@ -111,7 +117,7 @@ def test_all_workers_stand_in_one_line(client: redis.Redis) -> None:
     workers = [RedisPace(client, key, 50) for _ in range(4)]
     slots = sorted(reserved(worker) for _ in range(30) for worker in workers)
     assert most_in_a_second(slots) <= 50
-    assert (len(slots) - 1) / (slots[-1] - slots[0]) >= 0.97 * 50
+    assert used(slots) >= 0.97 * 50
 
 
 def test_threads_of_two_workers_leave_at_the_granted_rate(client: redis.Redis) -> None:
@@ -134,18 +140,18 @@ def test_threads_of_two_workers_leave_at_the_granted_rate(client: redis.Redis) -
     for thread in threads:
         thread.join()
     left.sort()
-    # What a sleep makes of a slot is the machine's affair: bounds with room for a busy one.
-    assert most_in_a_second(left) <= 44
-    assert (len(left) - 1) / (left[-1] - left[0]) >= 0.6 * 40
+    # What a sleep makes of a slot is the machine's affair: after a pause of it all eight leave.
+    assert most_in_a_second(left) <= 40 + 8
+    assert (len(left) - 1) / (left[-1] - left[0]) >= 0.25 * 40
 
 
 def test_one_worker_that_is_told_to_slow_down_slows_all(client: redis.Redis) -> None:
     key = uuid.uuid4().hex
     told, other = RedisPace(client, key, 100), RedisPace(client, key, 100)
-    told.slow_down(0.3)
+    told.slow_down(30)
     wait_s = other.reserve()
     assert wait_s is not None
-    assert 0.2 < wait_s <= 0.31
+    assert 20 < wait_s <= 30.01
     assert other.rate == 50
     assert other.slowed
 
@@ -153,10 +159,10 @@ def test_one_worker_that_is_told_to_slow_down_slows_all(client: redis.Redis) -> 
 def test_a_wait_asked_of_one_is_seen_by_others_without_a_limit(client: redis.Redis) -> None:
     key = uuid.uuid4().hex
     told, other = RedisPace(client, key, 0), RedisPace(client, key, 0)
-    told.slow_down(0.3)
     started = time.monotonic()
+    told.slow_down(0.3)
     other.wait(go_on)
-    assert time.monotonic() - started >= 0.25
+    assert time.monotonic() - started >= 0.29
 
 
 def test_a_clock_that_was_set_back_stops_nobody(client: redis.Redis) -> None:
@@ -170,11 +176,11 @@ def test_a_clock_that_was_set_back_stops_nobody(client: redis.Redis) -> None:
 def test_keys_of_a_pace_expire(client: redis.Redis) -> None:
     key = uuid.uuid4().hex
     pace = RedisPace(client, key, 10, slow_s=1)
-    pace.slow_down(0.1)
+    pace.slow_down(5)
     pace.reserve()
     names = list(client.scan_iter(f"pace:*{key}*"))
     assert len(names) == 3
-    assert all(0 < client.pttl(name) < 5_000 for name in names)
+    assert all(0 < client.pttl(name) < 10_000 for name in names)
 
 
 def test_without_redis_each_process_keeps_the_pace_alone(tmp_path: Path) -> None:
@@ -184,8 +190,8 @@ def test_without_redis_each_process_keeps_the_pace_alone(tmp_path: Path) -> None
     for _ in range(20):
         pace.wait(go_on)
         left.append(time.monotonic())
-    used = (len(left) - 1) / (left[-1] - left[0])
-    assert 40 < used <= 52
+    assert 40 < used(left) <= 52
+    assert len(left) / (left[-1] - left[0]) <= 55
     pace.slow_down(None)
     assert pace.rate == 25
     away.close()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from partner_house import Talk
 
+from tests.soon import SOON_S, soon
 from webapp.errors import PartnerError, PartnerRefused, PartnerUnavailable, RunEnded
 from webapp.partner import Site, count_accounts, side_by_side
 
@@ -19,7 +20,7 @@ def test_results_come_as_they_complete_with_their_items() -> None:
 
     def work(item: int) -> int:
         if item == 0:
-            first_may_end.wait(5)
+            first_may_end.wait(60)
         return item * 10
 
     seen = []
@@ -79,12 +80,10 @@ def test_what_stops_the_run_is_raised_at_once(error: Exception) -> None:
         begun.append(item)
         if item == 1:
             raise error
-        may_end.wait(5)
+        may_end.wait(60)
 
-    started = time.monotonic()
-    with pytest.raises(type(error)):
+    with soon(), pytest.raises(type(error)):
         list(side_by_side(work, range(100), concurrency=3))
-    assert time.monotonic() - started < 1
     may_end.set()
     assert len(begun) <= 3
 
@@ -97,9 +96,8 @@ def test_stop_is_heard_while_nothing_completes() -> None:
         if time.monotonic() > ends:
             raise RunEnded("cancelled")
 
-    with pytest.raises(RunEnded):
-        list(side_by_side(lambda _: may_end.wait(5), range(9), concurrency=2, stop=stop))
-    assert time.monotonic() - ends < 0.6
+    with soon(), pytest.raises(RunEnded):
+        list(side_by_side(lambda _: may_end.wait(60), range(9), concurrency=2, stop=stop))
     may_end.set()
 
 
@@ -129,7 +127,7 @@ def test_nothing_to_do_ends_at_once() -> None:
 
 def test_requests_left_in_flight_end_with_their_session(talk: Talk, site: Site) -> None:
     talk.server.plays(talk.server.hang)
-    session = talk.session(limits={"margin_s": 60, "total_s": 60})
+    session = talk.session()
 
     def work(number: int) -> None:
         if number == 3:
@@ -139,7 +137,7 @@ def test_requests_left_in_flight_end_with_their_session(talk: Talk, site: Site) 
 
     with pytest.raises(PartnerRefused), session:
         list(side_by_side(work, range(4), concurrency=4))
-    deadline = time.monotonic() + 1
+    deadline = time.monotonic() + SOON_S
     while any(thread.name.startswith("partner") for thread in threading.enumerate()):
         assert time.monotonic() < deadline, "a thread of the pool is still waiting"
         time.sleep(0.01)

@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from partner_house import Talk
 
+from tests.soon import soon
 from webapp.errors import PartnerContract, PartnerRefused, PartnerUnavailable, RunEnded
 from webapp.partner import PartnerSession, Site, count_accounts
 
@@ -40,9 +41,8 @@ GOOD = {"results": [{"count(*)": 7}], "totalCount": 7}
 
 @pytest.fixture(autouse=True)
 def quickly() -> Iterator[None]:
-    started = time.monotonic()
-    yield
-    assert time.monotonic() - started < 6
+    with soon():
+        yield
 
 
 def test_a_connection_that_is_reset_is_tried_again(server: BadServer, talk: Talk, ask: Ask) -> None:
@@ -77,22 +77,21 @@ def test_an_unknown_host_is_an_error_that_names_the_network(talk: Talk) -> None:
 
 def test_a_partner_that_hangs_is_given_up_at_the_deadline(talk: Talk) -> None:
     talk.server.plays(talk.server.hang)
-    session = talk.session(limits={"tries": 2})
+    session = talk.session(limits={"tries": 2, "margin_s": 0.3})
     started = time.monotonic()
     with pytest.raises(PartnerUnavailable, match="in time"):
         session.call("accounts.search", "eu1", {}, pace=session.search_pace)
-    assert 0.9 < time.monotonic() - started < 2
+    assert time.monotonic() - started > 0.9
+    assert talk.sent == 2
 
 
 def test_an_answer_that_drips_is_cut_at_the_deadline_of_the_whole_request(talk: Talk) -> None:
     server = talk.server
-    session = talk.session(limits={"tries": 1})
+    session = talk.session(limits={"tries": 1, "margin_s": 0.3})
     for whole in (http(envelope({})), b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 5000):
         server.plays(server.drip(whole))
-        started = time.monotonic()
         with pytest.raises(PartnerUnavailable, match="in time"):
             session.call("accounts.search", "eu1", {}, pace=session.search_pace)
-        assert time.monotonic() - started < 0.9
 
 
 def test_a_body_that_drips_is_cut_too(talk: Talk) -> None:
@@ -104,7 +103,7 @@ def test_a_body_that_drips_is_cut_too(talk: Talk) -> None:
         server.drip(body)(connection, asked)
 
     server.plays(move)
-    session = talk.session(limits={"tries": 1})
+    session = talk.session(limits={"tries": 1, "margin_s": 0.3})
     with pytest.raises(PartnerUnavailable, match="in time"):
         session.call("accounts.search", "eu1", {}, pace=session.search_pace)
 
@@ -144,7 +143,7 @@ def test_a_gzip_bomb_is_not_unpacked(server: BadServer, talk: Talk, ask: Ask) ->
 
 
 def test_sites_may_fill_sixteen_megabytes_but_a_search_only_one(talk: Talk) -> None:
-    session = talk.session(limits={"margin_s": 4})
+    session = talk.session()
     talk.server.plays(answer({"pad": "x" * 3 * 1024 * 1024}))
     pace = session.call_pace
     assert session.call("admin.getUserSites", "us1", {}, pace=pace)["errorCode"] == 0
@@ -225,10 +224,8 @@ def test_a_redirect_with_an_endless_body_is_not_read(talk: Talk, ask: Ask) -> No
     talk.server.plays(
         raw(b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 999999999\r\n\r\n")
     )
-    started = time.monotonic()
     with pytest.raises(PartnerRefused):
         ask()
-    assert time.monotonic() - started < 0.4
 
 
 def test_connections_are_kept_open_between_calls(server: BadServer, ask: Ask) -> None:
@@ -261,10 +258,9 @@ def test_work_that_is_no_longer_wanted_ends_in_mid_answer(talk: Talk) -> None:
         if time.monotonic() > ends:
             raise RunEnded("cancelled")
 
-    session = talk.session(stop=stop, limits={"margin_s": 30})
+    session = talk.session(stop=stop)
     with pytest.raises(RunEnded, match="cancelled"):
         session.call("accounts.search", "eu1", {}, pace=session.search_pace)
-    assert time.monotonic() - ends < 0.5
 
 
 # -- TLS -----------------------------------------------------------------------------------------
@@ -347,24 +343,22 @@ def test_an_encrypted_answer_that_drips_is_cut_at_the_deadline(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     tls_server.plays(tls_server.drip(http(json.dumps(GOOD).encode())))
-    started = time.monotonic()
     with pytest.raises(PartnerUnavailable, match="in time"):
-        count_accounts(over_tls(talk, tls_server, tries=1), site)
-    assert time.monotonic() - started < 1
+        count_accounts(over_tls(talk, tls_server, tries=1, margin_s=0.3), site)
 
 
 def test_a_server_that_never_shakes_hands_is_given_up(talk: Talk, site: Site) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         template = f"https://127.0.0.1:{silent.getsockname()[1]}/{{namespace}}.{{data_center}}"
-        started = time.monotonic()
+        limits = {"tries": 1, "connect_s": 0.5, "margin_s": 0.3}
         with pytest.raises(PartnerUnavailable):
-            count_accounts(talk.session(url_template=template, limits={"tries": 1}), site)
-        assert time.monotonic() - started < 1.2
+            count_accounts(talk.session(url_template=template, limits=limits), site)
 
 
 def test_a_server_that_speaks_no_tls_is_an_error_tried_a_few_times(
     talk: Talk, server: BadServer, site: Site
 ) -> None:
     template = server.template.replace("http:", "https:")
+    limits = {"tries": 1, "connect_s": 0.5, "margin_s": 0.3}
     with pytest.raises(PartnerUnavailable, match=r"encrypted|broke off|in time"):
-        count_accounts(talk.session(url_template=template, limits={"tries": 1}), site)
+        count_accounts(talk.session(url_template=template, limits=limits), site)

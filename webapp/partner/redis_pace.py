@@ -20,6 +20,8 @@ from webapp.partner.pace import LATE_S, SHARE, LocalPace, wait_until
 from webapp.partner.slowness import AGAIN_S, MOST_STEPS, PAUSE_S, SLOW_S, Slowness
 
 AWAY_S = 5.0
+# Redis is away when it says nothing for so long: a slot is no use later.
+SILENT_S = 1.0
 _PROBE_S = 1.0
 
 # KEYS: next free slot, slowness, end of the hold; moments in microseconds of Redis' clock.
@@ -203,10 +205,10 @@ class RedisPace:
 
 
 def _impatient(client: Any) -> Any:
-    """Return a client of the same server that gives up in a second: a slot is no use later."""
+    """Return a client of the same server that gives up after SILENT_S."""
     pool = client.connection_pool
     options = dict(pool.connection_kwargs)
-    options |= {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
+    options |= {"socket_timeout": SILENT_S, "socket_connect_timeout": SILENT_S}
     options["retry"] = Retry(NoBackoff(), 1)  # once, for a connection that was closed while idle
     return redis.Redis(
         connection_pool=redis.ConnectionPool(connection_class=pool.connection_class, **options)

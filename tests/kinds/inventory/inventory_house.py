@@ -67,7 +67,7 @@ class Flow:
 
     def refresh(self) -> Flow:
         headers = {"Authorization": f"Bearer {self.refresh_token}"}
-        answer = requests.get(f"{self.server}/api/auth/token/refresh", headers=headers, timeout=10)
+        answer = requests.get(f"{self.server}/api/auth/token/refresh", headers=headers, timeout=60)
         assert answer.status_code == 200, answer.text
         return self._use(answer.json()["access_token"], answer.json()["token_type"])
 
@@ -95,7 +95,7 @@ class Flow:
     def _sent(self, method: str, path: str, **more: Any) -> requests.Response:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         answer = requests.request(
-            method, self.server + path, headers=headers, timeout=10, allow_redirects=False, **more
+            method, self.server + path, headers=headers, timeout=60, allow_redirects=False, **more
         )
         assert answer.status_code == 200, (method, path, answer.status_code, answer.text)
         return answer
@@ -127,7 +127,7 @@ class Flow:
     def wait(self, report_id: str) -> list[dict[str, Any]]:
         """Ask again until the files are there or never will be; return every answer."""
         answers: list[dict[str, Any]] = []
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not answers or answers[-1]["reportFileStatus"] == "PROCESSING":
             assert time.monotonic() < deadline, answers[-1]
             answers.append(self.get(f"{REPORTS}/{report_id}"))
@@ -141,7 +141,7 @@ class Flow:
 
     def download(self, report_id: str, report_type: str, file_type: str) -> bytes:
         """Fetch a file as a stranger with its address."""
-        answer = requests.get(self.url(report_id, report_type, file_type), timeout=10)
+        answer = requests.get(self.url(report_id, report_type, file_type), timeout=60)
         assert answer.status_code == 200, answer.text
         return answer.content
 
@@ -161,7 +161,7 @@ def serving(app: Flask) -> Iterator[str]:
     over.set()
     server.shutdown()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     server.server_close()
 
 

@@ -108,5 +108,5 @@ def serving_bucket() -> Iterator[Bucket]:
         yield bucket
     finally:
         server.shutdown()
-        thread.join(10)
+        thread.join(60)
         server.server_close()

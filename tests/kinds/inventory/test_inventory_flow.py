@@ -122,7 +122,7 @@ def test_the_refresh_token_stays_and_keeps_the_company_switched_to(app: Flask, s
         requests.get(
             f"{site}{REPORTS}/{report['id']}",
             headers={"Authorization": f"Bearer {mine.token}"},
-            timeout=10,
+            timeout=60,
         ).status_code
         == 404
     )

@@ -38,7 +38,7 @@ class SlowServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.asked += 1
-                outer.may_answer.wait(30)
+                outer.may_answer.wait(60)
                 body = (SAMPLE / "tracks.json").read_bytes()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))

@@ -21,7 +21,7 @@ Params = Callable[..., dict[str, Any]]
 
 def help_the_running(app: Flask, done: list[str]) -> None:
     """Do what a second worker does: take the helper jobs of a running report."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not done:
         with app.app_context():
             job = next(iter(report_queue().jobs), None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -14,6 +13,7 @@ import pytest
 from sandbox.testing import RunningStandIn
 from tests.conftest import DEMO_KEY, Api
 from tests.kinds.partner_use.partner_use_house import NOW, House, ago, counted_ids
+from tests.soon import soon
 from webapp.engine import jobs
 from webapp.engine.kind import Estimate
 from webapp.engine.models import Report
@@ -170,11 +170,9 @@ def test_nobody_waits_minutes_for_an_estimate(
     assert survey.BRIEFLY.total_s <= 20
     assert survey.BRIEFLY.tries == 2
     monkeypatch.setattr(survey, "BRIEFLY", replace(survey.BRIEFLY, total_s=1.0))
-    stand_in.settings(latency_ms=15_000)
-    started = time.monotonic()
-    with pytest.raises(PartnerUnavailable):
+    stand_in.settings(latency_ms=60_000)
+    with soon(), pytest.raises(PartnerUnavailable):
         estimate(house, partner_use())
-    assert time.monotonic() - started < 8
 
 
 def test_nobody_waits_minutes_for_a_pace_that_is_held(
@@ -184,10 +182,8 @@ def test_nobody_waits_minutes_for_a_pace_that_is_held(
     house.app.config["PARTNER_CALLS_PER_SECOND"] = 10.0
     with house.app.app_context():
         survey._pace(jobs.context(), "70000001", "call", 10.0).slow_down(60)
-    started = time.monotonic()
-    with pytest.raises(PartnerUnavailable):
+    with soon(), pytest.raises(PartnerUnavailable):
         estimate(house, partner_use())
-    assert time.monotonic() - started < 8
 
 
 def test_bad_months_are_told_before_anybody_is_asked(

@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -63,12 +65,12 @@ def pinging(port: int, auth: tuple[str, str], spool: Path) -> Iterator[subproces
         yield client
     finally:
         client.terminate()
-        client.wait(10)
+        client.wait(60)
         assert client.stdout is not None
         client.stdout.close()
 
 
-def wait_for(happened: Callable[[], bool], seconds: float = 15) -> None:
+def wait_for(happened: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline
@@ -104,7 +106,7 @@ def test_the_client_says_when_its_key_is_refused(
         serving(app, port),
         pinging(port, ("purk_nobody", "pur_wrong"), tmp_path / "pings.jsonl") as client,
     ):
-        assert client.wait(15) == 1
+        assert client.wait(60) == 1
         assert client.stdout is not None
         said = client.stdout.read()
     assert "refuses this key" in said
@@ -189,7 +191,7 @@ def test_what_can_never_be_taken_is_dropped(tmp_path: Path, refusal: Exception) 
 def test_a_session_refused_while_its_login_is_elsewhere_is_told_later(
     app: Flask, sender: Sender, tmp_path: Path
 ) -> None:
-    sender.begin("elsewhere", None, comp_name="blue0002", next_ping_sec=5)
+    sender.begin("elsewhere", None, comp_name="blue0002", next_ping_sec=8)
     port, spool = free_port(), tmp_path / "pings.jsonl"
     with serving(app, port), pinging(port, sender.auth, spool):
         wait_for(lambda: lines_of(spool) >= 2)
@@ -228,13 +230,12 @@ def test_pings_are_made_at_fixed_times_however_long_sending_takes(tmp_path: Path
     )
     thread = threading.Thread(target=client_code.run, args=(options, SlowServer(), stop))
     thread.start()
-    time.sleep(5.5)
+    wait_for(lambda: lines_of(path) >= 6)
     stop.set()
     thread.join()
     made = [datetime.fromisoformat(ping["date_time"]) for ping in client_code.Spool(path).pings]
-    # With the sending on top of each second there would be four.
-    assert len(made) in {5, 6}
-    assert (made[-1] - made[0]).total_seconds() >= 4
+    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(made)]
+    assert median(gaps) < 1.5  # 1.6, were the sending on top of each second
 
 
 def test_sending_what_was_kept_stops_for_a_ping_that_is_due(tmp_path: Path) -> None:
