@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from webapp.engine.kind import Estimate
-from webapp.reports.filters import about, number
+from webapp.reports.filters import about, number, took
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,17 @@ def test_an_estimate_without_calls_names_no_pace() -> None:
     assert about(none) == "No calls to a partner are needed: about a second."
     spared = Estimate(calls=0, saved=3, seconds=0.2)
     assert "3 saved by stored months" in about(spared)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "under 1 s"),
+        (0.99, "under 1 s"),
+        (1.2, "1 s"),
+        (74, "1 min 14 s"),
+        (3900, "1 h 5 min"),
+    ],
+)
+def test_what_is_over_before_a_second_took_no_nought_seconds(seconds: float, text: str) -> None:
+    assert took(seconds) == text

@@ -20,7 +20,13 @@ NOTHING = Markup('<span class="none">–</span>')
 def init_app(app: Flask) -> None:
     """Add the filters templates use."""
     app.jinja_env.filters.update(
-        number=number, duration=duration, written=written, cell=cell, clock=clock, about=about
+        number=number,
+        duration=duration,
+        took=took,
+        written=written,
+        cell=cell,
+        clock=clock,
+        about=about,
     )
 
 
@@ -47,6 +53,11 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def took(seconds: float) -> str:
+    """Return how long something that has ended took: `under 1 s`, `3 s`, `2 min 5 s`."""
+    return "under 1 s" if seconds < 1 else duration(seconds)
 
 
 def seconds_since(moment: datetime | None, until: datetime | None = None) -> float:
