@@ -218,7 +218,7 @@ def test_dates_are_whole_only_when_the_partner_says_so(
     rows = days("01-01", "01-31")
     found = searched(server, session, site, two_of_january, results=rows, **total)
     assert (len(found.dates), found.whole) == (2, whole)
-    assert abs(datetime.now(UTC) - found.asked_at).total_seconds() < 5
+    assert abs(datetime.now(UTC) - found.asked_at).total_seconds() < 60
 
 
 @pytest.mark.parametrize(
