@@ -1,9 +1,9 @@
-"""A bound in time for what must not hang, wide enough for a machine that stands still a while."""
+"""Bounds in time for what must not hang, wide enough for a machine that stands still a while."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 SOON_S = 20.0
@@ -19,3 +19,13 @@ def soon() -> Iterator[None]:
     started = time.monotonic()
     yield
     assert time.monotonic() - started < SOON_S
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> bool:
+    """Ask again and again until it is so; return False where it never was within the seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return bool(condition())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +12,7 @@ from flask import Flask
 
 from tests.api.api_house import Stream, create, ended, open_stream, run, serving
 from tests.conftest import DEMO_SECRET, Api
+from tests.soon import until
 from webapp.engine import progress
 from webapp.extensions import redis_client
 
@@ -226,10 +226,10 @@ def test_closed_readers_leave_no_subscription_behind(
     def subscribed() -> Any:
         return redis.pubsub_channels(f"*{report_id}*")
 
-    assert wait_for(lambda: bool(subscribed()))
+    assert until(lambda: bool(subscribed()))
     for stream in streams:
         stream.close()
-    assert wait_for(lambda: not subscribed(), 5)
+    assert until(lambda: not subscribed())
     assert len(app.extensions["line_hub"]) == 0
 
 
@@ -244,16 +244,7 @@ def test_a_quiet_stream_holds_no_database_connection(
         stream.response.readline()
     with app.app_context():
         pool: Any = db.engine.pool
-        assert wait_for(lambda: pool.checkedout() == 0)
+        assert until(lambda: pool.checkedout() == 0)
     assert api.get(f"/reports/{report_id}").status_code == 200
     for stream in streams:
         stream.close()
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return condition()

@@ -28,7 +28,7 @@ from tests.engine.engine_house import (
     run,
     start,
 )
-from tests.soon import soon
+from tests.soon import until
 from webapp.engine import janitor, jobs, running
 from webapp.engine.kind import Result, Run
 from webapp.engine.models import CANCELLED, Checkpoint, Report, ResultRow, StatusLine, StoredMonth
@@ -321,18 +321,21 @@ def test_the_lease_is_renewed_while_the_work_lasts(make_app: Callable[..., Flask
     app = make_app(report_kinds=(Steps(),), LEASE_SECONDS=3.0)
     add_people(app)
     swept: list[int] = []
-    leases: set[Any] = set()
+    leases: list[Any] = []
+
+    def seen(report_id: str) -> int:
+        leases.append(row(app, report_id).lease_until)
+        swept.append(sweep(app))
+        return len(set(leases))
 
     def work(run: Run) -> Result:
-        with soon():
-            while len(leases) < 6:  # the last of them more than a lease after the first
-                time.sleep(0.1)
-                leases.add(row(app, run.report_id).lease_until)
-                swept.append(sweep(app))
+        # The last of them more than a lease after the first.
+        assert until(lambda: seen(run.report_id) >= 6)
         return rows_result()
 
     report = make(app, work)
     assert (report.status, report.attempt, set(swept)) == ("done", 1, {0})
+    assert leases == sorted(leases)
 
 
 def test_the_bar_moves_with_the_lease_when_nothing_is_said(make_app: Callable[..., Flask]) -> None:
@@ -342,9 +345,7 @@ def test_the_bar_moves_with_the_lease_when_nothing_is_said(make_app: Callable[..
     def work(run: Run) -> Result:
         run.plan(10)
         run.step(by=4)
-        with soon():
-            while row(app, run.report_id).done != 4:
-                time.sleep(0.02)
+        assert until(lambda: row(app, run.report_id).done == 4)
         assert row(app, run.report_id).total == 10
         return rows_result()
 

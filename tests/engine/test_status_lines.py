@@ -17,6 +17,7 @@ from redis import Redis
 
 from tests.conftest import add_people, find_scope
 from tests.engine.engine_house import Steps, begin, lines, rows_result, start
+from tests.soon import until
 from webapp.engine import jobs, progress, running
 from webapp.engine.progress import Event
 from webapp.engine.runs import ActiveRun
@@ -69,15 +70,6 @@ def say(app: Flask, run: ActiveRun, *texts: str) -> None:
 def finish(app: Flask, run: ActiveRun) -> None:
     with app.app_context():
         running._finish(run, rows_result())
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return condition()
 
 
 def channels(redis: Redis, report_id: str) -> list[bytes]:

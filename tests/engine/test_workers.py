@@ -20,8 +20,8 @@ from sandbox.testing import RunningStandIn
 from tests.conftest import DEMO_SECRET, add_people, find_scope
 from tests.engine.conftest import kill_group
 from tests.engine.engine_house import lines, row
-from tests.engine.test_status_lines import Listener, until
-from tests.soon import soon
+from tests.engine.test_status_lines import Listener
+from tests.soon import until
 from webapp.engine import janitor, jobs
 from webapp.engine.models import Report
 from webapp.engine.results import ReadResult
@@ -106,9 +106,7 @@ def test_cancelling_stops_the_work_within_seconds_and_no_search_arrives_after(
     stand_in.settings(latency_ms=300)  # by itself it would go on for a minute and more
     with app.app_context():
         jobs.cancel_report(find_scope(app, "owner"), report_id)
-    with soon():
-        while searches_in(1, stand_in):
-            pass
+    assert until(lambda: not searches_in(1, stand_in))
     assert not searches_in(1, stand_in)
     report = row(app, report_id)
     assert (report.status, report.sealed) == ("cancelled", None)
@@ -186,9 +184,7 @@ def test_a_work_horse_does_not_outlive_its_worker(
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait(60)
     stand_in.settings(latency_ms=300)
-    with soon():
-        while searches_in(1, stand_in):
-            pass
+    assert until(lambda: not searches_in(1, stand_in))
     assert not searches_in(1, stand_in)
 
 

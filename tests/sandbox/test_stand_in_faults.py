@@ -14,7 +14,7 @@ import requests
 from sandbox import truth
 from sandbox.faults import BadRule, parse_rules, read_rules
 from sandbox.wire import bomb
-from tests.soon import SOON_S, soon
+from tests.soon import SOON_S, until
 
 COUNT = "SELECT count(*) FROM accounts"
 SITE = truth.sites(70000001)[0]
@@ -130,9 +130,7 @@ def test_a_hang_and_a_trickle_outlast_any_patience(call: Any) -> None:
         assert next(bytes_come) == b"{"
         next(bytes_come)
     assert time.monotonic() - began >= 1.5
-    with soon():
-        while call.stand_in.stats()["in_flight"]:
-            time.sleep(0.1)
+    assert until(lambda: call.stand_in.stats()["in_flight"] == 0)
 
 
 def test_the_bomb_is_small_and_unpacks_to_a_valid_answer() -> None:

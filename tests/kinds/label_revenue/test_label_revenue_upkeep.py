@@ -17,7 +17,7 @@ from label_revenue_files import SAMPLE
 from test_label_revenue_pages import send, upload
 
 from tests.engine.conftest import kill_group, start_worker  # noqa: F401
-from tests.engine.test_status_lines import until
+from tests.soon import until
 from webapp.engine.endings import forget_job
 from webapp.extensions import db, utcnow
 from webapp.kinds.label_revenue import work

@@ -24,6 +24,7 @@ from sqlalchemy import func, select
 from werkzeug.serving import make_server
 
 from tests.kinds.session_activity.session_house import Sender
+from tests.soon import until
 from webapp.extensions import db
 from webapp.kinds.session_activity.models import Segment, Session
 
@@ -70,13 +71,6 @@ def pinging(port: int, auth: tuple[str, str], spool: Path) -> Iterator[subproces
         client.stdout.close()
 
 
-def wait_for(happened: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def lines_of(spool: Path) -> int:
     return len(spool.read_text().splitlines()) if spool.exists() else 0
 
@@ -88,9 +82,9 @@ def test_the_client_keeps_pings_through_an_outage_and_catches_up(
     port, spool = free_port(), tmp_path / "pings.jsonl"
     with pinging(port, limited.auth, spool) as client:
         # Nobody answers yet: a session and two pings are kept.
-        wait_for(lambda: lines_of(spool) >= 3)
+        assert until(lambda: lines_of(spool) >= 3)
         with serving(app, port):
-            wait_for(lambda: lines_of(spool) == 0)
+            assert until(lambda: lines_of(spool) == 0)
         assert client.poll() is None
     with app.app_context():
         assert db.session.scalar(select(func.count()).select_from(Session)) == 1
@@ -194,8 +188,8 @@ def test_a_session_refused_while_its_login_is_elsewhere_is_told_later(
     sender.begin("elsewhere", None, comp_name="blue0002", next_ping_sec=8)
     port, spool = free_port(), tmp_path / "pings.jsonl"
     with serving(app, port), pinging(port, sender.auth, spool):
-        wait_for(lambda: lines_of(spool) >= 2)
-        wait_for(lambda: lines_of(spool) == 0)
+        assert until(lambda: lines_of(spool) >= 2)
+        assert until(lambda: lines_of(spool) == 0)
     with app.app_context():
         [segment] = db.session.scalars(
             select(Segment).join(Session, Session.number == Segment.session_number)
@@ -230,7 +224,7 @@ def test_pings_are_made_at_fixed_times_however_long_sending_takes(tmp_path: Path
     )
     thread = threading.Thread(target=client_code.run, args=(options, SlowServer(), stop))
     thread.start()
-    wait_for(lambda: lines_of(path) >= 6)
+    assert until(lambda: lines_of(path) >= 6)
     stop.set()
     thread.join()
     made = [datetime.fromisoformat(ping["date_time"]) for ping in client_code.Spool(path).pings]
