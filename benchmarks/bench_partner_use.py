@@ -18,7 +18,7 @@ from benchmarks.house import KEY, SECRET, Crew, House, Made, house
 from benchmarks.plain_way import PlainWay
 from sandbox import truth
 from sandbox.testing import RunningStandIn, running
-from webapp.engine.months import current_month, month_end, month_text, next_month
+from webapp.lib.months import current_month, month_end, month_text, next_month
 from webapp.partner import Credentials, NoPace, PartnerSession, Site
 from webapp.partner.pace import SHARE
 from webapp.partner.searches import count_accounts, created_between

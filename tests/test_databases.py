@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, create_engine, event, make_url, text
 
-from tests.faults.faults_house import Relay
+from tests.faults.faults_helpers import Relay
 from webapp import databases
 
 

@@ -60,9 +60,9 @@ def test_a_demo_is_filled_once(app: Flask, kind: ReportKind) -> None:
     """What `make run` shows of a kind stays as it is when the house is started again."""
     with app.app_context():
         scope = find_scope(app, "owner")
-        kind.fill_demo(scope.company_id)
+        kind.seed_demo(scope.company_id)
         before = row_counts()
-        kind.fill_demo(scope.company_id)
+        kind.seed_demo(scope.company_id)
         assert row_counts() == before
 
 
@@ -97,7 +97,7 @@ def test_its_slug_is_its_folder_and_its_address(kind: ReportKind) -> None:
     assert type(kind).__module__.startswith(f"webapp.kinds.{folder.name}")
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*", kind.slug)
     assert kind.title
-    assert kind.blurb
+    assert kind.description
 
 
 @every_kind

@@ -25,6 +25,7 @@ from webapp import accounts
 from webapp.engine import janitor, months
 from webapp.errors import InvalidParams, ReportError
 from webapp.extensions import db
+from webapp.lib.months import parse_month
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,7 +40,7 @@ def init_app(app: Flask) -> None:
         app.cli.add_command(command)
 
 
-def in_sentences(command: Callable[P, R]) -> Callable[P, R]:
+def handle_cli_errors(command: Callable[P, R]) -> Callable[P, R]:
     """Turn what a room raises into sentences on stderr, exit code 2 for bad input and 1 else."""
 
     @wraps(command)
@@ -87,7 +88,7 @@ def with_database(command: Callable[P, R]) -> Callable[P, R]:
 @click.option("--demo", is_flag=True, help="Make a demo company and two reports.")
 @click.option("--with-parent", is_flag=True, hidden=True)
 @with_appcontext
-@in_sentences
+@handle_cli_errors
 def up(
     host: str | None,
     port: int | None,
@@ -115,7 +116,7 @@ def up(
 @click.command("demo", hidden=True)
 @click.option("--url", required=True)
 @with_appcontext
-@in_sentences
+@handle_cli_errors
 def demo(url: str) -> None:
     """Make the demo company and run two reports through the API; `flask up --demo` calls this."""
     from webapp.ops.demo import run_demo
@@ -134,7 +135,7 @@ months_group = AppGroup("months", help="Stored months.")
 @click.option("--company", required=True, help="Made where it does not exist yet.")
 @click.option("--role", required=True, type=click.Choice(["operator", "admin", "expert", "viewer"]))
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-@in_sentences
+@handle_cli_errors
 @with_database
 def create_user(email: str, company: str, role: str, password_stdin: bool) -> None:
     """Make a user with a role in a company."""
@@ -146,7 +147,7 @@ def create_user(email: str, company: str, role: str, password_stdin: bool) -> No
 @click.argument("email")
 @click.option("--label", default="", help="What the key is for.")
 @click.option("--send-only", is_flag=True, help="It may send data and read nothing.")
-@in_sentences
+@handle_cli_errors
 @with_database
 def create_key(email: str, label: str, send_only: bool) -> None:
     """Make an API key; its secret is printed this once."""
@@ -158,7 +159,7 @@ def create_key(email: str, label: str, send_only: bool) -> None:
 
 
 @secrets.command("reseal")
-@in_sentences
+@handle_cli_errors
 @with_database
 def reseal() -> None:
     """Seal all that is stored under the newest SECRET_KEY; run twice, nothing changes."""
@@ -178,7 +179,7 @@ def reseal() -> None:
 @click.option("--subject", help="Of this partner, or this site, only.")
 @click.option("--from", "start", help="First month, YYYY-MM.")
 @click.option("--to", "end", help="Last month, YYYY-MM.")
-@in_sentences
+@handle_cli_errors
 @with_database
 def expire_months(
     kind: str | None, subject: str | None, start: str | None, end: str | None
@@ -196,7 +197,7 @@ def expire_months(
 
 @click.command("janitor")
 @with_appcontext
-@in_sentences
+@handle_cli_errors
 def janitor_command() -> None:
     """Look after reports whose worker was lost, until told to stop."""
     from webapp.ops import logs
@@ -212,7 +213,7 @@ def _month(name: str, text: str | None) -> Any:
     if text is None:
         return None
     try:
-        return months.parse_month(text)
+        return parse_month(text)
     except ValueError as error:
         raise InvalidParams({name: str(error)}) from None
 

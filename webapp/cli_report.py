@@ -23,7 +23,7 @@ from sqlalchemy import func, select
 
 from webapp import accounts
 from webapp.accounts import Company, Membership, Scope, User
-from webapp.cli import in_sentences, with_database
+from webapp.cli import handle_cli_errors, with_database
 from webapp.engine import export, jobs, progress
 from webapp.engine.kind import ReportKind
 from webapp.engine.models import DONE, INCOMPLETE, Report
@@ -62,7 +62,7 @@ report = KindGroup(
 
 def _command(kind: ReportKind) -> click.Command:
     @with_appcontext
-    @in_sentences
+    @handle_cli_errors
     @with_database
     def run(**options: Any) -> None:
         _run(kind, options)
@@ -81,7 +81,9 @@ def _command(kind: ReportKind) -> click.Command:
     schema = json_schema(kind)
     for name, field in schema.get("properties", {}).items():
         params.append(_option(name, field, is_secret=name in kind.secret_params))
-    return click.Command(kind.slug, params=params, callback=run, help=kind.blurb or kind.title)
+    return click.Command(
+        kind.slug, params=params, callback=run, help=kind.description or kind.title
+    )
 
 
 def _option(name: str, field: Mapping[str, Any], *, is_secret: bool) -> click.Option:

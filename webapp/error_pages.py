@@ -82,7 +82,7 @@ def init_app(app: Flask) -> None:
 
 def _report_error(error: ReportError) -> Response:
     if isinstance(error, NotSignedIn) and not is_api():
-        answer = accounts.closed()
+        answer = accounts.require_access()
         if answer is not None:
             return answer
     headers = {}

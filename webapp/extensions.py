@@ -83,11 +83,6 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def utcnow() -> datetime:
-    """Return the current moment, aware UTC."""
-    return datetime.now(UTC)
-
-
 def init_app(app: Flask) -> None:
     """Bind the extensions and make this application's Redis client."""
     app.extensions["redis_client"] = Redis(

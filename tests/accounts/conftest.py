@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from accounts_house import SECRET_KEY, Browser, Program, email_of
+from accounts_helpers import SECRET_KEY, Browser, Program, email_of
 from flask import Flask
 
 from tests.conftest import Person, add_people

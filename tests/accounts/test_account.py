@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from accounts_house import PASSWORD, Browser, email_of
+from accounts_helpers import PASSWORD, Browser, email_of
 from flask import Flask
 
 SignedIn = Callable[[str], Browser]

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from accounts_house import Browser
+from accounts_helpers import Browser
 from flask import Flask
 from sqlalchemy import func, select, update
 
 from webapp.accounts import audit_log
 from webapp.accounts.models import AuditEntry
 from webapp.engine import janitor
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
+from webapp.lib.moments import utcnow
 
 
 def test_old_entries_are_deleted_by_the_janitor(

@@ -8,14 +8,15 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from accounts_house import Browser, Program, email_of
+from accounts_helpers import Browser, Program, email_of
 from flask import Flask
 from sqlalchemy import select
 
 from webapp.accounts import ApiKey, create_key, find_user, sender_scope
 from webapp.accounts.keys import LEAK_PATTERN, hash_secret, is_wellformed, new_secret
 from webapp.errors import InvalidParams
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
+from webapp.lib.moments import utcnow
 
 SignedIn = Callable[[str], Browser]
 USERS = "/api/accounts/v1/users"

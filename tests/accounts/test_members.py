@@ -7,13 +7,14 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from accounts_house import PASSWORD, Browser, Program, email_of
+from accounts_helpers import PASSWORD, Browser, Program, email_of
 from flask import Flask
 from sqlalchemy import select, update
 
 from webapp.accounts import create_user, find_user
 from webapp.accounts.models import Invite
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
+from webapp.lib.moments import utcnow
 
 SignedIn = Callable[[str], Browser]
 NEW = "newcomer@elsewhere.example.com"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from accounts_house import PASSWORD, Program, bearer, email_of
+from accounts_helpers import PASSWORD, Program, bearer, email_of
 from flask import Blueprint, Flask, jsonify
 from sqlalchemy import func, select
 
@@ -17,8 +17,8 @@ from webapp.accounts import (
     current_scope,
     find_company,
     find_user,
-    guard,
     require,
+    restrict,
     scope_of,
 )
 from webapp.accounts.audit_log import entries
@@ -98,7 +98,7 @@ def rooms(make_app: Callable[..., Flask], app: Flask) -> Flask:
     house = make_app()
     for role in (None, "expert", "operator"):
         name = role or "anyone"
-        bp = guard(Blueprint(name, __name__, url_prefix=f"/api/test/{name}"), role)
+        bp = restrict(Blueprint(name, __name__, url_prefix=f"/api/test/{name}"), role)
         bp.add_url_rule("", "show", lambda: jsonify(current_scope().email))
         house.register_blueprint(bp)
 

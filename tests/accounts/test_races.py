@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Barrier, Thread
 
-from accounts_house import PASSWORD, Browser, email_of
+from accounts_helpers import PASSWORD, Browser, email_of
 from flask import Flask
 from sqlalchemy import func, select
 

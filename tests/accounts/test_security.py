@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from accounts_house import SECRET_KEY, Browser, Program, email_of
+from accounts_helpers import SECRET_KEY, Browser, Program, email_of
 from flask import Flask
 
 from webapp.security import SealBroken, fingerprint, seal, unseal

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from accounts_house import PASSWORD, Browser, Program, email_of
+from accounts_helpers import PASSWORD, Browser, Program, email_of
 from flask import Flask
 from flask_login import current_user
 from sqlalchemy import select, update
@@ -16,8 +16,9 @@ from sqlalchemy import select, update
 from webapp.accounts import AuditEntry, create_key, create_user, find_user
 from webapp.accounts.models import LoginSession, Membership, User
 from webapp.accounts.passwords import password_matches
-from webapp.accounts.texts import local_path
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
+from webapp.lib.moments import utcnow
+from webapp.lib.texts import local_path
 
 SignedIn = Callable[[str], Browser]
 

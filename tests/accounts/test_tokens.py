@@ -10,12 +10,13 @@ from typing import Any
 
 import jwt
 import pytest
-from accounts_house import PASSWORD, SECRET_KEY, Browser, Program, bearer, email_of
+from accounts_helpers import PASSWORD, SECRET_KEY, Browser, Program, bearer, email_of
 from flask import Flask
 from sqlalchemy import update
 
 from webapp.accounts.models import ApiKey, LoginSession
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
+from webapp.lib.moments import utcnow
 
 COMPANIES = "/api/accounts/v1/companies"
 REFRESH = "/api/auth/token/refresh"

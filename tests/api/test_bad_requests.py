@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.api_house import assert_problem
+from tests.api.api_helpers import assert_problem
 from tests.conftest import Api
 
 Params = Callable[..., dict[str, Any]]

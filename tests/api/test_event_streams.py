@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.api.api_house import Stream, create, ended, open_stream, run, serving
+from tests.api.api_helpers import Stream, create, ended, open_stream, run, serving
 from tests.conftest import DEMO_SECRET, Api
 from tests.soon import until
 from webapp.engine import progress

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from tests.api.api_house import ended
+from tests.api.api_helpers import ended
 from tests.conftest import Api
 
 METHODS = {"get", "post", "put", "patch", "delete"}

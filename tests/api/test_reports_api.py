@@ -16,7 +16,7 @@ from flask import Flask
 
 from sandbox import truth
 from sandbox.testing import RunningStandIn
-from tests.api.api_house import REPORT_MEMBERS, assert_problem, create, ended, run
+from tests.api.api_helpers import REPORT_MEMBERS, assert_problem, create, ended, run
 from tests.conftest import DEMO_SECRET, Api
 from webapp.accounts.models import AuditEntry
 from webapp.engine.kind import Estimate

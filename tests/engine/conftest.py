@@ -15,7 +15,7 @@ import pytest
 from flask import Flask
 
 from tests.conftest import SECRET_KEY, add_people
-from tests.engine.engine_house import Steps
+from tests.engine.engine_helpers import Steps
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,13 +9,14 @@ import pytest
 from flask import Flask
 
 from tests.conftest import find_scope
-from tests.engine.engine_house import begin, change, lines, make, row, rows_result, run, start
+from tests.engine.engine_helpers import begin, change, lines, make, row, rows_result, run, start
 from webapp.engine import janitor, jobs, progress
 from webapp.engine.kind import Result, Run
 from webapp.engine.models import Checkpoint
 from webapp.engine.results import ReadResult
 from webapp.errors import PartnerRefused
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
+from webapp.lib.moments import utcnow
 
 HUSH = "hush-hush-canary-4711"
 
@@ -37,7 +38,7 @@ def with_holes(app: Flask) -> str:
     """Make an incomplete report with one row and one checkpoint, and queue it again."""
 
     def work(run: Run) -> Result:
-        run.remember({"a": 1})
+        run.save_checkpoints({"a": 1})
         return rows_result([{"name": "kept"}], complete=False)
 
     report_id = make(app, work).id
@@ -132,8 +133,8 @@ def test_without_a_result_a_retry_ends_as_any_report_does(steps: Flask) -> None:
 
 def test_a_done_report_has_all_its_steps_behind_it(steps: Flask) -> None:
     def work(run: Run) -> Result:
-        run.plan(10)
-        run.step("One of ten.")
+        run.set_total(10)
+        run.advance("One of ten.")
         return rows_result()
 
     report = make(steps, work)
@@ -147,9 +148,9 @@ def test_a_done_report_has_all_its_steps_behind_it(steps: Flask) -> None:
 
 def test_steps_that_were_too_many_to_be_told_are_told_at_the_end(steps: Flask) -> None:
     def work(run: Run) -> Result:
-        run.plan(100)
+        run.set_total(100)
         for number in range(100):
-            run.step(f"Step {number}.")
+            run.advance(f"Step {number}.")
         return rows_result()
 
     report = make(steps, work)
@@ -159,9 +160,9 @@ def test_steps_that_were_too_many_to_be_told_are_told_at_the_end(steps: Flask) -
 
 def test_a_last_line_that_says_all_is_the_last_one(steps: Flask) -> None:
     def work(run: Run) -> Result:
-        run.plan(2)
-        run.step("One.")
-        run.step("Two.")
+        run.set_total(2)
+        run.advance("One.")
+        run.advance("Two.")
         return rows_result()
 
     assert lines(steps, make(steps, work).id) == [(1, "One."), (2, "Two.")]
@@ -170,8 +171,8 @@ def test_a_last_line_that_says_all_is_the_last_one(steps: Flask) -> None:
 
 def test_holes_leave_the_bar_where_it_was(steps: Flask) -> None:
     def work(run: Run) -> Result:
-        run.plan(10)
-        run.step("One of ten.")
+        run.set_total(10)
+        run.advance("One of ten.")
         return rows_result(complete=False)
 
     report = make(steps, work)

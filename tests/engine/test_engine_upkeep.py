@@ -43,7 +43,7 @@ class Busy(ReportKind):
     def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
         return ()
 
-    def tend(self) -> None:
+    def run_maintenance(self) -> None:
         self.done.append("tended")
 
     def nightly(self) -> None:
@@ -55,7 +55,7 @@ class Idle(Busy):
 
     slug = "idle"
     personal = False
-    tend = ReportKind.tend
+    run_maintenance = ReportKind.run_maintenance
     nightly = ReportKind.nightly
 
 
@@ -73,8 +73,8 @@ def app(make_app: Callable[..., Flask], busy: Busy) -> Flask:
 
 def test_a_kind_is_tended_each_time(app: Flask, busy: Busy) -> None:
     with app.app_context():
-        upkeep.tend()
-        upkeep.tend()
+        upkeep.run_maintenance()
+        upkeep.run_maintenance()
     assert busy.done == ["tended", "tended"]
 
 

@@ -14,7 +14,7 @@ from flask import Flask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engine.engine_house import COLUMNS, Steps, change, make, rows_result, start
+from tests.engine.engine_helpers import COLUMNS, Steps, change, make, rows_result, start
 from webapp.engine import export
 from webapp.engine.jobs import kinds
 from webapp.engine.kind import Column, Sheet

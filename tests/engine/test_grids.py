@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engine.engine_house import COLUMNS, Steps
+from tests.engine.engine_helpers import COLUMNS, Steps
 from webapp.engine.kind import Row, Table
 from webapp.engine.results import GridPage, grid_page
 

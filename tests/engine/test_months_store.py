@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from tests.conftest import find_scope
 from webapp.engine import months
-from webapp.engine.months import (
-    CompanyMonths,
+from webapp.engine.months import CompanyMonths
+from webapp.extensions import db
+from webapp.lib.moments import utcnow
+from webapp.lib.months import (
     current_month,
     is_closed,
     month_end,
@@ -23,7 +25,6 @@ from webapp.engine.months import (
     next_month,
     parse_month,
 )
-from webapp.extensions import db, utcnow
 
 JANUARY = date(2025, 1, 1)
 all_months = st.builds(date, st.integers(1970, 9998), st.integers(1, 12), st.just(1))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.engine_house import Steps
+from tests.engine.engine_helpers import Steps
 from webapp.engine.params import form_fields, json_schema, read_params, stored_params
 from webapp.errors import InvalidParams
 

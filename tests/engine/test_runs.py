@@ -17,7 +17,7 @@ from sqlalchemy import event, func, select
 from sqlalchemy.exc import OperationalError
 
 from tests.conftest import add_people, find_scope
-from tests.engine.engine_house import (
+from tests.engine.engine_helpers import (
     Steps,
     begin,
     change,
@@ -33,7 +33,8 @@ from webapp.engine import janitor, jobs, running
 from webapp.engine.kind import Result, Run
 from webapp.engine.models import CANCELLED, Checkpoint, Report, ResultRow, StatusLine, StoredMonth
 from webapp.errors import Conflict, NotFound, PartnerRefused, RunEnded
-from webapp.extensions import db, redis_client, report_queue, utcnow
+from webapp.extensions import db, redis_client, report_queue
+from webapp.lib.moments import utcnow
 
 NOWHERE = "redis://127.0.0.1:1/0"
 HUSH = "hush-hush-canary-4711"
@@ -168,14 +169,14 @@ def test_checkpoints_are_erased_when_the_report_is_done_and_kept_while_it_is_not
     steps: Flask,
 ) -> None:
     def work(run: Run) -> Result:
-        run.remember({"a": 1})
+        run.save_checkpoints({"a": 1})
         return rows_result([], complete=False)
 
     make(steps, work)
     assert count(steps, Checkpoint) == 1
 
     def whole(run: Run) -> Result:
-        run.remember({"a": 1})
+        run.save_checkpoints({"a": 1})
         return rows_result()
 
     make(steps, whole)
@@ -238,8 +239,8 @@ def test_an_attempt_that_was_given_up_writes_nothing(steps: Flask, what: str) ->
         else:
             with pytest.raises(RunEnded):
                 {
-                    "say": lambda: first.say("late"),
-                    "remember": lambda: first.remember({"late": 1}),
+                    "say": lambda: first.log("late"),
+                    "remember": lambda: first.save_checkpoints({"late": 1}),
                     "save": lambda: first.months.save("p", [month]),
                     "finish": lambda: running._finish(first, rows_result([{"name": "late"}])),
                 }[what]()
@@ -252,8 +253,8 @@ def test_an_attempt_that_was_given_up_writes_nothing(steps: Flask, what: str) ->
 def test_after_one_refused_write_every_call_says_so(steps: Flask) -> None:
     first = given_up(steps)
     with pytest.raises(RunEnded):
-        first.say("late")
-    for call in (first.check, first.step, lambda: first.say("x")):
+        first.log("late")
+    for call in (first.check, first.advance, lambda: first.log("x")):
         with pytest.raises(RunEnded):
             call()
 
@@ -262,13 +263,13 @@ def test_the_second_attempt_writes_on_where_the_first_one_was(steps: Flask) -> N
     report_id = start(steps)
     first = begin(steps, report_id)
     with steps.app_context():
-        first.say("one")
-        first.remember({"a": 1})
+        first.log("one")
+        first.save_checkpoints({"a": 1})
     sweep(steps, 60)
     second = begin(steps, report_id)
     with steps.app_context():
-        second.say("three")
-    assert second.remembered() == {"a": 1}
+        second.log("three")
+    assert second.load_checkpoints() == {"a": 1}
     assert lines(steps, report_id) == [
         (1, "one"),
         (2, "The worker was lost; starting again, attempt 2 of 3."),
@@ -304,7 +305,7 @@ def test_a_report_deleted_during_its_run_leaves_nothing(steps: Flask) -> None:
         with steps.app_context():
             jobs.cancel_report(scope, run.report_id)
             jobs.delete_report(scope, run.report_id)
-        run.say("late")
+        run.log("late")
         return rows_result()
 
     steps.extensions["report_kinds"]["steps"].work = work
@@ -343,8 +344,8 @@ def test_the_bar_moves_with_the_lease_when_nothing_is_said(make_app: Callable[..
     add_people(app)
 
     def work(run: Run) -> Result:
-        run.plan(10)
-        run.step(by=4)
+        run.set_total(10)
+        run.advance(by=4)
         assert until(lambda: row(app, run.report_id).done == 4)
         assert row(app, run.report_id).total == 10
         return rows_result()
@@ -476,8 +477,8 @@ def test_a_run_without_redis_ends_right(make_app: Callable[..., Flask]) -> None:
     add_people(app)
 
     def work(run: Run) -> Result:
-        run.say("one")
-        run.say("two")
+        run.log("one")
+        run.log("two")
         return rows_result()
 
     report = make(app, work)
@@ -552,8 +553,8 @@ def test_only_an_active_report_is_cancelled_and_only_an_ended_one_deleted(steps:
 
 def test_deleting_takes_lines_rows_and_checkpoints_along(steps: Flask) -> None:
     def work(run: Run) -> Result:
-        run.say("one")
-        run.remember({"a": 1})
+        run.log("one")
+        run.save_checkpoints({"a": 1})
         return rows_result([{"name": "a"}], complete=False)
 
     report = make(steps, work)
@@ -567,8 +568,8 @@ def test_a_retried_run_sees_what_was_remembered(steps: Flask) -> None:
     seen: list[dict[str, Any]] = []
 
     def work(run: Run) -> Result:
-        seen.append(run.remembered("site:"))
-        run.remember({"site:a": [1, None], "other": 2})
+        seen.append(run.load_checkpoints("site:"))
+        run.save_checkpoints({"site:a": [1, None], "other": 2})
         return rows_result([], complete=False)
 
     report = make(steps, work)
@@ -600,7 +601,7 @@ def test_two_retries_at_once_start_it_once(steps: Flask) -> None:
 
 def test_a_line_with_characters_no_database_takes_is_stored_without_them(steps: Flask) -> None:
     def work(run: Run) -> Result:
-        run.say("a\x00b \ud800 " + "x" * 5000)
+        run.log("a\x00b \ud800 " + "x" * 5000)
         return rows_result()
 
     text = lines(steps, make(steps, work).id)[0][1]
@@ -610,9 +611,9 @@ def test_a_line_with_characters_no_database_takes_is_stored_without_them(steps: 
 
 def test_routine_lines_are_limited_and_the_bar_still_counts_every_step(steps: Flask) -> None:
     def work(run: Run) -> Result:
-        run.plan(500)
+        run.set_total(500)
         for number in range(500):
-            run.step(f"step {number}")
+            run.advance(f"step {number}")
         return rows_result()
 
     report = make(steps, work)

@@ -16,7 +16,7 @@ from flask import Flask
 from redis import Redis
 
 from tests.conftest import add_people, find_scope
-from tests.engine.engine_house import Steps, begin, lines, rows_result, start
+from tests.engine.engine_helpers import Steps, begin, lines, rows_result, start
 from tests.soon import until
 from webapp.engine import jobs, progress, running
 from webapp.engine.progress import Event
@@ -64,7 +64,7 @@ class Listener(threading.Thread):
 def say(app: Flask, run: ActiveRun, *texts: str) -> None:
     with app.app_context():
         for text in texts:
-            run.say(text)
+            run.log(text)
 
 
 def finish(app: Flask, run: ActiveRun) -> None:
@@ -127,7 +127,7 @@ def test_a_listener_that_knows_all_hears_the_end(steps: Flask) -> None:
 
 def test_a_line_has_the_members_of_the_contract(steps: Flask) -> None:
     run = begin(steps, start(steps))
-    run.plan(3)
+    run.set_total(3)
     say(steps, run, "one")
     finish(steps, run)
     data = Listener(steps, run.report_id).ended()[0].data

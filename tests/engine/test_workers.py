@@ -19,7 +19,7 @@ from sandbox import truth
 from sandbox.testing import RunningStandIn
 from tests.conftest import DEMO_SECRET, add_people, find_scope
 from tests.engine.conftest import kill_group
-from tests.engine.engine_house import lines, row
+from tests.engine.engine_helpers import lines, row
 from tests.engine.test_status_lines import Listener
 from tests.soon import until
 from webapp.engine import janitor, jobs

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.faults_house import OwnRedis
+from tests.faults.faults_helpers import OwnRedis
 
 
 @pytest.fixture

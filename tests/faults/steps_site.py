@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.engine.engine_house import Steps
+from tests.engine.engine_helpers import Steps
 from webapp import create_app
 
 app = create_app(report_kinds=(Steps(),))

@@ -10,8 +10,8 @@ from flask import Flask
 from sandbox.testing import RunningStandIn
 from tests.conftest import Api, find_scope
 from webapp.engine import jobs, progress
+from webapp.engine.counters import Counters
 from webapp.engine.models import Report
-from webapp.engine.tallies import Tallies
 from webapp.extensions import db, redis_client
 
 Params = Callable[..., dict[str, Any]]
@@ -62,13 +62,13 @@ def test_months_used_from_the_store_are_counted_apart_from_those_counted_anew(
 
 
 def tallied(app: Flask, *key: str) -> int:
-    tallies: Tallies = app.extensions["tallies"]
-    return tallies.read(redis_client(app)).get(key, 0)
+    counters: Counters = app.extensions["counters"]
+    return counters.read(redis_client(app)).get(key, 0)
 
 
 def test_counts_wait_for_a_redis_that_is_away(make_app: Callable[..., Flask]) -> None:
     nowhere = make_app(REDIS_URL="redis://127.0.0.1:1/0")
-    waiting: Tallies = nowhere.extensions["tallies"]
+    waiting: Counters = nowhere.extensions["counters"]
     waiting.add("partner_errors", "timeout", by=3)
     waiting.flush()
     assert waiting._waiting["partner_errors", "timeout"] == 3

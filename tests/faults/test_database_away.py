@@ -10,11 +10,12 @@ from flask import Flask
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from tests.conftest import add_people
-from tests.engine.engine_house import Steps, lines, row, rows_result, run, start
+from tests.engine.engine_helpers import Steps, lines, row, rows_result, run, start
 from webapp.engine import janitor
 from webapp.engine.kind import Result, Run
 from webapp.engine.months import CompanyMonths
-from webapp.extensions import db, report_queue, utcnow
+from webapp.extensions import db, report_queue
+from webapp.lib.moments import utcnow
 
 CANARY = "planted-canary"
 

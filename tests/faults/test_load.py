@@ -26,8 +26,8 @@ import requests
 from flask import Flask
 
 from tests.conftest import SECRET_KEY, Api, add_people
-from tests.engine.engine_house import Steps, begin, start
-from tests.faults.faults_house import ROOT, OwnRedis, answers_http, free_port, until
+from tests.engine.engine_helpers import Steps, begin, start
+from tests.faults.faults_helpers import ROOT, OwnRedis, answers_http, free_port, until
 from webapp.engine import jobs, running
 from webapp.engine.models import Report
 from webapp.engine.runs import ActiveRun
@@ -204,12 +204,12 @@ async def _scene(
 
 
 def _speak(app: Flask, runs: list[ActiveRun]) -> None:
-    from tests.engine.engine_house import rows_result
+    from tests.engine.engine_helpers import rows_result
 
     for _ in range(LINES):
         began = time.monotonic()
         for run in runs:
-            run.say(f"{time.monotonic():.6f}")
+            run.log(f"{time.monotonic():.6f}")
         time.sleep(max(0.0, EVERY_S - (time.monotonic() - began)))
     with app.app_context():
         for run in runs:

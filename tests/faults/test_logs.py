@@ -15,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.conftest import Api
-from tests.engine.engine_house import Steps, run, start
+from tests.engine.engine_helpers import Steps, run, start
 from webapp.engine.kind import Result, Run
 from webapp.errors import Conflict
 from webapp.extensions import db

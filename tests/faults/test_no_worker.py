@@ -11,9 +11,10 @@ from flask.testing import FlaskClient
 from rq.serializers import JSONSerializer
 
 from tests.conftest import find_scope
-from tests.engine.engine_house import change
+from tests.engine.engine_helpers import change
 from webapp.engine import jobs
-from webapp.extensions import redis_client, report_queue, utcnow
+from webapp.extensions import redis_client, report_queue
+from webapp.lib.moments import utcnow
 from webapp.ops.workers import HouseWorker, live_workers, new_name
 
 Params = Callable[..., dict[str, Any]]

@@ -15,7 +15,7 @@ import pytest
 
 from sandbox import truth
 from sandbox.testing import RunningStandIn
-from tests.faults.faults_house import House, OwnRedis, Relay, Stream, answers_http, house, until
+from tests.faults.faults_helpers import House, OwnRedis, Relay, Stream, answers_http, house, until
 
 pytestmark = pytest.mark.faults
 

@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
 
-from webapp.engine.tallies import Tallies
+from webapp.engine.counters import Counters
 from webapp.extensions import QuickRedis, redis_client
 
 Ask = Callable[[QuickRedis], object]
@@ -78,12 +78,12 @@ def test_after_a_silence_nobody_is_asked_for_a_moment(
 
 
 def test_counts_do_not_wait_for_a_redis_that_is_away(app: Flask) -> None:
-    tallies: Tallies = app.extensions["tallies"]
+    counters: Counters = app.extensions["counters"]
     quick: QuickRedis = app.extensions["quick_redis"]
     quick.away_until = math.inf
-    tallies.add("partner_errors", "timeout", by=3)
-    tallies.flush()
-    assert tallies.read(redis_client(app)) == {}
+    counters.add("partner_errors", "timeout", by=3)
+    counters.flush()
+    assert counters.read(redis_client(app)) == {}
     quick.away_until = 0.0
-    tallies.flush()
-    assert tallies.read(redis_client(app)) == {("partner_errors", "timeout"): 3}
+    counters.flush()
+    assert counters.read(redis_client(app)) == {("partner_errors", "timeout"): 3}

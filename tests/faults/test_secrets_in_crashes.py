@@ -17,8 +17,8 @@ from redis import Redis
 
 from sandbox.testing import RunningStandIn
 from tests.conftest import add_people
-from tests.engine.engine_house import Steps, run, start
-from tests.faults.faults_house import House, OwnRedis, Stream, house, until
+from tests.engine.engine_helpers import Steps, run, start
+from tests.faults.faults_helpers import House, OwnRedis, Stream, house, until
 from webapp.engine.kind import Result, Run
 
 CANARY = "cGxhbnRlZC1jYW5hcnktaW4tY3Jhc2hlcw=="

@@ -13,12 +13,13 @@ from sqlalchemy import func, select
 
 from sandbox.testing import RunningStandIn
 from tests.conftest import Api, add_people, find_scope
-from tests.engine.engine_house import Steps, begin, change, lines, row, rows_result, start
+from tests.engine.engine_helpers import Steps, begin, change, lines, row, rows_result, start
 from webapp.engine import janitor, jobs, months, running
 from webapp.engine.kind import Result, Run
 from webapp.engine.models import Report
 from webapp.errors import Conflict
-from webapp.extensions import db, report_queue, utcnow
+from webapp.extensions import db, report_queue
+from webapp.lib.moments import utcnow
 
 Params = Callable[..., dict[str, Any]]
 
@@ -74,7 +75,7 @@ def test_a_job_delivered_to_four_workers_is_run_once(steps: Flask) -> None:
 
     def work(run: Run) -> Result:
         runs.append(run.report_id)
-        run.say("at work")
+        run.log("at work")
         return rows_result([{"name": "one"}])
 
     steps.extensions["report_kinds"]["steps"].work = work
@@ -154,7 +155,7 @@ def test_a_running_report_cannot_be_deleted(steps: Flask) -> None:
     run = begin(steps, report_id)
     with steps.app_context(), pytest.raises(Conflict, match="cancel it first"):
         jobs.delete_report(find_scope(steps, "owner"), report_id)
-    run.say("still here")
+    run.log("still here")
     assert lines(steps, report_id) == [(1, "still here")]
 
 

@@ -15,7 +15,8 @@ from rq import Worker
 
 from tests.conftest import Api
 from webapp.engine.models import Report
-from webapp.extensions import db, redis_client, utcnow
+from webapp.extensions import db, redis_client
+from webapp.lib.moments import utcnow
 from webapp.ops.workers import SILENT_TOO_LONG, live_workers
 
 Register = Callable[..., Worker]

@@ -60,7 +60,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., SmallHouse]]:
     houses: list[SmallHouse] = []
 
     def start(*names: str, ready: bool = True) -> SmallHouse:
-        argv = [sys.executable, str(Path(__file__).with_name("small_house.py")), str(tmp_path)]
+        argv = [sys.executable, str(Path(__file__).with_name("small_helpers.py")), str(tmp_path)]
         process = subprocess.Popen(
             [*argv, *names],
             env=os.environ | {"PYTHONPATH": str(ROOT)},

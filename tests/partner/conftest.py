@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import redis
 from bad_server import BadServer
-from pace_house import Maker, running_redis
-from partner_house import Talk
+from pace_helpers import Maker, running_redis
+from partner_helpers import Talk
 
 from webapp.partner import LocalPace, PartnerSession, RedisPace, Site
 

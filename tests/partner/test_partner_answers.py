@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from bad_server import CALL_ID, BadServer, answer, envelope, http, raw, refusal
-from partner_house import SECRET, USER_KEY, Talk
+from partner_helpers import SECRET, USER_KEY, Talk
 
 from tests.soon import SOON_S, soon, until
 from webapp.errors import PartnerContract, PartnerRefused, PartnerUnavailable, RunEnded

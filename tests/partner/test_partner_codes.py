@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bad_server import Asked, BadServer, Move, answer, refusal
-from partner_house import Talk
+from partner_helpers import Talk
 
 from webapp.errors import PartnerContract, PartnerError, PartnerRefused, PartnerUnavailable
 from webapp.partner import LocalPace, Site, count_accounts, list_sites, site_config

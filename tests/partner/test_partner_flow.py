@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from bad_server import Asked, BadServer, answer
-from partner_house import Talk
+from partner_helpers import Talk
 
 from webapp.partner import LocalPace, NoPace, Site, count_accounts, side_by_side
 from webapp.partner.flow import Flow

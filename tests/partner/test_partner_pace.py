@@ -11,7 +11,7 @@ from statistics import median, mode
 
 import pytest
 import redis
-from pace_house import Maker, go_on, reserved, running_redis
+from pace_helpers import Maker, go_on, reserved, running_redis
 
 from tests.soon import soon
 from webapp.errors import RunEnded

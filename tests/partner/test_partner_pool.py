@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 
 import pytest
-from partner_house import Talk
+from partner_helpers import Talk
 
 from tests.soon import soon, until
 from webapp.errors import PartnerError, PartnerRefused, PartnerUnavailable, RunEnded

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from bad_server import BadServer, answer, http, raw
-from partner_house import Talk
+from partner_helpers import Talk
 
 from webapp.errors import PartnerContract
 from webapp.partner import (

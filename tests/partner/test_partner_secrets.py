@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 from bad_server import Asked, BadServer, answer, http, raw, refusal, reset
-from partner_house import SECRET, USER_KEY, Talk
+from partner_helpers import SECRET, USER_KEY, Talk
 
 from webapp.errors import PartnerError, PartnerRefused
 from webapp.partner import Credentials, NoPace, PartnerSession, Site, count_accounts, list_sites

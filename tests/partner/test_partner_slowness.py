@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 import redis
-from pace_house import Maker, go_on, reserved
+from pace_helpers import Maker, go_on, reserved
 
 from tests.soon import SOON_S
 from webapp.partner import LocalPace, NoPace, Pace, RedisPace

@@ -29,7 +29,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from partner_house import Talk
+from partner_helpers import Talk
 
 from tests.soon import soon
 from webapp.errors import PartnerContract, PartnerRefused, PartnerUnavailable, RunEnded

@@ -24,9 +24,9 @@ from webapp.engine.kind import (
     StoredResult,
     Table,
 )
-from webapp.engine.months import month_text, months_between
 from webapp.engine.params import Month
 from webapp.errors import InvalidParams, PartnerUnavailable
+from webapp.lib.months import month_text, months_between
 
 HOSTILE = "<script>alert('line')</script> & <img src=x onerror=alert(1)>"
 ONLY_LONG = {"when": ("mode", "long")}
@@ -105,11 +105,11 @@ class Tally(ReportKind):
 
     slug = "tally"
     title = "Tally"
-    blurb = "Counts imaginary things, at once or month by month."
+    description = "Counts imaginary things, at once or month by month."
     Params = TallyParams
     secret_params = frozenset({"secret"})
 
-    def prepare(
+    def resolve_secrets(
         self, params: TallyParams, scope: object, secrets: dict[str, str]
     ) -> dict[str, str]:
         if params.topic == "locked" and not secrets.get("secret"):
@@ -129,19 +129,19 @@ class Tally(ReportKind):
         return Estimate(calls=1234, saved=240, seconds=125)
 
     def run(self, params: TallyParams, run: Run, context: Context) -> Result:
-        run.plan(params.things)
-        run.say(f"Counting {params.topic}: {HOSTILE}")
+        run.set_total(params.things)
+        run.log(f"Counting {params.topic}: {HOSTILE}")
         rows = []
         pause_s = params.pause_ms / 1000 or (0.08 if params.topic == "slow" else 0)
         for number in range(1, params.things + 1):
             time.sleep(pause_s)
             run.calls(made=1, saved=2)
-            run.step(f"Thing {number} of {params.things} is counted.")
+            run.advance(f"Thing {number} of {params.things} is counted.")
             rows.append(_thing(number, params.holes and number % 5 == 0))
         if params.fails:
             raise PartnerUnavailable(f"The partner went away, saying {HOSTILE}.")
         if params.holes:
-            run.say("Some things could not be counted.", level="warn")
+            run.log("Some things could not be counted.", level="warn")
         head: dict[str, Any] = {"mode": params.mode, "topic": params.topic, "count": len(rows)}
         tables: dict[str, list[Row]] = {"things": rows}
         if params.start and params.end:

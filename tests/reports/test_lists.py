@@ -15,7 +15,8 @@ from tests.conftest import find_scope
 from webapp.engine.listing import list_reports
 from webapp.engine.months import CompanyMonths, stored_overview
 from webapp.errors import InvalidParams
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
+from webapp.lib.moments import utcnow
 
 HTMX = {"HX-Request": "true"}
 

@@ -2,7 +2,7 @@
 
 Owns companies, users, memberships, API keys, sessions and tokens, invitations and the audit log,
 with their pages and addresses. Knows nothing of reports: other rooms ask `current_scope()` and get
-a `Scope`, close their blueprints with `guard`, single views with `require`, and write `audit`.
+a `Scope`, close their blueprints with `restrict`, single views with `require`, and write `audit`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from webapp.accounts.companies import find_company
 from webapp.accounts.identity import (
     Scope,
     check_role,
-    closed,
     current_scope,
-    guard,
     require,
+    require_access,
+    restrict,
     scope_of,
     sender_scope,
 )
@@ -25,7 +25,7 @@ from webapp.accounts.keys import create_key, find_key
 from webapp.accounts.members import grant
 from webapp.accounts.models import ApiKey, AuditEntry, Company, Membership, User
 from webapp.accounts.people import create_user, find_user
-from webapp.accounts.senders import quick_sender
+from webapp.accounts.senders import authenticate_ingest_key
 
 __all__ = [
     "ApiKey",
@@ -35,8 +35,8 @@ __all__ = [
     "Scope",
     "User",
     "audit",
+    "authenticate_ingest_key",
     "check_role",
-    "closed",
     "create_key",
     "create_user",
     "current_scope",
@@ -44,10 +44,10 @@ __all__ = [
     "find_key",
     "find_user",
     "grant",
-    "guard",
     "init_app",
-    "quick_sender",
     "require",
+    "require_access",
+    "restrict",
     "scope_of",
     "sender_scope",
 ]

@@ -10,12 +10,11 @@ from sqlalchemy import func, select
 from webapp.accounts import sessions
 from webapp.accounts.audit_log import note
 from webapp.accounts.companies import default_company
-from webapp.accounts.identity import Identity, current_scope, guard, identity, scope_of
+from webapp.accounts.identity import Identity, current_scope, identity, restrict, scope_of
 from webapp.accounts.keys import find_key, touch_key
 from webapp.accounts.limits import count_failure
 from webapp.accounts.models import FULL, ApiKey, Company, Membership, User
 from webapp.accounts.people import check_password
-from webapp.accounts.texts import as_id
 from webapp.accounts.tokens import LIFETIME_S, make_token
 from webapp.errors import (
     InvalidParams,
@@ -27,10 +26,11 @@ from webapp.errors import (
 )
 from webapp.extensions import db
 from webapp.json_wire import json_body
+from webapp.lib.texts import as_id
 
 bp = Blueprint("accounts_api", __name__)
 tokens_bp = Blueprint("tokens", __name__)
-guard(bp)
+restrict(bp)
 
 MOST_BYTES = 1024 * 1024
 BEARER = "Bearer"

@@ -1,4 +1,4 @@
-"""Who is asking, and what they may do: `Scope`, `current_scope`, `require`, `guard`.
+"""Who is asking, and what they may do: `Scope`, `current_scope`, `require`, `restrict`.
 
 Under /api/ an Authorization header decides alone; without one a browser's session may read but not
 change anything, so that no other site can make a browser act. On pages the session comes first.
@@ -26,11 +26,11 @@ from webapp.accounts.sessions import (
     find_session,
     touch_session,
 )
-from webapp.accounts.texts import local_path
 from webapp.accounts.tokens import moment_of_grant, read_token
 from webapp.errors import NotAllowed, NotSignedIn
 from webapp.extensions import db
 from webapp.htmx import is_htmx, redirect_to
+from webapp.lib.texts import local_path
 from webapp.security import is_api, refuse_nul
 
 P = ParamSpec("P")
@@ -156,21 +156,21 @@ def require(role: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return closed(role) or view(*args, **kwargs)
+            return require_access(role) or view(*args, **kwargs)
 
         return guarded
 
     return decorate
 
 
-def guard(blueprint: Blueprint, role: str | None = None) -> Blueprint:
+def restrict(blueprint: Blueprint, role: str | None = None) -> Blueprint:
     """Close a whole blueprint to strangers, and to those below the role where one is named."""
-    blueprint.before_request(lambda: closed(role))
+    blueprint.before_request(lambda: require_access(role))
     blueprint.before_request(refuse_nul)
     return blueprint
 
 
-def closed(role: str | None = None) -> Response | None:
+def require_access(role: str | None = None) -> Response | None:
     """Return the way to the sign-in page for strangers on a page, None for who may pass.
 
     Raises: NotSignedIn under /api/, NotAllowed anywhere

@@ -13,9 +13,10 @@ from webapp.accounts.keys import hash_secret, random_text
 from webapp.accounts.models import ROLES, Invite, Membership, User
 from webapp.accounts.passwords import password_problem
 from webapp.accounts.people import add_user, find_user
-from webapp.accounts.texts import as_email, storable
 from webapp.errors import InvalidParams, NotFound
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
+from webapp.lib.moments import utcnow
+from webapp.lib.texts import as_email, storable
 
 GOOD_FOR = timedelta(days=7)
 GONE = "This invitation does not work any more. Ask for a new one."

@@ -9,16 +9,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from webapp.accounts.audit_log import note
-from webapp.accounts.identity import Scope, current_scope, guard, identity
+from webapp.accounts.identity import Scope, current_scope, identity, restrict
 from webapp.accounts.keys import create_key, revoke_key
 from webapp.accounts.models import FULL, SEND, ApiKey
-from webapp.accounts.texts import lookup_id
 from webapp.errors import InvalidParams, NotFound
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
 from webapp.htmx import redirect_to
+from webapp.lib.moments import utcnow
+from webapp.lib.texts import lookup_id
 
 bp = Blueprint("keys", __name__)
-guard(bp)
+restrict(bp)
 
 
 @bp.get("/keys")

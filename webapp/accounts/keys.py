@@ -19,9 +19,10 @@ from sqlalchemy import select, update
 from webapp.accounts.audit_log import note
 from webapp.accounts.companies import key_company
 from webapp.accounts.models import FULL, ApiKey, LoginSession, User
-from webapp.accounts.texts import storable
 from webapp.errors import InvalidParams
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
+from webapp.lib.moments import utcnow
+from webapp.lib.texts import storable
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 KEY_PREFIX = "pur_"

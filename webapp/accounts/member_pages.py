@@ -5,15 +5,15 @@ from __future__ import annotations
 from flask import Blueprint, Response, flash, make_response, render_template, request, url_for
 
 from webapp.accounts import audit_log, invites, members
-from webapp.accounts.identity import current_scope, forget_identity, guard, scope_or_none
+from webapp.accounts.identity import current_scope, forget_identity, restrict, scope_or_none
 from webapp.accounts.models import ROLES
-from webapp.accounts.texts import lookup_id
 from webapp.errors import Conflict, InvalidParams
 from webapp.extensions import db
 from webapp.htmx import redirect_to
+from webapp.lib.texts import lookup_id
 
 bp = Blueprint("members", __name__)
-guard(bp, "admin")
+restrict(bp, "admin")
 
 PAGE_SIZE = 100
 

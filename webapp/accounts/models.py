@@ -9,7 +9,8 @@ from flask_login import UserMixin
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, Uuid
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from webapp.extensions import Model, UtcDateTime, utcnow
+from webapp.extensions import Model, UtcDateTime
+from webapp.lib.moments import utcnow
 
 ROLES = ("viewer", "expert", "admin")
 ACTIVE = "ACTIVE"

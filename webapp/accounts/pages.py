@@ -16,12 +16,12 @@ from flask import (
 from webapp.accounts import people, sessions
 from webapp.accounts.audit_log import note
 from webapp.accounts.companies import default_company
-from webapp.accounts.identity import Identity, closed, forget_identity, identity, scope_of
+from webapp.accounts.identity import Identity, forget_identity, identity, require_access, scope_of
 from webapp.accounts.models import User
-from webapp.accounts.texts import as_id, local_path
 from webapp.errors import InvalidParams, NotFound, TooMany
 from webapp.extensions import db
 from webapp.htmx import redirect_to
+from webapp.lib.texts import as_id, local_path
 
 bp = Blueprint("accounts", __name__)
 
@@ -31,7 +31,7 @@ NO_COMPANY = "Your account has no company at the moment. Ask an admin of yours f
 
 @bp.before_request
 def _only_signed_in() -> Response | None:
-    return None if request.endpoint == "accounts.login" else closed()
+    return None if request.endpoint == "accounts.login" else require_access()
 
 
 @bp.route("/login", methods=["GET", "POST"])

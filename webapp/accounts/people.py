@@ -16,9 +16,9 @@ from webapp.accounts.passwords import (
     password_problem,
 )
 from webapp.accounts.sessions import end_all_sessions
-from webapp.accounts.texts import as_email, storable
 from webapp.errors import InvalidParams
 from webapp.extensions import db
+from webapp.lib.texts import as_email, storable
 
 USER_ROLES = ("operator", *reversed(ROLES))
 

@@ -16,10 +16,11 @@ from sqlalchemy import bindparam, select, update
 from webapp.accounts.identity import Scope
 from webapp.accounts.keys import TOUCH_EVERY, hash_secret
 from webapp.accounts.models import ACTIVE, ApiKey, Company, Membership, User
-from webapp.accounts.texts import storable
 from webapp.errors import Unavailable
-from webapp.extensions import db, utcnow
-from webapp.together import NotAnswered, Together
+from webapp.extensions import db
+from webapp.lib.coalescer import Coalescer, NotAnswered
+from webapp.lib.moments import utcnow
+from webapp.lib.texts import storable
 
 LOOKS_TOGETHER = 100
 _KEY = (
@@ -49,7 +50,7 @@ _KEY = (
 )
 
 
-def quick_sender() -> Scope | None:
+def authenticate_ingest_key() -> Scope | None:
     """Return the scope of the API key this request brings, None where anything is unusual."""
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "basic":
@@ -88,12 +89,12 @@ def quick_sender() -> Scope | None:
 
 def init_app(app: Flask) -> None:
     """Let the look-ups of this application's requests be done together."""
-    app.extensions["key_looks"] = Together(_look_up, most=LOOKS_TOGETHER)
+    app.extensions["key_looks"] = Coalescer(_look_up, most=LOOKS_TOGETHER)
 
 
 def _known(key_id: str) -> Any:
     """Return what `_KEY` reads of a key as it is now, or None."""
-    looks: Together[str, Any] = current_app.extensions["key_looks"]
+    looks: Coalescer[str, Any] = current_app.extensions["key_looks"]
     try:
         return looks.ask(key_id)
     except NotAnswered:

@@ -11,7 +11,8 @@ from sqlalchemy.orm import joinedload
 
 from webapp.accounts.keys import REFRESH_PREFIX, hash_secret, new_secret
 from webapp.accounts.models import ApiKey, LoginSession, User
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
+from webapp.lib.moments import utcnow
 
 # A session nobody used for this long is over.
 IDLE = timedelta(days=30)

@@ -15,8 +15,9 @@ import jwt
 from sqlalchemy import select
 
 from webapp.accounts.models import Membership
-from webapp.accounts.texts import as_id
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
+from webapp.lib.moments import utcnow
+from webapp.lib.texts import as_id
 from webapp.security import secret_keys
 
 ALGORITHM = "HS256"

@@ -7,9 +7,9 @@ from typing import Any
 from flask import request
 
 from webapp.engine.export import FORMATS
-from webapp.engine.months import parse_month
 from webapp.errors import InvalidParams
 from webapp.json_wire import body_bytes, json_body
+from webapp.lib.months import parse_month
 
 MAX_BODY_BYTES = 1024 * 1024
 

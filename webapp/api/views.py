@@ -8,7 +8,7 @@ from uuid import UUID
 
 from flask import Blueprint, Response, current_app, jsonify, request, url_for
 
-from webapp.accounts import audit, current_scope, guard
+from webapp.accounts import audit, current_scope, restrict
 from webapp.api.requests import (
     last_event_id,
     month_argument,
@@ -27,7 +27,7 @@ from webapp.errors import InvalidParams, NotAllowed, Unavailable
 from webapp.extensions import db
 
 bp = Blueprint("api", __name__, url_prefix="/api/v1")
-guard(bp)
+restrict(bp)
 
 
 def report_json(report: Report) -> dict[str, Any]:
@@ -226,7 +226,7 @@ def index_kinds() -> Response:
             {
                 "kind": kind.slug,
                 "title": kind.title,
-                "description": kind.blurb,
+                "description": kind.description,
                 "params": json_schema(kind),
             }
             for kind in current_app.extensions["report_kinds"].values()

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from flask import Flask
 
-from webapp.engine import progress, tallies
+from webapp.engine import counters, progress
 from webapp.engine.kind import ReportKind
 
 
@@ -21,7 +21,7 @@ def init_app(app: Flask, report_kinds: Iterable[ReportKind]) -> None:
     by_slug = {kind.slug: kind for kind in report_kinds}
     app.extensions["report_kinds"] = by_slug
     progress.init_app(app)
-    tallies.init_app(app)
+    counters.init_app(app)
     for kind in by_slug.values():
         for blueprint in kind.blueprints():
             app.register_blueprint(blueprint)

@@ -26,7 +26,8 @@ from webapp.engine.models import (
 )
 from webapp.engine.runs import add_line
 from webapp.errors import RunEnded
-from webapp.extensions import db, redis_client, report_queue, utcnow
+from webapp.extensions import db, redis_client, report_queue
+from webapp.lib.moments import utcnow
 from webapp.tracing import request_id
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from webapp.engine.kind import Column, ReportKind, Sheet
 from webapp.engine.models import Report
 from webapp.engine.results import ReadResult
 from webapp.errors import InvalidParams
-from webapp.extensions import utcnow
+from webapp.lib.moments import utcnow
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 FORMATS = {

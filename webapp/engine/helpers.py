@@ -34,10 +34,10 @@ class HelperRun(ActiveRun):
     def _counters(self) -> dict[str, Any]:
         return {"attempt": self.attempt}
 
-    def say(self, text: str, *, level: str = "info") -> None:
+    def log(self, text: str, *, level: str = "info") -> None:
         self.check()
 
-    def step(self, text: str | None = None, *, by: int = 1) -> None:
+    def advance(self, text: str | None = None, *, by: int = 1) -> None:
         self.check()
 
     def call_helpers(self, hands: int) -> None:

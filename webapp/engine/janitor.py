@@ -23,7 +23,8 @@ from webapp.accounts import audit_log
 from webapp.engine import endings, months, upkeep
 from webapp.engine.models import ACTIVE, FAILED, QUEUED, RUNNING, Report
 from webapp.errors import RunEnded
-from webapp.extensions import db, redis_client, utcnow
+from webapp.extensions import db, redis_client
+from webapp.lib.moments import utcnow
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ def tidy(now: datetime | None = None) -> None:
 
 
 def loop(app: Flask, stop: threading.Event | None = None) -> None:
-    """Sweep and tend until told to stop; a database that is away for a while is waited for."""
+    """Sweep and run maintenance until told to stop; an absent database is waited for."""
     stop = stop or threading.Event()
     tidied = utcnow() - TIDY_EVERY
     wait_s = 0.0
@@ -153,7 +154,7 @@ def loop(app: Flask, stop: threading.Event | None = None) -> None:
             wait_s = 0.0
             with app.app_context():
                 sweep()
-                upkeep.tend()
+                upkeep.run_maintenance()
                 upkeep.ask_nightly()
                 if utcnow() - tidied >= TIDY_EVERY:
                     tidy()

@@ -38,7 +38,8 @@ from webapp.engine.registry import context, kind_named, kinds, personal_kinds
 from webapp.engine.retry_params import retried_params
 from webapp.engine.running import run_queued, run_report
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, ReportError, RunEnded
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
+from webapp.lib.moments import utcnow
 from webapp.security import fingerprint, seal
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ def _prepared(scope: Scope, slug: Any, raw: Mapping[str, Any]) -> tuple[ReportKi
     if not scope.may(kind.run_role):
         raise NotAllowed(f"Making this report needs the role {kind.run_role} in this company.")
     parsed = read_params(kind, raw)
-    secrets = kind.prepare(parsed.params, scope, parsed.secrets)
+    secrets = kind.resolve_secrets(parsed.params, scope, parsed.secrets)
     return kind, Parsed(parsed.params, parsed.public, secrets)
 
 
@@ -195,7 +196,7 @@ def delete_report(scope: Scope, report_id: str) -> None:
         forget_job(str(report_id))
     except RedisError as error:
         log.warning("the job of %s expires by itself: %s", report_id, type(error).__name__)
-    kind.forget(str(report_id))
+    kind.on_report_deleted(str(report_id))
 
 
 def retry_report(scope: Scope, report_id: str, raw: Mapping[str, Any]) -> Report:

@@ -103,13 +103,13 @@ class Run(Protocol):
     @property
     def calls_saved(self) -> int: ...
 
-    def say(self, text: str, *, level: Literal["info", "warn", "error"] = "info") -> None:
+    def log(self, text: str, *, level: Literal["info", "warn", "error"] = "info") -> None:
         """Store and publish a status line."""
 
-    def plan(self, total: int) -> None:
+    def set_total(self, total: int) -> None:
         """Set how many steps there are in all (the bar's m)."""
 
-    def step(self, text: str | None = None, *, by: int = 1) -> None:
+    def advance(self, text: str | None = None, *, by: int = 1) -> None:
         """Count steps done; the text becomes a line, but not more than a few a second."""
 
     def calls(self, *, made: int = 0, saved: int = 0) -> None:
@@ -121,10 +121,10 @@ class Run(Protocol):
     def check(self) -> None:
         """Raise RunEnded if the report was cancelled or handed to another worker."""
 
-    def remember(self, entries: Mapping[str, Any]) -> None:
+    def save_checkpoints(self, entries: Mapping[str, Any]) -> None:
         """Keep partial answers (JSON) for a restart or a retry of this report."""
 
-    def remembered(self, prefix: str = "") -> dict[str, Any]:
+    def load_checkpoints(self, prefix: str = "") -> dict[str, Any]:
         """Return what earlier attempts of this report kept, by key."""
 
 
@@ -136,7 +136,7 @@ class Context:
     redis: Any
     now: Callable[[], datetime] = field(repr=False, default=None)  # type: ignore[assignment]
     # Counts for the operator's metrics: a name, then labels from short fixed lists.
-    tally: Callable[..., None] = field(repr=False, default=lambda *_labels, **_by: None)
+    count: Callable[..., None] = field(repr=False, default=lambda *_labels, **_by: None)
 
 
 class ReportKind:
@@ -144,11 +144,11 @@ class ReportKind:
 
     slug: ClassVar[str]
     title: ClassVar[str]
-    blurb: ClassVar[str] = ""
+    description: ClassVar[str] = ""
     Params: ClassVar[type[BaseModel]]
     secret_params: ClassVar[frozenset[str]] = frozenset()
     # Ways to get in, the parameters of each together: a retry may come by another one.
-    ways_in: ClassVar[tuple[frozenset[str], ...]] = ()
+    credential_options: ClassVar[tuple[frozenset[str], ...]] = ()
     run_role: ClassVar[str] = "expert"
     # True where reports show what not everybody in the company may see: their maker alone does.
     personal: ClassVar[bool] = False
@@ -158,13 +158,13 @@ class ReportKind:
     @property
     def retry_params(self) -> frozenset[str]:
         """Return the parameters a retry may bring anew; all others stay what they were."""
-        return self.secret_params.union(*self.ways_in)
+        return self.secret_params.union(*self.credential_options)
 
     def choices(self, scope: Scope) -> Mapping[str, tuple[tuple[str, str], ...]]:
         """Return (value, label) pairs of select fields that depend on the caller's company."""
         return {}
 
-    def lacking(self, given: Mapping[str, Any], present: AbstractSet[str]) -> dict[str, str]:
+    def missing_params(self, given: Mapping[str, Any], present: AbstractSet[str]) -> dict[str, str]:
         """Return a sentence for each parameter these need and lack, beside the required ones.
 
         given:   what was sent and is not empty, without secrets, unchecked
@@ -172,7 +172,7 @@ class ReportKind:
         """
         return {}
 
-    def prepare(self, params: Any, scope: Scope, secrets: dict[str, str]) -> dict[str, str]:
+    def resolve_secrets(self, params: Any, scope: Scope, secrets: dict[str, str]) -> dict[str, str]:
         """Return the secrets to seal for the run; here a kind looks up stored credentials.
 
         Raises: InvalidParams when they are missing or not this company's
@@ -240,7 +240,7 @@ class ReportKind:
         """Return the addresses for programs that only this kind has, as OpenAPI's paths."""
         return {}
 
-    def fill_demo(self, company_id: str) -> str:
+    def seed_demo(self, company_id: str) -> str:
         """Give the demo's company sample data to look at; done twice, nothing new.
 
         Returns: a sentence for the terminal, empty where the kind brings no data of its own
@@ -255,14 +255,14 @@ class ReportKind:
         """Return command groups that only this kind has."""
         return ()
 
-    def forget(self, report_id: str) -> None:
+    def on_report_deleted(self, report_id: str) -> None:
         """Remove what a report that somebody deleted has outside of the database.
 
         Its rows are gone by then. What cannot be removed now, and what belonged to reports that
         expired, is for `nightly`.
         """
 
-    def tend(self) -> None:
+    def run_maintenance(self) -> None:
         """Do small upkeep that must not wait, within about a second; called every few seconds."""
 
     def nightly(self) -> None:

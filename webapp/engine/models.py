@@ -23,7 +23,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.extensions import Base, Model, UtcDateTime, utcnow
+from webapp.extensions import Base, Model, UtcDateTime
+from webapp.lib.moments import utcnow
 from webapp.security import SEALED
 
 QUEUED, RUNNING = "queued", "running"

@@ -6,10 +6,9 @@ are kept, and only until `expires_at`; the value keeps the moment it was counted
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, or_, select
@@ -19,55 +18,11 @@ from sqlalchemy.engine import Engine
 from webapp.engine.kind import StoredValue
 from webapp.engine.models import StoredMonth
 from webapp.errors import InvalidParams
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
+from webapp.lib.moments import utcnow
+from webapp.lib.months import is_closed
 
-MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
-# The partner's index lags behind writes by up to 30 s, so a month that closed a moment ago may
-# still gain accounts: it is stored only when it was counted this long after its end.
-SETTLING = timedelta(seconds=60)
 ITEMS_PER_QUERY = 500
-
-
-def parse_month(text: str) -> date:
-    """Return the month written as `2025-03`; raises ValueError with a sentence otherwise."""
-    match = MONTH.fullmatch(text.strip())
-    if not match or int(match[1]) < 1970:
-        raise ValueError("Write the month as YYYY-MM, for example 2025-03.")
-    return date(int(match[1]), int(match[2]), 1)
-
-
-def month_text(month: date) -> str:
-    """Return a month as people and programs write it: `2025-03`."""
-    return f"{month.year:04d}-{month.month:02d}"
-
-
-def next_month(month: date, by: int = 1) -> date:
-    """Return the month `by` months later (earlier when negative)."""
-    index = month.year * 12 + month.month - 1 + by
-    return date(index // 12, index % 12 + 1, 1)
-
-
-def months_between(start: date, end: date) -> list[date]:
-    """Return the months from `start` to `end`, both included, oldest first."""
-    count = (end.year - start.year) * 12 + end.month - start.month + 1
-    return [next_month(start, by) for by in range(max(count, 0))]
-
-
-def month_end(month: date) -> datetime:
-    """Return the first instant after the month, aware UTC: the bound that is excluded."""
-    after = next_month(month)
-    return datetime(after.year, after.month, 1, tzinfo=UTC)
-
-
-def current_month(now: datetime | None = None) -> date:
-    """Return the month that has not ended yet, UTC."""
-    now = now or utcnow()
-    return date(now.year, now.month, 1)
-
-
-def is_closed(month: date, counted_at: datetime) -> bool:
-    """Say whether a value counted at that moment may be stored for the month."""
-    return counted_at >= month_end(month) + SETTLING
 
 
 class CompanyMonths:
@@ -75,7 +30,7 @@ class CompanyMonths:
 
     `writing` opens the transaction of a save; a run hands in one that is fenced by its attempt.
     `patiently` does it all again while the database is away; a run waits, a page does not.
-    `tally` is told how many were `stored` and used, and how many `counted` anew.
+    `count` is told how many were `stored` and used, and how many `counted` anew.
     """
 
     def __init__(
@@ -86,7 +41,7 @@ class CompanyMonths:
         kept_days: float,
         writing: Callable[[], AbstractContextManager[Connection]] | None = None,
         patiently: Callable[[Callable[[], Any]], Any] = lambda work: work(),
-        tally: Callable[..., None] = lambda *_labels, **_by: None,
+        count: Callable[..., None] = lambda *_labels, **_by: None,
     ) -> None:
         self._engine = engine
         self._company_id = company_id
@@ -94,7 +49,7 @@ class CompanyMonths:
         self._kept = timedelta(days=kept_days)
         self._writing = writing or engine.begin
         self._patiently = patiently
-        self._tally = tally
+        self._tally = count
 
     def fresh(
         self, subject: str, items: Iterable[str], start: date, end: date

@@ -23,8 +23,8 @@ from pydantic import (
 
 from webapp.accounts import Scope
 from webapp.engine.kind import ReportKind
-from webapp.engine.months import month_text, parse_month
 from webapp.errors import InvalidParams
+from webapp.lib.months import month_text, parse_month
 
 
 def _read_month(value: Any) -> date:
@@ -80,7 +80,7 @@ def read_params(kind: ReportKind, raw: Mapping[str, Any]) -> Parsed:
         errors |= sentences(error)
     # All that is wrong in one answer, so that nobody sends a form four times.
     present = given.keys() | {key for key, value in secrets.items() if str(value).strip()}
-    for key, sentence in kind.lacking(given, present).items():
+    for key, sentence in kind.missing_params(given, present).items():
         errors.setdefault(key, sentence)
     if errors or params is None:
         raise InvalidParams(errors)

@@ -7,10 +7,11 @@ from typing import Any
 
 from flask import current_app
 
+from webapp.engine.counters import Counters
 from webapp.engine.kind import Context, ReportKind
-from webapp.engine.tallies import Tallies
 from webapp.errors import InvalidParams
-from webapp.extensions import quick_redis, utcnow
+from webapp.extensions import quick_redis
+from webapp.lib.moments import utcnow
 
 
 def kinds() -> Mapping[str, ReportKind]:
@@ -38,5 +39,5 @@ def kinds_paths() -> dict[str, Any]:
 
 def context() -> Context:
     """Return what kinds are handed: settings and the Redis client."""
-    tallies: Tallies = current_app.extensions["tallies"]
-    return Context(config=current_app.config, redis=quick_redis(), now=utcnow, tally=tallies.add)
+    counters: Counters = current_app.extensions["counters"]
+    return Context(config=current_app.config, redis=quick_redis(), now=utcnow, count=counters.add)

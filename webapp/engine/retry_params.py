@@ -38,8 +38,10 @@ def _without_ways_left(
     kind: ReportKind, stored: Mapping[str, Any], sent: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the stored parameters without those of the ways in that another one now replaces."""
-    taken = [way for way in kind.ways_in if way & set(sent) and way <= set(sent) | set(stored)]
+    taken = [
+        way for way in kind.credential_options if way & set(sent) and way <= set(sent) | set(stored)
+    ]
     if not taken:
         return dict(stored)
-    left = set().union(*kind.ways_in).difference(*taken)
+    left = set().union(*kind.credential_options).difference(*taken)
     return {name: value for name, value in stored.items() if name not in left}

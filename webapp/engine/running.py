@@ -31,7 +31,8 @@ from webapp.engine.params import stored_params
 from webapp.engine.registry import context, kinds
 from webapp.engine.runs import ActiveRun, is_away
 from webapp.errors import ReportError, RunEnded
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
+from webapp.lib.moments import utcnow
 from webapp.security import unseal
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def run_queued(report_id: str) -> None:
             raise RuntimeError("The report failed; its details held a secret.") from None
         raise
     finally:
-        app.extensions["tallies"].flush()
+        app.extensions["counters"].flush()
 
 
 def _take(report_id: str) -> Report | None:

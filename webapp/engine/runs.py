@@ -25,7 +25,8 @@ from webapp.engine import progress
 from webapp.engine.models import RUNNING, Checkpoint, Report, StatusLine
 from webapp.engine.months import CompanyMonths
 from webapp.errors import RunEnded
-from webapp.extensions import db, report_queue, utcnow
+from webapp.extensions import db, report_queue
+from webapp.lib.moments import utcnow
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -55,7 +56,7 @@ class ActiveRun:
             app.config["MONTHS_KEPT_DAYS"],
             self.fenced,
             self._patiently,
-            partial(app.extensions["tallies"].add, "months", report.kind),
+            partial(app.extensions["counters"].add, "months", report.kind),
         )
         self._lock = threading.RLock()
         self._done, self._total, self._told = 0, 0, (0, 0)
@@ -114,7 +115,7 @@ class ActiveRun:
         if self._over.is_set():
             raise RunEnded("The report was cancelled or given to another worker.")
 
-    def plan(self, total: int) -> None:
+    def set_total(self, total: int) -> None:
         with self._lock:
             self._total = max(total, self._done)
 
@@ -131,14 +132,14 @@ class ActiveRun:
     def calls_saved(self) -> int:
         return self._saved
 
-    def step(self, text: str | None = None, *, by: int = 1) -> None:
+    def advance(self, text: str | None = None, *, by: int = 1) -> None:
         self.check()
         with self._lock:
             self._done += by
             self._total = max(self._total, self._done)
             speak = text is not None and self._may_speak()
         if speak and text is not None:
-            self.say(text)
+            self.log(text)
 
     def _may_speak(self) -> bool:
         """Say whether another routine line fits: a few a second, with a burst of as many."""
@@ -151,7 +152,7 @@ class ActiveRun:
         self._allowance -= 1
         return True
 
-    def say(self, text: str, *, level: str = "info") -> None:
+    def log(self, text: str, *, level: str = "info") -> None:
         self.check()
         with self._lock:
             line = self._patiently(lambda: self._store_line(text, level))
@@ -192,7 +193,7 @@ class ActiveRun:
         except RedisError as error:
             log.warning("report %s has no helpers: %s", self.report_id, type(error).__name__)
 
-    def remember(self, entries: Mapping[str, Any]) -> None:
+    def save_checkpoints(self, entries: Mapping[str, Any]) -> None:
         if not entries:
             return
         self.check()
@@ -206,7 +207,7 @@ class ActiveRun:
 
         self._patiently(write)
 
-    def remembered(self, prefix: str = "") -> dict[str, Any]:
+    def load_checkpoints(self, prefix: str = "") -> dict[str, Any]:
         def read() -> dict[str, Any]:
             with self._engine.connect() as connection:
                 rows = connection.execute(

@@ -14,7 +14,8 @@ from redis.exceptions import RedisError
 
 from webapp.engine.jobs import kinds
 from webapp.engine.kind import ReportKind
-from webapp.extensions import db, redis_client, report_queue, utcnow
+from webapp.extensions import db, redis_client, report_queue
+from webapp.lib.moments import utcnow
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +23,10 @@ NIGHT_BEGINS = 3
 REMEMBERED_S = 2 * 86400
 
 
-def tend() -> None:
+def run_maintenance() -> None:
     """Let every kind do its small upkeep."""
     for kind in kinds().values():
-        kind.tend()
+        kind.run_maintenance()
 
 
 def ask_nightly(now: datetime | None = None) -> list[str]:

@@ -23,7 +23,7 @@ from rq.worker.base import BaseWorker
 from rq_dashboard import web
 from werkzeug.wrappers import Response as AnyResponse
 
-from webapp.accounts import closed, current_scope
+from webapp.accounts import current_scope, require_access
 from webapp.extensions import redis_client
 from webapp.security import DASHBOARD_PREFIX
 
@@ -47,7 +47,7 @@ def init_app(app: Flask) -> None:
 
 def operators_only() -> AnyResponse | None:
     """Send a visitor to sign in; for anybody signed in who is no operator there is nothing here."""
-    to_sign_in = closed()
+    to_sign_in = require_access()
     if to_sign_in is None and not current_scope().is_operator:
         abort(404)
     return to_sign_in

@@ -22,8 +22,8 @@ from webapp.accounts import User
 from webapp.accounts.keys import find_key
 from webapp.accounts.passwords import password_matches
 from webapp.engine.jobs import kinds
-from webapp.engine.months import current_month, month_text, next_month
 from webapp.errors import ReportError
+from webapp.lib.months import current_month, month_text, next_month
 
 COMPANY = "Demo Company"
 EMAIL = "demo@example.com"
@@ -68,7 +68,7 @@ def _fill(say: Say) -> None:
     company_id = user.home_company_id
     say("")
     for kind in kinds().values():
-        if sentence := kind.fill_demo(company_id):
+        if sentence := kind.seed_demo(company_id):
             say(f"{kind.title}: {sentence}")
 
 

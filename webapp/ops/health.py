@@ -20,7 +20,8 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.engine.models import QUEUED, Report
-from webapp.extensions import db, migrate, utcnow
+from webapp.extensions import db, migrate
+from webapp.lib.moments import utcnow
 from webapp.ops.workers import live_workers
 
 REDIS_PATIENCE_S = 2.0

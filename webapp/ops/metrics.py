@@ -20,7 +20,8 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.engine.models import STATUSES, Report, StoredMonth
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
+from webapp.lib.moments import utcnow
 from webapp.ops import health
 from webapp.ops.workers import live_workers
 
@@ -145,7 +146,7 @@ def _from_redis() -> Iterator[Metric]:
         queue = Queue(name, connection=client, serializer=JSONSerializer)
         jobs = queue.count
         failed = queue.failed_job_registry.get_job_count(cleanup=False)
-        counted = current_app.extensions["tallies"].read(client)
+        counted = current_app.extensions["counters"].read(client)
     except RedisError:
         yield _gauge("redis_up", "1 while Redis answers.", 0)
         return

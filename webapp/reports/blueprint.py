@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from webapp.accounts import guard
+from webapp.accounts import restrict
 
-bp = guard(Blueprint("reports", __name__))
+bp = restrict(Blueprint("reports", __name__))

@@ -11,7 +11,7 @@ from flask import Flask
 from markupsafe import Markup
 
 from webapp.engine.kind import Column, Estimate, Row
-from webapp.extensions import utcnow
+from webapp.lib.moments import utcnow
 
 LONG_WORD = 28
 NOTHING = Markup('<span class="none">–</span>')

@@ -11,6 +11,7 @@ from webapp.accounts import audit, check_role, current_scope
 from webapp.engine import jobs, months
 from webapp.errors import InvalidParams
 from webapp.htmx import redirect_to
+from webapp.lib.months import parse_month
 from webapp.reports.blueprint import bp
 
 
@@ -67,7 +68,7 @@ def _span(form: Mapping[str, str]) -> tuple[date | None, date | None]:
     errors = {}
     for name in found:
         try:
-            found[name] = months.parse_month(form[name]) if form.get(name) else None
+            found[name] = parse_month(form[name]) if form.get(name) else None
         except ValueError as error:
             errors[name] = str(error)
     start, end = found["from"], found["to"]

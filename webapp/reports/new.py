@@ -14,13 +14,13 @@ from typing import Any
 from flask import Response, make_response, render_template, request, url_for
 
 from webapp.accounts import Scope, audit, check_role
-from webapp.accounts.texts import as_id
 from webapp.engine import jobs
 from webapp.engine.jobs import Started
 from webapp.engine.kind import Estimate, ReportKind
 from webapp.engine.params import FormField, form_fields
 from webapp.errors import InvalidParams, NotFound, PartnerError
 from webapp.htmx import is_htmx, redirect_to, vary
+from webapp.lib.texts import as_id
 from webapp.reports.blueprint import bp
 
 RETRY_KEY = "Idempotency-Key"

@@ -16,7 +16,8 @@ from webapp.engine.kind import ReportKind
 from webapp.engine.models import FAILED, INCOMPLETE, QUEUED, Report, StatusLine
 from webapp.engine.params import FormField, form_fields
 from webapp.engine.results import ReadResult
-from webapp.extensions import db, redis_client, utcnow
+from webapp.extensions import db, redis_client
+from webapp.lib.moments import utcnow
 from webapp.reports.charts import chart_data
 from webapp.reports.filters import seconds_since
 from webapp.reports.grids import read_grids
@@ -91,7 +92,7 @@ def _retry_fields(
     Where that was refused, all ways in are shown.
     """
     needed = kind.retry_params if is_refused else kind.secret_params
-    if not is_refused and any(way <= set(report.params) for way in kind.ways_in):
+    if not is_refused and any(way <= set(report.params) for way in kind.credential_options):
         return []
     return [one for one in form_fields(kind, scope) if one.name in needed]
 

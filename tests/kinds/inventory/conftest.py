@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from tests.conftest import find_scope
-from tests.kinds.inventory.inventory_house import Caller, make_demo_for, run_waiting
+from tests.kinds.inventory.inventory_helpers import Caller, make_demo_for, run_waiting
 from webapp.extensions import db
 
 _Rows = list[tuple[sa.Table, list[dict[str, Any]]]]

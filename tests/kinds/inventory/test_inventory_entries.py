@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from tests.kinds.inventory.inventory_house import DATA, UNITS, Caller, entry, make_demo_for
+from tests.kinds.inventory.inventory_helpers import DATA, UNITS, Caller, entry, make_demo_for
 from webapp.extensions import db
 from webapp.kinds.inventory.models import Unit
 
@@ -256,5 +256,5 @@ def test_the_demo_is_the_same_at_every_call(app: Flask) -> None:
 
 def test_the_house_demo_brings_the_inventory_along(app: Flask, acme: str) -> None:
     with app.app_context():
-        sentence = app.extensions["report_kinds"]["inventory"].fill_demo(acme)
+        sentence = app.extensions["report_kinds"]["inventory"].seed_demo(acme)
     assert sentence.startswith("576 ")

@@ -15,7 +15,7 @@ import pypdf
 import pytest
 from flask import Flask
 
-from tests.kinds.inventory.inventory_house import (
+from tests.kinds.inventory.inventory_helpers import (
     DATA,
     PERIODS,
     REPORTS,

@@ -13,7 +13,7 @@ import requests
 from flask import Flask
 
 from tests.conftest import PASSWORD
-from tests.kinds.inventory.inventory_house import (
+from tests.kinds.inventory.inventory_helpers import (
     PERIODS,
     REPORT_FIELDS,
     REPORTS,

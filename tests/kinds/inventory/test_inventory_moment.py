@@ -9,7 +9,7 @@ from decimal import Decimal
 from flask import Flask
 
 from tests.conftest import find_scope
-from tests.kinds.inventory.inventory_house import DATA, Caller, entry
+from tests.kinds.inventory.inventory_helpers import DATA, Caller, entry
 from webapp.extensions import db
 from webapp.kinds.inventory.params import InventoryParams
 from webapp.kinds.inventory.snapshot import one_moment, read_facts, take

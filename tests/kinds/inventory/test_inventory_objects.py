@@ -17,15 +17,16 @@ from flask import Flask
 from sqlalchemy import delete, func, select, update
 
 from tests.conftest import find_scope
-from tests.kinds.inventory.inventory_house import REPORTS, Caller, make_demo_for, run_waiting
-from tests.kinds.inventory.object_house import Bucket, serving_bucket
+from tests.kinds.inventory.inventory_helpers import REPORTS, Caller, make_demo_for, run_waiting
+from tests.kinds.inventory.object_helpers import Bucket, serving_bucket
 from webapp.config import BadSetting, load_settings
 from webapp.engine import janitor, jobs
 from webapp.engine.models import Report
 from webapp.errors import RunEnded, Unavailable
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
 from webapp.kinds.inventory import files, objects
 from webapp.kinds.inventory.models import File, FileChunk, FileObject
+from webapp.lib.moments import utcnow
 
 Callers = Callable[[str], Caller]
 PAIRS = {"DATA_DUMP": "XLSX", "GHG_PROTOCOL": "XLSX", "ISO14064": "PDF", "REPORT_DATA": "JSON"}

@@ -15,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.conftest import form_token
-from tests.kinds.inventory.inventory_house import DATA, Caller, entry, run_waiting
+from tests.kinds.inventory.inventory_helpers import DATA, Caller, entry, run_waiting
 from webapp.kinds.inventory import ingest
 
 Browsers = Callable[[str], FlaskClient]

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from flask import Flask
 
-from tests.kinds.inventory.inventory_house import (
+from tests.kinds.inventory.inventory_helpers import (
     DATA,
     PERIODS,
     REPORTS,
@@ -23,8 +23,9 @@ from tests.kinds.inventory.inventory_house import (
 )
 from webapp.accounts import Membership, find_user
 from webapp.accounts.tokens import make_token
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
 from webapp.kinds.inventory import signing
+from webapp.lib.moments import utcnow
 
 Callers = Callable[[str], Caller]
 ROUTES = (

@@ -11,12 +11,13 @@ from flask import Flask
 from sqlalchemy import func, select, update
 
 from tests.conftest import find_scope
-from tests.kinds.inventory.inventory_house import PERIODS, REPORTS, Caller, run_waiting
+from tests.kinds.inventory.inventory_helpers import PERIODS, REPORTS, Caller, run_waiting
 from webapp.engine import jobs
 from webapp.engine.models import Report
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
 from webapp.kinds.inventory import files
 from webapp.kinds.inventory.models import File, FileChunk, Period
+from webapp.lib.moments import utcnow
 
 Callers = Callable[[str], Caller]
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from label_revenue_files import FILES, SAMPLE
 
 from webapp.accounts import Scope
-from webapp.engine.months import current_month, month_text
 from webapp.errors import NotFound
 from webapp.kinds.label_revenue import ingest, payouts, sums
 from webapp.kinds.label_revenue.books import months_with_streams
@@ -23,6 +22,7 @@ from webapp.kinds.label_revenue.json_list import json_items
 from webapp.kinds.label_revenue.one_load import Options, Source
 from webapp.kinds.label_revenue.rejects import DateOrderUnknown, LoadRefused, Rejects
 from webapp.kinds.label_revenue.rows import BadCell, Problem, read_date, read_fee
+from webapp.lib.months import current_month, month_text
 
 MARCH = date(2025, 3, 1)
 HEAD = "date;user_id;region;track id;seconds\n"

@@ -10,13 +10,13 @@ from flask import Flask
 
 from tests.conftest import form_token
 from webapp.accounts import Scope
-from webapp.engine.months import current_month
 from webapp.errors import Conflict
 from webapp.extensions import db
 from webapp.kinds.label_revenue import ingest, payouts
 from webapp.kinds.label_revenue.compute import METHODS
 from webapp.kinds.label_revenue.kind import month_rows
 from webapp.kinds.label_revenue.locks import locked_months
+from webapp.lib.months import current_month
 
 MARCH, APRIL, MAY = date(2025, 3, 1), date(2025, 4, 1), date(2025, 5, 1)
 STREAM = {"date": "2025-03-05", "user_id": 1001, "region": "NL", "track_id": "T-504"}

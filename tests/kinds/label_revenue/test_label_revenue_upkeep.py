@@ -19,10 +19,11 @@ from test_label_revenue_pages import send, upload
 from tests.engine.conftest import kill_group, start_worker  # noqa: F401
 from tests.soon import until
 from webapp.engine.endings import forget_job
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
 from webapp.kinds.label_revenue import work
 from webapp.kinds.label_revenue.models import Upload
-from webapp.kinds.label_revenue.upkeep import ORPHANED, remove_orphans, tend
+from webapp.kinds.label_revenue.upkeep import ORPHANED, remove_orphans, run_maintenance
+from webapp.lib.moments import utcnow
 
 LATER = timedelta(minutes=2)
 
@@ -79,7 +80,7 @@ def state(app: Flask, upload_id: str) -> Upload:
 
 def tended(app: Flask, later: timedelta = timedelta()) -> int:
     with app.app_context():
-        return tend(utcnow() + later)
+        return run_maintenance(utcnow() + later)
 
 
 def test_an_upload_whose_worker_is_killed_is_loaded_by_another(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
-from tests.kinds.partner_use.partner_use_house import House
+from tests.kinds.partner_use.partner_use_helpers import House
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ import pytest
 from flask import Flask
 from redis import Redis
 
-from webapp.extensions import redis_client, utcnow
+from webapp.extensions import redis_client
 from webapp.kinds.partner_use.compute import Cell
 from webapp.kinds.partner_use.flights import Flights, Found
+from webapp.lib.moments import utcnow
 
 FlightsOf = Callable[[str], Flights]
 

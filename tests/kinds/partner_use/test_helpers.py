@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Flask
-from partner_use_house import House, ago
+from partner_use_helpers import House, ago
 
 from sandbox.testing import RunningStandIn
 from tests.conftest import add_people

@@ -10,7 +10,6 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webapp.engine.months import month_text, months_between, next_month
 from webapp.kinds.partner_use.compute import (
     Answers,
     Cell,
@@ -21,6 +20,7 @@ from webapp.kinds.partner_use.compute import (
     summary_figures,
     summary_row,
 )
+from webapp.lib.months import month_text, months_between, next_month
 
 START = date(2023, 11, 1)
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

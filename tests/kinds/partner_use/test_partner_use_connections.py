@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from sandbox.testing import RunningStandIn
 from tests.conftest import DEMO_KEY, DEMO_SECRET, form_token
-from tests.kinds.partner_use.partner_use_house import House
+from tests.kinds.partner_use.partner_use_helpers import House
 from webapp.engine import jobs
 from webapp.errors import InvalidParams
 from webapp.extensions import db

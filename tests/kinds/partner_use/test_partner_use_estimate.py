@@ -12,18 +12,18 @@ import pytest
 
 from sandbox.testing import RunningStandIn
 from tests.conftest import DEMO_KEY, Api
-from tests.kinds.partner_use.partner_use_house import NOW, House, ago, counted_ids
+from tests.kinds.partner_use.partner_use_helpers import NOW, House, ago, counted_ids
 from tests.soon import soon
 from webapp.engine import jobs
 from webapp.engine.kind import Estimate
 from webapp.engine.models import Report
-from webapp.engine.months import month_end, months_between
 from webapp.errors import InvalidParams, PartnerUnavailable
 from webapp.extensions import db
 from webapp.kinds.partner_use import connections, survey
 from webapp.kinds.partner_use.compute import Cell
 from webapp.kinds.partner_use.estimate import typical_searches
 from webapp.kinds.partner_use.planner import SitePlan
+from webapp.lib.months import month_end, months_between
 
 Params = Callable[..., dict[str, Any]]
 MONTHLY = {"mode": "monthly", "start": "2024-01", "end": "2024-06"}

@@ -11,13 +11,13 @@ from flask import Flask
 
 from sandbox.testing import RunningStandIn
 from tests.conftest import DEMO_SECRET, Api
-from tests.kinds.partner_use.partner_use_house import NOW, House, ago
+from tests.kinds.partner_use.partner_use_helpers import NOW, House, ago
 from tests.soon import soon
 from webapp.engine import jobs
 from webapp.engine.models import Report
-from webapp.engine.months import current_month, month_text, next_month
 from webapp.errors import InvalidParams
 from webapp.extensions import db
+from webapp.lib.months import current_month, month_text, next_month
 
 Params = Callable[..., dict[str, Any]]
 WRONG = "d3Jvbmcgc2VjcmV0"

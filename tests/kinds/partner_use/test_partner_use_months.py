@@ -12,11 +12,12 @@ from sqlalchemy import select, update
 
 from sandbox import truth
 from sandbox.testing import RunningStandIn
-from tests.kinds.partner_use.partner_use_house import NOW, PARTIAL, House, ago, counted_ids
+from tests.kinds.partner_use.partner_use_helpers import NOW, PARTIAL, House, ago, counted_ids
 from webapp.engine import months
 from webapp.engine.models import StatusLine, StoredMonth
-from webapp.engine.months import current_month, next_month, parse_month
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
+from webapp.lib.moments import utcnow
+from webapp.lib.months import current_month, next_month, parse_month
 
 Params = Callable[..., dict[str, Any]]
 

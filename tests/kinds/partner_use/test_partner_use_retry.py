@@ -10,7 +10,7 @@ import pytest
 from sandbox import truth
 from sandbox.testing import RunningStandIn
 from tests.conftest import DEMO_KEY, DEMO_SECRET
-from tests.kinds.partner_use.partner_use_house import House, counted_ids
+from tests.kinds.partner_use.partner_use_helpers import House, counted_ids
 from webapp.engine.models import Report
 from webapp.errors import Conflict, InvalidParams
 from webapp.extensions import db

@@ -12,7 +12,7 @@ from flask import Flask
 
 from sandbox import truth
 from sandbox.testing import RunningStandIn
-from tests.kinds.partner_use.partner_use_house import NOW, House, ago, counted_ids
+from tests.kinds.partner_use.partner_use_helpers import NOW, House, ago, counted_ids
 
 Params = Callable[..., dict[str, Any]]
 KNOWN = ("account_count", "last_login", "last_created", "is_child", "name", "api_key")

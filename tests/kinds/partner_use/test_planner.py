@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webapp.engine.months import month_end, months_between, next_month
 from webapp.kinds.partner_use.compute import Cell
 from webapp.kinds.partner_use.planner import Search, SitePlan
+from webapp.lib.months import month_end, months_between, next_month
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 START = date(2021, 1, 1)

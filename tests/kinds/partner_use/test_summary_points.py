@@ -11,9 +11,9 @@ import pytest
 from sandbox import truth
 from sandbox.testing import RunningStandIn
 from sandbox.world import DATA_END
-from tests.kinds.partner_use.partner_use_house import NOW, House, ago, counted_ids
-from webapp.engine.months import current_month, month_end, month_text, next_month, parse_month
+from tests.kinds.partner_use.partner_use_helpers import NOW, House, ago, counted_ids
 from webapp.kinds.partner_use.summary import TOLD_MONTHS, told_months
+from webapp.lib.months import current_month, month_end, month_text, next_month, parse_month
 from webapp.partner import Newest
 
 Params = Callable[..., dict[str, Any]]

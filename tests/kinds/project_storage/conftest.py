@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.kinds.project_storage.storage_house import Storage
+from tests.kinds.project_storage.storage_helpers import Storage
 from webapp.accounts import find_user
 from webapp.kinds.project_storage import counting
 

@@ -14,7 +14,7 @@ from rq.serializers import JSONSerializer
 from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
-from tests.kinds.project_storage.storage_house import Storage, project_key, rows_of
+from tests.kinds.project_storage.storage_helpers import Storage, project_key, rows_of
 from webapp.engine import jobs
 from webapp.extensions import db, redis_client, report_queue
 from webapp.kinds.project_storage import counting

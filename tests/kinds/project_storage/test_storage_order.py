@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from tests.kinds.project_storage.storage_house import Storage, plainly, project_key, rows_of
+from tests.kinds.project_storage.storage_helpers import Storage, plainly, project_key, rows_of
 from webapp.extensions import db
 from webapp.kinds.project_storage import counting
 from webapp.kinds.project_storage.compute import Effects, Event

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from tests.kinds.project_storage.storage_house import Storage
+from tests.kinds.project_storage.storage_helpers import Storage
 from webapp.extensions import db
 from webapp.kinds.project_storage import counting
 from webapp.kinds.project_storage.models import FileEvent, Project

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.kinds.project_storage.storage_house import COUNTED, Storage
+from tests.kinds.project_storage.storage_helpers import COUNTED, Storage
 
 
 def test_a_project_shows_what_it_holds_in_sum_and_by_provider(

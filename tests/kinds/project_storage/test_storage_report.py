@@ -13,7 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from openpyxl import load_workbook
 
-from tests.kinds.project_storage.storage_house import Storage
+from tests.kinds.project_storage.storage_helpers import Storage
 from webapp.engine import jobs
 from webapp.kinds.project_storage.compute import Effects, Event, moment_us, month_rows
 from webapp.kinds.project_storage.growth import in_unit

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from tests.conftest import add_people
-from tests.kinds.session_activity.session_house import COMPUTERS, LOGINS, Sender
+from tests.kinds.session_activity.session_helpers import COMPUTERS, LOGINS, Sender
 from webapp.accounts import create_key, find_user
 from webapp.kinds.session_activity import SessionActivity
 

@@ -23,7 +23,7 @@ from flask import Flask
 from sqlalchemy import func, select
 from werkzeug.serving import make_server
 
-from tests.kinds.session_activity.session_house import Sender
+from tests.kinds.session_activity.session_helpers import Sender
 from tests.soon import until
 from webapp.extensions import db
 from webapp.kinds.session_activity.models import Segment, Session

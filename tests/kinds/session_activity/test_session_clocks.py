@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from tests.conftest import find_scope
-from tests.kinds.session_activity.session_house import Sender
+from tests.kinds.session_activity.session_helpers import Sender
 from tests.kinds.session_activity.test_session_hours import alive_seconds
 from webapp.extensions import db
 from webapp.kinds.session_activity.ingest import Intake, SentPing, Verdict, grace_of, zone_of

@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.conftest import form_token
-from tests.kinds.session_activity.session_house import Sender
+from tests.kinds.session_activity.session_helpers import Sender
 
 
 def sends_and_reads(app: Flask, auth: tuple[str, str]) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from flask.testing import FlaskClient
 
-from tests.kinds.session_activity.session_house import Sender
+from tests.kinds.session_activity.session_helpers import Sender
 
 HTMX = {"HX-Request": "true"}
 

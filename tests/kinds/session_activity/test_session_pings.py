@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from tests.kinds.session_activity.session_house import Sender, ping_body
+from tests.kinds.session_activity.session_helpers import Sender, ping_body
 from tests.kinds.session_activity.test_session_hours import alive_seconds
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
 from webapp.kinds.session_activity import SessionActivity
 from webapp.kinds.session_activity.models import ClockAhead, Login, Segment
+from webapp.lib.moments import utcnow
 
 DAY = {"from_date": "2023-09-06", "to_date": "2023-09-06"}
 START = datetime(2023, 9, 6, tzinfo=UTC)

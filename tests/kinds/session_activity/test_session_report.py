@@ -13,7 +13,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from tests.conftest import Api, find_scope
-from tests.kinds.session_activity.session_house import Sender, ping_body
+from tests.kinds.session_activity.session_helpers import Sender, ping_body
 from webapp.engine import jobs
 from webapp.engine.models import StoredMonth
 from webapp.extensions import db

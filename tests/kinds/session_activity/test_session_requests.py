@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.kinds.session_activity.session_house import Sender, ping_body
+from tests.kinds.session_activity.session_helpers import Sender, ping_body
 
 EIGHT = "2023-09-06T08:00:00Z"
 

@@ -23,11 +23,11 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from webapp.accounts.texts import storable
 from webapp.engine.params import sentences
 from webapp.errors import InvalidParams
 from webapp.kinds.inventory.compute import EXACT
 from webapp.kinds.inventory.models import PLACES, WHOLE_DIGITS
+from webapp.lib.texts import storable
 
 TOO_LONG = f"Use at most {WHOLE_DIGITS} digits before and {PLACES} after the point."
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")

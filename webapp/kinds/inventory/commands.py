@@ -6,7 +6,7 @@ import click
 from flask.cli import AppGroup
 
 from webapp.accounts.companies import find_or_make_company
-from webapp.cli import in_sentences, with_database
+from webapp.cli import handle_cli_errors, with_database
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.kinds.inventory.demo import make_demo
@@ -16,7 +16,7 @@ group = AppGroup("inventory", help="Greenhouse gas inventories.")
 
 @group.command("demo")
 @click.option("--company", required=True, help="Made where it does not exist yet.")
-@in_sentences
+@handle_cli_errors
 @with_database
 def demo(company: str) -> None:
     """Give a company two periods, a tree of units and entries; again: nothing new."""

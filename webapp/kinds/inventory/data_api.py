@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 from flask import Blueprint, Response, jsonify, request, url_for
 from pydantic import BaseModel, ValidationError
 
-from webapp.accounts import audit, current_scope, guard, require
-from webapp.accounts.texts import storable
+from webapp.accounts import audit, current_scope, require, restrict
 from webapp.engine.params import sentences
 from webapp.errors import InvalidParams
 from webapp.json_wire import json_body
 from webapp.kinds.inventory import entries, places
 from webapp.kinds.inventory.bodies import PeriodIn, UnitIn, snake_keys
 from webapp.kinds.inventory.models import Period, Unit
+from webapp.lib.texts import storable
 
 PREFIX = "/api/v1/inventory"
 MOST_PER_REQUEST = 10_000
@@ -23,7 +23,7 @@ PER_PAGE, MOST_PER_PAGE = 100, 1000
 Body = TypeVar("Body", bound=BaseModel)
 
 bp = Blueprint("inventory_data", __name__, url_prefix=PREFIX)
-guard(bp)
+restrict(bp)
 
 
 def _list(name: str) -> list[Any]:

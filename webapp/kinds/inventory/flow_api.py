@@ -14,8 +14,7 @@ from flask import Blueprint, Response, jsonify, request
 from sqlalchemy import select
 from sqlalchemy.orm import defer
 
-from webapp.accounts import Scope, User, audit, current_scope, guard, require, scope_of
-from webapp.accounts.texts import storable
+from webapp.accounts import Scope, User, audit, current_scope, require, restrict, scope_of
 from webapp.engine import jobs
 from webapp.engine.models import ACTIVE, DONE, Report
 from webapp.error_pages import Problem, envelope
@@ -28,6 +27,7 @@ from webapp.kinds.inventory.models import File, Period, Unit
 from webapp.kinds.inventory.params import TYPES
 from webapp.kinds.inventory.places import find_period, find_unit, list_periods, read_tree
 from webapp.kinds.inventory.signing import presigned_url, problem_with
+from webapp.lib.texts import storable
 
 SLUG = "inventory"
 JSON_VERSION = 1
@@ -38,7 +38,7 @@ PROCESSING, FINISHED, FAILED = "PROCESSING", "DONE", "FAILED"
 
 bp = Blueprint("inventory_flow", __name__)
 files_bp = Blueprint("inventory_files", __name__)
-guard(bp)
+restrict(bp)
 
 
 @bp.get("/api/reporting-periods/v1/reporting-periods", endpoint="list_periods")

@@ -10,7 +10,6 @@ from flask import current_app, url_for
 
 from webapp.engine.kind import Chart, Context, Download, Figure, ReportKind, Result, Run, Table
 from webapp.errors import InvalidParams, NotFound
-from webapp.extensions import utcnow
 from webapp.kinds.inventory import commands, data_api, files, flow_api, openapi, pages
 from webapp.kinds.inventory.compute import TOTAL
 from webapp.kinds.inventory.demo import make_demo
@@ -19,6 +18,7 @@ from webapp.kinds.inventory.models import FileObject
 from webapp.kinds.inventory.params import LABELS, InventoryParams
 from webapp.kinds.inventory.places import find_period, find_unit, list_periods, read_tree
 from webapp.kinds.inventory.tabular import CATEGORY_COLUMNS, KG, SCOPE_COLUMNS, UNIT_COLUMNS
+from webapp.lib.moments import utcnow
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -34,7 +34,9 @@ class Inventory(ReportKind):
 
     slug = "inventory"
     title = "Inventory"
-    blurb = "Greenhouse gas emissions of a unit in a period, as workbooks, PDF and data that agree."
+    description = (
+        "Greenhouse gas emissions of a unit in a period, as workbooks, PDF and data that agree."
+    )
     Params = InventoryParams
 
     def choices(self, scope: Scope) -> Mapping[str, tuple[tuple[str, str], ...]]:
@@ -50,7 +52,7 @@ class Inventory(ReportKind):
             "types": tuple(LABELS.items()),
         }
 
-    def prepare(
+    def resolve_secrets(
         self, params: InventoryParams, scope: Scope, secrets: dict[str, str]
     ) -> dict[str, str]:
         errors = {}
@@ -130,7 +132,7 @@ class Inventory(ReportKind):
     def blueprints(self) -> tuple[Blueprint, ...]:
         return (flow_api.bp, flow_api.files_bp, data_api.bp, pages.bp)
 
-    def fill_demo(self, company_id: str) -> str:
+    def seed_demo(self, company_id: str) -> str:
         counted = make_demo(company_id)
         return f"{sum(counted.values()):,} made-up entries in two periods, to report on."
 
@@ -143,7 +145,7 @@ class Inventory(ReportKind):
     def commands(self) -> tuple[AppGroup, ...]:
         return (commands.group,)
 
-    def forget(self, report_id: str) -> None:
+    def on_report_deleted(self, report_id: str) -> None:
         files.sweep(FileObject.report_id == report_id)
 
     def nightly(self) -> None:

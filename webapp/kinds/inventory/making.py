@@ -55,12 +55,12 @@ def make_report(params: InventoryParams, run: Run) -> Result:
     ensure_root(run.company_id)
     # From here on no transaction of this session stays open.
     db.session.remove()
-    run.plan(len(params.types))
+    run.set_total(len(params.types))
     with tempfile.TemporaryFile(prefix="inventory-") as entries:
         snapshot = _read(params, run, entries)
-        run.say(f"{snapshot.now.rows:,} entries read; SHA-256 {snapshot.sha256[:16]}….")
+        run.log(f"{snapshot.now.rows:,} entries read; SHA-256 {snapshot.sha256[:16]}….")
         if not snapshot.now.rows:
-            run.say("There are no entries in this period and unit.", level="warn")
+            run.log("There are no entries in this period and unit.", level="warn")
         made = [_make_file(snapshot, kind, run) for kind in params.types]
         return Result(head=_head(snapshot, made), tables=_tables(snapshot))
 
@@ -68,7 +68,7 @@ def make_report(params: InventoryParams, run: Run) -> Result:
 def _read(params: InventoryParams, run: Run, entries: IO[bytes]) -> Snapshot:
     with one_moment() as connection:
         facts = read_facts(connection, params, run.company_id, run.user_id, run.report_id)
-        run.say(f"Reading the entries of {facts.unit} in {facts.period.name}.")
+        run.log(f"Reading the entries of {facts.unit} in {facts.period.name}.")
         return take(connection, facts, run.company_id, entries, _tick(run, "read"))
 
 
@@ -78,7 +78,7 @@ def _tick(run: Run, what: str) -> Tick:
     def tick(rows: int) -> None:
         run.check()
         if rows % ROWS_PER_LINE == 0:
-            run.say(f"{rows:,} rows {what}.")
+            run.log(f"{rows:,} rows {what}.")
 
     return tick
 
@@ -101,8 +101,8 @@ def _make_file(snapshot: Snapshot, kind: str, run: Run) -> dict[str, Any]:
             check=run.check,
         )
     db.session.remove()
-    run.step()
-    run.say(f"{kind} is ready: {name}, {size_bytes:,} bytes.")
+    run.advance()
+    run.log(f"{kind} is ready: {name}, {size_bytes:,} bytes.")
     return {"id": file_id, "type": kind, "format": format, "name": name, "size_bytes": size_bytes}
 
 

@@ -31,7 +31,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from webapp.extensions import Model, UtcDateTime, utcnow
+from webapp.extensions import Model, UtcDateTime
+from webapp.lib.moments import utcnow
 
 WHOLE_DIGITS, PLACES = 18, 12
 # SQLite counts by itself only in a column it calls INTEGER.

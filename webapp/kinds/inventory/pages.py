@@ -9,8 +9,7 @@ from uuid import UUID
 from flask import Blueprint, Response, flash, make_response, render_template, request, url_for
 from pydantic import ValidationError
 
-from webapp.accounts import audit, current_scope, guard, require
-from webapp.accounts.texts import storable
+from webapp.accounts import audit, current_scope, require, restrict
 from webapp.engine.params import sentences
 from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.htmx import redirect_to
@@ -20,11 +19,12 @@ from webapp.kinds.inventory.compute import plain
 from webapp.kinds.inventory.files import MADE
 from webapp.kinds.inventory.flow_api import file_status, find_report, send_file
 from webapp.kinds.inventory.ingest import FIELDS, NEEDED
+from webapp.lib.texts import storable
 
 ENTRIES_PER_PAGE = 100
 
 bp = Blueprint("inventory", __name__, url_prefix="/inventory", template_folder="templates")
-guard(bp)
+restrict(bp)
 
 
 @bp.app_template_filter("exact_number")

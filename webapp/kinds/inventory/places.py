@@ -14,11 +14,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from webapp.accounts import Company
-from webapp.accounts.texts import lookup_id
 from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.kinds.inventory.bodies import PeriodIn, UnitIn
 from webapp.kinds.inventory.models import Entry, Period, Unit
+from webapp.lib.texts import lookup_id
 
 
 class Tree:

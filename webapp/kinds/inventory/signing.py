@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from flask import url_for
 
-from webapp.extensions import utcnow
+from webapp.lib.moments import utcnow
 from webapp.security import derived_key, secret_keys
 
 VALID_FOR = timedelta(minutes=5)

@@ -20,11 +20,12 @@ from sqlalchemy.orm import Session
 
 from webapp.accounts import Company, User
 from webapp.errors import ReportError
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
 from webapp.kinds.inventory.compute import Sums, emissions_of, plain
 from webapp.kinds.inventory.models import Entry, Period, Unit
 from webapp.kinds.inventory.params import InventoryParams
 from webapp.kinds.inventory.places import Tree
+from webapp.lib.moments import utcnow
 
 ROWS_PER_READ = 1000
 

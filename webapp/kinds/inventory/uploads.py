@@ -14,13 +14,13 @@ from typing import IO, Any
 from sqlalchemy import select
 
 from webapp.accounts import Scope
-from webapp.accounts.texts import lookup_id, storable
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.kinds.inventory import entries, files
 from webapp.kinds.inventory.files import UPLOAD
 from webapp.kinds.inventory.ingest import read_lines
 from webapp.kinds.inventory.models import File
+from webapp.lib.texts import lookup_id, storable
 
 SHOWN = 20
 ERRORS_SHOWN = 200

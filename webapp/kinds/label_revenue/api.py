@@ -11,8 +11,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, jsonify, request
 from sqlalchemy import func, select
 
-from webapp.accounts import audit, current_scope, guard, require
-from webapp.engine.months import months_between, parse_month
+from webapp.accounts import audit, current_scope, require, restrict
 from webapp.error_pages import Problem, envelope
 from webapp.errors import NotFound, Unreadable
 from webapp.extensions import db
@@ -24,9 +23,10 @@ from webapp.kinds.label_revenue.locks import months_due
 from webapp.kinds.label_revenue.models import Heard, Label, ListenerMonth, Terms
 from webapp.kinds.label_revenue.rows import BadCell, read_date, read_user_id
 from webapp.kinds.label_revenue.streams import Filter
+from webapp.lib.months import months_between, parse_month
 
 bp = Blueprint("label_revenue_api", __name__, url_prefix="/api/v1")
-guard(bp)
+restrict(bp)
 
 MOST_MONTHS = 240
 MOST_PER_PAGE = 500

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, case, func, or_, select
 
-from webapp.engine.months import next_month
-from webapp.extensions import utcnow
 from webapp.kinds.label_revenue.models import Batch, ListenerMonth, Stream
+from webapp.lib.moments import utcnow
+from webapp.lib.months import next_month
 
 DAY_SECONDS = 86_400
 

@@ -15,8 +15,7 @@ from flask.cli import AppGroup
 from sqlalchemy import select
 
 from webapp import accounts
-from webapp.cli import in_sentences, with_database
-from webapp.engine.months import parse_month
+from webapp.cli import handle_cli_errors, with_database
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.kinds.label_revenue import fetch, ingest, sums, work
@@ -25,6 +24,7 @@ from webapp.kinds.label_revenue.ingest import Loaded
 from webapp.kinds.label_revenue.models import Batch, Book
 from webapp.kinds.label_revenue.one_load import Options, Source
 from webapp.kinds.label_revenue.rejects import DateOrderUnknown
+from webapp.lib.months import parse_month
 
 group = AppGroup("label-revenue", help="Streams and fees of label revenue.")
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -41,7 +41,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--from-month", metavar="YYYY-MM", help="First month the users file's terms hold in.")
 @click.option("--skip-bad", is_flag=True, help="Leave bad rows out, into a CSV of their own.")
 @click.option("--rejected", type=click.Path(path_type=Path), help="Name of that CSV.")
-@in_sentences
+@handle_cli_errors
 @with_database
 def load(company: str, **given: Any) -> None:
     """Load users, streams and tracks: all of it, or nothing."""
@@ -172,7 +172,7 @@ class Bar:
 
 @group.command("unload")
 @click.argument("batch")
-@in_sentences
+@handle_cli_errors
 @with_database
 def unload(batch: str) -> None:
     """Undo a batch; what it replaced counts again."""
@@ -197,7 +197,7 @@ def _uuid(text: str) -> str:
 
 @group.command("recount")
 @click.option("--company", help="Of one company only.")
-@in_sentences
+@handle_cli_errors
 @with_database
 def recount(company: str | None) -> None:
     """Prove the monthly sums against the streams; put right and name what differs (exit 1)."""

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from sqlalchemy import delete, select
 
-from webapp.engine.months import month_text
 from webapp.errors import NotFound
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
 from webapp.kinds.label_revenue import metadata, sums
 from webapp.kinds.label_revenue.books import (
     Writer,
@@ -25,6 +24,8 @@ from webapp.kinds.label_revenue.models import Batch, Stream
 from webapp.kinds.label_revenue.one_load import Load, Options, Progress, Source, on_shelf
 from webapp.kinds.label_revenue.rejects import DateOrderUnknown, LoadRefused, Rejects
 from webapp.kinds.label_revenue.rows import Problem
+from webapp.lib.moments import utcnow
+from webapp.lib.months import month_text
 
 
 @dataclass

@@ -20,7 +20,6 @@ from webapp.engine.kind import (
     StoredResult,
     Table,
 )
-from webapp.engine.months import month_text, months_between
 from webapp.kinds.label_revenue import ingest, models, month_payout, payouts, sums, upkeep
 from webapp.kinds.label_revenue.books import SLUG
 from webapp.kinds.label_revenue.currencies import amount, amount_text, digits
@@ -28,6 +27,7 @@ from webapp.kinds.label_revenue.month_payout import MonthPayout
 from webapp.kinds.label_revenue.one_load import Options, Source
 from webapp.kinds.label_revenue.openapi import PATHS
 from webapp.kinds.label_revenue.params import LabelRevenueParams
+from webapp.lib.months import month_text, months_between
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -47,20 +47,20 @@ class LabelRevenue(ReportKind):
 
     slug = SLUG
     title = "Label revenue"
-    blurb = "What each label is owed for its streams, to the cent, by pool or by listener."
+    description = "What each label is owed for its streams, to the cent, by pool or by listener."
     Params = LabelRevenueParams
 
     def run(self, params: LabelRevenueParams, run: Run, context: Context) -> Result:
         months = months_between(params.start, params.end)
-        run.plan(len(months))
+        run.set_total(len(months))
         if waiting := len(sums.pending(run.company_id)):
-            run.say(f"Adding up {waiting} large batch{'es' if waiting > 1 else ''} first.")
+            run.log(f"Adding up {waiting} large batch{'es' if waiting > 1 else ''} first.")
         payer = payouts.payer(run.company_id, params.method, run.months, refresh=params.refresh)
         found = []
         for month in months:
             one = payer.month(month)
             found.append(one)
-            run.step(_line(one))
+            run.advance(_line(one))
         currency = month_payout.one_currency(found)
         return _result(params, found, currency)
 
@@ -120,7 +120,7 @@ class LabelRevenue(ReportKind):
 
         return (api.bp, pages.bp, uploads.bp)
 
-    def fill_demo(self, company_id: str) -> str:
+    def seed_demo(self, company_id: str) -> str:
         ingest.load(
             company_id,
             {
@@ -138,8 +138,8 @@ class LabelRevenue(ReportKind):
             links.append(("Load files", "/label-revenue/load"))
         return tuple(links)
 
-    def tend(self) -> None:
-        upkeep.tend()
+    def run_maintenance(self) -> None:
+        upkeep.run_maintenance()
 
     def nightly(self) -> None:
         upkeep.remove_orphans()

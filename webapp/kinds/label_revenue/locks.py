@@ -7,10 +7,10 @@ from datetime import date
 
 from sqlalchemy import select
 
-from webapp.engine.months import next_month
 from webapp.extensions import db
 from webapp.kinds.label_revenue.books import months_with_streams
 from webapp.kinds.label_revenue.models import MonthMark
+from webapp.lib.months import next_month
 
 
 def locked_months(company_id: str) -> list[MonthMark]:

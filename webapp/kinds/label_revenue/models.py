@@ -25,7 +25,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.extensions import Model, UtcDateTime, utcnow
+from webapp.extensions import Model, UtcDateTime
+from webapp.lib.moments import utcnow
 
 # SQLite counts by itself only in a column it calls INTEGER.
 BigCount = BigInteger().with_variant(Integer, "sqlite")

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from webapp.engine.months import month_text, parse_month
 from webapp.errors import InvalidParams
 from webapp.kinds.label_revenue.books import DEFAULT_CURRENCY
 from webapp.kinds.label_revenue.compute import Key, Line, Method, Payout
 from webapp.kinds.label_revenue.currencies import amount_text
+from webapp.lib.months import month_text, parse_month
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from sqlalchemy import and_, func, select
 
-from webapp.engine.months import current_month, month_text
 from webapp.extensions import db
 from webapp.kinds.label_revenue import bulk, metadata, sums
 from webapp.kinds.label_revenue.books import (
@@ -30,6 +29,7 @@ from webapp.kinds.label_revenue.formats import BadFile, DateOrder, Format, Role
 from webapp.kinds.label_revenue.models import Batch, Stream, Terms
 from webapp.kinds.label_revenue.rejects import LoadRefused, Rejects
 from webapp.kinds.label_revenue.rows import Problem, Reader, StreamRow, TrackRow, UserRow
+from webapp.lib.months import current_month, month_text
 
 Progress = Callable[[str, int, int], None]
 T = TypeVar("T", UserRow, TrackRow)

@@ -9,8 +9,7 @@ from uuid import UUID
 
 from flask import Blueprint, Response, flash, make_response, render_template, request
 
-from webapp.accounts import Scope, audit, current_scope, guard, require
-from webapp.engine.months import current_month, month_text, months_between, parse_month
+from webapp.accounts import Scope, audit, current_scope, require, restrict
 from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.htmx import redirect_to
@@ -27,9 +26,10 @@ from webapp.kinds.label_revenue.currencies import CURRENCIES, amount_text
 from webapp.kinds.label_revenue.models import Period
 from webapp.kinds.label_revenue.month_payout import MonthPayout
 from webapp.kinds.label_revenue.statement import file_name, statement_file, statement_rows
+from webapp.lib.months import current_month, month_text, months_between, parse_month
 
 bp = Blueprint("label_revenue", __name__, url_prefix="/label-revenue", template_folder="templates")
-guard(bp)
+restrict(bp)
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 

@@ -14,9 +14,9 @@ from typing import Any
 from flask import current_app
 
 from webapp.engine.kind import MonthStore
-from webapp.engine.months import CompanyMonths, current_month, month_text
+from webapp.engine.months import CompanyMonths
 from webapp.errors import Conflict, ReportError
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
 from webapp.kinds.label_revenue import locks, sums
 from webapp.kinds.label_revenue.books import (
     SLUG,
@@ -35,6 +35,8 @@ from webapp.kinds.label_revenue.compute import (
 from webapp.kinds.label_revenue.facts import MonthFacts
 from webapp.kinds.label_revenue.models import MonthMark
 from webapp.kinds.label_revenue.month_payout import Adjustment, MonthPayout, packed, unpacked
+from webapp.lib.moments import utcnow
+from webapp.lib.months import current_month, month_text
 
 LOOKS = 3
 

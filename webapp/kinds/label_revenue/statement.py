@@ -10,12 +10,12 @@ from typing import IO, Any
 
 import xlsxwriter
 
-from webapp.engine.months import month_text
-from webapp.extensions import utcnow
 from webapp.kinds.label_revenue import month_payout
 from webapp.kinds.label_revenue.compute import Key
 from webapp.kinds.label_revenue.currencies import amount, digits
 from webapp.kinds.label_revenue.month_payout import MonthPayout
+from webapp.lib.moments import utcnow
+from webapp.lib.months import month_text
 
 METHODS = {
     "pool": "Pool: all net fees of a month, shared by seconds streamed",

@@ -20,9 +20,10 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from sqlalchemy import select, update
 
-from webapp.extensions import db, redis_client, utcnow
+from webapp.extensions import db, redis_client
 from webapp.kinds.label_revenue import work
 from webapp.kinds.label_revenue.models import Upload
+from webapp.lib.moments import utcnow
 
 log = logging.getLogger(__name__)
 # A worker is heard of every ten seconds while its job runs.
@@ -31,7 +32,7 @@ JUST_TAKEN = timedelta(seconds=10)
 ORPHANED = timedelta(days=1)
 
 
-def tend(now: datetime | None = None) -> int:
+def run_maintenance(now: datetime | None = None) -> int:
     """Put uploads whose job is gone back into the queue; return how many were looked after."""
     now = now or utcnow()
     active = select(Upload.id).where(Upload.status.in_(("queued", "loading")))

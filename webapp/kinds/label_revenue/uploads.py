@@ -20,8 +20,7 @@ from flask import (
 from sqlalchemy import select, update
 from werkzeug.datastructures import FileStorage
 
-from webapp.accounts import Scope, audit, check_role, current_scope, guard
-from webapp.engine.months import month_text, parse_month
+from webapp.accounts import Scope, audit, check_role, current_scope, restrict
 from webapp.errors import Conflict, InvalidParams, NotFound, ReportError
 from webapp.extensions import db
 from webapp.htmx import redirect_to, render
@@ -30,6 +29,7 @@ from webapp.kinds.label_revenue.formats import BadFile, detect
 from webapp.kinds.label_revenue.json_list import json_items
 from webapp.kinds.label_revenue.models import Upload
 from webapp.kinds.label_revenue.rows import read_track
+from webapp.lib.months import month_text, parse_month
 
 bp = Blueprint(
     "label_revenue_uploads",
@@ -37,7 +37,7 @@ bp = Blueprint(
     url_prefix="/label-revenue",
     template_folder="templates",
 )
-guard(bp, "admin")
+restrict(bp, "admin")
 
 MOST_BYTES = 4 * 1024**3
 LOADABLE = ("ready", "refused", "failed")

@@ -17,7 +17,6 @@ from redis.exceptions import RedisError
 from sqlalchemy import update
 
 from webapp.engine.endings import forget_job
-from webapp.engine.months import parse_month
 from webapp.errors import ReportError
 from webapp.extensions import db, redis_client, report_queue
 from webapp.kinds.label_revenue import fetch, ingest, sums
@@ -25,6 +24,7 @@ from webapp.kinds.label_revenue.formats import Role
 from webapp.kinds.label_revenue.models import Upload
 from webapp.kinds.label_revenue.one_load import Options, Source
 from webapp.kinds.label_revenue.rejects import LoadRefused
+from webapp.lib.months import parse_month
 
 log = logging.getLogger(__name__)
 PROGRESS_KEPT_S = 3600

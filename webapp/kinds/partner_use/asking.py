@@ -9,9 +9,9 @@ from datetime import date, datetime
 from typing import Any
 
 from webapp.engine.kind import Run
-from webapp.engine.months import is_closed, month_text
 from webapp.kinds.partner_use.compute import Cell
 from webapp.kinds.partner_use.planner import Search, SitePlan
+from webapp.lib.months import is_closed, month_text
 
 Task = tuple[str, Search]
 KEPT = "month:"
@@ -46,7 +46,7 @@ class Keeper:
         unclosed, self._open = self._open, {}
         if closed:
             self._run.months.save(self._partner_id, closed)
-        self._run.remember(unclosed)
+        self._run.save_checkpoints(unclosed)
         self._flushed = time.monotonic()
 
 

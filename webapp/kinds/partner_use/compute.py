@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from webapp.engine.kind import Row
-from webapp.engine.months import month_text, months_between, next_month
+from webapp.lib.months import month_text, months_between, next_month
 
 AGES_DIFFER = timedelta(days=1)
 

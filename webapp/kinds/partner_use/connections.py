@@ -10,17 +10,18 @@ from flask import Blueprint, Response, current_app, flash, make_response, render
 from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, Uuid, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.accounts import Scope, audit, current_scope, guard, require
+from webapp.accounts import Scope, audit, current_scope, require, restrict
 from webapp.engine.jobs import context
 from webapp.errors import InvalidParams, NotFound, PartnerError
-from webapp.extensions import Model, UtcDateTime, db, utcnow
+from webapp.extensions import Model, UtcDateTime, db
 from webapp.htmx import redirect_to
 from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.kinds.partner_use.survey import listed, open_session
+from webapp.lib.moments import utcnow
 from webapp.security import SEALED, SealBroken, reseal, seal, unseal
 
 bp = Blueprint("connections", __name__, url_prefix="/connections", template_folder="templates")
-guard(bp)
+restrict(bp)
 
 
 class Connection(Model):

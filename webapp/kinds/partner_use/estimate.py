@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from webapp.engine.kind import Context, Estimate, MonthStore
-from webapp.engine.months import month_end, months_between, next_month
 from webapp.errors import InvalidParams, PartnerRefused
 from webapp.kinds.partner_use.asking import SITES_AT_ONCE
 from webapp.kinds.partner_use.compute import Cell
@@ -13,6 +12,7 @@ from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.kinds.partner_use.planner import SitePlan
 from webapp.kinds.partner_use.setups import Setups
 from webapp.kinds.partner_use.survey import AnotherPartner, listed, open_session
+from webapp.lib.months import month_end, months_between, next_month
 from webapp.partner import classify
 
 SEARCHES_OF_A_SUMMARY = 3

@@ -18,8 +18,8 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from webapp.engine.months import month_text, parse_month
 from webapp.kinds.partner_use.compute import Cell
+from webapp.lib.months import month_text, parse_month
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,6 @@ from webapp.engine.kind import (
     StoredResult,
     Table,
 )
-from webapp.engine.months import parse_month
 from webapp.extensions import db
 from webapp.kinds.partner_use import connections
 from webapp.kinds.partner_use.compute import site_months
@@ -32,6 +31,7 @@ from webapp.kinds.partner_use.params import NEEDED_MONTHS, PartnerUseParams
 from webapp.kinds.partner_use.setups import Setups
 from webapp.kinds.partner_use.summary import make_summary
 from webapp.kinds.partner_use.survey import Survey, session_of, survey
+from webapp.lib.months import parse_month
 from webapp.partner import PartnerSession
 
 if TYPE_CHECKING:
@@ -90,24 +90,26 @@ class PartnerUse(ReportKind):
 
     slug = "partner-use"
     title = "Partner use"
-    blurb = "Accounts per site of a partner in SAP Customer Data Cloud, in sum or month by month."
+    description = (
+        "Accounts per site of a partner in SAP Customer Data Cloud, in sum or month by month."
+    )
     Params = PartnerUseParams
     secret_params = frozenset({"user_secret"})
     asks_partner = True
-    ways_in = (frozenset({"connection"}), frozenset({"user_key", "user_secret"}))
+    credential_options = (frozenset({"connection"}), frozenset({"user_key", "user_secret"}))
 
     def choices(self, scope: Scope) -> Mapping[str, tuple[tuple[str, str], ...]]:
         stored = connections.of_company(scope)
         named = ((one.id, f"{one.name} (partner {one.partner_id})") for one in stored)
         return {"connection": (("", "Type a key below"), *named)} if stored else {}
 
-    def lacking(self, given: Mapping[str, Any], present: AbstractSet[str]) -> dict[str, str]:
+    def missing_params(self, given: Mapping[str, Any], present: AbstractSet[str]) -> dict[str, str]:
         needed = {} if "connection" in present else NEEDED_KEY
         if given.get("mode") == "monthly":
             needed = needed | NEEDED_MONTHS
         return {name: sentence for name, sentence in needed.items() if name not in present}
 
-    def prepare(
+    def resolve_secrets(
         self, params: PartnerUseParams, scope: Scope, secrets: dict[str, str]
     ) -> dict[str, str]:
         if params.connection is not None:

@@ -13,14 +13,6 @@ from datetime import date, datetime
 from typing import Any
 
 from webapp.engine.kind import Context, Result, Run
-from webapp.engine.months import (
-    is_closed,
-    month_end,
-    month_text,
-    months_between,
-    next_month,
-    parse_month,
-)
 from webapp.errors import PartnerError, PartnerRefused
 from webapp.kinds.partner_use.asking import KEPT, SITES_AT_ONCE, Keeper, Searches, Task
 from webapp.kinds.partner_use.compute import (
@@ -35,6 +27,14 @@ from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.kinds.partner_use.planner import Search, SitePlan
 from webapp.kinds.partner_use.summary import NO_ACCOUNT_STORE
 from webapp.kinds.partner_use.survey import Survey
+from webapp.lib.months import (
+    is_closed,
+    month_end,
+    month_text,
+    months_between,
+    next_month,
+    parse_month,
+)
 from webapp.partner import Created, PartnerSession, count_accounts, created_between, side_by_side
 
 WAIT_S = 0.3
@@ -71,9 +71,9 @@ class Monthly:
         """Ask for what is not known yet and return the result."""
         self._plans = self._planned(self._known())
         unknown = sum(plan.unknown for plan in self._plans.values())
-        self._run.plan(1 + len(self._facts) + unknown)
+        self._run.set_total(1 + len(self._facts) + unknown)
         if unknown:
-            self._run.say(f"{unknown:,} site months to find out.")
+            self._run.log(f"{unknown:,} site months to find out.")
             self._call_helpers()
             self._ask()
         return self._result()
@@ -88,13 +88,13 @@ class Monthly:
         config = self._context.config
         large = sum(plan.unknown > 0 for plan in self._plans.values())
         if config["PARTNER_SPLIT_SITES"] and large >= config["PARTNER_SPLIT_SITES"]:
-            self._run.say("This partner is large: other free workers are asked to take part.")
+            self._run.log("This partner is large: other free workers are asked to take part.")
             self._run.call_helpers(config["PARTNER_HELPERS"])
 
     def _known(self) -> dict[str, dict[date, Cell]]:
         """Return stored months and what an earlier attempt of this report counted, by site."""
         series = self._stored([one.site_id for one in self._found.counted])
-        for key, (count, counted_at) in self._run.remembered(KEPT).items():
+        for key, (count, counted_at) in self._run.load_checkpoints(KEPT).items():
             site_id, _, text = key.removeprefix(KEPT).rpartition(":")
             month = parse_month(text)
             if site_id in series and self._months[0] <= month <= self._end:
@@ -102,7 +102,7 @@ class Monthly:
         known = sum(map(len, series.values()))
         if known:
             self._run.calls(saved=known)
-            self._run.say(f"{known:,} site months are known already and need no search.")
+            self._run.log(f"{known:,} site months are known already and need no search.")
         return series
 
     def _stored(self, site_ids: list[str]) -> dict[str, dict[date, Cell]]:
@@ -155,7 +155,7 @@ class Monthly:
         implied = sum(plan.resolved - plan.searches for plan in self._plans.values())
         if implied > 0:
             self._run.calls(saved=implied)
-            self._run.say(f"{implied:,} searches were not needed: their months were implied.")
+            self._run.log(f"{implied:,} searches were not needed: their months were implied.")
 
     def _ask_all(self, searches: Searches) -> None:
         answers = side_by_side(
@@ -205,7 +205,7 @@ class Monthly:
         made = min(found.own_searches or 0, learned)
         self._run.calls(made=made, saved=learned - made)
         line = self._site_line(site_id) if not plan.unknown else None
-        self._run.step(line, by=before - plan.unknown)
+        self._run.advance(line, by=before - plan.unknown)
 
     def _wait(self, searches: Searches) -> None:
         """Wait a moment for the reports that have the sites which are left.
@@ -218,7 +218,7 @@ class Monthly:
         if not self._said_waiting:
             self._said_waiting = True
             number = len(searches.taken)
-            self._run.say(f"Waiting for another report that is asking {number:,} of these sites.")
+            self._run.log(f"Waiting for another report that is asking {number:,} of these sites.")
         time.sleep(WAIT_S)
         self._tend()
         searches.look_again()
@@ -257,7 +257,7 @@ class Monthly:
         if plan.finished:
             self._land(site_id)
         by = len(new) if self._facts[site_id].counted else 0
-        self._run.step(None if plan.unknown else self._site_line(site_id), by=by)
+        self._run.advance(None if plan.unknown else self._site_line(site_id), by=by)
 
     def _take_failure(self, site_id: str, search: Search, error: PartnerError) -> None:
         plan, facts = self._plans[site_id], self._facts[site_id]
@@ -266,7 +266,7 @@ class Monthly:
             plan.take_failure(search, note, final=True)
             plan.give_up(note)
             if facts.counted:  # what will never come is behind us as well
-                self._run.step(by=plan.unknown)
+                self._run.advance(by=plan.unknown)
             self._facts[site_id] = replace(facts, counted=False, problem=note)
             return
         plan.take_failure(search, self._problem(search, error), final=error.permanent)
@@ -274,7 +274,7 @@ class Monthly:
             if isinstance(error, PartnerRefused):
                 self._without_reads(site_id)
             return
-        self._run.say(f"{facts.name}, {self._problem(search, error)}", level="warn")
+        self._run.log(f"{facts.name}, {self._problem(search, error)}", level="warn")
 
     def _problem(self, search: Search, error: PartnerError) -> str:
         return f"{month_text(self._months[search.at])}: {error.message}"
@@ -284,7 +284,7 @@ class Monthly:
         self._refused_reads.add(site_id)
         self._plans[site_id].without_reads()
         if len(self._refused_reads) == REFUSALS_THAT_TELL:
-            self._run.say("This key may not read creation dates; asking by counts only.")
+            self._run.log("This key may not read creation dates; asking by counts only.")
             for plan in self._plans.values():
                 plan.without_reads()
 
@@ -301,7 +301,7 @@ class Monthly:
         }
         rows = month_rows(facts, series, self._start, self._end)
         complete = all(row["complete"] for row in rows)
-        self._run.say(self._last_line(rows, complete), level="info" if complete else "warn")
+        self._run.log(self._last_line(rows, complete), level="info" if complete else "warn")
         head = {
             "mode": "monthly",
             "partner_id": self._params.partner_id,

@@ -17,8 +17,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from webapp.engine.months import current_month, month_text
 from webapp.engine.params import Month
+from webapp.lib.months import current_month, month_text
 
 CREDENTIALS: dict[str, JsonValue] = {"when": ["connection", ""]}
 MONTHLY: dict[str, JsonValue] = {"when": ["mode", "monthly"]}

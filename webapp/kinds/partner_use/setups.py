@@ -15,7 +15,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.extensions import Model, UtcDateTime, utcnow
+from webapp.extensions import Model, UtcDateTime
+from webapp.lib.moments import utcnow
 from webapp.partner import SiteConfig
 
 REMEMBERED = timedelta(days=1)

@@ -11,7 +11,6 @@ from datetime import date, datetime
 from typing import Any
 
 from webapp.engine.kind import Context, Result, Run
-from webapp.engine.months import current_month, is_closed, month_end, months_between, next_month
 from webapp.errors import PartnerError
 from webapp.kinds.partner_use.asking import Keeper
 from webapp.kinds.partner_use.compute import (
@@ -23,6 +22,7 @@ from webapp.kinds.partner_use.compute import (
     summary_row,
 )
 from webapp.kinds.partner_use.survey import Survey
+from webapp.lib.months import current_month, is_closed, month_end, months_between, next_month
 from webapp.partner import (
     Newest,
     PartnerSession,
@@ -51,7 +51,7 @@ def make_summary(
     """Ask every counted site and return the result of a summary."""
     answers = _kept(found, run)
     todo = [site for site in found.counted if site.site_id not in answers]
-    run.plan(1 + len(found.facts) + len(QUESTIONS) * len(todo))
+    run.set_total(1 + len(found.facts) + len(QUESTIONS) * len(todo))
     keeper = Keeper(run, partner_id)
     try:
         _ask(session, found, todo, answers, run, context, keeper)
@@ -61,7 +61,7 @@ def make_summary(
         one.hole for one in answers.values()
     )
     figures = summary_figures(found.facts, answers)
-    run.say(_last_line(figures, complete), level="info" if complete else "warn")
+    run.log(_last_line(figures, complete), level="info" if complete else "warn")
     head = {
         "mode": "summary",
         "partner_id": partner_id,
@@ -78,7 +78,7 @@ def _kept(found: Survey, run: Run) -> dict[str, Answers]:
     """Return what an earlier attempt of this report learned of the sites that are listed now."""
     counted = {facts.site_id for facts in found.counted}
     kept: dict[str, Answers] = {}
-    for key, data in run.remembered(KEPT).items():
+    for key, data in run.load_checkpoints(KEPT).items():
         site_id = key.removeprefix(KEPT)
         if site_id in counted:
             kept[site_id] = Answers(
@@ -86,7 +86,7 @@ def _kept(found: Survey, run: Run) -> dict[str, Answers]:
             )
     if kept:
         run.calls(saved=len(QUESTIONS) * len(kept))
-        run.say(f"{len(kept):,} sites are known from the attempt before.")
+        run.log(f"{len(kept):,} sites are known from the attempt before.")
     return kept
 
 
@@ -119,18 +119,18 @@ def _ask(
         _take(one, question, answer)
         left[facts.site_id] -= 1
         if left[facts.site_id]:
-            run.step()
+            run.advance()
             continue
         if one.problems:
-            run.step()
-            run.say(f"{facts.name}: {' '.join(dict.fromkeys(one.problems))}", level="warn")
+            run.advance()
+            run.log(f"{facts.name}: {' '.join(dict.fromkeys(one.problems))}", level="warn")
         else:
-            run.remember({KEPT + facts.site_id: _kept_form(one)})
+            run.save_checkpoints({KEPT + facts.site_id: _kept_form(one)})
             # Two answers a moment apart: where they differ, neither is taken for a closed month.
             if newest[facts.site_id].total == one.account_count:
                 for month, cell in told_months(newest.pop(facts.site_id)):
                     keeper.add(facts.site_id, month, cell)
-            run.step(f"{facts.name}: {one.account_count:,} accounts.")
+            run.advance(f"{facts.name}: {one.account_count:,} accounts.")
 
 
 def told_months(newest: Newest) -> Iterator[tuple[date, Cell]]:

@@ -78,7 +78,7 @@ def open_session(
         call_pace=_pace(context, partner_id, "call", config["PARTNER_CALLS_PER_SECOND"]),
         notice=notice,
         counted=counted,
-        failed=lambda label: context.tally("partner_errors", label),
+        failed=lambda label: context.count("partner_errors", label),
         stop=_until(time.monotonic() + BRIEFLY.total_s + 1) if briefly else stop,
         limits=BRIEFLY if briefly else None,
     )
@@ -111,7 +111,7 @@ def session_of(
         partner_id,
         run.secrets,
         context,
-        notice=lambda sentence: run.say(sentence, level="warn"),
+        notice=lambda sentence: run.log(sentence, level="warn"),
         counted=lambda: run.calls(made=1),
         stop=run.check,
     )
@@ -132,18 +132,18 @@ def survey(
              where `refresh` asks for it
     Raises: PartnerError for what no site can do about: a wrong secret, an unknown partner
     """
-    run.say(f"Listing the sites of partner {partner_id}.")
+    run.log(f"Listing the sites of partner {partner_id}.")
     sites = listed(session, partner_id)
-    run.plan(1 + len(sites))
-    run.step()
+    run.set_total(1 + len(sites))
+    run.advance()
     if not sites:
-        run.say(
+        run.log(
             f"No sites are visible to this key for partner {partner_id}. Either it has no sites, "
             "or the partner ID or the rights of the key are not what you mean.",
             level="warn",
         )
         return Survey([], {})
-    run.say(f"{_count(len(sites), 'site')} listed; reading how they are set up.")
+    run.log(f"{_count(len(sites), 'site')} listed; reading how they are set up.")
     configs, problems = _configs(
         session, sites, run, setups, refresh=refresh, concurrency=concurrency
     )
@@ -156,7 +156,7 @@ def survey(
         },
     )
     children = sum(facts.is_child for facts in found.facts)
-    run.say(
+    run.log(
         f"{_count(len(found.counted), 'site')} to count; "
         f"{_count(children, 'child site')} share their parent's accounts."
     )
@@ -192,7 +192,7 @@ def _configs(
     configs = setups.known([site.api_key for site in sites], since)
     if configs:
         run.calls(saved=len(configs))
-        run.step(f"{_count(len(configs), 'site')} known from the last day.", by=len(configs))
+        run.advance(f"{_count(len(configs), 'site')} known from the last day.", by=len(configs))
     asked = [site for site in sites if site.api_key not in configs]
     read: dict[str, SiteConfig] = {}
     problems: dict[str, str] = {}
@@ -203,11 +203,11 @@ def _configs(
         for site, answer in answers:
             if isinstance(answer, PartnerError):
                 problems[site.api_key] = answer.message
-                run.say(f"{site.name}: {answer.message}", level="warn")
-                run.step()
+                run.log(f"{site.name}: {answer.message}", level="warn")
+                run.advance()
             else:
                 read[site.api_key] = answer
-                run.step(f"{site.name}: configuration read.")
+                run.advance(f"{site.name}: configuration read.")
     finally:
         setups.remember(read)
     return configs | read, problems
@@ -219,7 +219,7 @@ def _facts(site: Site, found: SiteClass, problem: str | None, run: Run) -> SiteF
         # Whether it is a child is not known, so counting it could count accounts twice.
         return replace(facts, counted=False, hole=True, problem=problem)
     if found.warning:
-        run.say(f"{site.name}: {found.warning}", level="warn")
+        run.log(f"{site.name}: {found.warning}", level="warn")
     is_child = found.kind == "child"
     return replace(
         facts,

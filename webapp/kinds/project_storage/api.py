@@ -10,14 +10,14 @@ from uuid import UUID
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
-from webapp.accounts import audit, current_scope, guard, require
-from webapp.accounts.texts import as_id, storable
+from webapp.accounts import audit, current_scope, require, restrict
 from webapp.error_pages import Problem, envelope
 from webapp.errors import InvalidParams
-from webapp.extensions import utcnow
 from webapp.json_wire import json_body
 from webapp.kinds.project_storage import ingest, jobs, projects, stats
 from webapp.kinds.project_storage.access import auth_role
+from webapp.lib.moments import utcnow
+from webapp.lib.texts import as_id, storable
 
 PER_PAGE, MOST_PER_PAGE = 100, 1000
 PREFIX = "/api/v1"
@@ -38,7 +38,7 @@ SUGGESTIONS = {
 }
 
 bp = Blueprint("project_storage_api", __name__, url_prefix=PREFIX)
-guard(bp)
+restrict(bp)
 
 
 def as_envelope(problem: Problem) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from flask.cli import AppGroup
 
-from webapp.cli import in_sentences, with_database
+from webapp.cli import handle_cli_errors, with_database
 from webapp.extensions import db
 from webapp.kinds.project_storage import counting
 from webapp.kinds.project_storage.models import Project, Provider
@@ -15,7 +15,7 @@ group = AppGroup("project-storage", help="Storage of projects.")
 
 @group.command("recount")
 @click.option("--check", is_flag=True, help="Only compare; exit 1 where something had drifted.")
-@in_sentences
+@handle_cli_errors
 @with_database
 def recount(check: bool) -> None:
     """Compare all counters with the events, show what drifted, and put it right."""

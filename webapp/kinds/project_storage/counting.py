@@ -18,10 +18,11 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
 from webapp.kinds.project_storage.compute import COUNTED, LARGEST, MONTHLY, Effects, Event, held
 from webapp.kinds.project_storage.models import Counter, FileEvent, Project, StorageMonth
 from webapp.kinds.project_storage.projects import purge
+from webapp.lib.moments import utcnow
 
 EVENTS_PER_STEP = 2_000
 WAITED_LONG = timedelta(seconds=10)

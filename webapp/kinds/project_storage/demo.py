@@ -9,12 +9,13 @@ from typing import Any
 from sqlalchemy import select
 
 from webapp.accounts import Scope, User, scope_of
-from webapp.engine.months import current_month, month_end, next_month
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
 from webapp.kinds.project_storage.counting import count_project
 from webapp.kinds.project_storage.ingest import take_events
 from webapp.kinds.project_storage.models import Project
 from webapp.kinds.project_storage.projects import create_project, create_provider
+from webapp.lib.moments import utcnow
+from webapp.lib.months import current_month, month_end, next_month
 
 MONTHS = 12
 # Name, uploads a month, bytes of each, which share of them is thrown away (one in so many).

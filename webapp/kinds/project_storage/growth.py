@@ -15,7 +15,6 @@ from typing import Any
 from sqlalchemy import select
 
 from webapp.engine.kind import Context, Result, Row, Run
-from webapp.engine.months import month_text, months_between
 from webapp.engine.packed import PackedRows
 from webapp.errors import NotFound
 from webapp.extensions import db
@@ -30,6 +29,7 @@ from webapp.kinds.project_storage.compute import (
 from webapp.kinds.project_storage.models import Permission, Project, StorageMonth
 from webapp.kinds.project_storage.params import UNITS, ProjectStorageParams
 from webapp.kinds.project_storage.stats import moment_text
+from webapp.lib.months import month_text, months_between
 
 PROJECTS_PER_STEP = 200
 PLACES = Decimal("0.001")
@@ -51,8 +51,8 @@ def make_growth(params: ProjectStorageParams, run: Run, context: Context) -> Res
     """
     found = _projects(run, params)
     months = months_between(params.start, params.end)
-    run.plan(len(found))
-    run.say(f"{len(found):,} projects, {len(months):,} months.")
+    run.set_total(len(found))
+    run.log(f"{len(found):,} projects, {len(months):,} months.")
     now = context.now()
     sums: list[list[int]] = [[0] * 10 for _ in months]
     rows = PackedRows()
@@ -63,10 +63,10 @@ def make_growth(params: ProjectStorageParams, run: Run, context: Context) -> Res
             rows.extend(_row(params, one, project) for one in made)
             for total, one in zip(sums, made, strict=True):
                 _add(total, one)
-        run.step(f"{first + len(step):,} of {len(found):,} projects.", by=len(step))
+        run.advance(f"{first + len(step):,} of {len(found):,} projects.", by=len(step))
     totals = [_total(params, month, total) for month, total in zip(months, sums, strict=True)]
     last = totals[-1]
-    run.say(
+    run.log(
         f"{last['active_file_versions']:,} versions, {last['active_bytes']:,} bytes active at the "
         f"end; {last['trash_bytes']:,} bytes in the trash."
     )
@@ -100,7 +100,7 @@ def _projects(run: Run, params: ProjectStorageParams) -> list[Known]:
     for key, _, name, waiting_since in rows:
         if waiting_since is not None:
             counted = counting.count_project(key)
-            run.say(f"{name}: {counted:,} waiting events counted first.")
+            run.log(f"{name}: {counted:,} waiting events counted first.")
     return [Known(key, project_id, name) for key, project_id, name, _ in rows]
 
 

@@ -16,10 +16,11 @@ from sqlalchemy import case, func, insert, select, update
 
 from webapp.accounts import Scope
 from webapp.errors import InvalidParams, NotAllowed, NotFound, TooLarge
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
 from webapp.kinds.project_storage.access import MAY_REPORT, find_project
 from webapp.kinds.project_storage.compute import EVENT_TYPES, LARGEST, UPLOAD, moment_us
 from webapp.kinds.project_storage.models import FileEvent, Project, Provider
+from webapp.lib.moments import utcnow
 
 EVENTS_PER_LIST = 10_000
 IDS_PER_QUERY = 500

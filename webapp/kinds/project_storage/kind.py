@@ -67,7 +67,9 @@ class ProjectStorage(ReportKind):
 
     slug = "project-storage"
     title = "Project storage"
-    blurb = "What projects store, active and in the trash: growth by month in bytes and versions."
+    description = (
+        "What projects store, active and in the trash: growth by month in bytes and versions."
+    )
     Params = ProjectStorageParams
     # It shows projects that only their members may see, so it is its maker's alone.
     personal = True
@@ -83,7 +85,7 @@ class ProjectStorage(ReportKind):
         named = ((project_id, name) for project_id, name in db.session.execute(query))
         return {"project": (("", "All my projects"), *named)}
 
-    def prepare(
+    def resolve_secrets(
         self, params: ProjectStorageParams, scope: Scope, secrets: dict[str, str]
     ) -> dict[str, str]:
         if params.project is not None:
@@ -145,7 +147,7 @@ class ProjectStorage(ReportKind):
         )
         return (Chart("months", "month", views),)  # type: ignore[arg-type]
 
-    def fill_demo(self, company_id: str) -> str:
+    def seed_demo(self, company_id: str) -> str:
         taken = demo.make_demo(company_id)
         return f"{taken} file events of a year in three projects." if taken else ""
 
@@ -161,7 +163,7 @@ class ProjectStorage(ReportKind):
     def commands(self) -> tuple[AppGroup, ...]:
         return (commands.group,)
 
-    def tend(self) -> None:
+    def run_maintenance(self) -> None:
         counting.sweep()
 
     def nightly(self) -> None:

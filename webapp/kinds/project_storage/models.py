@@ -28,7 +28,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from webapp.extensions import Model, UtcDateTime, utcnow
+from webapp.extensions import Model, UtcDateTime
+from webapp.lib.moments import utcnow
 
 PROJECT_KEY = "project_storage_project.key"
 

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint, render_template, request
 from sqlalchemy import select
 
-from webapp.accounts import Scope, current_scope, guard
+from webapp.accounts import Scope, current_scope, restrict
 from webapp.extensions import db
 from webapp.kinds.project_storage.access import ROLES
 from webapp.kinds.project_storage.compute import moment_at
@@ -30,7 +30,7 @@ SIZES = ("kB", "MB", "GB", "TB", "PB", "EB")
 bp = Blueprint(
     "project_storage", __name__, url_prefix="/project-storage", template_folder="templates"
 )
-guard(bp)
+restrict(bp)
 
 
 @bp.app_template_filter("storage_size")

@@ -8,8 +8,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from webapp.engine.months import current_month, month_text, months_between
 from webapp.engine.params import Month
+from webapp.lib.months import current_month, month_text, months_between
 
 # kB is 1000 bytes, KiB is 1024; so on upwards.
 UNITS = {

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from webapp.accounts import Membership, Scope, User
 from webapp.errors import Conflict, InvalidParams, NotFound
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
 from webapp.kinds.project_storage.access import (
     ADMIN,
     ROLES,
@@ -24,6 +24,7 @@ from webapp.kinds.project_storage.models import (
     Provider,
     StorageMonth,
 )
+from webapp.lib.moments import utcnow
 
 EVENTS_PER_DELETE = 20_000
 

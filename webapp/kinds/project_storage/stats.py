@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy import func, select
 
 from webapp.accounts import Scope
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
 from webapp.kinds.project_storage.access import ADMIN, auth_role, find_project
 from webapp.kinds.project_storage.compute import COUNTED
 from webapp.kinds.project_storage.models import Counter, Permission, Project, Provider
+from webapp.lib.moments import utcnow
 
 # Sums of 64-bit numbers pass 64 bits, which SQLite answers with an error: summed in two halves.
 HALF = 2**32

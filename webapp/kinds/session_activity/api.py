@@ -11,10 +11,10 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, g, jsonify, request
 
-from webapp.accounts import current_scope, guard, quick_sender, sender_scope
+from webapp.accounts import authenticate_ingest_key, current_scope, restrict, sender_scope
 from webapp.error_pages import Problem, envelope
 from webapp.errors import InvalidParams, NotAllowed, NotFound
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
 from webapp.json_wire import read_json
 from webapp.kinds.session_activity import bodies
 from webapp.kinds.session_activity.compute import Hours, by_month, day_of, in_hours, total
@@ -24,11 +24,12 @@ from webapp.kinds.session_activity.ingest import SentPing, Verdict, intake, zone
 from webapp.kinds.session_activity.models import COMPUTER_LENGTH, LOGIN_LENGTH, Computer, Login
 from webapp.kinds.session_activity.moments import read_day
 from webapp.kinds.session_activity.sessions import SessionTaken, begin, described, online
+from webapp.lib.moments import utcnow
 
 PREFIX = "/api/session-manager"
 CREATED = b'{"message":"Created"}\n'
 taking = Blueprint("session_activity_taking", __name__, url_prefix=PREFIX)
-telling = guard(Blueprint("session_activity_telling", __name__, url_prefix=PREFIX))
+telling = restrict(Blueprint("session_activity_telling", __name__, url_prefix=PREFIX))
 
 
 def _problem(problem: Problem) -> Response:
@@ -46,7 +47,7 @@ envelope(PREFIX + "/", _problem)
 @taking.before_request
 def close_taking() -> None:
     """Let experts' programs in, with keys that may only send too."""
-    scope = quick_sender() or sender_scope()
+    scope = authenticate_ingest_key() or sender_scope()
     if not scope.may("expert"):
         raise NotAllowed("Sending pings needs the role expert.")
     g.session_activity_company_id = scope.company_id

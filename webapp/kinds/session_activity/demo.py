@@ -8,11 +8,12 @@ from datetime import datetime, time, timedelta
 
 from flask import current_app
 
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
 from webapp.kinds.session_activity.directory import add_names, find_login
 from webapp.kinds.session_activity.ingest import SentPing, intake, zone_of
 from webapp.kinds.session_activity.models import Computer, Login
 from webapp.kinds.session_activity.sessions import SentSession, begin
+from webapp.lib.moments import utcnow
 
 DAYS_BACK = 60
 PROMISE_S = 1800

@@ -9,9 +9,10 @@ from unicodedata import category
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from webapp.accounts.texts import storable
-from webapp.extensions import db, utcnow
+from webapp.extensions import db
 from webapp.kinds.session_activity.models import Computer, Login
+from webapp.lib.moments import utcnow
+from webapp.lib.texts import storable
 
 NAMES_PER_QUERY = 500
 # Control characters, and separators of lines and paragraphs.

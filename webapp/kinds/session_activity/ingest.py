@@ -21,7 +21,7 @@ from webapp.engine import months
 from webapp.errors import Unavailable
 from webapp.kinds.session_activity.bulk import lock_sessions
 from webapp.kinds.session_activity.fold import LateChange, LoginFacts, Ping, fold, writing
-from webapp.together import NotAnswered, Together
+from webapp.lib.coalescer import Coalescer, NotAnswered
 
 SLUG = "session-activity"
 SESSIONS_PER_QUERY = 500
@@ -76,7 +76,7 @@ class Intake:
 
     def __init__(self, grace: timedelta, zone: ZoneInfo) -> None:
         self.grace, self.zone = grace, zone
-        self._stores: dict[Engine, Together[Sequence[SentPing], _Taken]] = {}
+        self._stores: dict[Engine, Coalescer[Sequence[SentPing], _Taken]] = {}
 
     def take(self, engine: Engine, pings: Sequence[SentPing]) -> list[Verdict]:
         """Store pings durably and return a verdict for each, in their order.
@@ -96,8 +96,8 @@ class Intake:
             expire_late(taken.late)
         return verdicts
 
-    def _store_of(self, engine: Engine) -> Together[Sequence[SentPing], _Taken]:
-        return Together(partial(self._store, engine), most=PINGS_PER_TRANSACTION, size=len)
+    def _store_of(self, engine: Engine) -> Coalescer[Sequence[SentPing], _Taken]:
+        return Coalescer(partial(self._store, engine), most=PINGS_PER_TRANSACTION, size=len)
 
     def _store(self, engine: Engine, lists: list[Sequence[SentPing]]) -> list[_Taken]:
         """Store the pings of several requests in one transaction."""

@@ -30,10 +30,12 @@ class SessionActivity(ReportKind):
 
     slug = "session-activity"
     title = "Session activity"
-    blurb = "Hours of logins at their computers, by month or date, from the pings that came in."
+    description = (
+        "Hours of logins at their computers, by month or date, from the pings that came in."
+    )
     Params = SessionActivityParams
 
-    def prepare(
+    def resolve_secrets(
         self, params: SessionActivityParams, scope: Scope, secrets: dict[str, str]
     ) -> dict[str, str]:
         if params.login and find_login(scope.company_id, params.login) is None:
@@ -78,7 +80,7 @@ class SessionActivity(ReportKind):
         views = (("Person hours", "hours", "bar"), ("Machine hours", "machine_hours", "bar"))
         return (Chart("periods", head["group_by"], views),)  # type: ignore[arg-type]
 
-    def fill_demo(self, company_id: str) -> str:
+    def seed_demo(self, company_id: str) -> str:
         begun = demo.make_demo(company_id)
         return f"{begun} sessions of three logins over two months, one online now." if begun else ""
 

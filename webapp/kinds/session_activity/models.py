@@ -12,7 +12,8 @@ from datetime import datetime
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, UniqueConstraint, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.extensions import Model, UtcDateTime, utcnow
+from webapp.extensions import Model, UtcDateTime
+from webapp.lib.moments import utcnow
 
 # SQLite numbers rows by itself only where the key is exactly INTEGER.
 Number = BigInteger().with_variant(Integer, "sqlite")

@@ -8,9 +8,8 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, request
 
-from webapp.accounts import current_scope, guard
-from webapp.engine.months import month_text, months_between, next_month, parse_month
-from webapp.extensions import db, utcnow
+from webapp.accounts import current_scope, restrict
+from webapp.extensions import db
 from webapp.htmx import render
 from webapp.kinds.session_activity.clocks import online_ahead
 from webapp.kinds.session_activity.compute import (
@@ -27,11 +26,13 @@ from webapp.kinds.session_activity.history import login_days
 from webapp.kinds.session_activity.ingest import zone_of
 from webapp.kinds.session_activity.models import EVENT_LENGTH, Login
 from webapp.kinds.session_activity.sessions import online
+from webapp.lib.moments import utcnow
+from webapp.lib.months import month_text, months_between, next_month, parse_month
 
 bp = Blueprint(
     "session_activity", __name__, url_prefix="/session-activity", template_folder="templates"
 )
-guard(bp)
+restrict(bp)
 
 POLL_EVERY_S = 5
 NAMES_OFFERED = 50

@@ -9,12 +9,12 @@ from flask import current_app
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
-from webapp.engine.months import next_month
 from webapp.engine.params import Month
-from webapp.extensions import utcnow
 from webapp.kinds.session_activity.compute import ONE_DAY, day_of
 from webapp.kinds.session_activity.ingest import zone_of
 from webapp.kinds.session_activity.models import EVENT_LENGTH, LOGIN_LENGTH
+from webapp.lib.moments import utcnow
+from webapp.lib.months import next_month
 
 MONTHS: dict[str, JsonValue] = {"when": ["range", "months"]}
 DATES: dict[str, JsonValue] = {"when": ["range", "dates"]}

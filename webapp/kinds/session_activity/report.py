@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import func, select
 
 from webapp.engine.kind import Context, Result, Row, Run
-from webapp.engine.months import SETTLING, months_between, next_month
 from webapp.engine.packed import PackedRows
 from webapp.extensions import db
 from webapp.kinds.session_activity.compute import (
@@ -32,6 +31,7 @@ from webapp.kinds.session_activity.history import Spans, read_spans
 from webapp.kinds.session_activity.models import Login
 from webapp.kinds.session_activity.moments import moment_text
 from webapp.kinds.session_activity.params import SessionActivityParams
+from webapp.lib.months import SETTLING, months_between, next_month
 
 LOGINS_AT_ONCE = 200
 MICROSECOND = timedelta(microseconds=1)
@@ -62,14 +62,14 @@ class Report:
     def make(self) -> Result:
         """Count all logins asked for and return the result."""
         count = self._count()
-        self._run.plan(count)
-        self._run.say(f"{count:,} login{'' if count == 1 else 's'} to count, {self._span()}.")
+        self._run.set_total(count)
+        self._run.log(f"{count:,} login{'' if count == 1 else 's'} to count, {self._span()}.")
         for logins in self._chunks():
             self._take(logins)
-            self._run.step(f"{logins[-1].name}: counted.", by=len(logins))
+            self._run.advance(f"{logins[-1].name}: counted.", by=len(logins))
         result = self._result(count)
         hours, machine = result.head["total_hours"], result.head["total_machine_hours"]
-        self._run.say(f"{hours:,.2f} hours of people, {machine:,.2f} hours of machines.")
+        self._run.log(f"{hours:,.2f} hours of people, {machine:,.2f} hours of machines.")
         return result
 
     def _span(self) -> str:

@@ -24,7 +24,7 @@ FLUSH_EVERY_S = 2.0
 Key = tuple[str, ...]
 
 
-class Tallies:
+class Counters:
     """The counts of one process. Thread-safe."""
 
     def __init__(self, app: Flask) -> None:
@@ -35,7 +35,7 @@ class Tallies:
 
     @property
     def _hash(self) -> str:
-        return f"{self._app.config['QUEUE']}:tallies"
+        return f"{self._app.config['QUEUE']}:counters"
 
     def add(self, *key: str, by: int = 1) -> None:
         """Count something: its name, then its labels."""
@@ -70,4 +70,4 @@ class Tallies:
 
 def init_app(app: Flask) -> None:
     """Give the application its counts."""
-    app.extensions["tallies"] = Tallies(app)
+    app.extensions["counters"] = Counters(app)

@@ -8,8 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tests.faults.faults_house import until
-from webapp.together import NotAnswered, Together
+from tests.faults.faults_helpers import until
+from webapp.lib.coalescer import Coalescer, NotAnswered
 
 LONG_S = 20.0
 
@@ -21,7 +21,7 @@ class Doubling:
         self.calls: list[list[int]] = []
         self.begun = threading.Semaphore(0)
         self.go = threading.Semaphore(0)
-        self.together = Together(self._work, most=most, size=size)
+        self.together = Coalescer(self._work, most=most, size=size)
 
     def _work(self, numbers: list[int]) -> list[int]:
         self.calls.append(numbers)
@@ -57,7 +57,7 @@ def asked_behind_one(
 
 
 def test_who_comes_alone_is_answered_at_once() -> None:
-    together = Together(lambda numbers: [number * 2 for number in numbers], most=10)
+    together = Coalescer(lambda numbers: [number * 2 for number in numbers], most=10)
     assert [together.ask(number) for number in (1, 2, 3)] == [2, 4, 6]
 
 
@@ -102,11 +102,11 @@ def test_a_failure_is_told_to_those_it_concerns_and_to_nobody_else(
 
 
 def test_a_work_that_forgets_somebody_fails_instead_of_answering_wrongly() -> None:
-    together: Together[int, int] = Together(lambda numbers: numbers[1:], most=10)
+    together: Coalescer[int, int] = Coalescer(lambda numbers: numbers[1:], most=10)
     with pytest.raises(ValueError, match="shorter"):
         together.ask(1)
 
 
 def test_many_threads_get_their_own_answers(pool: ThreadPoolExecutor) -> None:
-    together = Together(lambda numbers: [number * 2 for number in numbers], most=7)
+    together = Coalescer(lambda numbers: [number * 2 for number in numbers], most=7)
     assert list(pool.map(together.ask, range(2000))) == [2 * number for number in range(2000)]

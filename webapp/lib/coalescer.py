@@ -33,7 +33,7 @@ class _Asked(Generic[Q, A]):
         self.is_over = False
 
 
-class Together(Generic[Q, A]):
+class Coalescer(Generic[Q, A]):
     """Answers the questions of all threads of a process.
 
     work: returns the answers to some questions, in their order; called by one thread at a time,

@@ -1,6 +1,6 @@
 """A house of tiny programs for the supervisor's tests: started as a process of its own.
 
-`python small_house.py FOLDER NAME…`: each program writes what happens to it into FOLDER/log.
+`python small_helpers.py FOLDER NAME…`: each program writes what happens to it into FOLDER/log.
 """
 
 from __future__ import annotations

@@ -15,10 +15,10 @@ from tests.conftest import find_scope
 from webapp.accounts import Scope
 from webapp.engine import export, jobs
 from webapp.engine.models import Report, StatusLine, StoredMonth
-from webapp.engine.months import current_month, month_text, next_month
 from webapp.engine.results import ReadResult
 from webapp.errors import ReportError
 from webapp.extensions import db
+from webapp.lib.months import current_month, month_text, next_month
 
 PARTIAL = {"user_key": "partial-user-key", "user_secret": "cGFydGlhbC1zZWNyZXQ="}
 NOW = month_text(current_month())

@@ -1,0 +1,1 @@
+"""Small neutral things that several rooms need; nothing here knows a room."""
