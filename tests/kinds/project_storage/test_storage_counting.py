@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +19,8 @@ from webapp.engine import jobs
 from webapp.extensions import db, redis_client, report_queue
 from webapp.kinds.project_storage import counting
 from webapp.kinds.project_storage.models import Counter, FileEvent, Project, StorageMonth
+
+DAY_US = 86_400_000_000
 
 
 def test_a_worker_counts_what_came_in(app: Flask, owner: Storage) -> None:
@@ -132,6 +134,27 @@ def test_long_lists_are_counted_in_steps(
         assert db.session.get(Project, key).waiting_since is not None
     assert count() == 23
     assert owner.held() == (5, 500, 0, 0)
+
+
+@pytest.mark.parametrize("per_step", [1, 2, 3])
+def test_one_versions_events_split_over_steps_count_once(
+    app: Flask, owner: Storage, count: Callable[[], int], monkeypatch: Any, per_step: int
+) -> None:
+    monkeypatch.setattr(counting, "EVENTS_PER_STEP", per_step)
+    days = iter(range(1, 9))
+    kinds = ("upload", "trash", "restore", "trash", "upload")
+    owner.send([owner.event(kind, "v", f"2025-01-{next(days):02d}T00:00:00Z") for kind in kinds])
+    assert count() == 5
+    assert owner.held() == (1, 100, 0, 0)
+    owner.send([owner.event("purge", "v", f"2025-01-{next(days):02d}T00:00:00Z")])
+    assert count() == 1
+    assert owner.held() == (0, 0, 0, 0)
+    with app.app_context():
+        key = project_key(owner.project)
+        assert rows_of(StorageMonth, key) == [
+            (date(2025, 1, 1), 0, 0, 0, 0, 3 * 100 * DAY_US, 2 * 100 * DAY_US)
+        ]
+        assert counting.recount(key, repair=False) == []
 
 
 def test_recount_shows_drift_and_puts_it_right(app: Flask, owner: Storage) -> None:

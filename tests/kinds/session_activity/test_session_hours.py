@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -124,9 +125,11 @@ def test_five_hours_of_sleep_are_no_work() -> None:
     assert spans == [Span(at(0), at(120)), Span(at(18_060), at(18_120))]
 
 
-def test_a_gap_as_long_as_the_grace_is_closed_and_a_longer_one_is_not() -> None:
-    assert len(joined([(0, 60), (70, 60)])) == 1
-    assert len(joined([(0, 60), (71, 60)])) == 2
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_gap_as_long_as_the_grace_is_closed_and_a_longer_one_is_not(backwards: bool) -> None:
+    for later, count in ((70, 1), (71, 2)):
+        pings = [(0, 60), (later, 60)]
+        assert len(joined(pings[::-1] if backwards else pings)) == count
 
 
 def test_a_clock_in_the_future_is_credited_from_the_arrival_up_to_its_promise() -> None:

@@ -103,6 +103,18 @@ def test_a_late_ping_closes_the_gap_between_two_segments(app: Flask, sender: Sen
     assert stored(app) == [("", START, START + timedelta(seconds=180))]
 
 
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize(("later", "count"), [(70, 1), (71, 2)])
+def test_a_stored_gap_as_long_as_the_grace_is_closed_whichever_ping_comes_first(
+    app: Flask, sender: Sender, later: int, count: int, backwards: bool
+) -> None:
+    sender.begin("s1", at(-7200))
+    moments = [at(0), at(later)]
+    for moment in reversed(moments) if backwards else moments:
+        assert sender.ping("s1", moment).status_code == 201
+    assert len(stored(app)) == 1 + count
+
+
 def test_five_hours_asleep_count_for_nothing(sender: Sender) -> None:
     sender.begin("s1", at(0))
     sender.ping("s1", at(5 * 3600))

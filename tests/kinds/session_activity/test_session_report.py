@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from tests.conftest import Api, find_scope
 from tests.kinds.session_activity.session_helpers import Sender, ping_body
@@ -19,6 +19,7 @@ from webapp.engine.models import StoredMonth
 from webapp.extensions import db
 from webapp.kinds.session_activity import SessionActivity, params
 from webapp.kinds.session_activity.models import Login
+from webapp.lib.months import SETTLING
 
 AUGUST_TO_SEPTEMBER = {"start": "2023-08", "end": "2023-09"}
 
@@ -150,6 +151,23 @@ def age_pings(app: Flask) -> None:
             assert login.late_at is not None
             login.late_at -= timedelta(hours=1)
         db.session.commit()
+
+
+@pytest.mark.parametrize(("after", "saved"), [(0, 0), (1, 1)])
+def test_a_month_counted_within_the_settling_time_of_a_late_ping_is_counted_again(
+    app: Flask, sender: Sender, report: Callable[..., Any], after: int, saved: int
+) -> None:
+    sender.begin("s1", "2023-08-31T08:00:00Z")
+    report(login="anna", start="2023-08", end="2023-08")
+    with app.app_context():
+        login = db.session.scalars(select(Login).where(Login.name == "anna")).one()
+        assert login.late_at is not None
+        counted_at = login.late_at + SETTLING + timedelta(microseconds=after)
+        db.session.execute(update(StoredMonth).values(counted_at=counted_at))
+        db.session.commit()
+    report(login="anna", start="2023-08", end="2023-08")
+    with app.app_context():
+        assert sorted(db.session.scalars(select(jobs.Report.calls_saved))) == [0, saved]
 
 
 def test_a_late_ping_expires_the_months_it_changes(
