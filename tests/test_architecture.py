@@ -153,6 +153,24 @@ def _is_broad(node: ast.ExceptHandler) -> bool:
     return bool(names & {"", "Exception", "BaseException"})
 
 
+def test_whoever_writes_into_the_audit_log_commits_it() -> None:
+    """`audit` only adds an entry: a change and its entry are kept together, by who began them."""
+    wrong = []
+    for path in modules():
+        if room_of(path) == "accounts":
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            called = _called_by(node) if isinstance(node, ast.FunctionDef) else set()
+            if isinstance(node, ast.FunctionDef) and "audit" in called and "commit" not in called:
+                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+    assert wrong == []
+
+
+def _called_by(function: ast.FunctionDef) -> set[str]:
+    calls = [node.func for node in ast.walk(function) if isinstance(node, ast.Call)]
+    return {getattr(call, "id", "") or getattr(call, "attr", "") for call in calls}
+
+
 def test_no_file_is_so_long_that_a_second_noun_hides_in_it() -> None:
     long = {
         str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines())

@@ -5,16 +5,25 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from accounts_helpers import Browser, Program, email_of
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from webapp.accounts import ApiKey, create_key, find_user, sender_scope
+from webapp.accounts import (
+    ApiKey,
+    Membership,
+    Scope,
+    User,
+    authenticate_ingest_key,
+    create_key,
+    find_user,
+    sender_scope,
+)
 from webapp.accounts.keys import LEAK_PATTERN, hash_secret, is_wellformed, new_secret
-from webapp.errors import InvalidParams
+from webapp.errors import InvalidParams, NotSignedIn
 from webapp.extensions import db
 from webapp.lib.moments import utcnow
 
@@ -176,6 +185,98 @@ def test_a_key_that_may_only_send_opens_nothing_else(app: Flask) -> None:
     assert login.status_code == 403
     with app.test_request_context("/api/x", headers=basic(key_id, secret)):
         assert sender_scope().email == email_of("admin")
+
+
+@pytest.fixture
+def sender(app: Flask) -> tuple[str, str]:
+    """Return a send-only key of the expert and its secret."""
+    with app.app_context():
+        user = find_user(email_of("expert"))
+        assert user is not None
+        key, secret = create_key(user, "counter", scope="send")
+        return key.key_id, secret
+
+
+def quick_scope(app: Flask, key_id: str, secret: str) -> Scope | None:
+    """Return what an address that only takes data in makes of a key."""
+    with app.test_request_context("/api/x", headers=basic(key_id, secret)):
+        return authenticate_ingest_key()
+
+
+def change(app: Flask, table: type[ApiKey | User | Membership], **values: object) -> None:
+    with app.app_context():
+        db.session.execute(update(table).values(**values))
+        db.session.commit()
+
+
+def test_a_send_only_key_says_whose_it_is(app: Flask, sender: tuple[str, str]) -> None:
+    found = quick_scope(app, *sender)
+    assert found is not None
+    assert (found.email, found.company_name, found.role) == (email_of("expert"), "Acme", "expert")
+    assert not found.is_operator
+
+
+def test_a_send_only_key_needs_its_own_secret(app: Flask, sender: tuple[str, str]) -> None:
+    key_id, secret = sender
+    assert quick_scope(app, key_id, new_secret()) is None
+    assert quick_scope(app, key_id, "") is None
+    assert quick_scope(app, key_id + "\x00", secret) is None
+    assert quick_scope(app, "purk_of_nobody", secret) is None
+
+
+def test_a_key_ends_at_the_moment_it_expires(app: Flask, sender: tuple[str, str]) -> None:
+    with app.app_context():
+        user = find_user(email_of("expert"))
+        assert user is not None
+        key, secret = create_key(user, "report")
+        full = (key.key_id, secret)
+    client = app.test_client()
+    change(app, ApiKey, expires_at=utcnow() + timedelta(hours=1))
+    assert quick_scope(app, *sender) is not None
+    assert client.get(USERS, auth=full).status_code == 200
+    change(app, ApiKey, expires_at=utcnow())
+    assert quick_scope(app, *sender) is None
+    assert client.get(USERS, auth=full).status_code == 401
+    login = client.post("/api/keys/v1/api/auth", json={"apiKey": full[0], "secret": full[1]})
+    assert login.status_code == 401
+
+
+def test_a_revoked_send_only_key_opens_nothing(app: Flask, sender: tuple[str, str]) -> None:
+    change(app, ApiKey, revoked_at=utcnow())
+    assert quick_scope(app, *sender) is None
+    with app.test_request_context("/api/x", headers=basic(*sender)), pytest.raises(NotSignedIn):
+        sender_scope()
+
+
+def test_keys_of_a_switched_off_user_open_nothing(
+    app: Flask, sender: tuple[str, str], program: Callable[..., Program]
+) -> None:
+    caller = program("expert")
+    token = caller.log_in()["accessToken"]
+    change(app, User, status="DISABLED")
+    assert caller.client.get(USERS, **caller.basic).status_code == 401
+    assert caller.get(USERS, token).status_code == 401
+    body = {"apiKey": caller.key_id, "secret": caller.secret}
+    assert caller.client.post("/api/keys/v1/api/auth", json=body).status_code == 401
+    assert quick_scope(app, *sender) is None
+    change(app, User, status="ACTIVE")
+    assert caller.client.get(USERS, **caller.basic).status_code == 200
+    assert quick_scope(app, *sender) is not None
+
+
+def test_last_use_is_kept_to_the_minute(app: Flask, sender: tuple[str, str]) -> None:
+    def used_at() -> datetime | None:
+        with app.app_context():
+            return db.session.scalar(select(ApiKey.last_used_at))
+
+    quick_scope(app, *sender)
+    first = used_at()
+    assert first is not None
+    quick_scope(app, *sender)
+    assert used_at() == first
+    change(app, ApiKey, last_used_at=first - timedelta(minutes=1))
+    quick_scope(app, *sender)
+    assert (used_at() or first) >= first
 
 
 def basic(key_id: str, secret: str) -> dict[str, str]:

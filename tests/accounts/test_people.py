@@ -164,6 +164,8 @@ def test_another_room_writes_into_the_audit_log(app: Flask) -> None:
         mine = scope_of(user, user.home_company_id)
         assert mine is not None
         audit(mine, "downloaded", "x" * 500)
+        db.session.commit()
+        audit(mine, "changed its mind")
         db.session.rollback()
         newest = entries(mine.company_id)[0]
         assert (newest.action, newest.subject, newest.address) == ("downloaded", "x" * 300, "")

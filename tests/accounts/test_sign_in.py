@@ -71,9 +71,10 @@ def test_an_unknown_user_costs_as_much_work_as_a_known_one(app: Flask) -> None:
     password_matches(None, "warm up")
 
     def seconds(known: str | None) -> float:
-        began = time.perf_counter()
+        # Of this thread's own work: how busy the machine is says nothing.
+        began = time.thread_time()
         password_matches(known, "wrong password")
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
     known = min(seconds(stored) for _ in range(5))
     unknown = min(seconds(None) for _ in range(5))

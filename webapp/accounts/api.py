@@ -8,7 +8,7 @@ from flask import Blueprint, Response, g, jsonify, request
 from sqlalchemy import func, select
 
 from webapp.accounts import sessions
-from webapp.accounts.audit_log import note
+from webapp.accounts.audit_log import audit
 from webapp.accounts.companies import default_company
 from webapp.accounts.identity import Identity, current_scope, identity, restrict, scope_of
 from webapp.accounts.keys import find_key, touch_key
@@ -106,7 +106,7 @@ def switch_company() -> Response:
         # Basic has no session to move: it gets one of its own.
         row = sessions.open_session(who.user, company_id, key=who.key)
     row.company_id = who.user.last_company_id = company_id
-    note(scope, "company switched")
+    audit(scope, "company switched")
     db.session.commit()
     return _access(make_token(who.user.id, company_id, row.id))
 
@@ -160,7 +160,7 @@ def _open(user: User, key: ApiKey | None = None) -> tuple[str, str]:
     refresh = sessions.new_refresh_token()
     row = sessions.open_session(user, company_id, key=key, refresh=refresh)
     by = f"API key {key.label or key.key_id}" if key else "password"
-    note(user, "program signed in", f"by {by}", company_id=company_id)
+    audit(user, "program signed in", f"by {by}", company_id=company_id)
     db.session.commit()
     return make_token(user.id, company_id, row.id), refresh
 

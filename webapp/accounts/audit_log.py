@@ -17,13 +17,7 @@ if TYPE_CHECKING:
 BATCH = 1000
 
 
-def audit(who: Scope | User, action: str, subject: str = "") -> None:
-    """Write an entry and commit it, together with whatever the caller's session holds."""
-    note(who, action, subject)
-    db.session.commit()
-
-
-def note(who: Scope | User, action: str, subject: str = "", *, company_id: str = "") -> None:
+def audit(who: Scope | User, action: str, subject: str = "", *, company_id: str = "") -> None:
     """Add an entry to the session: it is kept if, and only if, the caller commits its change."""
     if isinstance(who, User):
         user_id, company = who.id, company_id or who.home_company_id

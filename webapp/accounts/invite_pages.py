@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, flash, make_response, render_template, request, url_for
 
 from webapp.accounts import invites
-from webapp.accounts.audit_log import note
+from webapp.accounts.audit_log import audit
 from webapp.accounts.identity import identity
 from webapp.accounts.models import Invite
 from webapp.accounts.pages import begin_session
@@ -45,7 +45,7 @@ def accept_invite(token: str) -> Response:
             )
         except InvalidParams as error:
             return _page(invite, token, errors=error.errors, status=422)
-    note(user, "joined", f"as {role}", company_id=company_id)
+    audit(user, "joined", f"as {role}", company_id=company_id)
     begin_session(user, company_id)
     flash(f"Welcome to {company_name}.")
     return redirect_to("/")

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, flash, make_response, render_template, re
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
-from webapp.accounts.audit_log import note
+from webapp.accounts.audit_log import audit
 from webapp.accounts.identity import Scope, current_scope, identity, restrict
 from webapp.accounts.keys import create_key, revoke_key
 from webapp.accounts.models import FULL, SEND, ApiKey
@@ -64,7 +64,7 @@ def revoke(key_id: str) -> Response:
     if key is None or key.company_id != scope.company_id or not (mine or scope.may("admin")):
         raise NotFound("There is no such key.")
     revoke_key(key)
-    note(scope, "API key revoked", key.label or key.key_id)
+    audit(scope, "API key revoked", key.label or key.key_id)
     db.session.commit()
     flash("The key is revoked. Programs that use it are stopped.")
     return redirect_to(url_for("keys.list_keys"))

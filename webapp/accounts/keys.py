@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
-from webapp.accounts.audit_log import note
+from webapp.accounts.audit_log import audit
 from webapp.accounts.companies import key_company
 from webapp.accounts.models import FULL, ApiKey, LoginSession, User
 from webapp.errors import InvalidParams
@@ -86,7 +86,7 @@ def create_key(
         scope=scope,
     )
     db.session.add(key)
-    note(user, "API key created", key.label or key.key_id, company_id=key.company_id)
+    audit(user, "API key created", key.label or key.key_id, company_id=key.company_id)
     db.session.commit()
     return key, secret
 

@@ -33,7 +33,7 @@ def invite() -> Response:
         made, token = invites.make_invite(scope, email, role)
     except InvalidParams as error:
         return _page(errors=error.errors, email=email, role=role, status=422)
-    audit_log.note(scope, "invited", f"{made.email} as {made.role}")
+    audit_log.audit(scope, "invited", f"{made.email} as {made.role}")
     db.session.commit()
     link = url_for("invites.show_invite", token=token, _external=True)
     return _page(link=link, invited=made.email, status=201)
@@ -44,7 +44,7 @@ def withdraw_invite(invite_id: str) -> Response:
     """End an invitation before it was used."""
     scope = current_scope()
     email = invites.withdraw_invite(scope.company_id, lookup_id(invite_id))
-    audit_log.note(scope, "invitation withdrawn", email)
+    audit_log.audit(scope, "invitation withdrawn", email)
     db.session.commit()
     flash(f"The invitation of {email} is withdrawn.")
     return redirect_to(url_for("members.list_members"))
@@ -59,7 +59,7 @@ def change_role(user_id: str) -> Response:
     except (InvalidParams, Conflict) as error:
         return _page(errors={"members": error.message}, status=error.status)
     email = member.user.email
-    audit_log.note(scope, "role granted", f"{email} as {role}")
+    audit_log.audit(scope, "role granted", f"{email} as {role}")
     db.session.commit()
     return _back(f"{email} is now {role}.")
 
@@ -72,7 +72,7 @@ def remove(user_id: str) -> Response:
         email = members.remove_member(scope.company_id, lookup_id(user_id)).email
     except Conflict as error:
         return _page(errors={"members": error.message}, status=error.status)
-    audit_log.note(scope, "access withdrawn", email)
+    audit_log.audit(scope, "access withdrawn", email)
     db.session.commit()
     return _back(f"{email} has no access to {scope.company_name} any more.")
 

@@ -14,7 +14,7 @@ from flask import (
 )
 
 from webapp.accounts import people, sessions
-from webapp.accounts.audit_log import note
+from webapp.accounts.audit_log import audit
 from webapp.accounts.companies import default_company
 from webapp.accounts.identity import Identity, forget_identity, identity, require_access, scope_of
 from webapp.accounts.models import User
@@ -67,7 +67,7 @@ def _sign_in() -> Response:
 def begin_session(user: User, company_id: str) -> None:
     """Sign the browser in under a fresh session and write it down; commits."""
     sessions.sign_in_browser(user, company_id)
-    note(user, "signed in", company_id=company_id)
+    audit(user, "signed in", company_id=company_id)
     db.session.commit()
     forget_identity()
 
@@ -81,7 +81,7 @@ def _login_form(target: str, *, email: str = "", problem: str = "", status: int 
 def logout() -> Response:
     """End this browser's session for good."""
     who = _me()
-    note(who.user, "signed out", company_id=who.company_id)
+    audit(who.user, "signed out", company_id=who.company_id)
     sessions.sign_out_browser()
     db.session.commit()
     forget_identity()
@@ -111,7 +111,7 @@ def change_password() -> Response:
         response = _account_page({"password": error.message}, status=429)
         response.headers["Retry-After"] = str(error.retry_after_s)
         return response
-    note(who.user, "password changed", company_id=who.company_id)
+    audit(who.user, "password changed", company_id=who.company_id)
     begin_session(who.user, who.company_id)
     flash("Your password is changed. All other sessions and tokens have ended.")
     return redirect_to(url_for("accounts.show_account"))
@@ -122,7 +122,7 @@ def sign_out_everywhere() -> Response:
     """End every session and token of the user, this one too."""
     who = _me()
     sessions.end_all_sessions(who.user)
-    note(who.user, "signed out everywhere", company_id=who.company_id)
+    audit(who.user, "signed out everywhere", company_id=who.company_id)
     db.session.commit()
     session.clear()
     forget_identity()

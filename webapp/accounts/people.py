@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from webapp.accounts.audit_log import note
+from webapp.accounts.audit_log import audit
 from webapp.accounts.companies import find_or_make_company
 from webapp.accounts.limits import count_try, count_wrong, forget_tries
 from webapp.accounts.models import ROLES, Company, Membership, User
@@ -46,7 +46,7 @@ def create_user(
     user.is_operator = role == "operator"
     member_role = "admin" if user.is_operator else role
     db.session.add(Membership(user_id=user.id, company_id=company.id, role=member_role))
-    note(user, "user created", f"{address} as {role}")
+    audit(user, "user created", f"{address} as {role}")
     try:
         db.session.commit()
     except IntegrityError:
@@ -113,7 +113,7 @@ def check_password(email: str, password: str) -> User | None:
     if user is None or not right or not user.is_active:
         count_wrong(email)
         if user is not None:
-            note(user, "sign-in failed")
+            audit(user, "sign-in failed")
             db.session.commit()
         return None
     forget_tries(email)

@@ -72,6 +72,7 @@ def create_report() -> Response:
     report = started.report
     if started.is_new:
         audit(scope, "ran", f"{report.kind} {report.id}")
+        db.session.commit()
     response = _followed(report) if wants_events() else None
     if response is None:
         response = jsonify(report_json(report))
@@ -165,6 +166,7 @@ def report_result(report_id: UUID) -> Response:
     )
     if response.status_code == 200 and request.method == "GET":
         audit(scope, "downloaded", f"{report.kind} {report.id} {fmt}")
+        db.session.commit()
         # The commit made the report stale, and the file is written after this request's session.
         db.session.refresh(report)
     response.vary.add("Accept")
@@ -179,11 +181,13 @@ def delete_report(report_id: UUID) -> Response:
     if report.is_active:
         report = jobs.cancel_report(scope, report.id)
         audit(scope, "cancelled", f"{report.kind} {report.id}")
+        db.session.commit()
         response = jsonify(report_json(report))
         response.status_code = 202
         return response
     jobs.delete_report(scope, report.id)
     audit(scope, "deleted", f"report {report_id}")
+    db.session.commit()
     return Response(status=204)
 
 
@@ -197,6 +201,7 @@ def retry_report(report_id: UUID) -> Response:
         raise InvalidParams({"kind": f"This report is of the kind {report.kind}."})
     report = jobs.retry_report(scope, report.id, params)
     audit(scope, "retried", f"{report.kind} {report.id}")
+    db.session.commit()
     response = jsonify(report_json(report))
     response.status_code = 202
     response.headers["Location"] = url_for("api.show_report", report_id=report.id)
@@ -257,4 +262,5 @@ def expire_months() -> Response:
         end=end,
     )
     audit(scope, "expired months", f"{expired}")
+    db.session.commit()
     return jsonify({"expired": expired})

@@ -10,6 +10,7 @@ from flask import Response, flash, make_response, render_template, request, url_
 from webapp.accounts import audit, check_role, current_scope
 from webapp.engine import jobs, months
 from webapp.errors import InvalidParams
+from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.lib.months import parse_month
 from webapp.reports.blueprint import bp
@@ -57,6 +58,7 @@ def expire_months() -> Response:
         end=end,
     )
     audit(scope, "expired months", f"{expired}")
+    db.session.commit()
     flash(
         f"{expired:,} stored value{'' if expired == 1 else 's'} expired; reports count them again."
     )

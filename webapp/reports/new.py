@@ -19,6 +19,7 @@ from webapp.engine.jobs import Started
 from webapp.engine.kind import Estimate, ReportKind
 from webapp.engine.params import FormField, form_fields
 from webapp.errors import InvalidParams, NotFound, PartnerError
+from webapp.extensions import db
 from webapp.htmx import is_htmx, redirect_to, vary
 from webapp.lib.texts import as_id
 from webapp.reports.blueprint import bp
@@ -95,6 +96,7 @@ def create_report(slug: str) -> Response:
         return form.page(status=422)
     if started.is_new:
         audit(scope, "ran", f"{kind.slug} {started.report.id}")
+        db.session.commit()
     return redirect_to(url_for("reports.show_report", report_id=started.report.id))
 
 

@@ -72,6 +72,7 @@ def download_report(report_id: UUID, fmt: str) -> Response:
     response = result_response(report, fmt, by=by, bom=bom, raw=raw)
     if response.status_code == 200 and request.method == "GET":
         audit(scope, "downloaded", f"{report.kind} {report.id} {fmt}")
+        db.session.commit()
         # The commit made the report stale, and the file is written after this request's session.
         db.session.refresh(report)
     return response
@@ -83,6 +84,7 @@ def cancel_report(report_id: UUID) -> Response:
     scope = current_scope()
     report = jobs.cancel_report(scope, str(report_id))
     audit(scope, "cancelled", f"{report.kind} {report.id}")
+    db.session.commit()
     return redirect_to(url_for("reports.show_report", report_id=report.id))
 
 
@@ -92,6 +94,7 @@ def delete_report(report_id: UUID) -> Response:
     scope = current_scope()
     jobs.delete_report(scope, str(report_id))
     audit(scope, "deleted", f"report {report_id}")
+    db.session.commit()
     flash("The report and its result are deleted.")
     return redirect_to(url_for("reports.index_reports"))
 
@@ -111,4 +114,5 @@ def retry_report(report_id: UUID) -> Response:
         typed = {name: value for name, value in raw.items() if name not in kind.secret_params}
         return _page(report.id, errors=error.errors, typed=typed, status=422)
     audit(scope, "retried", f"{report.kind} {report.id}")
+    db.session.commit()
     return redirect_to(url_for("reports.show_report", report_id=report.id))

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from webapp.accounts import audit, current_scope, require, restrict
 from webapp.engine.params import sentences
 from webapp.errors import InvalidParams
+from webapp.extensions import db
 from webapp.json_wire import json_body
 from webapp.kinds.inventory import entries, places
 from webapp.kinds.inventory.bodies import PeriodIn, UnitIn, snake_keys
@@ -73,6 +74,7 @@ def put_periods() -> Response:
     except InvalidParams as error:
         raise _named("periods", error) from None
     audit(scope, "stored periods", ", ".join(one.short_name for one in found))
+    db.session.commit()
     return jsonify(periods=[_period(one) for one in found])
 
 
@@ -93,6 +95,7 @@ def put_units() -> Response:
     except InvalidParams as error:
         raise _named("units", error) from None
     audit(scope, "stored units", ", ".join(one.name for one in found))
+    db.session.commit()
     tree = places.read_tree(scope.company_id)
     return jsonify(units=[_unit(tree.by_key[one.key], tree) for one in found])
 
@@ -136,6 +139,7 @@ def put_entries() -> Response:
     rows = entries.check_all(scope.company_id, _list("entries"))
     counted = entries.store(scope.company_id, rows)
     audit(scope, "stored entries", f"{len(rows)} by a program")
+    db.session.commit()
     return jsonify(counted)
 
 
@@ -146,6 +150,7 @@ def delete_entry(entry_id: str) -> Response:
     scope = current_scope()
     entries.delete_entry(scope.company_id, entry_id)
     audit(scope, "deleted entry", entry_id)
+    db.session.commit()
     return Response(status=204)
 
 

@@ -118,6 +118,7 @@ def create_report() -> Response:
     )
     if started.is_new:
         audit(scope, "ran", f"{SLUG} {started.report.id}")
+        db.session.commit()
     return jsonify(report_json(started.report, _ready(started.report)))
 
 
@@ -168,6 +169,7 @@ def delete_report(report_id: str) -> Response:
             db.session.rollback()
     jobs.delete_report(scope, report_id)
     audit(scope, "deleted", f"{SLUG} {report_id}")
+    db.session.commit()
     return jsonify(id=report_id, msg="The report and its files are deleted.")
 
 
@@ -280,6 +282,7 @@ def send_file(file: File, scope: Scope) -> Response:
         what = f"{SLUG} {file.report_id} {file.kind}"
         chunks = files.read_chunks(file_id, db.engine)
         audit(scope, "downloaded", what)
+        db.session.commit()
     response = Response(chunks, mimetype=mime_type)
     response.headers["Content-Length"] = str(size_bytes)
     response.headers.set("Content-Disposition", "attachment", filename=name)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from webapp.accounts import audit, current_scope, require, restrict
 from webapp.engine.params import sentences
 from webapp.errors import Conflict, InvalidParams, NotFound
+from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.kinds.inventory import entries, files, places, uploads
 from webapp.kinds.inventory.bodies import PeriodIn, UnitIn
@@ -75,6 +76,7 @@ def add_period() -> Response:
     scope = current_scope()
     places.put_periods(scope.company_id, [body])
     audit(scope, "stored periods", body.short_name)
+    db.session.commit()
     flash(f"The period {body.short_name} is made.")
     return redirect_to(url_for("inventory.show_inventory"))
 
@@ -88,6 +90,7 @@ def lock_period(period_id: UUID, what: str) -> Response:
     period.is_locked = what == "lock"
     name = period.short_name
     audit(scope, f"{what}ed period", name)
+    db.session.commit()
     flash(f"The period {name} is {what}ed.")
     return redirect_to(url_for("inventory.show_inventory"))
 
@@ -106,6 +109,7 @@ def add_unit() -> Response:
     except InvalidParams as error:
         return _overview(_unit_errors(error.errors), typed, 422)
     audit(scope, "stored units", body.name)
+    db.session.commit()
     flash(f"The unit {body.name} is made.")
     return redirect_to(url_for("inventory.show_inventory"))
 
@@ -205,6 +209,7 @@ def load_upload(upload_id: UUID) -> Response:
         return _preview(upload_id, {"file": error.message}, 409)
     words = ", ".join(f"{count:,} {word}" for word, count in counted.items())
     audit(scope, "stored entries", f"{name}: {words}")
+    db.session.commit()
     flash(f"{name}: {words}.")
     return redirect_to(url_for("inventory.show_inventory"))
 

@@ -165,6 +165,7 @@ def create_streams() -> Response:
         raise Unreadable(f"Send 1 to {streams.MOST_AT_ONCE:,} streams at once.")
     stored = streams.create(scope.company_id, bodies)
     audit(scope, "stored streams", f"{len(stored)}")
+    db.session.commit()
     response = _answer("Streams created", stored, 201)
     if len(stored) == 1:
         response.headers["Location"] = f"/api/v1/stream/{stored[0]['id']}"
@@ -255,6 +256,7 @@ def change_stream(stream_id: str) -> Response:
     fields = streams.read_fields(_json(), order, partial=request.method == "PATCH")
     changed = streams.change(scope.company_id, stream_id, fields)
     audit(scope, "changed stream", changed["id"])
+    db.session.commit()
     return _answer("Stream updated", changed)
 
 
@@ -266,4 +268,5 @@ def delete_stream(stream_id: str) -> Response:
     scope = current_scope()
     gone = streams.remove(scope.company_id, stream_id)
     audit(scope, "deleted stream", gone["id"])
+    db.session.commit()
     return _answer("Stream deleted", gone)

@@ -84,6 +84,7 @@ def lock_month(month: str) -> Response:
         flash(refused.message)
         return redirect_to("/label-revenue")
     audit(scope, "locked month", f"label-revenue {month}")
+    db.session.commit()
     flash(f"{month} is locked. A later change in it is paid as an adjustment of the next month.")
     return redirect_to("/label-revenue")
 
@@ -100,6 +101,7 @@ def unlock_month(month: str) -> Response:
         flash(refused.message)
         return redirect_to("/label-revenue")
     audit(scope, "unlocked month", f"label-revenue {month}")
+    db.session.commit()
     flash(f"{month} is open again: it is paid as its streams say now.")
     return redirect_to("/label-revenue")
 
@@ -118,6 +120,7 @@ def undo_batch(batch_id: UUID) -> Response:
     scope = current_scope()
     batch = ingest.unload(scope.company_id, str(batch_id))
     audit(scope, "undid load", batch.id)
+    db.session.commit()
     flash(f"The load of {batch.streams:,} streams is undone.")
     return redirect_to("/label-revenue")
 
@@ -134,6 +137,7 @@ def save_period() -> Response:
     except InvalidParams as error:
         return _overview(scope, error.errors, typed, 422)
     audit(scope, "set shares", f"label-revenue {month_text(month)}")
+    db.session.commit()
     flash(f"From {month_text(month)} on these shares and {currency} hold.")
     return redirect_to("/label-revenue")
 
@@ -281,4 +285,5 @@ def statement() -> Response:
         response = Response(file.read(), mimetype=XLSX)
     response.headers.set("Content-Disposition", "attachment", filename=file_name(label, found))
     audit(scope, "downloaded", f"label-revenue statement {label}"[:300])
+    db.session.commit()
     return response

@@ -102,6 +102,7 @@ def create_upload() -> Response:
         upload.files = _kept_files(upload)
         db.session.add(upload)
         audit(scope, "uploaded", ", ".join(upload.files))
+        db.session.commit()
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, InvalidParams):
@@ -249,6 +250,7 @@ def start_upload(upload_id: UUID) -> Response:
     if taken.rowcount != 1:  # type: ignore[attr-defined]
         raise Conflict("This upload is being loaded already.")
     audit(scope, "loads", ", ".join(upload.files))
+    db.session.commit()
     if not work.enqueue_upload(str(upload_id)):
         db.session.execute(update(Upload).where(Upload.id == str(upload_id)).values(status="ready"))
         db.session.commit()

@@ -162,6 +162,7 @@ def add_connection() -> Response:
     except InvalidParams as error:
         return _page(scope, error.errors, typed=request.form.to_dict(), status=422)
     audit(scope, "stored connection", connection.name)
+    db.session.commit()
     flash(f"The connection {connection.name} is stored.")
     return redirect_to("/connections")
 
@@ -188,6 +189,7 @@ def delete_connection(connection_id: UUID) -> Response:
     name = connection.name
     db.session.delete(connection)
     audit(scope, "deleted connection", name)
+    db.session.commit()
     flash(f"The connection {name} is deleted; its secret is gone.")
     return redirect_to("/connections")
 

@@ -13,6 +13,7 @@ from flask import Blueprint, Response, jsonify, request, url_for
 from webapp.accounts import audit, current_scope, require, restrict
 from webapp.error_pages import Problem, envelope
 from webapp.errors import InvalidParams
+from webapp.extensions import db
 from webapp.json_wire import json_body
 from webapp.kinds.project_storage import ingest, jobs, projects, stats
 from webapp.kinds.project_storage.access import auth_role
@@ -169,6 +170,7 @@ def delete_project(project_id: UUID) -> tuple[str, int]:
     scope = current_scope()
     key = projects.delete_project(scope, str(project_id))
     audit(scope, "deleted project", str(project_id))
+    db.session.commit()
     # A small project is gone with the answer; a large one is left to the workers.
     if not projects.purge(key) and not projects.purge(key):
         jobs.ask_to_purge(key)
@@ -186,6 +188,7 @@ def give_role(project_id: UUID, user_id: UUID) -> Response:
         raise InvalidParams({"auth_role": 'auth_role: send {"id": "…"}.'})
     project, user = projects.give_role(scope, str(project_id), str(user_id), role_id)
     audit(scope, "gave project role", f"{role_id} in {project.id} to {user.email}")
+    db.session.commit()
     return jsonify(
         {
             "project": {"id": project.id, "name": project.name},
@@ -201,6 +204,7 @@ def take_role(project_id: UUID, user_id: UUID) -> tuple[str, int]:
     scope = current_scope()
     projects.take_role(scope, str(project_id), str(user_id))
     audit(scope, "took project role", f"{user_id} in {project_id}")
+    db.session.commit()
     return "", 204
 
 
