@@ -208,6 +208,25 @@ def test_no_text_becomes_a_formula_a_link_or_a_number(steps: Flask, text: str) -
     assert str(cell.value).replace("_x000D_", "\r").strip() == text.strip()
 
 
+@pytest.mark.parametrize("count", [3, 4, 5, 9])
+def test_a_sheet_is_cut_at_its_last_row_and_says_so(steps: Flask, count: int) -> None:
+    rows = [{"name": f"row {number}", "count": number} for number in range(count)]
+    report = make(steps, lambda run: rows_result(rows))
+    with steps.app_context():
+        kept = db.session.get_one(Report, report.id)
+        kind = kinds()[kept.kind]
+        with export.xlsx_file(kind, kept, ReadResult(kept), sheet_rows=5) as file:
+            page = openpyxl.load_workbook(file)["Rows"]
+    found = [row[0] for row in page.iter_rows(min_row=2, max_col=1, values_only=True)]
+    names = [str(row["name"]) for row in rows]
+    if count <= 4:
+        assert found == names
+        assert page.auto_filter.ref == f"A1:H{count + 1}"
+    else:
+        assert found == [*names[:3], "… cut here: Excel has no more rows; take the CSV."]
+        assert page.auto_filter.ref == "A1:H5"
+
+
 def test_holes_are_empty_cells(steps: Flask) -> None:
     cells = list(book(steps, [{"name": "a", "count": None}])["Rows"].iter_rows(min_row=2))[0]  # noqa: RUF015
     assert [cell.value for cell in cells[1:]] == [None] * 7

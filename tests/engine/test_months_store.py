@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import find_scope
 from webapp.engine import months
+from webapp.engine.models import StoredMonth
 from webapp.engine.months import CompanyMonths
 from webapp.extensions import db
 from webapp.lib.moments import utcnow
@@ -243,3 +244,24 @@ def test_what_expired_long_ago_is_dropped(app: Flask, store: Store) -> None:
     with app.app_context():
         assert months.drop_expired(utcnow() - timedelta(days=1)) == 1
     assert keys(store(), "new") == {("new", "2025-01")}
+
+
+def test_the_overview_leaves_out_what_has_expired(app: Flask, store: Store) -> None:
+    at = utcnow() - timedelta(days=40)
+    store().save("gone", counted("a", at=at))
+    store().save("mixed", counted("a", at=at))
+    store().save("mixed", counted("b"))
+    with app.app_context():
+        found = list(months.stored_overview(find_scope(app, "owner").company_id))
+    assert [(row["subject"], row["values"], row["items"]) for row in found] == [("mixed", 1, 1)]
+
+
+def test_only_fresh_months_are_counted_as_expired_and_the_others_go_along(
+    app: Flask, store: Store
+) -> None:
+    store().save("p", counted("a", at=utcnow() - timedelta(days=40)))
+    store().save("p", counted("b"))
+    with app.app_context():
+        company_id = find_scope(app, "owner").company_id
+        assert months.expire(company_id=company_id) == 1
+        assert db.session.query(StoredMonth).count() == 0

@@ -434,6 +434,52 @@ def test_two_janitors_start_a_lost_report_again_once(steps: Flask) -> None:
     assert (row(steps, report_id).lost, len(lines(steps, report_id))) == (1, 1)
 
 
+def test_a_lease_renewed_while_the_janitor_looks_is_left_alone(steps: Flask) -> None:
+    report_id = start(steps, password=HUSH)
+    begin(steps, report_id)
+    with steps.app_context():
+        engine = db.engine
+    renewed: list[str] = []
+
+    def renew(_: Any, __: Any, statement: str, *___: Any) -> None:
+        # The janitor has just found it among those whose lease is over.
+        if statement.startswith("SELECT") and "lease_until <" in statement and not renewed:
+            renewed.append(statement)
+            change(steps, report_id, lease_until=later(30))
+
+    change(steps, report_id, lease_until=later(-1))
+    event.listen(engine, "after_cursor_execute", renew)
+    assert sweep(steps) == 0
+    event.remove(engine, "after_cursor_execute", renew)
+    assert renewed
+    report = row(steps, report_id)
+    assert (report.status, report.attempt, report.lost) == ("running", 1, 0)
+    assert report.sealed
+    assert lines(steps, report_id) == []
+
+
+def test_a_report_that_was_queued_again_while_the_janitor_looks_is_left_alone(
+    steps: Flask,
+) -> None:
+    report_id = start(steps)
+    with steps.app_context():
+        engine = db.engine
+    claimed: list[str] = []
+
+    def claim(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if statement.startswith("SELECT") and "queued_at <" in statement and not claimed:
+            claimed.append(statement)
+            change(steps, report_id, queued_at=later(0))
+
+    change(steps, report_id, queued_at=later(-11))
+    event.listen(engine, "after_cursor_execute", claim)
+    assert sweep(steps) == 0
+    event.remove(engine, "after_cursor_execute", claim)
+    assert claimed
+    with steps.app_context():
+        assert report_queue().job_ids == []
+
+
 def test_a_queued_report_that_redis_forgot_is_queued_again(steps: Flask) -> None:
     report_id = start(steps)
     assert sweep(steps) == 0

@@ -122,9 +122,12 @@ def _json_rows(kind: ReportKind, table: str, result: ReadResult) -> Iterator[byt
     yield "".join(parts).encode("utf-8", errors="replace")
 
 
-def xlsx_file(kind: ReportKind, report: Report, result: ReadResult) -> IO[bytes]:
+def xlsx_file(
+    kind: ReportKind, report: Report, result: ReadResult, *, sheet_rows: int = SHEET_ROWS
+) -> IO[bytes]:
     """Return a workbook as an open temporary file: one sheet per table, and one about the report.
 
+    sheet_rows: lines a sheet may have, the header among them; Excel has no more
     Written in constant memory. Cells are typed; IDs are text, because Excel keeps 15 digits only;
     times lose their zone, which Excel does not have, so the header names it.
     """
@@ -139,7 +142,7 @@ def xlsx_file(kind: ReportKind, report: Report, result: ReadResult) -> IO[bytes]
     with xlsxwriter.Workbook(file, options) as workbook:
         formats = _formats(workbook)
         for sheet in kind.sheets(result):
-            _write_sheet(workbook, formats, sheet)
+            _write_sheet(workbook, formats, sheet, sheet_rows)
         _write_about(workbook, formats, kind, report)
     file.seek(0)
     return file
@@ -160,7 +163,7 @@ def _digits(places: int) -> dict[str, str]:
     return {"num_format": f"#,##0.{'0' * places}".rstrip(".")}
 
 
-def _write_sheet(workbook: Any, formats: dict[str, Any], sheet: Sheet) -> None:
+def _write_sheet(workbook: Any, formats: dict[str, Any], sheet: Sheet, sheet_rows: int) -> None:
     page = workbook.add_worksheet(_sheet_name(sheet.title))
     page.freeze_panes(1, 0)
     for index, column in enumerate(sheet.columns):
@@ -169,8 +172,9 @@ def _write_sheet(workbook: Any, formats: dict[str, Any], sheet: Sheet) -> None:
         page.write_string(0, index, _heading(column), formats["header"])
     last = 0
     for last, row in enumerate(sheet.rows, start=1):
-        if last >= SHEET_ROWS:
-            page.write_string(last - 1, 0, "… cut here: Excel has no more rows; take the CSV.")
+        if last >= sheet_rows:
+            last = sheet_rows - 1
+            page.write_string(last, 0, "… cut here: Excel has no more rows; take the CSV.")
             break
         for index, column in enumerate(sheet.columns):
             _write_cell(page, last, index, row.get(column.name), column, formats)
