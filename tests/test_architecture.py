@@ -24,7 +24,7 @@ BELOW = {
 } | {
     "json_wire",
     "openapi",
-    "setting_values",
+    "data_dir",
     "lib",
 }
 # Which rooms each room may use. `cli` and the application itself stand above all of them.

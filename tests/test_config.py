@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from webapp.config import BadSetting, complete_settings, kept_secret_key, load_settings
+from webapp.config import BadSetting, load_settings
+from webapp.data_dir import complete_settings, kept_secret_key
 
 ROOT = Path(__file__).parent.parent
 FLASK = str(Path(sys.executable).with_name("flask"))
@@ -29,13 +30,26 @@ GUNICORN = str(Path(sys.executable).with_name("gunicorn"))
         ("SECRET_KEY_FILE", "/nope", "/nope cannot be read"),
         ("SIGN_IN_TRIES", "foo", "10 per minute"),
         ("PORT", "http", "not a whole number"),
+        ("PORT", "65536", "at most 65535"),
+        ("WEB_THREADS", "3", "at least 4"),
+        ("MONTHS_KEPT_DAYS", "nan", "at most 36500"),
+        ("MONTHS_KEPT_DAYS", "a month", "not a number"),
+        ("STREAMING", "maybe", "neither true nor false"),
+        ("LOG_FORMAT", "xml", "none of 'json' or 'text'"),
+        ("SESSION_TIMEZONE", "Mars/Base", "Europe/Berlin"),
+        ("PARTNER_API_URL", "http://partner.example/{namespace}", "loopback hosts only"),
     ],
 )
 def test_a_bad_setting_is_said_by_name(
-    name: str, value: str, words: str, capsys: pytest.CaptureFixture[str]
+    name: str,
+    value: str,
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv(name, value)
     with pytest.raises(BadSetting) as caught:
-        load_settings({name: value})
+        load_settings()
     assert caught.value.code == 2
     printed = capsys.readouterr().err
     assert printed.startswith(f"{name}: ")
@@ -53,14 +67,47 @@ def test_a_bad_setting_is_said_by_name(
         ("SIGN_IN_TRIES", "3/second"),
     ],
 )
-def test_a_good_setting_is_taken_as_it_is(name: str, value: str) -> None:
-    assert load_settings({name: value})[name] == value
+def test_a_good_setting_is_taken_as_it_is(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert load_settings()[name] == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "read"),
+    [("STREAMING", " OFF ", False), ("LOG_LEVEL", "Warning", "warning"), ("PORT", "", 5000)],
+)
+def test_a_setting_is_read_as_people_write_it(
+    name: str, value: str, read: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert load_settings()[name] == read
+
+
+def test_a_setting_may_stand_in_a_file_and_the_environment_goes_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "threads").write_text("64\n")
+    monkeypatch.setenv("WEB_THREADS_FILE", str(tmp_path / "threads"))
+    assert load_settings()["WEB_THREADS"] == 64
+    monkeypatch.setenv("WEB_THREADS", "32")
+    assert load_settings()["WEB_THREADS"] == 32
+
+
+def test_a_number_in_a_file_has_the_same_bounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "threads").write_text("3")
+    monkeypatch.setenv("WEB_THREADS_FILE", str(tmp_path / "threads"))
+    with pytest.raises(BadSetting, match=r"^WEB_THREADS: "):
+        load_settings()
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BadSetting, match=r"^DATA_DIR: "):
-        complete_settings(load_settings({"DATA_DIR": str(tmp_path / "file" / "var")}))
+        complete_settings(load_settings() | {"DATA_DIR": str(tmp_path / "file" / "var")})
 
 
 def test_the_secret_key_is_the_same_for_all_who_start_at_once(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from sandbox import truth
 from sandbox.testing import running
 from webapp import create_app
 from webapp.accounts import create_key, create_user
-from webapp.config import SETTINGS
+from webapp.config import Settings, Unit
 from webapp.extensions import db, redis_client
 from webapp.kinds import KINDS
 
@@ -214,11 +214,24 @@ def check_command(app: Flask, written: str) -> None:
 # Settings
 
 
+def settings() -> Iterator[tuple[str, str, str, str]]:
+    """Yield name, default, unit and help of every setting."""
+    for name, field in Settings.model_fields.items():
+        unit = next((one.name for one in field.metadata if isinstance(one, Unit)), "")
+        default = str(field.default)
+        yield (
+            name,
+            default.lower() if field.annotation is bool else default,
+            unit,
+            (field.description or ""),
+        )
+
+
 def settings_page() -> str:
     """Return docs/settings.md as it has to be."""
     rows = [
-        f"| `{one.name}` | {f'`{one.default}`' if one.default else ''} | {one.help} |"
-        for one in SETTINGS
+        f"| `{name}` | {f'`{default}`' if default else ''} | {unit} | {about} |"
+        for name, default, unit, about in settings()
     ]
     return "\n".join(
         [
@@ -228,8 +241,8 @@ def settings_page() -> str:
             "value. A setting that cannot be used ends the program at its start, by name. This",
             "table is written from `webapp/config.py`.",
             "",
-            "| variable | default | meaning |",
-            "| --- | --- | --- |",
+            "| variable | default | unit | meaning |",
+            "| --- | --- | --- | --- |",
             *rows,
             "",
         ]
@@ -243,7 +256,7 @@ def test_the_page_of_settings_is_the_one_of_the_code() -> None:
 
 def test_the_settings_of_the_readme_have_the_defaults_of_the_code() -> None:
     table = text_of("README.md").partition("## Settings")[2].partition("\n## ")[0]
-    defaults = {one.name: one.default for one in SETTINGS}
+    defaults = {name: default for name, default, _, _ in settings()}
     rows = re.findall(r"^\| (`[A-Z].*?) \| (.*?) \|", table, re.M)
     assert len(rows) >= 9
     for names, shown in rows:
@@ -527,4 +540,4 @@ def test_the_examples_name_no_secret_but_the_stand_ins() -> None:
 
 if __name__ == "__main__":
     SETTINGS_PAGE.write_text(settings_page(), encoding="utf-8")
-    print(f"wrote {SETTINGS_PAGE.relative_to(ROOT)}: {len(SETTINGS)} settings")
+    print(f"wrote {SETTINGS_PAGE.relative_to(ROOT)}: {len(Settings.model_fields)} settings")

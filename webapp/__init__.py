@@ -21,7 +21,8 @@ from webapp import (
     security,
     tracing,
 )
-from webapp.config import complete_settings, load_settings
+from webapp.config import load_settings
+from webapp.data_dir import complete_settings
 from webapp.kinds import KINDS
 
 if TYPE_CHECKING:

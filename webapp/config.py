@@ -1,38 +1,31 @@
-"""Every setting once: name, default, unit, environment variable, one line of help.
+"""Every setting once: name, default, unit, bounds and one line of help.
 
-How the text of each is read stands in `setting_values`. They are read when the application is made
-and fail there, by name. A secret has no default outside tests: SECRET_KEY is made once and kept
-0600 under DATA_DIR.
+They are read when the application is made, from the environment or from the file that `NAME_FILE`
+names. One that cannot be used ends the process by name; the sentence never quotes what may hold a
+secret. What depends on DATA_DIR is filled in by `webapp.data_dir`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import secrets
 import sys
-import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from webapp.setting_values import (
-    database,
-    files_url,
-    flag,
-    number,
-    one_of,
-    partner_url,
-    redis,
-    spelled,
-    text,
-    tries,
-    whole,
-    zone,
+import limits
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
 )
+from redis.connection import parse_url
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 
 class BadSetting(SystemExit):
@@ -49,158 +42,231 @@ class BadSetting(SystemExit):
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One setting: environment variable, default as text, how it is read, one line of help."""
+class Unit:
+    """What a number counts, in words for the page of settings."""
 
     name: str
-    default: str
-    parse: Callable[[str], Any]
-    help: str
 
 
-SETTINGS: tuple[Setting, ...] = (
-    Setting("DATA_DIR", "var", text, "folder that everything of the embedded default is kept in"),
-    Setting("DATABASE_URL", "", database, "SQLAlchemy URL; empty: a SQLite file under DATA_DIR"),
-    Setting("REDIS_URL", "", redis, "empty: the embedded Redis that `flask up` starts"),
-    Setting("SECRET_KEY", "", text, "signs and seals; empty: made once, kept under DATA_DIR"),
-    Setting("SECRET_KEY_PREVIOUS", "", text, "the key before, still read while keys are rotated"),
-    Setting("HOST", "127.0.0.1", text, "address the web server listens on"),
-    Setting("PORT", "5000", whole(0, 65535), "port the web server listens on"),
-    Setting("WEB_THREADS", "256", whole(4, 4096), "threads of the web process; a stream holds one"),
-    Setting("WEB_PROCESSES", "1", whole(1, 64), "web processes of one server; 1 with SQLite"),
-    Setting("BEHIND_PROXIES", "0", whole(0, 5), "reverse proxies whose X-Forwarded-* are believed"),
-    Setting("COOKIE_SECURE", "false", flag, "true where the site is served over https"),
-    Setting("PARTNER_API_URL", "", partner_url, "stand-in URL template; empty: the real hosts"),
-    Setting("PARTNER_HOME_DATA_CENTER", "us1", text, "data centre asked for the list of sites"),
-    Setting(
-        "PARTNER_SEARCHES_PER_SECOND", "10", number(0, 10_000), "searches a second; 0: no limit"
-    ),
-    Setting(
-        "PARTNER_CALLS_PER_SECOND", "100", number(0, 10_000), "other calls a second; 0: no limit"
-    ),
-    Setting("PARTNER_CONCURRENCY", "8", whole(1, 256), "requests in flight per report"),
-    Setting(
-        "PARTNER_READ_LIMIT", "5000", whole(0, 5000), "creation dates one search reads; 0: none"
-    ),
-    Setting(
-        "PARTNER_SPLIT_SITES", "1000", whole(0, 1_000_000), "sites from which workers share; 0: no"
-    ),
-    Setting("PARTNER_HELPERS", "2", whole(0, 64), "other workers that take part in a large report"),
-    Setting("MONTHS_KEPT_DAYS", "30", number(0, 36_500), "days a closed month stays fresh"),
-    Setting("REPORTS_KEPT_DAYS", "365", number(1, 36_500), "days a finished report is kept"),
-    Setting("AUDIT_KEPT_DAYS", "400", number(1, 36_500), "days an entry of the audit log is kept"),
-    Setting(
-        "INVENTORY_FILES_KEPT_DAYS",
-        "30",
-        number(0.01, 36_500),
-        "days the files of an inventory report are kept",
-    ),
-    Setting(
-        "FILES_URL", "", files_url, "object store of report files; empty: they are in the database"
-    ),
-    Setting("SESSION_TIMEZONE", "UTC", zone, "where days and months of session activity begin"),
-    Setting(
-        "SESSION_GRACE_SECONDS", "10", number(0, 3600), "gap between two pings still joined (s)"
-    ),
-    Setting(
-        "FETCH_PRIVATE_ADDRESSES", "false", flag, "true: pages may fetch files from private hosts"
-    ),
-    Setting("STREAMING", "true", flag, "false: loaders poll instead of listening"),
-    Setting("LEASE_SECONDS", "20", number(1, 600), "how long a silent worker keeps a report (s)"),
-    Setting("MAX_ATTEMPTS", "3", whole(1, 20), "starts of a report before a lost worker ends it"),
-    Setting("REPORT_TIMEOUT_SECONDS", "21600", whole(10, 604_800), "longest run of a report (s)"),
-    Setting("HEARTBEAT_SECONDS", "10", number(0.2, 15), "comment in a quiet event stream (s)"),
-    Setting("SIGN_IN_TRIES", "10 per minute", tries, "sign-ins per account and address"),
-    Setting("LOG_FORMAT", "json", one_of("json", "text"), "text: for a terminal"),
-    Setting(
-        "LOG_LEVEL",
-        "info",
-        one_of("debug", "info", "warning", "error"),
-        "least level that is told",
-    ),
-    Setting("QUEUE", "reports", text, "name of the RQ queue"),
-)
+def check_zone(name: str) -> str:
+    """Return the name of a time zone that is known here."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"{name!r} is not a time zone; write one like Europe/Berlin") from None
+    return name
 
 
-def load_settings(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return every setting by name, read from the environment; `NAME_FILE` names a file instead.
+def check_partner_url(template: str) -> str:
+    """Return the template if it may be used: https, or plain http to a loopback host."""
+    parts = urlsplit(template.replace("{namespace}", "namespace").replace("{data_center}", "us1"))
+    loopback = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+    is_safe = (parts.scheme == "https" and parts.hostname) or (parts.scheme == "http" and loopback)
+    if template and not is_safe:
+        raise ValueError("must be https://…; plain http is accepted for loopback hosts only")
+    return template
+
+
+def check_files_url(url: str) -> str:
+    """Return the URL without a last slash; never quoted in an error, for it may hold a secret."""
+    parts = urlsplit(url)
+    if "@" in url or ":" in parts.netloc or "?" in url or "#" in url:
+        raise ValueError(
+            "names no user, key or option; those come from the store's own environment, "
+            "such as AWS_ACCESS_KEY_ID"
+        )
+    is_folder = parts.scheme == "file" and not parts.netloc and parts.path.strip("/")
+    is_bucket = parts.scheme in {"s3", "gs", "az"} and parts.netloc
+    if url and not is_folder and not is_bucket:
+        raise ValueError("is none of s3://bucket/prefix, gs://…, az://container/…, file:///folder")
+    return url.rstrip("/")
+
+
+def check_database_url(url: str) -> str:
+    """Return a database's URL; never quoted in an error, for it may hold a password."""
+    try:
+        make_url(standard_scheme(url) or "sqlite://").get_dialect().import_dbapi()
+    except (ArgumentError, ValueError):
+        raise ValueError(
+            "is not a database URL; write one like postgresql://user:password@host/name"
+        ) from None
+    except ImportError as error:
+        raise ValueError(f"needs a driver that is not installed: {error.name}") from None
+    return url
+
+
+def standard_scheme(url: str) -> str:
+    """Return a database's URL as SQLAlchemy takes it: `postgres://` is an old scheme."""
+    return "postgresql://" + url[11:] if url.startswith("postgres://") else url
+
+
+def check_redis_url(url: str) -> str:
+    """Return a Redis URL; never quoted in an error, for it may hold a password."""
+    try:
+        if url:
+            parse_url(url)
+    except ValueError:
+        raise ValueError("is not a Redis URL; write one like redis://127.0.0.1:6379/0") from None
+    return url
+
+
+def check_limit(text: str) -> str:
+    """Return a limit: how often in which time."""
+    try:
+        limits.parse(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no limit; write one like 10 per minute") from None
+    return text
+
+
+LowerCase = BeforeValidator(lambda raw: raw.strip().lower() if isinstance(raw, str) else raw)
+Flag = Annotated[bool, LowerCase]
+Days = Annotated[float, Unit("days")]
+Seconds = Annotated[float, Unit("seconds")]
+PerSecond = Annotated[float, Unit("per second")]
+
+
+class NamedFileSource(EnvSettingsSource):
+    """Takes a setting from the text file that `NAME_FILE` names, as secrets of containers are."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return the file's text without the space around it, the setting's name, False.
+
+        Raises: BadSetting where the file cannot be read
+        """
+        variable = f"{field_name}_FILE"
+        file_name = self.env_vars.get(variable)
+        if not file_name:
+            return None, field_name, False
+        try:
+            return Path(file_name).read_text(encoding="utf-8").strip() or None, field_name, False
+        except (OSError, ValueError) as error:
+            reason = f"{file_name} cannot be read ({type(error).__name__}); name a text file"
+            raise BadSetting(variable, reason) from error
+
+
+class Settings(BaseSettings):
+    """All settings. A text that is empty counts as not set; rooms read `app.config["NAME"]`."""
+
+    model_config = SettingsConfigDict(
+        case_sensitive=True,
+        env_ignore_empty=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        validate_default=True,
+    )
+
+    DATA_DIR: str = "var"
+    """folder that everything of the embedded default is kept in"""
+    DATABASE_URL: Annotated[str, AfterValidator(check_database_url)] = ""
+    """SQLAlchemy URL; empty: a SQLite file under DATA_DIR"""
+    REDIS_URL: Annotated[str, AfterValidator(check_redis_url)] = ""
+    """empty: the embedded Redis that `flask up` starts"""
+    SECRET_KEY: str = ""
+    """signs and seals; empty: made once, kept under DATA_DIR"""
+    SECRET_KEY_PREVIOUS: str = ""
+    """the key before, still read while keys are rotated"""
+    HOST: str = "127.0.0.1"
+    """address the web server listens on"""
+    PORT: int = Field(default=5000, ge=0, le=65535)
+    """port the web server listens on"""
+    WEB_THREADS: int = Field(default=256, ge=4, le=4096)
+    """threads of the web process; a stream holds one"""
+    WEB_PROCESSES: int = Field(default=1, ge=1, le=64)
+    """web processes of one server; 1 with SQLite"""
+    BEHIND_PROXIES: int = Field(default=0, ge=0, le=5)
+    """reverse proxies whose X-Forwarded-* are believed"""
+    COOKIE_SECURE: Flag = False
+    """true where the site is served over https"""
+    PARTNER_API_URL: Annotated[str, AfterValidator(check_partner_url)] = ""
+    """stand-in URL template; empty: the real hosts"""
+    PARTNER_HOME_DATA_CENTER: str = "us1"
+    """data centre asked for the list of sites"""
+    PARTNER_SEARCHES_PER_SECOND: PerSecond = Field(default=10, ge=0, le=10_000)
+    """searches a second; 0: no limit"""
+    PARTNER_CALLS_PER_SECOND: PerSecond = Field(default=100, ge=0, le=10_000)
+    """other calls a second; 0: no limit"""
+    PARTNER_CONCURRENCY: int = Field(default=8, ge=1, le=256)
+    """requests in flight per report"""
+    PARTNER_READ_LIMIT: int = Field(default=5000, ge=0, le=5000)
+    """creation dates one search reads; 0: none"""
+    PARTNER_SPLIT_SITES: int = Field(default=1000, ge=0, le=1_000_000)
+    """sites from which workers share; 0: no"""
+    PARTNER_HELPERS: int = Field(default=2, ge=0, le=64)
+    """other workers that take part in a large report"""
+    MONTHS_KEPT_DAYS: Days = Field(default=30, ge=0, le=36_500)
+    """how long a closed month stays fresh"""
+    REPORTS_KEPT_DAYS: Days = Field(default=365, ge=1, le=36_500)
+    """how long a finished report is kept"""
+    AUDIT_KEPT_DAYS: Days = Field(default=400, ge=1, le=36_500)
+    """how long an entry of the audit log is kept"""
+    INVENTORY_FILES_KEPT_DAYS: Days = Field(default=30, ge=0.01, le=36_500)
+    """how long the files of an inventory report are kept"""
+    FILES_URL: Annotated[str, AfterValidator(check_files_url)] = ""
+    """object store of report files; empty: they are in the database"""
+    SESSION_TIMEZONE: Annotated[str, AfterValidator(check_zone)] = "UTC"
+    """where days and months of session activity begin"""
+    SESSION_GRACE_SECONDS: Seconds = Field(default=10, ge=0, le=3600)
+    """gap between two pings still joined"""
+    FETCH_PRIVATE_ADDRESSES: Flag = False
+    """true: pages may fetch files from private hosts"""
+    STREAMING: Flag = True
+    """false: loaders poll instead of listening"""
+    LEASE_SECONDS: Seconds = Field(default=20, ge=1, le=600)
+    """how long a silent worker keeps a report"""
+    MAX_ATTEMPTS: int = Field(default=3, ge=1, le=20)
+    """starts of a report before a lost worker ends it"""
+    REPORT_TIMEOUT_SECONDS: Annotated[int, Unit("seconds")] = Field(
+        default=21600, ge=10, le=604_800
+    )
+    """longest run of a report"""
+    HEARTBEAT_SECONDS: Seconds = Field(default=10, ge=0.2, le=15)
+    """time between comments in a quiet event stream"""
+    SIGN_IN_TRIES: Annotated[str, AfterValidator(check_limit)] = "10 per minute"
+    """sign-ins per account and address"""
+    LOG_FORMAT: Annotated[Literal["json", "text"], LowerCase] = "json"
+    """text: for a terminal"""
+    LOG_LEVEL: Annotated[Literal["debug", "info", "warning", "error"], LowerCase] = "info"
+    """lowest level that is logged"""
+    QUEUE: str = "reports"
+    """name of the RQ queue"""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where settings come from, the stronger source first."""
+        return env_settings, NamedFileSource(settings_cls)
+
+
+def load_settings() -> dict[str, Any]:
+    """Return every setting by name, read from the environment and the files that it names.
 
     Raises: BadSetting, which names the setting and says what to write
     """
-    environ = os.environ if environ is None else environ
-    values: dict[str, Any] = {}
-    for setting in SETTINGS:
-        raw = environ.get(setting.name)
-        file_name = environ.get(f"{setting.name}_FILE")
-        if raw is None and file_name:
-            raw = _read(f"{setting.name}_FILE", file_name)
-        try:
-            values[setting.name] = setting.parse(setting.default if raw in (None, "") else raw)
-        except ValueError as error:
-            raise BadSetting(setting.name, str(error)) from error
-    return values
-
-
-def _read(name: str, file_name: str) -> str:
     try:
-        return Path(file_name).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as error:
-        raise BadSetting(
-            name, f"{file_name} cannot be read ({type(error).__name__}); name a text file"
-        ) from error
+        return Settings().model_dump()
+    except ValidationError as error:
+        finding = error.errors(include_url=False, include_input=True)[0]
+        raise BadSetting(str(finding["loc"][0]), _sentence(finding)) from None
 
 
-def complete_settings(values: dict[str, Any]) -> dict[str, Any]:
-    """Fill what depends on DATA_DIR (database, Redis socket, secret key) and what Flask reads."""
-    data_dir = Path(values["DATA_DIR"]).resolve()
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        values["SECRET_KEY"] = values["SECRET_KEY"] or kept_secret_key(data_dir)
-    except OSError as error:
-        reason = f"cannot be written ({type(error).__name__}); name a folder that can"
-        raise BadSetting("DATA_DIR", reason) from error
-    values["DATA_DIR"] = str(data_dir)
-    values["DATABASE_URL"] = database_url(values["DATABASE_URL"], data_dir)
-    values["SQLALCHEMY_DATABASE_URI"] = values["DATABASE_URL"]
-    values["REDIS_EMBEDDED"] = not values["REDIS_URL"]
-    values["REDIS_URL"] = values["REDIS_URL"] or embedded_redis_url(data_dir)
-    if len(values["SECRET_KEY"]) < 16:
-        raise BadSetting("SECRET_KEY", "is shorter than 16 characters; use a long random text")
-    return values
-
-
-def database_url(raw: str, data_dir: Path) -> str:
-    """Return a URL SQLAlchemy takes; a SQLite file under DATA_DIR where none is set."""
-    return spelled(raw) if raw else f"sqlite:///{data_dir / 'app.sqlite3'}"
-
-
-def embedded_redis_url(data_dir: Path) -> str:
-    """Return the URL of the embedded Redis: a Unix socket under DATA_DIR.
-
-    A socket's path may not be longer than 103 bytes (107 on Linux); for a longer DATA_DIR it is a
-    short one made from it, the same in every process and private to its owner.
-    """
-    socket = data_dir / "redis" / "redis.sock"
-    if len(os.fsencode(socket)) > 103:
-        digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
-        socket = Path("/tmp") / f"partner-use-{os.getuid()}-{digest}" / "redis.sock"  # noqa: S108
-    return f"unix://{quote(str(socket))}?db=0"
-
-
-def kept_secret_key(data_dir: Path) -> str:
-    """Return the installation's own key, made on first use and readable by its owner only."""
-    path = data_dir / "secret_key"
-    if not path.exists():
-        # Written apart, then given its name: several processes start at once, the first one wins,
-        # and nobody reads a file that is still empty.
-        handle, made = tempfile.mkstemp(prefix="secret_key.", dir=data_dir)
-        try:
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                file.write(secrets.token_urlsafe(48))
-                file.flush()
-                os.fsync(file.fileno())
-            with suppress(FileExistsError):
-                path.hardlink_to(made)
-        finally:
-            Path(made).unlink()
-    return path.read_text(encoding="ascii").strip()
+def _sentence(finding: Any) -> str:
+    """Return what is wrong with a value; only numbers, flags and words of a list are quoted."""
+    kind, value, context = finding["type"], finding["input"], finding.get("ctx", {})
+    sentences = {
+        "value_error": "{error}",
+        "int_parsing": "{value!r} is not a whole number",
+        "float_parsing": "{value!r} is not a number",
+        "bool_parsing": "{value!r} is neither true nor false",
+        "greater_than_equal": "{value} is too small; at least {ge:g}",
+        "less_than_equal": "{value} is too large; at most {le:g}",
+        "literal_error": "{value!r} is none of {expected}",
+    }
+    return sentences[kind].format(value=value, **context)

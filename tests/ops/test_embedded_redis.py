@@ -12,7 +12,7 @@ from redis import Redis
 from rq import Worker
 from rq.job import Job
 
-from webapp.config import embedded_redis_url
+from webapp.data_dir import embedded_redis_url
 from webapp.errors import ReportError
 from webapp.extensions import redis_client, report_queue
 from webapp.ops import embedded_redis

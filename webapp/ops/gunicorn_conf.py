@@ -14,7 +14,8 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
-from webapp.config import complete_settings, load_settings
+from webapp.config import load_settings
+from webapp.data_dir import complete_settings
 from webapp.ops import logs
 
 # All of them, so that a bad one ends the server and not one worker process after the other.

@@ -282,8 +282,9 @@ def test_a_store_that_nobody_answers_for_is_unavailable(
 @pytest.mark.parametrize(
     "url", ["s3://bucket", "s3://bucket/a/b/", "gs://b/c", "az://container/c", "file:///srv/files"]
 )
-def test_a_store_is_named_by_url(url: str) -> None:
-    assert load_settings({"FILES_URL": url})["FILES_URL"] == url.rstrip("/")
+def test_a_store_is_named_by_url(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FILES_URL", url)
+    assert load_settings()["FILES_URL"] == url.rstrip("/")
 
 
 @pytest.mark.parametrize(
@@ -300,9 +301,12 @@ def test_a_store_is_named_by_url(url: str) -> None:
         "hushhush",
     ],
 )
-def test_a_store_with_credentials_in_its_url_is_refused_without_repeating_them(url: str) -> None:
+def test_a_store_with_credentials_in_its_url_is_refused_without_repeating_them(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FILES_URL", url)
     with pytest.raises(BadSetting) as caught:
-        load_settings({"FILES_URL": url})
+        load_settings()
     assert str(caught.value).startswith("FILES_URL: ")
     assert "hush" not in str(caught.value)
 
