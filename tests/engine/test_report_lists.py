@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from tests.conftest import add_people, find_scope
-from tests.engine.engine_helpers import Steps, change, start
+from tests.engine.engine_helpers import Steps, change
 from webapp.accounts import Scope
 from webapp.engine import jobs
 from webapp.engine.listing import Page, list_reports
