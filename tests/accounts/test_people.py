@@ -21,7 +21,7 @@ from webapp.accounts import (
     restrict,
     scope_of,
 )
-from webapp.accounts.audit_log import entries
+from webapp.accounts.audit_log import read_entries
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 
@@ -167,5 +167,5 @@ def test_another_room_writes_into_the_audit_log(app: Flask) -> None:
         db.session.commit()
         audit(mine, "changed its mind")
         db.session.rollback()
-        newest = entries(mine.company_id)[0]
+        newest = read_entries(mine.company_id)[0][0]
         assert (newest.action, newest.subject, newest.address) == ("downloaded", "x" * 300, "")

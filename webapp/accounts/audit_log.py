@@ -10,6 +10,7 @@ from sqlalchemy import delete, select
 
 from webapp.accounts.models import AuditEntry, User
 from webapp.extensions import db
+from webapp.lib.keyset import cut, one_page
 
 if TYPE_CHECKING:
     from webapp.accounts.identity import Scope
@@ -35,12 +36,17 @@ def audit(who: Scope | User, action: str, subject: str = "", *, company_id: str 
     )
 
 
-def entries(company_id: str, *, before: int | None = None, limit: int = 100) -> list[AuditEntry]:
-    """Return a company's entries, newest first, those older than entry `before` if it is given."""
+def read_entries(
+    company_id: str, *, before: int | None = None, limit: int = 100
+) -> tuple[list[AuditEntry], bool]:
+    """Return a company's entries, newest first, and whether more are older than these.
+
+    before: the entry that the page before ended with
+    """
     query = select(AuditEntry).where(AuditEntry.company_id == company_id)
-    if before is not None:
-        query = query.where(AuditEntry.id < before)
-    return list(db.session.scalars(query.order_by(AuditEntry.id.desc()).limit(limit)))
+    after = None if before is None else (before,)
+    query = one_page(query, (AuditEntry.id,), after, limit, newest_first=True)
+    return cut(db.session.scalars(query).all(), limit)
 
 
 def drop_expired(before: datetime) -> int:

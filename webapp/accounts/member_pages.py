@@ -83,9 +83,11 @@ def show_audit() -> Response:
     before = request.args.get("before", type=int)
     if before is not None and not 0 < before < 2**31:
         before = None
-    rows = audit_log.entries(current_scope().company_id, before=before, limit=PAGE_SIZE + 1)
-    older = rows[PAGE_SIZE - 1].id if len(rows) > PAGE_SIZE else None
-    page = render_template("accounts/audit.html", entries=rows[:PAGE_SIZE], older=older)
+    entries, more = audit_log.read_entries(
+        current_scope().company_id, before=before, limit=PAGE_SIZE
+    )
+    older = entries[-1].id if more else None
+    page = render_template("accounts/audit.html", entries=entries, older=older)
     return make_response(page)
 
 

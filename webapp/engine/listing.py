@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import or_, select, tuple_
+from sqlalchemy import or_, select
 from sqlalchemy.orm import defer
 
 from webapp.accounts import Scope
@@ -20,6 +20,7 @@ from webapp.engine.jobs import kinds, personal_kinds
 from webapp.engine.models import STATUSES, Report
 from webapp.errors import InvalidParams
 from webapp.extensions import db
+from webapp.lib.keyset import cut, one_page
 
 MAX_LIMIT = 100
 
@@ -54,12 +55,9 @@ def list_reports(
         query = query.where(Report.kind == kind)
     if status:
         query = query.where(Report.status == status)
-    if cursor:
-        query = query.where(tuple_(Report.created_at, Report.id) < _place(cursor))
-    query = query.order_by(Report.created_at.desc(), Report.id.desc()).limit(limit + 1)
-    reports = list(db.session.scalars(query))
-    more = len(reports) > limit
-    reports = reports[:limit]
+    after = _place(cursor) if cursor else None
+    query = one_page(query, (Report.created_at, Report.id), after, limit, newest_first=True)
+    reports, more = cut(db.session.scalars(query).all(), limit)
     return Page(reports, cursor_after(reports[-1]) if more else None)
 
 

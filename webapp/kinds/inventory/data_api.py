@@ -16,6 +16,7 @@ from webapp.json_wire import json_body
 from webapp.kinds.inventory import entries, places
 from webapp.kinds.inventory.bodies import PeriodIn, UnitIn, snake_keys
 from webapp.kinds.inventory.models import Period, Unit
+from webapp.lib.keyset import cut
 from webapp.lib.texts import storable
 
 PREFIX = "/api/v1/inventory"
@@ -114,13 +115,14 @@ def index_entries() -> Response:
     after = request.args.get("after") or None
     if after and not storable(after):
         raise InvalidParams({"after": "This is not an id."})
-    found = entries.list_entries(company_id, period=period, after=after, limit=limit + 1)
-    response = jsonify(entries=found[:limit])
-    if len(found) > limit:
-        more = {"after": found[limit - 1]["id"], "limit": limit}
+    found = entries.list_entries(company_id, period=period, after=after, limit=limit)
+    shown, more = cut(found, limit)
+    response = jsonify(entries=shown)
+    if more:
+        following = {"after": shown[-1]["id"], "limit": limit}
         if period:
-            more["period_id"] = period.id
-        response.headers["Link"] = f'<{url_for(".index_entries", **more)}>; rel="next"'
+            following["period_id"] = period.id
+        response.headers["Link"] = f'<{url_for(".index_entries", **following)}>; rel="next"'
     return response
 
 

@@ -19,6 +19,7 @@ from webapp.kinds.inventory.bodies import EntryIn, read_entry
 from webapp.kinds.inventory.compute import emissions_of
 from webapp.kinds.inventory.models import Entry, Period, Unit
 from webapp.kinds.inventory.places import list_periods, read_tree
+from webapp.lib.keyset import one_page
 
 BATCH = 1000
 # New entries after which the planner looks at them, then after four times as many, and so on.
@@ -213,19 +214,16 @@ def list_entries(
 def read_entries(
     company_id: str, *, period: Period | None, after: str | None, limit: int
 ) -> list[dict[str, Any]]:
-    """Return the same with numbers as exact as they are: Decimal."""
+    """Return the same with numbers as exact as they are: Decimal. One more than the limit."""
     query = (
         select(Entry, Period.id, Unit.id)
         .join(Period, Period.key == Entry.period_key)
         .join(Unit, Unit.key == Entry.unit_key)
         .where(Entry.company_id == company_id)
-        .order_by(Entry.id)
-        .limit(limit)
     )
     if period is not None:
         query = query.where(Entry.period_key == period.key)
-    if after:
-        query = query.where(Entry.id > after)
+    query = one_page(query, (Entry.id,), (after,) if after else None, limit)
     return [_shown(*row) for row in db.session.execute(query)]
 
 

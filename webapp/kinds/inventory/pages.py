@@ -20,6 +20,7 @@ from webapp.kinds.inventory.compute import plain
 from webapp.kinds.inventory.files import MADE
 from webapp.kinds.inventory.flow_api import file_status, find_report, send_file
 from webapp.kinds.inventory.ingest import FIELDS, NEEDED
+from webapp.lib.keyset import cut
 from webapp.lib.texts import storable
 
 ENTRIES_PER_PAGE = 100
@@ -126,12 +127,13 @@ def index_entries() -> str:
     period = places.find_period(company_id, wanted) if wanted else None
     if not storable(after):
         after = ""
-    found = entries.read_entries(company_id, period=period, after=after, limit=ENTRIES_PER_PAGE + 1)
+    found = entries.read_entries(company_id, period=period, after=after, limit=ENTRIES_PER_PAGE)
+    shown, more = cut(found, ENTRIES_PER_PAGE)
     return render_template(
         "inventory/index_entries.html",
         scope=current_scope(),
-        entries=found[:ENTRIES_PER_PAGE],
-        more=len(found) > ENTRIES_PER_PAGE,
+        entries=shown,
+        more=more,
         first_page=not after,
         period=period,
         periods={one.id: one.short_name for one in places.list_periods(company_id)},

@@ -23,6 +23,7 @@ from webapp.kinds.label_revenue.locks import months_due
 from webapp.kinds.label_revenue.models import Heard, Label, ListenerMonth, Terms
 from webapp.kinds.label_revenue.rows import BadCell, read_date, read_user_id
 from webapp.kinds.label_revenue.streams import Filter
+from webapp.lib.keyset import cut
 from webapp.lib.months import months_between, parse_month
 
 bp = Blueprint("label_revenue_api", __name__, url_prefix="/api/v1")
@@ -180,10 +181,9 @@ def index_streams() -> Response:
     wanted = Filter(_date("from"), _date("to"), _user_id(), request.args.get("label") or None)
     if wanted.start and wanted.end and wanted.end < wanted.start:
         raise Unreadable("to: The last day is before the first.")
-    rows = streams.page(scope.company_id, wanted, limit + 1, _cursor())
-    shown = rows[:limit]
+    shown, more = cut(streams.page(scope.company_id, wanted, limit, _cursor()), limit)
     response = _answer("Streams retrieved", streams.described(scope.company_id, shown))
-    if len(rows) > limit:
+    if more:
         last = shown[-1]
         query = request.args.to_dict() | {
             "limit": str(limit),

@@ -35,6 +35,7 @@ from webapp.kinds.label_revenue.rows import (
     read_track_id,
     read_user_id,
 )
+from webapp.lib.keyset import one_page
 
 FIELDS = ("date", "user_id", "region", "track_id", "seconds")
 MOST_AT_ONCE = 10_000
@@ -267,7 +268,10 @@ class Filter:
 def page(
     company_id: str, wanted: Filter, limit: int, before: tuple[date, int] | None
 ) -> list[dict[str, Any]]:
-    """Return streams, newest first by date and number, those before a place in that order."""
+    """Return streams, newest first by date and number, those before a place in that order.
+
+    One more than the limit: whether a page follows.
+    """
     conditions: list[Any] = [Stream.shelf_id.in_(shelf_ids(company_id))]
     if wanted.start:
         conditions.append(Stream.date >= wanted.start)
@@ -277,12 +281,9 @@ def page(
         conditions.append(Stream.user_id == wanted.user_id)
     if wanted.label is not None:
         conditions.append(_of_label(company_id, wanted.label))
-    if before:
-        day, number = before
-        conditions.append((Stream.date < day) | ((Stream.date == day) & (Stream.id < number)))
     query = select(Stream.__table__).where(*conditions)
-    rows = db.session.execute(query.order_by(Stream.date.desc(), Stream.id.desc()).limit(limit))
-    return [dict(row) for row in rows.mappings()]
+    query = one_page(query, (Stream.date, Stream.id), before, limit, newest_first=True)
+    return [dict(row) for row in db.session.execute(query).mappings()]
 
 
 def _of_label(company_id: str, name: str) -> Any:
