@@ -34,7 +34,7 @@ $(STAMP): requirements.txt requirements-dev.txt
 run: $(STAMP)  ## start everything with a demo: two reports on the terminal, then the site, until Ctrl-C
 	@exec $(BIN)/flask up --demo --with-parent $(ARGS)
 
-worker: $(STAMP)  ## one more worker for a house that runs already
+worker: $(STAMP)  ## one more worker beside those that run already
 	@exec $(BIN)/python worker.py
 
 test: $(STAMP)  ## the test suite on the embedded default; again on servers where TEST_*_URL are set

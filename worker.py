@@ -5,7 +5,7 @@ from rq.serializers import JSONSerializer
 from webapp import create_app
 from webapp.extensions import report_queue
 from webapp.ops import logs
-from webapp.ops.workers import MONITOR_EVERY_S, WORKER_TTL_S, HouseWorker, new_name
+from webapp.ops.workers import MONITOR_EVERY_S, WORKER_TTL_S, ForkingWorker, new_name
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
     logs.set_up("worker", app.config["LOG_FORMAT"], app.config["LOG_LEVEL"])
     with app.app_context():
         queue = report_queue()
-        worker = HouseWorker(
+        worker = ForkingWorker(
             [queue],
             name=new_name(),
             connection=queue.connection,

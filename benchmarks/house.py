@@ -31,7 +31,7 @@ from webapp.engine.models import Report, ResultRow
 from webapp.errors import Conflict
 from webapp.extensions import db, redis_client
 from webapp.ops.embedded_redis import answers, find_binary
-from webapp.ops.leash import leash
+from webapp.ops.parent_death import ending_with_us
 from webapp.ops.workers import live_workers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -231,7 +231,7 @@ def _redis(folder: Path) -> Iterator[str]:
     socket = folder / "redis.sock"
     argv = [str(find_binary()), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)]
     server = subprocess.Popen(
-        [*argv, "--save", ""], stdout=subprocess.DEVNULL, preexec_fn=leash(signal.SIGTERM)
+        [*argv, "--save", ""], stdout=subprocess.DEVNULL, preexec_fn=ending_with_us(signal.SIGTERM)
     )
     url = f"unix://{socket}?db=0"
     ends = time.monotonic() + START_S
@@ -256,7 +256,7 @@ def _worker(settings: dict[str, str], log: IO[str]) -> Iterator[int]:
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        preexec_fn=leash(signal.SIGTERM),
+        preexec_fn=ending_with_us(signal.SIGTERM),
     )
     try:
         yield process.pid

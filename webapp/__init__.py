@@ -1,4 +1,4 @@
-"""The application: `create_app` reads like a contents page of the house."""
+"""The application: `create_app` reads like a contents page."""
 
 from __future__ import annotations
 

@@ -98,11 +98,11 @@ def up(
     with_parent: bool,
 ) -> None:
     """Run all processes of one machine until Ctrl-C."""
-    from webapp.ops.house import House, Plan
-    from webapp.ops.leash import die_with
+    from webapp.ops.launcher import LocalStack, Plan
+    from webapp.ops.parent_death import end_with_parent
 
     if with_parent:
-        die_with(os.getppid(), signal.SIGTERM)
+        end_with_parent(os.getppid(), signal.SIGTERM)
     plan = Plan(
         host=host or current_app.config["HOST"],
         port=current_app.config["PORT"] if port is None else port,
@@ -110,7 +110,7 @@ def up(
         sandbox=not no_sandbox,
         demo=demo,
     )
-    sys.exit(House(_app(), plan).run())
+    sys.exit(LocalStack(_app(), plan).run())
 
 
 @click.command("demo", hidden=True)

@@ -15,7 +15,7 @@ from tests.engine.engine_helpers import change
 from webapp.engine import jobs
 from webapp.extensions import redis_client, report_queue
 from webapp.lib.moments import utcnow
-from webapp.ops.workers import HouseWorker, live_workers, new_name
+from webapp.ops.workers import ForkingWorker, live_workers, new_name
 
 Params = Callable[..., dict[str, Any]]
 
@@ -23,7 +23,7 @@ Params = Callable[..., dict[str, Any]]
 def test_a_worker_that_redis_forgot_makes_itself_known_again(app: Flask) -> None:
     with app.app_context():
         queue = report_queue()
-        worker = HouseWorker(
+        worker = ForkingWorker(
             [queue], name=new_name(), connection=queue.connection, serializer=JSONSerializer
         )
         worker.register_birth()

@@ -218,8 +218,8 @@ def moment(at: float | None = None) -> str:
     return f"{found:%Y-%m-%dT%H:%M:%S}.{found.microsecond // 1000:03d}Z"
 
 
-def house_line(name: str, text: str) -> str:
-    """Return a line of one of the house's programs as JSON; what is JSON already is left as is."""
+def program_line(name: str, text: str) -> str:
+    """Return a program's line as `flask up` passes it on: JSON, which stays as it is if it was."""
     if text.startswith('{"time": '):
         return text
     line = {"time": moment(), "level": "info", "logger": name, "message": text}

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from webapp.ops.leash import leash
+from webapp.ops.parent_death import ending_with_us
 
 SECOND_TERM_S = 1.2
 KILL_S = 8.0
@@ -36,7 +36,7 @@ class Program:
     restart:    False for something that runs once
     insist:     a second TERM is what makes it stop now (RQ: cold stop)
     stops_last: stopped after all others are gone, because they still need it
-    vital:      before the house is ready, dying three times in a row ends the house
+    vital:      before all is ready, dying three times in a row ends everything
     raw:        its lines are printed without its name in front
     """
 
@@ -52,7 +52,7 @@ class Program:
 
 @dataclass
 class Child:
-    """A program and its present process."""
+    """A program and its present process; None while it waits to be started again."""
 
     program: Program
     process: subprocess.Popen[bytes] | None = None
@@ -65,37 +65,42 @@ class Child:
     def is_alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
+    @property
+    def is_dead(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+    def signal(self, signum: int, *, group: bool = False) -> None:
+        """Send a signal to the process, or to all that it started, if there is one."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                (os.killpg if group else os.kill)(self.process.pid, signum)
+
 
 class Supervisor:
     """Runs programs until a signal, `stop()`, or the death of a vital one.
 
-    tick: called a few times a second while all is well; the house asks there whether it is ready
+    say:  called with a program's name and each line it prints
+    tick: called a few times a second while all is well, to find out whether all is ready
     """
 
     def __init__(
         self,
         *,
         say: Callable[[str, str], None] | None = None,
-        tick: Callable[[], None] | None = None,
+        tick: Callable[[], None] = lambda: None,
     ) -> None:
         self.children: list[Child] = []
         self.is_ready = False
+        self.is_stopping = False
         self.exit_code = 0
         self._say = say or print_line
         self._tick = tick
-        self._stopping = False
         self._hurry = False
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self._selector.register(self._wake_read, selectors.EVENT_READ, None)
-
-    # --- the outside -----------------------------------------------------------------------
-
-    @property
-    def is_stopping(self) -> bool:
-        return self._stopping
 
     def listen_to_signals(self) -> None:
         """Take over the stop signals; one that was ignored from the start (nohup) stays ignored."""
@@ -104,6 +109,10 @@ class Supervisor:
         for signum in _STOP_SIGNALS:
             if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN:
                 signal.signal(signum, self._on_stop_signal)
+
+    def _on_stop_signal(self, signum: int, frame: object) -> None:
+        self._hurry = self.is_stopping
+        self.is_stopping = True
 
     def add(self, program: Program) -> Child:
         """Start a program and keep it running."""
@@ -114,16 +123,16 @@ class Supervisor:
 
     def stop(self, exit_code: int = 0) -> None:
         """Ask `run` to stop everything and to return this exit code."""
-        self._stopping = True
+        self.is_stopping = True
         self.exit_code = self.exit_code or exit_code
 
     def run(self) -> int:
         """Watch the children until told to stop; stop them all; return the exit code."""
         try:
-            while not self._stopping:
+            while not self.is_stopping:
                 self._wait(0.2)
                 self._look_after()
-                if self._tick is not None and not self._stopping:
+                if not self.is_stopping:
                     self._tick()
         finally:
             self.shut_down()
@@ -132,7 +141,7 @@ class Supervisor:
     def wait_until(self, is_true: Callable[[], bool], wait_s: float) -> bool:
         """Return whether it became true in time; children's output is passed on meanwhile."""
         deadline = time.monotonic() + wait_s
-        while not self._stopping and time.monotonic() < deadline:
+        while not self.is_stopping and time.monotonic() < deadline:
             if is_true():
                 return True
             self._wait(0.05)
@@ -140,7 +149,7 @@ class Supervisor:
 
     def shut_down(self) -> None:
         """Stop everything, those that others need last; nothing is left when this returns."""
-        self._stopping = True
+        self.is_stopping = True
         first = [child for child in self.children if not child.program.stops_last]
         last = [child for child in self.children if child.program.stops_last]
         self._stop_all(first, kill_s=KILL_S)
@@ -149,66 +158,62 @@ class Supervisor:
     # --- starting and starting again -------------------------------------------------------
 
     def _start(self, child: Child) -> None:
+        program = child.program
         child.start_again_at = None
         child.started_at = time.monotonic()
         child.process = subprocess.Popen(  # noqa: S603 (our own programs, no shell)
-            list(child.program.argv),
-            env=None if child.program.env is None else dict(child.program.env),
+            list(program.argv),
+            env=None if program.env is None else dict(program.env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=leash(  # this process has one thread, so nothing can hold a lock here
-                signal.SIGTERM if child.program.stops_last else signal.SIGKILL
-            ),
+            # This process has one thread, so nothing can hold a lock between fork and exec.
+            preexec_fn=ending_with_us(signal.SIGTERM if program.stops_last else signal.SIGKILL),
         )
         assert child.process.stdout is not None
         os.set_blocking(child.process.stdout.fileno(), False)
         self._selector.register(child.process.stdout, selectors.EVENT_READ, child)
 
     def _look_after(self) -> None:
-        now = time.monotonic()
         for child in self.children:
-            if child.process is not None and child.process.poll() is not None:
-                self._bury(child)
-            if child.start_again_at is not None and now >= child.start_again_at:
+            if child.is_dead:
+                self._plan_restart(child, self._clear_away(child))
+            if child.start_again_at is not None and time.monotonic() >= child.start_again_at:
                 self._start(child)
 
-    def _bury(self, child: Child) -> None:
-        """Note a death: its last lines, its leftovers, when to start again."""
-        process, program = child.process, child.program
-        assert process is not None
-        lived_s = time.monotonic() - child.started_at
-        self._forget(child)
-        if self._stopping or not program.restart:
+    def _plan_restart(self, child: Child, exit_code: int) -> None:
+        """Decide when a program that died is started again; give up on a vital one."""
+        program = child.program
+        if self.is_stopping or not program.restart:
             return
-        child.quick_deaths = 0 if lived_s > STEADY_S else child.quick_deaths + 1
-        wait_s = BACKOFF_S[min(child.quick_deaths, len(BACKOFF_S) - 1)]
-        how = _how_it_ended(process.returncode)
+        is_steady = time.monotonic() - child.started_at > STEADY_S
+        child.quick_deaths = 0 if is_steady else child.quick_deaths + 1
+        how = f"ended (exit code {exit_code})"
+        if exit_code < 0:
+            how = f"was killed (signal {-exit_code})"
         if program.vital and not self.is_ready and child.quick_deaths >= 3:
-            self._say("house", f"{program.name} {how} three times; giving up.")
+            self._say("up", f"{program.name} {how} three times; giving up.")
             self.stop(1)
             return
-        self._say("house", f"{program.name} {how}; starting it again in {wait_s:g} s.")
+        wait_s = BACKOFF_S[min(child.quick_deaths, len(BACKOFF_S) - 1)]
+        self._say("up", f"{program.name} {how}; starting it again in {wait_s:g} s.")
         child.start_again_at = time.monotonic() + wait_s
 
-    def _forget(self, child: Child) -> None:
+    def _clear_away(self, child: Child) -> int:
+        """Print a dead process' last lines, end what it left behind; return its exit code."""
         process = child.process
         assert process is not None
         assert process.stdout is not None
-        _signal_group(process.pid, signal.SIGKILL)  # a dead web master may leave its workers
+        child.signal(signal.SIGKILL, group=True)  # a dead web master may leave its workers
         self._read(child)
         if child.tail:
             self._print(child, child.tail)
             child.tail = b""
-        self._unregister(child)
+        self._stop_reading(child)
         process.stdout.close()
         child.process = None
-
-    def _unregister(self, child: Child) -> None:
-        assert child.process is not None
-        with contextlib.suppress(KeyError):
-            self._selector.unregister(child.process.stdout)  # type: ignore[arg-type]
+        return process.returncode
 
     # --- stopping --------------------------------------------------------------------------
 
@@ -218,27 +223,23 @@ class Supervisor:
         insisted = False
         for child in children:
             child.start_again_at = None
-            if child.process is not None and child.process.poll() is None:
-                _signal(child.process.pid, signal.SIGTERM)
+            if child.is_alive:
+                child.signal(signal.SIGTERM)
         while any(child.process is not None for child in children):
             waited_s = time.monotonic() - began
+            alive = [child for child in children if child.is_alive]
             if not insisted and waited_s >= SECOND_TERM_S:
                 insisted = True
-                for child in children:
-                    if child.program.insist and child.is_alive and child.process is not None:
-                        _signal(child.process.pid, signal.SIGTERM)
+                for child in alive:
+                    if child.program.insist:
+                        child.signal(signal.SIGTERM)
             if waited_s >= kill_s or (self._hurry and waited_s >= SECOND_TERM_S):
-                for child in children:
-                    if child.is_alive and child.process is not None:
-                        _signal_group(child.process.pid, signal.SIGKILL)
+                for child in alive:
+                    child.signal(signal.SIGKILL, group=True)
             self._wait(0.05)
             for child in children:
-                if child.process is not None and child.process.poll() is not None:
-                    self._forget(child)
-
-    def _on_stop_signal(self, signum: int, frame: object) -> None:
-        self._hurry = self._stopping
-        self._stopping = True
+                if child.is_dead:
+                    self._clear_away(child)
 
     # --- output ----------------------------------------------------------------------------
 
@@ -260,11 +261,17 @@ class Supervisor:
             except BlockingIOError:
                 return
             if not chunk:  # it closed its output; it may well live on
-                self._unregister(child)
+                self._stop_reading(child)
                 return
             *lines, child.tail = (child.tail + chunk).split(b"\n")
             for line in lines:
                 self._print(child, line)
+
+    def _stop_reading(self, child: Child) -> None:
+        assert child.process is not None
+        assert child.process.stdout is not None
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(child.process.stdout)
 
     def _print(self, child: Child, line: bytes) -> None:
         text = line.decode("utf-8", "replace").rstrip("\r")
@@ -290,19 +297,3 @@ def print_line(name: str, text: str) -> None:
             os.write(handle, data[start : start + select.PIPE_BUF])
         except OSError:
             return
-
-
-def _how_it_ended(returncode: int) -> str:
-    if returncode < 0:
-        return f"was killed (signal {-returncode})"
-    return f"ended (exit code {returncode})"
-
-
-def _signal(pid: int, signum: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signum)
-
-
-def _signal_group(pid: int, signum: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signum)

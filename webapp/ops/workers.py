@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.engine import janitor
 from webapp.ops import logs
-from webapp.ops.leash import die_with
+from webapp.ops.parent_death import end_with_parent
 
 WORKER_TTL_S = 60
 MONITOR_EVERY_S = 10
@@ -28,7 +28,7 @@ MONITOR_EVERY_S = 10
 SILENT_TOO_LONG = timedelta(seconds=WORKER_TTL_S + 15)
 
 
-class HouseWorker(Worker):
+class ForkingWorker(Worker):
     """RQ's forking worker, told twice to stop hands its report back; killed, takes its horse along.
 
     RQ by itself leaves the report of a stopped worker "started" for minutes, and the work-horse of
@@ -56,7 +56,7 @@ class HouseWorker(Worker):
         self.log.warning("Worker %s: Redis had forgotten it", self.name)
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
-        die_with(os.getppid(), signal.SIGKILL)
+        end_with_parent(os.getppid(), signal.SIGKILL)
         logs.about(
             # A helper's job has a name of its own; its first argument is the report all the same.
             report_id=str(job.args[0]) if job.args else None,

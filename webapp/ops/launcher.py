@@ -30,6 +30,7 @@ from webapp.ops import embedded_redis, logs
 from webapp.ops.supervisor import Program, Supervisor, print_line
 
 ROOT = Path(__file__).resolve().parents[2]
+FLASK = [sys.executable, "-m", "flask", "--app", str(ROOT / "wsgi.py")]
 SANDBOX_PORT = 9700
 SANDBOX_TEMPLATE = "http://127.0.0.1:{port}/{{namespace}}.{{data_center}}"
 READY_EVERY_S = 0.25
@@ -47,7 +48,7 @@ class Plan:
     demo: bool = False
 
 
-class House:
+class LocalStack:
     """The processes of one machine. `run` returns the exit code, with none of them left."""
 
     def __init__(self, app: Flask, plan: Plan) -> None:
@@ -55,23 +56,27 @@ class House:
         self.plan = plan
         self.data_dir = Path(app.config["DATA_DIR"])
         # People read a terminal, and the demo is for people; all else is read by a collector.
-        told = "text" if plan.demo or sys.stdout.isatty() else app.config["LOG_FORMAT"]
-        self.log_format = os.environ.get("LOG_FORMAT") or told
-        self.supervisor = Supervisor(tick=self._tick, say=self._say)
+        is_for_people = plan.demo or sys.stdout.isatty()
+        default_format = "text" if is_for_people else app.config["LOG_FORMAT"]
+        self.log_format = os.environ.get("LOG_FORMAT") or default_format
+        self.supervisor = Supervisor(tick=self._start_demo_when_ready, say=self._print)
         self.environ = dict(os.environ)
         self._next_look_at = 0.0
         self._started_at = time.monotonic()
 
     def run(self) -> int:
         """Start everything, watch it until told to stop, stop it."""
-        with only_house(self.data_dir):
+        with folder_lock(self.data_dir):
             port = free_port(self.plan.host, self.plan.port)
+            self.address = f"http://{_url_host(self.plan.host)}:{port}"
             self._prepare_environ(port)
             self.supervisor.listen_to_signals()
             try:
-                self._start_redis()
-                self._migrate()
-                self._start_the_rest()
+                for start in (self._start_redis, self._migrate, self._start_partner):
+                    if not self.supervisor.is_stopping:
+                        start()
+                if not self.supervisor.is_stopping:
+                    self._start_application()
             except BaseException:
                 self.supervisor.shut_down()
                 raise
@@ -80,12 +85,12 @@ class House:
         return code
 
     def say(self, text: str) -> None:
-        """Print a line of the house itself."""
-        self._say("house", text)
+        """Print a line of the launcher itself."""
+        self._print("up", text)
 
-    def _say(self, name: str, text: str) -> None:
+    def _print(self, name: str, text: str) -> None:
         if self.log_format == "json":
-            print_line("", logs.house_line(name or "demo", text))
+            print_line("", logs.program_line(name or "demo", text))
         else:
             print_line(name, text)
 
@@ -104,7 +109,6 @@ class House:
         }
         if self.plan.demo:
             self.environ.setdefault("LOG_LEVEL", "warning")
-        self.address = f"http://{_url_host(self.plan.host)}:{port}"
 
     def _start_redis(self) -> None:
         if not self.app.config["REDIS_EMBEDDED"]:
@@ -114,18 +118,15 @@ class House:
             self.say("An embedded Redis of an earlier run is still there; stopping it.")
             embedded_redis.stop_leftover(url)
         self.supervisor.add(embedded_redis.program(url, self.data_dir))
-        if not self.supervisor.wait_until(lambda: embedded_redis.answers(url), 20):
-            if self.supervisor.is_stopping:
-                return
+        if self.supervisor.wait_until(lambda: embedded_redis.answers(url), 20):
+            embedded_redis.forget_dead_workers(self.app)
+            self.say("Redis is up (embedded).")
+        elif not self.supervisor.is_stopping:
             log = embedded_redis.log_path(self.data_dir)
             raise ReportError(f"The embedded Redis did not start; its log is {log}.")
-        embedded_redis.forget_dead_workers(self.app)
-        self.say("Redis is up (embedded).")
 
     def _migrate(self) -> None:
         """Bring the database to the newest version, before anything uses it."""
-        if self.supervisor.is_stopping:
-            return
         with self.app.app_context():
             try:
                 upgrade(revision="heads")
@@ -139,22 +140,7 @@ class House:
                 db.engine.dispose()
         self.say("The database is up to date.")
 
-    def _start_the_rest(self) -> None:
-        python = sys.executable
-        if self.supervisor.is_stopping:
-            return
-        self._start_sandbox()
-        env = self.environ
-        for number in range(1, self.plan.workers + 1):
-            argv = [python, str(ROOT / "worker.py")]
-            self.supervisor.add(Program(f"worker {number}", argv, env, insist=True))
-        flask = [python, "-m", "flask", "--app", str(ROOT / "wsgi.py")]
-        self.supervisor.add(Program("janitor", [*flask, "janitor"], env))
-        conf = f"file:{ROOT / 'webapp' / 'ops' / 'gunicorn_conf.py'}"
-        web = [python, "-m", "gunicorn", "--config", conf]
-        self.supervisor.add(Program("web", web, env, vital=True))
-
-    def _start_sandbox(self) -> None:
+    def _start_partner(self) -> None:
         """Start the stand-in partner API where no partner API is named, and tell the children."""
         if self.app.config["PARTNER_API_URL"] or not self.plan.sandbox:
             return
@@ -164,60 +150,58 @@ class House:
         self.supervisor.add(Program("partner", argv, self.environ))
         self.say(f"The partner API is the stand-in, on port {port}: no real partner is asked.")
 
-    # --- while it runs ---------------------------------------------------------------------
+    def _start_application(self) -> None:
+        worker = [sys.executable, str(ROOT / "worker.py")]
+        conf = f"file:{ROOT / 'webapp' / 'ops' / 'gunicorn_conf.py'}"
+        web = [sys.executable, "-m", "gunicorn", "--config", conf]
+        env = self.environ
+        for number in range(1, self.plan.workers + 1):
+            self.supervisor.add(Program(f"worker {number}", worker, env, insist=True))
+        self.supervisor.add(Program("janitor", [*FLASK, "janitor"], env))
+        self.supervisor.add(Program("web", web, env, vital=True))
 
-    def _tick(self) -> None:
+    def _start_demo_when_ready(self) -> None:
         """Until it is ready, ask a few times a second whether it is."""
         if self.supervisor.is_ready or time.monotonic() < self._next_look_at:
             return
         self._next_look_at = time.monotonic() + READY_EVERY_S
-        if not is_ready(self.address) or not self._partner_listens():
+        partner_url = self.environ.get("PARTNER_API_URL", "")
+        if not is_ready(self.address) or (is_stand_in(partner_url) and not _accepts(partner_url)):
             return
         self.supervisor.is_ready = True
         self.say(f"Ready after {time.monotonic() - self._started_at:.1f} s: {self.address}")
-        if self.plan.demo:
-            self._start_demo()
-
-    def _partner_listens(self) -> bool:
-        url = self.environ.get("PARTNER_API_URL", "")
-        return not is_stand_in(url) or _accepts(url)
-
-    def _start_demo(self) -> None:
-        if not is_stand_in(self.environ.get("PARTNER_API_URL", "")):
+        if self.plan.demo and not is_stand_in(partner_url):
             self.say("The partner API is a real one, so no demo is made.")
-            return
-        argv = [sys.executable, "-m", "flask", "--app", str(ROOT / "wsgi.py")]
-        argv += ["demo", "--url", self.address]
-        self.supervisor.add(Program("demo", argv, self.environ, restart=False, raw=True))
+        elif self.plan.demo:
+            argv = [*FLASK, "demo", "--url", self.address]
+            self.supervisor.add(Program("demo", argv, self.environ, restart=False, raw=True))
 
 
-# --- what the house asks of the machine ----------------------------------------------------
+# --- what is asked of the machine ----------------------------------------------------------
 
 
 @contextlib.contextmanager
-def only_house(data_dir: Path) -> Iterator[None]:
+def folder_lock(data_dir: Path) -> Iterator[None]:
     """Hold the folder's lock.
 
     Raises: ReportError when another `flask up` holds it
     """
     path = data_dir / "up.lock"
     with path.open("a+", encoding="ascii") as file:
+        file.seek(0)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            file.seek(0)
             pid = file.read().strip() or "unknown"
             raise ReportError(
                 f"Another `flask up` (process {pid}) already runs on {data_dir}. "
                 "Stop it first, or set DATA_DIR to another folder."
             ) from error
-        file.seek(0)
         file.truncate()
         file.write(str(os.getpid()))
         file.flush()
         yield
-        file.seek(0)
-        file.truncate()
+        file.truncate(0)
 
 
 def free_port(host: str, port: int, *, or_another: bool = False) -> int:
@@ -253,14 +237,14 @@ def is_stand_in(partner_url: str) -> bool:
 def is_ready(address: str) -> bool:
     """Return whether `/readyz` says that everything works."""
     parts = urlsplit(address)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=2)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    with contextlib.closing(
+        http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=2)
+    ) as connection:
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
 
 
 def _accepts(url: str) -> bool:

@@ -1,8 +1,8 @@
-"""Processes that end with the one that started them.
+"""The parent-death signal: processes that end with the one that started them.
 
 Linux only (`prctl`); elsewhere the calls do nothing and the supervisor's orderly stop has to do.
-Two leaks are closed by it, both seen: a supervisor killed hard leaves Redis and workers behind, and
-a worker killed hard leaves its work-horse running and writing.
+Without it a supervisor that is killed hard leaves Redis and workers behind, and a worker that is
+killed hard leaves its work-horse running and writing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-def die_with(parent_pid: int, signum: int) -> None:
+def end_with_parent(parent_pid: int, signum: int) -> None:
     """Ask the kernel to send `signum` to this process when its parent ends."""
     if _LIBC is None:
         return
@@ -26,7 +26,7 @@ def die_with(parent_pid: int, signum: int) -> None:
         os.kill(os.getpid(), signum)
 
 
-def leash(signum: int) -> Callable[[], None]:
-    """Return what a child of this process calls between fork and exec."""
+def ending_with_us(signum: int) -> Callable[[], None]:
+    """Return what a child of this process calls between fork and exec (`preexec_fn`)."""
     parent_pid = os.getpid()
-    return lambda: die_with(parent_pid, signum)
+    return lambda: end_with_parent(parent_pid, signum)
