@@ -11,73 +11,24 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import click
 from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
-from flask_migrate import upgrade
-from sqlalchemy.exc import SQLAlchemyError
 
-from webapp import accounts
+from webapp import accounts, cli_report
+from webapp.commands import handle_cli_errors, with_database
 from webapp.engine import janitor, months
-from webapp.errors import InvalidParams, ReportError
-from webapp.extensions import db
+from webapp.errors import InvalidParams
 from webapp.lib.months import parse_month
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 def init_app(app: Flask) -> None:
     """Register the commands."""
-    from webapp import cli_report
-
     commands = (up, demo, user, key, secrets, months_group, janitor_command, cli_report.report)
     for command in commands:
         app.cli.add_command(command)
-
-
-def handle_cli_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn what a room raises into sentences on stderr, exit code 2 for bad input and 1 else."""
-
-    @wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except InvalidParams as error:
-            for name, sentence in error.errors.items():
-                click.echo(f"{name}: {sentence}", err=True)
-            raise SystemExit(2) from None
-        except ReportError as error:
-            click.echo(error.message, err=True)
-            raise SystemExit(1) from None
-        except SQLAlchemyError as error:
-            click.echo(
-                f"The database cannot be used ({type(error).__name__}): "
-                "is DATABASE_URL right, and was `flask db upgrade` run?",
-                err=True,
-            )
-            raise SystemExit(1) from None
-
-    return wrapped
-
-
-def with_database(command: Callable[P, R]) -> Callable[P, R]:
-    """Bring the embedded database up to date first; a server's is the operator's to upgrade."""
-
-    @wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        if db.engine.dialect.name == "sqlite":
-            from webapp.ops import health
-
-            if not health.is_newest():
-                upgrade(revision="heads")
-        return command(*args, **kwargs)
-
-    return wrapped
 
 
 @click.command("up")

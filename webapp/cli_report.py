@@ -12,9 +12,9 @@ import logging
 import os
 import secrets as random_secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 from flask import current_app
@@ -23,7 +23,7 @@ from sqlalchemy import func, select
 
 from webapp import accounts
 from webapp.accounts import Company, Membership, Scope, User
-from webapp.cli import handle_cli_errors, with_database
+from webapp.commands import handle_cli_errors, progress_bar, with_database
 from webapp.engine import export, jobs, progress
 from webapp.engine.kind import ReportKind
 from webapp.engine.models import DONE, INCOMPLETE, Report
@@ -34,7 +34,6 @@ from webapp.extensions import db
 EXIT_CODES = {DONE: 0, INCOMPLETE: 3}
 LOCAL_USER = "command-line@localhost.localdomain"
 LOCAL_COMPANY = "Command line"
-BAR_WIDTH = 24
 
 
 class KindGroup(AppGroup):
@@ -151,48 +150,22 @@ def _run_asking(kind: ReportKind, scope: Scope, raw: dict[str, Any]) -> Report:
 def _run_with_bar(kind: ReportKind, scope: Scope, raw: dict[str, Any]) -> Report:
     # Without a Redis there is nobody to publish to, which is no trouble of who reads this bar.
     logging.getLogger(progress.__name__).setLevel(logging.ERROR)
-    bar = Bar(sys.stderr)
     try:
-        return jobs.run_here(scope, kind.slug, raw, bar.show)
+        with progress_bar() as draw:
+            return jobs.run_here(scope, kind.slug, raw, lambda event: _show(draw, event))
     except KeyboardInterrupt:
         click.echo("\nCancelled.", err=True)
         raise SystemExit(130) from None
-    finally:
-        bar.close()
 
 
-class Bar:
-    """Status lines and how far the report is; redrawn in place on a terminal, a line each else."""
-
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
-        self._in_place = file.isatty()
-        self._drawn = False
-
-    def show(self, event: progress.Event) -> None:
-        """Draw one line of the report."""
-        if event.type != "status":
-            return
-        data = event.data
-        done, total = int(data["done"]), int(data["total"])
-        filled = BAR_WIDTH * min(done, total) // total if total else 0
-        bar = f"[{'#' * filled}{'-' * (BAR_WIDTH - filled)}] {done}/{total or '?'}"
-        line = f"{bar} {data['text']}".replace("\n", " ")
-        if not self._in_place:
-            self._file.write(f"{line}\n")
-        elif data["level"] == "info":
-            width = os.get_terminal_size(self._file.fileno()).columns
-            self._file.write(f"\r\x1b[K{line[: width - 1]}")
-            self._drawn = True
-        else:
-            self._file.write(f"\r\x1b[K{data['level']}: {data['text']}\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Leave the cursor on a line of its own."""
-        if self._drawn:
-            self._file.write("\n")
-            self._file.flush()
+def _show(draw: Callable[[int, int, str], None], event: progress.Event) -> None:
+    """Draw a status line; at a terminal a warning stays above the bar."""
+    if event.type != "status":
+        return
+    data = event.data
+    if data["level"] != "info" and sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{data['level']}: {data['text']}", err=True)
+    draw(int(data["done"]), int(data["total"]), data["text"])
 
 
 def _format_of(output: Path | None) -> str:

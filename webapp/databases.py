@@ -1,11 +1,17 @@
-"""How connections to the database are made, tuned and looked at before they are used again."""
+"""How connections to the database are made, tuned and looked at before they are used again.
+
+And whether all migrations have been run on it.
+"""
 
 from __future__ import annotations
 
 import select
 import time
+from functools import lru_cache
 from typing import Any
 
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import event
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import InvalidatePoolError
@@ -69,3 +75,16 @@ def _has_word(connection: Any) -> bool:
     poller = select.poll()
     poller.register(connection.fileno(), select.POLLIN)
     return bool(poller.poll(0))
+
+
+def is_newest(engine: Engine, directory: str) -> bool:
+    """Return whether every migration of a folder has been run on the database."""
+    with engine.connect() as connection:
+        present = set(MigrationContext.configure(connection).get_current_heads())
+    return present == _newest_versions(directory)
+
+
+@lru_cache(maxsize=4)
+def _newest_versions(directory: str) -> frozenset[str]:
+    """Return the newest versions the migrations know; they do not change while we run."""
+    return frozenset(ScriptDirectory(directory).get_heads())

@@ -1,7 +1,7 @@
 """What an operator needs: health, metrics, the queue's dashboard, the processes of one machine.
 
 Health and readiness are open to anybody, for load balancers; all else is for operators alone.
-`init_app` adds the addresses; `flask up` (in `launcher`) starts the processes, `worker.py` one more.
+`init_app` adds the addresses; `launcher` starts the processes of `flask up`, `worker.py` one more.
 """
 
 from __future__ import annotations

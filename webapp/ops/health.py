@@ -6,11 +6,8 @@ Checks are quick and independent: one part being away must not hide how the othe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from flask import current_app
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -19,6 +16,7 @@ from redis.retry import Retry
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from webapp.databases import is_newest
 from webapp.engine.models import QUEUED, Report
 from webapp.extensions import db, migrate
 from webapp.lib.moments import utcnow
@@ -101,26 +99,13 @@ def _database() -> Check:
 
 def _migrations() -> Check:
     try:
-        newest = is_newest()
+        newest = is_newest(db.engine, migrate.directory)
     except SQLAlchemyError as error:
         sentence = f"The database's version cannot be read ({type(error).__name__})."
         return Check("migrations", False, sentence)
     if newest:
         return Check("migrations", True, "The database is up to date.")
     return Check("migrations", False, "The database is not up to date: run `flask db upgrade`.")
-
-
-def is_newest() -> bool:
-    """Return whether every migration has been run on the database."""
-    with db.engine.connect() as connection:
-        present = set(MigrationContext.configure(connection).get_current_heads())
-    return present == newest_versions(migrate.directory)
-
-
-@lru_cache(maxsize=4)
-def newest_versions(directory: str) -> frozenset[str]:
-    """Return the newest versions the migrations know; they do not change while we run."""
-    return frozenset(ScriptDirectory(directory).get_heads())
 
 
 def _redis_and_workers() -> tuple[Check, Check]:

@@ -6,7 +6,7 @@ import click
 from flask.cli import AppGroup
 
 from webapp.accounts.companies import find_or_make_company
-from webapp.cli import handle_cli_errors, with_database
+from webapp.commands import handle_cli_errors, with_database
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.kinds.inventory.demo import make_demo

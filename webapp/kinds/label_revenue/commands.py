@@ -15,7 +15,7 @@ from flask.cli import AppGroup
 from sqlalchemy import select
 
 from webapp import accounts
-from webapp.cli import handle_cli_errors, with_database
+from webapp.commands import handle_cli_errors, progress_bar, with_database
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.kinds.label_revenue import fetch, ingest, sums, work
@@ -56,16 +56,20 @@ def load(company: str, **given: Any) -> None:
         rejected=rejected,
         from_month=_from_month(given["from_month"]),
     )
-    bar = Bar()
     try:
-        try:
-            loaded = ingest.load(company_id, sources, options, progress=bar)
-        except DateOrderUnknown as unknown:
-            options = _asked(options, unknown)
-            loaded = ingest.load(company_id, sources, options, progress=bar)
-    finally:
-        bar.close()
+        loaded = _load_with_bar(company_id, sources, options)
+    except DateOrderUnknown as unknown:
+        loaded = _load_with_bar(company_id, sources, _asked(options, unknown))
     _tell(loaded, notes, rejected)
+
+
+def _load_with_bar(company_id: str, sources: dict[Role, Source], options: Options) -> Loaded:
+    with progress_bar(only_at_a_terminal=True) as draw:
+
+        def show(stage: str, done: int, total: int) -> None:
+            draw(100 * done // total if total else 100, 100, work.STAGES[stage])
+
+        return ingest.load(company_id, sources, options, progress=show)
 
 
 def _free(path: Path) -> Path:
@@ -147,27 +151,6 @@ def _tell(loaded: Loaded, notes: list[str], rejected: Path) -> None:
         if not batch.summed and not work.enqueue_settle(batch.company_id):
             click.echo("The monthly sums are added by the next report.", err=True)
     click.echo(f"Batch {batch.id}")
-
-
-class Bar:
-    """How far a file is, redrawn in place; silent where nobody looks at a terminal."""
-
-    def __init__(self) -> None:
-        self._in_place = sys.stderr.isatty()
-        self._shown = -1
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        percent = 100 * done // total if total else 100
-        if self._in_place and percent != self._shown:
-            self._shown = percent
-            bar = "#" * (percent // 4)
-            stage = work.STAGES[what]
-            click.echo(f"\r\x1b[K{stage} [{bar:<25}] {percent} %", err=True, nl=False)
-
-    def close(self) -> None:
-        """Leave the cursor on a line of its own."""
-        if self._in_place and self._shown >= 0:
-            click.echo("", err=True)
 
 
 @group.command("unload")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from flask.cli import AppGroup
 
-from webapp.cli import handle_cli_errors, with_database
+from webapp.commands import handle_cli_errors, with_database
 from webapp.extensions import db
 from webapp.kinds.project_storage import counting
 from webapp.kinds.project_storage.models import Project, Provider
