@@ -10,22 +10,19 @@ from __future__ import annotations
 from flask import Flask
 
 from webapp.accounts.audit_log import audit
-from webapp.accounts.companies import find_company
+from webapp.accounts.companies import Scope, find_company, find_or_make_company, scope_of
 from webapp.accounts.identity import (
-    Scope,
     check_role,
     current_scope,
     require,
     require_access,
     restrict,
-    scope_of,
     sender_scope,
 )
-from webapp.accounts.keys import create_key, find_key
+from webapp.accounts.keys import authenticate_ingest_key, create_key, find_key
 from webapp.accounts.members import grant
 from webapp.accounts.models import ApiKey, AuditEntry, Company, Membership, User
 from webapp.accounts.people import create_user, find_user
-from webapp.accounts.senders import authenticate_ingest_key
 
 __all__ = [
     "ApiKey",
@@ -42,6 +39,7 @@ __all__ = [
     "current_scope",
     "find_company",
     "find_key",
+    "find_or_make_company",
     "find_user",
     "grant",
     "init_app",

@@ -9,13 +9,13 @@ from sqlalchemy import func, select
 
 from webapp.accounts import sessions
 from webapp.accounts.audit_log import audit
-from webapp.accounts.companies import default_company
-from webapp.accounts.identity import Identity, current_scope, identity, restrict, scope_of
+from webapp.accounts.companies import default_company, scope_of
+from webapp.accounts.identity import current_scope, restrict, signed_in
 from webapp.accounts.keys import find_key, touch_key
 from webapp.accounts.limits import count_failure
 from webapp.accounts.models import FULL, ApiKey, Company, Membership, User
 from webapp.accounts.people import check_password
-from webapp.accounts.tokens import LIFETIME_S, make_token
+from webapp.accounts.sessions import LIFETIME_S, make_token
 from webapp.errors import (
     InvalidParams,
     NotAllowed,
@@ -70,6 +70,7 @@ def password_login() -> Response:
         raise UnsupportedType("Send username and password as a form.")
     username, password = _texts(request.form.to_dict(), "username", "password")
     user = check_password(username, password)
+    db.session.commit()
     if user is None:
         raise NotSignedIn(BAD_SIGN_IN)
     access, refresh = _open(user)
@@ -93,7 +94,8 @@ def refresh_token() -> Response:
 @tokens_bp.post("/api/auth/token/switch")
 def switch_company() -> Response:
     """Give the token of another company and let this session, no other, work there from now on."""
-    who = _identity()
+    current_scope()
+    who = signed_in()
     body = _json_object()
     company_id = as_id(_texts(body, "companyId")[0])
     if company_id is None:
@@ -115,7 +117,7 @@ def switch_company() -> Response:
 def list_companies() -> Response:
     """Give the companies the caller may switch to."""
     mine = select(Company).join(Membership, Membership.company_id == Company.id)
-    mine = mine.where(Membership.user_id == _identity().user.id)
+    mine = mine.where(Membership.user_id == signed_in().user.id)
     query = mine.where(Membership.role.in_(("expert", "admin"))).order_by(Company.name_key)
     return jsonify([_company(company) for company in db.session.scalars(query)])
 
@@ -123,7 +125,7 @@ def list_companies() -> Response:
 @bp.get("/api/accounts/v1/companies/<company_id>")
 def show_company(company_id: str) -> Response:
     """Give one company: the caller's own one, or one with a role in it."""
-    user, wanted = _identity().user, as_id(company_id)
+    user, wanted = signed_in().user, as_id(company_id)
     company = db.session.get(Company, wanted) if wanted else None
     if company is None:
         raise NotFound("There is no such company.")
@@ -169,13 +171,6 @@ def _access(token: str) -> Response:
     return jsonify(access_token=token, token_type=BEARER)
 
 
-def _identity() -> Identity:
-    current_scope()
-    who = identity()
-    assert who is not None  # current_scope raised otherwise
-    return who
-
-
 def _json_object() -> dict[str, Any]:
     body = json_body(most_bytes=MOST_BYTES)
     if not isinstance(body, dict):
@@ -195,7 +190,7 @@ def _texts(body: dict[str, Any], *names: str) -> list[str]:
 
 
 def _company(company: Company) -> dict[str, Any]:
-    user = _identity().user
+    user = signed_in().user
     clients = None
     if company.id == user.home_company_id:
         elsewhere = (

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from flask import has_request_context, request
 from sqlalchemy import delete, select
 
+from webapp.accounts.companies import Scope
 from webapp.accounts.models import AuditEntry, User
 from webapp.extensions import db
 from webapp.lib.keyset import cut, one_page
-
-if TYPE_CHECKING:
-    from webapp.accounts.identity import Scope
 
 BATCH = 1000
 

@@ -1,29 +1,74 @@
-"""Companies: found by name whatever its case, made on first use, and where a user works."""
+"""Companies, and what a user may do in one of them: the `Scope` every room asks for."""
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from dataclasses import dataclass
 
-from webapp.accounts.models import Company, Membership, User
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+
+from webapp.accounts.models import ROLES, Company, Membership, User
 from webapp.extensions import db
+
+_RANK = {role: rank for rank, role in enumerate(ROLES)}
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What this caller may see and do: one user, in one company, with the role held there."""
+
+    user_id: str
+    company_id: str
+    company_name: str
+    email: str
+    role: str
+    is_operator: bool
+
+    def may(self, role: str) -> bool:
+        """Return whether the caller may do what `viewer`, `expert`, `admin` or `operator` may."""
+        if role == "operator":
+            return self.is_operator
+        return _RANK.get(self.role, -1) >= _RANK[role]
+
+
+def scope_of(user: User, company_id: str) -> Scope | None:
+    """Return the user's scope in a company, None where they have no role there."""
+    member = find_membership(user.id, company_id)
+    if member is None:
+        return None
+    return Scope(
+        user_id=user.id,
+        company_id=company_id,
+        company_name=member.company.name,
+        email=user.email,
+        role=member.role,
+        is_operator=user.is_operator,
+    )
+
+
+def find_membership(user_id: str, company_id: str) -> Membership | None:
+    """Return the user's membership of the company, with the company."""
+    query = select(Membership).options(joinedload(Membership.company))
+    query = query.where(Membership.user_id == user_id, Membership.company_id == company_id)
+    return db.session.scalar(query)
 
 
 def find_company(name: str) -> Company | None:
     """Return the company of that name, in any case of letters."""
-    return db.session.scalar(select(Company).where(Company.name_key == name_key(name)))
+    return db.session.scalar(select(Company).where(Company.name_key == _name_key(name)))
 
 
 def find_or_make_company(name: str) -> Company:
     """Return the company of that name, added to the session where it is new."""
     company = find_company(name)
     if company is None:
-        company = Company(name=" ".join(name.split()), name_key=name_key(name))
+        company = Company(name=" ".join(name.split()), name_key=_name_key(name))
         db.session.add(company)
         db.session.flush()
     return company
 
 
-def name_key(name: str) -> str:
+def _name_key(name: str) -> str:
     """Return the name as it is compared: folded, with single spaces."""
     return " ".join(name.split()).casefold()
 

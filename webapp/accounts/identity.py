@@ -1,4 +1,4 @@
-"""Who is asking, and what they may do: `Scope`, `current_scope`, `require`, `restrict`.
+"""Who is asking, and which doors open: `current_scope`, `require`, `restrict`.
 
 Under /api/ an Authorization header decides alone; without one a browser's session may read but not
 change anything, so that no other site can make a browser act. On pages the session comes first.
@@ -6,29 +6,26 @@ change anything, so that no other site can make a browser act. On pages the sess
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Request, Response, g, request, session, url_for
-from sqlalchemy import select
-from sqlalchemy.orm import joinedload
+from flask import Blueprint, Response, g, request, session, url_for
 
-from webapp.accounts.companies import default_company
-from webapp.accounts.keys import find_key, touch_key
+from webapp.accounts.companies import Scope, default_company, find_membership, scope_of
+from webapp.accounts.keys import basic_credentials, find_key, touch_key
 from webapp.accounts.limits import count_failure
-from webapp.accounts.models import FULL, ROLES, ApiKey, LoginSession, Membership, User
+from webapp.accounts.models import FULL, ApiKey, LoginSession, User
 from webapp.accounts.sessions import (
     COOKIE_NAME_OF_SESSION,
     find_session,
+    moment_of_grant,
+    read_token,
     touch_session,
 )
-from webapp.accounts.tokens import moment_of_grant, read_token
 from webapp.errors import NotAllowed, NotSignedIn
-from webapp.extensions import db
 from webapp.htmx import is_htmx, redirect_to
 from webapp.lib.texts import local_path
 from webapp.security import is_api, refuse_nul
@@ -36,26 +33,8 @@ from webapp.security import is_api, refuse_nul
 P = ParamSpec("P")
 R = TypeVar("R")
 
+SIGN_IN = "Sign in, or send an API key or a token that still works."
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_RANK = {role: rank for rank, role in enumerate(ROLES)}
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What this caller may see and do: one user, in one company, with the role held there."""
-
-    user_id: str
-    company_id: str
-    company_name: str
-    email: str
-    role: str
-    is_operator: bool
-
-    def may(self, role: str) -> bool:
-        """Return whether the caller may do what `viewer`, `expert`, `admin` or `operator` may."""
-        if role == "operator":
-            return self.is_operator
-        return _RANK.get(self.role, -1) >= _RANK[role]
 
 
 @dataclass(frozen=True)
@@ -71,8 +50,17 @@ class Identity:
 def identity() -> Identity | None:
     """Return who is asking, found once per request; None for a stranger."""
     if "accounts_identity" not in g:
-        g.accounts_identity = _identify(request)
-    return g.accounts_identity
+        g.accounts_identity = _identify()
+    found: Identity | None = g.accounts_identity
+    return found
+
+
+def signed_in() -> Identity:
+    """Return who is asking, in a view that is closed to strangers."""
+    who = identity()
+    if who is None:
+        raise NotSignedIn(SIGN_IN)
+    return who
 
 
 def forget_identity() -> None:
@@ -101,10 +89,10 @@ def sender_scope() -> Scope:
     """
     scope: Scope | None = g.get("accounts_scope")
     if scope is None:
-        who = identity()
-        scope = scope_of(who.user, who.company_id) if who else None
+        who = signed_in()
+        scope = scope_of(who.user, who.company_id)
         if scope is None:
-            raise NotSignedIn("Sign in, or send an API key or a token that still works.")
+            raise NotSignedIn(SIGN_IN)
         g.accounts_scope = scope
     return scope
 
@@ -117,36 +105,18 @@ def scope_or_none() -> Scope | None:
         return None
 
 
-def scope_of(user: User, company_id: str) -> Scope | None:
-    """Return the user's scope in a company, None where they have no role there."""
-    member = _membership(user, company_id)
-    if member is None:
-        return None
-    return Scope(
-        user_id=user.id,
-        company_id=company_id,
-        company_name=member.company.name,
-        email=user.email,
-        role=member.role,
-        is_operator=user.is_operator,
-    )
-
-
-def _membership(user: User, company_id: str) -> Membership | None:
-    query = select(Membership).where(
-        Membership.user_id == user.id, Membership.company_id == company_id
-    )
-    return db.session.scalar(query.options(joinedload(Membership.company)))
-
-
 def check_role(role: str | None) -> Scope:
     """Return the caller's scope if it reaches the role; any role will do for None.
 
     Raises: NotSignedIn, NotAllowed
     """
     scope = current_scope()
+    if role == "operator" and not scope.is_operator:
+        raise NotAllowed("Only operators of this installation may do this.")
     if role is not None and not scope.may(role):
-        raise NotAllowed(_refusal(role, scope))
+        raise NotAllowed(
+            f"This needs the role {role} in {scope.company_name}; yours is {scope.role}."
+        )
     return scope
 
 
@@ -201,23 +171,16 @@ def _where_from() -> str | None:
     return local_path(target, "") or None
 
 
-def _refusal(role: str, scope: Scope) -> str:
-    if role == "operator":
-        return "Only operators of this installation may do this."
-    return f"This needs the role {role} in {scope.company_name}; yours is {scope.role}."
-
-
-def _identify(request: Request) -> Identity | None:
+def _identify() -> Identity | None:
     header = request.headers.get("Authorization", "")
+    may_act = request.method not in SAFE_METHODS
     if is_api():
         if header:
             return _by_header(header)
-        return _by_session() if request.method in SAFE_METHODS else None
+        return None if may_act else _by_session()
     who = _by_session()
     # A page asked for by a program, such as metrics; forms still need a session and its token.
-    if who is None and header and request.method in SAFE_METHODS:
-        who = _by_header(header)
-    return who
+    return _by_header(header) if who is None and header and not may_act else who
 
 
 def _by_header(header: str) -> Identity | None:
@@ -226,19 +189,12 @@ def _by_header(header: str) -> Identity | None:
         who = _by_token(value.strip())
         g.accounts_bad_token = who is None
         return who
-    return _by_key(value.strip()) if scheme.lower() == "basic" else None
-
-
-def _by_key(credentials: str) -> Identity | None:
-    # Not `request.authorization`: in werkzeug 3.1 a letter outside ASCII is a ValueError there.
-    try:
-        decoded = b64decode(credentials.encode("ascii"), validate=True).decode("utf-8")
-    except ValueError:
+    given = basic_credentials(value) if scheme.lower() == "basic" else None
+    if given is None:
         return None
-    key_id, _, secret = decoded.partition(":")
-    key = find_key(key_id, secret)
+    key = find_key(*given)
     if key is None:
-        count_failure(key_id)
+        count_failure(given[0])
         return None
     touch_key(key)
     return Identity(key.user, key.company_id, key=key)
@@ -249,7 +205,7 @@ def _by_token(token: str) -> Identity | None:
     row = find_session(claims.session_id) if claims else None
     if claims is None or row is None or row.user_id != claims.user_id:
         return None
-    member = _membership(row.user, claims.company_id)
+    member = find_membership(row.user_id, claims.company_id)
     if member is None or moment_of_grant(member) != claims.grant:
         return None
     touch_session(row)

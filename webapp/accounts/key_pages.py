@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
+from typing import Any
 
 from flask import Blueprint, Response, flash, make_response, render_template, request, url_for
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from webapp.accounts.audit_log import audit
-from webapp.accounts.identity import Scope, current_scope, identity, restrict
+from webapp.accounts.identity import current_scope, restrict, signed_in
 from webapp.accounts.keys import create_key, revoke_key
 from webapp.accounts.models import FULL, SEND, ApiKey
 from webapp.errors import InvalidParams, NotFound
@@ -25,34 +26,27 @@ restrict(bp)
 @bp.get("/keys")
 def list_keys() -> Response:
     """Show one's own keys of this company; an admin sees everybody's."""
-    return _page(current_scope())
+    return _page()
 
 
 @bp.post("/keys")
 def add_key() -> Response:
     """Make a key and show its secret, this once, in the answer itself: it is kept nowhere."""
-    scope, who = current_scope(), identity()
-    assert who is not None  # the blueprint is closed to strangers
+    scope = current_scope()
     label, expires = request.form.get("label", ""), request.form.get("expires", "")
     sends_only = request.form.get("sends_only") == "true"
     try:
         key, secret = create_key(
-            who.user,
+            signed_in().user,
             label,
             company_id=scope.company_id,
             expires_at=_end_of_day(expires),
             scope=SEND if sends_only else FULL,
         )
     except InvalidParams as error:
-        return _page(
-            scope,
-            errors=error.errors,
-            label=label,
-            expires=expires,
-            sends_only=sends_only,
-            status=422,
-        )
-    return _page(scope, made=key, secret=secret, status=201)
+        typed = {"label": label, "expires": expires, "sends_only": sends_only}
+        return _page(errors=error.errors, status=422, **typed)
+    return _page(made=key, secret=secret, status=201)
 
 
 @bp.post("/keys/<key_id>/revoke")
@@ -81,35 +75,18 @@ def _end_of_day(text: str) -> datetime | None:
         raise InvalidParams({"expires": "Write a day like 2030-12-31."}) from None
 
 
-def _page(
-    scope: Scope,
-    *,
-    made: ApiKey | None = None,
-    secret: str = "",
-    errors: dict[str, str] | None = None,
-    label: str = "",
-    expires: str = "",
-    sends_only: bool = False,
-    status: int = 200,
-) -> Response:
-    page = render_template(
-        "accounts/keys.html",
-        keys=_visible_keys(scope),
-        scope=scope,
-        made=made,
-        secret=secret,
-        errors=errors or {},
-        label=label,
-        expires=expires,
-        sends_only=sends_only,
-        now=utcnow(),
-    )
-    return make_response(page, status)
-
-
-def _visible_keys(scope: Scope) -> list[ApiKey]:
+def _page(*, status: int = 200, **shown: Any) -> Response:
+    """Return the page of keys; `shown` is what was typed, what is wrong, a key just made."""
+    scope = current_scope()
     query = select(ApiKey).where(ApiKey.company_id == scope.company_id)
     if not scope.may("admin"):
         query = query.where(ApiKey.user_id == scope.user_id)
     query = query.options(joinedload(ApiKey.user)).order_by(ApiKey.created_at.desc())
-    return list(db.session.scalars(query))
+    page = render_template(
+        "accounts/keys.html",
+        keys=list(db.session.scalars(query)),
+        scope=scope,
+        now=utcnow(),
+        **({"errors": {}, "label": "", "expires": "", "sends_only": False} | shown),
+    )
+    return make_response(page, status)

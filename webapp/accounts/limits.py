@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from flask import Flask, current_app, request
 from limits import RateLimitItem, parse
 from limits.errors import StorageError
 from limits.storage import MemoryStorage, Storage, storage_from_string
-from limits.strategies import FixedWindowRateLimiter, RateLimiter
+from limits.strategies import FixedWindowRateLimiter
 from redis.exceptions import RedisError
 
 from webapp.errors import TooMany
 from webapp.extensions import QUICK_S
 from webapp.security import fingerprint
-
-Question = Callable[[RateLimiter, RateLimitItem, str], None]
 
 log = logging.getLogger(__name__)
 
@@ -35,15 +32,12 @@ _own_count = FixedWindowRateLimiter(MemoryStorage())
 
 def init_app(app: Flask) -> None:
     """Give the application its counts of tries; they wait for Redis a second at most."""
-    uri = app.config.setdefault("TRIES_STORAGE_URI", _storage_uri(app.config["REDIS_URL"]))
+    # The library's name of a socket: `redis+unix://`.
+    redis_url = app.config["REDIS_URL"].replace("unix://", "redis+unix://", 1)
+    uri = app.config.setdefault("TRIES_STORAGE_URI", redis_url)
     patience = {} if uri.startswith("memory:") else {"socket_timeout": QUICK_S}
     storage = cast("Storage", storage_from_string(uri, **patience))
     app.extensions["tries"] = FixedWindowRateLimiter(storage)
-
-
-def _storage_uri(redis_url: str) -> str:
-    """Return the URL as the library spells it: a socket needs `redis+unix://`."""
-    return redis_url.replace("unix://", "redis+unix://", 1) if "unix://" in redis_url else redis_url
 
 
 def count_try(account: str) -> None:
@@ -51,22 +45,20 @@ def count_try(account: str) -> None:
 
     Raises: TooMany
     """
-    limit, address = _limit(), _address()
-    for wider, name in _wider(limit, account, address):
-        _ask(_refuse_if_spent, wider, name)
-    _ask(_hit, limit, _pair(account, address))
+    for limit, name in _wider(account):
+        _demand("test", limit, name)
+    _demand("hit", _limit(), _account_here(account))
 
 
 def count_wrong(account: str) -> None:
     """Count a wrong password against its address and its account as a whole."""
-    limit, address = _limit(), _address()
-    for wider, name in _wider(limit, account, address):
-        _ask(_count, wider, name)
+    for limit, name in _wider(account):
+        _ask("hit", limit, name)
 
 
 def forget_tries(account: str) -> None:
     """Forget the tries of an account from this address after a right password."""
-    _ask(_clear, _limit(), _pair(account, _address()))
+    _ask("clear", _limit(), _account_here(account))
 
 
 def count_failure(account: str) -> None:
@@ -76,66 +68,50 @@ def count_failure(account: str) -> None:
     gone wild keeps nobody of its office from signing in.
     Raises: TooMany
     """
-    limit, address = _limit(), _address()
-    wider, name = _times(limit, PER_ADDRESS), f"{PREFIX}keys:{address}"
-    _ask(_refuse_if_spent, wider, name)
-    _ask(_hit, limit, _pair(account, address))
-    _ask(_count, wider, name)
+    wider, name = _times(PER_ADDRESS), f"{PREFIX}keys:{_address()}"
+    _demand("test", wider, name)
+    _demand("hit", _limit(), _account_here(account))
+    _ask("hit", wider, name)
 
 
-def _count(rates: RateLimiter, limit: RateLimitItem, name: str) -> None:
-    rates.hit(limit, name)
-
-
-def _clear(rates: RateLimiter, limit: RateLimitItem, name: str) -> None:
-    rates.clear(limit, name)
-
-
-def _hit(rates: RateLimiter, limit: RateLimitItem, name: str) -> None:
-    if not rates.hit(limit, name):
-        raise _too_many(rates, limit, name)
-
-
-def _refuse_if_spent(rates: RateLimiter, limit: RateLimitItem, name: str) -> None:
-    if not rates.test(limit, name):
-        raise _too_many(rates, limit, name)
-
-
-def _too_many(rates: RateLimiter, limit: RateLimitItem, name: str) -> TooMany:
-    reset_at = rates.get_window_stats(limit, name).reset_time
-    wait_s = max(1, round(reset_at - time.time() + 0.5))
-    return TooMany(
+def _demand(question: str, limit: RateLimitItem, name: str) -> None:
+    if _ask(question, limit, name):
+        return
+    wait_s = max(1, round(_ask("get_window_stats", limit, name).reset_time - time.time() + 0.5))
+    raise TooMany(
         f"Too many tries. Try again in {wait_s} seconds.",
         retry_after_s=wait_s,
         quota=(limit.amount, limit.get_expiry()),
     )
 
 
-def _ask(question: Question, limit: RateLimitItem, name: str) -> None:
+def _ask(question: str, limit: RateLimitItem, name: str) -> Any:
+    """Return what the counts of all processes say; while Redis is away, those of this one."""
     try:
-        question(current_app.extensions["tries"], limit, name)
+        return getattr(current_app.extensions["tries"], question)(limit, name)
     except (RedisError, StorageError):
         log.warning("Redis is away; tries are counted by this process alone")
-        question(_own_count, limit, name)
+        return getattr(_own_count, question)(limit, name)
 
 
 def _limit() -> RateLimitItem:
     return parse(current_app.config.get("SIGN_IN_TRIES") or "10 per minute")
 
 
-def _wider(limit: RateLimitItem, account: str, address: str) -> list[tuple[RateLimitItem, str]]:
-    return [
-        (_times(limit, PER_ADDRESS), f"{PREFIX}address:{address}"),
-        (_times(limit, PER_ACCOUNT), f"{PREFIX}account:{_short(account)}"),
-    ]
-
-
-def _times(limit: RateLimitItem, factor: int) -> RateLimitItem:
+def _times(factor: int) -> RateLimitItem:
+    limit = _limit()
     return type(limit)(limit.amount * factor, limit.multiples)
 
 
-def _pair(account: str, address: str) -> str:
-    return f"{PREFIX}try:{_short(account)}:{address}"
+def _wider(account: str) -> list[tuple[RateLimitItem, str]]:
+    return [
+        (_times(PER_ADDRESS), f"{PREFIX}address:{_address()}"),
+        (_times(PER_ACCOUNT), f"{PREFIX}account:{_short(account)}"),
+    ]
+
+
+def _account_here(account: str) -> str:
+    return f"{PREFIX}try:{_short(account)}:{_address()}"
 
 
 def _address() -> str:

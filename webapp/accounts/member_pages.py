@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Blueprint, Response, flash, make_response, render_template, request, url_for
 
-from webapp.accounts import audit_log, invites, members
+from webapp.accounts import members
+from webapp.accounts.audit_log import audit, read_entries
 from webapp.accounts.identity import current_scope, forget_identity, restrict, scope_or_none
 from webapp.accounts.models import ROLES
 from webapp.errors import Conflict, InvalidParams
@@ -30,10 +33,10 @@ def invite() -> Response:
     scope, form = current_scope(), request.form
     email, role = form.get("email", ""), form.get("role", "")
     try:
-        made, token = invites.make_invite(scope, email, role)
+        made, token = members.make_invite(scope, email, role)
     except InvalidParams as error:
         return _page(errors=error.errors, email=email, role=role, status=422)
-    audit_log.audit(scope, "invited", f"{made.email} as {made.role}")
+    audit(scope, "invited", f"{made.email} as {made.role}")
     db.session.commit()
     link = url_for("invites.show_invite", token=token, _external=True)
     return _page(link=link, invited=made.email, status=201)
@@ -43,8 +46,8 @@ def invite() -> Response:
 def withdraw_invite(invite_id: str) -> Response:
     """End an invitation before it was used."""
     scope = current_scope()
-    email = invites.withdraw_invite(scope.company_id, lookup_id(invite_id))
-    audit_log.audit(scope, "invitation withdrawn", email)
+    email = members.withdraw_invite(scope.company_id, lookup_id(invite_id))
+    audit(scope, "invitation withdrawn", email)
     db.session.commit()
     flash(f"The invitation of {email} is withdrawn.")
     return redirect_to(url_for("members.list_members"))
@@ -59,7 +62,7 @@ def change_role(user_id: str) -> Response:
     except (InvalidParams, Conflict) as error:
         return _page(errors={"members": error.message}, status=error.status)
     email = member.user.email
-    audit_log.audit(scope, "role granted", f"{email} as {role}")
+    audit(scope, "role granted", f"{email} as {role}")
     db.session.commit()
     return _back(f"{email} is now {role}.")
 
@@ -72,7 +75,7 @@ def remove(user_id: str) -> Response:
         email = members.remove_member(scope.company_id, lookup_id(user_id)).email
     except Conflict as error:
         return _page(errors={"members": error.message}, status=error.status)
-    audit_log.audit(scope, "access withdrawn", email)
+    audit(scope, "access withdrawn", email)
     db.session.commit()
     return _back(f"{email} has no access to {scope.company_name} any more.")
 
@@ -83,9 +86,7 @@ def show_audit() -> Response:
     before = request.args.get("before", type=int)
     if before is not None and not 0 < before < 2**31:
         before = None
-    entries, more = audit_log.read_entries(
-        current_scope().company_id, before=before, limit=PAGE_SIZE
-    )
+    entries, more = read_entries(current_scope().company_id, before=before, limit=PAGE_SIZE)
     older = entries[-1].id if more else None
     page = render_template("accounts/audit.html", entries=entries, older=older)
     return make_response(page)
@@ -100,26 +101,15 @@ def _back(message: str) -> Response:
     return redirect_to(url_for("members.list_members") if still_admin else "/")
 
 
-def _page(
-    *,
-    errors: dict[str, str] | None = None,
-    email: str = "",
-    role: str = "viewer",
-    link: str = "",
-    invited: str = "",
-    status: int = 200,
-) -> Response:
+def _page(*, status: int = 200, **shown: Any) -> Response:
+    """Return the page of members; `shown` is what was typed, what is wrong, a link just made."""
     scope = current_scope()
     page = render_template(
         "accounts/members.html",
         members=members.members_of(scope.company_id),
-        invites=invites.pending_invites(scope.company_id),
+        invites=members.pending_invites(scope.company_id),
         roles=ROLES,
         scope=scope,
-        errors=errors or {},
-        email=email,
-        role=role,
-        link=link,
-        invited=invited,
+        **({"errors": {}, "email": "", "role": "viewer", "link": "", "invited": ""} | shown),
     )
     return make_response(page, status)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import uuid4
 
-from flask_login import UserMixin
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, Uuid
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -41,7 +40,7 @@ class Company(Model):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
 
 
-class User(UserMixin, Model):
+class User(Model):
     """A person or program that signs in. `session_epoch` grows to end all its sessions at once."""
 
     __tablename__ = "app_user"
@@ -60,9 +59,16 @@ class User(UserMixin, Model):
 
     memberships: Mapped[list[Membership]] = relationship(back_populates="user")
 
+    # What Flask-Login asks; its mixin has no types.
+    is_authenticated = True
+    is_anonymous = False
+
     @property
     def is_active(self) -> bool:
         return self.status == ACTIVE
+
+    def get_id(self) -> str:
+        return self.id
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Pages of one's own account: sign in and out, password, all sessions, the company worked in."""
+"""Pages of one's own account: sign in and out, password, sessions, company, invitations."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from flask import (
     url_for,
 )
 
-from webapp.accounts import people, sessions
+from webapp.accounts import members, people, sessions
 from webapp.accounts.audit_log import audit
-from webapp.accounts.companies import default_company
-from webapp.accounts.identity import Identity, forget_identity, identity, require_access, scope_of
-from webapp.accounts.models import User
+from webapp.accounts.companies import default_company, scope_of
+from webapp.accounts.identity import forget_identity, identity, require_access, signed_in
+from webapp.accounts.models import Invite, User
 from webapp.errors import InvalidParams, NotFound, TooMany
 from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.lib.texts import as_id, local_path
 
 bp = Blueprint("accounts", __name__)
+invites_bp = Blueprint("invites", __name__)
 
 WRONG = "Email or password is wrong."
 NO_COMPANY = "Your account has no company at the moment. Ask an admin of yours for an invitation."
@@ -55,6 +56,7 @@ def _sign_in() -> Response:
         response = _login_form(target, email=email, problem=error.message, status=429)
         response.headers["Retry-After"] = str(error.retry_after_s)
         return response
+    db.session.commit()
     if user is None:
         return _login_form(target, email=email, problem=WRONG, status=422)
     company_id = default_company(user)
@@ -80,7 +82,7 @@ def _login_form(target: str, *, email: str = "", problem: str = "", status: int 
 @bp.post("/logout")
 def logout() -> Response:
     """End this browser's session for good."""
-    who = _me()
+    who = signed_in()
     audit(who.user, "signed out", company_id=who.company_id)
     sessions.sign_out_browser()
     db.session.commit()
@@ -97,7 +99,7 @@ def show_account() -> Response:
 @bp.post("/account/password")
 def change_password() -> Response:
     """Change the password; every other session and all tokens end."""
-    who, form = _me(), request.form
+    who, form = signed_in(), request.form
     try:
         people.change_password(
             who.user,
@@ -120,7 +122,7 @@ def change_password() -> Response:
 @bp.post("/account/sign-out-everywhere")
 def sign_out_everywhere() -> Response:
     """End every session and token of the user, this one too."""
-    who = _me()
+    who = signed_in()
     sessions.end_all_sessions(who.user)
     audit(who.user, "signed out everywhere", company_id=who.company_id)
     db.session.commit()
@@ -133,7 +135,7 @@ def sign_out_everywhere() -> Response:
 @bp.post("/company")
 def switch_company() -> Response:
     """Work in another of one's companies, in this browser session."""
-    who = _me()
+    who = signed_in()
     company_id = as_id(request.form.get("company_id"))
     scope = scope_of(who.user, company_id) if company_id else None
     if scope is None or who.session is None:
@@ -146,11 +148,55 @@ def switch_company() -> Response:
 
 
 def _account_page(errors: dict[str, str] | None = None, *, status: int = 200) -> Response:
-    page = render_template("accounts/account.html", user=_me().user, errors=errors or {})
+    page = render_template("accounts/account.html", user=signed_in().user, errors=errors or {})
     return make_response(page, status)
 
 
-def _me() -> Identity:
+@invites_bp.get("/invite/<token>")
+def show_invite(token: str) -> Response:
+    """Show what the invitation is for and what its reader can do with it."""
+    return _invite_page(members.find_invite(token), token)
+
+
+@invites_bp.post("/invite/<token>")
+def accept_invite(token: str) -> Response:
+    """Join the company: as a new user with a password, or as the user who is signed in."""
+    invite, form, who = members.find_invite(token), request.form, identity()
+    company_id, company_name, role = invite.company_id, invite.company.name, invite.role
+    user = people.find_user(invite.email)
+    if user is not None and (who is None or who.user.id != user.id):
+        return _invite_page(invite, token)
+    try:
+        if user is None:
+            user = members.join_as_new_user(
+                invite,
+                form.get("password", ""),
+                form.get("password_again", ""),
+                first_name=form.get("first_name", ""),
+                last_name=form.get("last_name", ""),
+            )
+        else:
+            members.join(invite, user)
+    except InvalidParams as error:
+        return _invite_page(invite, token, errors=error.errors, status=422)
+    audit(user, "joined", f"as {role}", company_id=company_id)
+    begin_session(user, company_id)
+    flash(f"Welcome to {company_name}.")
+    return redirect_to("/")
+
+
+def _invite_page(
+    invite: Invite, token: str, *, errors: dict[str, str] | None = None, status: int = 200
+) -> Response:
     who = identity()
-    assert who is not None  # the blueprint is closed to strangers
-    return who
+    page = render_template(
+        "accounts/invite.html",
+        invite=invite,
+        has_account=people.find_user(invite.email) is not None,
+        signed_in_as=who.user.email if who else "",
+        here=url_for("invites.show_invite", token=token),
+        errors=errors or {},
+        first_name=request.form.get("first_name", ""),
+        last_name=request.form.get("last_name", ""),
+    )
+    return make_response(page, status)

@@ -105,6 +105,7 @@ def find_user(email: str) -> User | None:
 def check_password(email: str, password: str) -> User | None:
     """Return the user if the password is theirs and they may sign in; as slow for an unknown one.
 
+    The caller commits: an entry of the audit log where it is wrong, now and then a newer hash.
     Raises: TooMany
     """
     count_try(email)
@@ -114,7 +115,6 @@ def check_password(email: str, password: str) -> User | None:
         count_wrong(email)
         if user is not None:
             audit(user, "sign-in failed")
-            db.session.commit()
         return None
     forget_tries(email)
     if needs_rehash(user.password_hash):

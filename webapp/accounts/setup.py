@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask, Request, Response, g
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
-from webapp.accounts import api, invite_pages, key_pages, limits, member_pages, pages, senders
+from webapp.accounts import api, key_pages, keys, limits, member_pages, pages
 from webapp.accounts.companies import companies_of
 from webapp.accounts.identity import identity, scope_or_none
 from webapp.accounts.models import Company, User
@@ -41,15 +41,14 @@ def init_app(app: Flask) -> None:
         app.config["SECRET_KEY_FALLBACKS"] = [app.config["SECRET_KEY_PREVIOUS"]]
     app.session_interface = SignedCookies()
     login_manager.login_view = "accounts.login"
-    login_manager.user_loader(_session_user)
-    login_manager.request_loader(_request_user)
+    login_manager.user_loader(_user)
+    login_manager.request_loader(_user)
     limits.init_app(app)
-    senders.init_app(app)
+    keys.init_app(app)
     app.context_processor(_for_templates)
     app.after_request(add_challenge)
-    for room in (pages, invite_pages, key_pages, member_pages, api):
-        app.register_blueprint(room.bp)
-    app.register_blueprint(api.tokens_bp)
+    for bp in (pages.bp, pages.invites_bp, key_pages.bp, member_pages.bp, api.bp, api.tokens_bp):
+        app.register_blueprint(bp)
 
 
 def add_challenge(response: Response) -> Response:
@@ -61,24 +60,15 @@ def add_challenge(response: Response) -> Response:
     return response
 
 
-def my_companies() -> list[Company]:
-    """Return the companies the caller has a role in, by name, for the switch in the header."""
-    who = identity()
-    return companies_of(who.user) if who else []
-
-
-def _session_user(_user_id: str) -> User | None:
-    return _who()
-
-
-def _request_user(_request: Request) -> User | None:
-    return _who()
-
-
-def _who() -> User | None:
+def _user(_: object) -> User | None:
     who = identity()
     return who.user if who else None
 
 
 def _for_templates() -> dict[str, Any]:
+    def my_companies() -> list[Company]:
+        """Return the companies the caller has a role in, for the switch in the header."""
+        who = identity()
+        return companies_of(who.user) if who else []
+
     return {"current_scope": scope_or_none, "my_companies": my_companies}

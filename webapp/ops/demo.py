@@ -18,8 +18,7 @@ import requests
 from flask import current_app
 
 from webapp import accounts
-from webapp.accounts import User
-from webapp.accounts.keys import find_key
+from webapp.accounts import User, find_key
 from webapp.accounts.passwords import password_matches
 from webapp.engine.jobs import kinds
 from webapp.errors import ReportError

@@ -22,7 +22,7 @@ from tests.kinds.inventory.inventory_helpers import (
     run_waiting,
 )
 from webapp.accounts import Membership, find_user
-from webapp.accounts.tokens import make_token
+from webapp.accounts.sessions import make_token
 from webapp.extensions import db
 from webapp.kinds.inventory import signing
 from webapp.lib.moments import utcnow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from flask.cli import AppGroup
 
-from webapp.accounts.companies import find_or_make_company
+from webapp.accounts import find_or_make_company
 from webapp.commands import handle_cli_errors, with_database
 from webapp.errors import InvalidParams
 from webapp.extensions import db
