@@ -16,9 +16,9 @@ from webapp.engine import jobs, running
 from webapp.engine.jobs import kinds
 from webapp.engine.kind import Column, ReportKind, Result, Row, Run, Table
 from webapp.engine.models import RUNNING, Report, StatusLine
-from webapp.engine.params import Month
 from webapp.engine.runs import ActiveRun
 from webapp.extensions import db
+from webapp.lib.bodies import Month
 
 COLUMNS = (
     Column("name", "Name"),

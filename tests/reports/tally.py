@@ -24,8 +24,8 @@ from webapp.engine.kind import (
     StoredResult,
     Table,
 )
-from webapp.engine.params import Month
 from webapp.errors import InvalidParams, PartnerUnavailable
+from webapp.lib.bodies import Month
 from webapp.lib.months import month_text, months_between
 
 HOSTILE = "<script>alert('line')</script> & <img src=x onerror=alert(1)>"

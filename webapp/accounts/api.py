@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import date
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, Response, g, request
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 from sqlalchemy import func, select
 
 from webapp.accounts import sessions
@@ -16,28 +20,114 @@ from webapp.accounts.limits import count_failure
 from webapp.accounts.models import FULL, ApiKey, Company, Membership, User
 from webapp.accounts.people import check_password
 from webapp.accounts.sessions import LIFETIME_S, make_token
-from webapp.errors import (
-    InvalidParams,
-    NotAllowed,
-    NotFound,
-    NotSignedIn,
-    Unreadable,
-    UnsupportedType,
-)
+from webapp.errors import NotAllowed, NotFound, NotSignedIn
 from webapp.extensions import db
-from webapp.json_wire import json_body
+from webapp.lib.bodies import Id, answer_json, read_form, read_json
+from webapp.lib.openapi import FORM, ID, Describer
 from webapp.lib.texts import as_id
 
 bp = Blueprint("accounts_api", __name__)
 tokens_bp = Blueprint("tokens", __name__)
 restrict(bp)
 
-MOST_BYTES = 1024 * 1024
-BEARER = "Bearer"
+tokens_describe = Describer("Signing in")
+describe = Describer("Companies and users", path_schema=ID)
+
 BAD_KEY = "The API key or its secret is wrong."
 BAD_SIGN_IN = "The username or the password is wrong."
 BAD_REFRESH = "The refresh token does not work any more. Sign in again."
 NOT_EXPERT = "You have no expert access to that company."
+# Whoever asks for a token has none yet; the refresh token stands in the header, as a bearer.
+NO_SIGN_IN: list[Any] = []
+AS_BEARER: list[Any] = [{"bearer": []}]
+
+
+class Camel(BaseModel):
+    """Base of what clients of the inventory read and send, in their camelCase."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        json_schema_serialization_defaults_required=True,
+    )
+
+
+def _company_id(value: Any) -> Any:
+    found = as_id(value)
+    if found is None:
+        raise ValueError("Write the company's id, a UUID.")
+    return found
+
+
+class KeySignIn(Camel):
+    """An API key and its secret."""
+
+    api_key: str
+    secret: str = Field(json_schema_extra={"writeOnly": True})
+
+
+class PasswordSignIn(BaseModel):
+    """An email and its password."""
+
+    username: str
+    password: str = Field(json_schema_extra={"writeOnly": True})
+
+
+class Switch(Camel):
+    """The company to work in from now on."""
+
+    company_id: Annotated[UUID, BeforeValidator(_company_id)]
+
+
+class AccessToken(BaseModel):
+    """A token of a company; it is sent as a bearer."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"
+
+
+class Tokens(AccessToken):
+    """The tokens of a sign-in by password, and how long the first one lasts."""
+
+    refresh_token: str
+    expires_in: int = LIFETIME_S
+
+
+class KeyTokens(Camel):
+    """The tokens of a sign-in by API key, and how long the first one lasts."""
+
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"
+    refresh_token: str
+    expires_in: int = LIFETIME_S
+
+
+class CompanyAnswer(Camel):
+    """A company as its members see it."""
+
+    id: Id
+    name: str
+    created_at: date
+    is_consulting_company: bool
+    is_demo_company: bool = False
+    available_client_companies: int | None
+
+
+class UserAnswer(Camel):
+    """A user as members of the company see them."""
+
+    id: Id
+    company_id: Id
+    first_name: str | None
+    last_name: str | None
+    email: str
+    is_admin: bool
+    is_readonly: bool
+    is_readonly_limited: bool = False
+    is_consultant: bool
+    status: str
 
 
 @tokens_bp.after_request
@@ -48,38 +138,49 @@ def never_store(response: Response) -> Response:
 
 
 @tokens_bp.post("/api/keys/v1/api/auth")
+@tokens_describe(
+    "Tokens for an API key",
+    body=KeySignIn,
+    answer=KeyTokens,
+    errors=(422,),
+    security=NO_SIGN_IN,
+)
 def key_login() -> Response:
     """Give tokens for an API key and its secret."""
-    body = _json_object()
-    key_id, secret = _texts(body, "apiKey", "secret")
-    key = find_key(key_id, secret)
+    sent = read_json(KeySignIn, strict=True)
+    key = find_key(sent.api_key, sent.secret)
     if key is None:
-        count_failure(key_id)
+        count_failure(sent.api_key)
         raise NotSignedIn(BAD_KEY)
     if key.scope != FULL:
         raise NotAllowed("This API key may only send data.")
     touch_key(key)
     access, refresh = _open(key.user, key)
-    return jsonify(accessToken=access, tokenType=BEARER, refreshToken=refresh, expiresIn=LIFETIME_S)
+    return answer_json(KeyTokens(access_token=access, refresh_token=refresh))
 
 
 @tokens_bp.post("/api/auth/token")
+@tokens_describe(
+    "Tokens for a password",
+    body=PasswordSignIn,
+    body_type=FORM,
+    answer=Tokens,
+    errors=(422,),
+    security=NO_SIGN_IN,
+)
 def password_login() -> Response:
     """Give tokens for an email and its password, sent as a form."""
-    if request.mimetype not in {"application/x-www-form-urlencoded", "multipart/form-data"}:
-        raise UnsupportedType("Send username and password as a form.")
-    username, password = _texts(request.form.to_dict(), "username", "password")
-    user = check_password(username, password)
+    sent = read_form(PasswordSignIn)
+    user = check_password(sent.username, sent.password)
     db.session.commit()
     if user is None:
         raise NotSignedIn(BAD_SIGN_IN)
     access, refresh = _open(user)
-    return jsonify(
-        access_token=access, token_type=BEARER, refresh_token=refresh, expires_in=LIFETIME_S
-    )
+    return answer_json(Tokens(access_token=access, refresh_token=refresh))
 
 
 @tokens_bp.get("/api/auth/token/refresh")
+@tokens_describe("A new token for a refresh token", answer=AccessToken, security=AS_BEARER)
 def refresh_token() -> Response:
     """Give a new token for a refresh token, in the company its session works in."""
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
@@ -88,18 +189,16 @@ def refresh_token() -> Response:
         g.accounts_bad_token = scheme.lower() == "bearer"
         raise NotSignedIn(BAD_REFRESH)
     sessions.touch_session(row)
-    return _access(make_token(row.user_id, row.company_id, row.id))
+    return answer_json(AccessToken(access_token=make_token(row.user_id, row.company_id, row.id)))
 
 
 @tokens_bp.post("/api/auth/token/switch")
+@tokens_describe("The token of another company", body=Switch, answer=AccessToken, errors=(422,))
 def switch_company() -> Response:
     """Give the token of another company and let this session, no other, work there from now on."""
     current_scope()
     who = signed_in()
-    body = _json_object()
-    company_id = as_id(_texts(body, "companyId")[0])
-    if company_id is None:
-        raise InvalidParams({"companyId": "Write the company's id, a UUID."})
+    company_id = str(read_json(Switch, strict=True).company_id)
     scope = scope_of(who.user, company_id)
     if scope is None or not scope.may("expert"):
         raise NotAllowed(NOT_EXPERT)
@@ -110,19 +209,21 @@ def switch_company() -> Response:
     row.company_id = who.user.last_company_id = company_id
     audit(scope, "company switched")
     db.session.commit()
-    return _access(make_token(who.user.id, company_id, row.id))
+    return answer_json(AccessToken(access_token=make_token(who.user.id, company_id, row.id)))
 
 
 @bp.get("/api/accounts/v1/companies")
+@describe("The companies the caller may switch to", answer=list[CompanyAnswer])
 def list_companies() -> Response:
     """Give the companies the caller may switch to."""
     mine = select(Company).join(Membership, Membership.company_id == Company.id)
     mine = mine.where(Membership.user_id == signed_in().user.id)
     query = mine.where(Membership.role.in_(("expert", "admin"))).order_by(Company.name_key)
-    return jsonify([_company(company) for company in db.session.scalars(query)])
+    return answer_json([_company(company) for company in db.session.scalars(query)])
 
 
 @bp.get("/api/accounts/v1/companies/<company_id>")
+@describe("One company", answer=CompanyAnswer, errors=(404,))
 def show_company(company_id: str) -> Response:
     """Give one company: the caller's own one, or one with a role in it."""
     user, wanted = signed_in().user, as_id(company_id)
@@ -131,20 +232,22 @@ def show_company(company_id: str) -> Response:
         raise NotFound("There is no such company.")
     if company.id != user.home_company_id and scope_of(user, company.id) is None:
         raise NotFound("There is no such company.")
-    return jsonify(_company(company))
+    return answer_json(_company(company))
 
 
 @bp.get("/api/accounts/v1/users")
+@describe("Everybody with a role in the company", answer=list[UserAnswer])
 def list_users() -> Response:
     """Give everybody with a role in the company the token works in."""
     scope = current_scope()
     query = select(Membership, User).join(User, User.id == Membership.user_id)
     query = query.where(Membership.company_id == scope.company_id).order_by(User.email)
     rows = db.session.execute(query)
-    return jsonify([_user(user, member.role) for member, user in rows])
+    return answer_json([_user(user, member.role) for member, user in rows])
 
 
 @bp.get("/api/accounts/v1/users/<user_id>")
+@describe("One user", answer=UserAnswer, errors=(404,))
 def show_user(user_id: str) -> Response:
     """Give one user: oneself or a colleague in the company the token works in."""
     scope, wanted = current_scope(), as_id(user_id)
@@ -152,7 +255,7 @@ def show_user(user_id: str) -> Response:
     theirs = scope_of(user, scope.company_id) if user else None
     if user is None or theirs is None:
         raise NotFound("There is no such user.")
-    return jsonify(_user(user, theirs.role))
+    return answer_json(_user(user, theirs.role))
 
 
 def _open(user: User, key: ApiKey | None = None) -> tuple[str, str]:
@@ -167,29 +270,7 @@ def _open(user: User, key: ApiKey | None = None) -> tuple[str, str]:
     return make_token(user.id, company_id, row.id), refresh
 
 
-def _access(token: str) -> Response:
-    return jsonify(access_token=token, token_type=BEARER)
-
-
-def _json_object() -> dict[str, Any]:
-    body = json_body(most_bytes=MOST_BYTES)
-    if not isinstance(body, dict):
-        raise Unreadable("The body must be a JSON object.")
-    return body
-
-
-def _texts(body: dict[str, Any], *names: str) -> list[str]:
-    problems = {
-        name: "This is missing." if name not in body else "Write a text."
-        for name in names
-        if not isinstance(body.get(name), str)
-    }
-    if problems:
-        raise InvalidParams(problems)
-    return [body[name] for name in names]
-
-
-def _company(company: Company) -> dict[str, Any]:
+def _company(company: Company) -> CompanyAnswer:
     user = signed_in().user
     clients = None
     if company.id == user.home_company_id:
@@ -203,26 +284,24 @@ def _company(company: Company) -> dict[str, Any]:
             )
         )
         clients = db.session.scalar(elsewhere)
-    return {
-        "id": company.id,
-        "name": company.name,
-        "createdAt": company.created_at.date().isoformat(),
-        "isConsultingCompany": bool(clients),
-        "isDemoCompany": False,
-        "availableClientCompanies": clients,
-    }
+    return CompanyAnswer(
+        id=company.id,
+        name=company.name,
+        created_at=company.created_at.date(),
+        is_consulting_company=bool(clients),
+        available_client_companies=clients,
+    )
 
 
-def _user(user: User, role: str) -> dict[str, Any]:
-    return {
-        "id": user.id,
-        "companyId": user.home_company_id,
-        "firstName": user.first_name or None,
-        "lastName": user.last_name or None,
-        "email": user.email,
-        "isAdmin": role == "admin",
-        "isReadonly": role == "viewer",
-        "isReadonlyLimited": False,
-        "isConsultant": any(m.company_id != user.home_company_id for m in user.memberships),
-        "status": user.status,
-    }
+def _user(user: User, role: str) -> UserAnswer:
+    return UserAnswer(
+        id=user.id,
+        company_id=user.home_company_id,
+        first_name=user.first_name or None,
+        last_name=user.last_name or None,
+        email=user.email,
+        is_admin=role == "admin",
+        is_readonly=role == "viewer",
+        is_consultant=any(m.company_id != user.home_company_id for m in user.memberships),
+        status=user.status,
+    )

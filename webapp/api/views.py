@@ -3,83 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, current_app, jsonify, request, url_for
+from flask import Blueprint, Response, request, url_for
 
-from webapp.accounts import audit, current_scope, restrict
-from webapp.api.requests import (
-    last_event_id,
-    month_argument,
-    report_body,
-    result_format,
-    retry_body,
-    wants_events,
-    whole_number,
+from webapp.accounts import audit, current_scope, require, restrict
+from webapp.api.models import (
+    Estimate,
+    EventHeaders,
+    EventQuery,
+    Expired,
+    Kind,
+    MonthsQuery,
+    NewReport,
+    NewReportHeaders,
+    ReportAnswer,
+    ReportsQuery,
+    ResultQuery,
+    Retry,
 )
 from webapp.engine import jobs, months, progress
 from webapp.engine.download import result_response
+from webapp.engine.export import FORMATS
 from webapp.engine.listing import list_reports
-from webapp.engine.models import STATUSES, Report
+from webapp.engine.models import Report
 from webapp.engine.params import json_schema
-from webapp.errors import InvalidParams, NotAllowed, Unavailable
+from webapp.engine.registry import kinds
+from webapp.errors import InvalidParams, Unavailable
 from webapp.extensions import db
+from webapp.lib.bodies import answer_json, read_json, read_query
+from webapp.lib.openapi import JSON, TEXT, Answer, Describer, Ref
 
 bp = Blueprint("api", __name__, url_prefix="/api/v1")
 restrict(bp)
+describe = Describer("Reports")
 
-
-def report_json(report: Report) -> dict[str, Any]:
-    """Return a report as the contract shows it; params never hold a secret."""
-    here = url_for("api.show_report", report_id=report.id)
-    return {
-        "id": report.id,
-        "kind": report.kind,
-        "status": report.status,
-        "params": report.params,
-        "progress": {"done": report.done, "total": report.total},
-        "company": report.company_id,
-        "requested_by": report.requested_by,
-        "created_at": instant(report.created_at),
-        "started_at": instant(report.started_at),
-        "finished_at": instant(report.finished_at),
-        "error": report.error,
-        "links": {
-            "self": here,
-            "events": url_for("api.report_events", report_id=report.id),
-            "result": url_for("api.report_result", report_id=report.id),
-        },
-    }
-
-
-def instant(moment: Any) -> str | None:
-    """Return a moment as RFC 3339 UTC with milliseconds and Z."""
-    if moment is None:
-        return None
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+EVENTS = {"text/event-stream": TEXT}
+UNCHANGED = {304: Answer("Not changed since the given ETag.")}
+RESULT = {
+    FORMATS["json"]: {"type": "object"},
+    "text/csv": TEXT,
+    FORMATS["xlsx"]: TEXT | {"format": "binary"},
+}
 
 
 @bp.post("/reports")
+@describe(
+    "Make a report",
+    description="With Accept: text/event-stream the answer is the report's event stream.",
+    headers=NewReportHeaders,
+    body=Ref("NewReport"),
+    answer=Answer("The report, queued.", {JSON: ReportAnswer}, headers=("Location",)),
+    status=202,
+    also={200: Answer("The event stream of the new report.", EVENTS)},
+    errors=(422,),
+)
 def create_report() -> Response:
     """Make a report; with Accept: text/event-stream follow it to its end."""
     scope = current_scope()
-    slug, params = report_body()
+    body = read_json(NewReport)
     key = request.headers.get("Idempotency-Key")
     if key is not None and not key.strip():
         raise InvalidParams({"Idempotency-Key": "The key is empty; send a new random text."})
-    started = jobs.start_report(scope, slug, params, idempotency_key=key)
+    started = jobs.start_report(scope, body.kind, body.params, idempotency_key=key)
     report = started.report
     if started.is_new:
         audit(scope, "ran", f"{report.kind} {report.id}")
         db.session.commit()
-    response = _followed(report) if wants_events() else None
+    response = _followed(report) if _wants_events() else None
     if response is None:
-        response = jsonify(report_json(report))
-        response.status_code = 202
+        response = answer_json(ReportAnswer.of(report), 202)
         response.headers["Retry-After"] = "1"
     response.headers["Location"] = url_for("api.show_report", report_id=report.id)
     return response
+
+
+def _wants_events() -> bool:
+    """Return whether the caller asks for the event stream rather than JSON."""
+    accepted = request.accept_mimetypes
+    return accepted["text/event-stream"] > 0 and accepted.best == "text/event-stream"
 
 
 def _followed(report: Report) -> Response | None:
@@ -91,23 +93,21 @@ def _followed(report: Report) -> Response | None:
 
 
 @bp.get("/reports")
+@describe(
+    "List reports, newest first",
+    query=ReportsQuery,
+    answer=Answer("Reports; Link: rel=next where there are more.", {JSON: list[ReportAnswer]}),
+    also=UNCHANGED,
+    errors=(422,),
+)
 def index_reports() -> Response:
     """List the company's reports, newest first."""
-    scope = current_scope()
-    kind, status = request.args.get("kind") or None, request.args.get("status") or None
-    if kind is not None:
-        jobs.kind_named(kind)
-    if status is not None and status not in STATUSES:
-        raise InvalidParams({"status": f"Choose one of {', '.join(STATUSES)}."})
-    limit = whole_number("limit", 20, 1, 100)
-    cursor = request.args.get("cursor") or None
-    page = list_reports(scope, kind=kind, status=status, limit=limit, cursor=cursor)
-    response = jsonify([report_json(report) for report in page.reports])
+    scope, query = current_scope(), read_query(ReportsQuery)
+    page = list_reports(scope, **query.model_dump())
+    response = answer_json([ReportAnswer.of(report) for report in page.reports])
     if page.next_cursor:
-        following: dict[str, Any] = {"kind": kind, "status": status, "limit": limit}
-        following["cursor"] = page.next_cursor
-        given = {name: value for name, value in following.items() if value is not None}
-        response.headers["Link"] = f'<{url_for("api.index_reports", **given)}>; rel="next"'
+        following = query.model_dump(exclude_none=True) | {"cursor": page.next_cursor}
+        response.headers["Link"] = f'<{url_for("api.index_reports", **following)}>; rel="next"'
     return _tagged(response)
 
 
@@ -119,23 +119,53 @@ def _tagged(response: Response) -> Response:
 
 
 @bp.get("/reports/<uuid:report_id>")
+@describe(
+    "One report",
+    answer=Answer("The report.", {JSON: ReportAnswer}),
+    also=UNCHANGED,
+    errors=(404,),
+)
 def show_report(report_id: UUID) -> Response:
     """Return one report."""
-    scope = current_scope()
-    return _tagged(jsonify(report_json(jobs.find_report(scope, str(report_id)))))
+    report = jobs.find_report(current_scope(), str(report_id))
+    return _tagged(answer_json(ReportAnswer.of(report)))
 
 
 @bp.get("/reports/<uuid:report_id>/events")
+@describe(
+    "Status lines, from the first to the end",
+    description=(
+        "`event: status` with `id: <seq>` and data `{seq, at, level, text, done, total}`; last "
+        "`event: end` with data `{status}`. Comments keep a quiet stream open."
+    ),
+    headers=EventHeaders,
+    query=EventQuery,
+    answer=Answer("Server-Sent Events.", EVENTS),
+    also={204: Answer("The report has ended, and the caller has heard the end.")},
+    errors=(404,),
+)
 def report_events(report_id: UUID) -> Response:
     """Stream every line from the first, or after the last one heard, then live ones, then the end.
 
     204 for a reader that has heard the end: browsers come back until they are told so.
     """
     report = jobs.find_report(current_scope(), str(report_id))
-    after, has_heard_end = last_event_id()
+    after, has_heard_end = _last_event_id()
     if has_heard_end and not report.is_active:
         return Response(status=204)
     return event_stream(report.id, after)
+
+
+def _last_event_id() -> tuple[int, bool]:
+    """Return the number of the last line the caller has, 0 for none; and whether it heard the end.
+
+    From `Last-Event-ID`, or `?after=` for who cannot send headers. See `engine.hub.Event` for how
+    the end's number differs from its line's.
+    """
+    for raw in (request.headers.get("Last-Event-ID", ""), request.args.get("after", "")):
+        if raw.isascii() and raw.isdigit() and len(raw) <= 10:
+            return int(raw), len(raw) > 1 and raw.startswith("0")
+    return 0, False
 
 
 def event_stream(report_id: str, after: int) -> Response:
@@ -155,15 +185,19 @@ def event_stream(report_id: str, after: int) -> Response:
 
 
 @bp.get("/reports/<uuid:report_id>/result")
+@describe(
+    "The result as JSON, CSV or XLSX",
+    query=ResultQuery,
+    answer=Answer("The result.", RESULT),
+    also=UNCHANGED,
+    errors=(404, 409, 422),
+)
 def report_result(report_id: UUID) -> Response:
     """Return the result as JSON, CSV or XLSX; 409 while there is none."""
-    scope = current_scope()
-    fmt = result_format()
+    scope, query = current_scope(), read_query(ResultQuery)
+    fmt = query.format or _accepted_format()
     report = jobs.find_report(scope, str(report_id))
-    raw = request.args.get("raw") == "1"
-    response = result_response(
-        report, fmt, by=request.args.get("by"), raw=raw, attach=fmt != "json"
-    )
+    response = result_response(report, fmt, by=query.by, raw=query.raw == "1", attach=fmt != "json")
     if response.status_code == 200 and request.method == "GET":
         audit(scope, "downloaded", f"{report.kind} {report.id} {fmt}")
         db.session.commit()
@@ -173,7 +207,20 @@ def report_result(report_id: UUID) -> Response:
     return response
 
 
+def _accepted_format() -> str:
+    by_type = {media.partition(";")[0]: fmt for fmt, media in FORMATS.items()}
+    best = request.accept_mimetypes.best_match(list(by_type), default="application/json")
+    return by_type[best]
+
+
 @bp.delete("/reports/<uuid:report_id>")
+@describe(
+    "Cancel a queued or running report, delete a finished one",
+    answer=Answer("Cancelled.", {JSON: ReportAnswer}),
+    status=202,
+    also={204: Answer("Deleted.")},
+    errors=(403, 404, 409),
+)
 def delete_report(report_id: UUID) -> Response:
     """Cancel a queued or running report (202), delete a finished one (204)."""
     scope = current_scope()
@@ -182,9 +229,7 @@ def delete_report(report_id: UUID) -> Response:
         report = jobs.cancel_report(scope, report.id)
         audit(scope, "cancelled", f"{report.kind} {report.id}")
         db.session.commit()
-        response = jsonify(report_json(report))
-        response.status_code = 202
-        return response
+        return answer_json(ReportAnswer.of(report), 202)
     jobs.delete_report(scope, report.id)
     audit(scope, "deleted", f"report {report_id}")
     db.session.commit()
@@ -192,75 +237,93 @@ def delete_report(report_id: UUID) -> Response:
 
 
 @bp.post("/reports/<uuid:report_id>/retry")
+@describe(
+    "Try again only what failed",
+    description=(
+        "For incomplete and failed reports. Secrets are erased when a report ends: send them "
+        'again as `{"params": {…}}`, unless the report uses a stored connection. The body the '
+        "report was made with will do, and other credentials may take the place of the first."
+    ),
+    body=Retry,
+    body_needed=False,
+    answer=Answer("The report, queued again.", {JSON: ReportAnswer}, headers=("Location",)),
+    status=202,
+    errors=(404, 409, 422),
+)
 def retry_report(report_id: UUID) -> Response:
     """Try again only what failed; the body may carry a way in: secrets were erased at the end."""
     scope = current_scope()
-    slug, params = retry_body()
+    body = read_json(Retry, optional=True)
+    params = body.given()
     report = jobs.find_report(scope, str(report_id))
-    if slug is not None and slug != report.kind:
+    if body.kind is not None and body.kind != report.kind:
         raise InvalidParams({"kind": f"This report is of the kind {report.kind}."})
     report = jobs.retry_report(scope, report.id, params)
     audit(scope, "retried", f"{report.kind} {report.id}")
     db.session.commit()
-    response = jsonify(report_json(report))
-    response.status_code = 202
+    response = answer_json(ReportAnswer.of(report), 202)
     response.headers["Location"] = url_for("api.show_report", report_id=report.id)
     return response
 
 
 @bp.post("/reports/estimate")
+@describe(
+    "About how many calls a report needs, and how long",
+    body=Ref("NewReport"),
+    answer=Answer("The estimate.", {JSON: Estimate}),
+    errors=(422, 502),
+)
 def estimate_report() -> Response:
     """Say what a report would cost, without making it."""
-    slug, params = report_body()
-    estimate = jobs.estimate_report(current_scope(), slug, params)
-    return jsonify(
-        {
-            "calls": estimate.calls,
-            "saved": estimate.saved,
-            "seconds": round(estimate.seconds, 1),
-        }
+    body = read_json(NewReport)
+    found = jobs.estimate_report(current_scope(), body.kind, body.params)
+    return answer_json(
+        Estimate(calls=found.calls, saved=found.saved, seconds=round(found.seconds, 1))
     )
 
 
 @bp.get("/kinds")
+@describe(
+    "The kinds of report and their parameters",
+    answer=Answer("Kinds, with parameters as JSON Schema.", {JSON: list[Kind]}),
+)
 def index_kinds() -> Response:
     """List the kinds with their parameters as JSON Schema."""
     current_scope()
-    return jsonify(
+    return answer_json(
         [
-            {
-                "kind": kind.slug,
-                "title": kind.title,
-                "description": kind.description,
-                "params": json_schema(kind),
-            }
-            for kind in current_app.extensions["report_kinds"].values()
+            Kind(
+                kind=kind.slug,
+                title=kind.title,
+                description=kind.description,
+                params=json_schema(kind),
+            )
+            for kind in kinds().values()
         ]
     )
 
 
 @bp.delete("/months")
+@require("expert")
+@describe(
+    "Force stored months to expire",
+    query=MonthsQuery,
+    answer=Answer("How many expired.", {JSON: Expired}),
+    errors=(403, 422),
+)
 def expire_months() -> Response:
     """Force stored months of the caller's company to expire."""
-    scope = current_scope()
-    if not scope.may("expert"):
-        raise NotAllowed("Expiring stored months needs the role expert in this company.")
-    known = {"kind", "subject", "from", "to"}
-    if unknown := sorted(set(request.args) - known):
-        raise InvalidParams(dict.fromkeys(unknown, "Use kind, subject, from and to only."))
-    kind = request.args.get("kind") or None
-    if kind is not None:
-        jobs.kind_named(kind)
-    start, end = month_argument("from"), month_argument("to")
-    if start and end and end < start:
-        raise InvalidParams({"to": "The last month is before the first one."})
+    scope, query = current_scope(), read_query(MonthsQuery)
+    if query.kind is not None:
+        jobs.kind_named(query.kind)
+    start, end = query.bounds()
     expired = months.expire(
         company_id=scope.company_id,
-        kind=kind,
-        subject=request.args.get("subject") or None,
+        kind=query.kind,
+        subject=query.subject,
         start=start,
         end=end,
     )
     audit(scope, "expired months", f"{expired}")
     db.session.commit()
-    return jsonify({"expired": expired})
+    return answer_json(Expired(expired=expired))

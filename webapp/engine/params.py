@@ -10,39 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    PlainSerializer,
-    ValidationError,
-    WithJsonSchema,
-)
+from pydantic import BaseModel, ValidationError
 
 from webapp.accounts import Scope
 from webapp.engine.kind import ReportKind
 from webapp.errors import InvalidParams
-from webapp.lib.months import month_text, parse_month
-
-
-def _read_month(value: Any) -> date:
-    if isinstance(value, date):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("Write the month as YYYY-MM, for example 2025-03.")
-    return parse_month(value)
-
-
-Month = Annotated[
-    date,
-    BeforeValidator(_read_month),
-    PlainSerializer(month_text),
-    WithJsonSchema(
-        {"type": "string", "pattern": r"^\d{4}-(0[1-9]|1[0-2])$", "examples": ["2025-03"]}
-    ),
-]
+from webapp.lib.bodies import sentences
 
 
 @dataclass(frozen=True)
@@ -101,46 +76,6 @@ def _unstorable(given: Mapping[str, Any]) -> dict[str, str]:
 def stored_params(kind: ReportKind, public: Mapping[str, Any]) -> Any:
     """Return the typed parameters of a stored report."""
     return kind.Params.model_validate(dict(public))
-
-
-def sentences(error: ValidationError) -> dict[str, str]:
-    """Return a sentence per field for what pydantic found; the first finding of a field counts."""
-    found: dict[str, str] = {}
-    for finding in error.errors(include_url=False, include_input=False):
-        # A check over several fields names the one it is about.
-        place = finding["loc"] or (finding.get("ctx", {}).get("field", "params"),)
-        found.setdefault(".".join(str(part) for part in place), _sentence(finding))
-    return found
-
-
-def _sentence(finding: Any) -> str:
-    kind, context = finding["type"], finding.get("ctx", {})
-    if kind == "value_error":
-        return str(context["error"])
-    if kind == "at_field":
-        return str(context["sentence"])
-    known = {
-        "missing": "This is needed.",
-        "extra_forbidden": "This report has no such parameter.",
-        "bool_parsing": "Write true or false.",
-        "bool_type": "Write true or false.",
-        "string_type": "Send this as text.",
-        "int_parsing": "Write a whole number.",
-        "int_type": "Write a whole number.",
-        "int_from_float": "Write a whole number.",
-        "uuid_parsing": "This is not an ID of ours.",
-        "date_from_datetime_parsing": "Write the date as YYYY-MM-DD.",
-        "date_parsing": "Write the date as YYYY-MM-DD.",
-    }
-    if kind in known:
-        return known[kind]
-    if kind in {"literal_error", "enum"}:
-        return f"Choose one of {context['expected'].replace(' or ', ', ')}."
-    if kind == "string_too_long":
-        return f"Use at most {context['max_length']} characters."
-    if kind == "string_too_short":
-        return f"Use at least {context['min_length']} characters."
-    return f"{finding['msg']}."
 
 
 def json_schema(kind: ReportKind) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from webapp.engine.params import Month
+from webapp.lib.bodies import Month
 from webapp.lib.months import current_month, month_text, months_between
 
 MOST_MONTHS = 240

@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from webapp.engine.params import Month
+from webapp.lib.bodies import Month
 from webapp.lib.months import current_month, month_text
 
 CREDENTIALS: dict[str, JsonValue] = {"when": ["connection", ""]}

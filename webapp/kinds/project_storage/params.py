@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from webapp.engine.params import Month
+from webapp.lib.bodies import Month
 from webapp.lib.months import current_month, month_text, months_between
 
 # kB is 1000 bytes, KiB is 1024; so on upwards.

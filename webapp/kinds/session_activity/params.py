@@ -9,10 +9,10 @@ from flask import current_app
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
-from webapp.engine.params import Month
 from webapp.kinds.session_activity.compute import ONE_DAY, day_of
 from webapp.kinds.session_activity.ingest import zone_of
 from webapp.kinds.session_activity.models import EVENT_LENGTH, LOGIN_LENGTH
+from webapp.lib.bodies import Month
 from webapp.lib.moments import utcnow
 from webapp.lib.months import next_month
 

@@ -1,0 +1,205 @@
+"""What the API takes and answers, as models that the views use and OpenAPI shows."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any
+
+from flask import current_app, url_for
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
+
+from webapp.engine.export import FORMATS
+from webapp.engine.models import STATUSES, Report
+from webapp.errors import InvalidParams
+from webapp.lib.bodies import Id, Moment, Month, OneOf, WholeNumber
+
+
+class OfThisApp:
+    """Marks the slug of a kind; which there are is known once the application is made."""
+
+    def __get_pydantic_json_schema__(
+        self, _schema: CoreSchema, _handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"type": "string", "enum": list(current_app.extensions["report_kinds"])}
+
+
+def _object(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError("Send the parameters as a JSON object.")
+    return value
+
+
+KindSlug = Annotated[str, OfThisApp()]
+Params = Annotated[dict[str, Any], BeforeValidator(_object)]
+Status = Annotated[str, OneOf(STATUSES)]
+
+
+class NewReport(BaseModel):
+    """The body that makes a report; which parameters its kind has, the kind says."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Any
+    params: Params = {}
+
+
+class Retry(BaseModel):
+    """The body of a retry: a report's body, or its parameters bare."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Any = None
+    params: Params | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return the parameters; raises InvalidParams where some stand inside and some beside."""
+        beside = self.model_extra or {}
+        if self.params is None:
+            return beside
+        if beside:
+            raise InvalidParams(dict.fromkeys(sorted(beside), "Send this inside of params."))
+        return self.params
+
+
+class NewReportHeaders(BaseModel):
+    """Headers of a request for a report."""
+
+    idempotency_key: str | None = Field(
+        None,
+        alias="Idempotency-Key",
+        description="The same key and body give the same report.",
+        min_length=1,
+        max_length=255,
+        pattern="^[!-~]+$",
+    )
+
+
+class EventHeaders(BaseModel):
+    """Headers of a request for events."""
+
+    last_event_id: str | None = Field(
+        None, alias="Last-Event-ID", description="Only lines after this number."
+    )
+
+
+class EventQuery(BaseModel):
+    """The query of a request for events."""
+
+    after: str | None = Field(None, description="The same, for who cannot send the header.")
+
+
+class ReportsQuery(BaseModel):
+    """Which reports a list shows."""
+
+    kind: KindSlug | None = Field(None, description="Only this kind.")
+    status: Status | None = Field(None, description="Only this status.")
+    limit: Annotated[int, WholeNumber(1, 100)] = Field(20, description="How many.")
+    cursor: str | None = Field(None, description="From the Link header.")
+
+
+class ResultQuery(BaseModel):
+    """How a result is written."""
+
+    format: Annotated[str, OneOf(tuple(FORMATS))] | None = Field(
+        None, description="Wins over Accept."
+    )
+    by: str | None = Field(None, description="Another table of the CSV, e.g. site.")
+    raw: str | None = Field(
+        None, description="1: no text of the CSV is guarded.", json_schema_extra={"enum": ["1"]}
+    )
+
+
+class MonthsQuery(BaseModel):
+    """Which stored months expire."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: KindSlug | None = Field(None, description="Only this kind.")
+    subject: str | None = Field(None, description="A partner ID or the ID of one of its sites.")
+    start: Month | None = Field(None, alias="from", description="First month.")
+    end: Month | None = Field(None, alias="to", description="Last month.")
+
+    def bounds(self) -> tuple[date | None, date | None]:
+        """Return first and last month; raises InvalidParams where the last is before the first."""
+        if self.start and self.end and self.end < self.start:
+            raise InvalidParams({"to": "The last month is before the first one."})
+        return self.start, self.end
+
+
+class Progress(BaseModel):
+    """How many steps of a report are done, of how many."""
+
+    done: int
+    total: int
+
+
+class Links(BaseModel):
+    """Where the rest of a report is."""
+
+    self: str
+    events: str
+    result: str
+
+
+class ReportAnswer(BaseModel):
+    """A report as every address of the API shows it; its parameters never hold a secret."""
+
+    id: Id
+    kind: KindSlug
+    status: Status
+    params: dict[str, Any]
+    progress: Progress
+    company: Id
+    requested_by: Id
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+    error: str | None
+    links: Links
+
+    @classmethod
+    def of(cls, report: Report) -> ReportAnswer:
+        """Return the answer about a stored report."""
+        links = Links(
+            self=url_for("api.show_report", report_id=report.id),
+            events=url_for("api.report_events", report_id=report.id),
+            result=url_for("api.report_result", report_id=report.id),
+        )
+        return cls.model_construct(
+            id=report.id,
+            kind=report.kind,
+            status=report.status,
+            params=report.params,
+            progress=Progress(done=report.done, total=report.total),
+            company=report.company_id,
+            requested_by=report.requested_by,
+            created_at=report.created_at,
+            started_at=report.started_at,
+            finished_at=report.finished_at,
+            error=report.error,
+            links=links,
+        )
+
+
+class Estimate(BaseModel):
+    """What a report would cost: calls to come, calls that stored months save, seconds."""
+
+    calls: int = Field(ge=0)
+    saved: int = Field(ge=0)
+    seconds: float = Field(ge=0)
+
+
+class Kind(BaseModel):
+    """A kind of report; `params` is the JSON Schema of its parameters."""
+
+    kind: str
+    title: str
+    description: str
+    params: dict[str, Any]
+
+
+class Expired(BaseModel):
+    """How many stored months expired."""
+
+    expired: int = Field(ge=0)

@@ -1,0 +1,318 @@
+"""What a request carries, read into pydantic models: a value, or a sentence per field.
+
+Every address that takes JSON reads it here, so that what one of them refuses no other one chokes
+on. The same models are what `lib/openapi.py` describes, and answers are written from models too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Annotated, Any, TypeVar
+
+from flask import Response, jsonify, request
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema, core_schema
+from werkzeug.datastructures import MultiDict
+
+from webapp.errors import InvalidParams, TooLarge, Unreadable, UnsupportedType
+from webapp.lib.moments import rfc3339
+from webapp.lib.months import month_text, parse_month
+from webapp.lib.texts import storable
+
+M = TypeVar("M", bound=BaseModel)
+
+# No body of ours is deeper than a handful; beyond this, code that walks it would run out of stack.
+MOST_NESTED = 50
+MOST_BYTES = 1024 * 1024
+UNREADABLE = "The body is not JSON that can be read."
+UNSTORABLE = "The text holds characters that cannot be stored."
+SENTENCES = {
+    "missing": "This is needed.",
+    "bool_parsing": "Write true or false.",
+    "bool_type": "Write true or false.",
+    "string_type": "Send this as text.",
+    "int_parsing": "Write a whole number.",
+    "int_type": "Write a whole number.",
+    "int_from_float": "Write a whole number.",
+    "uuid_parsing": "This is not an ID of ours.",
+    "uuid_type": "This is not an ID of ours.",
+    "date_from_datetime_parsing": "Write the date as YYYY-MM-DD.",
+    "date_parsing": "Write the date as YYYY-MM-DD.",
+    "dict_type": "Send a JSON object.",
+    "model_type": "Send a JSON object.",
+    "list_type": "Send a list.",
+}
+
+
+# Reading
+
+
+def read_json(
+    model: type[M],
+    *,
+    most_bytes: int | None = MOST_BYTES,
+    optional: bool = False,
+    strict: bool = False,
+) -> M:
+    """Return the request's JSON body as the model.
+
+    optional: no body counts as an empty object
+    strict:   what is no object is Unreadable (400), not InvalidParams (422)
+    Raises:   InvalidParams with a sentence per field, and all that `json_body` raises
+    """
+    if optional and not body_bytes(most_bytes):
+        return read_value(model, {})
+    value = json_body(most_bytes=most_bytes)
+    if strict and not isinstance(value, dict):
+        raise Unreadable("Send the body as a JSON object.")
+    return read_value(model, value)
+
+
+def read_query(model: type[M]) -> M:
+    """Return the query string as the model; an empty value counts as not given."""
+    return read_value(model, _flat(model, request.args))
+
+
+def read_form(model: type[M]) -> M:
+    """Return the form that was sent as the model; raises UnsupportedType for another body."""
+    if request.mimetype not in {"application/x-www-form-urlencoded", "multipart/form-data"}:
+        names = _and([field.alias or name for name, field in model.model_fields.items()])
+        raise UnsupportedType(f"Send {names} as a form.")
+    return read_value(model, _flat(model, request.form))
+
+
+def _flat(model: type[BaseModel], given: MultiDict[str, str]) -> dict[str, Any]:
+    """Return what was given, as lists where the model has a list."""
+    lists = {
+        field.alias or name
+        for name, field in model.model_fields.items()
+        if "list" in str(field.annotation)
+    }
+    return {
+        name: given.getlist(name) if name in lists else value
+        for name, value in given.items()
+        if value != ""
+    }
+
+
+def read_value(model: type[M], value: Any) -> M:
+    """Return a value that was read before as the model; raises InvalidParams."""
+    if not isinstance(value, Mapping):
+        raise InvalidParams({"body": "Send a JSON object."})
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        names = [field.alias or name for name, field in model.model_fields.items()]
+        raise InvalidParams(sentences(error, unknown=f"Use {_and(names)} only.")) from None
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if names[1:] else "".join(names)
+
+
+def sentences(
+    error: ValidationError, *, unknown: str = "This report has no such parameter."
+) -> dict[str, str]:
+    """Return a sentence per field for what pydantic found; the first finding of a field counts."""
+    found: dict[str, str] = {}
+    for finding in error.errors(include_url=False, include_input=False):
+        # A check over several fields names the one it is about.
+        place = finding["loc"] or (finding.get("ctx", {}).get("field", "params"),)
+        found.setdefault(".".join(str(part) for part in place), _sentence(finding, unknown))
+    return found
+
+
+def _sentence(finding: Any, unknown: str) -> str:
+    kind, context = finding["type"], finding.get("ctx", {})
+    if kind in SENTENCES:
+        return SENTENCES[kind]
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "at_field":
+        return str(context["sentence"])
+    if kind == "extra_forbidden":
+        return unknown
+    if kind in {"literal_error", "enum"}:
+        return f"Choose one of {context['expected'].replace(' or ', ', ')}."
+    if kind == "string_too_long":
+        return f"Use at most {context['max_length']} characters."
+    if kind == "string_too_short":
+        return f"Use at least {context['min_length']} characters."
+    return f"{finding['msg']}."
+
+
+# JSON on the wire
+
+
+def json_body(
+    *, most_bytes: int | None = None, parse_float: Callable[[str], Any] | None = None
+) -> Any:
+    """Return what the request's body holds, sent as JSON.
+
+    parse_float: reads numbers with a point, for who needs all their digits
+    Raises: Unreadable, UnsupportedType for another content type, TooLarge past `most_bytes`
+    """
+    raw = body_bytes(most_bytes)
+    if not raw:
+        raise Unreadable("There is no body; send JSON.")
+    if not request.is_json:
+        raise UnsupportedType("Send the body as JSON, with Content-Type: application/json.")
+    return parse_json(raw, parse_float=parse_float)
+
+
+def body_bytes(most: int | None = None) -> bytes:
+    """Return the request's body; raises TooLarge past that many bytes, before more is read."""
+    if most is None:
+        return request.get_data()
+    sentence = f"The body is larger than {most // 1024:,} KB."
+    if (request.content_length or 0) > most:
+        raise TooLarge(sentence)
+    # A body that comes in chunks does not say how long it is.
+    request.max_content_length = most + 1
+    raw = request.get_data(cache=True)
+    if len(raw) > most:
+        raise TooLarge(sentence)
+    return raw
+
+
+def parse_json(raw: bytes, *, parse_float: Callable[[str], Any] | None = None) -> Any:
+    """Return what a JSON text holds.
+
+    Raises: Unreadable where it is broken, nested too deeply, or has numbers JSON has not (NaN)
+    """
+    try:
+        value = json.loads(raw, parse_float=parse_float, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise Unreadable(UNREADABLE) from None
+    if _is_deep(value):
+        raise Unreadable(f"The body is nested more than {MOST_NESTED} deep.")
+    return value
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MOST_NESTED + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
+
+
+# Answering
+
+
+def answer_json(value: BaseModel | Sequence[BaseModel], status: int = 200) -> Response:
+    """Return a model, or a list of them, as the JSON its description promises."""
+    if isinstance(value, BaseModel):
+        response = jsonify(value.model_dump(mode="json", by_alias=True))
+    else:
+        response = jsonify([one.model_dump(mode="json", by_alias=True) for one in value])
+    response.status_code = status
+    return response
+
+
+# Types of fields
+
+
+def _storable(text: str) -> str:
+    if not storable(text):
+        raise ValueError(UNSTORABLE)
+    return text
+
+
+def _read_month(value: Any) -> date:
+    if isinstance(value, date):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("Write the month as YYYY-MM, for example 2025-03.")
+    return parse_month(value)
+
+
+# The ID of a thing of ours, as answers show it.
+Id = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+# A text that both databases can store.
+Text = Annotated[str, AfterValidator(_storable)]
+Month = Annotated[
+    date,
+    BeforeValidator(_read_month),
+    PlainSerializer(month_text),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^(19[7-9]\d|[2-9]\d{3})-(0[1-9]|1[0-2])$",
+            "examples": ["2025-03"],
+        }
+    ),
+]
+# A moment as answers show it: RFC 3339, UTC, milliseconds.
+Moment = Annotated[
+    datetime,
+    PlainSerializer(lambda moment: rfc3339(moment, "milliseconds"), return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Marks a text field that takes one of some choices: `Annotated[str, OneOf(STATUSES)]`."""
+
+    choices: Sequence[str]
+
+    def __get_pydantic_core_schema__(
+        self, _source: Any, _handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        choices = core_schema.literal_schema(list(self.choices))
+        return core_schema.no_info_before_validator_function(self._check, choices)
+
+    def _check(self, value: Any) -> Any:
+        if value not in self.choices:
+            raise ValueError(f"Choose one of {', '.join(self.choices)}.")
+        return value
+
+
+@dataclass(frozen=True)
+class WholeNumber:
+    """Marks a whole number within bounds, written in a query: `Annotated[int, WholeNumber(1, 9)]`.
+
+    With `clamp`, what is above the last bound counts as the bound.
+    """
+
+    low: int
+    high: int
+    clamp: bool = False
+
+    def __get_pydantic_core_schema__(
+        self, _source: Any, _handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        number = core_schema.int_schema(ge=self.low, le=self.high)
+        return core_schema.no_info_before_validator_function(self._read, number)
+
+    def _read(self, value: Any) -> int:
+        text = str(value)
+        if text.isascii() and text.isdigit() and len(text) <= 9 and int(text) >= self.low:
+            if int(text) <= self.high:
+                return int(text)
+            if self.clamp:
+                return self.high
+        raise ValueError(f"Write a whole number from {self.low:,} to {self.high:,}.")

@@ -1,0 +1,286 @@
+"""The OpenAPI description of views: written at the view, gathered by walking the URL map.
+
+A room makes one `Describer` (its heading, the envelope of its errors) and decorates its views:
+
+    describe = Describer("Reports", Problem, "application/problem+json")
+
+    @bp.post("/reports")
+    @describe("Make a report", body=NewReport, answer=ReportAnswer, status=202, errors=(422,))
+    def create_report() -> Response: ...
+
+Bodies, queries, headers and answers are pydantic models or other types pydantic knows; what they
+are called and say there is what the document shows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from flask import Flask
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
+from werkzeug.routing import Rule
+
+Schema = dict[str, Any]
+View = TypeVar("View", bound=Callable[..., Any])
+
+JSON = "application/json"
+PROBLEM_JSON = "application/problem+json"
+FORM = "application/x-www-form-urlencoded"
+REFERENCE = "#/components/schemas/{model}"
+# The attribute of a view that holds its description.
+DESCRIPTION = "openapi_operation"
+TEXT: Schema = {"type": "string"}
+ID: Schema = {"type": "string", "format": "uuid"}
+
+REASONS = {
+    400: "The request could not be read or used.",
+    401: "No credentials, or wrong ones.",
+    403: "Not yours to do.",
+    404: "Unknown, or not yours to see.",
+    409: "Not in a state that allows this.",
+    413: "The body is too large.",
+    415: "Another content type than this address reads.",
+    422: "Some values cannot be used: a sentence per field.",
+    429: "Too many tries; see Retry-After.",
+    502: "The partner's API did not answer as hoped.",
+    503: "A part of this installation is away; see Retry-After.",
+}
+ALWAYS = (401, 429, 503)
+BODY = (400, 403, 413, 415)
+
+
+class Problem(BaseModel):
+    """An error as RFC 9457 writes it; `errors` holds a sentence per field."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str = ""
+    instance: str = ""
+    request_id: str = ""
+    errors: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A schema of the document by its name, where no one model can say it."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer: what it means, its content by media type, the names of its headers."""
+
+    text: str
+    content: Mapping[str, Any] = field(default_factory=dict)
+    headers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A view's description, its types not yet turned into schemas."""
+
+    members: Schema
+    parameters: tuple[tuple[str, type[BaseModel]], ...]
+    body: Answer | None
+    is_body_needed: bool
+    answers: Mapping[int, Answer]
+    path_schema: Schema | None
+
+
+@dataclass(frozen=True)
+class Describer:
+    """Describes the views of one room: their heading, and the envelope of their errors.
+
+    path_schema: what stands in braces in an address, where its converter does not say enough
+    """
+
+    tag: str
+    error: Any = Problem
+    error_type: str = PROBLEM_JSON
+    path_schema: Schema | None = None
+
+    def __call__(
+        self,
+        summary: str,
+        *,
+        body: Any = None,
+        body_type: str = JSON,
+        body_needed: bool = True,
+        query: type[BaseModel] | None = None,
+        headers: type[BaseModel] | None = None,
+        answer: Any = None,
+        status: int = 200,
+        also: Mapping[int, Answer] | None = None,
+        errors: Iterable[int] = (),
+        **members: Any,
+    ) -> Callable[[View], View]:
+        """Return the decorator of a view.
+
+        answer:  a type, answered as JSON; an `Answer` where there is more to say
+        also:    other good answers by their status
+        members: members of OpenAPI's operation, as `description`, `deprecated`, `security`
+        """
+        if not isinstance(answer, Answer):
+            answer = Answer("Done.", {JSON: answer} if answer is not None else {})
+        codes = {*errors, *ALWAYS, *(BODY if body is not None else ())}
+        problems = {
+            code: Answer(REASONS[code], {self.error_type: self.error}) for code in sorted(codes)
+        }
+        operation = Operation(
+            members={"tags": [self.tag], "summary": summary, **members},
+            parameters=tuple(
+                (place, model) for place, model in (("query", query), ("header", headers)) if model
+            ),
+            body=Answer("", {body_type: body}) if body is not None else None,
+            is_body_needed=body_needed,
+            answers={status: answer, **(also or {}), **problems},
+            path_schema=self.path_schema,
+        )
+
+        def decorate(view: View) -> View:
+            setattr(view, DESCRIPTION, operation)
+            return view
+
+        return decorate
+
+
+def described(app: Flask) -> Iterator[tuple[Rule, str, Operation]]:
+    """Yield each rule whose view is described, with each of its methods, by address."""
+    for rule in sorted(app.url_map.iter_rules(), key=lambda one: one.rule):
+        operation = getattr(app.view_functions[rule.endpoint], DESCRIPTION, None)
+        if operation is not None:
+            for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+                yield rule, method.lower(), operation
+
+
+def paths_and_schemas(app: Flask) -> tuple[dict[str, Any], dict[str, Schema]]:
+    """Return OpenAPI's paths, and the schemas they refer to, of all described views.
+
+    A model `ReportAnswer` is called `Report` there: outside nothing else has that name.
+    """
+    views = list(described(app))
+    schemas = _Schemas(operation for _, _, operation in views)
+    paths: dict[str, Any] = {}
+    for rule, method, operation in views:
+        path = re.sub(r"<(?:[^:>]+:)?(\w+)>", r"{\1}", rule.rule)
+        item = paths.setdefault(path, {})
+        if rule.arguments:
+            item["parameters"] = _path_parameters(rule, operation.path_schema)
+        item[method] = schemas.operation(operation)
+    used = set(re.findall(r"'#/components/schemas/([^']+)'", str([paths, schemas.components])))
+    components = {name: one for name, one in schemas.components.items() if name in used}
+    return _renamed(paths, components)
+
+
+def _renamed(paths: Schema, components: Schema) -> tuple[Schema, Schema]:
+    text = json.dumps([paths, components])
+    for name in components:
+        short = name.removesuffix("Answer")
+        if short not in components:
+            text = text.replace(f'"{name}"', f'"{short}"').replace(f'/{name}"', f'/{short}"')
+    paths, components = json.loads(text)
+    return paths, components
+
+
+def _path_parameters(rule: Rule, schema: Schema | None) -> list[Schema]:
+    by_converter = {"UUIDConverter": ID, "IntegerConverter": {"type": "integer", "minimum": 0}}
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": by_converter.get(type(converter).__name__, schema or TEXT),
+        }
+        for name, converter in rule._converters.items()
+    ]
+
+
+class _Generate(GenerateJsonSchema):
+    """Pydantic's JSON Schema without a title for each field, which says its name again."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+class _Schemas:
+    """The schemas of all types that operations name, made at once so that names are settled."""
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        wanted: list[tuple[Any, JsonSchemaMode]] = []
+        for operation in operations:
+            wanted += [(model, "validation") for _, model in operation.parameters]
+            if operation.body is not None:
+                wanted += [(kind, "validation") for kind in operation.body.content.values()]
+            for answer in operation.answers.values():
+                wanted += [(kind, "serialization") for kind in answer.content.values()]
+        self._types = [one for one in dict.fromkeys(map(_key, wanted)) if one is not None]
+        inputs = [
+            (number, mode, TypeAdapter(kind)) for number, (kind, mode) in enumerate(self._types)
+        ]
+        self._made, definitions = TypeAdapter.json_schemas(
+            inputs, ref_template=REFERENCE, schema_generator=_Generate
+        )
+        self.components: dict[str, Schema] = definitions.get("$defs", {})
+
+    def schema(self, kind: Any, mode: JsonSchemaMode) -> Schema:
+        """Return a type's schema, or the reference to it."""
+        if isinstance(kind, Ref):
+            return {"$ref": REFERENCE.format(model=kind.name)}
+        if isinstance(kind, dict):
+            return kind
+        return self._made[(self._types.index((kind, mode)), mode)]
+
+    def operation(self, operation: Operation) -> Schema:
+        """Return an operation as OpenAPI writes it."""
+        found = dict(operation.members)
+        parameters = [
+            one for place, model in operation.parameters for one in self._parameters(place, model)
+        ]
+        if parameters:
+            found["parameters"] = parameters
+        if operation.body is not None:
+            content = self._content(operation.body, "validation")
+            found["requestBody"] = {"required": operation.is_body_needed, "content": content}
+        found["responses"] = {
+            str(status): self._response(answer) for status, answer in operation.answers.items()
+        }
+        return found
+
+    def _parameters(self, place: str, model: type[BaseModel]) -> Iterator[Schema]:
+        schema = self.schema(model, "validation")
+        model_schema = self.components[schema["$ref"].rpartition("/")[2]]
+        for name, shape in model_schema["properties"].items():
+            # What may be left out need not be allowed to be null as well.
+            [*shapes] = [one for one in shape.get("anyOf", [shape]) if one != {"type": "null"}]
+            parameter = {"name": name, "in": place, "description": shape.get("description", "")}
+            if name in model_schema.get("required", []):
+                parameter["required"] = True
+            left = {"description", "anyOf"} | (
+                {"default"} if shape.get("default") is None else set()
+            )
+            rest = {key: value for key, value in shape.items() if key not in left}
+            yield parameter | {"schema": rest | (shapes[0] if "anyOf" in shape else {})}
+
+    def _response(self, answer: Answer) -> Schema:
+        found: Schema = {"description": answer.text}
+        if answer.content:
+            found["content"] = self._content(answer, "serialization")
+        if answer.headers:
+            found["headers"] = {name: {"schema": TEXT} for name in answer.headers}
+        return found
+
+    def _content(self, answer: Answer, mode: JsonSchemaMode) -> Schema:
+        return {
+            media: {"schema": self.schema(kind, mode)} for media, kind in answer.content.items()
+        }
+
+
+def _key(wanted: tuple[Any, JsonSchemaMode]) -> tuple[Any, JsonSchemaMode] | None:
+    return None if isinstance(wanted[0], Ref | dict) else wanted
