@@ -165,6 +165,16 @@ def test_an_old_a_withdrawn_and_an_unknown_link_are_the_same(
         db.session.commit()
     for path in (withdrawn, old, "/invite/unknown", "/invite/%00"):
         assert Browser(app).get(path).status_code == 404
+    assert NEW not in admin.get("/members").text
+
+
+def test_an_invitation_is_listed_while_it_works(app: Flask, signed_in: SignedIn) -> None:
+    admin = signed_in("admin")
+    path = invite(admin)
+    assert NEW in admin.get("/members").text.split("<h2>Open invitations")[1]
+    assert NEW not in signed_in("stranger").get("/members").text
+    Browser(app).post(path, joining())
+    assert "Open invitations" not in admin.get("/members").text
 
 
 def test_a_new_invitation_replaces_the_one_before(app: Flask, signed_in: SignedIn) -> None:

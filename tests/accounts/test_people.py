@@ -134,6 +134,20 @@ def test_guards_let_pass_who_reaches_the_role(
         assert tuple(answer.status_code for answer in answers) == statuses
 
 
+def test_who_is_refused_is_told_which_role_it_takes(
+    rooms: Flask, program: Callable[..., Program]
+) -> None:
+    client = rooms.test_client()
+    answers = [
+        client.get(f"/api/test/{room}", **program("viewer").basic).get_json()["detail"]
+        for room in ("expert", "operator")
+    ]
+    assert answers == [
+        "This needs the role expert in Acme; yours is viewer.",
+        "Only operators of this installation may do this.",
+    ]
+
+
 @pytest.mark.parametrize(
     "header",
     [

@@ -6,19 +6,19 @@ import re
 from urllib.parse import urlsplit
 from uuid import UUID
 
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _NIL = "00000000-0000-0000-0000-000000000000"
 _EMAIL = re.compile(r"[^\s@<>\"(),:;\\\[\]]+@[^\s@<>\"(),:;\\\[\]]+")
 
 
 def storable(text: str) -> bool:
     """Return whether both databases take the text: no NUL, no half of a surrogate pair."""
-    if "\x00" in text:
-        return False
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+    return UNSTORABLE.search(text) is None
+
+
+def made_storable(text: str) -> str:
+    """Return a text both databases take: without NUL, `?` for half of a surrogate pair."""
+    return UNSTORABLE.sub(lambda found: "" if found[0] == "\x00" else "?", text)
 
 
 def as_id(text: object) -> str | None:
