@@ -18,7 +18,7 @@ import requests
 from flask import current_app
 
 from webapp import accounts
-from webapp.accounts import User, find_key
+from webapp.accounts import find_key
 from webapp.accounts.passwords import password_matches
 from webapp.engine.jobs import kinds
 from webapp.errors import ReportError
@@ -26,10 +26,12 @@ from webapp.lib.months import current_month, month_text, next_month
 
 COMPANY = "Demo Company"
 EMAIL = "demo@example.com"
-PARTNER = "70000001"
 # Public: the stand-in knows no other, and no real partner knows these.
-PARTNER_USER_KEY = "demo-user-key"
-PARTNER_USER_SECRET = "ZGVtby1zZWNyZXQ="
+CREDENTIALS = {
+    "partner_id": "70000001",
+    "user_key": "demo-user-key",
+    "user_secret": "ZGVtby1zZWNyZXQ=",
+}
 MONTHS_SHOWN = 12
 TIMEOUT_S = (5, 60)
 
@@ -51,24 +53,20 @@ def run_demo(address: str, say: Say) -> None:
     sign_in = kept_sign_in(Path(current_app.config["DATA_DIR"]) / "demo.json")
     last = current_month()
     first = next_month(last, 1 - MONTHS_SHOWN)
-    caller = Caller(address, sign_in, say)
-    caller.show_summary(caller.run({"mode": "summary"}))
-    months = {"mode": "monthly", "start": month_text(first), "end": month_text(last)}
-    caller.show_months(caller.run(months))
-    _fill(say)
-    say_farewell(address, sign_in, say)
-
-
-def _fill(say: Say) -> None:
-    """Give the demo's company the sample data of every kind that brings some."""
-    user = accounts.find_user(EMAIL)
-    if user is None:
-        return
-    company_id = user.home_company_id
-    say("")
+    program = Program(address, sign_in, say)
+    summary = program.run({"mode": "summary"})["summary"]
+    for name, value in summary.items():
+        say(f"  {name:<18}{_shown(value):>26}")
+    months = program.run({"mode": "monthly", "start": month_text(first), "end": month_text(last)})
+    say(f"  {'month':<10}{'total_users':>14}{'delta':>12}")
+    for row in months["months"]:
+        say(f"  {row['month']:<10}{_shown(row['total_users']):>14}{_shown(row['delta']):>12}")
+    say("  calls made {made}, saved {saved}\n".format_map(months["api_calls"]))
+    demo_user = accounts.find_user(EMAIL)
     for kind in kinds().values():
-        if sentence := kind.seed_demo(company_id):
+        if demo_user and (sentence := kind.seed_demo(demo_user.home_company_id)):
             say(f"{kind.title}: {sentence}")
+    say_farewell(address, sign_in, say)
 
 
 def say_farewell(address: str, sign_in: SignIn, say: Say) -> None:
@@ -78,12 +76,13 @@ def say_farewell(address: str, sign_in: SignIn, say: Say) -> None:
     say(f"  Open      {address}")
     say(f"  Sign in   {sign_in.email}  {password}")
     say(f"  API key   {sign_in.api_key}  secret  {sign_in.secret}")
-    say(f"  Partner   {PARTNER}  user key  {PARTNER_USER_KEY}  secret  {PARTNER_USER_SECRET}")
+    partner = "  Partner   {partner_id}  user key  {user_key}  secret  {user_secret}"
+    say(partner.format_map(CREDENTIALS))
     say("  Stop      Ctrl-C")
     say("")
 
 
-class Caller:
+class Program:
     """A program that calls the API: it knows addresses, JSON and event streams, nothing else."""
 
     def __init__(self, address: str, sign_in: SignIn, say: Say) -> None:
@@ -95,57 +94,30 @@ class Caller:
 
     def run(self, params: dict[str, Any]) -> dict[str, Any]:
         """Ask for a report, print its lines as they come, return its result."""
-        self._say("")
-        self._say(f"POST {self._address}/api/v1/reports  partner-use, {params['mode']}")
-        known = {"partner_id": PARTNER, "user_key": PARTNER_USER_KEY}
-        body = {
-            "kind": "partner-use",
-            "params": {**known, "user_secret": PARTNER_USER_SECRET, **params},
-        }
+        self._say(f"\nPOST {self._address}/api/v1/reports  partner-use, {params['mode']}")
         with self._http.post(
             f"{self._address}/api/v1/reports",
-            json=body,
+            json={"kind": "partner-use", "params": CREDENTIALS | params},
             headers={"Accept": "text/event-stream"},
             stream=True,
             timeout=TIMEOUT_S,
         ) as answer:
             _check(answer)
-            report_url = self._address + answer.headers["Location"]
-            status = self._follow(answer)
-        self._say(f"The report is {status}.")
-        result = self._http.get(f"{report_url}/result", timeout=TIMEOUT_S)
+            self._follow(answer)
+        url = f"{self._address}{answer.headers['Location']}/result"
+        result = self._http.get(url, timeout=TIMEOUT_S)
         _check(result)
         document: dict[str, Any] = result.json()
         return document
 
-    def _follow(self, answer: requests.Response) -> str:
+    def _follow(self, answer: requests.Response) -> None:
         for name, data in events(answer):
             if name == "status":
                 self._say(f"  {data['seq']:>4}  [{data['done']}/{data['total']}] {data['text']}")
             elif name == "end":
-                return str(data["status"])
+                self._say(f"The report is {data['status']}.")
+                return
         raise ReportError("The event stream of the demo's report broke off.")
-
-    def show_summary(self, result: dict[str, Any]) -> None:
-        """Print the summary's figures."""
-        summary = result["summary"]
-        for name in (
-            "site_count",
-            "child_site_count",
-            "account_count",
-            "last_login",
-            "last_created",
-        ):
-            self._say(f"  {name:<18}{_shown(summary[name]):>26}")
-
-    def show_months(self, result: dict[str, Any]) -> None:
-        """Print the monthly table."""
-        self._say(f"  {'month':<10}{'total_users':>14}{'delta':>12}")
-        for row in result["months"]:
-            total, delta = _shown(row["total_users"]), _shown(row["delta"])
-            self._say(f"  {row['month']:<10}{total:>14}{delta:>12}")
-        calls = result["api_calls"]
-        self._say(f"  calls made {calls['made']}, saved {calls['saved']}")
 
 
 def events(answer: requests.Response) -> Iterator[tuple[str, Any]]:
@@ -186,7 +158,7 @@ def kept_sign_in(path: Path) -> SignIn:
         )
     if user is None or kept is None:
         password = _password()
-        user = _make_user(password)
+        user = accounts.create_user(EMAIL, COMPANY, "operator", password, first_name="Demo")
     else:
         password = kept.password if password_matches(user.password_hash, kept.password) else ""
         if find_key(kept.api_key, kept.secret):
@@ -197,10 +169,6 @@ def kept_sign_in(path: Path) -> SignIn:
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(asdict(made), file)
     return made
-
-
-def _make_user(password: str) -> User:
-    return accounts.create_user(EMAIL, COMPANY, "operator", password, first_name="Demo")
 
 
 def _password() -> str:

@@ -9,20 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import current_app
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.databases import is_newest
 from webapp.engine.models import QUEUED, Report
-from webapp.extensions import db, migrate
+from webapp.extensions import db, migrate, quick_redis
 from webapp.lib.moments import utcnow
 from webapp.ops.workers import live_workers
-
-REDIS_PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -63,20 +58,6 @@ def queue() -> Queue | None:
     return Queue(waiting, max(age_s, 0.0))
 
 
-def impatient_redis() -> Redis:
-    """Return a Redis client that gives up soon: a health check must not hang with its patient."""
-    key = "impatient_redis"
-    if key not in current_app.extensions:
-        current_app.extensions[key] = Redis.from_url(
-            current_app.config["REDIS_URL"],
-            socket_timeout=REDIS_PATIENCE_S,
-            socket_connect_timeout=REDIS_PATIENCE_S,
-            retry=Retry(NoBackoff(), 1),
-        )
-    client: Redis = current_app.extensions[key]
-    return client
-
-
 def as_json(found: list[Check], waiting: Queue | None) -> dict[str, Any]:
     """Return the checks as `/readyz` shows them."""
     return {
@@ -109,7 +90,7 @@ def _migrations() -> Check:
 
 
 def _redis_and_workers() -> tuple[Check, Check]:
-    client = impatient_redis()
+    client = quick_redis()
     try:
         client.ping()
         alive = len(live_workers(client, current_app.config["QUEUE"]))

@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.engine.models import STATUSES, Report, StoredMonth
-from webapp.extensions import db
+from webapp.extensions import db, quick_redis
 from webapp.lib.moments import utcnow
 from webapp.ops import health
 from webapp.ops.workers import live_workers
@@ -139,7 +139,7 @@ def _months() -> Iterator[Metric]:
 
 
 def _from_redis() -> Iterator[Metric]:
-    client = health.impatient_redis()
+    client = quick_redis()
     try:
         name = current_app.config["QUEUE"]
         alive = len(live_workers(client, name))
