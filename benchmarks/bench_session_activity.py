@@ -36,8 +36,8 @@ from webapp.accounts import Scope, User, create_key, create_user, scope_of
 from webapp.extensions import db
 from webapp.kinds.session_activity.compute import in_hours, total
 from webapp.kinds.session_activity.directory import add_names, find_login
-from webapp.kinds.session_activity.fold import ends_day
-from webapp.kinds.session_activity.history import login_days, segment_query
+from webapp.kinds.session_activity.segments import ends_day
+from webapp.kinds.session_activity.facts import login_days, segment_query
 from webapp.kinds.session_activity.ingest import Intake, SentPing
 from webapp.kinds.session_activity.models import Computer, Login, Session
 
@@ -313,7 +313,7 @@ def month_ms(bench: Bench) -> float:
             login = find_login(bench.scope.company_id, bench.names[number * 7 % LOGINS])
             assert login is not None
             begun = time.perf_counter()
-            in_hours(total(login_days(db.session, login, "", *MONTH, UTC_ZONE).values()).person)
+            in_hours(total(login_days(login, "", *MONTH, UTC_ZONE).values()).person)
             spent.append((time.perf_counter() - begun) * 1000)
     return statistics.median(spent)
 

@@ -6,37 +6,53 @@ Two blueprints under one prefix: `taking` takes data in and lets keys pass that 
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
 from flask import Blueprint, Response, current_app, g, jsonify, request
+from pydantic import Field
 
 from webapp.accounts import authenticate_ingest_key, current_scope, restrict, sender_scope
 from webapp.error_pages import Problem, envelope
 from webapp.errors import InvalidParams, NotAllowed, NotFound
 from webapp.extensions import db
-from webapp.json_wire import read_json
 from webapp.kinds.session_activity import bodies
+from webapp.kinds.session_activity.bodies import (
+    HoursQuery,
+    NewComputer,
+    NewLogin,
+    PingBody,
+    SessionStart,
+)
 from webapp.kinds.session_activity.compute import Hours, by_month, day_of, in_hours, total
 from webapp.kinds.session_activity.directory import add_names, find_login
-from webapp.kinds.session_activity.history import login_days
+from webapp.kinds.session_activity.facts import login_days
 from webapp.kinds.session_activity.ingest import SentPing, Verdict, intake, zone_of
-from webapp.kinds.session_activity.models import COMPUTER_LENGTH, LOGIN_LENGTH, Computer, Login
-from webapp.kinds.session_activity.moments import read_day
-from webapp.kinds.session_activity.sessions import SessionTaken, begin, described, online
+from webapp.kinds.session_activity.models import Computer, Login
+from webapp.kinds.session_activity.sessions import (
+    SentSession,
+    SessionTaken,
+    begin,
+    described,
+    online,
+)
+from webapp.lib.bodies import parse_json, read_query, read_value
 from webapp.lib.moments import utcnow
+from webapp.lib.openapi import JSON, Answer, Describer
 
 PREFIX = "/api/session-manager"
 CREATED = b'{"message":"Created"}\n'
 taking = Blueprint("session_activity_taking", __name__, url_prefix=PREFIX)
 telling = restrict(Blueprint("session_activity_telling", __name__, url_prefix=PREFIX))
+describe = Describer("Session activity", bodies.Said, JSON)
 
 
 def _problem(problem: Problem) -> Response:
     # The service whose addresses these are answers 400 to every value it cannot use.
     status = 400 if problem.status == 422 else problem.status
     data: Any = {"errors": problem.errors} if problem.errors else []
-    response = jsonify({"message": problem.detail, "data": data})
+    message = bodies.in_words(problem.errors) if problem.errors else problem.detail
+    response = jsonify({"message": message, "data": data})
     response.status_code = status
     return response
 
@@ -62,65 +78,108 @@ def session_taken(error: SessionTaken) -> tuple[Response, int]:
 
 
 @taking.post("/users")
+@describe("Store logins", body=list[NewLogin], answer=bodies.Said, status=201)
 def add_users() -> tuple[Response, int]:
     """Store logins; known ones are no error."""
-    return _add(Login, LOGIN_LENGTH)
+    return _add(Login, NewLogin)
 
 
 @taking.post("/computers")
+@describe("Store computers", body=list[NewComputer], answer=bodies.Said, status=201)
 def add_computers() -> tuple[Response, int]:
     """Store computers; known ones are no error."""
-    return _add(Computer, COMPUTER_LENGTH)
+    return _add(Computer, NewComputer)
 
 
-def _add(table: type[Login] | type[Computer], longest: int) -> tuple[Response, int]:
-    names = bodies.read_names(read_json(request.get_data()), longest)
-    company_id = _company_id()
-    add_names(table, company_id, names)
+def _add(
+    table: type[Login] | type[Computer], model: type[NewLogin] | type[NewComputer]
+) -> tuple[Response, int]:
+    named, bad = bodies.read_items(model, parse_json(request.get_data()))
+    if bad:
+        raise InvalidParams(
+            {
+                f"{place}.{field.lower()}": sentence
+                for place, error in bad.items()
+                for field, sentence in error.errors.items()
+            }
+        )
+    add_names(table, _company_id(), [one.name for one in named.values()])
     return _created()
 
 
 @taking.post("/session")
+@describe(
+    "Begin a session",
+    body=SessionStart,
+    answer=bodies.Said,
+    status=201,
+    also={200: Answer("It was begun before.", {JSON: bodies.Said})},
+    errors=(409,),
+)
 def begin_session() -> tuple[Response, int]:
     """Begin a session: 201; 200 where the very same was begun before."""
-    sent = bodies.read_session(read_json(request.get_data()), _company_id(), utcnow())
+    start = read_value(SessionStart, parse_json(request.get_data()))
+    sent = SentSession(
+        company_id=_company_id(),
+        id=start.id,
+        computer=start.comp_name,
+        ip_addr=start.ip_addr,
+        login=start.login,
+        next_ping_sec=start.next_ping_sec,
+        at=start.date_time,
+        arrived_at=utcnow(),
+    )
     if begin(db.engine, sent, intake()):
         return _created()
     return jsonify({"message": "Success"}), 200
 
 
 @taking.post("/activity")
+@describe(
+    "Take a ping, or a list of them with a verdict for each",
+    body=PingBody | Annotated[list[PingBody], Field(max_length=bodies.MOST_ITEMS)],
+    answer=bodies.PingVerdicts,
+    status=201,
+    also={207: Answer("Some pings were not taken.", {JSON: bodies.PingVerdicts})},
+    errors=(404,),
+)
 def take_pings() -> tuple[Response, int]:
     """Take a ping, or a list of them with a verdict for each: 201 all taken, 207 not all."""
-    body = read_json(request.get_data())
-    company_id, now = _company_id(), utcnow()
+    body = parse_json(request.get_data())
     if isinstance(body, list):
-        return _take_list(bodies.items(body), company_id)
-    [verdict] = intake().take(db.engine, [bodies.read_ping(body, company_id, now)])
+        return _take_list(body)
+    [verdict] = intake().take(db.engine, [_sent(read_value(PingBody, body), utcnow())])
     if verdict.status == 201:
         return _created()
     return jsonify({"message": verdict.message, "data": []}), verdict.status
 
 
-def _take_list(items: list[Any], company_id: str) -> tuple[Response, int]:
+def _sent(ping: PingBody, now: datetime) -> SentPing:
+    return SentPing(
+        company_id=_company_id(),
+        session_id=ping.session_id,
+        event=ping.session_type,
+        login=ping.login,
+        at=ping.date_time or now,
+        next_ping_sec=ping.next_ping_sec,
+        arrived_at=now,
+    )
+
+
+def _take_list(body: list[Any]) -> tuple[Response, int]:
     now = utcnow()
-    pings: dict[int, SentPing] = {}
-    verdicts: dict[int, Verdict] = {}
-    for number, item in enumerate(items):
-        try:
-            pings[number] = bodies.read_ping(item, company_id, now)
-        except InvalidParams as error:
-            verdicts[number] = Verdict(400, error.message)
-    taken = intake().take(db.engine, list(pings.values()))
+    pings, bad = bodies.read_items(PingBody, body)
+    verdicts = {place: Verdict(400, bodies.in_words(error.errors)) for place, error in bad.items()}
+    taken = intake().take(db.engine, [_sent(ping, now) for ping in pings.values()])
     verdicts |= dict(zip(pings, taken, strict=True))
     data = [
         {
-            "index": number,
-            "session_id": pings[number].session_id if number in pings else None,
-            "status": verdicts[number].status,
-            "message": verdicts[number].message,
+            "index": place,
+            "session_id": pings[place].session_id if place in pings else None,
+            "status": verdict.status,
+            "message": verdict.message,
         }
-        for number in range(len(items))
+        for place, verdict in sorted(verdicts.items())
     ]
     if all(verdict.status == 201 for verdict in verdicts.values()):
         return jsonify({"message": "Created", "data": data}), 201
@@ -139,6 +198,7 @@ def _created() -> tuple[Response, int]:
 
 
 @telling.get("/dashboard")
+@describe("Who is online", answer=bodies.Dashboard)
 def show_dashboard() -> Response:
     """List the sessions whose end has not passed."""
     rows = online(db.session, current_scope().company_id, utcnow())
@@ -146,68 +206,37 @@ def show_dashboard() -> Response:
 
 
 @telling.get("/activity")
+@describe(
+    "Hours of a login by month or by date",
+    query=HoursQuery,
+    answer=bodies.LoginActivity,
+    errors=(400, 404),
+)
 def show_activity() -> Response:
     """Give the hours of a login by month, newest first, or by date, oldest first."""
-    query = {name.lower(): value for name, value in request.args.items()}
-    zone = zone_of(current_app)
-    group, first, last = read_query(query, day_of(utcnow(), zone))
-    login = find_login(current_scope().company_id, query["login"].strip())
+    asked, zone = read_query(HoursQuery), zone_of(current_app)
+    first, last = asked.days(day_of(utcnow(), zone))
+    login = find_login(current_scope().company_id, asked.login)
     if login is None:
-        raise NotFound(f"There is no login {query['login'].strip()!r}.")
-    event = query.get("session_type", "").strip()
-    days = login_days(db.session, login, event, first, last, zone)
+        raise NotFound(f"There is no login {asked.login!r}.")
+    days = login_days(login, asked.session_type, first, last, zone)
     whole = total(days.values())
+    periods = (
+        [{"date": f"{day.isoformat()}T00:00:00Z", **_hours(hours)} for day, hours in days.items()]
+        if asked.group_by == "date"
+        else [
+            {"year": str(month.year), "month_num": str(month.month), **_hours(hours)}
+            for month, hours in reversed(by_month(days).items())
+        ]
+    )
     data = {
         "id": login.name,
         "login": login.name,
         "total_hours": in_hours(whole.person, 2),
         "total_machine_hours": in_hours(whole.machine, 2),
-        "user_activity": _by_date(days) if group == "date" else _by_month(days),
+        "user_activity": periods,
     }
     return jsonify({"message": "Success", "data": data})
-
-
-def read_query(query: dict[str, str], today: date) -> tuple[str, date, date]:
-    """Return how to group, and the first and last day asked for; today where none is named.
-
-    Raises: InvalidParams with a sentence per parameter
-    """
-    errors: dict[str, str] = {}
-    if not query.get("login", "").strip():
-        errors["login"] = "login is needed."
-    group = query.get("group_by", "").strip() or "date"
-    if group not in {"month", "date"}:
-        errors["group_by"] = "group_by must be month or date."
-    days: dict[str, date] = {}
-    for name in ("from_date", "to_date"):
-        try:
-            if query.get(name, "").strip():
-                days[name] = read_day(query[name])
-        except ValueError as error:
-            errors[name] = str(error)
-    last = days.get("to_date", today)
-    first = days.get("from_date", min(today, last))
-    if not errors and last < first:
-        if "to_date" in days:
-            errors["to_date"] = "to_date is before from_date."
-        else:
-            errors["from_date"] = "from_date is after today; name a to_date too."
-    if errors:
-        raise InvalidParams(errors)
-    return group, first, last
-
-
-def _by_month(days: dict[date, Hours]) -> list[dict[str, Any]]:
-    return [
-        {"year": str(month.year), "month_num": str(month.month), **_hours(hours)}
-        for month, hours in reversed(by_month(days).items())
-    ]
-
-
-def _by_date(days: dict[date, Hours]) -> list[dict[str, Any]]:
-    return [
-        {"date": f"{day.isoformat()}T00:00:00Z", **_hours(hours)} for day, hours in days.items()
-    ]
 
 
 def _hours(hours: Hours) -> dict[str, float]:

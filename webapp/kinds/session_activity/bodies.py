@@ -1,174 +1,280 @@
-"""Bodies of the session manager's requests: JSON, field names in any case, bounds checked here."""
+"""What the session manager is sent and answers: JSON, field names in any case."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from ipaddress import ip_address
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
+from typing_extensions import TypedDict
 
 from webapp.errors import InvalidParams, TooLarge
 from webapp.kinds.session_activity.directory import is_writable
-from webapp.kinds.session_activity.ingest import SentPing
-from webapp.kinds.session_activity.models import ADDRESS_LENGTH, EVENT_LENGTH, ID_LENGTH
-from webapp.kinds.session_activity.moments import read_moment
-from webapp.kinds.session_activity.sessions import SentSession
+from webapp.kinds.session_activity.models import (
+    ADDRESS_LENGTH,
+    COMPUTER_LENGTH,
+    EVENT_LENGTH,
+    ID_LENGTH,
+    LOGIN_LENGTH,
+)
+from webapp.lib.bodies import read_value
+
+M = TypeVar("M", bound=BaseModel)
 
 MOST_ITEMS = 20_000
 LONGEST_PROMISE_SEC = 86_400
-Fields = dict[str, Any]
+_DATE_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d+))?(?:([Zz])|([+-]\d\d:\d\d))?)?",
+    re.ASCII,
+)
+SENTENCE = "Write the date as 2023-09-06T12:30:00Z, 2023-09-06 12:30:00 or 2023-09-06."
 
 
-def fields(item: Any) -> Fields:
-    """Return an object's members by their names in lower case.
+def read_moment(text: Any) -> datetime:
+    """Return the moment a text names, aware UTC; one without a zone is UTC.
 
-    Raises: InvalidParams for anything but an object
+    Raises: ValueError with a sentence
     """
-    if not isinstance(item, dict):
-        raise InvalidParams({"body": "Send a JSON object."})
-    return {str(name).lower(): value for name, value in item.items()}
+    found = _DATE_TIME.fullmatch(text.strip()) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError(SENTENCE)
+    day, clock, fraction, _, offset = found.groups()
+    # A leap second, which RFC 3339 may write and no calendar here has.
+    clock = re.sub(":60$", ":59", clock or "00:00:00")
+    micros = (fraction or "")[:6].ljust(6, "0")
+    try:
+        written = f"{day}T{clock}.{micros}{offset or '+00:00'}"
+        moment = datetime.fromisoformat(written).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(SENTENCE) from None
+    if not 1970 <= moment.year <= 9000:
+        raise ValueError("The year of the date cannot be right.")
+    return moment
 
 
-def items(body: Any) -> list[Any]:
-    """Return the items of a list, or one object as a list of one.
-
-    Raises: InvalidParams, TooLarge
-    """
-    if isinstance(body, dict):
-        return [body]
-    if not isinstance(body, list):
-        raise InvalidParams({"body": "Send a JSON list of objects."})
-    if len(body) > MOST_ITEMS:
-        raise TooLarge(f"Send at most {MOST_ITEMS:,} items at once.")
-    return body
+def _read_day(text: Any) -> date:
+    """Return the day a text names, as it is written: its time of day and its zone say nothing."""
+    read_moment(text)
+    return date.fromisoformat(text.strip()[:10])
 
 
-def read_names(body: Any, longest: int) -> list[str]:
-    """Return the names of a list of `{"Name"}`.
-
-    Raises: InvalidParams with a sentence per bad item
-    """
-    names: list[str] = []
-    errors: dict[str, str] = {}
-    for number, item in enumerate(items(body)):
-        try:
-            names.append(_text(fields(item), "name", longest))
-        except InvalidParams as error:
-            errors |= {f"{number}.{name}": text for name, text in error.errors.items()}
-    if errors:
-        raise InvalidParams(errors)
-    return names
+def _check_line(text: str) -> str:
+    if not text or not is_writable(text):
+        raise ValueError("This is empty or holds characters that cannot be stored.")
+    return text
 
 
-def read_session(body: Any, company_id: str, arrived_at: datetime) -> SentSession:
-    """Return the start of a session; raises InvalidParams with a sentence per field."""
-    given = fields(body)
-    read = _Reader(given)
-    sent = SentSession(
-        company_id=company_id,
-        id=read(_text, "id", ID_LENGTH),
-        computer=read(_text, "comp_name", 255),
-        ip_addr=read(_address, "ip_addr"),
-        login=read(_text, "login", 255),
-        next_ping_sec=read(_promise, "next_ping_sec"),
-        at=read(_moment, "date_time"),
-        arrived_at=arrived_at,
-    )
-    read.settle()
-    return sent
-
-
-def read_ping(body: Any, company_id: str, arrived_at: datetime) -> SentPing:
-    """Return a ping; raises InvalidParams with a sentence per field."""
-    given = fields(body)
-    read = _Reader(given)
-    sent = SentPing(
-        company_id=company_id,
-        session_id=read(_text, "session_id", ID_LENGTH),
-        event=read(_event, "session_type"),
-        login=read(_text, "login", 255),
-        at=read(_moment, "date_time") or arrived_at,
-        next_ping_sec=read(_promise, "next_ping_sec"),
-        arrived_at=arrived_at,
-    )
-    read.settle()
-    return sent
-
-
-class _Reader:
-    """Reads fields one by one and gathers what is wrong with them."""
-
-    def __init__(self, given: Fields) -> None:
-        self.given = given
-        self.errors: dict[str, str] = {}
-
-    def __call__(self, read: Callable[..., Any], name: str, *more: Any) -> Any:
-        try:
-            return read(self.given, name, *more)
-        except InvalidParams as error:
-            self.errors |= error.errors
-            return None
-
-    def settle(self) -> None:
-        if self.errors:
-            raise InvalidParams(self.errors)
-
-
-def _text(given: Fields, name: str, longest: int) -> str:
-    value = given.get(name)
-    if value is None or value == "":
-        raise InvalidParams({name: f"{name} is needed."})
-    if not isinstance(value, str):
-        raise InvalidParams({name: f"Send {name} as text."})
-    value = value.strip()
-    if not value or not is_writable(value):
-        raise InvalidParams({name: f"{name} is empty or holds characters that cannot be stored."})
-    if len(value) > longest:
-        raise InvalidParams({name: f"{name} may have at most {longest} characters."})
-    return value
-
-
-def _event(given: Fields, name: str) -> str:
-    value = given.get(name)
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return ""
-    return _text(given, name, EVENT_LENGTH)
-
-
-def _address(given: Fields, name: str) -> str:
-    value = given.get(name)
-    if value is None or value == "":
-        return ""
+def _read_address(value: Any) -> str:
     try:
         address = str(ip_address(str(value).strip()))
     except ValueError:
-        raise InvalidParams({name: f"{name} is not an IP address."}) from None
+        raise ValueError("This is not an IP address.") from None
     # The scope of an IPv6 address, after a %, may be any text.
     if len(address) > ADDRESS_LENGTH or not is_writable(address):
-        raise InvalidParams({name: f"{name} is longer than an IP address, or cannot be stored."})
+        raise ValueError("This is longer than an IP address, or cannot be stored.")
     return address
 
 
-def _promise(given: Fields, name: str) -> int:
-    value = given.get(name)
-    if value is None:
-        raise InvalidParams({name: f"{name} is needed."})
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidParams({name: f"Send {name} as a whole number."})
-    if not 1 <= value <= LONGEST_PROMISE_SEC:
-        raise InvalidParams({name: f"{name} must be 1 to {LONGEST_PROMISE_SEC}."})
-    return value
+def _read_promise(value: Any) -> int:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or value != int(value) or not 1 <= value <= LONGEST_PROMISE_SEC:
+        raise ValueError(f"Write a whole number from 1 to {LONGEST_PROMISE_SEC:,}.")
+    return int(value)
 
 
-def _moment(given: Fields, name: str) -> datetime | None:
-    value = given.get(name)
-    if value is None or value == "":
-        return None
-    if not isinstance(value, str):
-        raise InvalidParams({name: f"Send {name} as text."})
-    try:
-        return read_moment(value)
-    except ValueError as error:
-        raise InvalidParams({name: str(error)}) from None
+Moment = Annotated[datetime, BeforeValidator(read_moment), WithJsonSchema({"type": "string"})]
+Day = Annotated[
+    date, BeforeValidator(_read_day), WithJsonSchema({"type": "string", "format": "date"})
+]
+Promise = Annotated[
+    int,
+    BeforeValidator(_read_promise),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": LONGEST_PROMISE_SEC}),
+]
+OneLine = AfterValidator(_check_line)
+LineOrEmpty = AfterValidator(lambda text: text and _check_line(text))
+# Longer than any name: one that is not known is told apart from one that cannot be.
+LONGEST_ASKED = 255
+
+
+class _Body(BaseModel):
+    """An object whose names are read in any case; what is null or empty counts as not given."""
+
+    model_config = ConfigDict(str_strip_whitespace=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_any_case(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        lower = {
+            str(name).lower(): value
+            for name, value in given.items()
+            if value is not None and value != ""
+        }
+        return {
+            field.alias or name: lower[name]
+            for name, field in cls.model_fields.items()
+            if name in lower
+        }
+
+
+class NewLogin(_Body):
+    """A login to add."""
+
+    name: Annotated[str, Field(alias="Name", max_length=LOGIN_LENGTH), OneLine]
+
+
+class NewComputer(_Body):
+    """A computer to add."""
+
+    name: Annotated[str, Field(alias="Name", max_length=COMPUTER_LENGTH), OneLine]
+
+
+class SessionStart(_Body):
+    """The start of a session; without `date_time` it begins when it arrives."""
+
+    id: Annotated[str, Field(max_length=ID_LENGTH), OneLine]
+    comp_name: Annotated[str, Field(max_length=LONGEST_ASKED), OneLine]
+    login: Annotated[str, Field(max_length=LONGEST_ASKED), OneLine]
+    next_ping_sec: Promise
+    ip_addr: Annotated[str, BeforeValidator(_read_address)] = ""
+    date_time: Moment | None = None
+
+
+class PingBody(_Body):
+    """A ping; without `date_time` it counts from its arrival."""
+
+    session_id: Annotated[str, Field(max_length=ID_LENGTH), OneLine]
+    login: Annotated[str, Field(max_length=LONGEST_ASKED), OneLine]
+    next_ping_sec: Promise
+    session_type: Annotated[str, Field(max_length=EVENT_LENGTH), LineOrEmpty] = ""
+    date_time: Moment | None = None
+
+
+class HoursQuery(_Body):
+    """Whose hours, of which days, by month or by date."""
+
+    login: Annotated[str, Field(description="Whose hours."), OneLine]
+    session_type: Annotated[
+        str, Field(description="Only pings that name this event."), LineOrEmpty
+    ] = ""
+    from_date: Day | None = Field(None, description="The first day; without it today.")
+    to_date: Day | None = Field(None, description="The last day, included; without it today.")
+    group_by: Literal["date", "month"] = Field("date", description="How they are summed.")
+
+    def days(self, today: date) -> tuple[date, date]:
+        """Return the first and the last day asked for; raises InvalidParams where they are none."""
+        last = self.to_date or today
+        first = self.from_date or min(today, last)
+        if last < first and self.to_date:
+            raise InvalidParams({"to_date": "This is before from_date."})
+        if last < first:
+            raise InvalidParams({"from_date": "This is after today; name a to_date too."})
+        return first, last
+
+
+def read_items(model: type[M], body: Any) -> tuple[dict[int, M], dict[int, InvalidParams]]:
+    """Return the items of a list that can be used, and what is wrong with others, by place.
+
+    One object counts as a list of one.
+    Raises: InvalidParams for what is no list, TooLarge
+    """
+    items = [body] if isinstance(body, dict) else body
+    if not isinstance(items, list):
+        raise InvalidParams({"body": "Send a JSON list of objects."})
+    if len(items) > MOST_ITEMS:
+        raise TooLarge(f"Send at most {MOST_ITEMS:,} items at once.")
+    good: dict[int, M] = {}
+    bad: dict[int, InvalidParams] = {}
+    for place, item in enumerate(items):
+        try:
+            good[place] = read_value(model, item)
+        except InvalidParams as error:
+            bad[place] = error
+    return good, bad
+
+
+def in_words(errors: Mapping[str, str]) -> str:
+    """Return what is wrong with some fields as one text that names them."""
+    return " ".join(f"{name}: {sentence}" for name, sentence in errors.items())
+
+
+# What is answered
+
+
+class Said(TypedDict):
+    """That it was done, or why not; `data` holds `errors`, a sentence per field."""
+
+    message: str
+    data: NotRequired[Any]
+
+
+class PingVerdict(TypedDict):
+    """What became of one ping of a list."""
+
+    index: int
+    session_id: str | None
+    status: int
+    message: str
+
+
+class PingVerdicts(TypedDict):
+    """That a ping was taken; of a list, what became of each."""
+
+    message: str
+    data: NotRequired[list[PingVerdict]]
+
+
+class OnlineSession(TypedDict):
+    """A session whose end has not passed."""
+
+    id: str
+    comp_name: str
+    ip_addr: str
+    login: str
+    start_date_time: str
+    end_date_time: str
+
+
+class Dashboard(TypedDict):
+    """Who is online."""
+
+    message: str
+    data: list[OnlineSession]
+
+
+class PeriodHours(TypedDict):
+    """Hours of a month (`year`, `month_num`) or of a date."""
+
+    year: NotRequired[str]
+    month_num: NotRequired[str]
+    date: NotRequired[str]
+    hours: float
+    machine_hours: float
+
+
+class LoginHours(TypedDict):
+    """Hours of a login: of the person, and summed over computers."""
+
+    id: str
+    login: str
+    total_hours: float
+    total_machine_hours: float
+    user_activity: list[PeriodHours]
+
+
+class LoginActivity(TypedDict):
+    """The hours of a login."""
+
+    message: str
+    data: LoginHours

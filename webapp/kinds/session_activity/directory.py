@@ -7,14 +7,14 @@ from typing import Any
 from unicodedata import category
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.extensions import db
 from webapp.kinds.session_activity.models import Computer, Login
 from webapp.lib.moments import utcnow
 from webapp.lib.texts import storable
+from webapp.lib.upserts import upsert
 
-NAMES_PER_QUERY = 500
+Table = type[Login] | type[Computer]
 # Control characters, and separators of lines and paragraphs.
 UNWRITABLE = {"Cc", "Zl", "Zp"}
 
@@ -27,36 +27,23 @@ def is_writable(text: str) -> bool:
     return storable(text) and not any(category(letter) in UNWRITABLE for letter in text)
 
 
-def add_names(table: type[Login] | type[Computer], company_id: str, names: Iterable[str]) -> None:
+def add_names(table: Table, company_id: str, names: Iterable[str]) -> None:
     """Store names that are not known yet; known ones are no error."""
-    now = utcnow()
-    rows = [
-        {"company_id": company_id, "name": name, "created_at": now, **_defaults(table)}
-        for name in dict.fromkeys(names)
-    ]
-    if not rows:
-        return
-    with db.engine.begin() as connection:
-        maker: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        statement = maker(table).on_conflict_do_nothing(index_elements=["company_id", "name"])
-        connection.execute(statement, rows)
+    more: dict[str, Any] = {"longest_days": 1} if table is Login else {}
+    more |= {"company_id": company_id, "created_at": utcnow()}
+    rows = [{"name": name, **more} for name in dict.fromkeys(names)]
+    if rows:
+        with db.engine.begin() as connection:
+            statement = upsert(connection, table)
+            names_known = ["company_id", "name"]
+            connection.execute(statement.on_conflict_do_nothing(index_elements=names_known), rows)
 
 
-def _defaults(table: type[Login] | type[Computer]) -> dict[str, Any]:
-    return {"longest_days": 1} if table is Login else {}
-
-
-def find_id(
-    connection: Connection,
-    table: type[Login] | type[Computer],
-    company_id: str,
-    name: str,
-    *,
-    lock: bool = False,
-) -> int | None:
-    """Return the number behind a name of the company, None for an unknown one; locked on demand."""
-    query = select(table.id).where(table.company_id == company_id, table.name == name)
-    return connection.scalar(query.with_for_update() if lock else query)
+def find_id(connection: Connection, table: Table, company_id: str, name: str) -> int | None:
+    """Return the number behind a name of the company, None for an unknown one."""
+    return connection.scalar(
+        select(table.id).where(table.company_id == company_id, table.name == name)
+    )
 
 
 def find_login(company_id: str, name: str) -> Login | None:

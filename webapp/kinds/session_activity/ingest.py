@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from zoneinfo import ZoneInfo
 
 from flask import Flask, current_app
@@ -19,12 +19,12 @@ from sqlalchemy.engine import Engine
 
 from webapp.engine import months
 from webapp.errors import Unavailable
-from webapp.kinds.session_activity.bulk import lock_sessions
-from webapp.kinds.session_activity.fold import LateChange, LoginFacts, Ping, fold, writing
+from webapp.extensions import db
+from webapp.kinds.session_activity.aggregate import LateChange, LoginFacts, Ping, aggregate
+from webapp.kinds.session_activity.segments import lock_sessions, open_transaction
 from webapp.lib.coalescer import Coalescer, NotAnswered
 
 SLUG = "session-activity"
-SESSIONS_PER_QUERY = 500
 PINGS_PER_TRANSACTION = 2000
 
 
@@ -47,14 +47,6 @@ class Verdict:
 
     status: int
     message: str
-
-
-@dataclass(frozen=True)
-class Known:
-    """A session the transaction has locked."""
-
-    number: int
-    login: LoginFacts
 
 
 CREATED = Verdict(201, "Created")
@@ -101,58 +93,50 @@ class Intake:
 
     def _store(self, engine: Engine, lists: list[Sequence[SentPing]]) -> list[_Taken]:
         """Store the pings of several requests in one transaction."""
-        with writing(engine) as connection:
-            verdicts, late = self._fold(connection, [ping for pings in lists for ping in pings])
+        with open_transaction(engine) as connection:
+            verdicts, late = self._aggregate(connection, list(chain.from_iterable(lists)))
         each = iter(verdicts)
         taken = [_Taken(list(islice(each, len(pings)))) for pings in lists]
         # Whoever is first expires what all of them changed.
         taken[0] = replace(taken[0], late=late)
         return taken
 
-    def _fold(
-        self, connection: Connection, pings: Sequence[SentPing]
+    def _aggregate(
+        self, connection: Connection, sent: Sequence[SentPing]
     ) -> tuple[list[Verdict], list[LateChange]]:
-        sessions = _lock_sessions(connection, pings)
-        verdicts, known = [], []
-        for ping in pings:
-            session = sessions.get((ping.company_id, ping.session_id))
-            if session is None:
+        sessions = _lock_sessions(connection, sent)
+        verdicts, pings = [], []
+        for one in sent:
+            number, login = sessions.get((one.company_id, one.session_id), (0, None))
+            if login is None:
                 verdicts.append(UNKNOWN)
-            elif ping.login != session.login.name:
+            elif one.login != login.name:
                 verdicts.append(ELSEWHOSE)
             else:
                 verdicts.append(CREATED)
-                known.append(_ping(ping, session))
-        return verdicts, fold(connection, known, self.grace, self.zone)
-
-
-def _ping(sent: SentPing, session: Known) -> Ping:
-    return Ping(
-        session.number, session.login, sent.event, sent.at, sent.next_ping_sec, sent.arrived_at
-    )
+                pings.append(
+                    Ping(number, login, one.event, one.at, one.next_ping_sec, one.arrived_at)
+                )
+        return verdicts, aggregate(connection, pings, self.grace, self.zone)
 
 
 def _lock_sessions(
     connection: Connection, pings: Iterable[SentPing]
-) -> dict[tuple[str, str], Known]:
-    """Return the sessions pings name, by company and id, locked in one order everywhere."""
+) -> dict[tuple[str, str], tuple[int, LoginFacts]]:
+    """Return number and login of the sessions pings name, by company and id, locked in order."""
     wanted: dict[str, set[str]] = {}
     for ping in pings:
         wanted.setdefault(ping.company_id, set()).add(ping.session_id)
-    found: dict[tuple[str, str], Known] = {}
-    for company_id in sorted(wanted):
-        ids = sorted(wanted[company_id])
-        for first in range(0, len(ids), SESSIONS_PER_QUERY):
-            some = ids[first : first + SESSIONS_PER_QUERY]
-            for session_id, number, login_id, name, longest in lock_sessions(
-                connection, company_id, some
-            ):
-                facts = LoginFacts(login_id, company_id, name, longest)
-                found[company_id, session_id] = Known(number, facts)
-    return found
+    return {
+        (company_id, session_id): (number, LoginFacts(login_id, company_id, name, longest))
+        for company_id, ids in sorted(wanted.items())
+        for session_id, number, login_id, name, longest in lock_sessions(
+            connection, company_id, sorted(ids)
+        )
+    }
 
 
-def expire_late(changes: Iterable[LateChange]) -> None:
+def expire_late(changes: Sequence[LateChange]) -> None:
     """Expire the stored months that late pings have changed."""
     for change in changes:
         months.expire(
@@ -162,6 +146,8 @@ def expire_late(changes: Iterable[LateChange]) -> None:
             start=change.first,
             end=change.last,
         )
+    if changes:
+        db.session.commit()
 
 
 def grace_of(app: Flask) -> timedelta:

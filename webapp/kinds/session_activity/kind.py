@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from webapp.engine.kind import Chart, Column, Context, Figure, ReportKind, Result, Run, Table
 from webapp.errors import InvalidParams
-from webapp.kinds.session_activity import api, demo, openapi, pages
+from webapp.kinds.session_activity import api, demo, pages
 from webapp.kinds.session_activity.directory import find_login
 from webapp.kinds.session_activity.params import SessionActivityParams
 from webapp.kinds.session_activity.report import Report
@@ -83,9 +83,6 @@ class SessionActivity(ReportKind):
     def seed_demo(self, company_id: str) -> str:
         begun = demo.make_demo(company_id)
         return f"{begun} sessions of three logins over two months, one online now." if begun else ""
-
-    def openapi(self) -> Mapping[str, Any]:
-        return openapi.PATHS
 
     def blueprints(self) -> tuple[Blueprint, ...]:
         return (api.taking, api.telling, pages.bp)

@@ -11,7 +11,6 @@ from flask import Blueprint, Response, current_app, request
 from webapp.accounts import current_scope, restrict
 from webapp.extensions import db
 from webapp.htmx import render
-from webapp.kinds.session_activity.clocks import online_ahead
 from webapp.kinds.session_activity.compute import (
     ONE_DAY,
     Hours,
@@ -21,10 +20,10 @@ from webapp.kinds.session_activity.compute import (
     total,
 )
 from webapp.kinds.session_activity.directory import find_login, is_writable, names_like
-from webapp.kinds.session_activity.fold import ends_day
-from webapp.kinds.session_activity.history import login_days
+from webapp.kinds.session_activity.facts import login_days
 from webapp.kinds.session_activity.ingest import zone_of
 from webapp.kinds.session_activity.models import EVENT_LENGTH, Login
+from webapp.kinds.session_activity.segments import online_ahead
 from webapp.kinds.session_activity.sessions import online
 from webapp.lib.moments import utcnow
 from webapp.lib.months import month_text, months_between, next_month, parse_month
@@ -46,7 +45,7 @@ def show_online() -> Response:
     """Show who is online where since when; the list asks for itself every few seconds."""
     now, company_id = utcnow(), current_scope().company_id
     rows = newest_at_each_place(online(db.session, company_id, now))
-    ahead = online_ahead(db.session, company_id, now, ends_day(now))
+    ahead = online_ahead(db.session, company_id, now)
     return render(
         "session_activity/online.html",
         "session_activity/_online.html",
@@ -133,7 +132,7 @@ def _shown(login: Login, event: str, first: date, last: date) -> dict[str, Any]:
     """Return what the page shows of a login: totals, rows and charts by month and by day."""
     zone = zone_of(current_app)
     end = next_month(last) - ONE_DAY
-    days = login_days(db.session, login, event, first, end, zone)
+    days = login_days(login, event, first, end, zone)
     whole = total(days.values())
     months = {month: Hours() for month in months_between(first, last)} | by_month(days)
     return {

@@ -7,16 +7,13 @@ used only where it was counted after the last late ping that changed a past mont
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
-from typing import Any
+from itertools import chain
 from zoneinfo import ZoneInfo
-
-from sqlalchemy import func, select
 
 from webapp.engine.kind import Context, Result, Row, Run
 from webapp.engine.packed import PackedRows
-from webapp.extensions import db
 from webapp.kinds.session_activity.compute import (
     ONE_DAY,
     Hours,
@@ -27,20 +24,13 @@ from webapp.kinds.session_activity.compute import (
     in_hours,
     total,
 )
-from webapp.kinds.session_activity.history import Spans, read_spans
-from webapp.kinds.session_activity.models import Login
-from webapp.kinds.session_activity.moments import moment_text
+from webapp.kinds.session_activity.facts import KnownLogin, count_logins, login_pages, read_spans
 from webapp.kinds.session_activity.params import SessionActivityParams
+from webapp.lib.moments import rfc3339
 from webapp.lib.months import SETTLING, months_between, next_month
 
-LOGINS_AT_ONCE = 200
 MICROSECOND = timedelta(microseconds=1)
 Days = dict[date, Hours]
-
-
-def period_text(period: date, group_by: str) -> str:
-    """Return a month or a date as tables write it."""
-    return period.isoformat()[:7] if group_by == "month" else period.isoformat()
 
 
 class Report:
@@ -61,69 +51,44 @@ class Report:
 
     def make(self) -> Result:
         """Count all logins asked for and return the result."""
-        count = self._count()
-        self._run.set_total(count)
-        self._run.log(f"{count:,} login{'' if count == 1 else 's'} to count, {self._span()}.")
-        for logins in self._chunks():
+        run, wanted = self._run, (self._run.company_id, self._params.login)
+        count = count_logins(*wanted)
+        run.set_total(count)
+        span = f"{self._first.isoformat()} to {self._last.isoformat()}, days of {self._zone.key}"
+        run.log(f"{count:,} login{'' if count == 1 else 's'} to count, {span}.")
+        for logins in login_pages(*wanted):
             self._take(logins)
-            self._run.advance(f"{logins[-1].name}: counted.", by=len(logins))
+            run.advance(f"{logins[-1].name}: counted.", by=len(logins))
         result = self._result(count)
         hours, machine = result.head["total_hours"], result.head["total_machine_hours"]
-        self._run.log(f"{hours:,.2f} hours of people, {machine:,.2f} hours of machines.")
+        run.log(f"{hours:,.2f} hours of people, {machine:,.2f} hours of machines.")
         return result
 
-    def _span(self) -> str:
-        return f"{self._first.isoformat()} to {self._last.isoformat()}, days of {self._zone.key}"
-
-    def _mine(self) -> Any:
-        mine = Login.company_id == self._run.company_id
-        return mine & (Login.name == self._params.login) if self._params.login else mine
-
-    def _count(self) -> int:
-        with db.engine.connect() as connection:
-            query = select(func.count()).select_from(Login).where(self._mine())
-            return int(connection.execute(query).scalar_one())
-
-    def _chunks(self) -> Iterator[list[Any]]:
-        """Yield the logins in the order of their names, some hundred at a time."""
-        after = ""
-        while True:
-            with db.engine.connect() as connection:
-                query = (
-                    select(Login.id, Login.name, Login.longest_days, Login.late_at)
-                    .where(self._mine(), Login.name > after)
-                    .order_by(Login.name)
-                    .limit(LOGINS_AT_ONCE)
-                )
-                logins = list(connection.execute(query))
-            if logins:
-                yield logins
-                after = logins[-1].name
-            if len(logins) < LOGINS_AT_ONCE:
-                return
-
-    def _take(self, logins: list[Any]) -> None:
+    def _take(self, logins: list[KnownLogin]) -> None:
+        """Count some logins: closed months from the store, the others from their spans."""
         stored = self._stored(logins)
-        missing = {
-            login.id: [month for month in self._months if (login.name, month) not in stored]
-            for login in logins
-        }
         counted_at = self._context.now()
-        spans = self._read([login for login in logins if missing[login.id]], missing)
-        kept: list[tuple[str, date, Any, datetime]] = []
+        missing = [
+            (login, month)
+            for login in logins
+            for month in self._months
+            if (login.name, month) not in stored
+        ]
+        counted = self._count(missing)
+        self._run.months.save(
+            self._subject,
+            [
+                (name, month, _as_json(days), counted_at)
+                for (name, month), days in counted.items()
+                if self._is_over(month, counted_at)
+            ],
+        )
+        found = stored | counted
         for login in logins:
-            days: Days = {}
-            for month in self._months:
-                found = stored.get((login.name, month))
-                if found is None:
-                    found = self._count_month(spans[login.id], month)
-                    if self._is_over(month, counted_at):
-                        kept.append((login.name, month, _as_json(found), counted_at))
-                days |= found
-            self._add(login.name, days)
-        self._run.months.save(self._subject, kept)
+            days = [found[login.name, month] for month in self._months]
+            self._add(login.name, dict(chain.from_iterable(one.items() for one in days)))
 
-    def _stored(self, logins: list[Any]) -> dict[tuple[str, date], Days]:
+    def _stored(self, logins: list[KnownLogin]) -> dict[tuple[str, date], Days]:
         """Return the stored months that are still right."""
         late = {login.name: login.late_at for login in logins}
         found = self._run.months.fresh(self._subject, late, self._months[0], self._months[-1])
@@ -138,16 +103,17 @@ class Report:
             self._run.calls(saved=len(good))
         return good
 
-    def _read(self, logins: list[Any], missing: Mapping[int, list[date]]) -> Spans:
-        wanted = sorted(month for months in missing.values() for month in months)
-        if not wanted:
+    def _count(self, missing: list[tuple[KnownLogin, date]]) -> dict[tuple[str, date], Days]:
+        if not missing:
             return {}
-        last = next_month(wanted[-1]) - ONE_DAY
-        with db.engine.connect() as connection:
-            return read_spans(connection, logins, self._params.event, wanted[0], last, self._zone)
-
-    def _count_month(self, spans: Any, month: date) -> Days:
-        return hours_by_day(spans, month, next_month(month) - ONE_DAY, self._zone)
+        logins = list({login.id: login for login, _ in missing}.values())
+        months = [month for _, month in missing]
+        event, zone = self._params.event, self._zone
+        spans = read_spans(logins, event, min(months), _last_day(max(months)), zone)
+        return {
+            (login.name, month): hours_by_day(spans[login.id], month, _last_day(month), zone)
+            for login, month in missing
+        }
 
     def _is_over(self, month: date, counted_at: datetime) -> bool:
         return counted_at >= day_start(next_month(month), self._zone) + SETTLING
@@ -157,7 +123,7 @@ class Report:
         group_by = self._params.group_by
         grouped = by_month(inside) if group_by == "month" else inside
         self._rows.extend(
-            {"login": name, group_by: period_text(period, group_by), **_hours(hours)}
+            {"login": name, group_by: _period_text(period, group_by), **_hours(hours)}
             for period, hours in grouped.items()
         )
         for period, hours in grouped.items():
@@ -176,7 +142,7 @@ class Report:
             "from_date": self._first.isoformat(),
             "to_date": self._last.isoformat(),
             "timezone": self._zone.key,
-            "generated_at": moment_text(now),
+            "generated_at": rfc3339(now, "auto"),
             "complete": True,
             "login_count": count,
             "total_hours": in_hours(whole.person, 2),
@@ -202,10 +168,19 @@ class Report:
 
     def _period(self, period: date) -> Row:
         return {
-            self._params.group_by: period_text(period, self._params.group_by),
+            self._params.group_by: _period_text(period, self._params.group_by),
             **_hours(self._periods.get(period, Hours())),
             "logins": self._present[period],
         }
+
+
+def _last_day(month: date) -> date:
+    return next_month(month) - ONE_DAY
+
+
+def _period_text(period: date, group_by: str) -> str:
+    """Return a month or a date as tables write it."""
+    return period.isoformat()[:7] if group_by == "month" else period.isoformat()
 
 
 def _hours(hours: Hours) -> Row:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,20 +11,18 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError
 
 from webapp.errors import Conflict, InvalidParams
-from webapp.kinds.session_activity.clocks import was_said
-from webapp.kinds.session_activity.directory import find_id
-from webapp.kinds.session_activity.fold import (
+from webapp.kinds.session_activity.aggregate import (
     SESSION,
     LateChange,
     LoginFacts,
     Ping,
-    ends_day,
-    fold,
-    writing,
+    aggregate,
 )
+from webapp.kinds.session_activity.directory import find_id
 from webapp.kinds.session_activity.ingest import Intake, expire_late
 from webapp.kinds.session_activity.models import Computer, Login, Session
-from webapp.kinds.session_activity.moments import moment_text
+from webapp.kinds.session_activity.segments import ends_day, first_arrivals, open_transaction
+from webapp.lib.moments import rfc3339
 
 
 @dataclass(frozen=True)
@@ -39,11 +37,6 @@ class SentSession:
     next_ping_sec: int
     at: datetime | None
     arrived_at: datetime
-
-    @property
-    def started_at(self) -> datetime:
-        """Return when it began, on the earlier of both clocks."""
-        return min(self.at or self.arrived_at, self.arrived_at)
 
 
 class SessionTaken(Conflict):
@@ -68,64 +61,58 @@ def begin(engine: Engine, sent: SentSession, intake: Intake) -> bool:
 
 
 def _begin(engine: Engine, sent: SentSession, intake: Intake) -> bool:
-    with writing(engine) as connection:
-        login_id, computer_id = _known(connection, sent)
+    with open_transaction(engine) as connection:
+        login, computer_id = _find_names(connection, sent)
         if found := connection.execute(_listing().where(_is(sent))).first():
             if _is_same(connection, found, sent):
                 return False
             raise SessionTaken("Another session has this id already.", described(found))
-        at = sent.started_at
-        if rival := connection.execute(_rivals(sent, at, login_id, computer_id)).first():
+        if rival := connection.execute(_rivals(sent, login.id, computer_id)).first():
             raise SessionTaken(
                 f"{sent.login} is online at {rival.comp_name} already.", described(rival)
             )
-        late = _store(connection, sent, (login_id, computer_id), intake)
+        late = _store(connection, sent, login, computer_id, intake)
     expire_late(late)
     return True
 
 
-def _known(connection: Connection, sent: SentSession) -> tuple[int, int]:
-    """Return the numbers of login and computer; the login is locked, so sessions come in turn."""
-    login_id = find_id(connection, Login, sent.company_id, sent.login, lock=True)
+def _find_names(connection: Connection, sent: SentSession) -> tuple[LoginFacts, int]:
+    """Return login and computer; the login is locked, so its sessions come in turn."""
+    mine = (Login.company_id == sent.company_id) & (Login.name == sent.login)
+    query = select(Login.id, Login.company_id, Login.name, Login.longest_days).where(mine)
+    login = connection.execute(query.with_for_update()).first()
     computer_id = find_id(connection, Computer, sent.company_id, sent.computer)
     errors = {}
-    if login_id is None:
+    if login is None:
         errors["login"] = "This login is not known; add it with POST /users first."
     if computer_id is None:
         errors["comp_name"] = "This computer is not known; add it with POST /computers first."
-    if login_id is None or computer_id is None:
+    if login is None or computer_id is None:
         raise InvalidParams(errors)
-    return login_id, computer_id
+    return LoginFacts(*login), computer_id
 
 
 def _store(
-    connection: Connection,
-    sent: SentSession,
-    ids: tuple[int, int],
-    intake: Intake,
+    connection: Connection, sent: SentSession, login: LoginFacts, computer_id: int, intake: Intake
 ) -> list[LateChange]:
-    login_id, computer_id = ids
     # The first ping keeps the time as sent, for whoever sends the same start again.
     at = sent.at or sent.arrived_at
-    longest = connection.scalar(select(Login.longest_days).where(Login.id == login_id)) or 1
-    facts = LoginFacts(login_id, sent.company_id, sent.login, longest)
-    last, ends = Ping(0, facts, SESSION, at, sent.next_ping_sec, sent.arrived_at).last
+    ping = Ping(0, login, SESSION, at, sent.next_ping_sec, sent.arrived_at)
+    last, ends = ping.span
     row = {
         "company_id": sent.company_id,
         "id": sent.id,
-        "login_id": login_id,
+        "login_id": login.id,
         "computer_id": computer_id,
         "ip_addr": sent.ip_addr,
         "next_ping_sec": sent.next_ping_sec,
-        "started_at": sent.started_at,
+        "started_at": last,
         "last_at": last,
         "ends_at": ends,
         "ends_day": ends_day(ends),
     }
-    number = connection.scalar(insert(Session).values(row).returning(Session.number))
-    assert number is not None
-    ping = Ping(number, facts, SESSION, at, sent.next_ping_sec, sent.arrived_at)
-    return fold(connection, [ping], intake.grace, intake.zone)
+    number = connection.execute(insert(Session).values(row).returning(Session.number)).scalar_one()
+    return aggregate(connection, [replace(ping, session_number=number)], intake.grace, intake.zone)
 
 
 def _listing() -> Any:
@@ -151,24 +138,21 @@ def _is(sent: SentSession) -> Any:
 
 def _is_same(connection: Connection, found: Row[Any], sent: SentSession) -> bool:
     """Say whether a session was begun with the same body; a missing time differs from none."""
-    return (
-        found.comp_name == sent.computer
-        and found.login == sent.login
-        and found.ip_addr == sent.ip_addr
-        and found.next_ping_sec == sent.next_ping_sec
-        and (
-            sent.at is None
-            or found.started_at == sent.at
-            or was_said(connection, found.number, sent.at, found.started_at)
-        )
-    )
+    its = (found.comp_name, found.login, found.ip_addr, found.next_ping_sec)
+    if its != (sent.computer, sent.login, sent.ip_addr, sent.next_ping_sec):
+        return False
+    if sent.at is None or found.started_at == sent.at:
+        return True
+    said = (found.number, SESSION, sent.at)
+    return first_arrivals(connection, [said]).get(said) == found.started_at
 
 
-def _rivals(sent: SentSession, at: datetime, login_id: int, computer_id: int) -> Any:
+def _rivals(sent: SentSession, login_id: int, computer_id: int) -> Any:
     """Select sessions of the login that run elsewhere now and did so when this one began.
 
     One that began later is no rival: this session was over before and is only reported late.
     """
+    began_at = min(sent.at or sent.arrived_at, sent.arrived_at)
     return (
         _listing()
         .where(
@@ -176,7 +160,7 @@ def _rivals(sent: SentSession, at: datetime, login_id: int, computer_id: int) ->
             Session.computer_id != computer_id,
             Session.ends_day >= ends_day(sent.arrived_at),
             Session.ends_at > sent.arrived_at,
-            Session.started_at < at + timedelta(seconds=sent.next_ping_sec),
+            Session.started_at < began_at + timedelta(seconds=sent.next_ping_sec),
         )
         .order_by(Session.ends_at.desc())
     )
@@ -199,6 +183,6 @@ def described(row: Row[Any]) -> dict[str, Any]:
         "comp_name": row.comp_name,
         "ip_addr": row.ip_addr,
         "login": row.login,
-        "start_date_time": moment_text(row.started_at),
-        "end_date_time": moment_text(row.ends_at),
+        "start_date_time": rfc3339(row.started_at, "auto"),
+        "end_date_time": rfc3339(row.ends_at, "auto"),
     }

@@ -1,0 +1,237 @@
+"""Rows of sessions, segments and clocks ahead, many at once.
+
+A list of keys is one array on Postgres, so that the text of a statement never changes and it is
+planned once. SQLite has no arrays and no distance to cross: rows go one by one, which is as fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    any_,
+    bindparam,
+    delete,
+    func,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.engine import Engine
+
+from webapp.kinds.session_activity.compute import ONE_DAY
+from webapp.kinds.session_activity.models import ClockAhead, Login, Segment, Session
+from webapp.lib.upserts import upsert
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# SQLite takes no more than some ten thousand values in a statement.
+KEYS_PER_QUERY = 500
+# What a clock has said: session, event, time.
+Said = tuple[int, str, datetime]
+
+
+class NewEnd(NamedTuple):
+    """Where a session ends by its newest ping."""
+
+    number: int
+    last_at: datetime
+    ends_at: datetime
+    ends_day: int
+
+
+class NewSegmentEnd(NamedTuple):
+    """A segment, by its key, and its new end."""
+
+    session_number: int
+    event: str
+    start_at: datetime
+    end_at: datetime
+
+
+@contextmanager
+def open_transaction(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction that may read first and write then, and is on disk when it is over.
+
+    SQLite takes its one write lock at once, because it cannot take it after a read, and waits for
+    the disk; Postgres does so anyway and locks by row.
+    """
+    with engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA synchronous=FULL")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection
+        connection.commit()
+
+
+def ends_day(moment: datetime) -> int:
+    """Return the day of a moment in days since 1970, UTC."""
+    return (moment - EPOCH) // ONE_DAY
+
+
+def _for_both(make: Callable[[Callable[[Any, str], Any]], Any]) -> dict[str, Any]:
+    """Return a statement by dialect; `make` is handed what says that a column is in a list."""
+    return {
+        "postgresql": make(
+            lambda column, name: column == any_(bindparam(name, type_=ARRAY(column.type)))
+        ),
+        "sqlite": make(lambda column, name: column.in_(bindparam(name, expanding=True))),
+    }
+
+
+_LOCKED = _for_both(
+    lambda among: (
+        select(Session.id, Session.number, Login.id, Login.name, Login.longest_days)
+        .join(Login, Login.id == Session.login_id)
+        .where(Session.company_id == bindparam("company_id"), among(Session.id, "ids"))
+        .order_by(Session.id)
+        .with_for_update(of=Session)
+    )
+)
+_NEAR = _for_both(
+    lambda among: select(
+        Segment.session_number, Segment.event, Segment.start_at, Segment.end_at
+    ).where(
+        among(Segment.session_number, "numbers"),
+        Segment.end_at >= bindparam("low"),
+        Segment.start_at <= bindparam("high"),
+    )
+)
+_SAID = (ClockAhead.session_number, ClockAhead.event, ClockAhead.at)
+_FIRST_ARRIVALS = _for_both(
+    lambda among: (
+        select(*_SAID, func.min(ClockAhead.arrived_at))
+        .where(
+            among(ClockAhead.session_number, "numbers"),
+            among(ClockAhead.event, "events"),
+            ClockAhead.at.between(bindparam("low"), bindparam("high")),
+        )
+        .group_by(*_SAID)
+    )
+)
+
+
+def lock_sessions(connection: Connection, company_id: str, ids: Sequence[str]) -> Iterator[Any]:
+    """Yield id, number, login's number, its name and longest_days of the company's sessions.
+
+    They are locked in one order everywhere, so no two transactions wait for each other.
+    """
+    for some in _chunks(ids):
+        given = {"company_id": company_id, "ids": some}
+        yield from connection.execute(_LOCKED[connection.dialect.name], given)
+
+
+def near_segments(
+    connection: Connection, numbers: Sequence[int], low: datetime, high: datetime
+) -> Iterator[Any]:
+    """Yield session, event, start and end of the sessions' segments that touch [low, high]."""
+    for some in _chunks(numbers):
+        given = {"numbers": some, "low": low, "high": high}
+        yield from connection.execute(_NEAR[connection.dialect.name], given)
+
+
+def first_arrivals(connection: Connection, said: Sequence[Said]) -> dict[Said, datetime]:
+    """Return when what clocks ahead have said arrived first, as far as it is kept."""
+    found: dict[Said, datetime] = {}
+    for some in _chunks(said):
+        numbers, events, ats = (sorted(set(column)) for column in zip(*some, strict=True))
+        given = {"numbers": numbers, "events": events, "low": ats[0], "high": ats[-1]}
+        rows = connection.execute(_FIRST_ARRIVALS[connection.dialect.name], given)
+        found |= {(number, event, at): arrived for number, event, at, arrived in rows}
+    return found
+
+
+def _chunks(keys: Sequence[Any]) -> Iterator[list[Any]]:
+    for first in range(0, len(keys), KEYS_PER_QUERY):
+        yield list(keys[first : first + KEYS_PER_QUERY])
+
+
+def keep_ahead(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Keep what clocks ahead have said, beside the time it arrived."""
+    if rows:
+        connection.execute(upsert(connection, ClockAhead).on_conflict_do_nothing(), list(rows))
+
+
+# Both at once: each round trip costs about as much as ten pings.
+_MOVE_ALL = text(
+    "WITH ended AS (UPDATE session_activity_session AS s "
+    "SET last_at = v.last_at, ends_at = v.ends_at, ends_day = v.ends_day "
+    "FROM unnest(CAST(:e_number AS bigint[]), CAST(:e_last_at AS timestamptz[]), "
+    "CAST(:e_ends_at AS timestamptz[]), CAST(:e_ends_day AS integer[])) "
+    "AS v(number, last_at, ends_at, ends_day) "
+    "WHERE s.number = v.number AND (s.last_at, s.ends_at) < (v.last_at, v.ends_at)) "
+    "UPDATE session_activity_segment AS s SET end_at = v.end_at "
+    "FROM unnest(CAST(:m_session_number AS bigint[]), CAST(:m_event AS varchar[]), "
+    "CAST(:m_start_at AS timestamptz[]), CAST(:m_end_at AS timestamptz[])) "
+    "AS v(session_number, event, start_at, end_at) "
+    "WHERE s.session_number = v.session_number AND s.event = v.event "
+    "AND s.start_at = v.start_at"
+)
+_MOVE_SESSION = (
+    update(Session)
+    .where(
+        Session.number == bindparam("b_number"),
+        tuple_(Session.last_at, Session.ends_at)
+        < tuple_(bindparam("b_last_at"), bindparam("b_ends_at")),
+    )
+    .values({name: bindparam(f"b_{name}") for name in ("last_at", "ends_at", "ends_day")})
+)
+_OF_SEGMENT = (
+    (Segment.session_number == bindparam("b_session_number"))
+    & (Segment.event == bindparam("b_event"))
+    & (Segment.start_at == bindparam("b_start_at"))
+)
+_MOVE_SEGMENT = update(Segment).where(_OF_SEGMENT).values(end_at=bindparam("b_end_at"))
+_DELETE_SEGMENT = delete(Segment).where(_OF_SEGMENT)
+
+
+def move_ends(
+    connection: Connection, ends: Sequence[NewEnd], moved: Sequence[NewSegmentEnd]
+) -> None:
+    """Let sessions end where their newest ping promises, and segments where they end now.
+
+    An older ping moves no session's end.
+    """
+    if connection.dialect.name == "postgresql":
+        given = {
+            f"{prefix}_{name}": [row[place] for row in rows]
+            for prefix, kind, rows in (("e", NewEnd, ends), ("m", NewSegmentEnd, moved))
+            for place, name in enumerate(kind._fields)
+        }
+        connection.execute(_MOVE_ALL, given)
+        return
+    if ends:
+        connection.execute(_MOVE_SESSION, _bound(ends))
+    if moved:
+        connection.execute(_MOVE_SEGMENT, _bound(moved))
+
+
+def delete_segments(connection: Connection, gone: Sequence[NewSegmentEnd]) -> None:
+    """Delete segments, by their keys; they are part of others now."""
+    if gone:
+        connection.execute(_DELETE_SEGMENT, _bound(gone))
+
+
+def _bound(rows: Sequence[Any]) -> list[dict[str, Any]]:
+    return [{f"b_{name}": value for name, value in row._asdict().items()} for row in rows]
+
+
+def online_ahead(connection: Any, company_id: str, now: datetime) -> dict[str, timedelta]:
+    """Return how far clocks are ahead, by session online, as its newest ping has it."""
+    query = (
+        select(Session.id, Session.last_at, func.max(ClockAhead.at))
+        .join(ClockAhead, ClockAhead.session_number == Session.number)
+        .where(
+            Session.company_id == company_id,
+            Session.ends_day >= ends_day(now),
+            Session.ends_at > now,
+            ClockAhead.arrived_at == Session.last_at,
+        )
+        .group_by(Session.id, Session.last_at)
+    )
+    return {name: at - last for name, last, at in connection.execute(query)}
