@@ -5,22 +5,21 @@ Errors are `{"error","reason","suggestion"}`. Ids are matched as UUIDs, so `stat
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from flask import Blueprint, Response, jsonify, request, url_for
+from flask import Blueprint, Response, jsonify, url_for
+from pydantic import Field
 
-from webapp.accounts import audit, current_scope, require, restrict
+from webapp.accounts import current_scope, require, restrict
 from webapp.error_pages import Problem, envelope
-from webapp.errors import InvalidParams
-from webapp.extensions import db
-from webapp.json_wire import json_body
-from webapp.kinds.project_storage import ingest, jobs, projects, stats
-from webapp.kinds.project_storage.access import auth_role
+from webapp.kinds.project_storage import bodies, ingest, jobs, projects, stats
+from webapp.kinds.project_storage.models import Provider
+from webapp.kinds.project_storage.projects import auth_role
+from webapp.lib.bodies import json_body, read_json, read_query
 from webapp.lib.moments import utcnow
-from webapp.lib.texts import as_id, storable
+from webapp.lib.openapi import JSON, Describer
 
-PER_PAGE, MOST_PER_PAGE = 100, 1000
 PREFIX = "/api/v1"
 # RFC 9745 wants the moment in seconds since 1970: 2025-01-01.
 DEPRECATED_SINCE = 1_735_689_600
@@ -40,6 +39,7 @@ SUGGESTIONS = {
 
 bp = Blueprint("project_storage_api", __name__, url_prefix=PREFIX)
 restrict(bp)
+describe = Describer("Project storage", bodies.StorageError, JSON)
 
 
 def as_envelope(problem: Problem) -> Response:
@@ -70,27 +70,33 @@ for _path in ("projects", "project/", "current_user/", "storage_providers"):
 
 @bp.get("/projects/stats", endpoint="list_stats")
 @bp.get("/project/stats", endpoint="list_stats_alias")
+@describe(
+    "Stats of the caller's projects, paged in X- headers",
+    query=bodies.PageQuery,
+    answer=bodies.StatsPage,
+    errors=(422,),
+)
 def list_stats() -> Response:
     """Give the stats of the projects the caller has a role in, a page at a time."""
-    scope = current_scope()
-    page, per_page = _page_number(), _per_page()
+    scope, asked, now = current_scope(), read_query(bodies.PageQuery), utcnow()
     total = stats.count_projects(scope)
-    offset = (page - 1) * per_page
-    items = stats.list_items(scope, offset, per_page) if offset < total else []
-    now = utcnow()
+    offset = (asked.page - 1) * asked.per_page
+    items = stats.list_items(scope, offset, asked.per_page) if offset < total else []
     response = jsonify({"results": [item.as_json(now) for item in items]})
-    response.headers.update(_paging(page, per_page, total))
+    response.headers.update(_paging(asked.page, asked.per_page, total))
     return response
 
 
 @bp.get("/projects/<uuid:project_id>/stats")
 @bp.get("/project/<uuid:project_id>/stats", endpoint="show_stats_alias")
+@describe("Stats of one project", answer=bodies.ProjectStats, errors=(403, 404))
 def show_stats(project_id: UUID) -> Response:
     """Give the stats of one project."""
     return jsonify(stats.read_item(current_scope(), str(project_id)).as_json(utcnow()))
 
 
 @bp.get("/current_user/stats")
+@describe("Sums over the caller's projects", answer=bodies.UserStats)
 def show_user_stats() -> Response:
     """Give sums over the caller's projects, and over those the caller is admin of."""
     found = stats.user_stats(current_scope())
@@ -103,6 +109,7 @@ def show_user_stats() -> Response:
 
 
 @bp.get("/current_user/usage")
+@describe("What clients of old ask", answer=bodies.Usage, deprecated=True)
 def show_usage() -> Response:
     """Give what clients of old ask; the stats of the user say more."""
     block = stats.summed(stats.user_stats(current_scope()))
@@ -117,21 +124,6 @@ def show_usage() -> Response:
     successor = url_for("project_storage_api.show_user_stats")
     response.headers["Link"] = f'<{successor}>; rel="successor-version"'
     return response
-
-
-def _page_number() -> int:
-    return _whole_number("page", 1)
-
-
-def _per_page() -> int:
-    return min(_whole_number("per_page", PER_PAGE), MOST_PER_PAGE)
-
-
-def _whole_number(name: str, default: int) -> int:
-    raw = request.args.get(name) or str(default)
-    if not raw.isascii() or not raw.isdigit() or len(raw) > 9 or int(raw) < 1:
-        raise InvalidParams({name: f"{name}: write a whole number from 1."})
-    return int(raw)
 
 
 def _paging(page: int, per_page: int, total: int) -> dict[str, str]:
@@ -151,26 +143,26 @@ def _paging(page: int, per_page: int, total: int) -> dict[str, str]:
 
 @bp.post("/projects")
 @require("expert")
+@describe(
+    "Make a project",
+    body=bodies.NewProject,
+    answer=bodies.NamedId,
+    status=201,
+    errors=(409, 422),
+)
 def create_project() -> tuple[Response, int]:
     """Make a project; the caller becomes its admin."""
-    scope = current_scope()
-    body = _object({"id", "name"})
-    name, project_id = _name(body), None
-    if body.get("id") is not None:
-        project_id = as_id(body["id"])
-        if project_id is None:
-            raise InvalidParams({"id": "id: write a UUID, or leave it out."})
-    project = projects.create_project(scope, name, project_id)
+    new = read_json(bodies.NewProject)
+    project = projects.create_project(current_scope(), new.name, str(new.id) if new.id else None)
     return jsonify({"id": project.id, "name": project.name}), 201
 
 
 @bp.delete("/projects/<uuid:project_id>")
+@describe("Delete a project", status=204, errors=(403, 404))
 def delete_project(project_id: UUID) -> tuple[str, int]:
     """Delete a project and purge what is stored of it."""
     scope = current_scope()
     key = projects.delete_project(scope, str(project_id))
-    audit(scope, "deleted project", str(project_id))
-    db.session.commit()
     # A small project is gone with the answer; a large one is left to the workers.
     if not projects.purge(key) and not projects.purge(key):
         jobs.ask_to_purge(key)
@@ -178,17 +170,16 @@ def delete_project(project_id: UUID) -> tuple[str, int]:
 
 
 @bp.put("/projects/<uuid:project_id>/permissions/<uuid:user_id>")
+@describe(
+    "Give a user a role in a project",
+    body=bodies.NewPermission,
+    answer=bodies.PermissionAnswer,
+    errors=(404, 409, 422),
+)
 def give_role(project_id: UUID, user_id: UUID) -> Response:
     """Give a user a role in a project."""
-    scope = current_scope()
-    body = _object({"auth_role"})
-    role = body.get("auth_role")
-    role_id = role.get("id") if isinstance(role, dict) else None
-    if not isinstance(role_id, str):
-        raise InvalidParams({"auth_role": 'auth_role: send {"id": "…"}.'})
-    project, user = projects.give_role(scope, str(project_id), str(user_id), role_id)
-    audit(scope, "gave project role", f"{role_id} in {project.id} to {user.email}")
-    db.session.commit()
+    role_id = read_json(bodies.NewPermission).auth_role.id
+    project, user = projects.give_role(current_scope(), str(project_id), str(user_id), role_id)
     return jsonify(
         {
             "project": {"id": project.id, "name": project.name},
@@ -199,62 +190,52 @@ def give_role(project_id: UUID, user_id: UUID) -> Response:
 
 
 @bp.delete("/projects/<uuid:project_id>/permissions/<uuid:user_id>")
+@describe("Take a user's role in a project away", status=204, errors=(403, 404, 409))
 def take_role(project_id: UUID, user_id: UUID) -> tuple[str, int]:
     """Take a user's role in a project away."""
-    scope = current_scope()
-    projects.take_role(scope, str(project_id), str(user_id))
-    audit(scope, "took project role", f"{user_id} in {project_id}")
-    db.session.commit()
+    projects.take_role(current_scope(), str(project_id), str(user_id))
     return "", 204
 
 
 @bp.post("/storage_providers")
 @require("expert")
+@describe(
+    "Make a storage provider",
+    body=bodies.NewProvider,
+    answer=bodies.StorageProvider,
+    status=201,
+    errors=(409, 422),
+)
 def create_provider() -> tuple[Response, int]:
     """Make a storage provider of the company."""
-    body = _object({"name", "description"})
-    name, description = _name(body), body.get("description") or ""
-    if not isinstance(description, str) or len(description) > 2000 or not storable(description):
-        raise InvalidParams({"description": "description: write at most 2,000 characters."})
-    provider = projects.create_provider(current_scope(), name, description)
+    new = read_json(bodies.NewProvider)
+    provider = projects.create_provider(current_scope(), new.name, new.description or "")
     return jsonify(_provider(provider)), 201
 
 
 @bp.get("/storage_providers")
+@describe("The storage providers", answer=bodies.Providers)
 def list_providers() -> Response:
     """Give the company's storage providers."""
     found = projects.providers_of(current_scope().company_id)
     return jsonify({"results": [_provider(provider) for provider in found]})
 
 
-def _provider(provider: Any) -> dict[str, str]:
+def _provider(provider: Provider) -> dict[str, str]:
     return {"id": provider.id, "name": provider.name, "description": provider.description}
 
 
 @bp.post("/projects/<uuid:project_id>/file_events")
+@describe(
+    "Store file events",
+    body=Annotated[list[bodies.EventBody], Field(max_length=bodies.EVENTS_PER_LIST)],
+    answer=bodies.Verdicts,
+    status=202,
+    errors=(404, 422),
+)
 def take_events(project_id: UUID) -> tuple[Response, int]:
     """Store file events; answer a verdict on each, then have them counted."""
     key, verdicts = ingest.take_events(current_scope(), str(project_id), json_body())
-    if any(verdict.verdict == "accepted" for verdict in verdicts):
+    if any(verdict["verdict"] == "accepted" for verdict in verdicts):
         jobs.ask_to_count(key)
-    return jsonify({"results": [verdict.as_json() for verdict in verdicts]}), 202
-
-
-def _name(body: dict[str, Any]) -> str:
-    name = body.get("name")
-    name = " ".join(name.split()) if isinstance(name, str) else ""
-    if not name or len(name) > 255 or not storable(name):
-        raise InvalidParams({"name": "name: write a name of 1 to 255 characters."})
-    return name
-
-
-def _object(known: set[str]) -> dict[str, Any]:
-    body = json_body()
-    if not isinstance(body, dict):
-        raise InvalidParams({"body": "Send a JSON object."})
-    unknown = sorted(set(body) - known)
-    if unknown:
-        raise InvalidParams(
-            dict.fromkeys(unknown, f"This address takes {', '.join(sorted(known))}.")
-        )
-    return body
+    return jsonify({"results": verdicts}), 202

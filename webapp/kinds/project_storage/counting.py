@@ -16,16 +16,99 @@ from time import monotonic
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.extensions import db
 from webapp.kinds.project_storage.compute import COUNTED, LARGEST, MONTHLY, Effects, Event, held
 from webapp.kinds.project_storage.models import Counter, FileEvent, Project, StorageMonth
 from webapp.kinds.project_storage.projects import purge
 from webapp.lib.moments import utcnow
+from webapp.lib.upserts import upsert
 
 EVENTS_PER_STEP = 2_000
 WAITED_LONG = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One number that differs from what the events say.
+
+    where: a provider's key, or a month
+    """
+
+    project_key: int
+    where: int | date
+    name: str
+    stored: int
+    counted: int
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What is stored of a project: a row of numbers per provider, or per month."""
+
+    table: Any
+    by: str
+    names: tuple[str, ...]
+
+    def stored(self, project_key: int) -> dict[Any, list[int]]:
+        """Return the rows of a project."""
+        columns = [getattr(self.table, name) for name in (self.by, *self.names)]
+        rows = db.session.execute(select(*columns).where(self.table.project_key == project_key))
+        return {row[0]: list(row[1:]) for row in rows}
+
+    def apply(self, project_key: int, deltas: dict[Any, list[int]]) -> None:
+        """Add to the rows of a project; a month that holds nothing loses its row."""
+        stored = self.stored(project_key)
+        rows, empty = [], []
+        for where, delta in deltas.items():
+            before = stored.get(where, [0] * len(self.names))
+            after = [old + new for old, new in zip(before, delta, strict=True)]
+            if self.table is StorageMonth and not any(after):
+                empty.append(where)
+            elif where not in stored or after != before:
+                rows.append(self._row(project_key, where, after))
+        if rows:
+            new = upsert(db.session, self.table)
+            new = new.on_conflict_do_update(
+                index_elements=["project_key", self.by],
+                set_={name: getattr(new.excluded, name) for name in self.names},
+            )
+            db.session.execute(new, rows)
+        if empty:
+            self._delete(project_key, getattr(self.table, self.by).in_(empty))
+
+    def compare(self, project_key: int, right: dict[Any, list[int]], repair: bool) -> list[Drift]:
+        """Return what differs from the right rows, which replace the others with `repair`."""
+        nothing = [0] * len(self.names)
+        if self.table is Counter:
+            right = {where: [held(value) for value in row] for where, row in right.items()}
+        stored = self.stored(project_key)
+        drift = [
+            Drift(project_key, where, name, old, new)
+            for where in sorted({*stored, *right})
+            for name, old, new in zip(
+                self.names, stored.get(where, nothing), right.get(where, nothing), strict=True
+            )
+            if old != new
+        ]
+        if repair and stored != right:
+            self._delete(project_key)
+            if rows := [self._row(project_key, where, row) for where, row in right.items()]:
+                db.session.execute(insert(self.table), rows)
+        return drift
+
+    def _row(self, project_key: int, where: Any, values: list[int]) -> dict[str, Any]:
+        if self.table is Counter:
+            values = [held(value) for value in values]
+        numbers = dict(zip(self.names, values, strict=True))
+        return {"project_key": project_key, self.by: where, **numbers}
+
+    def _delete(self, project_key: int, *more: Any) -> None:
+        db.session.execute(delete(self.table).where(self.table.project_key == project_key, *more))
+
+
+COUNTERS = Sums(Counter, "provider_key", COUNTED)
+MONTHS = Sums(StorageMonth, "month", MONTHLY)
 
 
 @dataclass(frozen=True)
@@ -55,10 +138,10 @@ def count_step(project_key: int) -> int:
     effects = _difference(project_key, place.counted_seq, upto)
     if _is_capped(project_key):
         counters = _everything(project_key, upto).counters
-        _replace(Counter, COUNTED, "provider_key", project_key, counters, repair=True)
+        COUNTERS.compare(project_key, counters, repair=True)
     else:
-        _move(Counter, COUNTED, "provider_key", project_key, effects.counters)
-    _move(StorageMonth, MONTHLY, "month", project_key, effects.months)
+        COUNTERS.apply(project_key, effects.counters)
+    MONTHS.apply(project_key, effects.months)
     _advance(project_key, upto, place.last_seq)
     db.session.commit()
     return upto - place.counted_seq
@@ -125,48 +208,6 @@ def _events() -> Any:
     )
 
 
-def _move(
-    table: Any, names: tuple[str, ...], by: str, project_key: int, changes: dict[Any, list[int]]
-) -> None:
-    """Add changes to the stored rows of a project; a month that holds nothing loses its row."""
-    stored = _stored(table, names, by, project_key)
-    rows, empty = [], []
-    for name, change in changes.items():
-        before = stored.get(name, [0] * len(names))
-        after = [old + new for old, new in zip(before, change, strict=True)]
-        if table is StorageMonth and not any(after):
-            empty.append(name)
-        elif name not in stored or after != before:
-            rows.append(_row(table, names, by, project_key, name, after))
-    if rows:
-        db.session.execute(_upsert(table, names, by), rows)
-    if empty:
-        gone = delete(table).where(table.project_key == project_key, getattr(table, by).in_(empty))
-        db.session.execute(gone)
-
-
-def _row(
-    table: Any, names: tuple[str, ...], by: str, project_key: int, name: Any, values: list[int]
-) -> dict[str, Any]:
-    numbers = [held(value) for value in values] if table is Counter else values
-    return {"project_key": project_key, by: name, **dict(zip(names, numbers, strict=True))}
-
-
-def _stored(table: Any, names: tuple[str, ...], by: str, project_key: int) -> dict[Any, list[int]]:
-    columns = [getattr(table, name) for name in (by, *names)]
-    rows = db.session.execute(select(*columns).where(table.project_key == project_key))
-    return {row[0]: list(row[1:]) for row in rows}
-
-
-def _upsert(table: Any, names: tuple[str, ...], by: str) -> Any:
-    maker = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
-    statement = maker(table)
-    return statement.on_conflict_do_update(
-        index_elements=["project_key", by],
-        set_={name: getattr(statement.excluded, name) for name in names},
-    )
-
-
 def _advance(project_key: int, upto: int, last_seq: int) -> None:
     waiting = None
     if upto < last_seq:
@@ -224,20 +265,6 @@ def sweep(budget_s: float = 1.0, longer_than: timedelta = WAITED_LONG) -> int:
 # Counters against events
 
 
-@dataclass(frozen=True)
-class Drift:
-    """One number that differs from what the events say.
-
-    where: a provider's key, or a month
-    """
-
-    project_key: int
-    where: int | date
-    name: str
-    stored: int
-    counted: int
-
-
 def recount(project_key: int, *, repair: bool = True) -> list[Drift]:
     """Compare a project's counters and months with its events; return what differs. Commits.
 
@@ -251,8 +278,8 @@ def recount(project_key: int, *, repair: bool = True) -> list[Drift]:
         return []
     effects = _everything(project_key, place.counted_seq)
     months = {month: row for month, row in effects.months.items() if any(row)}
-    drift = _replace(Counter, COUNTED, "provider_key", project_key, effects.counters, repair)
-    drift += _replace(StorageMonth, MONTHLY, "month", project_key, months, repair)
+    drift = COUNTERS.compare(project_key, effects.counters, repair)
+    drift += MONTHS.compare(project_key, months, repair)
     db.session.commit()
     return drift
 
@@ -264,34 +291,6 @@ def _by_version(project_key: int, upto: int) -> Iterator[list[Event]]:
     )
     for _, rows in groupby(found, key=lambda row: row[0]):
         yield [Event(*row[2:]) for row in rows]
-
-
-def _replace(
-    table: Any,
-    names: tuple[str, ...],
-    by: str,
-    project_key: int,
-    right: dict[Any, list[int]],
-    repair: bool,
-) -> list[Drift]:
-    nothing = [0] * len(names)
-    if table is Counter:
-        right = {key: [held(value) for value in values] for key, values in right.items()}
-    stored = _stored(table, names, by, project_key)
-    drift = [
-        Drift(project_key, where, name, old, new)
-        for where in sorted({*stored, *right})
-        for name, old, new in zip(
-            names, stored.get(where, nothing), right.get(where, nothing), strict=True
-        )
-        if old != new
-    ]
-    if repair and stored != right:
-        db.session.execute(delete(table).where(table.project_key == project_key))
-        rows = [_row(table, names, by, project_key, key, values) for key, values in right.items()]
-        if rows:
-            db.session.execute(insert(table), rows)
-    return drift
 
 
 def recount_all(*, repair: bool = True) -> Iterator[tuple[int, list[Drift]]]:

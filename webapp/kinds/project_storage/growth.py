@@ -1,47 +1,28 @@
-"""Growth by month: a report made from the months that counting keeps, no event touched.
-
-The months are current as soon as events are counted, so nothing of them is kept a second time among
-the engine's stored months: a late event could only make such a copy wrong.
-"""
+"""The report: growth of a user's projects by month, from what `facts` knows of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
-
-from sqlalchemy import select
 
 from webapp.engine.kind import Context, Result, Row, Run
 from webapp.engine.packed import PackedRows
 from webapp.errors import NotFound
 from webapp.extensions import db
-from webapp.kinds.project_storage import counting
-from webapp.kinds.project_storage.compute import (
-    COUNTED,
-    MONTHLY,
-    MonthRow,
-    moment_us,
-    month_rows,
+from webapp.kinds.project_storage.compute import COUNTED, MonthRow, moment_us, month_rows
+from webapp.kinds.project_storage.facts import (
+    RoleProject,
+    count_waiting,
+    month_changes,
+    projects_of,
 )
-from webapp.kinds.project_storage.models import Permission, Project, StorageMonth
 from webapp.kinds.project_storage.params import UNITS, ProjectStorageParams
-from webapp.kinds.project_storage.stats import moment_text
+from webapp.lib.moments import rfc3339
 from webapp.lib.months import month_text, months_between
 
 PROJECTS_PER_STEP = 200
 PLACES = Decimal("0.001")
-
-
-@dataclass(frozen=True)
-class Known:
-    """A project of the report."""
-
-    key: int
-    id: str
-    name: str
 
 
 def make_growth(params: ProjectStorageParams, run: Run, context: Context) -> Result:
@@ -49,7 +30,7 @@ def make_growth(params: ProjectStorageParams, run: Run, context: Context) -> Res
 
     Raises: NotFound where the one asked for is not among them
     """
-    found = _projects(run, params)
+    found = _counted_projects(run, params)
     months = months_between(params.start, params.end)
     run.set_total(len(found))
     run.log(f"{len(found):,} projects, {len(months):,} months.")
@@ -59,10 +40,12 @@ def make_growth(params: ProjectStorageParams, run: Run, context: Context) -> Res
     for first in range(0, len(found), PROJECTS_PER_STEP):
         run.check()
         step = found[first : first + PROJECTS_PER_STEP]
-        for project, made in _rows_of(step, months, moment_us(now)):
+        openings, changes = month_changes([one.key for one in step], months[0], months[-1])
+        for project in step:
+            key = project.key
+            made = month_rows(openings[key], changes[key], months, moment_us(now))
             rows.extend(_row(params, one, project) for one in made)
-            for total, one in zip(sums, made, strict=True):
-                _add(total, one)
+            sums = [_added(total, one) for total, one in zip(sums, made, strict=True)]
         run.advance(f"{first + len(step):,} of {len(found):,} projects.", by=len(step))
     totals = [_total(params, month, total) for month, total in zip(months, sums, strict=True)]
     last = totals[-1]
@@ -75,7 +58,7 @@ def make_growth(params: ProjectStorageParams, run: Run, context: Context) -> Res
         "start": month_text(params.start),
         "end": month_text(params.end),
         "unit": params.unit,
-        "generated_at": moment_text(now),
+        "generated_at": rfc3339(now, "milliseconds"),
         "complete": True,
         "projects": len(found),
         "held": {name: last[name] for name in COUNTED},
@@ -84,51 +67,23 @@ def make_growth(params: ProjectStorageParams, run: Run, context: Context) -> Res
     return Result(head, {"growth": rows, "months": totals})
 
 
-def _projects(run: Run, params: ProjectStorageParams) -> list[Known]:
+def _counted_projects(run: Run, params: ProjectStorageParams) -> list[RoleProject]:
     """Return the report's projects by name, their waiting events counted first."""
-    query = (
-        select(Project.key, Project.id, Project.name, Project.waiting_since)
-        .join(Permission, Permission.project_key == Project.key)
-        .where(Permission.company_id == run.company_id, Permission.user_id == run.user_id)
-    )
-    if params.project:
-        query = query.where(Project.id == str(params.project))
-    rows = db.session.execute(query.order_by(Project.name, Project.key)).all()
+    project_id = str(params.project) if params.project else None
+    found = projects_of(run.company_id, run.user_id, project_id)
     db.session.commit()
-    if params.project and not rows:
+    if project_id and not found:
         raise NotFound("There is no such project among those you have a role in.")
-    for key, _, name, waiting_since in rows:
-        if waiting_since is not None:
-            counted = counting.count_project(key)
-            run.log(f"{name}: {counted:,} waiting events counted first.")
-    return [Known(key, project_id, name) for key, project_id, name, _ in rows]
+    for project in found:
+        if project.waits:
+            counted = count_waiting(project)
+            run.log(f"{project.name}: {counted:,} waiting events counted first.")
+    return found
 
 
-def _rows_of(
-    projects: Sequence[Known], months: list[date], now_us: int
-) -> Iterator[tuple[Known, list[MonthRow]]]:
-    columns = [getattr(StorageMonth, name) for name in MONTHLY]
-    query = select(StorageMonth.project_key, StorageMonth.month, *columns).where(
-        StorageMonth.project_key.in_([project.key for project in projects]),
-        StorageMonth.month <= months[-1],
-    )
-    changes: dict[int, dict[date, list[int]]] = {project.key: {} for project in projects}
-    openings = {project.key: [0, 0, 0, 0] for project in projects}
-    for key, month, *change in db.session.execute(query):
-        if month < months[0]:
-            openings[key] = [a + b for a, b in zip(openings[key], change, strict=False)]
-        else:
-            changes[key][month] = change
-    # A report of many projects takes a while; no connection waits with it.
-    db.session.remove()
-    for project in projects:
-        yield project, month_rows(openings[project.key], changes[project.key], months, now_us)
-
-
-def _add(total: list[int], one: MonthRow) -> None:
+def _added(total: list[int], one: MonthRow) -> list[int]:
     numbers = (*one.held, *one.grown, one.active_byte_months, one.trash_byte_months)
-    for index, number in enumerate(numbers):
-        total[index] += number
+    return [old + new for old, new in zip(total, numbers, strict=True)]
 
 
 def _total(params: ProjectStorageParams, month: date, total: list[int]) -> Row:
@@ -136,7 +91,7 @@ def _total(params: ProjectStorageParams, month: date, total: list[int]) -> Row:
     return _row(params, one, None)
 
 
-def _row(params: ProjectStorageParams, one: MonthRow, project: Known | None) -> Row:
+def _row(params: ProjectStorageParams, one: MonthRow, project: RoleProject | None) -> Row:
     row: dict[str, Any] = {"month": month_text(one.month)}
     if project is not None:
         row |= {"project_id": project.id, "project": project.name}

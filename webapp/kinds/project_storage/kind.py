@@ -6,8 +6,6 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
-
 from webapp.engine.kind import (
     Chart,
     Column,
@@ -21,10 +19,9 @@ from webapp.engine.kind import (
     Table,
 )
 from webapp.errors import InvalidParams
-from webapp.extensions import db
-from webapp.kinds.project_storage import api, commands, counting, demo, openapi, pages
+from webapp.kinds.project_storage import api, commands, counting, demo, pages
+from webapp.kinds.project_storage.facts import projects_of
 from webapp.kinds.project_storage.growth import in_unit, make_growth
-from webapp.kinds.project_storage.models import Permission, Project
 from webapp.kinds.project_storage.params import ProjectStorageParams
 
 if TYPE_CHECKING:
@@ -75,31 +72,16 @@ class ProjectStorage(ReportKind):
     personal = True
 
     def choices(self, scope: Scope) -> Mapping[str, tuple[tuple[str, str], ...]]:
-        query = (
-            select(Project.id, Project.name)
-            .join(Permission, Permission.project_key == Project.key)
-            .where(Permission.company_id == scope.company_id, Permission.user_id == scope.user_id)
-            .order_by(Project.name, Project.key)
-            .limit(MOST_CHOICES)
-        )
-        named = ((project_id, name) for project_id, name in db.session.execute(query))
-        return {"project": (("", "All my projects"), *named)}
+        mine = projects_of(scope.company_id, scope.user_id, limit=MOST_CHOICES)
+        return {"project": (("", "All my projects"), *((one.id, one.name) for one in mine))}
 
     def resolve_secrets(
         self, params: ProjectStorageParams, scope: Scope, secrets: dict[str, str]
     ) -> dict[str, str]:
-        if params.project is not None:
-            found = db.session.scalar(
-                select(Project.key)
-                .join(Permission, Permission.project_key == Project.key)
-                .where(
-                    Permission.company_id == scope.company_id,
-                    Permission.user_id == scope.user_id,
-                    Project.id == str(params.project),
-                )
-            )
-            if found is None:
-                raise InvalidParams({"project": "You have no role in such a project."})
+        if params.project is not None and not projects_of(
+            scope.company_id, scope.user_id, str(params.project)
+        ):
+            raise InvalidParams({"project": "You have no role in such a project."})
         return secrets
 
     def run(self, params: ProjectStorageParams, run: Run, context: Context) -> Result:
@@ -150,9 +132,6 @@ class ProjectStorage(ReportKind):
     def seed_demo(self, company_id: str) -> str:
         taken = demo.make_demo(company_id)
         return f"{taken} file events of a year in three projects." if taken else ""
-
-    def openapi(self) -> Mapping[str, Any]:
-        return openapi.PATHS
 
     def blueprints(self) -> tuple[Blueprint, ...]:
         return (api.bp, pages.bp)

@@ -11,10 +11,10 @@ from sqlalchemy import select
 
 from webapp.accounts import Scope, current_scope, restrict
 from webapp.extensions import db
-from webapp.kinds.project_storage.access import ROLES
 from webapp.kinds.project_storage.compute import moment_at
 from webapp.kinds.project_storage.ingest import newest_events
 from webapp.kinds.project_storage.models import Counter, Permission, Project, Provider
+from webapp.kinds.project_storage.projects import ROLES
 from webapp.kinds.project_storage.stats import (
     count_projects,
     list_items,

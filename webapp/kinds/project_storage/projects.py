@@ -1,4 +1,8 @@
-"""Projects, the roles in them, and storage providers: made, changed, deleted."""
+"""Projects, the five roles in them, and storage providers: found, made, changed, deleted.
+
+A role in a project is given to a user of the company, by an admin of the project or of the company;
+the role in the company by itself opens no project. Changes are committed, with their audit entry.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,10 @@ from uuid import uuid4
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from webapp.accounts import Membership, Scope, User
-from webapp.errors import Conflict, InvalidParams, NotFound
+from webapp.accounts import Membership, Scope, User, audit
+from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound
 from webapp.extensions import db
-from webapp.kinds.project_storage.access import (
-    ADMIN,
-    ROLES,
-    find_own_project,
-    find_project_to_open,
-)
+from webapp.kinds.project_storage.compute import EVENT_TYPES, UPLOAD
 from webapp.kinds.project_storage.models import (
     Counter,
     FileEvent,
@@ -29,8 +28,78 @@ from webapp.lib.moments import utcnow
 EVENTS_PER_DELETE = 20_000
 
 
+ADMIN = "project_admin"
+ROLES = {
+    ADMIN: "Project Admin",
+    "project_viewer": "Project Viewer",
+    "file_downloader": "File Downloader",
+    "file_uploader": "File Uploader",
+    "file_editor": "File Editor",
+}
+# Event types each role may report; all five may view.
+MAY_REPORT = {
+    ADMIN: frozenset(EVENT_TYPES),
+    "file_editor": frozenset(EVENT_TYPES),
+    "file_uploader": frozenset({UPLOAD}),
+}
+
+
+def auth_role(role: str) -> dict[str, str]:
+    """Return a role as answers show it."""
+    return {"id": role, "name": ROLES[role]}
+
+
+def find_project(scope: Scope, project_id: str) -> tuple[Project, str]:
+    """Return a project the caller may see, and the caller's role in it.
+
+    Raises: NotFound where the company has no such project, NotAllowed without a role in it
+    """
+    project, role = _find(scope, project_id)
+    if role is None:
+        raise NotAllowed("You have no role in this project.")
+    return project, role
+
+
+def find_own_project(scope: Scope, project_id: str) -> Project:
+    """Return a project the caller is an admin of; raises as `find_project` does."""
+    project, role = find_project(scope, project_id)
+    if role != ADMIN:
+        raise NotAllowed("Only a project admin may do this.")
+    return project
+
+
+def find_project_to_open(scope: Scope, project_id: str) -> Project:
+    """Return a project the caller may give roles in; an admin of the company may in every one.
+
+    So a project whose admins have left is not lost. Raises as `find_project` does.
+    """
+    if scope.may("admin"):
+        return _find(scope, project_id)[0]
+    return find_own_project(scope, project_id)
+
+
+def _find(scope: Scope, project_id: str) -> tuple[Project, str | None]:
+    row = db.session.execute(
+        select(Project, Permission.auth_role)
+        .outerjoin(
+            Permission,
+            (Permission.project_key == Project.key)
+            & (Permission.company_id == scope.company_id)
+            & (Permission.user_id == scope.user_id),
+        )
+        .where(
+            Project.company_id == scope.company_id,
+            Project.id == project_id,
+            Project.deleted_at.is_(None),
+        )
+    ).first()
+    if row is None:
+        raise NotFound("There is no such project.")
+    return row[0], row[1]
+
+
 def create_project(scope: Scope, name: str, project_id: str | None) -> Project:
-    """Return a new project whose admin is the caller. Commits.
+    """Return a new project whose admin is the caller.
 
     Raises: Conflict where the company has a project of that id
     """
@@ -54,7 +123,7 @@ def create_project(scope: Scope, name: str, project_id: str | None) -> Project:
 
 
 def create_provider(scope: Scope, name: str, description: str) -> Provider:
-    """Return a new storage provider of the company. Commits."""
+    """Return a new storage provider of the company."""
     provider = Provider(company_id=scope.company_id, name=name, description=description)
     db.session.add(provider)
     db.session.commit()
@@ -68,7 +137,7 @@ def providers_of(company_id: str) -> list[Provider]:
 
 
 def give_role(scope: Scope, project_id: str, user_id: str, role: str) -> tuple[Project, User]:
-    """Give a user of the company a role in a project. Commits.
+    """Give a user of the company a role in a project.
 
     Raises: NotFound, NotAllowed, InvalidParams, Conflict for a project's last admin
     """
@@ -77,25 +146,20 @@ def give_role(scope: Scope, project_id: str, user_id: str, role: str) -> tuple[P
         raise InvalidParams({"auth_role": f"Choose one of {', '.join(ROLES)}."})
     user = _colleague(scope, user_id)
     _lock(project.key)
-    found = db.session.get(Permission, (scope.company_id, user.id, project.key))
+    key = (scope.company_id, user.id, project.key)
+    found = db.session.get(Permission, key)
     if found is None:
-        db.session.add(
-            Permission(
-                company_id=scope.company_id,
-                user_id=user.id,
-                project_key=project.key,
-                auth_role=role,
-            )
-        )
-    else:
-        found.auth_role = role
+        found = Permission(company_id=key[0], user_id=key[1], project_key=key[2])
+        db.session.add(found)
+    found.auth_role = role
     _keep_an_admin(project.key)
+    audit(scope, "gave project role", f"{role} in {project.id} to {user.email}")
     db.session.commit()
     return project, user
 
 
 def take_role(scope: Scope, project_id: str, user_id: str) -> None:
-    """Take a user's role in a project away. Commits; raises as `give_role` does."""
+    """Take a user's role in a project away. Raises as `give_role` does."""
     project = find_own_project(scope, project_id)
     _lock(project.key)
     found = db.session.get(Permission, (scope.company_id, user_id, project.key))
@@ -103,6 +167,7 @@ def take_role(scope: Scope, project_id: str, user_id: str) -> None:
         raise NotFound("This user has no role in the project.")
     db.session.delete(found)
     _keep_an_admin(project.key)
+    audit(scope, "took project role", f"{user_id} in {project_id}")
     db.session.commit()
 
 
@@ -138,12 +203,13 @@ def _keep_an_admin(project_key: int) -> None:
 def delete_project(scope: Scope, project_id: str) -> int:
     """Make a project and what was counted of it vanish at once; return its key for `purge`.
 
-    Its events may be many, so `purge` removes them afterwards, in steps. Commits.
+    Its events may be many, so `purge` removes them afterwards, in steps.
     """
     project = find_own_project(scope, project_id)
     _lock(project.key)
     for table in (Permission, Counter, StorageMonth):
         db.session.execute(delete(table).where(table.project_key == project.key))
+    audit(scope, "deleted project", project_id)
     project.deleted_at = utcnow()
     project.waiting_since = None
     # The purge may take a while; the id is free for a new project at once.
@@ -155,7 +221,7 @@ def delete_project(scope: Scope, project_id: str) -> int:
 def purge(project_key: int) -> bool:
     """Remove some of a deleted project's events, at the end the project; say whether all is gone.
 
-    A project that is not deleted is left alone. Commits.
+    A project that is not deleted is left alone.
     """
     project = db.session.get(Project, project_key, populate_existing=True)
     if project is None or project.deleted_at is None:

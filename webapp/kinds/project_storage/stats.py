@@ -11,10 +11,10 @@ from sqlalchemy import func, select
 
 from webapp.accounts import Scope
 from webapp.extensions import db
-from webapp.kinds.project_storage.access import ADMIN, auth_role, find_project
 from webapp.kinds.project_storage.compute import COUNTED
 from webapp.kinds.project_storage.models import Counter, Permission, Project, Provider
-from webapp.lib.moments import utcnow
+from webapp.kinds.project_storage.projects import ADMIN, auth_role, find_project
+from webapp.lib.moments import rfc3339, utcnow
 
 # Sums of 64-bit numbers pass 64 bits, which SQLite answers with an error: summed in two halves.
 HALF = 2**32
@@ -41,7 +41,7 @@ class Item:
             "current_user_auth_role": auth_role(self.role),
             "stats": {
                 **self.total,
-                "as_of": moment_text(project.waiting_since or now),
+                "as_of": rfc3339(project.waiting_since or now, "milliseconds"),
                 "by_storage_provider": [
                     {
                         "id": provider.id,
@@ -53,11 +53,6 @@ class Item:
                 ],
             },
         }
-
-
-def moment_text(moment: datetime) -> str:
-    """Return a moment as answers show it: RFC 3339, UTC, milliseconds."""
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
 def count_projects(scope: Scope) -> int:
@@ -167,4 +162,4 @@ def summed(stats: dict[str, dict[str, Any]], *, admin_only: bool = False) -> dic
     kept = [block for role, block in stats.items() if role == ADMIN or not admin_only]
     waiting = [block["as_of"] for block in kept if block["as_of"]]
     numbers = {name: sum(block[name] for block in kept) for name in ("projects", *COUNTED)}
-    return numbers | {"as_of": moment_text(min(waiting, default=utcnow()))}
+    return numbers | {"as_of": rfc3339(min(waiting, default=utcnow()), "milliseconds")}

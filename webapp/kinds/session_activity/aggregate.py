@@ -121,6 +121,8 @@ def _as_first_arrived(connection: Connection, pings: Sequence[Ping]) -> list[Pin
             for ping in new.values()
         ],
     )
+    if not first:
+        return list(pings)
     return [replace(ping, arrived_at=first.get(ping.said, ping.arrived_at)) for ping in pings]
 
 
