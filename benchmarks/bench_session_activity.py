@@ -36,10 +36,10 @@ from webapp.accounts import Scope, User, create_key, create_user, scope_of
 from webapp.extensions import db
 from webapp.kinds.session_activity.compute import in_hours, total
 from webapp.kinds.session_activity.directory import add_names, find_login
-from webapp.kinds.session_activity.segments import ends_day
 from webapp.kinds.session_activity.facts import login_days, segment_query
 from webapp.kinds.session_activity.ingest import Intake, SentPing
 from webapp.kinds.session_activity.models import Computer, Login, Session
+from webapp.kinds.session_activity.segments import ends_day
 
 Row = dict[str, Any]
 ROOT = Path(__file__).resolve().parent.parent
