@@ -35,7 +35,8 @@ ARROWS: dict[str, set[str]] = {
     "reports": {"engine", "accounts"},
     "api": {"engine", "accounts"},
     "ops": {"engine", "accounts"},
-    "kinds": {"engine", "partner", "accounts"},
+    "intake": {"accounts"},
+    "kinds": {"engine", "intake", "partner", "accounts"},
     "partner": set(),
 }
 PARTNER_MAY = {"errors", "lib"}

@@ -24,8 +24,8 @@ from webapp.engine.models import Report
 from webapp.engine.results import ReadResult
 from webapp.errors import InvalidParams
 from webapp.lib.moments import utcnow
+from webapp.lib.texts import safe_text
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 FORMATS = {
     "json": "application/json",
     "csv": "text/csv; charset=utf-8",
@@ -34,11 +34,6 @@ FORMATS = {
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 ROWS_PER_CHUNK = 500
 SHEET_ROWS = 1_048_576
-
-
-def safe_text(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula."""
-    return "'" + text if text.startswith(FORMULA_STARTS) else text
 
 
 def sheet_named(kind: ReportKind, result: ReadResult, by: str | None) -> Sheet:

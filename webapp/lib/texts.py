@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# What begins a formula in one spreadsheet program or another.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _NIL = "00000000-0000-0000-0000-000000000000"
 _EMAIL = re.compile(r"[^\s@<>\"(),:;\\\[\]]+@[^\s@<>\"(),:;\\\[\]]+")
 
@@ -19,6 +21,11 @@ def storable(text: str) -> bool:
 def made_storable(text: str) -> str:
     """Return a text both databases take: without NUL, `?` for half of a surrogate pair."""
     return UNSTORABLE.sub(lambda found: "" if found[0] == "\x00" else "?", text)
+
+
+def safe_text(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula."""
+    return "'" + text if text.startswith(FORMULA_STARTS) else text
 
 
 def as_id(text: object) -> str | None:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import openpyxl
@@ -109,13 +110,13 @@ def test_errors_are_told_by_line(acme: str, client_for: Browsers, caller: Caller
             "d,2025,Acme,1,Heat,1,kWh,1,more",
         ),
     )
-    rows = re.findall(r'is-number">(\d+)</td><td>(\w+)</td><td>([^<]+)</td></tr>', page.text)
+    rows = re.findall(r'is-number">(\d+)</td><td>(\w*)</td><td>([^<]+)</td></tr>', page.text)
     assert [(int(line), name) for line, name, _ in rows] == [
         (4, "unit_id"),
         (6, "scope"),
         (6, "quantity"),
         (7, "id"),
-        (8, "more_values_than_columns"),
+        (8, ""),
     ]
     assert "at line 2" in page.text
     assert act(owner, page, "load").status_code == 422
@@ -147,8 +148,7 @@ def test_a_workbook_is_read_like_a_csv(acme: str, client_for: Browsers, caller: 
     ("data", "name", "words"),
     [
         (b"", "x.csv", "not empty"),
-        (b"a,b\n1,2\n", "x.csv", "missing: id"),
-        (HEADER.encode() + b",colour\n", "x.csv", "no such column: colour"),
+        (b"a,b\n1,2\n", "x.csv", "The header needs the columns id"),
         (HEADER.encode() + b",unit\n", "x.csv", "twice"),
         (HEADER.encode() + b"\n", "x.csv", "no line"),
         (csv("u,2025,Acme,1,H\xe4t,1,kWh,1".encode("latin-1").decode("latin-1")).decode().encode(
@@ -166,10 +166,11 @@ def test_a_file_that_cannot_be_read_says_why(
     assert words in answer.text
 
 
-def test_semicolons_and_marks_of_excel_are_understood() -> None:
-    text = "\ufeff" + HEADER.replace(",", ";") + "\nx;2025;Acme;1;Heat;1;kWh;1\n"
-    ((number, line),) = ingest.read_lines(io.BytesIO(text.encode()), "x.csv")
-    assert (number, line["id"], line["unit_id"]) == (2, "x", "Acme")
+def test_semicolons_and_marks_of_excel_are_understood(tmp_path: Path) -> None:
+    text = "\ufeff" + HEADER.replace(",", ";") + ";colour\nx;2025;Acme;1;Heat;1;kWh;1;red\n"
+    (tmp_path / "x.csv").write_text(text)
+    [row] = ingest.read_lines(tmp_path / "x.csv")
+    assert (row.line, row.values["id"], row.values["unit_id"]) == (2, "x", "Acme")
 
 
 def test_small_numbers_are_shown_with_all_their_digits(

@@ -13,10 +13,10 @@ from sqlalchemy import func, select
 
 from webapp.accounts import Scope
 from webapp.extensions import db
+from webapp.intake import Format, LoadRefused, detect
 from webapp.kinds.label_revenue import bulk, ingest, sums
-from webapp.kinds.label_revenue.formats import Format, detect
+from webapp.kinds.label_revenue.formats import FIELDS
 from webapp.kinds.label_revenue.models import Stream
-from webapp.kinds.label_revenue.rejects import LoadRefused
 from webapp.kinds.label_revenue.rows import Reader
 
 HEAD = "date;user_id;region;track id;seconds"
@@ -57,7 +57,7 @@ def test_blocks_end_at_line_ends_and_keep_every_byte(tmp_path: Path) -> None:
     path = tmp_path / "s.csv"
     lines = [f"13/03/2025;{n};NL;T-{n};{n}" for n in range(120_000)]
     path.write_text("\n".join([HEAD, *lines]))
-    found = detect(path, "streams")
+    found = detect(path, FIELDS["streams"])
     blocks = list(bulk.plain_blocks(path, found))
     assert len(blocks) > 2
     assert all(block.endswith(b"\n") for block in blocks if block)

@@ -255,7 +255,7 @@ def test_how_files_are_read_can_be_changed_and_looked_at_again(app: Flask, clien
         work.load_upload(path.rsplit("/", 1)[1])
     page = owner.get(path).text
     # It was refused, and the look at the files is still there with what was said of them.
-    for text in ("is not an amount", "First rows of", '"," selected', '"dmy" selected', "2025-03"):
+    for text in ("is not a number", "First rows of", '"," selected', '"dmy" selected', "2025-03"):
         assert text in page
 
 

@@ -25,11 +25,10 @@ from pydantic.fields import FieldInfo
 
 from webapp.engine.params import sentences
 from webapp.errors import InvalidParams
-from webapp.kinds.inventory.compute import EXACT
+from webapp.intake import round_places
 from webapp.kinds.inventory.models import PLACES, WHOLE_DIGITS
 from webapp.lib.texts import storable
 
-TOO_LONG = f"Use at most {WHOLE_DIGITS} digits before and {PLACES} after the point."
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -56,7 +55,10 @@ def _text(value: Any) -> Any:
 
 
 def _number(value: Any) -> Decimal:
-    """Return a number as it was written; a comma is refused, because it may mean two things."""
+    """Return a number as it was written, rounded to the places that are kept.
+
+    A comma is refused, because it may mean two things.
+    """
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise ValueError("Write a number.")
     try:
@@ -65,15 +67,7 @@ def _number(value: Any) -> Decimal:
         raise ValueError("Write a number like 1234.5, without thousands separators.") from None
     if not number.is_finite():
         raise ValueError("Write a number like 1234.5, without thousands separators.")
-    if not number:
-        return Decimal(0)
-    # Looked at first, so that 1e-999999999 is not written out; zeros at the end take no places.
-    if not -PLACES <= number.adjusted() < WHOLE_DIGITS:
-        raise ValueError(TOO_LONG)
-    number = EXACT.normalize(number)
-    if int(number.as_tuple().exponent) < -PLACES:
-        raise ValueError(TOO_LONG)
-    return number
+    return round_places(number, WHOLE_DIGITS, PLACES)
 
 
 def _date(value: Any) -> Any:

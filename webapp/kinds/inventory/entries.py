@@ -11,15 +11,16 @@ from itertools import islice
 from typing import Any
 
 from sqlalchemy import delete, func, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
+from webapp.intake import Row
 from webapp.kinds.inventory.bodies import EntryIn, read_entry
 from webapp.kinds.inventory.compute import emissions_of
 from webapp.kinds.inventory.models import Entry, Period, Unit
 from webapp.kinds.inventory.places import list_periods, read_tree
 from webapp.lib.keyset import one_page
+from webapp.lib.upserts import upsert
 
 BATCH = 1000
 # New entries after which the planner looks at them, then after four times as many, and so on.
@@ -179,8 +180,7 @@ def _store_batch(
         counted["updated" if before else "created"] += 1
         changed.append(row)
     if changed:
-        maker = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
-        statement = maker(Entry)
+        statement = upsert(db.session, Entry)
         new = {name: getattr(statement.excluded, name) for name in VALUES}
         keys = ["company_id", "id"]
         db.session.execute(statement.on_conflict_do_update(index_elements=keys, set_=new), changed)
@@ -271,11 +271,15 @@ def counts_by_period(company_id: str) -> dict[int, int]:
 
 
 def iter_checked(
-    checker: Checker, lines: Iterable[tuple[int, dict[str, Any]]]
+    checker: Checker, rows: Iterable[Row]
 ) -> Iterator[tuple[int, dict[str, Any] | None, dict[str, str]]]:
-    """Yield line number, row (None where something is wrong) and errors of a file's lines."""
-    for number, raw in lines:
-        try:
-            yield number, checker.check(raw, f"line {number}"), {}
-        except InvalidParams as error:
-            yield number, None, error.errors
+    """Yield line number, entry (None where something is wrong) and errors of a file's rows."""
+    for row in rows:
+        errors = row.errors
+        checked: dict[str, Any] | None = None
+        if "" not in errors:
+            try:
+                checked = checker.check(row.values, f"line {row.line}")
+            except InvalidParams as error:
+                errors = error.errors | errors
+        yield row.line, None if errors else checked, errors

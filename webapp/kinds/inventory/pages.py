@@ -19,7 +19,7 @@ from webapp.kinds.inventory.bodies import PeriodIn, UnitIn
 from webapp.kinds.inventory.compute import plain
 from webapp.kinds.inventory.files import MADE
 from webapp.kinds.inventory.flow_api import file_status, find_report, send_file
-from webapp.kinds.inventory.ingest import FIELDS, NEEDED
+from webapp.kinds.inventory.ingest import FIELDS
 from webapp.lib.keyset import cut
 from webapp.lib.texts import storable
 
@@ -149,9 +149,7 @@ def new_upload() -> Response:
 
 
 def _upload_form(errors: dict[str, str] | None = None, status: int = 200) -> Response:
-    page = render_template(
-        "inventory/new_upload.html", errors=errors or {}, fields=FIELDS, needed=NEEDED
-    )
+    page = render_template("inventory/new_upload.html", errors=errors or {}, fields=FIELDS)
     return make_response(page, status)
 
 

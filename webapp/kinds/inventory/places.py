@@ -10,7 +10,6 @@ from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from webapp.accounts import Company
@@ -19,6 +18,7 @@ from webapp.extensions import db
 from webapp.kinds.inventory.bodies import PeriodIn, UnitIn
 from webapp.kinds.inventory.models import Entry, Period, Unit
 from webapp.lib.texts import lookup_id
+from webapp.lib.upserts import upsert
 
 
 class Tree:
@@ -62,10 +62,9 @@ def ensure_root(company_id: str) -> Unit:
     if root is None:
         company = db.session.get(Company, company_id)
         assert company is not None  # a scope names a company that exists
-        maker = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
         values = {"company_id": company_id, "id": str(uuid4()), "name": company.name, "position": 0}
         # Two first uses at once: the index lets one of them make it.
-        db.session.execute(maker(Unit).values(values).on_conflict_do_nothing())
+        db.session.execute(upsert(db.session, Unit).values(values).on_conflict_do_nothing())
         db.session.commit()
         root = db.session.scalars(query).one()
     return root

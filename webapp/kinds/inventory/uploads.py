@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any
 
 from sqlalchemy import select
@@ -69,20 +70,19 @@ def drop_upload(upload: File) -> None:
 
 
 @contextmanager
-def _opened(upload: File) -> Iterator[IO[bytes]]:
-    with tempfile.TemporaryFile(prefix="inventory-") as content:
+def _as_path(upload: File) -> Iterator[Path]:
+    with tempfile.NamedTemporaryFile(prefix="inventory-") as content:
         for chunk in files.read_chunks(upload.id):
             content.write(chunk)
-        content.seek(0)
-        yield content
+        content.flush()
+        yield Path(content.name)
 
 
 def look_through(scope: Scope, upload: File) -> Preview:
     """Return what is in an upload; raises InvalidParams where it cannot be read at all."""
     preview, checker = Preview(), entries.Checker(scope.company_id)
-    with _opened(upload) as content:
-        lines = read_lines(content, upload.name)
-        for number, row, errors in entries.iter_checked(checker, lines):
+    with _as_path(upload) as path:
+        for number, row, errors in entries.iter_checked(checker, read_lines(path)):
             preview.lines += 1
             if row is not None:
                 preview.good += 1
@@ -102,14 +102,13 @@ def load(scope: Scope, upload: File, *, skip_bad: bool) -> dict[str, int]:
     """
     checker = entries.Checker(scope.company_id)
     # All is checked before the first write, which on SQLite makes every other writer wait.
-    with _opened(upload) as content, tempfile.TemporaryFile(prefix="inventory-") as good:
-        lines = read_lines(content, upload.name)
-        for number, row, errors in entries.iter_checked(checker, lines):
+    with _as_path(upload) as path, tempfile.TemporaryFile(prefix="inventory-") as good:
+        for number, row, errors in entries.iter_checked(checker, read_lines(path)):
             if row is not None:
                 good.write(entries.packed(row))
             elif not skip_bad:
                 name, sentence = next(iter(errors.items()))
-                raise InvalidParams({"file": f"Line {number}, {name}: {sentence}"})
+                raise InvalidParams({"file": f"Line {number}, {name or 'row'}: {sentence}"})
         good.seek(0)
         counted = entries.store(scope.company_id, map(entries.unpacked, good))
     drop_upload(upload)

@@ -15,13 +15,14 @@ from webapp.accounts import audit, current_scope, require, restrict
 from webapp.error_pages import Problem, envelope
 from webapp.errors import NotFound, Unreadable
 from webapp.extensions import db
+from webapp.intake import BadCell
 from webapp.json_wire import json_body
 from webapp.kinds.label_revenue import month_payout, payouts, streams, sums
 from webapp.kinds.label_revenue.compute import METHODS, Method
 from webapp.kinds.label_revenue.currencies import amount_text
 from webapp.kinds.label_revenue.locks import months_due
 from webapp.kinds.label_revenue.models import Heard, Label, ListenerMonth, Terms
-from webapp.kinds.label_revenue.rows import BadCell, read_date, read_user_id
+from webapp.kinds.label_revenue.rows import read_date, read_user_id
 from webapp.kinds.label_revenue.streams import Filter
 from webapp.lib.keyset import cut
 from webapp.lib.months import months_between, parse_month

@@ -18,8 +18,8 @@ from typing import Any
 from psycopg import DataError
 from sqlalchemy import insert, text
 
+from webapp.intake import Format
 from webapp.kinds.label_revenue.books import Writer, partition
-from webapp.kinds.label_revenue.formats import Format
 from webapp.kinds.label_revenue.models import Stream
 from webapp.kinds.label_revenue.rows import StreamRow
 

@@ -19,11 +19,10 @@ from webapp.commands import handle_cli_errors, progress_bar, with_database
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.kinds.label_revenue import fetch, ingest, sums, work
-from webapp.kinds.label_revenue.formats import Role
+from webapp.kinds.label_revenue.formats import Role, Unanswered
 from webapp.kinds.label_revenue.ingest import Loaded
 from webapp.kinds.label_revenue.models import Batch, Book
 from webapp.kinds.label_revenue.one_load import Options, Source
-from webapp.kinds.label_revenue.rejects import DateOrderUnknown
 from webapp.lib.months import parse_month
 
 group = AppGroup("label-revenue", help="Streams and fees of label revenue.")
@@ -58,7 +57,7 @@ def load(company: str, **given: Any) -> None:
     )
     try:
         loaded = _load_with_bar(company_id, sources, options)
-    except DateOrderUnknown as unknown:
+    except Unanswered as unknown:
         loaded = _load_with_bar(company_id, sources, _asked(options, unknown))
     _tell(loaded, notes, rejected)
 
@@ -128,9 +127,9 @@ def _sources(company_id: str, given: dict[str, Any]) -> tuple[dict[Role, Source]
     return sources, notes
 
 
-def _asked(options: Options, unknown: DateOrderUnknown) -> Options:
+def _asked(options: Options, unknown: Unanswered) -> Options:
     """Ask at a terminal how dates are written; elsewhere the option has to say it."""
-    if not sys.stdin.isatty():
+    if unknown.question.name != "date_order" or not sys.stdin.isatty():
         raise unknown
     click.echo(unknown.errors["date_order"], err=True)
     order: Any = click.prompt("Date order", type=click.Choice(["dmy", "mdy"]), err=True)

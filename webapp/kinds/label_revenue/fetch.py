@@ -23,8 +23,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from webapp.errors import InvalidParams
-from webapp.kinds.label_revenue.formats import BadFile
-from webapp.kinds.label_revenue.json_list import json_items
+from webapp.intake import BadFile, json_items
 
 CONNECT_S, READ_S, WHOLE_S = 5.0, 30.0, 300.0
 TRIES = 4

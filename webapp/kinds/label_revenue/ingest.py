@@ -13,17 +13,16 @@ from sqlalchemy import delete, select
 
 from webapp.errors import NotFound
 from webapp.extensions import db
+from webapp.intake import BadFile, Format, LoadRefused, Problem, Rejects, detect
 from webapp.kinds.label_revenue import metadata, sums
 from webapp.kinds.label_revenue.books import (
     Writer,
     drop_shelf,
     writing,
 )
-from webapp.kinds.label_revenue.formats import BadFile, Format, Role, detect
+from webapp.kinds.label_revenue.formats import FIELDS, Role, check_answered
 from webapp.kinds.label_revenue.models import Batch, Stream
 from webapp.kinds.label_revenue.one_load import Load, Options, Progress, Source, on_shelf
-from webapp.kinds.label_revenue.rejects import DateOrderUnknown, LoadRefused, Rejects
-from webapp.kinds.label_revenue.rows import Problem
 from webapp.lib.moments import utcnow
 from webapp.lib.months import month_text
 
@@ -47,7 +46,7 @@ def load(
 ) -> Loaded:
     """Load users, streams and tracks as one batch, or what is new of them.
 
-    Raises: DateOrderUnknown, LoadRefused; nothing is loaded then
+    Raises: Unanswered, LoadRefused; nothing is loaded then
     """
     rejects = Rejects(options.rejected if options.skip_bad else None)
     hashes = {role: file_hash(source.path) for role, source in sources.items()}
@@ -81,19 +80,13 @@ def _formats(sources: dict[Role, Source], options: Options) -> dict[Role, Format
         if source is None:
             continue
         try:
-            found[role] = detect(
-                source.path,
-                role,
-                date_order=options.date_order,
-                separator=options.separator,
-                decimal_mark=options.decimal_mark,
-            )
+            found[role] = detect(source.path, FIELDS[role], options.choices)
         except BadFile as error:
             problems.append(Problem(source.name, error.line, "", error.sentence))
     if problems:
         raise LoadRefused(problems, len(problems))
-    if "streams" in found and found["streams"].ambiguous:
-        raise DateOrderUnknown(sources["streams"].name)
+    for role, one in found.items():
+        check_answered(sources[role].name, one)
     return found
 
 

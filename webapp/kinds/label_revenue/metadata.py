@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from sqlalchemy import and_, delete, func, insert, select
 from sqlalchemy.orm import aliased
 
+from webapp.intake import Problem
 from webapp.kinds.label_revenue import sums
 from webapp.kinds.label_revenue.books import Writer, label_ids
 from webapp.kinds.label_revenue.models import (
@@ -25,7 +26,7 @@ from webapp.kinds.label_revenue.models import (
     Terms,
     Track,
 )
-from webapp.kinds.label_revenue.rows import Problem, TrackRow, UserRow
+from webapp.kinds.label_revenue.rows import TrackRow, UserRow
 
 T = TypeVar("T")
 ROWS_AT_ONCE = 500

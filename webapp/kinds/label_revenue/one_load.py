@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from sqlalchemy import and_, func, select
 
 from webapp.extensions import db
+from webapp.intake import BadFile, Choices, DateOrder, Format, LoadRefused, Problem, Rejects
 from webapp.kinds.label_revenue import bulk, metadata, sums
 from webapp.kinds.label_revenue.books import (
     BEGINNING,
@@ -25,10 +26,9 @@ from webapp.kinds.label_revenue.books import (
     new_shelf,
     origins,
 )
-from webapp.kinds.label_revenue.formats import BadFile, DateOrder, Format, Role
+from webapp.kinds.label_revenue.formats import Role
 from webapp.kinds.label_revenue.models import Batch, Stream, Terms
-from webapp.kinds.label_revenue.rejects import LoadRefused, Rejects
-from webapp.kinds.label_revenue.rows import Problem, Reader, StreamRow, TrackRow, UserRow
+from webapp.kinds.label_revenue.rows import Reader, StreamRow, TrackRow, UserRow
 from webapp.lib.months import current_month, month_text
 
 Progress = Callable[[str, int, int], None]
@@ -60,6 +60,13 @@ class Options:
     skip_bad: bool = False
     rejected: Path | None = None
     from_month: date | None = None
+
+    @property
+    def choices(self) -> Choices:
+        """What is said of how the files are written."""
+        return Choices(
+            separator=self.separator, decimal_mark=self.decimal_mark, date_order=self.date_order
+        )
 
 
 @dataclass

@@ -16,6 +16,7 @@ from sqlalchemy import delete, insert, select, update
 
 from webapp.errors import NotFound, Unreadable
 from webapp.extensions import db
+from webapp.intake import BadCell, DateOrder, heading_key, order_of
 from webapp.kinds.label_revenue import sums, watch
 from webapp.kinds.label_revenue.books import (
     Writer,
@@ -24,10 +25,8 @@ from webapp.kinds.label_revenue.books import (
     take_ids,
     writing,
 )
-from webapp.kinds.label_revenue.formats import ISO, SLASHED, DateOrder, our_name
 from webapp.kinds.label_revenue.models import UNLABELLED, Book, Label, Stream, Track
 from webapp.kinds.label_revenue.rows import (
-    BadCell,
     StreamRow,
     read_date,
     read_seconds,
@@ -76,7 +75,7 @@ def read_fields(body: Any, order: DateOrder | None, *, partial: bool = False) ->
     """
     if not isinstance(body, Mapping):
         raise BadField("", "Send a stream as a JSON object.")
-    given = {our_name(str(key)): value for key, value in body.items()}
+    given = {heading_key(str(key)): value for key, value in body.items()}
     for name in given:
         if name not in (*FIELDS, "id", "label"):
             raise BadField(name, f"A stream has no such field; it has {', '.join(FIELDS)}.")
@@ -115,16 +114,14 @@ def _seconds(text: str) -> int:
 
 def read_api_date(text: str, order: DateOrder | None) -> date:
     """Return a date of the API: ISO; with slashes where it is clear which part is the day."""
-    match = SLASHED.fullmatch(text.strip())
-    if match is None or ISO.fullmatch(text.strip()):
-        return read_date(text, "ymd")
-    first, second = int(match[1]), int(match[2])
-    if first > 12 or first == second:
-        return read_date(text, "dmy")
-    if second > 12:
-        return read_date(text, "mdy")
+    told = order_of(text.strip())
+    if told != "either":
+        return read_date(text, told or "ymd")
     if order in ("dmy", "mdy"):
         return read_date(text, order)
+    day_first, month_first = read_date(text, "dmy"), read_date(text, "mdy")
+    if day_first == month_first:
+        return day_first
     raise BadCell("date", f"{text!r} may be read in two ways; write it as yyyy-mm-dd.")
 
 

@@ -24,9 +24,9 @@ from webapp.accounts import Scope, audit, check_role, current_scope, restrict
 from webapp.errors import Conflict, InvalidParams, NotFound, ReportError
 from webapp.extensions import db
 from webapp.htmx import redirect_to, render
+from webapp.intake import BadFile, Choices, detect, json_items
 from webapp.kinds.label_revenue import fetch, work
-from webapp.kinds.label_revenue.formats import BadFile, detect
-from webapp.kinds.label_revenue.json_list import json_items
+from webapp.kinds.label_revenue.formats import FIELDS
 from webapp.kinds.label_revenue.models import Upload
 from webapp.kinds.label_revenue.rows import read_track
 from webapp.lib.months import month_text, parse_month
@@ -193,8 +193,7 @@ def _preview(upload: Upload, role: str, typed: Mapping[str, str]) -> dict[str, A
     try:
         if role == "tracks":
             return shown | _tracks_preview(path)
-        said = {name: value for name in CHOICES if (value := _said(typed, name))}
-        found = detect(path, role, **said)  # type: ignore[arg-type]
+        found = detect(path, FIELDS[role], _choices(typed))
     except BadFile as error:
         return shown | {"problem": f"Line {error.line}: {error.sentence}"}
     return shown | {
@@ -203,6 +202,7 @@ def _preview(upload: Upload, role: str, typed: Mapping[str, str]) -> dict[str, A
         "decimal_mark": found.decimal_mark if role == "users" else None,
         "date_order": found.date_order,
         "ambiguous": found.ambiguous,
+        "questions": found.questions,
         "header": found.header,
         "rows": found.preview,
     }
@@ -219,6 +219,14 @@ def _tracks_preview(path: Any) -> dict[str, Any]:
         if len(rows) == 5:
             break
     return {"encoding": "JSON", "header": ("track_id", "track_name", "label"), "rows": rows}
+
+
+def _choices(typed: Mapping[str, str]) -> Choices:
+    return Choices(
+        separator=_said(typed, "separator"),
+        decimal_mark=_said(typed, "decimal_mark"),
+        date_order=_said(typed, "date_order"),  # type: ignore[arg-type]
+    )
 
 
 def _said(typed: Mapping[str, str], name: str) -> str | None:
@@ -273,8 +281,9 @@ def _options(upload: Upload) -> dict[str, Any]:
         except ValueError as error:
             raise InvalidParams({"from_month": str(error)}) from None
     previews = [_preview(upload, role, form) for role in upload.files]
-    if any(one.get("ambiguous") for one in previews) and "date_order" not in options:
-        raise InvalidParams({"date_order": "No date tells; say which way they are written."})
+    for preview in previews:
+        for question in preview.get("questions", ()):
+            raise InvalidParams({question.name: f"{preview['name']}: {question.sentence}"})
     return options
 
 

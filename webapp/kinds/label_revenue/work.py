@@ -19,11 +19,11 @@ from sqlalchemy import update
 from webapp.engine.endings import forget_job
 from webapp.errors import ReportError
 from webapp.extensions import db, redis_client, report_queue
+from webapp.intake import LoadRefused
 from webapp.kinds.label_revenue import fetch, ingest, sums
 from webapp.kinds.label_revenue.formats import Role
 from webapp.kinds.label_revenue.models import Upload
 from webapp.kinds.label_revenue.one_load import Options, Source
-from webapp.kinds.label_revenue.rejects import LoadRefused
 from webapp.lib.months import parse_month
 
 log = logging.getLogger(__name__)

@@ -1,51 +1,53 @@
-"""Rows that cannot be used: collected, told by file, line and column, written down, or refused."""
+"""Rows that cannot be used: told by file, line and column, and kept in a CSV."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from webapp.engine.export import safe_text
 from webapp.errors import InvalidParams
-from webapp.kinds.label_revenue.rows import Problem
+from webapp.lib.texts import safe_text
 
 PROBLEMS_SHOWN = 100
+
+
+class Problem(NamedTuple):
+    """What is wrong with one row: where it stands, in which column, and a sentence."""
+
+    file: str
+    line: int
+    column: str
+    sentence: str
+    row: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.sentence}"
+
+    @property
+    def place(self) -> str:
+        """File, line and column, as sentences name them."""
+        column = f", column {self.column}" if self.column else ""
+        return f"{self.file}, line {self.line}{column}"
 
 
 class LoadRefused(InvalidParams):
     """422: rows that cannot be used, each by file, line and column; nothing was loaded."""
 
     def __init__(self, problems: list[Problem], total: int) -> None:
-        errors = {
-            f"{one.file}, line {one.line}" + (f", column {one.column}" if one.column else ""): (
-                one.sentence
-            )
-            for one in problems
-        }
+        errors = {one.place: one.sentence for one in problems}
         if total > len(problems):
             errors["…"] = f"and {total - len(problems):,} more."
-        super().__init__(errors, f"{total:,} rows cannot be used; nothing was loaded.")
+        rows = "1 row" if total == 1 else f"{total:,} rows"
+        super().__init__(errors, f"{rows} cannot be used; nothing was loaded.")
         self.problems = problems
         self.total = total
-
-
-class DateOrderUnknown(InvalidParams):
-    """422: the dates may be read in two ways, so somebody has to say which."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            {
-                "date_order": f"No day in {name} is above 12, so 03/04/2025 may be 3 April or "
-                "4 March. Say which: dmy or mdy."
-            }
-        )
 
 
 class Rejects:
     """Collects bad rows: the first for the reader, all of them in a file where that is wanted."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None = None) -> None:
         self.shown: list[Problem] = []
         self.total = 0
         self._path = path
@@ -57,14 +59,14 @@ class Rejects:
         if len(self.shown) < PROBLEMS_SHOWN:
             self.shown.append(problem)
         if self._path is not None:
-            self._write(problem)
+            self._write(self._path, problem)
 
-    def _write(self, problem: Problem) -> None:
-        if self._writer is None and self._path is not None:
+    def _write(self, path: Path, problem: Problem) -> None:
+        if self._writer is None:
             try:
-                self._file = self._path.open("w", encoding="utf-8", newline="")
+                self._file = path.open("w", encoding="utf-8", newline="")
             except OSError as error:
-                sentence = f"{self._path} cannot be written: {error.strerror}."
+                sentence = f"{path} cannot be written: {error.strerror}."
                 raise InvalidParams({"rejected": sentence}) from error
             self._writer = csv.writer(self._file)
             self._writer.writerow(["file", "line", "column", "problem", "row"])
@@ -73,5 +75,6 @@ class Rejects:
         self._writer.writerow([file, problem.line, column, sentence, row])
 
     def close(self) -> None:
+        """Close the file of rejected rows, where there is one."""
         if self._file is not None:
             self._file.close()

@@ -1,0 +1,231 @@
+"""CSV files as programs write them: read as they are meant, asked about, or refused."""
+
+from __future__ import annotations
+
+import csv
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from intake_helpers import FIELDS, kept
+
+from webapp.intake import (
+    BadFile,
+    Choices,
+    Problem,
+    Rejects,
+    detect,
+    heading_key,
+    json_items,
+    read_date,
+    read_number,
+    read_rows,
+    round_places,
+)
+
+HEAD = "day;who;amount;note\n"
+ROW = "13/03/2025;1;7,99;first\n"
+
+
+def values(path: Path, choices: Choices = Choices()) -> list[dict[str, object]]:  # noqa: B008
+    return [row.values for row in read_rows(path, detect(path, FIELDS, choices), FIELDS)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+@pytest.mark.parametrize("before", ["", "sep={}\r\n", "A report\r\n\r\nof{0} 2025{0}\r\n"])
+def test_encodings_separators_and_titles_are_found_out(
+    tmp_path: Path, encoding: str, separator: str, before: str
+) -> None:
+    text = before.format(separator) + (HEAD + ROW).replace(";", separator).replace("\n", "\r\n")
+    path = kept(tmp_path, text.encode(encoding))
+    found = detect(path, FIELDS)
+    assert (found.separator, found.date_order, found.decimal_mark) == (separator, "dmy", ",")
+    assert found.preview[0] == ("13/03/2025", "1", "7,99", "first")
+    [row] = read_rows(path, found, FIELDS)
+    assert row.line == text.count("\n")
+    assert row.values == {
+        "day": date(2025, 3, 13),
+        "who": "1",
+        "amount": Decimal("7.99"),
+        "note": "first",
+    }
+
+
+def test_headings_mean_the_same_in_other_writings_and_languages(tmp_path: Path) -> None:
+    assert heading_key("Emission factor (kg CO2e)") == heading_key("emissionFactor")
+    path = kept(tmp_path, "DATUM,User-ID,Quantité (kg),Shop\n2025-03-13,1,5,X\n")
+    assert detect(path, FIELDS).columns == ("day", "who", "amount", None)
+
+
+def test_windows_1252_is_asked_about_with_the_letters_in_doubt(tmp_path: Path) -> None:
+    path = kept(tmp_path, (HEAD + "13/03/2025;1;5;Düss of Zürich\n").encode("cp1252"))
+    [question] = detect(path, FIELDS).questions
+    assert question.name == "encoding"
+    assert question.examples == ("Düss", "Zürich")
+    assert values(path, Choices(encoding="cp1252"))[0]["note"] == "Düss of Zürich"
+
+
+def test_letters_far_down_a_large_file_are_found(tmp_path: Path) -> None:
+    lines = HEAD.encode() + b"2025-03-13;1;5;plain\n" * 60_000 + b"2025-03-13;1;5;D\xfcss\n"
+    [question] = detect(kept(tmp_path, lines), FIELDS).questions
+    assert question.examples == ("Düss",)
+
+
+def test_what_is_no_text_in_either_encoding_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match="utf-8"):
+        detect(kept(tmp_path, HEAD.encode() + b"\x81\x8d\xff"), FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("amounts", "mark"),
+    [
+        (("7,99",), ","),
+        (("7.99",), "."),
+        (("8",), "."),
+        (("1.234", "7,5"), ","),
+        (("1.234,50",), ","),
+        (("1.234.567",), ","),
+        (("0.182",), "."),
+        (("3.3000000000000003",), "."),
+    ],
+)
+def test_the_decimal_mark_is_found_out(tmp_path: Path, amounts: tuple[str, ...], mark: str) -> None:
+    rows = "".join(f"2025-03-13;1;{amount};\n" for amount in amounts)
+    found = detect(kept(tmp_path, HEAD + rows), FIELDS)
+    assert (found.decimal_mark, found.questions) == (mark, ())
+
+
+def test_thousands_or_decimals_are_asked_about_and_read_as_said(tmp_path: Path) -> None:
+    path = kept(tmp_path, HEAD + "2025-03-13;1;54.990;\n")
+    [question] = detect(path, FIELDS).questions
+    assert (question.name, question.examples) == ("decimal_mark", ("54.990",))
+    assert values(path, Choices(decimal_mark=","))[0]["amount"] == Decimal(54990)
+    assert values(path, Choices(decimal_mark="."))[0]["amount"] == Decimal("54.99")
+
+
+@pytest.mark.parametrize(
+    ("text", "mark", "number"),
+    [
+        ("7,99", ",", "7.99"),
+        ("1.234,50", ",", "1234.5"),
+        ("1 234,50", ",", "1234.5"),
+        ("1'234.50", ".", "1234.5"),
+        ("1.234.567", ",", "1234567"),
+        ("7.9,9", ",", None),
+        ("7 9,9", ",", None),
+        ("1.234 567", ",", None),
+        ("1 234.50", ".", "1234.5"),
+        ("1,234.50", ".", "1234.5"),
+        ("1,23", ".", None),
+        ("-0.5", ".", "-0.5"),
+        ("1e-05", ".", "0.00001"),
+        ("nan", ".", None),
+        ("", ".", None),
+    ],
+)
+def test_a_number_is_read_as_it_is_meant_or_not_at_all(
+    text: str, mark: str, number: str | None
+) -> None:
+    if number is not None:
+        assert read_number(text, mark) == Decimal(number)
+    else:
+        with pytest.raises(ValueError, match=r"not a number|where other numbers"):
+            read_number(text, mark)
+
+
+@pytest.mark.parametrize(
+    ("written", "kept_number"),
+    [
+        ("3.3000000000000003", "3.3"),
+        ("3.3333333333333335", "3.333333333333"),
+        ("1e-20", "0"),
+        ("0.0000000000015", "0.000000000002"),
+        ("999999999999999999", "999999999999999999"),
+    ],
+)
+def test_a_number_is_rounded_to_what_its_column_keeps(written: str, kept_number: str) -> None:
+    assert round_places(Decimal(written), 18, 12) == Decimal(kept_number)
+
+
+@pytest.mark.parametrize("written", ["1e18", "1e999999999", "999999999999999999.9999999999999"])
+def test_digits_before_the_point_have_to_fit(written: str) -> None:
+    with pytest.raises(ValueError, match="at most 18 digits"):
+        round_places(Decimal(written), 18, 12)
+
+
+def test_an_ambiguous_date_order_is_asked_about(tmp_path: Path) -> None:
+    path = kept(tmp_path, HEAD + "03/04/2025;1;5;\n")
+    assert detect(path, FIELDS).ambiguous
+    assert values(path, Choices(date_order="mdy"))[0]["day"] == date(2025, 3, 4)
+
+
+@settings(max_examples=50, derandomize=True, deadline=None)
+@given(st.dates(date(1970, 1, 1), date(2100, 12, 31)))
+def test_a_date_comes_back_in_every_order(day: date) -> None:
+    assert read_date(f"{day:%d/%m/%Y}", "dmy") == day
+    assert read_date(f"{day:%d.%m.%Y} 00:00:00", "dmy") == day
+    assert read_date(f"{day:%m/%d/%Y}", "mdy") == day
+    assert read_date(f"{day:%Y/%m/%d}", "ymd") == day
+    assert read_date(day.isoformat(), "dmy") == day
+    assert read_date(f"{day.isoformat()}T00:00:00Z", "dmy") == day
+
+
+@pytest.mark.parametrize("text", ["32/04/2025", "1735689600", "45658", "2025-02-30", "1/1/25", ""])
+def test_what_is_no_date_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a date"):
+        read_date(text, "dmy")
+
+
+def test_rows_with_nothing_in_them_are_skipped_and_trailing_separators_too(
+    tmp_path: Path,
+) -> None:
+    path = kept(tmp_path, HEAD + "2025-03-13;1;5;x;;\n;;;\n\n ; ;;\n2025-03-13;2;5\n")
+    rows = list(read_rows(path, detect(path, FIELDS), FIELDS))
+    assert [(row.line, row.values["who"], row.errors) for row in rows] == [
+        (2, "1", {}),
+        (6, "2", {}),
+    ]
+
+
+def test_cells_that_cannot_be_used_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
+    lines = ["32/04/2025;1;abc;x", "2025-03-13;1", "2025-03-13;1;5;x;more", "2025-03-13;1;5;#REF!"]
+    path = kept(tmp_path, HEAD + "2025-03-14;1;7.5;ok\n" + "\n".join(lines))
+    rows = list(read_rows(path, detect(path, FIELDS), FIELDS))
+    assert [sorted(row.errors) for row in rows] == [[], ["amount", "day"], [""], [""], ["note"]]
+    assert rows[1].values == {"who": "1", "note": "x"}
+    assert "the error #REF!" in rows[4].errors["note"]
+
+
+def test_no_cell_of_the_rejected_rows_starts_a_formula(tmp_path: Path) -> None:
+    rejects = Rejects(tmp_path / "rejected.csv")
+    rejects(Problem("=1+1.csv", 2, "+user_id", "@x is not a number.", ("-1", "2")))
+    rejects.close()
+    with (tmp_path / "rejected.csv").open(newline="") as file:
+        [row] = csv.DictReader(file)
+    assert list(row.values()) == ["'=1+1.csv", "2", "'+user_id", "'@x is not a number.", "'-1;2"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_json_lists_are_read_item_by_item_with_their_lines(tmp_path: Path, encoding: str) -> None:
+    text = "[" + ",\n".join(f'{{"track_id": "{n}é"}}' for n in range(20_000)) + "]"
+    items = list(json_items(kept(tmp_path, text.encode(encoding))))
+    assert len(items) == 20_000
+    assert items[-1] == (20_000, {"track_id": "19999é"})
+    indented = '[\n  {\n    "a": 1\n  },\n  {\n    "a": 2\n  }, {\n    "a": 3}, 4\n]\n'
+    assert [line for line, _ in json_items(kept(tmp_path, indented))] == [2, 5, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("{}", 1), ('\n\n[{"a"}]', 3), ("[1 2]", 1), ("[] x", 1), ("", 1), ("[1,", 1)],
+)
+def test_what_is_no_json_list_is_refused_with_its_line(
+    tmp_path: Path, text: str, line: int
+) -> None:
+    with pytest.raises(BadFile) as refused:
+        list(json_items(kept(tmp_path, text)))
+    assert refused.value.line == line

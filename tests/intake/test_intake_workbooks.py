@@ -1,0 +1,166 @@
+"""Workbooks: sheets, cells of every type, errors with their address, and files made to do harm."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+import zipfile
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import xlsxwriter
+from intake_helpers import FIELDS, HEADER, STRICT, TRANSITIONAL, kept, workbook
+
+from webapp.intake import BadFile, Choices, Row, detect, read_rows
+
+
+def rows_of(folder: Path, content: bytes, choices: Choices = Choices()) -> list[Row]:  # noqa: B008
+    path = kept(folder, content)
+    return list(read_rows(path, detect(path, FIELDS, choices), FIELDS))
+
+
+def line(cells: str) -> str:
+    return f'<row r="2">{cells}</row>'
+
+
+GOOD = line(
+    '<c r="A2"><v>45729</v></c><c r="B2"><v>7</v></c><c r="C2"><v>3.3000000000000003</v></c>'
+)
+
+
+@pytest.mark.parametrize("namespaces", [TRANSITIONAL, STRICT], ids=["transitional", "strict"])
+def test_numbers_are_numbers_and_days_only_in_columns_of_dates(
+    tmp_path: Path, namespaces: tuple[str, str]
+) -> None:
+    [row] = rows_of(tmp_path, workbook(HEADER + GOOD, namespaces=namespaces))
+    assert row.values == {
+        "day": date(2025, 3, 13),
+        "who": "7",
+        "amount": Decimal("3.3000000000000003"),
+    }
+
+
+def test_days_may_be_counted_from_1904(tmp_path: Path) -> None:
+    [row] = rows_of(tmp_path, workbook(HEADER + GOOD.replace("45729", "44267"), since_1904=True))
+    assert row.values["day"] == date(2025, 3, 13)
+
+
+def test_unix_seconds_and_times_are_no_days(tmp_path: Path) -> None:
+    for number in ("1735689600", "45729.5", "0"):
+        [row] = rows_of(tmp_path, workbook(HEADER + GOOD.replace("45729", number)))
+        assert "not a da" in row.errors["day"]
+
+
+def test_errors_and_formulas_without_value_are_refused_with_their_address(tmp_path: Path) -> None:
+    cells = (
+        '<c r="A2"><v>45729</v></c><c r="B2" t="e"><f>B9</f><v>#N/A</v></c>'
+        '<c r="C2"><f>10/3</f></c><c r="D2" t="e"><v>#REF!</v></c>'
+    )
+    [row] = rows_of(tmp_path, workbook(HEADER + line(cells)))
+    assert row.errors["who"].startswith("B2 holds the error #N/A")
+    assert row.errors["note"].startswith("D2 holds the error #REF!")
+    assert row.errors["amount"].startswith("C2 holds a formula without a stored value; open")
+
+
+def test_formulas_count_by_their_stored_values(tmp_path: Path) -> None:
+    cells = GOOD.replace("<v>3.3000000000000003</v>", "<f>10/3</f><v>3.3333333333333335</v>")
+    [row] = rows_of(tmp_path, workbook(HEADER + cells))
+    assert row.values["amount"] == Decimal("3.3333333333333335")
+
+
+def test_texts_are_shared_rich_escaped_and_without_their_reading_aid(tmp_path: Path) -> None:
+    shared = (
+        "<si><r><t>Du</t></r><r><t>ss</t></r><rPh><t>no</t></rPh></si><si><t>a_x000D_\nb</t></si>"
+    )
+    for number, text in enumerate(("Duss", "a\nb")):
+        note = f'<c r="D2" t="s"><v>{number}</v></c></row>'
+        sheet = HEADER + GOOD.replace("</row>", note)
+        [row] = rows_of(tmp_path, workbook(sheet, shared=shared))
+        assert row.values["note"] == text
+
+
+def test_names_may_have_a_prefix_and_cells_no_reference(tmp_path: Path) -> None:
+    sheet = "".join((HEADER, '<row><c r="A2"><v>45729</v></c><c><v>7</v></c><c><v>1</v></c></row>'))
+    marked = sheet.replace("</", "</x:").replace("<", "<x:").replace("<x:/x:", "</x:")
+    [row] = rows_of(tmp_path, workbook(marked, prefix="x"))
+    assert (row.line, row.values["amount"]) == (2, Decimal(1))
+
+
+def test_the_sheet_that_fits_is_read_and_said_and_another_may_be_chosen(tmp_path: Path) -> None:
+    notes = '<row r="1"><c r="A1" t="inlineStr"><is><t>Read me</t></is></c></row>'
+    other = HEADER + GOOD.replace("<v>7</v>", "<v>8</v>")
+    content = workbook(notes, HEADER + GOOD, other, hidden=("Three",))
+    path = kept(tmp_path, content)
+    found = detect(path, FIELDS)
+    assert (found.sheet, found.sheets) == ("Two", ("One", "Two", "Three"))
+    [row] = rows_of(tmp_path, content, Choices(sheet="Three"))
+    assert row.values["who"] == "8"
+    with pytest.raises(BadFile, match="no sheet Four"):
+        detect(path, FIELDS, Choices(sheet="Four"))
+
+
+def test_a_row_between_empty_ones_keeps_its_number(tmp_path: Path) -> None:
+    styled = '<row r="{0}"><c r="A{0}" s="1"/></row>'
+    far = GOOD.replace('r="2"', 'r="900"').replace('2">', '900">')
+    sheet = HEADER + "".join(styled.format(number) for number in range(2, 900)) + far
+    [row] = rows_of(tmp_path, workbook(sheet))
+    assert row.line == 900
+
+
+@pytest.mark.parametrize(
+    ("sheet", "sentence"),
+    [
+        ('<row r="99999999999"><c r="A2"><v>1</v></c></row>', "1,048,576 rows"),
+        ('<row r="2"><c r="XFD2"><v>1</v></c></row>', "up to column 1,000"),
+        ('<row r="2"><c r="2"><v>1</v></c></row>', "cannot be read"),
+        ('<row r="2"><c r="A2"><v>one</v></c></row>', "cannot be read"),
+        ('<row r="2"><c r="A2" t="s"><v>7</v></c></row>', "cannot be read"),
+        ('<row r="2"><c r="A2">', "cannot be read"),
+    ],
+)
+def test_what_no_sheet_holds_is_refused_in_a_sentence(
+    tmp_path: Path, sheet: str, sentence: str
+) -> None:
+    with pytest.raises(BadFile, match=sentence):
+        rows_of(tmp_path, workbook(HEADER + sheet))
+
+
+def test_a_document_type_is_refused(tmp_path: Path) -> None:
+    content = workbook(HEADER + GOOD, prefix="")
+    bomb = b"<!DOCTYPE x [<!ENTITY a 'aaaa'>]>"
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(changed, "w") as new:
+        for name in old.namelist():
+            part = old.read(name)
+            new.writestr(name, part.replace(b"?><work", b"?>" + bomb + b"<work"))
+    with pytest.raises(BadFile, match="cannot be read"):
+        rows_of(tmp_path, changed.getvalue())
+
+
+def test_two_cells_in_opposite_corners_take_no_memory(tmp_path: Path) -> None:
+    """A reader that fills the space between them would take half a terabyte."""
+    corner = '<row r="1048576"><c r="ALL1048576"><v>1</v></c></row>'
+    tracemalloc.start()
+    [row] = rows_of(tmp_path, workbook(HEADER + corner))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert row.errors[""].startswith("There are 1000 cells")
+    assert most < 5_000_000
+
+
+def test_many_rows_take_no_more_memory_than_few(tmp_path: Path) -> None:
+    path = tmp_path / "many.xlsx"
+    with xlsxwriter.Workbook(path, {"constant_memory": True}) as book:
+        page = book.add_worksheet()
+        page.write_row(0, 0, ["day", "who", "amount", "note"])
+        for number in range(1, 20_001):
+            page.write_row(number, 0, ["2025-03-13", number, number / 3, f"note {number}"])
+    found = detect(path, FIELDS)
+    tracemalloc.start()
+    count = sum(not row.errors for row in read_rows(path, found, FIELDS))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 20_000
+    assert most < 2_000_000

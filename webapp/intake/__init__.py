@@ -1,0 +1,45 @@
+"""intake: files that people send, taken in. It names no kind.
+
+A kind hands over its columns as `Field`s. `detect` finds out how a file is written (`Format`): CSV
+or XLSX, encoding, separator, the sheet, the line of the header and which column is which field,
+the decimal mark, the order of dates. What a file cannot tell is a `Question` in the format, and a
+person's answer are `Choices`; nothing is guessed. `read_rows` then yields one `Row` at a time:
+typed values by field, and a sentence for each cell that cannot be used. What else is wrong with a
+row only the kind can say; both end as a `Problem` by file, line and column in `Rejects`, which
+shows the first and writes all of them into a CSV. `json_items` reads a long JSON list likewise.
+A file that cannot be read as a whole raises `BadFile`.
+
+    found = detect(path, FIELDS, Choices(date_order="dmy"))
+    for row in read_rows(path, found, FIELDS):
+        row.line, row.values["fee"], row.errors
+"""
+
+from webapp.intake.cells import BadCell, DateOrder, read_date, read_number, round_places
+from webapp.intake.columns import Field, heading_key
+from webapp.intake.formats import Choices, Format, Row, detect, read_rows
+from webapp.intake.json_list import json_items
+from webapp.intake.marks import Question, order_of
+from webapp.intake.rejects import LoadRefused, Problem, Rejects
+from webapp.intake.text import BadFile
+
+__all__ = [
+    "BadCell",
+    "BadFile",
+    "Choices",
+    "DateOrder",
+    "Field",
+    "Format",
+    "LoadRefused",
+    "Problem",
+    "Question",
+    "Rejects",
+    "Row",
+    "detect",
+    "heading_key",
+    "json_items",
+    "order_of",
+    "read_date",
+    "read_number",
+    "read_rows",
+    "round_places",
+]

@@ -1,0 +1,177 @@
+"""One cell as a value: numbers with either decimal mark, dates in a known order, and what is none.
+
+Cells of a CSV file are plain text. A workbook knows more of its cells, which are text of a class
+that says so: a number is written with a point whatever the file's decimal mark, and counts as a
+date only in a column of dates.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from typing import Literal
+
+DateOrder = Literal["dmy", "mdy", "ymd"]
+FIRST_YEAR, LAST_YEAR = 1970, 9000
+ISO = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
+SLASHED = re.compile(r"(\d{1,2})[/.\-](\d{1,2})[/.\-](\d{4})")
+YEAR_FIRST = re.compile(r"(\d{4})[/.](\d{1,2})[/.](\d{1,2})")
+# Midnight behind a date says nothing more; any other time would be dropped in silence.
+_MIDNIGHT = re.compile(r"[T ]+0{1,2}:00(:00(\.0+)?)?(Z|[+-]\d\d:?\d\d)?$")
+_EXAMPLES = {"dmy": "dd/mm/yyyy", "mdy": "mm/dd/yyyy", "ymd": "yyyy-mm-dd"}
+# Thousands may stand apart, in groups of three and all alike: 1.234,50 or 1 234.50.
+_WHOLE = (
+    r"(?P<sign>[-+\u2212]?)"
+    r"(?P<whole>\d+|\d{{1,3}}(?P<gap>[{gaps}])\d{{3}}(?:(?P=gap)\d{{3}})*)"
+)
+_NUMBER = _WHOLE + r"(?:{mark}(?P<rest>\d+))?(?P<power>[eE][-+]?\d{{1,3}})?"
+_SPACES = " \u00a0\u202f\u2009'\u2019"
+_NUMBERS = {
+    ",": re.compile(_NUMBER.format(gaps=r"." + _SPACES, mark=",")),
+    ".": re.compile(_NUMBER.format(gaps=r"," + _SPACES, mark=r"\.")),
+}
+# What a spreadsheet writes where a formula has failed.
+ERROR_WORDS = re.compile(
+    r"#(N/A|N/V|(REF|VALUE|DIV/0|NUM|NULL|SPILL|CALC|FIELD|BLOCKED|CONNECT|UNKNOWN|BUSY)!|NAME\?"
+    r"|GETTING_DATA|(BEZUG|WERT|ZAHL|VALEUR|NOMBRE)!|NOM\?)",
+    re.IGNORECASE,
+)
+_EXACT = Context(prec=200)
+
+
+class NumberCell(str):
+    """A number of a workbook, as it is stored there: `3.3000000000000003`, `1E-05`."""
+
+    __slots__ = ()
+
+
+class ErrorCell(str):
+    """A formula of a workbook that has failed: `#REF!`."""
+
+    __slots__ = ()
+
+
+class EmptyFormula(str):
+    """A formula of a workbook whose value the program that wrote it has not stored."""
+
+    __slots__ = ()
+
+
+class BadCell(ValueError):
+    """A cell that cannot be used: its column and a sentence."""
+
+    def __init__(self, column: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.column = column
+        self.sentence = sentence
+
+
+def shown(text: str) -> str:
+    """Return a cell as a sentence names it."""
+    return repr(str(text)[:60]) if text.strip() else "An empty cell"
+
+
+def trouble_of(text: str, address: str) -> str | None:
+    """Return the sentence about a cell that holds no value, None where it holds one.
+
+    address: where it stands in a workbook, as `C7`; empty for a CSV file
+    """
+    where = f"{address} holds" if address else "The cell holds"
+    if isinstance(text, EmptyFormula):
+        return (
+            f"{where} a formula without a stored value; open the workbook once in a spreadsheet "
+            "program and save it."
+        )
+    if isinstance(text, ErrorCell) or ERROR_WORDS.fullmatch(text.strip()):
+        return f"{where} the error {text.strip()}; put its formula right and send the file again."
+    return None
+
+
+def plain_text(text: str) -> str:
+    """Return a cell as text: a workbook's number without an exponent or a `.0` behind it."""
+    if not isinstance(text, NumberCell):
+        return text
+    try:
+        number = format(Decimal(text), "f")
+    except InvalidOperation:
+        return str(text)
+    return number.rstrip("0").rstrip(".") if "." in number else number
+
+
+def read_number(text: str, decimal_mark: str) -> Decimal:
+    """Return a number exactly as it is written.
+
+    Raises: ValueError with a sentence; for `7.9` where other numbers have a comma, too
+    """
+    stripped = text.strip()
+    if isinstance(text, NumberCell):
+        decimal_mark = "."
+    other = "." if decimal_mark == "," else ","
+    found = _NUMBERS[decimal_mark].fullmatch(stripped)
+    if found is None:
+        if re.fullmatch(rf"[-+]?\d+{re.escape(other)}\d+", stripped):
+            names = {".": "a point", ",": "a comma"}
+            raise ValueError(
+                f"{shown(text)} has {names[other]} where other numbers have {names[decimal_mark]}."
+            )
+        raise ValueError(f"{shown(text)} is not a number.")
+    whole = re.sub(r"\D", "", found["whole"])
+    sign = "-" if found["sign"] in {"-", "\u2212"} else ""
+    number = Decimal(f"{sign}{whole}.{found['rest'] or 0}{found['power'] or ''}")
+    return number if number else Decimal(0)
+
+
+def round_places(number: Decimal, whole_digits: int, places: int) -> Decimal:
+    """Return a number rounded to the places a column keeps, without zeros at its end.
+
+    Raises: ValueError with a sentence where the digits before the point do not fit
+    """
+    # Looked at first, so that 1e999999999 is not written out.
+    too_large = f"Use at most {whole_digits} digits before the point."
+    if number and number.adjusted() >= whole_digits:
+        raise ValueError(too_large)
+    if number and number.adjusted() < -places - 1:
+        return Decimal(0)
+    step = Decimal(1).scaleb(-places)
+    kept = number.quantize(step, rounding=ROUND_HALF_EVEN, context=_EXACT)
+    if kept and kept.adjusted() >= whole_digits:
+        raise ValueError(too_large)
+    return _EXACT.normalize(kept) if kept else Decimal(0)
+
+
+def read_date(text: str, order: DateOrder | None, *, since_1904: bool = False) -> date:
+    """Return a date written in a known order; one with the year first is always read as such.
+
+    A workbook's number is the day with that number, as spreadsheets count them.
+    Raises: ValueError with a sentence
+    """
+    if isinstance(text, NumberCell):
+        return _numbered_day(text, since_1904)
+    stripped = _MIDNIGHT.sub("", text.strip())
+    try:
+        if match := ISO.fullmatch(stripped) or YEAR_FIRST.fullmatch(stripped):
+            year, month, day = (int(part) for part in match.groups())
+        elif order in ("dmy", "mdy") and (match := SLASHED.fullmatch(stripped)):
+            first, second, year = (int(part) for part in match.groups())
+            day, month = (first, second) if order == "dmy" else (second, first)
+        else:
+            raise ValueError
+        found = date(year, month, day)
+    except ValueError:
+        example = _EXAMPLES[order or "ymd"]
+        raise ValueError(f"{shown(text)} is not a date ({example}).") from None
+    if not FIRST_YEAR <= found.year <= LAST_YEAR:
+        raise ValueError(f"The year {found.year} is outside {FIRST_YEAR} to {LAST_YEAR}.")
+    return found
+
+
+def _numbered_day(text: str, since_1904: bool) -> date:
+    number = Decimal(text)
+    # 60 is a day that never was, the 29 February 1900; nobody means it, or one before it.
+    if number != number.to_integral_value() or not 61 <= number <= 2_580_000:
+        raise ValueError(
+            f"{text} is not a date; give the cell the format of a date without a time."
+        )
+    start = date(1904, 1, 1) if since_1904 else date(1899, 12, 30)
+    return start + timedelta(days=int(number))

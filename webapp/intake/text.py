@@ -1,0 +1,151 @@
+"""CSV files as text: their encoding, their separator, and their rows with the lines they begin in.
+
+Nothing here reads a whole file into memory.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+SEPARATORS = (";", ",", "\t", "|")
+SAMPLE_CHARS = 64 * 1024
+LONGEST_FIELD = 100_000
+CHUNK_BYTES = 1 << 20
+EXAMPLES = 5
+WESTERN = "cp1252"
+_FOREIGN_WORD = re.compile(rb"[A-Za-z\x80-\xff]*[\x80-\xff][A-Za-z\x80-\xff]*")
+_SEP_LINE = re.compile(r"\ufeff?\"?sep=(.)\"?\r?\n", re.IGNORECASE)
+
+csv.field_size_limit(LONGEST_FIELD)
+
+
+class BadFile(Exception):
+    """A file that cannot be read as a whole; the sentence says why, the line where."""
+
+    def __init__(self, sentence: str, line: int = 1) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.line = line
+
+
+def detect_encoding(path: Path) -> str:
+    """Return the encoding of a file: by its byte order mark, by UTF-16's zeros, else UTF-8."""
+    with path.open("rb") as file:
+        start = file.read(4096)
+    if start.startswith(codecs.BOM_UTF8):
+        return "utf-8-sig"
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if start[1::2].count(0) > len(start) // 4:
+        return "utf-16-le"
+    if start[0::2].count(0) > len(start) // 4:
+        return "utf-16-be"
+    return "utf-8"
+
+
+def is_text(path: Path, encoding: str) -> bool:
+    """Say whether all of a file can be read in an encoding."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+    except UnicodeError:
+        return False
+    return True
+
+
+def words_in_doubt(path: Path) -> tuple[str, ...]:
+    """Return some words of a file that are not UTF-8, as Windows-1252 would read them."""
+    words: dict[str, None] = {}
+    with path.open("rb") as file:
+        while line := file.readline(CHUNK_BYTES):
+            if line.isascii():
+                continue
+            for part in _FOREIGN_WORD.findall(line):
+                try:
+                    part.decode()
+                except UnicodeDecodeError:
+                    words.setdefault(part.decode(WESTERN, "replace")[:40])
+            if len(words) >= EXAMPLES:
+                break
+    return tuple(words)[:EXAMPLES]
+
+
+def open_text(path: Path, encoding: str) -> io.TextIOWrapper:
+    """Return the file as text; line ends stay as they are, for the CSV reader to see."""
+    return path.open(encoding=encoding, newline="")
+
+
+def read_sample(path: Path, encoding: str) -> str:
+    """Return the start of a file in whole lines.
+
+    Raises: BadFile where it is empty or not text of that encoding
+    """
+    try:
+        with open_text(path, encoding) as file:
+            sample = file.read(SAMPLE_CHARS)
+    except UnicodeError as error:
+        raise BadFile(f"The file is not {encoding} text; save it as UTF-8.") from error
+    if not sample.strip():
+        raise BadFile("The file is empty.")
+    whole_lines = sample[: sample.rfind("\n") + 1] or sample
+    return sample if len(sample) < SAMPLE_CHARS else whole_lines
+
+
+def told_separator(sample: str) -> str | None:
+    """Return the separator of a first line `sep=;`, which spreadsheets write and follow."""
+    found = _SEP_LINE.match(sample)
+    return found[1] if found else None
+
+
+def sample_rows(sample: str, separator: str, count: int) -> list[tuple[int, list[str]]]:
+    """Return the first rows of a sample; as many as can be read."""
+    rows: list[tuple[int, list[str]]] = []
+    reader = csv.reader(io.StringIO(sample, newline=""), delimiter=separator)
+    line = 1
+    try:
+        for row in reader:
+            rows.append((line, row))
+            line = reader.line_num + 1
+            if len(rows) == count:
+                break
+    except csv.Error:
+        pass
+    return rows
+
+
+def csv_rows(path: Path, encoding: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line, cells) of every row, one at a time.
+
+    Raises: BadFile with the line where the file stops being text or CSV
+    """
+    with open_text(path, encoding) as file:
+        reader = csv.reader(file, delimiter=separator, strict=True)
+        line = 1
+        try:
+            for row in reader:
+                yield line, row
+                line = reader.line_num + 1
+        except UnicodeError as error:
+            raise BadFile(f"The file is not {encoding} text from here on.", line) from error
+        except csv.Error as error:
+            raise BadFile(f"The row cannot be read as CSV: {error}.", line) from error
+
+
+def last_rows(path: Path, encoding: str, separator: str) -> Iterator[list[str]]:
+    """Yield the last rows of a large file: in a file in order of days the high ones are there."""
+    if encoding not in {"utf-8", "utf-8-sig"} or path.stat().st_size <= SAMPLE_CHARS:
+        return
+    with path.open("rb") as file:
+        file.seek(-SAMPLE_CHARS, 2)
+        lines = file.read().decode("utf-8", "replace").splitlines()[1:]
+    for line in lines:
+        if '"' not in line:
+            yield line.split(separator)
