@@ -64,7 +64,7 @@ def _value(rule: Rule, name: str) -> Any:
 
 
 def is_closed(path: str, status: int, location: str) -> bool:
-    if path.startswith("/api/"):
+    if path.startswith("/api/") or path == "/metrics":
         return status in {401, 403}
     if path.startswith("/ops/"):
         return status in {401, 403, 404} or "/login" in location

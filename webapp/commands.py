@@ -16,7 +16,7 @@ import click
 from flask_migrate import upgrade
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.databases import is_newest
+from webapp.databases import AWAY, is_newest, trouble_of
 from webapp.errors import InvalidParams, ReportError
 from webapp.extensions import db, migrate
 
@@ -40,11 +40,13 @@ def handle_cli_errors(command: Callable[P, R]) -> Callable[P, R]:
             click.echo(error.message, err=True)
             raise SystemExit(1) from None
         except SQLAlchemyError as error:
-            click.echo(
-                f"The database cannot be used ({type(error).__name__}): "
-                "is DATABASE_URL right, and was `flask db upgrade` run?",
-                err=True,
-            )
+            trouble = trouble_of(error)
+            if trouble in {None, AWAY}:
+                trouble = (
+                    f"The database cannot be used ({type(error).__name__}): "
+                    "is DATABASE_URL right, and was `flask db upgrade` run?"
+                )
+            click.echo(trouble, err=True)
             raise SystemExit(1) from None
 
     return wrapped

@@ -229,6 +229,8 @@ class Settings(BaseSettings):
     """text: for a terminal"""
     LOG_LEVEL: Annotated[Literal["debug", "info", "warning", "error"], LowerCase] = "info"
     """lowest level that is logged"""
+    METRICS_TOKEN: str = ""
+    """bearer token that may read /metrics, also without a database; empty: operators only"""
     QUEUE: str = "reports"
     """name of the RQ queue"""
 

@@ -1,6 +1,6 @@
 """How connections to the database are made, tuned and looked at before they are used again.
 
-And whether all migrations have been run on it.
+And whether all migrations have been run on it, and what keeps it from working, in words.
 """
 
 from __future__ import annotations
@@ -14,10 +14,23 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import event
 from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.exc import InterfaceError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 # A line that was cut without a word is found out by asking, and by TCP in ten seconds.
 ASK_AFTER_S = 30.0
+AWAY = "The database is away for a moment. Nothing is lost; try again in a few seconds."
+_FULL = "The disk of the database is full: nothing can be stored until the operator makes room."
+READ_ONLY = "The database cannot be written: its file, its folder or the server is read-only."
+# By the beginning of SQLite's name of an error, or of SQL's own code for it.
+TROUBLES = {
+    "SQLITE_FULL": _FULL,
+    "SQLITE_READONLY": READ_ONLY,
+    "SQLITE_IOERR": "The disk of the database does not work: reading or writing it failed.",
+    "SQLITE_CANTOPEN": "The database's file cannot be opened: is its folder there, and writable?",
+    "53100": _FULL,
+    "25006": READ_ONLY,
+}
 
 
 def engine_options(database_url: str) -> dict[str, Any]:
@@ -75,6 +88,21 @@ def _has_word(connection: Any) -> bool:
     poller = select.poll()
     poller.register(connection.fileno(), select.POLLIN)
     return bool(poller.poll(0))
+
+
+def trouble_of(error: Exception) -> str | None:
+    """Return in words what keeps the database from working; None for a fault of the statement."""
+    original = getattr(error, "orig", None)
+    code = getattr(original, "sqlite_errorname", None) or getattr(original, "sqlstate", None) or ""
+    for beginning, sentence in TROUBLES.items():
+        if code.startswith(beginning):
+            return sentence
+    # SQLite calls a wrong statement an operational error, too.
+    if code != "SQLITE_ERROR" and isinstance(
+        error, OperationalError | InterfaceError | PoolTimeout
+    ):
+        return AWAY
+    return None
 
 
 def is_newest(engine: Engine, directory: str) -> bool:

@@ -7,6 +7,7 @@ alone, for the place where messages appear, so that nothing on the page is lost.
 
 from __future__ import annotations
 
+import errno
 import logging
 import traceback
 from collections.abc import Callable
@@ -14,16 +15,17 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, jsonify, make_response, render_template, request
+from flask import Flask, Response, g, jsonify, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
-from redis.exceptions import RedisError
-from sqlalchemy.exc import InterfaceError, OperationalError
+from redis.exceptions import RedisError, ResponseError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from webapp import accounts
+from webapp.databases import trouble_of
 from webapp.errors import InvalidParams, NotSignedIn, ReportError, TooMany, Unavailable
-from webapp.extensions import db
+from webapp.extensions import db, login_manager
 from webapp.htmx import is_htmx, vary
 from webapp.security import is_api
 from webapp.tracing import request_id
@@ -39,8 +41,14 @@ SENTENCES = {
     429: "Too many requests; wait a moment.",
     500: "A fault of this program. It is in the log; trying again may help.",
 }
-AWAY = "The database is away for a moment. Nothing is lost; try again in a few seconds."
 QUEUE_AWAY = "The job queue is away for a moment. Try again in a few seconds."
+QUEUE_FULL = "The job queue takes nothing more: its memory or its disk is full."
+DISKS = {
+    errno.ENOSPC: "The disk of this installation is full: the operator has to make room.",
+    errno.EDQUOT: "The disk of this installation is full: the operator has to make room.",
+    errno.EROFS: "The disk of this installation cannot be written: it is read-only.",
+    errno.EACCES: "The disk of this installation cannot be written: its folder is not ours.",
+}
 STALE_FORM = (
     "The form had lain open too long, or came from elsewhere. Reload the page, send it again."
 )
@@ -74,8 +82,9 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(ReportError, _report_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(CSRFError, _csrf_error)
-    for kind in (OperationalError, InterfaceError, PoolTimeout):
-        app.register_error_handler(kind, _database_away)
+    for kind in (DBAPIError, PoolTimeout):
+        app.register_error_handler(kind, _database_error)
+    app.register_error_handler(OSError, _disk_error)
     app.register_error_handler(RedisError, _redis_away)
     app.register_error_handler(Exception, _fault)
 
@@ -111,15 +120,26 @@ def _csrf_error(_error: CSRFError) -> Response:
     return answer_for(Problem(400, "The form is out of date", STALE_FORM))
 
 
-def _database_away(error: Exception) -> Response:
-    log.error("the database is away: %s", type(error).__name__)
+def _database_error(error: Exception) -> Response:
+    """Say what is wrong with the database; a wrong statement is a fault of ours."""
+    sentence = trouble_of(error)
     db.session.rollback()
-    return answer_for(Problem(503, Unavailable.title, AWAY, headers={"Retry-After": "5"}))
+    return _unavailable(sentence, error) if sentence else _fault(error)
+
+
+def _disk_error(error: OSError) -> Response:
+    sentence = DISKS.get(error.errno or 0)
+    return _unavailable(sentence, error) if sentence else _fault(error)
 
 
 def _redis_away(error: RedisError) -> Response:
-    log.error("Redis is away: %s", type(error).__name__)
-    return answer_for(Problem(503, Unavailable.title, QUEUE_AWAY, headers={"Retry-After": "5"}))
+    is_full = isinstance(error, ResponseError) and str(error).startswith(("OOM", "MISCONF"))
+    return _unavailable(QUEUE_FULL if is_full else QUEUE_AWAY, error)
+
+
+def _unavailable(sentence: str, error: Exception) -> Response:
+    log.error("%s (%s)", sentence, type(error).__name__)
+    return answer_for(Problem(503, Unavailable.title, sentence, headers={"Retry-After": "5"}))
 
 
 def _fault(error: Exception) -> Response:
@@ -179,6 +199,8 @@ def problem_json(problem: Problem) -> Response:
 
 
 def _partial(problem: Problem) -> Response:
+    if problem.status >= 500:
+        _ask_nobody_who_is_there()
     response = make_response(render_template("errors/_error.html", problem=problem), problem.status)
     response.headers["HX-Retarget"] = "#messages"
     response.headers["HX-Reswap"] = "innerHTML"
@@ -186,7 +208,19 @@ def _partial(problem: Problem) -> Response:
 
 
 def _page(problem: Problem) -> Response:
-    # With the database away the header cannot say who is signed in, so it is left out.
-    bare = problem.status >= 500
-    page = render_template("errors/page.html", problem=problem, bare=bare)
+    """Return a page; without the header of who is signed in where the database may be away."""
+    if problem.status < 500:
+        try:
+            page = render_template("errors/page.html", problem=problem, bare=False)
+            return make_response(page, problem.status)
+        except SQLAlchemyError as error:
+            log.error("%s (%s)", trouble_of(error), type(error).__name__)
+            db.session.rollback()
+    _ask_nobody_who_is_there()
+    page = render_template("errors/page.html", problem=problem, bare=True)
     return make_response(page, problem.status)
+
+
+def _ask_nobody_who_is_there() -> None:
+    """Let templates meet a stranger: Flask-Login looks the user up for each one it renders."""
+    g._login_user = login_manager.anonymous_user()

@@ -9,11 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from rq import Worker
 
-from tests.conftest import Api
+from tests.conftest import SERVERS, Api
 from webapp.engine.models import Report
 from webapp.extensions import db, redis_client
 from webapp.lib.moments import utcnow
@@ -41,6 +42,7 @@ def test_it_is_ready_with_a_live_worker(app: Flask, register_worker: Register) -
     assert (status, found["status"]) == (200, "ok")
     assert [name for name, check in found["checks"].items() if check["ok"]] == [
         "database",
+        "disk",
         "migrations",
         "redis",
         "worker",
@@ -59,6 +61,27 @@ def test_without_redis_the_other_checks_are_still_told(make_app: Callable[..., F
     assert status == 503
     assert found["checks"]["database"]["ok"]
     assert not found["checks"]["redis"]["ok"]
+
+
+@pytest.mark.skipif(SERVERS, reason="takes a SQLite file away")
+def test_a_database_or_folder_that_cannot_be_written_is_not_ready(
+    make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever runs the tests may be root, who may write everywhere, so the system is asked less."""
+    app = make_app()
+    monkeypatch.setattr("webapp.ops.health.os.access", lambda *_: False)
+    checks = readiness(app)[1]["checks"]
+    assert checks["database"]["detail"].startswith("The database cannot be written")
+    assert checks["disk"]["detail"].startswith("DATA_DIR cannot be written")
+
+
+def test_a_full_disk_is_not_ready(
+    make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.ops.health.LEAST_FREE_BYTES", 2**70)
+    status, found = readiness(make_app())
+    assert (status, found["checks"]["disk"]["ok"]) == (503, False)
+    assert "is full" in found["checks"]["disk"]["detail"]
 
 
 def test_a_database_without_tables_is_not_ready(

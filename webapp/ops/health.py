@@ -5,7 +5,10 @@ Checks are quick and independent: one part being away must not hide how the othe
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from flask import current_app
@@ -13,11 +16,13 @@ from redis.exceptions import RedisError
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.databases import is_newest
+from webapp.databases import READ_ONLY, is_newest, trouble_of
 from webapp.engine.models import QUEUED, Report
 from webapp.extensions import db, migrate, quick_redis
 from webapp.lib.moments import utcnow
 from webapp.ops.workers import live_workers
+
+LEAST_FREE_BYTES = 10 * 2**20
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ def checks() -> list[Check]:
     database = _database()
     migrations = _migrations() if database.ok else Check("migrations", False, "Not looked at.")
     redis, workers = _redis_and_workers()
-    return [database, migrations, redis, workers]
+    return [database, _disk(), migrations, redis, workers]
 
 
 def queue() -> Queue | None:
@@ -74,8 +79,34 @@ def _database() -> Check:
         db.session.execute(text("SELECT 1"))
     except SQLAlchemyError as error:
         db.session.rollback()
-        return Check("database", False, f"The database does not answer ({type(error).__name__}).")
+        trouble = trouble_of(error) or f"The database does not answer ({type(error).__name__})."
+        return Check("database", False, trouble)
+    if not _is_writable():
+        return Check("database", False, READ_ONLY)
     return Check("database", True, "The database answers.")
+
+
+def _is_writable() -> bool:
+    url = db.engine.url
+    if url.get_backend_name() != "sqlite":
+        setting = text("SELECT current_setting('transaction_read_only')")
+        return bool(db.session.scalar(setting) == "off")
+    file = Path(url.database or "")
+    return os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
+
+
+def _disk() -> Check:
+    """Look at the disk of DATA_DIR, where the embedded database and Redis write."""
+    folder = current_app.config["DATA_DIR"]
+    try:
+        free_bytes = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Check("disk", False, f"DATA_DIR is not there ({type(error).__name__}).")
+    if free_bytes < LEAST_FREE_BYTES:
+        return Check("disk", False, "The disk of DATA_DIR is full: make room.")
+    if not os.access(folder, os.W_OK):
+        return Check("disk", False, "DATA_DIR cannot be written: read-only, or not ours.")
+    return Check("disk", True, f"{free_bytes // 2**20} MiB are free.")
 
 
 def _migrations() -> Check:
