@@ -27,7 +27,7 @@ from webapp.commands import handle_cli_errors, progress_bar, with_database
 from webapp.engine import export, jobs, progress
 from webapp.engine.kind import ReportKind
 from webapp.engine.models import DONE, INCOMPLETE, Report
-from webapp.engine.params import json_schema
+from webapp.engine.params import is_list, json_schema
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 
@@ -93,6 +93,9 @@ def _option(name: str, field: Mapping[str, Any], *, is_secret: bool) -> click.Op
     flag: dict[str, Any] = {}
     if field.get("type") == "boolean":
         flag = {"is_flag": False, "flag_value": "true"}
+    elif is_list(field):
+        flag = {"multiple": True}
+        help_text = f"{help_text} May be given several times.".strip()
     names = dict.fromkeys([f"--{name.replace('_', '-')}", f"--{name}"])
     return click.Option([f"param_{name}", *names], help=help_text, metavar="VALUE", **flag)
 
@@ -120,9 +123,9 @@ def _run(kind: ReportKind, options: Mapping[str, Any]) -> None:
 
 def _raw_params(kind: ReportKind, options: Mapping[str, Any]) -> dict[str, Any]:
     given = {
-        name.removeprefix("param_"): value
+        name.removeprefix("param_"): list(value) if isinstance(value, tuple) else value
         for name, value in options.items()
-        if name.startswith("param_") and value is not None
+        if name.startswith("param_") and value not in (None, ())
     }
     for name in kind.secret_params:
         if given.get(name) == "-":

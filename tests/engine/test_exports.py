@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from datetime import datetime
 from typing import Any
 
@@ -145,6 +146,7 @@ def test_an_unknown_table_is_refused_and_the_known_ones_named(steps: Flask) -> N
 
 def test_json_has_the_kind_the_head_and_the_tables(steps: Flask) -> None:
     document = json.loads(written(steps, [ROW], "json"))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", document.pop("generated_at"))
     assert document == {"kind": "steps", "note": "made", "complete": True, "rows": [ROW]}
 
 

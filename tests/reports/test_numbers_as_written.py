@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from webapp.engine.kind import Estimate
-from webapp.reports.filters import about, number, took
+from webapp.reports.filters import elapsed, format_estimate, number
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,9 @@ def test_a_decimal_keeps_its_digits_and_other_numbers_have_two(value: Any, text:
 
 def test_an_estimate_without_calls_names_no_pace() -> None:
     none = Estimate(calls=0, saved=0, seconds=0.2)
-    assert about(none) == "No calls to a partner are needed: about a second."
+    assert format_estimate(none) == "No calls to a partner are needed: about a second."
     spared = Estimate(calls=0, saved=3, seconds=0.2)
-    assert "3 saved by stored months" in about(spared)
+    assert "3 saved by stored months" in format_estimate(spared)
 
 
 @pytest.mark.parametrize(
@@ -43,4 +43,4 @@ def test_an_estimate_without_calls_names_no_pace() -> None:
     ],
 )
 def test_what_is_over_before_a_second_took_no_nought_seconds(seconds: float, text: str) -> None:
-    assert took(seconds) == text
+    assert elapsed(seconds) == text

@@ -21,6 +21,7 @@ import xlsxwriter
 
 from webapp.engine.kind import Column, ReportKind, Sheet
 from webapp.engine.models import Report
+from webapp.engine.params import param_text
 from webapp.engine.results import ReadResult
 from webapp.errors import InvalidParams
 from webapp.lib.moments import utcnow
@@ -221,7 +222,10 @@ def _write_about(workbook: Any, formats: dict[str, Any], kind: ReportKind, repor
     page.set_column(1, 1, 60)
     facts: Iterable[tuple[str, str]] = [
         ("Report", kind.title),
-        *((key.replace("_", " ").capitalize(), str(value)) for key, value in report.params.items()),
+        *(
+            (key.replace("_", " ").capitalize(), param_text(value))
+            for key, value in report.params.items()
+        ),
         ("Status", report.status),
         ("Finished (UTC)", f"{report.finished_at:%Y-%m-%d %H:%M:%S}" if report.finished_at else ""),
         ("Written (UTC)", f"{utcnow():%Y-%m-%d %H:%M:%S}"),

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from webapp.accounts import Scope
 from webapp.engine.kind import ReportKind
 from webapp.errors import InvalidParams
-from webapp.lib.bodies import sentences
+from webapp.lib.bodies import MONTH_PATTERN, sentences
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ def json_schema(kind: ReportKind) -> dict[str, Any]:
 class FormField:
     """One field of a kind's form, as the generic form template draws it.
 
-    widget:  text, password, month, date, select, radio, checkbox, checkboxes, number
+    widget:  text, password, month, date, select, radio, checkbox, number; for a list checkboxes,
+             or lines, a text a line
     choices: (value, label) of a select, a radio, or checkboxes (any number of them; a list)
     when:    (field, value): shown only while the other field has that value
     """
@@ -107,22 +108,31 @@ class FormField:
     when: tuple[str, str] | None = None
     autocomplete: str = "off"
 
+    @property
+    def is_list(self) -> bool:
+        """Return whether the field holds a list of values."""
+        return self.widget in {"checkboxes", "lines"}
+
 
 def form_fields(kind: ReportKind, scope: Scope | None = None) -> tuple[FormField, ...]:
     """Return the form of a kind, in the order its parameters are written.
 
-    A field says how it is drawn in `json_schema_extra={"form": {...}}`, keys as FormField; secrets
-    are declared in `Params` like all others and never come back filled in. Choices that depend on
-    the company come from the kind; a select without any is left out.
+    How a field is drawn follows from its type; it may say otherwise in
+    `json_schema_extra={"form": {...}}`, keys as FormField. Secrets are declared in `Params` like
+    all others and never come back filled in. Choices that depend on the company come from the
+    kind; a select without any is left out.
     """
     own = kind.choices(scope) if scope else {}
+    schemas = kind.Params.model_json_schema().get("properties", {})
     fields = []
     for name, info in kind.Params.model_fields.items():
         extra = info.json_schema_extra
         hints: dict[str, Any] = dict(extra.get("form", {})) if isinstance(extra, dict) else {}  # type: ignore[arg-type]
         if hints.pop("hidden", False):
             continue
-        choices = own.get(name, hints.pop("choices", ()))
+        drawn = _drawn("password" if name in kind.secret_params else "", schemas.get(name, {}))
+        hints = drawn | hints
+        choices = own.get(name, hints.pop("choices"))
         if hints.get("widget") == "select" and not choices:
             continue
         when = hints.pop("when", None)
@@ -139,3 +149,31 @@ def form_fields(kind: ReportKind, scope: Scope | None = None) -> tuple[FormField
             )
         )
     return tuple(fields)
+
+
+def _drawn(widget: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return widget and choices of a parameter by its JSON Schema."""
+    shape = next((one for one in schema.get("anyOf", ()) if one.get("type") != "null"), schema)
+    is_list = shape.get("type") == "array"
+    options = (shape.get("items", {}) if is_list else shape).get("enum", ())
+    by_type = {"boolean": "checkbox", "integer": "number", "array": "lines"}
+    if options:
+        widget = widget or ("checkboxes" if is_list else "select")
+    elif shape.get("pattern") == MONTH_PATTERN:
+        widget = widget or "month"
+    elif shape.get("format") == "date":
+        widget = widget or "date"
+    choices = tuple((option, str(option).replace("_", " ").capitalize()) for option in options)
+    return {"widget": widget or by_type.get(shape.get("type", ""), "text"), "choices": choices}
+
+
+def is_list(schema: Mapping[str, Any]) -> bool:
+    """Return whether a parameter, by its JSON Schema, takes a list of values."""
+    return any(one.get("type") == "array" for one in schema.get("anyOf", (schema,)))
+
+
+def param_text(value: Any) -> str:
+    """Return a stored parameter as people read it."""
+    if isinstance(value, list):
+        return ", ".join(str(one) for one in value)
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)

@@ -32,7 +32,7 @@ from webapp.engine.registry import context, kinds
 from webapp.engine.runs import ActiveRun, is_away
 from webapp.errors import ReportError, RunEnded
 from webapp.extensions import db
-from webapp.lib.moments import utcnow
+from webapp.lib.moments import rfc3339, utcnow
 from webapp.security import unseal
 
 log = logging.getLogger(__name__)
@@ -116,6 +116,9 @@ def _finish(run: ActiveRun, result: Result) -> None:
     status = DONE if result.complete else INCOMPLETE
     is_told = status != DONE or run.fill_bar()
     tables = {name: rereadable(rows) for name, rows in result.tables.items()}
+    # What every result says; a kind that knows it better has said so.
+    said = {"generated_at": rfc3339(utcnow()), "complete": result.complete}
+    head = result.head | {name: value for name, value in said.items() if name not in result.head}
 
     def write() -> tuple[StatusLine | None, int]:
         with run.fenced() as connection:
@@ -135,7 +138,7 @@ def _finish(run: ActiveRun, result: Result) -> None:
             if status == DONE:
                 connection.execute(delete(Checkpoint).where(Checkpoint.report_id == run.report_id))
             line = None if is_told else run.add_line(connection, ALL_DONE, "info")
-            seq = end_row(connection, run.mine(), run.report_id, status, head=result.head)
+            seq = end_row(connection, run.mine(), run.report_id, status, head=head)
             return line, seq
 
     line, seq = run._patiently(write)

@@ -36,6 +36,7 @@ M = TypeVar("M", bound=BaseModel)
 # No body of ours is deeper than a handful; beyond this, code that walks it would run out of stack.
 MOST_NESTED = 50
 MOST_BYTES = 1024 * 1024
+MONTH_PATTERN = r"^(19[7-9]\d|[2-9]\d{3})-(0[1-9]|1[0-2])$"
 UNREADABLE = "The body is not JSON that can be read."
 UNSTORABLE = "The text holds characters that cannot be stored."
 SENTENCES = {
@@ -260,7 +261,7 @@ Month = Annotated[
     WithJsonSchema(
         {
             "type": "string",
-            "pattern": r"^(19[7-9]\d|[2-9]\d{3})-(0[1-9]|1[0-2])$",
+            "pattern": MONTH_PATTERN,
             "examples": ["2025-03"],
         }
     ),

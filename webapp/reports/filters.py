@@ -11,6 +11,7 @@ from flask import Flask
 from markupsafe import Markup
 
 from webapp.engine.kind import Column, Estimate, Row
+from webapp.engine.params import param_text
 from webapp.lib.moments import utcnow
 
 LONG_WORD = 28
@@ -22,11 +23,12 @@ def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(
         number=number,
         duration=duration,
-        took=took,
-        written=written,
+        elapsed=elapsed,
+        format_value=format_value,
         cell=cell,
         clock=clock,
-        about=about,
+        format_estimate=format_estimate,
+        param_text=param_text,
     )
 
 
@@ -55,7 +57,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def took(seconds: float) -> str:
+def elapsed(seconds: float) -> str:
     """Return how long something that has ended took: `under 1 s`, `3 s`, `2 min 5 s`."""
     return "under 1 s" if seconds < 1 else duration(seconds)
 
@@ -72,7 +74,7 @@ def clock(moment: Any) -> str:
     return str(moment)[11:19]
 
 
-def written(value: Any, type: str) -> str | Markup:
+def format_value(value: Any, type: str) -> str | Markup:
     """Return a typed value as people read it; a missing one is a dash."""
     if value is None or value == "":
         return NOTHING
@@ -107,7 +109,7 @@ def cell(row: Row, column: Column) -> str | Markup:
     """Return a cell of a grid. A number that could not be counted is marked and says why."""
     value = row.get(column.name)
     if value is not None or not column.is_number or column.name == "problem":
-        return written(value, column.type)
+        return format_value(value, column.type)
     problem = row.get("problem")
     if not problem and row.get("complete") is not False:
         return NOTHING
@@ -117,13 +119,14 @@ def cell(row: Row, column: Column) -> str | Markup:
     ).format(reason)
 
 
-def about(estimate: Estimate) -> str:
-    """Return an estimate as a sentence."""
+def format_estimate(estimate: Estimate, asks_partner: bool = True) -> str:
+    """Return an estimate as a sentence; calls are named where a kind makes any."""
+    span = _span(math.ceil(estimate.seconds))
     if not estimate.calls and not estimate.saved:
-        return f"No calls to a partner are needed: {_span(math.ceil(estimate.seconds))}."
+        return f"No calls to a partner are needed: {span}." if asks_partner else f"It takes {span}."
     calls = f"About {estimate.calls:,} call{'' if estimate.calls == 1 else 's'} to come"
     saved = f", {estimate.saved:,} saved by stored months" if estimate.saved else ""
-    return f"{calls}{saved}: {_span(math.ceil(estimate.seconds))} at the granted pace."
+    return f"{calls}{saved}: {span} at the granted pace."
 
 
 def _span(seconds: int) -> str:

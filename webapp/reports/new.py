@@ -78,7 +78,11 @@ def _prefilled(scope: Scope, kind: ReportKind, fields: tuple[FormField, ...]) ->
         report = jobs.find_report(scope, earlier)
         if report.kind == kind.slug:
             values |= {name: value for name, value in report.params.items() if name in values}
-    asked = {name: value for name, value in request.args.items() if name in values}
+    asked = {
+        one.name: request.args.getlist(one.name) if one.is_list else request.args[one.name]
+        for one in fields
+        if one.name in request.args
+    }
     return {
         name: value for name, value in (values | asked).items() if name not in kind.secret_params
     }
@@ -137,6 +141,9 @@ def _typed_form(scope: Scope, kind: ReportKind) -> Form:
             values[one.name] = one.name in request.form
         elif one.widget == "checkboxes":
             values[one.name] = request.form.getlist(one.name)
+        elif one.widget == "lines":
+            lines = [line.strip() for line in values[one.name].splitlines()]
+            values[one.name] = [line for line in lines if line] or ""
     return Form(kind, fields, values, once=request.form.get("once", "")[:64])
 
 
