@@ -12,9 +12,9 @@ from label_revenue_files import FILES, SAMPLE
 
 from webapp.accounts import Scope
 from webapp.extensions import db
-from webapp.kinds.label_revenue import ingest
-from webapp.kinds.label_revenue.ingest import Loaded
-from webapp.kinds.label_revenue.one_load import Options, Source
+from webapp.kinds.label_revenue import loads
+from webapp.kinds.label_revenue.loads import Loaded
+from webapp.kinds.label_revenue.reading import Options, Source
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def load_texts(app: Flask, scope: Scope, tmp_path: Path) -> Callable[..., Loaded
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
             sources[role] = Source(path, FILES[role])
         with app.app_context():
-            loaded = ingest.load(company_id or scope.company_id, sources, Options(**given))
+            loaded = loads.load(company_id or scope.company_id, sources, Options(**given))
             db.session.refresh(loaded.batch)
             db.session.expunge(loaded.batch)
             return loaded

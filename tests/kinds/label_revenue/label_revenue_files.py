@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from webapp.kinds.label_revenue import ingest
+from webapp.kinds.label_revenue import loads
 
-SAMPLE = Path(ingest.__file__).parent / "sample"
+SAMPLE = Path(loads.__file__).parent / "sample"
 FILES = {"users": "users.csv", "streams": "streaming.csv", "tracks": "tracks.json"}

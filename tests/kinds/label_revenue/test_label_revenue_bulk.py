@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from webapp.accounts import Scope
 from webapp.extensions import db
 from webapp.intake import Format, LoadRefused, detect
-from webapp.kinds.label_revenue import bulk, ingest, sums
+from webapp.kinds.label_revenue import bulk, loads, sums
 from webapp.kinds.label_revenue.formats import FIELDS
 from webapp.kinds.label_revenue.models import Stream
 from webapp.kinds.label_revenue.rows import Reader
@@ -84,15 +84,15 @@ def streams(app: Flask) -> int:
 
 
 @pytest.mark.usefixtures("on_postgres")
-def test_a_large_file_has_a_shelf_of_its_own_and_is_undone_with_it(
+def test_a_large_file_has_a_partition_of_its_own_and_is_undone_with_it(
     app: Flask, scope: Scope, load_texts: Any, tmp_path: Path
 ) -> None:
     loaded = load_texts(streams=large(tmp_path))
-    assert loaded.batch.own_shelf
+    assert loaded.batch.own_partition
     assert streams(app) == loaded.batch.streams > 100_000
     with app.app_context():
         assert sums.recount(scope.company_id) == []
-        ingest.unload(scope.company_id, loaded.batch.id)
+        loads.unload(scope.company_id, loaded.batch.id)
         assert sums.recount(scope.company_id) == []
     assert streams(app) == 0
 

@@ -14,11 +14,11 @@ from label_revenue_files import FILES, SAMPLE
 from webapp.accounts import Scope
 from webapp.errors import NotFound
 from webapp.intake import LoadRefused
-from webapp.kinds.label_revenue import ingest, payouts, sums
-from webapp.kinds.label_revenue.books import months_with_streams
+from webapp.kinds.label_revenue import loads, sums
 from webapp.kinds.label_revenue.formats import Unanswered
-from webapp.kinds.label_revenue.one_load import Options, Source
-from webapp.lib.months import current_month, month_text
+from webapp.kinds.label_revenue.ledger import months_with_streams
+from webapp.kinds.label_revenue.reading import Options, Source
+from webapp.kinds.label_revenue.report import payouts
 
 MARCH = date(2025, 3, 1)
 HEAD = "date;user_id;region;track id;seconds\n"
@@ -52,7 +52,7 @@ def test_an_ambiguous_date_order_is_asked_about_and_never_guessed(
     with pytest.raises(Unanswered, match="dmy"):
         load_texts(users=USERS, streams=streams, tracks=TRACKS)
     with app.app_context():
-        assert ingest.batches(scope.company_id) == []
+        assert loads.batches(scope.company_id) == []
     load_texts(users=USERS, streams=streams, tracks=TRACKS, date_order="mdy")
     with app.app_context():
         assert months_with_streams(scope.company_id) == [date(2025, 3, 1)]
@@ -74,7 +74,7 @@ def test_bad_rows_are_named_by_file_line_and_column_and_nothing_is_loaded(
         "tracks.json, line 1, column track_id",
     ]
     with app.app_context():
-        assert ingest.batches(scope.company_id) == []
+        assert loads.batches(scope.company_id) == []
         assert months_with_streams(scope.company_id) == []
 
 
@@ -114,7 +114,7 @@ def test_the_same_files_again_change_nothing(
     assert (again.is_new, again.batch.id) == (False, sample)
     changed = load_texts(streams=texts["streams"], users=USERS)
     assert changed.batch.streams == 0
-    assert "not loaded again" in changed.notes[0]
+    assert "8 of the streams of streaming.csv stand already" in changed.notes[0]
     assert paid(app, scope) != before
 
 
@@ -152,9 +152,9 @@ def test_undoing_a_batch_brings_back_what_was(app: Flask, scope: Scope, load_tex
     assert set(paid(app, scope)) == {"Two", "Three"}
     assert proved(app, scope)
     with app.app_context():
-        ingest.unload(scope.company_id, second.batch.id)
+        loads.unload(scope.company_id, second.batch.id)
         with pytest.raises(NotFound):
-            ingest.unload(scope.company_id, second.batch.id)
+            loads.unload(scope.company_id, second.batch.id)
     assert paid(app, scope) == before
     assert proved(app, scope)
     again = load_texts(streams=HEAD + "15/03/2025;1;NL;B;400")
@@ -240,7 +240,7 @@ def test_a_corrected_users_file_says_from_when_it_holds_and_may_name_the_month(
     load_texts(users=USERS, streams=STREAMS, tracks=TRACKS)
     dearer = USERS.replace("10,00", "20,00")
     alone = load_texts(users=dearer)
-    assert alone.notes == [f"The terms of users.csv hold from {month_text(current_month())} on."]
+    assert alone.notes == ["The terms of users.csv hold from 2025-04 on."]
     assert sum(paid(app, scope).values()) == 1800
     named = load_texts(users=dearer, from_month=MARCH)
     assert named.notes == ["The terms of users.csv hold from 2025-03 on."]
@@ -253,21 +253,21 @@ def test_recount_marks_the_months_it_adds_up_first(app: Flask, scope: Scope, sam
         from sqlalchemy import true
 
         from webapp.extensions import db
-        from webapp.kinds.label_revenue.books import month_mark, writing
+        from webapp.kinds.label_revenue.ledger import accounting_period, unit_of_work
 
-        with writing(scope.company_id) as writer:
-            sums.fold(writer, [true()], -1)
-            [batch] = ingest.batches(scope.company_id)
+        with unit_of_work(scope.company_id) as work:
+            sums.aggregate(work, [true()], -1)
+            [batch] = loads.batches(scope.company_id)
             batch.summed = False
-        mark = month_mark(scope.company_id, MARCH)
-        before = mark.revision if mark else 0
+        period = accounting_period(scope.company_id, MARCH)
+        before = period.revision if period else 0
         assert sums.recount(scope.company_id) == []
-        mark = month_mark(scope.company_id, MARCH)
-        assert mark is not None
-        assert mark.revision > before
+        period = accounting_period(scope.company_id, MARCH)
+        assert period is not None
+        assert period.revision > before
         db.session.commit()
         assert sums.recount(scope.company_id) == []
-        again = month_mark(scope.company_id, MARCH)
+        again = accounting_period(scope.company_id, MARCH)
         assert again is not None
         assert again.revision == before + 1
 
@@ -281,7 +281,7 @@ def test_every_file_tells_how_far_it_is(app: Flask, scope: Scope) -> None:
 
     sources: Any = {role: Source(SAMPLE / name, name) for role, name in FILES.items()}
     with app.app_context():
-        ingest.load(scope.company_id, sources, Options(), progress=progress)
+        loads.load(scope.company_id, sources, Options(), progress=progress)
     assert set(told) == {"streams", "users", "tracks", "sums"}
     for role in FILES:
         assert told[role][0] > told[role][1] / 2

@@ -12,10 +12,11 @@ from tests.conftest import form_token
 from webapp.accounts import Scope
 from webapp.errors import Conflict
 from webapp.extensions import db
-from webapp.kinds.label_revenue import ingest, payouts
-from webapp.kinds.label_revenue.compute import METHODS
-from webapp.kinds.label_revenue.kind import month_rows
-from webapp.kinds.label_revenue.locks import locked_months
+from webapp.kinds.label_revenue import closing, loads
+from webapp.kinds.label_revenue.periods import locked_periods
+from webapp.kinds.label_revenue.report import payouts
+from webapp.kinds.label_revenue.report.compute import METHODS
+from webapp.kinds.label_revenue.report.kind import month_rows
 from webapp.lib.months import current_month
 
 MARCH, APRIL, MAY = date(2025, 3, 1), date(2025, 4, 1), date(2025, 5, 1)
@@ -32,7 +33,7 @@ def paid(app: Flask, scope: Scope, month: date, method: Any = "pool") -> dict[st
 
 def lock(app: Flask, scope: Scope, month: date) -> None:
     with app.app_context():
-        payouts.lock_month(scope.company_id, month, scope.user_id)
+        closing.lock_month(scope.company_id, month, scope.user_id)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -121,10 +122,10 @@ def test_terms_told_later_change_the_earlier_months_their_listeners_streamed_in(
     assert api.get("/report?month=2025-03").json["data"] == {"One": 4.5, "Two": 13.5}
     lock(app, scope, MARCH)
     with app.app_context():
-        marks = {mark.month: mark.changed for mark in locked_months(scope.company_id)}
+        marks = {mark.month: mark.changed for mark in locked_periods(scope.company_id)}
         # The listener streamed in March only, so nothing is said of May.
         assert marks == {MARCH: False, MAY: False}
-        ingest.unload(scope.company_id, told.batch.id)
+        loads.unload(scope.company_id, told.batch.id)
     assert sum(paid(app, scope, MARCH).values()) == 1800
     assert sum(paid(app, scope, APRIL).values()) == -900
 
@@ -179,6 +180,9 @@ def test_an_adjustment_keeps_the_currency_of_its_month(
     lock(app, scope, APRIL)
     with app.app_context():
         assert payouts.payer(scope.company_id, "pool").month(APRIL).foreign == month.foreign
+        assert not payouts.payer(scope.company_id, "pool").month(MAY).pays
+    api.post("/streams", STREAM | {"seconds": 10, "date": "2025-05-05"})
+    with app.app_context():
         assert payouts.payer(scope.company_id, "pool").month(MAY).foreign == ()
 
 

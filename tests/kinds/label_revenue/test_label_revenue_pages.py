@@ -18,8 +18,9 @@ from tests.conftest import form_token
 from webapp.accounts import Scope
 from webapp.engine import jobs
 from webapp.extensions import db
-from webapp.kinds.label_revenue import books, fetch, work
+from webapp.kinds.label_revenue import fetch, ledger, work
 from webapp.kinds.label_revenue.models import Upload
+from webapp.kinds.label_revenue.settings import settings_for
 
 
 def send(client: FlaskClient, path: str, **data: Any) -> Any:
@@ -85,7 +86,7 @@ def test_shares_and_currency_hold_from_a_month_on(
     assert answer.headers["Report-Currency"] == "KWD"
     assert '"Harbour Classics": 20.903' in answer.text
     with app.app_context():
-        assert books.settings_for(scope.company_id, books.BEGINNING).currency == "EUR"
+        assert settings_for(scope.company_id, ledger.BEGINNING).currency == "EUR"
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,17 @@ from webapp.errors import NotFound, Unreadable
 from webapp.extensions import db
 from webapp.intake import BadCell
 from webapp.json_wire import json_body
-from webapp.kinds.label_revenue import month_payout, payouts, streams, sums
-from webapp.kinds.label_revenue.compute import METHODS, Method
-from webapp.kinds.label_revenue.currencies import amount_text
-from webapp.kinds.label_revenue.locks import months_due
-from webapp.kinds.label_revenue.models import Heard, Label, ListenerMonth, Terms
+from webapp.kinds.label_revenue import streams, sums
+from webapp.kinds.label_revenue.models import (
+    Label,
+    ListenerLabelMonth,
+    ListenerMonth,
+    TermsInForce,
+)
+from webapp.kinds.label_revenue.periods import months_due
+from webapp.kinds.label_revenue.report import payouts
+from webapp.kinds.label_revenue.report.compute import METHODS, Method
+from webapp.kinds.label_revenue.report.currencies import amount_text
 from webapp.kinds.label_revenue.rows import read_date, read_user_id
 from webapp.kinds.label_revenue.streams import Filter
 from webapp.lib.keyset import cut
@@ -58,11 +64,11 @@ def show_report() -> Response:
     """Return what each label is owed; what has no owner is named in the headers."""
     scope = current_scope()
     method = _method(request.args.get("method"))
-    sums.settle(scope.company_id)
+    sums.process_pending(scope.company_id)
     payer = payouts.payer(scope.company_id, method)
     found = [payer.month(month) for month in _months(scope.company_id)]
-    currency = month_payout.one_currency(found)
-    labels, unowned = month_payout.totals(found)
+    currency = payouts.one_currency(found)
+    labels, unowned = payouts.totals(found)
     # Written by hand so that amounts keep all digits of their currency, as in 45.60.
     members = ", ".join(
         f"{json.dumps(name, ensure_ascii=False)}: {amount_text(minor, currency)}"
@@ -73,7 +79,7 @@ def show_report() -> Response:
     response.headers["Report-Method"] = method
     response.headers["Report-Currency"] = currency
     response.headers["Report-Unallocated"] = amount_text(sum(unowned.values()), currency)
-    if others := sorted({due.currency for _, due in month_payout.foreign(found)}):
+    if others := sorted({due.currency for _, due in payouts.foreign(found)}):
         response.headers["Report-Other-Currencies"] = ", ".join(others)
     return response
 
@@ -127,14 +133,18 @@ def show_user(user_id: str) -> Response:
         number = read_user_id(user_id)
     except BadCell:  # a number that nobody can have
         raise NotFound("User ID not found") from None
-    sums.settle(scope.company_id)
+    sums.process_pending(scope.company_id)
     if not _is_known(scope.company_id, number):
         raise NotFound("User ID not found")
-    months = [Heard.month.in_(_months(scope.company_id))] if request.args else []
+    months = [ListenerLabelMonth.month.in_(_months(scope.company_id))] if request.args else []
     query = (
-        select(Label.name, func.sum(Heard.seconds))
-        .outerjoin_from(Heard, Label, Label.id == Heard.label_id)
-        .where(Heard.company_id == scope.company_id, Heard.user_id == number, *months)
+        select(Label.name, func.sum(ListenerLabelMonth.seconds))
+        .outerjoin_from(ListenerLabelMonth, Label, Label.id == ListenerLabelMonth.label_id)
+        .where(
+            ListenerLabelMonth.company_id == scope.company_id,
+            ListenerLabelMonth.user_id == number,
+            *months,
+        )
         .group_by(Label.name)
     )
     heard = [(name, int(seconds)) for name, seconds in db.session.execute(query)]
@@ -149,7 +159,7 @@ def show_user(user_id: str) -> Response:
 
 def _is_known(company_id: str, user_id: int) -> bool:
     """Return whether a users file told of a listener, or anything was streamed."""
-    for model in (Terms, ListenerMonth):
+    for model in (TermsInForce, ListenerMonth):
         mine = (model.company_id == company_id) & (model.user_id == user_id)
         if db.session.execute(select(model.user_id).where(mine).limit(1)).first():
             return True

@@ -11,7 +11,6 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,15 @@ from psycopg import DataError
 from sqlalchemy import insert, text
 
 from webapp.intake import Format
-from webapp.kinds.label_revenue.books import Writer, partition
-from webapp.kinds.label_revenue.models import Stream
+from webapp.kinds.label_revenue.ledger import UnitOfWork, partition_table
+from webapp.kinds.label_revenue.models import Batch, Stream
+from webapp.kinds.label_revenue.reading import chunks
 from webapp.kinds.label_revenue.rows import StreamRow
 
 BULK_BYTES = 16 * 1024 * 1024
 READ_BYTES = 1024 * 1024
 ROWS_PER_WRITE = 5000
-COPY_COLUMNS = "shelf_id, batch_no, user_id, seconds, date, region, track_id"
+COPY_COLUMNS = "partition_id, batch_no, user_id, seconds, date, region, track_id"
 # What the row reader takes too, minus what it has to think about: quotes, spaces, backslashes.
 _CELLS = {
     "user_id": rb"[0-9]{1,18}",
@@ -55,31 +55,31 @@ def may_go_raw(found: Format, path: Path) -> bool:
 
 
 def copy_raw(
-    writer: Writer,
+    work: UnitOfWork,
     path: Path,
     found: Format,
-    shelf_id: int,
-    batch_no: int,
+    batch: Batch,
     on_bytes: Callable[[int], None],
 ) -> int:
-    """Copy a whole file onto a shelf of its own; return the number of streams.
+    """Copy a whole file into the batch's own partition; return the number of streams.
 
     Raises: NotPlain, with nothing left behind, where a row needs a closer look
     """
-    connection = writer.connection
+    connection = work.connection
+    table = partition_table(batch.partition_id or 0)
     savepoint = connection.begin_nested()
     try:
-        _new_partition(writer, shelf_id, batch_no)
+        _new_partition_table(work, table, batch)
         order = {"dmy": "DMY", "mdy": "MDY"}.get(found.date_order or "", "YMD")
         connection.execute(text(f"SET LOCAL datestyle TO 'ISO, {order}'"))
-        first = writer.book.next_id
-        count = _copy_file(_cursor(writer), path, found, partition(shelf_id), first, on_bytes)
-        _attach(writer, shelf_id)
+        first = work.ledger.next_id
+        count = _copy_file(_cursor(work), path, found, table, first, on_bytes)
+        _attach(work, table, batch)
     except (NotPlain, DataError) as error:
         savepoint.rollback()
         raise NotPlain(type(error).__name__) from error
     savepoint.commit()
-    writer.book.next_id = first + count
+    work.ledger.next_id = first + count
     return count
 
 
@@ -170,65 +170,59 @@ def _printable_but(separator: str) -> bytes:
     return rb"!#-"
 
 
-def _new_partition(writer: Writer, shelf_id: int, batch_no: int) -> None:
-    """Make the shelf's table apart from the others, where nobody waits for it.
+def _new_partition_table(work: UnitOfWork, table: str, batch: Batch) -> None:
+    """Make the partition's table apart from the others, where nobody waits for it.
 
     Constant columns are defaults of the table, so that COPY need not be told them in every row.
     """
-    table = partition(shelf_id)
     for statement in (
         f"CREATE TABLE {table} (LIKE label_revenue_stream INCLUDING DEFAULTS)",
-        f"ALTER TABLE {table} ALTER shelf_id SET DEFAULT {int(shelf_id)}, "
-        f"ALTER batch_no SET DEFAULT {int(batch_no)}",
+        f"ALTER TABLE {table} ALTER partition_id SET DEFAULT {batch.partition_id}, "
+        f"ALTER batch_no SET DEFAULT {batch.no}",
     ):
-        writer.connection.execute(text(statement))
+        work.connection.execute(text(statement))
 
 
-def _attach(writer: Writer, shelf_id: int) -> None:
-    """Make the shelf part of the streams; its indexes are built when its sums are added."""
-    table = partition(shelf_id)
+def _attach(work: UnitOfWork, table: str, batch: Batch) -> None:
+    """Make the table part of the streams; its indexes are built when its sums are added."""
     for statement in (
-        f"ALTER TABLE {table} ADD CHECK (shelf_id = {int(shelf_id)})",
+        f"ALTER TABLE {table} ADD CHECK (partition_id = {batch.partition_id})",
         f"ALTER TABLE label_revenue_stream ATTACH PARTITION {table} "
-        f"FOR VALUES IN ({int(shelf_id)})",
+        f"FOR VALUES IN ({batch.partition_id})",
     ):
-        writer.connection.execute(text(statement))
+        work.connection.execute(text(statement))
 
 
-def write_rows(writer: Writer, rows: Iterable[StreamRow], shelf_id: int, batch_no: int) -> int:
-    """Write streams read row by row onto a shelf; return how many."""
-    if writer.is_postgres:
-        return _copy_rows(writer, rows, shelf_id, batch_no)
+def write_rows(work: UnitOfWork, rows: Iterable[StreamRow], batch: Batch) -> int:
+    """Write streams read row by row into the batch's partition; return how many."""
+    if work.is_postgres:
+        return _copy_rows(work, rows, batch)
     count = 0
-    stream = iter(rows)
-    while chunk := list(islice(stream, ROWS_PER_WRITE)):
-        first = writer.book.next_id
-        writer.connection.execute(
+    owner = {"partition_id": batch.partition_id, "batch_no": batch.no}
+    for chunk in chunks(rows, ROWS_PER_WRITE):
+        first = work.ledger.next_id
+        work.connection.execute(
             insert(Stream),
-            [
-                {"shelf_id": shelf_id, "id": first + place, "batch_no": batch_no} | row._asdict()
-                for place, row in enumerate(chunk)
-            ],
+            [owner | {"id": first + place} | row._asdict() for place, row in enumerate(chunk)],
         )
-        writer.book.next_id = first + len(chunk)
+        work.ledger.next_id = first + len(chunk)
         count += len(chunk)
     return count
 
 
-def _copy_rows(writer: Writer, rows: Iterable[StreamRow], shelf_id: int, batch_no: int) -> int:
+def _copy_rows(work: UnitOfWork, rows: Iterable[StreamRow], batch: Batch) -> int:
     statement = f"COPY label_revenue_stream ({COPY_COLUMNS}, id) FROM STDIN"
-    cursor = _cursor(writer)
-    stream = iter(rows)
+    cursor = _cursor(work)
     count = 0
-    while chunk := list(islice(stream, ROWS_PER_WRITE * 10)):
-        first = writer.book.next_id
+    for chunk in chunks(rows, ROWS_PER_WRITE * 10):
+        first = work.ledger.next_id
         with cursor.copy(statement) as copy:
             for number, row in enumerate(chunk, first):
                 copy.write(
-                    f"{shelf_id}\t{batch_no}\t{row.user_id}\t{row.seconds}\t{row.date}\t"
+                    f"{batch.partition_id}\t{batch.no}\t{row.user_id}\t{row.seconds}\t{row.date}\t"
                     f"{_escaped(row.region)}\t{_escaped(row.track_id)}\t{number}\n"
                 )
-        writer.book.next_id = first + len(chunk)
+        work.ledger.next_id = first + len(chunk)
         count += len(chunk)
     return count
 
@@ -237,7 +231,7 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\") if "\\" in value else value
 
 
-def _cursor(writer: Writer) -> Any:
+def _cursor(work: UnitOfWork) -> Any:
     """Return a cursor of the driver, inside the transaction that is open."""
-    raw: Any = writer.connection.connection.driver_connection
+    raw: Any = work.connection.connection.driver_connection
     return raw.cursor()

@@ -18,11 +18,11 @@ from webapp import accounts
 from webapp.commands import handle_cli_errors, progress_bar, with_database
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
-from webapp.kinds.label_revenue import fetch, ingest, sums, work
+from webapp.kinds.label_revenue import fetch, loads, sums, work
 from webapp.kinds.label_revenue.formats import Role, Unanswered
-from webapp.kinds.label_revenue.ingest import Loaded
-from webapp.kinds.label_revenue.models import Batch, Book
-from webapp.kinds.label_revenue.one_load import Options, Source
+from webapp.kinds.label_revenue.loads import Loaded
+from webapp.kinds.label_revenue.models import Batch, Ledger
+from webapp.kinds.label_revenue.reading import Options, Source
 from webapp.lib.months import parse_month
 
 group = AppGroup("label-revenue", help="Streams and fees of label revenue.")
@@ -68,7 +68,7 @@ def _load_with_bar(company_id: str, sources: dict[Role, Source], options: Option
         def show(stage: str, done: int, total: int) -> None:
             draw(100 * done // total if total else 100, 100, work.STAGES[stage])
 
-        return ingest.load(company_id, sources, options, progress=show)
+        return loads.load(company_id, sources, options, progress=show)
 
 
 def _free(path: Path) -> Path:
@@ -147,7 +147,7 @@ def _tell(loaded: Loaded, notes: list[str], rejected: Path) -> None:
         )
         if batch.rejected:
             click.echo(f"The rejected rows are in {rejected}.")
-        if not batch.summed and not work.enqueue_settle(batch.company_id):
+        if not batch.summed and not work.enqueue_pending(batch.company_id):
             click.echo("The monthly sums are added by the next report.", err=True)
     click.echo(f"Batch {batch.id}")
 
@@ -162,7 +162,7 @@ def unload(batch: str) -> None:
     if found is None:
         raise InvalidParams({"batch": f"There is no batch {batch}."})
     try:
-        undone = ingest.unload(found.company_id, found.id)
+        undone = loads.unload(found.company_id, found.id)
     except NotFound as error:
         raise InvalidParams({"batch": error.message}) from None
     click.echo(f"Undone: {undone.streams} streams of batch {undone.id}.")
@@ -184,7 +184,7 @@ def _uuid(text: str) -> str:
 def recount(company: str | None) -> None:
     """Prove the monthly sums against the streams; put right and name what differs (exit 1)."""
     chosen = (
-        [_company_id(company)] if company else list(db.session.scalars(select(Book.company_id)))
+        [_company_id(company)] if company else list(db.session.scalars(select(Ledger.company_id)))
     )
     wrong = False
     for company_id in chosen:

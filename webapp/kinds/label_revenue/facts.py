@@ -12,21 +12,21 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from sqlalchemy import Subquery, and_, func, select, union_all
+from sqlalchemy import Subquery, and_, func, or_, select
 
 from webapp.errors import ReportError
 from webapp.extensions import db
-from webapp.kinds.label_revenue.books import Settings
-from webapp.kinds.label_revenue.compute import NO_LABEL, NO_LISTENER, Key, Pair, net_fee
-from webapp.kinds.label_revenue.currencies import digits
 from webapp.kinds.label_revenue.models import (
     UNLABELLED,
-    Heard,
     Label,
     LabelMonth,
+    ListenerLabelMonth,
     ListenerMonth,
-    Terms,
+    TermsInForce,
 )
+from webapp.kinds.label_revenue.report.compute import NO_LABEL, NO_LISTENER, Key, Pair, net_fee
+from webapp.kinds.label_revenue.report.currencies import digits
+from webapp.kinds.label_revenue.settings import Settings
 
 
 class MonthFacts:
@@ -86,19 +86,19 @@ class MonthFacts:
                 self._terms.c.fee,
                 self._terms.c.origin,
                 ListenerMonth.seconds,
-                Heard.label_id,
-                Heard.seconds,
+                ListenerLabelMonth.label_id,
+                ListenerLabelMonth.seconds,
             )
             .join_from(self._terms, ListenerMonth, self._same_listener())
             .join(
-                Heard,
+                ListenerLabelMonth,
                 and_(
-                    Heard.company_id == self._company_id,
-                    Heard.month == self._month,
-                    Heard.user_id == ListenerMonth.user_id,
+                    ListenerLabelMonth.company_id == self._company_id,
+                    ListenerLabelMonth.month == self._month,
+                    ListenerLabelMonth.user_id == ListenerMonth.user_id,
                 ),
             )
-            .where(Heard.seconds > 0)
+            .where(ListenerLabelMonth.seconds > 0)
         )
         rows = db.session.execute(query, execution_options={"yield_per": 5000})
         for fee, origin, total_seconds, label_id, seconds in rows:
@@ -133,8 +133,9 @@ class MonthFacts:
 
     def _strangers(self) -> dict[int, int]:
         """Return the seconds of each label that listeners without terms heard."""
-        known = select(Terms.user_id).where(
-            Terms.company_id == self._company_id, Terms.user_id == ListenerMonth.user_id
+        known = select(TermsInForce.user_id).where(
+            TermsInForce.company_id == self._company_id,
+            TermsInForce.user_id == ListenerMonth.user_id,
         )
         strangers = select(ListenerMonth.user_id).where(
             ListenerMonth.company_id == self._company_id,
@@ -142,42 +143,34 @@ class MonthFacts:
             ~known.exists(),
         )
         query = (
-            select(Heard.label_id, func.sum(Heard.seconds))
+            select(ListenerLabelMonth.label_id, func.sum(ListenerLabelMonth.seconds))
             .where(
-                Heard.company_id == self._company_id,
-                Heard.month == self._month,
-                Heard.user_id.in_(strangers),
+                ListenerLabelMonth.company_id == self._company_id,
+                ListenerLabelMonth.month == self._month,
+                ListenerLabelMonth.user_id.in_(strangers),
             )
-            .group_by(Heard.label_id)
+            .group_by(ListenerLabelMonth.label_id)
         )
         return {label_id: int(seconds) for label_id, seconds in db.session.execute(query)}
 
 
 def payers(company_id: str, month: date) -> Subquery:
     """Return the terms that hold in a month, one row a paying listener, as a subquery."""
-    begun = _ranked(company_id, Terms.from_month <= month, Terms.from_month.desc())
     heard = select(ListenerMonth.user_id).where(
-        ListenerMonth.company_id == company_id, ListenerMonth.month == month
+        ListenerMonth.company_id == company_id,
+        ListenerMonth.month == month,
+        ListenerMonth.user_id == TermsInForce.user_id,
     )
-    before = select(Terms.user_id).where(Terms.company_id == company_id, Terms.from_month <= month)
-    early = _ranked(
-        company_id,
-        and_(Terms.user_id.in_(heard), Terms.user_id.not_in(before)),
-        Terms.from_month.asc(),
-    )
-    return union_all(begun, early).subquery()
-
-
-def _ranked(company_id: str, condition: Any, order: Any) -> Any:
-    place = func.row_number().over(
-        partition_by=Terms.user_id, order_by=(order, Terms.batch_no.desc())
-    )
-    ranked = (
-        select(Terms.user_id, Terms.fee, Terms.origin, place.label("place"))
-        .where(Terms.company_id == company_id, condition)
+    return (
+        select(TermsInForce.user_id, TermsInForce.fee, TermsInForce.origin)
+        .where(
+            TermsInForce.company_id == company_id,
+            TermsInForce.from_month <= month,
+            TermsInForce.until_month > month,
+            or_(~TermsInForce.early, heard.exists()),
+        )
         .subquery()
     )
-    return select(ranked.c.user_id, ranked.c.fee, ranked.c.origin).where(ranked.c.place == 1)
 
 
 def _key(label_id: int, name: str | None) -> Key:

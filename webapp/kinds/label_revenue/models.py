@@ -1,8 +1,11 @@
-"""The tables of this kind: what was loaded, what listeners pay, streams, and their monthly sums.
+"""The tables of this kind: what loads said, what holds because of it, streams, and monthly sums.
 
-On Postgres `label_revenue_stream` is partitioned by shelf: a large batch has a shelf of its own, so
-that it is loaded by a bare COPY and undone by dropping a table; everything else of a company stands
-on its loose shelf. Streams carry no foreign keys: they would be checked ten million times.
+A load (batch) keeps every row it said: `Terms`, `Track`, `Stream`, and `RepeatedStream` for streams
+that stood already. `TermsInForce` and `LabelInForce` are worked out from the loads that stand.
+
+On Postgres `label_revenue_stream` is partitioned: a large batch has a partition of its own, so that
+it is loaded by a bare COPY and undone by dropping a table; everything else of a company stands in
+its shared partition. Streams carry no foreign keys: they would be checked ten million times.
 """
 
 from __future__ import annotations
@@ -37,11 +40,12 @@ def _company(*, primary: bool = True) -> Mapped[str]:
     return mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"), primary_key=primary)
 
 
-class Book(Model):
+class Ledger(Model):
     """One row a company: its writers wait for each other here.
 
-    date_order: of the last streams file, for dates such as 03/04/2025 that programs send
-    next_id:    of its next stream
+    date_order:       of the last streams file, for dates such as 03/04/2025 that programs send
+    shared_partition: of single streams and small batches
+    next_id:          of its next stream
     """
 
     __tablename__ = "label_revenue_book"
@@ -49,15 +53,19 @@ class Book(Model):
     company_id: Mapped[str] = _company()
     revision: Mapped[int] = mapped_column(Integer, default=0)
     date_order: Mapped[str | None] = mapped_column(String(3))
-    loose_shelf: Mapped[int | None] = mapped_column(Integer)
+    shared_partition: Mapped[int | None] = mapped_column(Integer)
     next_id: Mapped[int] = mapped_column(BigCount, default=1)
 
 
 class Batch(Model):
     """One load: its files' fingerprints, what it held, and whether it was undone.
 
-    no:     short number that rows carry
-    summed: False while a large batch waits for its monthly sums
+    no:          short number that rows carry; also the order in which loads came
+    month:       its own month, from which on its terms and tracks hold; None once it is undone
+    said_month:  that month where a person named it
+    known_month: the newest month programs had sent streams of when it came
+    streams:     those that count; `repeated` ones stood already when it came
+    summed:      False while a large batch waits for its monthly sums
     """
 
     __tablename__ = "label_revenue_batch"
@@ -71,10 +79,14 @@ class Batch(Model):
     undone_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     files: Mapped[dict[str, Any]] = mapped_column(JSON)
     streams_hash: Mapped[str | None] = mapped_column(String(64))
-    shelf_id: Mapped[int | None] = mapped_column(Integer)
-    own_shelf: Mapped[bool] = mapped_column(Boolean, default=False)
+    month: Mapped[date | None] = mapped_column(Date)
+    said_month: Mapped[date | None] = mapped_column(Date)
+    known_month: Mapped[date | None] = mapped_column(Date)
+    partition_id: Mapped[int | None] = mapped_column(Integer)
+    own_partition: Mapped[bool] = mapped_column(Boolean, default=False)
     summed: Mapped[bool] = mapped_column(Boolean, default=True)
     streams: Mapped[int] = mapped_column(BigInteger, default=0)
+    repeated: Mapped[int] = mapped_column(BigInteger, default=0)
     listeners: Mapped[int] = mapped_column(Integer, default=0)
     tracks: Mapped[int] = mapped_column(Integer, default=0)
     rejected: Mapped[int] = mapped_column(Integer, default=0)
@@ -84,14 +96,33 @@ class Batch(Model):
 
 
 class Terms(Model):
-    """What a listener pays from a month on; of several batches for one month the last counts."""
+    """What a load's users file says a listener pays; it holds from the load's own month on."""
 
     __tablename__ = "label_revenue_terms"
 
     company_id: Mapped[str] = _company()
+    batch_no: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    product_type: Mapped[str] = mapped_column(String(100))
+    fee: Mapped[str] = mapped_column(String(40))
+    origin: Mapped[str] = mapped_column(String(40))
+
+
+class TermsInForce(Model):
+    """What a listener pays from a month on, until before another, and the load that says so.
+
+    early: True for the months before a listener's first terms: those hold there, too, but only
+           where the listener streamed
+    """
+
+    __tablename__ = "label_revenue_terms_in_force"
+
+    company_id: Mapped[str] = _company()
     user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     from_month: Mapped[date] = mapped_column(Date, primary_key=True)
-    batch_no: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    until_month: Mapped[date] = mapped_column(Date)
+    early: Mapped[bool] = mapped_column(Boolean)
+    batch_no: Mapped[int] = mapped_column(Integer)
     product_type: Mapped[str] = mapped_column(String(100))
     fee: Mapped[str] = mapped_column(String(40))
     origin: Mapped[str] = mapped_column(String(40))
@@ -109,27 +140,39 @@ class Label(Model):
 
 
 class Track(Model):
-    """A track's name and label as a batch told them; of several batches the last counts."""
+    """A track's name and label as a load's tracks file says them."""
 
     __tablename__ = "label_revenue_track"
 
     company_id: Mapped[str] = _company()
-    track_id: Mapped[str] = mapped_column(String(100), primary_key=True)
     batch_no: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    track_id: Mapped[str] = mapped_column(String(100), primary_key=True)
     name: Mapped[str] = mapped_column(String(500))
+    label_id: Mapped[int] = mapped_column(Integer)
+
+
+class LabelInForce(Model):
+    """A track's label from a month on, until before another; equal neighbours are one row."""
+
+    __tablename__ = "label_revenue_label_in_force"
+
+    company_id: Mapped[str] = _company()
+    track_id: Mapped[str] = mapped_column(String(100), primary_key=True)
+    from_month: Mapped[date] = mapped_column(Date, primary_key=True)
+    until_month: Mapped[date] = mapped_column(Date)
     label_id: Mapped[int] = mapped_column(Integer)
 
 
 class Stream(Model):
     """One stream: who heard which track, on which day, how many seconds.
 
-    On Postgres each shelf has indexes of its own, on `id` and on (date, id).
+    On Postgres each partition has indexes of its own, on `id` and on (date, id).
     """
 
     __tablename__ = "label_revenue_stream"
-    __table_args__ = {"postgresql_partition_by": "LIST (shelf_id)"}
+    __table_args__ = {"postgresql_partition_by": "LIST (partition_id)"}
 
-    shelf_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    partition_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     batch_no: Mapped[int] = mapped_column(Integer)
     user_id: Mapped[int] = mapped_column(BigInteger)
@@ -139,7 +182,23 @@ class Stream(Model):
     track_id: Mapped[str] = mapped_column(String(100))
 
 
-class Shelf(Model):
+class RepeatedStream(Model):
+    """A stream a load said although it stood already: it counts once the other one is undone."""
+
+    __tablename__ = "label_revenue_repeated_stream"
+    __table_args__ = (Index("ix_label_revenue_repeated_stream_batch", "company_id", "batch_no"),)
+
+    company_id: Mapped[str] = _company()
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    batch_no: Mapped[int] = mapped_column(Integer)
+    user_id: Mapped[int] = mapped_column(BigInteger)
+    seconds: Mapped[int] = mapped_column(Integer)
+    date: Mapped[date] = mapped_column(Date)
+    region: Mapped[str] = mapped_column(String(100))
+    track_id: Mapped[str] = mapped_column(String(100))
+
+
+class Partition(Model):
     """Where streams stand: a partition of the streams, owned by one company."""
 
     __tablename__ = "label_revenue_shelf"
@@ -150,7 +209,7 @@ class Shelf(Model):
     )
 
 
-class Heard(Model):
+class ListenerLabelMonth(Model):
     """Sums: seconds and streams of a listener, a label and a month; negative seconds count as 0."""
 
     __tablename__ = "label_revenue_heard"
@@ -188,7 +247,7 @@ class LabelMonth(Model):
     streams: Mapped[int] = mapped_column(BigInteger)
 
 
-class MonthMark(Model):
+class AccountingPeriod(Model):
     """A month with streams: a number that grows with every change that touches it, and its lock.
 
     locked:  what was paid when the month was locked, by method; None while it is open
@@ -206,7 +265,7 @@ class MonthMark(Model):
     changed: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
-class Period(Model):
+class MonthSettings(Model):
     """Settings from a month on: the share of each origin, and the currency of the fees."""
 
     __tablename__ = "label_revenue_period"

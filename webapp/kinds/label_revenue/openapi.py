@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from webapp.kinds.label_revenue.compute import METHODS
+from webapp.kinds.label_revenue.report.compute import METHODS
 from webapp.openapi import (
     DAY,
     ID,

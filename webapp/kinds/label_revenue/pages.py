@@ -13,19 +13,21 @@ from webapp.accounts import Scope, audit, current_scope, require, restrict
 from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.htmx import redirect_to
-from webapp.kinds.label_revenue import ingest, locks, month_payout, payouts, sums, watch
-from webapp.kinds.label_revenue.books import (
+from webapp.kinds.label_revenue import closing, loads, quality, sums
+from webapp.kinds.label_revenue.ledger import unit_of_work
+from webapp.kinds.label_revenue.models import MonthSettings
+from webapp.kinds.label_revenue.periods import locked_periods, months_due
+from webapp.kinds.label_revenue.report import payouts
+from webapp.kinds.label_revenue.report.compute import METHODS, Key, Method
+from webapp.kinds.label_revenue.report.currencies import CURRENCIES, amount_text
+from webapp.kinds.label_revenue.report.payouts import MonthPayout
+from webapp.kinds.label_revenue.report.statement import file_name, statement_file, statement_rows
+from webapp.kinds.label_revenue.settings import (
     DEFAULT_CURRENCY,
     DEFAULT_SHARES,
-    periods,
+    all_settings,
     settings_for,
-    writing,
 )
-from webapp.kinds.label_revenue.compute import METHODS, Key, Method
-from webapp.kinds.label_revenue.currencies import CURRENCIES, amount_text
-from webapp.kinds.label_revenue.models import Period
-from webapp.kinds.label_revenue.month_payout import MonthPayout
-from webapp.kinds.label_revenue.statement import file_name, statement_file, statement_rows
 from webapp.lib.months import current_month, month_text, months_between, parse_month
 
 bp = Blueprint("label_revenue", __name__, url_prefix="/label-revenue", template_folder="templates")
@@ -45,10 +47,10 @@ def _overview(
     typed: dict[str, str] | None = None,
     status: int = 200,
 ) -> Response:
-    sums.settle(scope.company_id)
-    watch.look(scope.company_id)
-    locked = {mark.month: mark for mark in locks.locked_months(scope.company_id)}
-    months = locks.months_due(scope.company_id)[::-1]
+    sums.process_pending(scope.company_id)
+    quality.check_long_days(scope.company_id)
+    locked = {mark.month: mark for mark in locked_periods(scope.company_id)}
+    months = months_due(scope.company_id)[::-1]
     page = render_template(
         "label_revenue/index.html",
         scope=scope,
@@ -63,8 +65,8 @@ def _overview(
             }
             for month in months
         ],
-        batches=ingest.batches(scope.company_id),
-        periods=[(month_text(one.from_month), one) for one in periods(scope.company_id)],
+        batches=loads.batches(scope.company_id),
+        periods=[(month_text(one.from_month), one) for one in all_settings(scope.company_id)],
         defaults={"shares": DEFAULT_SHARES, "currency": DEFAULT_CURRENCY},
         errors=errors or {},
         typed=typed or {},
@@ -79,7 +81,7 @@ def lock_month(month: str) -> Response:
     scope = current_scope()
     when = _month_of(month)
     try:
-        payouts.lock_month(scope.company_id, when, scope.user_id)
+        closing.lock_month(scope.company_id, when, scope.user_id)
     except Conflict as refused:
         flash(refused.message)
         return redirect_to("/label-revenue")
@@ -96,7 +98,7 @@ def unlock_month(month: str) -> Response:
     scope = current_scope()
     when = _month_of(month)
     try:
-        payouts.unlock_month(scope.company_id, when)
+        closing.unlock_month(scope.company_id, when)
     except Conflict as refused:
         flash(refused.message)
         return redirect_to("/label-revenue")
@@ -118,7 +120,7 @@ def _month_of(text: str) -> date:
 def undo_batch(batch_id: UUID) -> Response:
     """Undo a load."""
     scope = current_scope()
-    batch = ingest.unload(scope.company_id, str(batch_id))
+    batch = loads.unload(scope.company_id, str(batch_id))
     audit(scope, "undid load", batch.id)
     db.session.commit()
     flash(f"The load of {batch.streams:,} streams is undone.")
@@ -170,19 +172,19 @@ def _share(name: str, typed: dict[str, str], errors: dict[str, str]) -> str:
 
 
 def _keep_period(company_id: str, month: date, shares: dict[str, str], currency: str) -> None:
-    later = [mark.month for mark in locks.locked_months(company_id) if mark.month >= month]
+    later = [mark.month for mark in locked_periods(company_id) if mark.month >= month]
     for locked in later:
         if settings_for(company_id, locked).currency != currency:
             raise InvalidParams(
                 {"currency": f"{month_text(locked)} is locked in another currency already."}
             )
-    with writing(company_id) as writer:
-        kept = db.session.get(Period, (company_id, month))
+    with unit_of_work(company_id) as work:
+        kept = db.session.get(MonthSettings, (company_id, month))
         if kept is None:
-            kept = Period(company_id=company_id, from_month=month)
+            kept = MonthSettings(company_id=company_id, from_month=month)
             db.session.add(kept)
         kept.shares, kept.currency = shares, currency
-        writer.touch_from(month)
+        work.mark_changed_from(month)
 
 
 @bp.get("/compare")
@@ -192,7 +194,7 @@ def compare() -> Response:
     months, errors = _asked_months(scope.company_id)
     found = {method: _payouts(scope.company_id, method, months) for method in METHODS}
     try:
-        currency = month_payout.one_currency(found["pool"])
+        currency = payouts.one_currency(found["pool"])
     except InvalidParams as error:
         errors, currency, found = error.errors, "", {method: [] for method in METHODS}
     page = render_template(
@@ -202,7 +204,7 @@ def compare() -> Response:
         foreign=[
             (method, month_text(month), due)
             for method in METHODS
-            for month, due in month_payout.foreign(found[method])
+            for month, due in payouts.foreign(found[method])
         ],
         start=month_text(months[0]) if months else "",
         end=month_text(months[-1]) if months else "",
@@ -223,7 +225,7 @@ def _asked_months(company_id: str) -> tuple[list[date], dict[str, str]]:
                 given[name] = parse_month(text)
             except ValueError as error:
                 errors[name] = str(error)
-    known = locks.months_due(company_id)
+    known = months_due(company_id)
     newest = known[-1] if known else None
     first, last = given.get("from", newest), given.get("to", given.get("from", newest))
     if errors or first is None or last is None:

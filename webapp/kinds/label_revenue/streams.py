@@ -6,7 +6,7 @@ A stream's ID is a UUID made of its number, so it can be found by it in constant
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -17,15 +17,15 @@ from sqlalchemy import delete, insert, select, update
 from webapp.errors import NotFound, Unreadable
 from webapp.extensions import db
 from webapp.intake import BadCell, DateOrder, heading_key, order_of
-from webapp.kinds.label_revenue import sums, watch
-from webapp.kinds.label_revenue.books import (
-    Writer,
+from webapp.kinds.label_revenue import quality, sums
+from webapp.kinds.label_revenue.ledger import (
+    UnitOfWork,
     api_batch,
-    shelf_ids,
+    partition_ids,
     take_ids,
-    writing,
+    unit_of_work,
 )
-from webapp.kinds.label_revenue.models import UNLABELLED, Book, Label, Stream, Track
+from webapp.kinds.label_revenue.models import UNLABELLED, Label, LabelInForce, Ledger, Stream
 from webapp.kinds.label_revenue.rows import (
     StreamRow,
     read_date,
@@ -127,7 +127,7 @@ def read_api_date(text: str, order: DateOrder | None) -> date:
 
 def date_order(company_id: str) -> DateOrder | None:
     """Return how the company's last streams file wrote its dates."""
-    order: Any = db.session.scalar(select(Book.date_order).where(Book.company_id == company_id))
+    order: Any = db.session.scalar(select(Ledger.date_order).where(Ledger.company_id == company_id))
     return order
 
 
@@ -142,30 +142,29 @@ def create(company_id: str, bodies: list[Any]) -> list[dict[str, Any]]:
             if len(bodies) > 1:
                 raise BadField("", f"Stream {place}: {bad.message}") from None
             raise
-    with writing(company_id) as writer:
-        sums.settle_within(writer)
-        batch = api_batch(writer)
-        shelf_id = batch.shelf_id
-        ids = take_ids(writer, len(rows))
+    with unit_of_work(company_id) as work:
+        sums.process_pending_within(work)
+        batch = api_batch(work)
+        ids = take_ids(work, len(rows))
         stored = [
-            {"shelf_id": shelf_id, "id": number, "batch_no": batch.no} | row._asdict()
+            {"partition_id": batch.partition_id, "id": number, "batch_no": batch.no} | row._asdict()
             for number, row in zip(ids, rows, strict=True)
         ]
-        writer.connection.execute(insert(Stream), stored)
+        work.connection.execute(insert(Stream), stored)
         batch.streams += len(rows)
-        sums.shift(writer, _shifts(writer, rows, +1))
-        watch.notice(writer, come=stored)
+        sums.apply_deltas(work, _deltas(work, rows, +1))
+        quality.record_warnings(work, come=stored)
     return described(company_id, stored)
 
 
-def _shifts(writer: Writer, rows: Iterable[StreamRow], sign: int) -> list[sums.Shift]:
+def _deltas(work: UnitOfWork, rows: Iterable[StreamRow], sign: int) -> list[sums.Delta]:
     rows = list(rows)
-    labels = current_labels(writer.company_id, {row.track_id for row in rows})
+    labels = _labels(work.company_id, [(row.track_id, row.date) for row in rows])
     return [
-        sums.Shift(
+        sums.Delta(
             row.date.replace(day=1),
             row.user_id,
-            labels.get(row.track_id, (UNLABELLED, None))[0],
+            labels.get((row.track_id, row.date), (UNLABELLED, None))[0],
             sign * max(row.seconds, 0),
             sign,
         )
@@ -173,24 +172,34 @@ def _shifts(writer: Writer, rows: Iterable[StreamRow], sign: int) -> list[sums.S
     ]
 
 
-def current_labels(company_id: str, track_ids: set[str]) -> dict[str, tuple[int, str | None]]:
-    """Return label number and name of tracks; one without a label has (0, None)."""
-    found: dict[str, tuple[int, str | None]] = {}
-    wanted = sorted(track_ids)
+def _labels(
+    company_id: str, streams: Collection[tuple[str, date]]
+) -> dict[tuple[str, date], tuple[int, str | None]]:
+    """Return label number and name by track and day; a track without a label has (0, None)."""
+    steps: dict[str, list[tuple[date, tuple[int, str | None]]]] = {}
+    wanted = sorted({track_id for track_id, _ in streams})
     for first in range(0, len(wanted), 500):
         query = (
-            select(Track.track_id, Track.label_id, Label.name)
-            .outerjoin(Label, Label.id == Track.label_id)
-            .where(Track.company_id == company_id, Track.track_id.in_(wanted[first : first + 500]))
-            .order_by(Track.batch_no)
+            select(LabelInForce.track_id, LabelInForce.from_month, Label.id, Label.name)
+            .outerjoin(Label, Label.id == LabelInForce.label_id)
+            .where(
+                LabelInForce.company_id == company_id,
+                LabelInForce.track_id.in_(wanted[first : first + 500]),
+            )
+            .order_by(LabelInForce.from_month)
         )
-        found |= {row[0]: (row[1], row[2]) for row in db.session.execute(query)}
-    return found
+        for track_id, month, label_id, name in db.session.execute(query):
+            steps.setdefault(track_id, []).append((month, (label_id or UNLABELLED, name)))
+    return {
+        (track_id, day): [label for month, label in steps[track_id] if month <= day][-1]
+        for track_id, day in streams
+        if track_id in steps
+    }
 
 
 def described(company_id: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return streams as the API shows them, with the label of their track."""
-    labels = current_labels(company_id, {row["track_id"] for row in rows})
+    """Return streams as the API shows them, with the label of their track in their month."""
+    labels = _labels(company_id, [(row["track_id"], row["date"]) for row in rows])
     return [
         {
             "id": public_id(row["id"]),
@@ -199,7 +208,7 @@ def described(company_id: str, rows: list[dict[str, Any]]) -> list[dict[str, Any
             "region": row["region"],
             "track_id": row["track_id"],
             "seconds": row["seconds"],
-            "label": labels.get(row["track_id"], (0, None))[1],
+            "label": labels.get((row["track_id"], row["date"]), (0, None))[1],
         }
         for row in rows
     ]
@@ -211,7 +220,7 @@ def find(company_id: str, stream_id: str) -> dict[str, Any]:
     found = None
     if number is not None:
         query = select(Stream.__table__).where(
-            Stream.shelf_id.in_(shelf_ids(company_id)), Stream.id == number
+            Stream.partition_id.in_(partition_ids(company_id)), Stream.id == number
         )
         found = db.session.execute(query).mappings().first()
     if found is None:
@@ -221,31 +230,31 @@ def find(company_id: str, stream_id: str) -> dict[str, Any]:
 
 def change(company_id: str, stream_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Change some fields of a stream and return it."""
-    with writing(company_id) as writer:
-        sums.settle_within(writer)
+    with unit_of_work(company_id) as work:
+        sums.process_pending_within(work)
         before = find(company_id, stream_id)
         after = before | dict(fields)
-        writer.connection.execute(update(Stream).where(_same(before)).values(dict(fields)))
-        sums.shift(
-            writer, [*_shifts(writer, [_row(before)], -1), *_shifts(writer, [_row(after)], +1)]
+        work.connection.execute(update(Stream).where(_same(before)).values(dict(fields)))
+        sums.apply_deltas(
+            work, [*_deltas(work, [_row(before)], -1), *_deltas(work, [_row(after)], +1)]
         )
-        watch.notice(writer, gone=[before], come=[after])
+        quality.record_warnings(work, gone=[before], come=[after])
     return described(company_id, [after])[0]
 
 
 def remove(company_id: str, stream_id: str) -> dict[str, Any]:
     """Remove a stream and return it as it was."""
-    with writing(company_id) as writer:
-        sums.settle_within(writer)
+    with unit_of_work(company_id) as work:
+        sums.process_pending_within(work)
         gone = find(company_id, stream_id)
-        writer.connection.execute(delete(Stream).where(_same(gone)))
-        sums.shift(writer, _shifts(writer, [_row(gone)], -1))
-        watch.notice(writer, gone=[gone])
+        work.connection.execute(delete(Stream).where(_same(gone)))
+        sums.apply_deltas(work, _deltas(work, [_row(gone)], -1))
+        quality.record_warnings(work, gone=[gone])
     return described(company_id, [gone])[0]
 
 
 def _same(row: Mapping[str, Any]) -> Any:
-    return (Stream.shelf_id == row["shelf_id"]) & (Stream.id == row["id"])
+    return (Stream.partition_id == row["partition_id"]) & (Stream.id == row["id"])
 
 
 def _row(row: Mapping[str, Any]) -> StreamRow:
@@ -269,7 +278,7 @@ def page(
 
     One more than the limit: whether a page follows.
     """
-    conditions: list[Any] = [Stream.shelf_id.in_(shelf_ids(company_id))]
+    conditions: list[Any] = [Stream.partition_id.in_(partition_ids(company_id))]
     if wanted.start:
         conditions.append(Stream.date >= wanted.start)
     if wanted.end:
@@ -284,10 +293,9 @@ def page(
 
 
 def _of_label(company_id: str, name: str) -> Any:
-    labels = sums.labels_of_tracks(company_id)
-    tracks = (
-        select(labels.c.track_id)
-        .join(Label, Label.id == labels.c.label_id)
-        .where(Label.company_id == company_id, Label.name == name)
+    labelled = (
+        select(LabelInForce.track_id)
+        .join(Label, Label.id == LabelInForce.label_id)
+        .where(sums.label_of_stream(company_id), Label.name == name)
     )
-    return Stream.track_id.in_(tracks)
+    return labelled.correlate(Stream).exists()

@@ -1,7 +1,8 @@
 """Monthly sums: kept up to date as streams change, proved against the streams by `recount`.
 
 Small changes move the sums in their own transaction. A batch of millions is committed first, marked
-`summed=False`, and added by a worker or by the next reader, whoever comes first (`settle`).
+`summed=False`, and added by a worker or by the next reader, whoever comes first
+(`process_pending`). A stream counts for the label that is in force for its track in its month.
 """
 
 from __future__ import annotations
@@ -29,46 +30,46 @@ from sqlalchemy import (
     select,
     table,
     text,
-    true,
 )
 
 from webapp.extensions import db
-from webapp.kinds.label_revenue.books import (
-    BEGINNING,
-    Writer,
-    index_shelf,
-    partition,
-    shelf_ids,
-    upsert,
-    writing,
+from webapp.kinds.label_revenue.ledger import (
+    UnitOfWork,
+    in_batch,
+    index_partition,
+    partition_ids,
+    partition_table,
+    unit_of_work,
 )
 from webapp.kinds.label_revenue.models import (
     UNLABELLED,
     Batch,
-    Heard,
+    LabelInForce,
     LabelMonth,
+    ListenerLabelMonth,
     ListenerMonth,
     Stream,
-    Terms,
-    Track,
+    TermsInForce,
 )
+from webapp.lib.upserts import upsert
 
-FOLD = table(
-    "label_revenue_fold",
+AGGREGATE = table(
+    "label_revenue_aggregate",
     column("month", Date),
     column("user_id", BigInteger),
     column("label_id", Integer),
     column("seconds", BigInteger),
     column("streams", BigInteger),
 )
+LABELS: Any = LabelInForce.__table__
 SUMS: tuple[tuple[Any, tuple[str, ...]], ...] = (
-    (Heard, ("month", "user_id", "label_id")),
+    (ListenerLabelMonth, ("month", "user_id", "label_id")),
     (ListenerMonth, ("month", "user_id")),
     (LabelMonth, ("month", "label_id")),
 )
 
 
-class Shift(NamedTuple):
+class Delta(NamedTuple):
     """A change of the sums: so many seconds and streams more (or fewer) of a listener and label."""
 
     month: date
@@ -85,30 +86,20 @@ def month_of(connection: Connection) -> ColumnElement[date]:
     return func.date(Stream.date, "start of month", type_=Date)
 
 
-def labels_of_tracks(company_id: str, without_batch: int | None = None) -> Any:
-    """Return the label of each track, as a subquery: the last batch that told of it counts."""
-    known = [Track.company_id == company_id]
-    if without_batch is not None:
-        known.append(Track.batch_no != without_batch)
-    ranked = (
-        select(
-            Track.track_id,
-            Track.label_id,
-            func.row_number()
-            .over(partition_by=Track.track_id, order_by=Track.batch_no.desc())
-            .label("place"),
-        )
-        .where(*known)
-        .subquery()
+def label_of_stream(company_id: str, labels: Any = LABELS) -> Any:
+    """Return the condition that joins a stream to its track's label in its month."""
+    return and_(
+        labels.c.company_id == company_id,
+        labels.c.track_id == Stream.track_id,
+        labels.c.from_month <= Stream.date,
+        labels.c.until_month > Stream.date,
     )
-    return select(ranked.c.track_id, ranked.c.label_id).where(ranked.c.place == 1).subquery()
 
 
 def grouped(
-    connection: Connection, company_id: str, where: Iterable[Any], without_batch: int | None = None
+    connection: Connection, company_id: str, where: Iterable[Any], labels: Any
 ) -> Select[Any]:
     """Return the query that adds up a company's streams by month, listener and label."""
-    labels = labels_of_tracks(company_id, without_batch)
     month = month_of(connection)
     label_id = func.coalesce(labels.c.label_id, UNLABELLED)
     heard = case((Stream.seconds > 0, Stream.seconds), else_=0)
@@ -121,60 +112,58 @@ def grouped(
             func.count().label("streams"),
         )
         .select_from(Stream)
-        .outerjoin(labels, labels.c.track_id == Stream.track_id)
-        .where(Stream.shelf_id.in_(shelf_ids(company_id)), *where)
+        .outerjoin(labels, label_of_stream(company_id, labels))
+        .where(Stream.partition_id.in_(partition_ids(company_id)), *where)
         .group_by(month, Stream.user_id, label_id)
     )
 
 
-def fold(
-    writer: Writer, where: Iterable[Any], sign: int, without_batch: int | None = None
-) -> set[date]:
-    """Add the streams of a condition to the sums (or take them out); return the months touched."""
-    connection = writer.connection
-    if writer.is_postgres:
+def aggregate(work: UnitOfWork, where: Iterable[Any], sign: int, labels: Any = LABELS) -> set[date]:
+    """Add the streams of a condition to the sums (or take them out); return the months changed.
+
+    They are added up once, into a temporary table that all three sums are moved by.
+
+    labels: what is in force for tracks, where it is not what the database says now
+    """
+    connection = work.connection
+    if work.is_postgres:
         connection.execute(text("SET LOCAL work_mem = '256MB'"))
-    query = grouped(connection, writer.company_id, where, without_batch)
-    _fill(connection, query)
-    months = set(connection.scalars(select(FOLD.c.month).distinct()))
+    query = grouped(connection, work.company_id, where, labels)
+    connection.execute(
+        text(
+            f"CREATE TEMPORARY TABLE {AGGREGATE.name} (month DATE, user_id BIGINT, "
+            "label_id INTEGER, seconds BIGINT, streams BIGINT)"
+        )
+    )
+    target: Any = AGGREGATE
+    connection.execute(target.insert().from_select([c.name for c in AGGREGATE.c], query))
+    months = set(connection.scalars(select(AGGREGATE.c.month).distinct()))
     for model, keys in SUMS:
-        _move(writer, model, keys, sign)
+        _add_aggregate(work, model, keys, sign)
     if sign < 0:
-        drop_empty(writer, months)
-    connection.execute(text(f"DROP TABLE {FOLD.name}"))
-    writer.touch(months)
+        drop_empty(work, months)
+    connection.execute(text(f"DROP TABLE {AGGREGATE.name}"))
+    work.mark_changed(months)
     return months
 
 
-def _fill(connection: Connection, query: Select[Any]) -> None:
-    """Add up once, into a temporary table that all three sums are moved by."""
-    connection.execute(
-        text(
-            f"CREATE TEMPORARY TABLE {FOLD.name} (month DATE, user_id BIGINT, label_id INTEGER, "
-            "seconds BIGINT, streams BIGINT)"
-        )
-    )
-    target: Any = FOLD
-    connection.execute(target.insert().from_select([c.name for c in FOLD.c], query))
-
-
-def _move(writer: Writer, model: Any, keys: tuple[str, ...], sign: int) -> None:
-    seconds = cast(func.sum(FOLD.c.seconds) * sign, BigInteger)
-    streams = cast(func.sum(FOLD.c.streams) * sign, BigInteger)
-    picked = [FOLD.c[key] for key in keys]
+def _add_aggregate(work: UnitOfWork, model: Any, keys: tuple[str, ...], sign: int) -> None:
+    seconds = cast(func.sum(AGGREGATE.c.seconds) * sign, BigInteger)
+    streams = cast(func.sum(AGGREGATE.c.streams) * sign, BigInteger)
+    picked = [AGGREGATE.c[key] for key in keys]
     rows = (
-        select(literal(writer.company_id, Heard.company_id.type), *picked, seconds, streams)
-        .where(FOLD.c.streams > 0)
+        select(literal(work.company_id, model.company_id.type), *picked, seconds, streams)
+        .where(AGGREGATE.c.streams > 0)
         .group_by(*picked)
         .order_by(*picked)
     )
-    statement = upsert(writer.connection, model).from_select(
+    statement = upsert(work.connection, model).from_select(
         ["company_id", *keys, "seconds", "streams"], rows
     )
-    writer.connection.execute(_added(statement, model, keys))
+    work.connection.execute(_adding(statement, model, keys))
 
 
-def _added(statement: Any, model: Any, keys: tuple[str, ...]) -> Any:
+def _adding(statement: Any, model: Any, keys: tuple[str, ...]) -> Any:
     new = statement.excluded
     return statement.on_conflict_do_update(
         index_elements=["company_id", *keys],
@@ -182,33 +171,33 @@ def _added(statement: Any, model: Any, keys: tuple[str, ...]) -> Any:
     )
 
 
-def shift(writer: Writer, changes: Iterable[Shift]) -> None:
+def apply_deltas(work: UnitOfWork, deltas: Iterable[Delta]) -> None:
     """Move the sums by single changes, in the transaction of the change itself."""
-    moved = [change for change in changes if change.seconds or change.streams]
+    moved = [delta for delta in deltas if delta.seconds or delta.streams]
     for model, keys in SUMS:
         added: dict[tuple[Any, ...], list[int]] = {}
-        for change in moved:
-            total = added.setdefault(tuple(getattr(change, key) for key in keys), [0, 0])
-            total[0] += change.seconds
-            total[1] += change.streams
+        for delta in moved:
+            total = added.setdefault(tuple(getattr(delta, key) for key in keys), [0, 0])
+            total[0] += delta.seconds
+            total[1] += delta.streams
         rows = [
-            {"company_id": writer.company_id, "seconds": seconds, "streams": streams}
+            {"company_id": work.company_id, "seconds": seconds, "streams": streams}
             | dict(zip(keys, values, strict=True))
             for values, (seconds, streams) in sorted(added.items())
         ]
         if rows:
-            writer.connection.execute(_added(upsert(writer.connection, model), model, keys), rows)
-    months = {change.month for change in moved}
-    drop_empty(writer, months)
-    writer.touch(months)
+            work.connection.execute(_adding(upsert(work.connection, model), model, keys), rows)
+    months = {delta.month for delta in moved}
+    drop_empty(work, months)
+    work.mark_changed(months)
 
 
-def drop_empty(writer: Writer, months: Iterable[date]) -> None:
+def drop_empty(work: UnitOfWork, months: Iterable[date]) -> None:
     """Remove sums of which no stream is left."""
     for model, _ in SUMS:
-        writer.connection.execute(
+        work.connection.execute(
             delete(model).where(
-                model.company_id == writer.company_id,
+                model.company_id == work.company_id,
                 model.month.in_(list(months)),
                 model.streams == 0,
             )
@@ -221,66 +210,70 @@ def pending(company_id: str) -> list[Batch]:
     return list(db.session.scalars(query))
 
 
-def settle(company_id: str) -> int:
+def process_pending(company_id: str) -> int:
     """Add the sums of batches that wait for it; return how many. Safe to call at any time."""
     if not pending(company_id):
         return 0
-    with writing(company_id) as writer:
-        return settle_within(writer)
+    with unit_of_work(company_id) as work:
+        return process_pending_within(work)
 
 
-def settle_within(writer: Writer) -> int:
+def process_pending_within(work: UnitOfWork) -> int:
     """Add the sums that wait, in a transaction that is open already."""
-    from webapp.kinds.label_revenue.checks import batch_warnings
+    from webapp.kinds.label_revenue.quality import batch_warnings
 
-    waiting = pending(writer.company_id)
+    waiting = pending(work.company_id)
     for batch in waiting:
-        if batch.own_shelf and batch.shelf_id is not None:
+        if batch.own_partition and batch.partition_id is not None:
             # Numbers rise from the first row to the last: a block range index finds one of them.
-            index_shelf(writer, batch.shelf_id, "brin (id) WITH (pages_per_range = 16)")
-            _tell_planner(writer, partition(batch.shelf_id), _name(Terms), _name(Track))
-        on_shelf = and_(Stream.shelf_id == batch.shelf_id, Stream.batch_no == batch.no)
-        months = fold(writer, [on_shelf], +1)
-        batch.first_month, batch.last_month = min(months), max(months)
-        batch.warnings = [*batch.warnings, *batch_warnings(writer.connection, batch)]
+            index_partition(work, batch.partition_id, "brin (id) WITH (pages_per_range = 16)")
+            told = partition_table(batch.partition_id), _name(TermsInForce), _name(LabelInForce)
+            _update_statistics(work, *told)
+        aggregate(work, [in_batch(batch)], +1)
+        found = batch_warnings(work.connection, batch)
+        batch.warnings = list(dict.fromkeys([*batch.warnings, *found]))
         batch.summed = True
-        if batch.own_shelf:
-            _tell_planner(writer, *(_name(model) for model, _ in SUMS))
+        if batch.own_partition:
+            _update_statistics(work, *(_name(model) for model, _ in SUMS))
     return len(waiting)
 
 
-def _tell_planner(writer: Writer, *tables: str) -> None:
+def _update_statistics(work: UnitOfWork, *tables: str) -> None:
     """Let Postgres see what a large batch changed; its plans would be for empty tables else."""
     for name in tables:
-        writer.connection.execute(text(f"ANALYZE {name}"))
+        work.connection.execute(text(f"ANALYZE {name}"))
 
 
 class Difference(NamedTuple):
-    """A sum that does not match the streams: its table, and how many rows differ."""
+    """A table that does not follow from what loads said, and how many of its rows differ."""
 
     table: str
     rows: int
 
 
 def recount(company_id: str) -> list[Difference]:
-    """Compare the sums with the streams, put right what differs, and return what did."""
-    with writing(company_id) as writer:
-        settle_within(writer)
-        settled = set(writer.touched)
-        before = {model: _content(writer, model, keys) for model, keys in SUMS}
+    """Work out again what is in force and the sums; put right what differs and return it."""
+    from webapp.kinds.label_revenue.in_force import work_out_everything
+
+    proved: tuple[Any, ...] = (TermsInForce, LabelInForce, *(model for model, _ in SUMS))
+    with unit_of_work(company_id) as work:
+        process_pending_within(work)
+        processed = set(work.changed)
+        before = {model: _content(work, model) for model in proved}
+        work_out_everything(work)
         for model, _ in SUMS:
-            writer.connection.execute(delete(model).where(model.company_id == company_id))
-        fold(writer, [true()], +1)
+            work.connection.execute(delete(model).where(model.company_id == company_id))
+        aggregate(work, [], +1)
         found = []
-        for model, keys in SUMS:
-            after = _content(writer, model, keys)
-            if wrong := len(before[model] ^ after):
+        for model in proved:
+            if wrong := len(before[model] ^ _content(work, model)):
                 found.append(Difference(_name(model), wrong))
-        if found:
-            writer.touch_from(BEGINNING)
+        if not found:
+            # Only what was added up just now has changed; other revisions must stay.
+            work.changed &= processed
+            work.changed_spans.clear()
         else:
-            # Only what was added up just now has changed; its marks must stay.
-            writer.touched &= settled
+            work.mark_changed_from(date.min.replace(year=1970))
     return found
 
 
@@ -289,9 +282,8 @@ def _name(model: Any) -> str:
     return mapped.name
 
 
-def _content(writer: Writer, model: Any, keys: tuple[str, ...]) -> set[int]:
+def _content(work: UnitOfWork, model: Any) -> set[int]:
     """Return a digest of each row, so that millions of them fit in memory."""
-    columns = [getattr(model, key) for key in (*keys, "seconds", "streams")]
-    query = select(*columns).where(model.company_id == writer.company_id)
-    rows = writer.connection.execute(query, execution_options={"yield_per": 5000})
+    query = select(model.__table__).where(model.company_id == work.company_id)
+    rows = work.connection.execute(query, execution_options={"yield_per": 5000})
     return {hash(tuple(row)) for row in rows}

@@ -20,10 +20,10 @@ from webapp.engine.endings import forget_job
 from webapp.errors import ReportError
 from webapp.extensions import db, redis_client, report_queue
 from webapp.intake import LoadRefused
-from webapp.kinds.label_revenue import fetch, ingest, sums
+from webapp.kinds.label_revenue import fetch, loads, sums
 from webapp.kinds.label_revenue.formats import Role
 from webapp.kinds.label_revenue.models import Upload
-from webapp.kinds.label_revenue.one_load import Options, Source
+from webapp.kinds.label_revenue.reading import Options, Source
 from webapp.lib.months import parse_month
 
 log = logging.getLogger(__name__)
@@ -54,9 +54,9 @@ def upload_folder(upload: Upload) -> Path:
     return home(upload.company_id) / "uploads" / upload.id
 
 
-def enqueue_settle(company_id: str) -> bool:
+def enqueue_pending(company_id: str) -> bool:
     """Let a worker add up what waits; False where Redis is away (the next reader does it)."""
-    return _enqueue(settle_job, company_id, "sums of label revenue")
+    return _enqueue(pending_job, company_id, "sums of label revenue")
 
 
 def enqueue_upload(upload_id: str) -> bool:
@@ -91,10 +91,10 @@ def _enqueue(
     return True
 
 
-def settle_job(company_id: str) -> None:
+def pending_job(company_id: str) -> None:
     """Add up a company's large batches: an RQ job, in a fork with connections of its own."""
     db.engine.dispose(close=False)
-    sums.settle(company_id)
+    sums.process_pending(company_id)
 
 
 def upload_job(upload_id: str) -> None:
@@ -142,11 +142,11 @@ def _load(upload: Upload) -> None:
         else:
             sources[role] = Source(folder / role, file["name"])  # type: ignore[index]
     options = _options(upload)
-    loaded = ingest.load(
+    loaded = loads.load(
         company_id, sources, options, user_id=upload.created_by, progress=_Progress(upload_id)
     )
     if not loaded.batch.summed:
-        sums.settle(company_id)
+        sums.process_pending(company_id)
     sentence = " ".join([*notes, *loaded.notes])
     _end(upload_id, "loaded", sentence, batch_id=loaded.batch.id)
     for role in sources:

@@ -10,10 +10,9 @@ from typing import IO, Any
 
 import xlsxwriter
 
-from webapp.kinds.label_revenue import month_payout
-from webapp.kinds.label_revenue.compute import Key
-from webapp.kinds.label_revenue.currencies import amount, digits
-from webapp.kinds.label_revenue.month_payout import MonthPayout
+from webapp.kinds.label_revenue.report.compute import Key
+from webapp.kinds.label_revenue.report.currencies import amount, digits
+from webapp.kinds.label_revenue.report.payouts import MonthPayout, one_currency
 from webapp.lib.moments import utcnow
 from webapp.lib.months import month_text
 
@@ -50,7 +49,7 @@ def statement_rows(label: str, found: Iterable[MonthPayout]) -> list[StatementRo
 
 def statement_file(company: str, label: str, found: list[MonthPayout]) -> IO[bytes]:
     """Return the workbook as an open temporary file."""
-    currency = month_payout.one_currency(found)
+    currency = one_currency(found)
     file = tempfile.TemporaryFile(prefix="statement-", suffix=".xlsx")  # noqa: SIM115
     options = {
         "constant_memory": True,

@@ -20,13 +20,15 @@ from webapp.engine.kind import (
     StoredResult,
     Table,
 )
-from webapp.kinds.label_revenue import ingest, models, month_payout, payouts, sums, upkeep
-from webapp.kinds.label_revenue.books import SLUG
-from webapp.kinds.label_revenue.currencies import amount, amount_text, digits
-from webapp.kinds.label_revenue.month_payout import MonthPayout
-from webapp.kinds.label_revenue.one_load import Options, Source
+from webapp.kinds.label_revenue import loads, models, upkeep
+from webapp.kinds.label_revenue.ledger import SLUG
 from webapp.kinds.label_revenue.openapi import PATHS
-from webapp.kinds.label_revenue.params import LabelRevenueParams
+from webapp.kinds.label_revenue.reading import Options, Source
+from webapp.kinds.label_revenue.report import payouts
+from webapp.kinds.label_revenue.report.currencies import amount, amount_text, digits
+from webapp.kinds.label_revenue.report.params import LabelRevenueParams
+from webapp.kinds.label_revenue.report.payouts import MonthPayout
+from webapp.kinds.label_revenue.sums import pending
 from webapp.lib.months import month_text, months_between
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ __all__ = ["LabelRevenue", "models"]
 
 METHOD_TEXTS = {"pool": "Pool, by seconds", "listener": "By listener"}
 SHARE_STEP = Decimal("0.0001")
-SAMPLE = Path(__file__).parent / "sample"
+SAMPLE = Path(models.__file__).parent / "sample"
 
 
 class LabelRevenue(ReportKind):
@@ -53,7 +55,7 @@ class LabelRevenue(ReportKind):
     def run(self, params: LabelRevenueParams, run: Run, context: Context) -> Result:
         months = months_between(params.start, params.end)
         run.set_total(len(months))
-        if waiting := len(sums.pending(run.company_id)):
+        if waiting := len(pending(run.company_id)):
             run.log(f"Adding up {waiting} large batch{'es' if waiting > 1 else ''} first.")
         payer = payouts.payer(run.company_id, params.method, run.months, refresh=params.refresh)
         found = []
@@ -61,7 +63,7 @@ class LabelRevenue(ReportKind):
             one = payer.month(month)
             found.append(one)
             run.advance(_line(one))
-        currency = month_payout.one_currency(found)
+        currency = payouts.one_currency(found)
         return _result(params, found, currency)
 
     def describe(self, params: Mapping[str, Any]) -> str:
@@ -121,7 +123,7 @@ class LabelRevenue(ReportKind):
         return (api.bp, pages.bp, uploads.bp)
 
     def seed_demo(self, company_id: str) -> str:
-        ingest.load(
+        loads.load(
             company_id,
             {
                 "users": Source(SAMPLE / "users.csv", "users.csv"),
@@ -179,7 +181,7 @@ def _line(one: MonthPayout) -> str:
 
 def _result(params: LabelRevenueParams, found: list[MonthPayout], currency: str) -> Result:
     by_month = [row for one in found for row in month_rows(one)]
-    labels, unowned = month_payout.totals(found)
+    labels, unowned = payouts.totals(found)
     adjusted = sum(line.minor for one in found for line in one.adjustments)
     head = {
         "method": params.method,
@@ -190,7 +192,7 @@ def _result(params: LabelRevenueParams, found: list[MonthPayout], currency: str)
         "adjustments": amount_text(adjusted, currency),
         "to_labels": amount_text(sum(labels.values()), currency),
         "unallocated": amount_text(sum(unowned.values()), currency),
-        "other_currencies": sorted({due.currency for _, due in month_payout.foreign(found)}),
+        "other_currencies": sorted({due.currency for _, due in payouts.foreign(found)}),
         "label_count": len(labels),
         "seconds": sum(line.seconds for one in found for line in one.payout.lines),
         "locked_months": [month_text(one.month) for one in found if one.locked],

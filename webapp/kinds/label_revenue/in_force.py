@@ -1,0 +1,326 @@
+"""What holds for a month, worked out from the loads that stand and the order in which they came.
+
+A listener's terms and a track's label for a month are those of the newest standing load whose own
+month is the latest one not after it; before the first, those of the first. Nothing else matters: a
+load may come, be undone and come again, and the same loads in the same order give the same truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import date
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Date,
+    Integer,
+    String,
+    and_,
+    case,
+    column,
+    delete,
+    false,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    table,
+    text,
+    true,
+    union,
+)
+
+from webapp.extensions import db
+from webapp.kinds.label_revenue import sums
+from webapp.kinds.label_revenue.ledger import BEGINNING, END, UnitOfWork
+from webapp.kinds.label_revenue.models import (
+    UNLABELLED,
+    Batch,
+    LabelInForce,
+    LabelMonth,
+    ListenerMonth,
+    Stream,
+    Terms,
+    TermsInForce,
+    Track,
+)
+from webapp.lib.months import next_month
+
+
+def own_months(loads: Iterable[Batch]) -> dict[int, date]:
+    """Return each standing load's own month, by its number; `loads` are in order of arrival.
+
+    It is the month a person named, else the first of its streams, else the month after the newest
+    one known when it came. A load before which nothing is known holds from the beginning.
+    """
+    found: dict[int, date] = {}
+    newest: date | None = None
+    for load in loads:
+        known = max(filter(None, (newest, load.known_month)), default=None)
+        after = next_month(known) if known else BEGINNING
+        found[load.no] = load.said_month or load.first_month or after
+        newest = max(filter(None, (newest, load.last_month)), default=None)
+    return found
+
+
+def standing_loads(company_id: str) -> list[Batch]:
+    """Return the loads of files that were not undone, in order of arrival."""
+    query = select(Batch).where(Batch.company_id == company_id, Batch.undone_at.is_(None))
+    return [one for one in db.session.scalars(query.order_by(Batch.no)) if "api" not in one.files]
+
+
+def work_out(work: UnitOfWork, changed: Batch) -> None:
+    """Work out what holds after a load came or was undone; its rows are still there.
+
+    Own months of later loads may change with it, and with them what those said.
+    """
+    db.session.flush()
+    numbers = {changed.no}
+    months = own_months(standing_loads(work.company_id))
+    for load in db.session.scalars(select(Batch).where(Batch.company_id == work.company_id)):
+        if load.month != months.get(load.no):
+            load.month = months.get(load.no)
+            numbers.add(load.no)
+    db.session.flush()
+    _work_out_terms(work, numbers)
+    _work_out_labels(work, numbers)
+
+
+def work_out_everything(work: UnitOfWork) -> None:
+    """Work out all that holds anew, without moving sums or marking months."""
+    for model, query in (
+        (TermsInForce, _terms_history(work.company_id, true())),
+        (LabelInForce, _labels_history(work.company_id, true())),
+    ):
+        work.connection.execute(delete(model).where(model.company_id == work.company_id))
+        work.connection.execute(insert(model).from_select(query.selected_columns.keys(), query))
+
+
+def _said_by(model: Any, company_id: str, numbers: Collection[int]) -> Any:
+    return and_(model.company_id == company_id, model.batch_no.in_(numbers))
+
+
+def _newest_by_month(model: Any, key: Any, company_id: str, where: Any) -> Any:
+    """Return what standing loads say, of several with the same own month the newest."""
+    columns = [one for one in model.__table__.c if one.name != "company_id"]
+    place = func.row_number().over(partition_by=(key, Batch.month), order_by=model.batch_no.desc())
+    ranked = (
+        select(*columns, Batch.month.label("month"), place.label("place"))
+        .join(Batch, Batch.no == model.batch_no)
+        .where(model.company_id == company_id, Batch.month.is_not(None), where)
+        .subquery()
+    )
+    return select(ranked).where(ranked.c.place == 1).subquery()
+
+
+def _until(said: Any, key: Any, start: Any) -> Any:
+    return func.coalesce(
+        func.lead(start).over(partition_by=key, order_by=said.c.month), literal(END, Date)
+    )
+
+
+# Terms of listeners
+
+BEFORE_TERMS = table(
+    "label_revenue_terms_before",
+    column("user_id", BigInteger),
+    column("from_month", Date),
+    column("until_month", Date),
+    column("early", Boolean),
+    column("fee", String),
+    column("origin", String),
+)
+
+
+def _terms_history(company_id: str, where: Any) -> Any:
+    """Return the query of what listeners pay from when until when, and what holds before."""
+    said = _newest_by_month(Terms, Terms.user_id, company_id, where)
+    spans = select(
+        said,
+        _until(said, said.c.user_id, said.c.month).label("until_month"),
+        func.lag(said.c.month).over(partition_by=said.c.user_id, order_by=said.c.month).label("p"),
+    ).subquery()
+    kept = [spans.c[name] for name in ("batch_no", "product_type", "fee", "origin")]
+    owner = literal(company_id, TermsInForce.company_id.type).label("company_id")
+
+    def rows(start: Any, until: Any, early: Any) -> Any:
+        return select(
+            owner,
+            spans.c.user_id,
+            start.label("from_month"),
+            until.label("until_month"),
+            early.label("early"),
+            *kept,
+        )
+
+    first = literal(BEGINNING, Date)
+    begun = rows(spans.c.month, spans.c.until_month, false())
+    early = rows(first, spans.c.month, true()).where(spans.c.p.is_(None), spans.c.month > first)
+    return begun.union_all(early).subquery().select()
+
+
+def _work_out_terms(work: UnitOfWork, numbers: Collection[int]) -> None:
+    listeners = select(Terms.user_id).where(_said_by(Terms, work.company_id, numbers))
+    if work.connection.execute(listeners.limit(1)).first() is None:
+        return
+    mine = and_(TermsInForce.company_id == work.company_id, TermsInForce.user_id.in_(listeners))
+    columns = [TermsInForce.__table__.c[one.name] for one in BEFORE_TERMS.c]
+    with_types = "user_id BIGINT, from_month DATE, until_month DATE, early BOOLEAN, "
+    _snapshot(
+        work, BEFORE_TERMS, with_types + "fee TEXT, origin TEXT", select(*columns).where(mine)
+    )
+    work.connection.execute(delete(TermsInForce).where(mine))
+    query = _terms_history(work.company_id, Terms.user_id.in_(listeners))
+    work.connection.execute(insert(TermsInForce).from_select(query.selected_columns.keys(), query))
+    now = select(*columns).where(mine).subquery()
+    _mark_terms(work, now)
+    work.connection.execute(text(f"DROP TABLE {BEFORE_TERMS.name}"))
+
+
+def _snapshot(work: UnitOfWork, target: Any, columns: str, query: Any) -> None:
+    work.connection.execute(text(f"CREATE TEMPORARY TABLE {target.name} ({columns})"))
+    work.connection.execute(target.insert().from_select([c.name for c in target.c], query))
+
+
+def _mark_terms(work: UnitOfWork, now: Any) -> None:
+    """Mark the months in which somebody pays otherwise than before.
+
+    Terms before a listener's first month matter only where that listener streamed.
+    """
+    before = BEFORE_TERMS.c
+    overlap = and_(
+        before.user_id == now.c.user_id,
+        before.from_month < now.c.until_month,
+        now.c.from_month < before.until_month,
+    )
+    differs = or_(
+        before.fee != now.c.fee, before.origin != now.c.origin, before.early != now.c.early
+    )
+    start = case((before.from_month > now.c.from_month, before.from_month), else_=now.c.from_month)
+    until = case(
+        (before.until_month < now.c.until_month, before.until_month), else_=now.c.until_month
+    )
+    both = select(
+        now.c.user_id, start.label("start"), until.label("until"),
+        and_(before.early, now.c.early).label("early"),
+    ).select_from(BEFORE_TERMS).join(now, overlap).where(differs)  # fmt: skip
+    sides = [both]
+    for side, other in ((before, now.c), (now.c, before)):
+        only = ~select(other.user_id).where(other.user_id == side.user_id).exists()
+        sides.append(
+            select(side.user_id, side.from_month, side.until_month, side.early).where(only)
+        )
+    changed = sides[0].union_all(*sides[1:]).subquery()
+    spans = select(changed.c.start, changed.c.until).where(~changed.c.early).distinct()
+    for first, end in work.connection.execute(spans).all():
+        work.mark_changed_from(first, end)
+    streamed = select(ListenerMonth.month).join(
+        changed,
+        and_(
+            changed.c.early,
+            changed.c.user_id == ListenerMonth.user_id,
+            changed.c.start <= ListenerMonth.month,
+            changed.c.until > ListenerMonth.month,
+        ),
+    )
+    mine = ListenerMonth.company_id == work.company_id
+    work.mark_changed(work.connection.scalars(streamed.where(mine).distinct()))
+
+
+# Labels of tracks
+
+BEFORE_LABELS = table(
+    "label_revenue_labels_before",
+    column("company_id", LabelInForce.company_id.type),
+    column("track_id", String),
+    column("from_month", Date),
+    column("until_month", Date),
+    column("label_id", Integer),
+)
+RELABELLED = table(
+    "label_revenue_relabelled", column("track_id", String), column("from_month", Date)
+)
+
+
+def _labels_history(company_id: str, where: Any) -> Any:
+    """Return the query of tracks' labels from when until when; the first holds before, too."""
+    said = _newest_by_month(Track, Track.track_id, company_id, where)
+    previous = func.lag(said.c.label_id).over(partition_by=said.c.track_id, order_by=said.c.month)
+    steps = select(said.c.track_id, said.c.month, said.c.label_id, previous.label("p")).subquery()
+    changes = (
+        select(steps).where(or_(steps.c.p.is_(None), steps.c.p != steps.c.label_id)).subquery()
+    )
+    start = case((changes.c.p.is_(None), literal(BEGINNING, Date)), else_=changes.c.month)
+    return select(
+        literal(company_id, LabelInForce.company_id.type).label("company_id"),
+        changes.c.track_id,
+        start.label("from_month"),
+        _until(changes, changes.c.track_id, changes.c.month).label("until_month"),
+        changes.c.label_id,
+    )
+
+
+def _work_out_labels(work: UnitOfWork, numbers: Collection[int]) -> None:
+    """Work out the labels of tracks; move what was summed of those that changed."""
+    tracks = select(Track.track_id).where(_said_by(Track, work.company_id, numbers))
+    if work.connection.execute(tracks.limit(1)).first() is None:
+        return
+    mine = and_(LabelInForce.company_id == work.company_id, LabelInForce.track_id.in_(tracks))
+    columns = [LabelInForce.__table__.c[one.name] for one in BEFORE_LABELS.c]
+    id_type = "UUID" if work.is_postgres else "CHAR(32)"
+    types = "track_id TEXT, from_month DATE, until_month DATE, label_id INTEGER"
+    _snapshot(work, BEFORE_LABELS, f"company_id {id_type}, {types}", select(*columns).where(mine))
+    work.connection.execute(delete(LabelInForce).where(mine))
+    query = _labels_history(work.company_id, Track.track_id.in_(tracks))
+    work.connection.execute(insert(LabelInForce).from_select(query.selected_columns.keys(), query))
+    _move_relabelled(work, mine)
+    work.connection.execute(text(f"DROP TABLE {BEFORE_LABELS.name}"))
+
+
+def _move_relabelled(work: UnitOfWork, mine: Any) -> None:
+    """Take streams of tracks with another label out of the sums, and add them under the new one.
+
+    Histories differ first at the earliest step that only one of them has.
+    """
+    steps = ("track_id", "from_month", "label_id")
+    now = select(*(LabelInForce.__table__.c[name] for name in steps)).where(mine)
+    before = select(*(BEFORE_LABELS.c[name] for name in steps))
+    differing = union(
+        now.except_(before).subquery().select(), before.except_(now).subquery().select()
+    ).subquery()
+    first = func.min(differing.c.from_month)
+    query = select(differing.c.track_id, first).group_by(differing.c.track_id)
+    _snapshot(work, RELABELLED, "track_id TEXT, from_month DATE", query)
+    if (since := _summed_since(work)) is not None:
+        waiting = select(Batch.no).where(
+            Batch.company_id == work.company_id, Batch.summed.is_(False)
+        )
+        moved = [
+            Stream.track_id.in_(select(RELABELLED.c.track_id)),
+            Stream.date >= since,
+            Stream.batch_no.not_in(waiting),
+        ]
+        sums.aggregate(work, moved, -1, BEFORE_LABELS)
+        sums.aggregate(work, moved, +1)
+    work.connection.execute(text(f"DROP TABLE {RELABELLED.name}"))
+
+
+def _summed_since(work: UnitOfWork) -> date | None:
+    """Return the first month in which a relabelled track may have been heard; None without any.
+
+    Only months and labels with seconds matter: finding the streams of a track costs a scan.
+    """
+    earlier = func.coalesce(BEFORE_LABELS.c.label_id, UNLABELLED)
+    heard = (
+        select(func.min(LabelMonth.month))
+        .select_from(RELABELLED)
+        .outerjoin(BEFORE_LABELS, BEFORE_LABELS.c.track_id == RELABELLED.c.track_id)
+        .join(LabelMonth, LabelMonth.label_id == earlier)
+        .where(
+            LabelMonth.company_id == work.company_id, LabelMonth.month >= RELABELLED.c.from_month
+        )
+    )
+    return work.connection.scalar(heard)

@@ -1,0 +1,274 @@
+"""A company's ledger: who writes waits here for the others, and every change marks its months.
+
+All writes of this kind go through `unit_of_work`: one transaction that holds the company's ledger,
+marks the accounting periods it changed, expires what was stored of them, and commits it all
+together or not at all. Partitions, where streams stand, are made and dropped here, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, or_, select, text, update
+
+from webapp.engine import months as stored_months
+from webapp.extensions import db
+from webapp.kinds.label_revenue.models import (
+    AccountingPeriod,
+    Batch,
+    Label,
+    LabelMonth,
+    Ledger,
+    Partition,
+    Stream,
+)
+from webapp.lib.months import next_month
+from webapp.lib.upserts import upsert
+
+SLUG = "label-revenue"
+BEGINNING, END = date(1970, 1, 1), date(9999, 12, 1)
+NAMES_PER_QUERY = 500
+
+
+@dataclass
+class UnitOfWork:
+    """One company's open transaction: its ledger, held, and the months it changed so far."""
+
+    company_id: str
+    connection: Connection
+    ledger: Ledger
+    changed: set[date] = field(default_factory=set)
+    changed_spans: list[tuple[date, date]] = field(default_factory=list)
+
+    @property
+    def is_postgres(self) -> bool:
+        return self.connection.dialect.name == "postgresql"
+
+    def mark_changed(self, months: Iterable[date]) -> None:
+        """Mark single months as changed."""
+        self.changed.update(months)
+
+    def mark_changed_from(self, start: date, until: date = END) -> None:
+        """Mark every accounting period from a month on as changed, until before another."""
+        self.changed_spans.append((start, until))
+
+
+@contextmanager
+def unit_of_work(company_id: str) -> Iterator[UnitOfWork]:
+    """Open the company's ledger for a change; commit at the end, undo everything on an error."""
+    connection = db.session.connection()
+    try:
+        connection.execute(
+            upsert(connection, Ledger)
+            .values(company_id=company_id, revision=1, next_id=1)
+            .on_conflict_do_update(
+                index_elements=["company_id"], set_={"revision": Ledger.revision + 1}
+            )
+        )
+        ledger = db.session.get_one(Ledger, company_id, populate_existing=True)
+        work = UnitOfWork(company_id, connection, ledger)
+        yield work
+        db.session.flush()
+        _mark_periods(work)
+        db.session.commit()
+    except BaseException:
+        db.session.rollback()
+        raise
+
+
+def _mark_periods(work: UnitOfWork) -> None:
+    """Raise the revision of every changed accounting period; forget what was stored of them."""
+    bumped = {"revision": AccountingPeriod.revision + 1, "changed": True}
+    if work.changed:
+        statement = upsert(work.connection, AccountingPeriod)
+        work.connection.execute(
+            statement.on_conflict_do_update(index_elements=["company_id", "month"], set_=bumped),
+            [
+                {"company_id": work.company_id, "month": month, "revision": 1, "changed": True}
+                for month in sorted(work.changed)
+            ],
+        )
+    spans = [
+        and_(AccountingPeriod.month >= start, AccountingPeriod.month < until)
+        for start, until in work.changed_spans
+    ]
+    if spans:
+        work.connection.execute(
+            update(AccountingPeriod)
+            .where(AccountingPeriod.company_id == work.company_id, or_(*spans))
+            .values(bumped)
+        )
+    first = [*work.changed, *(start for start, _ in work.changed_spans)]
+    last = [*work.changed, *(until for _, until in work.changed_spans)]
+    if first:
+        stored_months.expire(company_id=work.company_id, kind=SLUG, start=min(first), end=max(last))
+
+
+def accounting_period(company_id: str, month: date) -> AccountingPeriod | None:
+    """Return a month's accounting period as it is now."""
+    return db.session.get(AccountingPeriod, (company_id, month), populate_existing=True)
+
+
+def months_with_streams(company_id: str) -> list[date]:
+    """Return the months that have streams, oldest first."""
+    query = select(LabelMonth.month).where(LabelMonth.company_id == company_id).distinct()
+    return list(db.session.scalars(query.order_by(LabelMonth.month)))
+
+
+def label_ids(work: UnitOfWork, names: Iterable[str]) -> dict[str, int]:
+    """Return the numbers of labels by name, made where they are new."""
+    wanted = sorted(set(names))
+    found: dict[str, int] = {}
+    for first in range(0, len(wanted), NAMES_PER_QUERY):
+        chunk = wanted[first : first + NAMES_PER_QUERY]
+        work.connection.execute(
+            upsert(work.connection, Label).on_conflict_do_nothing(
+                index_elements=["company_id", "name"]
+            ),
+            [{"company_id": work.company_id, "name": name} for name in chunk],
+        )
+        query = select(Label.name, Label.id).where(
+            Label.company_id == work.company_id, Label.name.in_(chunk)
+        )
+        found |= {row.name: row.id for row in work.connection.execute(query)}
+    return found
+
+
+def take_ids(work: UnitOfWork, count: int) -> list[int]:
+    """Return numbers for new streams, each used once."""
+    first = work.ledger.next_id
+    work.ledger.next_id = first + count
+    db.session.flush()
+    return list(range(first, first + count))
+
+
+# Partitions
+
+
+def new_partition(work: UnitOfWork) -> int:
+    """Return the number of a new partition; on Postgres it still needs its table."""
+    partition = Partition(company_id=work.company_id)
+    db.session.add(partition)
+    db.session.flush()
+    return partition.id
+
+
+def shared_partition(work: UnitOfWork) -> int:
+    """Return the partition of single streams and small batches, made on first use."""
+    if work.ledger.shared_partition is None:
+        partition_id = new_partition(work)
+        if work.is_postgres:
+            work.connection.execute(
+                text(
+                    f"CREATE TABLE {partition_table(partition_id)} "
+                    f"PARTITION OF label_revenue_stream FOR VALUES IN ({partition_id})"
+                )
+            )
+            index_partition(work, partition_id, "btree (id)")
+        work.ledger.shared_partition = partition_id
+        db.session.flush()
+    return work.ledger.shared_partition
+
+
+def index_partition(work: UnitOfWork, partition_id: int, numbers: str) -> None:
+    """Build a partition's indexes: of its streams' numbers, in a form that fits, and of dates."""
+    table = partition_table(partition_id)
+    for statement in (
+        "SET LOCAL maintenance_work_mem = '256MB'",
+        f"CREATE INDEX {table}_id ON {table} USING {numbers}",
+        f"CREATE INDEX {table}_date ON {table} (date, id)",
+    ):
+        work.connection.execute(text(statement))
+
+
+def partition_table(partition_id: int) -> str:
+    """Return the name of a partition's table on Postgres."""
+    return f"label_revenue_stream_{int(partition_id)}"
+
+
+def partition_ids(company_id: str) -> list[int]:
+    """Return the partitions of a company: every query of streams names them."""
+    query = select(Partition.id).where(Partition.company_id == company_id)
+    return list(db.session.scalars(query))
+
+
+def forget_partition(work: UnitOfWork, partition_id: int) -> None:
+    """Give up a partition that has no table."""
+    work.connection.execute(delete(Partition).where(Partition.id == partition_id))
+
+
+# Batches and their streams
+
+
+def in_batch(batch: Batch) -> Any:
+    """Return the condition that a stream belongs to a batch."""
+    return and_(Stream.partition_id == batch.partition_id, Stream.batch_no == batch.no)
+
+
+def drop_streams(work: UnitOfWork, batch: Batch) -> None:
+    """Remove the streams of a batch, with its partition where it has one of its own."""
+    if not batch.own_partition or batch.partition_id is None:
+        work.connection.execute(delete(Stream).where(in_batch(batch)))
+        return
+    if work.is_postgres:
+        work.connection.execute(text(f"DROP TABLE {partition_table(batch.partition_id)}"))
+    forget_partition(work, batch.partition_id)
+
+
+def beside(connection: Connection, batch: Batch, *, earlier: bool = False) -> Any:
+    """Return the condition of other batches' streams in the months of a batch; None without any.
+
+    earlier: only of batches that came before it
+    """
+    if batch.first_month is None or batch.last_month is None:
+        return None
+    same_months = or_(
+        Batch.first_month.is_(None),  # what programs send, any month
+        and_(Batch.first_month <= batch.last_month, Batch.last_month >= batch.first_month),
+    )
+    others = connection.execute(
+        select(Batch.no, Batch.partition_id).where(
+            Batch.company_id == batch.company_id,
+            Batch.no < batch.no if earlier else Batch.no != batch.no,
+            Batch.streams > 0,
+            Batch.undone_at.is_(None),
+            Batch.partition_id.is_not(None),
+            same_months,
+        )
+    ).all()
+    if not others:
+        return None
+    return and_(
+        Stream.partition_id.in_({partition_id for _, partition_id in others}),
+        Stream.batch_no.in_([no for no, _ in others]),
+        Stream.date >= batch.first_month,
+        Stream.date < next_month(batch.last_month),
+    )
+
+
+def find_api_batch(company_id: str) -> Batch | None:
+    """Return the batch of streams that programs send, if there is one."""
+    return db.session.scalar(
+        select(Batch).where(
+            Batch.company_id == company_id,
+            Batch.streams_hash.is_(None),
+            Batch.undone_at.is_(None),
+            Batch.partition_id.is_not(None),
+            Batch.own_partition.is_(False),
+        )
+    )
+
+
+def api_batch(work: UnitOfWork) -> Batch:
+    """Return the batch of streams that programs send, made on first use."""
+    found = find_api_batch(work.company_id)
+    if found is None:
+        partition_id = shared_partition(work)
+        found = Batch(company_id=work.company_id, files={"api": {}}, partition_id=partition_id)
+        db.session.add(found)
+        db.session.flush()
+    return found

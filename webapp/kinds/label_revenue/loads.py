@@ -1,0 +1,308 @@
+"""Loading files and undoing a load: all or nothing, and the same files again change nothing.
+
+A load is one transaction. Its streams go first, because they tell its own month, then users and
+tracks, each row of them; then what holds is worked out. Monthly sums follow in the same
+transaction, or later where the batch is large.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import delete, func, insert, select
+
+from webapp.errors import NotFound
+from webapp.extensions import db
+from webapp.intake import BadFile, Format, LoadRefused, Problem, Rejects
+from webapp.kinds.label_revenue import bulk, in_force, repeats, sums
+from webapp.kinds.label_revenue.formats import Role
+from webapp.kinds.label_revenue.ledger import (
+    BEGINNING,
+    UnitOfWork,
+    drop_streams,
+    find_api_batch,
+    forget_partition,
+    in_batch,
+    label_ids,
+    new_partition,
+    shared_partition,
+    unit_of_work,
+)
+from webapp.kinds.label_revenue.models import UNLABELLED, Batch, Stream, Terms, Track
+from webapp.kinds.label_revenue.reading import (
+    Options,
+    Source,
+    chunks,
+    first_of_each,
+    read_formats,
+)
+from webapp.kinds.label_revenue.rows import Reader, StreamRow, TrackRow, UserRow
+from webapp.kinds.label_revenue.settings import origins
+from webapp.lib.moments import utcnow
+from webapp.lib.months import month_text
+
+Progress = Callable[[str, int, int], None]
+T = TypeVar("T", UserRow, TrackRow)
+ROWS_COMPARED = 1_000_000
+REPEATS_SHOWN = 5
+# Batches of more streams are added up after their transaction, by a worker or the next reader.
+SUMMED_AT_ONCE = 300_000
+
+
+@dataclass
+class Loaded:
+    """What came of a load: its batch, whether anything is new, and what to tell."""
+
+    batch: Batch
+    is_new: bool
+    notes: list[str] = field(default_factory=list)
+
+
+def load(
+    company_id: str,
+    sources: dict[Role, Source],
+    options: Options,
+    *,
+    user_id: str | None = None,
+    progress: Progress = lambda *_: None,
+) -> Loaded:
+    """Load users, streams and tracks as one batch.
+
+    Raises: Unanswered, LoadRefused; nothing is loaded then
+    """
+    rejects = Rejects(options.rejected if options.skip_bad else None)
+    hashes = {role: file_hash(source.path) for role, source in sources.items()}
+    found = read_formats(sources, options)
+    try:
+        with unit_of_work(company_id) as work:
+            sums.process_pending_within(work)
+            if (earlier := _same_load(company_id, hashes, options)) is not None:
+                return Loaded(earlier, False, ["These files were loaded before; nothing changed."])
+            load_run = Load(work, sources, hashes, found, options, rejects, progress)
+            batch = load_run.run(user_id)
+            if rejects.total and not options.skip_bad:
+                raise LoadRefused(rejects.shown, rejects.total)
+            return Loaded(batch, True, load_run.notes)
+    finally:
+        rejects.close()
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _same_load(company_id: str, hashes: dict[Role, str], options: Options) -> Batch | None:
+    """Return the standing load of the same files, where no later one may have said otherwise."""
+    for load in reversed(in_force.standing_loads(company_id)):
+        kept = {role: one.get("sha256") for role, one in load.files.items()}
+        same_month = options.from_month in (load.said_month, load.month)
+        if kept == hashes and same_month and options.repeated == "skip":
+            return load
+        if hashes.keys() - {"streams"} and kept.keys() - {"streams"}:
+            return None
+    return None
+
+
+def batches(company_id: str, limit: int = 200) -> list[Batch]:
+    """Return a company's batches, newest first."""
+    query = select(Batch).where(Batch.company_id == company_id)
+    return list(db.session.scalars(query.order_by(Batch.no.desc()).limit(limit)))
+
+
+def unload(company_id: str, batch_id: str) -> Batch:
+    """Undo a batch: its rows go, and what holds is worked out from the loads that still stand.
+
+    Raises: NotFound for an unknown batch, one undone before, and another company's
+    """
+    with unit_of_work(company_id) as work:
+        batch = db.session.scalar(
+            select(Batch).where(Batch.company_id == company_id, Batch.id == batch_id)
+        )
+        if batch is None or batch.undone_at is not None:
+            raise NotFound("There is no such batch, or it was undone before.")
+        sums.process_pending_within(work)
+        batch.undone_at = utcnow()
+        batch.streams_hash = None
+        db.session.flush()
+        if batch.partition_id is not None:
+            sums.aggregate(work, [in_batch(batch)], -1)
+            drop_streams(work, batch)
+            repeats.forget(work, batch)
+            repeats.bring_back(work, batch)
+        in_force.work_out(work, batch)
+        for model in (Terms, Track):
+            mine = (model.company_id == company_id) & (model.batch_no == batch.no)
+            work.connection.execute(delete(model).where(mine))
+    return batch
+
+
+@dataclass
+class Load:
+    """One load in its transaction."""
+
+    work: UnitOfWork
+    sources: dict[Role, Source]
+    hashes: dict[Role, str]
+    found: dict[Role, Format]
+    options: Options
+    rejects: Rejects
+    progress: Progress
+    notes: list[str] = field(default_factory=list)
+
+    def run(self, user_id: str | None) -> Batch:
+        """Write everything and return the batch."""
+        files = {
+            role: {"name": source.name, "sha256": self.hashes[role]}
+            for role, source in self.sources.items()
+        }
+        batch = Batch(
+            company_id=self.work.company_id,
+            created_by=user_id,
+            files=files,
+            said_month=self.options.from_month,
+            warnings=[],
+        )
+        db.session.add(batch)
+        db.session.flush()
+        if "streams" in self.sources:
+            self._streams(batch)
+        if "users" in self.sources:
+            batch.listeners = self._in_file("users", lambda: self._users(batch))
+        if "tracks" in self.sources:
+            batch.tracks = self._in_file("tracks", lambda: self._tracks(batch))
+        batch.rejected = self.rejects.total
+        if not self.rejects.total or self.options.skip_bad:
+            self._work_out(batch)
+        batch.warnings = [*self.notes, *batch.warnings]
+        return batch
+
+    def _in_file(self, role: Role, read: Callable[[], int]) -> int:
+        """Do the work of one file; a file that ends badly is one more problem."""
+        try:
+            return read()
+        except BadFile as error:
+            self.rejects(Problem(self.sources[role].name, error.line, "", error.sentence))
+            if self.options.skip_bad:
+                raise LoadRefused(self.rejects.shown, self.rejects.total) from error
+            return 0
+
+    def _streams(self, batch: Batch) -> None:
+        batch.streams_hash = self.hashes["streams"]
+        self.work.ledger.date_order = self.found["streams"].date_order
+        batch.streams = self._in_file("streams", lambda: self._write_streams(batch))
+        first, last = self.work.connection.execute(
+            select(func.min(Stream.date), func.max(Stream.date)).where(in_batch(batch))
+        ).one()
+        if first is not None:
+            batch.first_month, batch.last_month = first.replace(day=1), last.replace(day=1)
+        if self.options.repeated == "skip" and (again := repeats.set_aside(self.work, batch)):
+            batch.streams, batch.repeated = batch.streams - again, again
+            name = self.sources["streams"].name
+            self.notes.append(
+                f"{again:,} of the streams of {name} stand already and are not counted again."
+            )
+
+    def _write_streams(self, batch: Batch) -> int:
+        path, found = self.sources["streams"].path, self.found["streams"]
+        size = path.stat().st_size
+        done = 0
+
+        def on_bytes(count: int) -> None:
+            nonlocal done
+            done += count
+            self.progress("streams", min(done, size), size)
+
+        if self.work.is_postgres and bulk.may_go_raw(found, path):
+            batch.partition_id, batch.own_partition = new_partition(self.work), True
+            try:
+                return bulk.copy_raw(self.work, path, found, batch, on_bytes)
+            except bulk.NotPlain:
+                forget_partition(self.work, batch.partition_id)
+                batch.own_partition = False
+                done = 0
+        batch.partition_id = shared_partition(self.work)
+        return bulk.write_rows(self.work, self._stream_rows(on_bytes), batch)
+
+    def _stream_rows(self, on_bytes: Callable[[int], None]) -> Iterator[StreamRow]:
+        """Yield the rows of the streams file; say which stand in it twice."""
+        source = self.sources["streams"]
+        reader = Reader(source.name, source.path, self.rejects)
+        seen: dict[int, int] = {}
+        repeated = 0
+        for line, row in reader.streams(self.found["streams"]):
+            fingerprint = hash(row)
+            if fingerprint in seen and repeated < REPEATS_SHOWN:
+                repeated += 1
+                self.notes.append(f"{source.name}, line {line}: same as line {seen[fingerprint]}.")
+            elif len(seen) < ROWS_COMPARED:
+                seen[fingerprint] = line
+            # About as long as the line: it only moves a progress bar.
+            on_bytes(len(row.region) + len(row.track_id) + 24)
+            yield row
+
+    def _users(self, batch: Batch) -> int:
+        source = self.sources["users"]
+        reader = Reader(source.name, source.path, self.rejects)
+        found = reader.users(self.found["users"], origins(self.work.company_id))
+        rows = first_of_each(source, self._measured("users", found, 14), self.rejects, self.notes)
+        return self._insert(Terms, batch, (row._asdict() for row in rows))
+
+    def _tracks(self, batch: Batch) -> int:
+        source = self.sources["tracks"]
+        reader = Reader(source.name, source.path, self.rejects)
+        found = self._measured("tracks", reader.tracks(), 60)
+        rows = first_of_each(source, found, self.rejects, self.notes)
+        return self._insert(Track, batch, self._with_label_ids(rows))
+
+    def _with_label_ids(self, rows: Iterable[TrackRow]) -> Iterator[dict[str, Any]]:
+        ids: dict[str, int] = {}
+        for chunk in chunks(rows):
+            ids |= label_ids(self.work, {row.label for row in chunk if row.label} - ids.keys())
+            for row in chunk:
+                label_id = ids[row.label] if row.label else UNLABELLED
+                yield {"track_id": row.track_id, "name": row.name, "label_id": label_id}
+
+    def _insert(self, model: Any, batch: Batch, rows: Iterable[dict[str, Any]]) -> int:
+        """Write rows of a batch and return how many there were."""
+        count = 0
+        owner = {"company_id": self.work.company_id, "batch_no": batch.no}
+        for chunk in chunks(rows):
+            self.work.connection.execute(insert(model), [owner | row for row in chunk])
+            count += len(chunk)
+        return count
+
+    def _measured(self, role: Role, rows: Iterator[tuple[int, T]], more: int) -> Iterator[Any]:
+        """Yield rows and tell how far the file is; a row is about its texts and `more` long."""
+        size, done = self.sources[role].path.stat().st_size, 0
+        for line, row in rows:
+            done += more + sum(len(cell) for cell in row if isinstance(cell, str))
+            self.progress(role, min(done, size), size)
+            yield line, row
+
+    def _work_out(self, batch: Batch) -> None:
+        """Work out what holds now, then add up the new streams, or leave that for later."""
+        if batch.first_month is None and batch.said_month is None:
+            batch.known_month = self._newest_sent_month()
+        batch.summed = batch.partition_id is None
+        in_force.work_out(self.work, batch)
+        if batch.listeners and batch.month not in (None, BEGINNING):
+            name = self.sources["users"].name
+            self.notes.append(f"The terms of {name} hold from {month_text(batch.month)} on.")
+        if batch.streams <= SUMMED_AT_ONCE or not self.work.is_postgres:
+            self.progress("sums", 0, 1)
+            sums.process_pending_within(self.work)
+
+    def _newest_sent_month(self) -> date | None:
+        """Return the newest month of streams that programs sent: loads come after it, too."""
+        sent = find_api_batch(self.work.company_id)
+        if sent is None:
+            return None
+        newest = self.work.connection.scalar(select(func.max(Stream.date)).where(in_batch(sent)))
+        return newest.replace(day=1) if newest else None

@@ -1,0 +1,101 @@
+"""The files of a load: what a person says about them, how they are written, each key once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from webapp.intake import BadFile, Choices, DateOrder, Format, LoadRefused, Problem, detect
+from webapp.kinds.label_revenue.formats import FIELDS, Role, check_answered
+from webapp.kinds.label_revenue.rows import TrackRow, UserRow
+
+T = TypeVar("T", UserRow, TrackRow)
+ROWS_AT_ONCE = 500
+REPEATS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file to load: where it is, and what its sender calls it."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person says about the files; None where it is for the program to find out.
+
+    from_month: the load's own month, from which on its terms and tracks hold
+    repeated:   whether streams that stand already are skipped, or kept as further ones
+    """
+
+    date_order: DateOrder | None = None
+    separator: str | None = None
+    decimal_mark: str | None = None
+    skip_bad: bool = False
+    rejected: Path | None = None
+    from_month: date | None = None
+    repeated: Literal["skip", "keep"] = "skip"
+
+    @property
+    def choices(self) -> Choices:
+        """What is said of how the files are written."""
+        return Choices(
+            separator=self.separator, decimal_mark=self.decimal_mark, date_order=self.date_order
+        )
+
+
+def read_formats(sources: dict[Role, Source], options: Options) -> dict[Role, Format]:
+    """Return how the CSV files are written; raises LoadRefused, Unanswered."""
+    found: dict[Role, Format] = {}
+    problems = []
+    roles: tuple[Role, ...] = ("users", "streams")
+    for role in roles:
+        source = sources.get(role)
+        if source is None:
+            continue
+        try:
+            found[role] = detect(source.path, FIELDS[role], options.choices)
+        except BadFile as error:
+            problems.append(Problem(source.name, error.line, "", error.sentence))
+    if problems:
+        raise LoadRefused(problems, len(problems))
+    for role, one in found.items():
+        check_answered(sources[role].name, one)
+    return found
+
+
+def first_of_each(
+    source: Source,
+    rows: Iterable[tuple[int, T]],
+    reject: Callable[[Problem], None],
+    notes: list[str],
+) -> Iterator[T]:
+    """Yield each key's first row; the same row again is told, another one is a problem."""
+    seen: dict[Hashable, tuple[int, int]] = {}
+    repeated = 0
+    for line, row in rows:
+        key = row[0]
+        known = seen.get(key)
+        if known is None:
+            seen[key] = (line, hash(row))
+            yield row
+        elif known[1] != hash(row):
+            sentence = f"{key} is in line {known[0]} already, with other values."
+            reject(Problem(source.name, line, row._fields[0], sentence, (str(key),)))
+        else:
+            repeated += 1
+            if repeated <= REPEATS_SHOWN:
+                notes.append(f"{source.name}, line {line}: same as line {known[0]}.")
+
+
+def chunks(rows: Iterable[Any], size: int = ROWS_AT_ONCE) -> Iterator[list[Any]]:
+    """Yield rows as lists of a size, the last one shorter."""
+    stream = iter(rows)
+    while chunk := list(islice(stream, size)):
+        yield chunk

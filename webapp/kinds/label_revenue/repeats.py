@@ -1,0 +1,125 @@
+"""Streams that stand already when a load says them again: set aside, not thrown away.
+
+A stream is the same when day, listener, track, region and seconds are, counted as often as it was
+said: of a load that says it three times where two stand, one counts. What was set aside counts once
+the load that said it first is undone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Integer,
+    and_,
+    column,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    table,
+    text,
+)
+
+from webapp.extensions import db
+from webapp.kinds.label_revenue import sums
+from webapp.kinds.label_revenue.ledger import UnitOfWork, beside, in_batch
+from webapp.kinds.label_revenue.models import Batch, RepeatedStream, Stream
+
+IDENTITY = ("date", "user_id", "track_id", "region", "seconds")
+BACK = table("label_revenue_back", column("id", BigInteger))
+
+
+def _numbered(model: Any, where: Any) -> Any:
+    """Return streams with their place among those that are the same, 1 for the first."""
+    same = [getattr(model, name) for name in IDENTITY]
+    place = func.row_number().over(partition_by=same, order_by=model.id).label("place")
+    return select(model.id, *same, place).where(where).subquery()
+
+
+def _standing(condition: Any) -> Any:
+    """Return how often each stream of other batches stands."""
+    same = [getattr(Stream, name) for name in IDENTITY]
+    return select(*same, func.count().label("times")).where(condition).group_by(*same).subquery()
+
+
+def _same(one: Any, other: Any) -> Any:
+    return and_(*(one.c[name] == other.c[name] for name in IDENTITY))
+
+
+def set_aside(work: UnitOfWork, batch: Batch) -> int:
+    """Set aside the streams of a new batch that stand already; return how many."""
+    others = beside(work.connection, batch)
+    if others is None:
+        return 0
+    mine, standing = _numbered(Stream, in_batch(batch)), _standing(others)
+    again = (
+        select(mine.c.id)
+        .join(standing, _same(mine, standing))
+        .where(mine.c.place <= standing.c.times)
+    )
+    names = ("id", "batch_no", *IDENTITY)
+    owner = literal(work.company_id, RepeatedStream.company_id.type)
+    query = select(owner, *(getattr(Stream, name) for name in names))
+    work.connection.execute(
+        insert(RepeatedStream).from_select(
+            ["company_id", *names], query.where(in_batch(batch), Stream.id.in_(again))
+        )
+    )
+    aside = select(RepeatedStream.id).where(_aside(batch))
+    count = work.connection.scalar(select(func.count()).select_from(aside.subquery())) or 0
+    if count:
+        work.connection.execute(delete(Stream).where(in_batch(batch), Stream.id.in_(aside)))
+    return count
+
+
+def bring_back(work: UnitOfWork, undone: Batch) -> None:
+    """Let streams count that later loads said, too, after a batch and its streams are gone."""
+    later = select(Batch).where(
+        Batch.company_id == work.company_id,
+        Batch.no > undone.no,
+        Batch.undone_at.is_(None),
+        Batch.repeated > 0,
+    )
+    for batch in db.session.scalars(later.order_by(Batch.no)).all():
+        _bring_back(work, batch)
+
+
+def _bring_back(work: UnitOfWork, batch: Batch) -> None:
+    mine = _numbered(RepeatedStream, _aside(batch))
+    query = select(mine.c.id)
+    if (earlier := beside(work.connection, batch, earlier=True)) is not None:
+        standing = _standing(earlier)
+        times = func.coalesce(standing.c.times, 0)
+        query = query.outerjoin(standing, _same(mine, standing)).where(mine.c.place > times)
+    work.connection.execute(text(f"CREATE TEMPORARY TABLE {BACK.name} (id BIGINT)"))
+    target: Any = BACK
+    work.connection.execute(target.insert().from_select(["id"], query))
+    if count := work.connection.scalar(select(func.count()).select_from(BACK)) or 0:
+        ids = select(BACK.c.id)
+        names = ("id", "batch_no", *IDENTITY)
+        columns = [getattr(RepeatedStream, name) for name in names]
+        coming = select(literal(batch.partition_id, Integer), *columns)
+        work.connection.execute(
+            insert(Stream).from_select(
+                ["partition_id", *names], coming.where(_aside(batch), RepeatedStream.id.in_(ids))
+            )
+        )
+        work.connection.execute(
+            delete(RepeatedStream).where(_aside(batch), RepeatedStream.id.in_(ids))
+        )
+        sums.aggregate(work, [in_batch(batch), Stream.id.in_(ids)], +1)
+        batch.streams += count
+        batch.repeated -= count
+    work.connection.execute(text(f"DROP TABLE {BACK.name}"))
+
+
+def forget(work: UnitOfWork, batch: Batch) -> None:
+    """Remove what was set aside of a batch."""
+    work.connection.execute(delete(RepeatedStream).where(_aside(batch)))
+
+
+def _aside(batch: Batch) -> Any:
+    return and_(RepeatedStream.company_id == batch.company_id, RepeatedStream.batch_no == batch.no)
