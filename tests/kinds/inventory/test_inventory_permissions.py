@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -182,13 +181,13 @@ def test_a_signed_address_needs_no_sign_in(app: Flask, address: str) -> None:
 
 
 def test_an_altered_or_incomplete_address_is_refused(app: Flask, address: str) -> None:
-    for name in ("user", "expires", "signature"):
-        found = re.search(f"{name}=([^&]+)", address)
-        assert found is not None
-        other = found[1][:-1] + ("1" if found[1][-1] != "1" else "2")
-        assert "altered" in refused(app, address.replace(found[1], other))
-        assert "altered" in refused(app, re.sub(f"{name}=[^&]+&?", "", address))
-        assert "altered" in refused(app, address.replace(found[1], "é\x00"))
+    token = address.partition("token=")[2]
+    for part in token.split("."):
+        other = part[:-1] + ("1" if part[-1] != "1" else "2")
+        assert "altered" in refused(app, address.replace(part, other))
+        assert "altered" in refused(app, address.replace(part, "é\x00"))
+        assert "altered" in refused(app, address.replace(f".{part}", "").replace(f"{part}.", ""))
+    assert "altered" in refused(app, address.partition("?")[0])
 
 
 def test_an_address_of_one_file_does_not_fetch_another(

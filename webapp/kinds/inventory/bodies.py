@@ -21,12 +21,14 @@ from pydantic import (
     ValidationError,
     create_model,
 )
+from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
-from webapp.engine.params import sentences
 from webapp.errors import InvalidParams
 from webapp.intake import round_places
 from webapp.kinds.inventory.models import PLACES, WHOLE_DIGITS
+from webapp.kinds.inventory.params import MADE, REPORT_TYPES
+from webapp.lib.bodies import OneOf, Text, WholeNumber, sentences
 from webapp.lib.texts import storable
 
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -171,3 +173,61 @@ def read_entry(raw: Any) -> tuple[EntryIn, dict[str, str]]:
     names = set(EntryIn.model_fields) - set(errors)
     rest = {name: value for name, value in body.items() if name in names}
     return _PartOfEntry.model_validate(rest), errors
+
+
+class NewPeriods(BaseModel):
+    """Periods to make or change; a bare list is taken too."""
+
+    periods: list[PeriodIn]
+
+
+class NewUnits(BaseModel):
+    """Units to make or change; a bare list is taken too."""
+
+    units: list[UnitIn]
+
+
+class NewEntries(BaseModel):
+    """Entries to store; a bare list is taken too."""
+
+    entries: list[EntryIn]
+
+
+class EntryQuery(BaseModel):
+    """Which entries a list shows."""
+
+    period_id: str | None = Field(None, description="Of this period only.")
+    after: Text | None = Field(None, description="Only ids after this one.")
+    limit: Annotated[int, WholeNumber(1, 1000)] = Field(100, description="How many.")
+
+
+class Flow(BaseModel):
+    """What the export flow sends and answers: camelCase outside."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, from_attributes=True)
+
+
+def _not_empty(value: Any) -> Any:
+    if value is None or value == "":
+        raise ValueError("This is missing.")
+    return value if isinstance(value, str) else str(value)
+
+
+Wanted = Annotated[str, BeforeValidator(_not_empty)]
+
+
+class NewFlowReport(Flow):
+    """A report to make; one makes every file, whatever its type."""
+
+    name: Annotated[Text, Field(max_length=200)] | None = None
+    reporting_period_id: Wanted
+    base_reporting_period_id: str | None = None
+    organization_unit_id: Wanted
+    report_type: Annotated[str, OneOf(REPORT_TYPES)] | None = None
+
+
+class FileQuery(Flow):
+    """Which of a report's files."""
+
+    report_type: Annotated[str, OneOf([*MADE])] = Field(description="Which file.")
+    file_type: Annotated[str, OneOf(sorted({*MADE.values()}))] = Field(description="Its format.")

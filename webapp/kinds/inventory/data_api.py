@@ -5,24 +5,40 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from flask import Blueprint, Response, jsonify, request, url_for
+from flask import Blueprint, Response, jsonify, url_for
 from pydantic import BaseModel, ValidationError
 
 from webapp.accounts import audit, current_scope, require, restrict
-from webapp.engine.params import sentences
 from webapp.errors import InvalidParams
 from webapp.extensions import db
-from webapp.json_wire import json_body
 from webapp.kinds.inventory import entries, places
-from webapp.kinds.inventory.bodies import PeriodIn, UnitIn, snake_keys
-from webapp.kinds.inventory.models import Period, Unit
+from webapp.kinds.inventory.answers import (
+    EntryRows,
+    PeriodRow,
+    PeriodRows,
+    Stored,
+    UnitRow,
+    UnitRows,
+)
+from webapp.kinds.inventory.bodies import (
+    EntryQuery,
+    NewEntries,
+    NewPeriods,
+    NewUnits,
+    PeriodIn,
+    UnitIn,
+    snake_keys,
+)
+from webapp.kinds.inventory.models import Unit
+from webapp.lib.bodies import answer_json, json_body, read_query, sentences
 from webapp.lib.keyset import cut
-from webapp.lib.texts import storable
+from webapp.lib.openapi import Describer
 
 PREFIX = "/api/v1/inventory"
 MOST_PER_REQUEST = 10_000
-PER_PAGE, MOST_PER_PAGE = 100, 1000
 Body = TypeVar("Body", bound=BaseModel)
+
+describe = Describer("Inventory")
 
 bp = Blueprint("inventory_data", __name__, url_prefix=PREFIX)
 restrict(bp)
@@ -56,13 +72,20 @@ def _read(name: str, model: type[Body]) -> list[Body]:
 
 
 @bp.get("/periods")
+@describe("The company's periods, newest first", answer=PeriodRows)
 def index_periods() -> Response:
     """Give the company's periods, the newest first."""
     periods = places.list_periods(current_scope().company_id)
-    return jsonify(periods=[_period(one) for one in periods])
+    return answer_json(PeriodRows(periods=[PeriodRow.model_validate(one) for one in periods]))
 
 
 @bp.post("/periods")
+@describe(
+    "Store periods by their id, all or none",
+    body=NewPeriods,
+    answer=PeriodRows,
+    errors=(409, 422),
+)
 @require("admin")
 def put_periods() -> Response:
     """Make periods or change those whose id is known; `is_locked` keeps entries as they are."""
@@ -76,17 +99,19 @@ def put_periods() -> Response:
         raise _named("periods", error) from None
     audit(scope, "stored periods", ", ".join(one.short_name for one in found))
     db.session.commit()
-    return jsonify(periods=[_period(one) for one in found])
+    return answer_json(PeriodRows(periods=[PeriodRow.model_validate(one) for one in found]))
 
 
 @bp.get("/units")
+@describe("The company's units, parents before children", answer=UnitRows)
 def index_units() -> Response:
     """Give the company's units, parents before children."""
     tree = places.read_tree(current_scope().company_id)
-    return jsonify(units=[_unit(unit, tree) for unit, _ in tree.walk()])
+    return answer_json(UnitRows(units=[_unit(unit, tree) for unit, _ in tree.walk()]))
 
 
 @bp.post("/units")
+@describe("Store units by their id, all or none", body=NewUnits, answer=UnitRows, errors=(409, 422))
 @require("admin")
 def put_units() -> Response:
     """Make units or change those whose id is known; without a parent: below the root."""
@@ -98,7 +123,7 @@ def put_units() -> Response:
     audit(scope, "stored units", ", ".join(one.name for one in found))
     db.session.commit()
     tree = places.read_tree(scope.company_id)
-    return jsonify(units=[_unit(tree.by_key[one.key], tree) for one in found])
+    return answer_json(UnitRows(units=[_unit(tree.by_key[one.key], tree) for one in found]))
 
 
 def _named(name: str, error: InvalidParams) -> InvalidParams:
@@ -106,34 +131,27 @@ def _named(name: str, error: InvalidParams) -> InvalidParams:
 
 
 @bp.get("/entries")
+@describe("Entries by id", query=EntryQuery, answer=EntryRows, errors=(404, 422))
 def index_entries() -> Response:
     """Give entries by id, a page at a time; `Link` names the next page."""
     company_id = current_scope().company_id
-    wanted = request.args.get("period_id")
-    period = places.find_period(company_id, wanted) if wanted else None
-    limit = _limit()
-    after = request.args.get("after") or None
-    if after and not storable(after):
-        raise InvalidParams({"after": "This is not an id."})
-    found = entries.list_entries(company_id, period=period, after=after, limit=limit)
-    shown, more = cut(found, limit)
+    query = read_query(EntryQuery)
+    period = places.find_period(company_id, query.period_id) if query.period_id else None
+    found = entries.list_entries(company_id, period=period, after=query.after, limit=query.limit)
+    shown, more = cut(found, query.limit)
     response = jsonify(entries=shown)
     if more:
-        following = {"after": shown[-1]["id"], "limit": limit}
+        following = {"after": shown[-1]["id"], "limit": query.limit}
         if period:
             following["period_id"] = period.id
         response.headers["Link"] = f'<{url_for(".index_entries", **following)}>; rel="next"'
     return response
 
 
-def _limit() -> int:
-    asked = request.args.get("limit", str(PER_PAGE))
-    if not (asked.isascii() and asked.isdigit() and 1 <= int(asked[:9]) <= MOST_PER_PAGE):
-        raise InvalidParams({"limit": f"Write a whole number from 1 to {MOST_PER_PAGE:,}."})
-    return int(asked)
-
-
 @bp.post("/entries")
+@describe(
+    "Store entries by their id, all or none", body=NewEntries, answer=Stored, errors=(409, 422)
+)
 @require("admin")
 def put_entries() -> Response:
     """Store entries by their id, all or none; the same list again changes nothing."""
@@ -146,6 +164,7 @@ def put_entries() -> Response:
 
 
 @bp.delete("/entries/<entry_id>")
+@describe("Delete an entry", status=204, errors=(403, 404, 409))
 @require("admin")
 def delete_entry(entry_id: str) -> Response:
     """Delete an entry."""
@@ -156,22 +175,11 @@ def delete_entry(entry_id: str) -> Response:
     return Response(status=204)
 
 
-def _period(period: Period) -> dict[str, Any]:
-    return {
-        "id": period.id,
-        "short_name": period.short_name,
-        "description": period.description,
-        "start_date": period.start_date.isoformat(),
-        "end_date": period.end_date.isoformat(),
-        "is_locked": period.is_locked,
-    }
-
-
-def _unit(unit: Unit, tree: places.Tree) -> dict[str, Any]:
+def _unit(unit: Unit, tree: places.Tree) -> UnitRow:
     parent = tree.by_key.get(unit.parent_key or 0)
-    return {
-        "id": unit.id,
-        "name": unit.name,
-        "position": unit.position,
-        "parent_id": parent.id if parent else None,
-    }
+    return UnitRow(
+        id=unit.id,
+        name=unit.name,
+        position=unit.position,
+        parent_id=parent.id if parent else None,
+    )

@@ -25,13 +25,6 @@ from webapp.lib.moments import utcnow
 CHUNK_BYTES = 512 * 1024
 UPLOAD = "UPLOAD"
 UPLOADS_KEPT = timedelta(days=1)
-# What is made here: report type → its one file type.
-MADE = {
-    "DATA_DUMP": "XLSX",
-    "GHG_PROTOCOL": "XLSX",
-    "ISO14064": "PDF",
-    "REPORT_DATA": "JSON",
-}
 MIME_TYPES = {
     "XLSX": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "PDF": "application/pdf",

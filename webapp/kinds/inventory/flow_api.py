@@ -7,10 +7,9 @@ is fetched without signing in; whether it is good is looked at when the transfer
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 from sqlalchemy import select
 from sqlalchemy.orm import defer
 
@@ -18,118 +17,108 @@ from webapp.accounts import Scope, User, audit, current_scope, require, restrict
 from webapp.engine import jobs
 from webapp.engine.models import ACTIVE, DONE, Report
 from webapp.error_pages import Problem, envelope
-from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, RunEnded, Unreadable
+from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, RunEnded
 from webapp.extensions import db
-from webapp.json_wire import json_body
 from webapp.kinds.inventory import files
-from webapp.kinds.inventory.files import MADE, MIME_TYPES
-from webapp.kinds.inventory.models import File, Period, Unit
-from webapp.kinds.inventory.params import TYPES
-from webapp.kinds.inventory.places import find_period, find_unit, list_periods, read_tree
-from webapp.kinds.inventory.signing import presigned_url, problem_with
-from webapp.lib.texts import storable
+from webapp.kinds.inventory.answers import (
+    Deleted,
+    FlowPeriod,
+    FlowReport,
+    FlowUnit,
+    SignedUrl,
+    State,
+)
+from webapp.kinds.inventory.bodies import FileQuery, NewFlowReport
+from webapp.kinds.inventory.files import MIME_TYPES
+from webapp.kinds.inventory.models import File, Unit
+from webapp.kinds.inventory.params import MADE, TYPES
+from webapp.kinds.inventory.places import Tree, find_period, find_unit, list_periods, read_tree
+from webapp.kinds.inventory.signing import check_address, presigned_url
+from webapp.lib.bodies import answer_json, read_json
+from webapp.lib.openapi import Describer
 
 SLUG = "inventory"
-JSON_VERSION = 1
 REPORTS = "/api/reports/v1/reports"
-# Clients know these too; asking for one starts all that are made.
-REPORT_TYPES = (*TYPES, "CARBON_ALT_DELETE")
-PROCESSING, FINISHED, FAILED = "PROCESSING", "DONE", "FAILED"
 
 bp = Blueprint("inventory_flow", __name__)
 files_bp = Blueprint("inventory_files", __name__)
 restrict(bp)
+describe = Describer("Inventory")
 
 
 @bp.get("/api/reporting-periods/v1/reporting-periods", endpoint="list_periods")
 @bp.get("/api/v1.0/reporting-periods", endpoint="list_periods_alias")
+@describe("Reporting periods, newest first", answer=list[FlowPeriod])
 def list_reporting_periods() -> Response:
     """Give the company's reporting periods, the newest first."""
-    return jsonify([period_json(one) for one in list_periods(current_scope().company_id)])
+    periods = list_periods(current_scope().company_id)
+    return answer_json([FlowPeriod.model_validate(one) for one in periods])
 
 
 @bp.get("/api/reporting-periods/v1/reporting-periods/<period_id>")
+@describe("One reporting period", answer=FlowPeriod, errors=(404,))
 def show_period(period_id: str) -> Response:
     """Give one reporting period."""
-    return jsonify(period_json(find_period(current_scope().company_id, period_id)))
+    period = find_period(current_scope().company_id, period_id)
+    return answer_json(FlowPeriod.model_validate(period))
 
 
 @bp.get("/api/organizational-units/v1/organizational-units")
+@describe("Units, parents before children", answer=list[FlowUnit])
 def list_units() -> Response:
     """Give the company's units, parents before children; the first is the root."""
     tree = read_tree(current_scope().company_id)
-    ids = {unit.key: unit.id for unit in tree.by_key.values()}
-    return jsonify([unit_json(unit, ids.get(unit.parent_key or 0)) for unit, _ in tree.walk()])
+    return answer_json([_unit_answer(unit, tree) for unit, _ in tree.walk()])
 
 
 @bp.get("/api/organizational-units/v1/organizational-units/<unit_id>")
+@describe("One unit", answer=FlowUnit, errors=(404,))
 def show_unit(unit_id: str) -> Response:
     """Give one unit."""
-    unit = find_unit(current_scope().company_id, unit_id)
-    parent = db.session.get(Unit, unit.parent_key) if unit.parent_key else None
-    return jsonify(unit_json(unit, parent.id if parent else None))
+    company_id = current_scope().company_id
+    return answer_json(_unit_answer(find_unit(company_id, unit_id), read_tree(company_id)))
 
 
-def period_json(period: Period) -> dict[str, Any]:
-    """Return a period as clients read it."""
-    return {
-        "id": period.id,
-        "shortName": period.short_name,
-        "description": period.description,
-        "startDate": period.start_date.isoformat(),
-        "endDate": period.end_date.isoformat(),
-        "isLocked": period.is_locked,
-    }
-
-
-def unit_json(unit: Unit, parent_id: str | None) -> dict[str, Any]:
-    """Return a unit as clients read it."""
-    return {"id": unit.id, "name": unit.name, "position": unit.position, "parentId": parent_id}
+def _unit_answer(unit: Unit, tree: Tree) -> FlowUnit:
+    parent = tree.by_key.get(unit.parent_key or 0)
+    return FlowUnit(
+        id=unit.id,
+        name=unit.name,
+        position=unit.position,
+        parent_id=parent.id if parent else None,
+    )
 
 
 @bp.post(REPORTS)
+@describe(
+    "Start one report that makes every file",
+    body=NewFlowReport,
+    answer=FlowReport,
+    errors=(404, 422),
+)
 @require("expert")
 def create_report() -> Response:
     """Start one report that makes every file."""
-    scope, body = current_scope(), _body()
-    problems = {}
-    name = body.get("name")
-    if name is not None and (not isinstance(name, str) or len(name) > 200 or not storable(name)):
-        problems["name"] = "Write a text of at most 200 characters."
-    wanted = body.get("reportType")
-    if wanted is not None and wanted not in REPORT_TYPES:
-        problems["reportType"] = f"Choose one of {', '.join(REPORT_TYPES)}."
-    if body.get("reportingPeriodId") in (None, ""):
-        problems["reportingPeriodId"] = "This is missing."
-    if body.get("organizationUnitId") in (None, ""):
-        problems["organizationUnitId"] = "This is missing."
-    if problems:
-        raise InvalidParams(problems)
+    scope, body = current_scope(), read_json(NewFlowReport, strict=True)
     params = {
-        "period": find_period(scope.company_id, body["reportingPeriodId"]).id,
-        "unit": find_unit(scope.company_id, body["organizationUnitId"]).id,
+        "period": find_period(scope.company_id, body.reporting_period_id).id,
+        "unit": find_unit(scope.company_id, body.organization_unit_id).id,
     }
-    if body.get("baseReportingPeriodId"):
-        params["base_period"] = find_period(scope.company_id, body["baseReportingPeriodId"]).id
-    if isinstance(name, str) and name.strip():
-        params["name"] = name
+    if body.base_reporting_period_id:
+        params["base_period"] = find_period(scope.company_id, body.base_reporting_period_id).id
+    if body.name and body.name.strip():
+        params["name"] = body.name
     started = jobs.start_report(
         scope, SLUG, params, idempotency_key=request.headers.get("Idempotency-Key") or None
     )
     if started.is_new:
         audit(scope, "ran", f"{SLUG} {started.report.id}")
         db.session.commit()
-    return jsonify(report_json(started.report, _ready(started.report)))
-
-
-def _body() -> dict[str, Any]:
-    body = json_body()
-    if not isinstance(body, dict):
-        raise Unreadable("Send the body as a JSON object.")
-    return body
+    return answer_json(_report_answer(started.report, _ready(started.report)))
 
 
 @bp.get(REPORTS)
+@describe("Inventory reports, newest first", answer=list[FlowReport], errors=(403,))
 @require("expert")
 def list_reports() -> Response:
     """Give the company's inventory reports, the newest first."""
@@ -141,20 +130,22 @@ def list_reports() -> Response:
     )
     reports = list(db.session.scalars(query))
     ready = files.ready_counts(report.id for report in reports)
-    return jsonify(
-        [report_json(report, ready.get((report.id, report.attempt), 0)) for report in reports]
+    return answer_json(
+        [_report_answer(one, ready.get((one.id, one.attempt), 0)) for one in reports]
     )
 
 
 @bp.get(f"{REPORTS}/<report_id>")
+@describe("One report, and how many of its files are ready", answer=FlowReport, errors=(403, 404))
 @require("expert")
 def show_report(report_id: str) -> Response:
     """Give one report: how many of its files are ready."""
     report = find_report(current_scope(), report_id)
-    return jsonify(report_json(report, _ready(report)))
+    return answer_json(_report_answer(report, _ready(report)))
 
 
 @bp.delete(f"{REPORTS}/<report_id>")
+@describe("Delete a report and its files", answer=Deleted, errors=(403, 404, 409))
 @require("expert")
 def delete_report(report_id: str) -> Response:
     """Delete a report and its files; one that still runs is cancelled first."""
@@ -170,7 +161,7 @@ def delete_report(report_id: str) -> Response:
     jobs.delete_report(scope, report_id)
     audit(scope, "deleted", f"{SLUG} {report_id}")
     db.session.commit()
-    return jsonify(id=report_id, msg="The report and its files are deleted.")
+    return answer_json(Deleted(id=report_id, msg="The report and its files are deleted."))
 
 
 def find_report(scope: Scope, report_id: str) -> Report:
@@ -188,33 +179,37 @@ def _ready(report: Report) -> int:
     return len(files.files_of(report.id, report.attempt))
 
 
-def file_status(report: Report, ready: int) -> str:
+def file_status(report: Report, ready: int) -> State:
     """Return where a report's files stand; those that are gone count as failed. Never null."""
     if report.status in ACTIVE:
-        return PROCESSING
-    return FINISHED if report.status == DONE and ready >= _count(report) else FAILED
+        return "PROCESSING"
+    return "DONE" if report.status == DONE and ready >= _count(report) else "FAILED"
 
 
 def _count(report: Report) -> int:
     return len(report.params.get("types") or TYPES)
 
 
-def report_json(report: Report, ready: int) -> dict[str, Any]:
-    """Return a report as clients read it."""
+def _report_answer(report: Report, ready: int) -> FlowReport:
     status = file_status(report, ready)
-    return {
-        "id": report.id,
-        "name": report.params.get("name", ""),
-        "jsonVersion": JSON_VERSION,
-        "createdOn": f"{report.created_at:%Y-%m-%dT%H:%M:%S.%fZ}",
-        "reportStatus": status,
-        "reportFileStatus": status,
-        "doneReportFiles": min(ready, _count(report)),
-        "countReportFiles": _count(report),
-    }
+    return FlowReport(
+        id=report.id,
+        name=report.params.get("name", ""),
+        created_on=f"{report.created_at:%Y-%m-%dT%H:%M:%S.%fZ}",
+        report_status=status,
+        report_file_status=status,
+        done_report_files=min(ready, _count(report)),
+        count_report_files=_count(report),
+    )
 
 
 @bp.get(f"{REPORTS}/<report_id>/presigned-url")
+@describe(
+    "An address of one file, good for five minutes",
+    query=FileQuery,
+    answer=SignedUrl,
+    errors=(403, 404, 409, 422),
+)
 @require("expert")
 def show_presigned_url(report_id: str) -> Response:
     """Give an address of one file, good for five minutes without signing in."""
@@ -226,13 +221,13 @@ def show_presigned_url(report_id: str) -> Response:
         raise InvalidParams({"reportType": f"This report was made with {made} only."})
     found = files.files_of(report.id, report.attempt)
     status = file_status(report, len(found))
-    if status != FINISHED:
+    if status != "DONE":
         raise Conflict(
             "The files are still being made."
-            if status == PROCESSING
+            if status == "PROCESSING"
             else "The report has no files: it failed, was cancelled, or they have expired."
         )
-    response = jsonify(url=presigned_url(found[report_type].id, scope.user_id))
+    response = answer_json(SignedUrl(url=presigned_url(found[report_type].id, scope.user_id)))
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -260,13 +255,11 @@ envelope(files_bp.name, as_text)
 def fetch_file(file_id: UUID) -> Response:
     """Give a file to whoever holds a good address of it."""
     wanted = str(file_id)
-    problem = problem_with(wanted, request.args)
-    if problem:
-        raise NotAllowed(problem)
+    user_id = check_address(wanted, request.args.get("token", ""))
     file = db.session.get(File, wanted)
     if file is None or file.ready_at is None:
         raise NotFound("The file is gone. Make the report again.")
-    user = db.session.get(User, request.args["user"])
+    user = db.session.get(User, user_id)
     scope = scope_of(user, file.company_id) if user and user.is_active else None
     if scope is None or not scope.may("expert"):
         raise NotAllowed("The access this address was made with was withdrawn.")

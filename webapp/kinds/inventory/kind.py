@@ -10,7 +10,7 @@ from flask import current_app, url_for
 
 from webapp.engine.kind import Chart, Context, Download, Figure, ReportKind, Result, Run, Table
 from webapp.errors import InvalidParams, NotFound
-from webapp.kinds.inventory import commands, data_api, files, flow_api, openapi, pages
+from webapp.kinds.inventory import commands, data_api, files, flow_api, pages
 from webapp.kinds.inventory.compute import TOTAL
 from webapp.kinds.inventory.demo import make_demo
 from webapp.kinds.inventory.making import make_report
@@ -125,9 +125,6 @@ class Inventory(ReportKind):
             )
             for made in head["files"]
         )
-
-    def openapi(self) -> Mapping[str, Any]:
-        return openapi.PATHS
 
     def blueprints(self) -> tuple[Blueprint, ...]:
         return (flow_api.bp, flow_api.files_bp, data_api.bp, pages.bp)

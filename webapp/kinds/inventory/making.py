@@ -14,8 +14,7 @@ from webapp.engine.kind import Result, Run
 from webapp.extensions import db
 from webapp.kinds.inventory import documents, files, workbooks
 from webapp.kinds.inventory.compute import Line
-from webapp.kinds.inventory.files import MADE
-from webapp.kinds.inventory.params import InventoryParams
+from webapp.kinds.inventory.params import MADE, InventoryParams
 from webapp.kinds.inventory.places import ensure_root
 from webapp.kinds.inventory.snapshot import (
     Facts,

@@ -17,9 +17,9 @@ from webapp.htmx import redirect_to
 from webapp.kinds.inventory import entries, files, places, uploads
 from webapp.kinds.inventory.bodies import PeriodIn, UnitIn
 from webapp.kinds.inventory.compute import plain
-from webapp.kinds.inventory.files import MADE
 from webapp.kinds.inventory.flow_api import file_status, find_report, send_file
 from webapp.kinds.inventory.ingest import FIELDS
+from webapp.kinds.inventory.params import MADE
 from webapp.lib.keyset import cut
 from webapp.lib.texts import storable
 

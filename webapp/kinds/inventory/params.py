@@ -7,9 +7,16 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from webapp.kinds.inventory.files import MADE
-
+# What is made here: report type → its one file type.
+MADE = {
+    "DATA_DUMP": "XLSX",
+    "GHG_PROTOCOL": "XLSX",
+    "ISO14064": "PDF",
+    "REPORT_DATA": "JSON",
+}
 TYPES = tuple(MADE)
+# Clients know these too; asking for one starts all that are made.
+REPORT_TYPES = (*TYPES, "CARBON_ALT_DELETE")
 LABELS = {
     "DATA_DUMP": "Inventory, all entries (XLSX)",
     "GHG_PROTOCOL": "GHG Protocol, scopes against the base period (XLSX)",
