@@ -24,8 +24,9 @@ from webapp.engine import janitor, jobs
 from webapp.engine.models import Report
 from webapp.errors import RunEnded, Unavailable
 from webapp.extensions import db
-from webapp.kinds.inventory import files, objects
+from webapp.kinds.inventory import files
 from webapp.kinds.inventory.models import File, FileChunk, FileObject
+from webapp.lib import objects
 from webapp.lib.moments import utcnow
 
 Callers = Callable[[str], Caller]

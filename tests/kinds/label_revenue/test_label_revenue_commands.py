@@ -13,7 +13,8 @@ from flask import Flask
 from label_revenue_files import SAMPLE
 
 from webapp.errors import InvalidParams
-from webapp.kinds.label_revenue.fetch import PublicAdapter, copy_of, fetch_tracks
+from webapp.kinds.label_revenue.fetch import copy_of, fetch_tracks
+from webapp.lib.public_addresses import PublicAdapter
 
 
 class Server:

@@ -18,8 +18,8 @@ from sqlalchemy import Engine, delete, exists, func, insert, select, update
 
 from webapp.errors import Unavailable
 from webapp.extensions import db
-from webapp.kinds.inventory import objects
 from webapp.kinds.inventory.models import File, FileChunk, FileObject
+from webapp.lib import objects
 from webapp.lib.moments import utcnow
 
 CHUNK_BYTES = 512 * 1024

@@ -7,23 +7,18 @@ address that was connected to is what counts, not what a name resolved to a mome
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import random
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from webapp.errors import InvalidParams
 from webapp.intake import BadFile, json_items
+from webapp.lib.public_addresses import NoSuchServer, PublicAdapter, check_address
 
 CONNECT_S, READ_S, WHOLE_S = 5.0, 30.0, 300.0
 TRIES = 4
@@ -40,13 +35,6 @@ class _Again(Exception):
 
 class _Away(Exception):
     """The tracks are not there, and asking again would not help: 404, too many redirects."""
-
-
-class NoSuchServer(InvalidParams):
-    """422: the name is unknown, or there is no network to ask for it."""
-
-    def __init__(self) -> None:
-        super().__init__({"tracks": "There is no server of that name."})
 
 
 @dataclass(frozen=True)
@@ -141,6 +129,8 @@ def _download(url: str, target: Path, *, private_allowed: bool) -> None:
                     return
             except NoSuchServer as error:
                 raise _Again("there is no server of that name.") from error
+            except InvalidParams as error:
+                raise InvalidParams({"tracks": error.errors["url"]}) from None
             except requests.RequestException as error:
                 raise _Again(f"{type(error).__name__} from the server.") from error
     raise _Away("the address redirects too often.")
@@ -163,78 +153,3 @@ def _save(answer: requests.Response, target: Path, deadline: float) -> None:
             if time.monotonic() > deadline:
                 raise _Again("the server took longer than five minutes.")
             file.write(chunk)
-
-
-def check_address(url: str, *, private_allowed: bool) -> None:
-    """Refuse what is not http(s), carries a password, or resolves to a private address.
-
-    Raises: NoSuchServer where the name is unknown, InvalidParams
-    """
-    parts = urlsplit(url)
-    if parts.scheme.lower() not in {"http", "https"} or not parts.hostname:
-        raise InvalidParams({"tracks": "Write an address that begins with https:// or http://."})
-    if parts.username or parts.password:
-        raise InvalidParams({"tracks": "Write the address without a user name and password."})
-    if private_allowed:
-        return
-    try:
-        port = parts.port or (443 if parts.scheme.lower() == "https" else 80)
-        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-    except (OSError, ValueError, UnicodeError):
-        raise NoSuchServer from None
-    for entry in found:
-        _check_public(str(entry[4][0]))
-
-
-class _PublicHTTP(HTTPConnection):
-    """A connection that ends before anything is sent where its other end is not public.
-
-    What was connected to counts: a name may resolve anew after `check_address`.
-    """
-
-    def _new_conn(self) -> socket.socket:
-        return _public(super()._new_conn())
-
-
-class _PublicHTTPS(HTTPSConnection):
-    """The same for TLS, before the handshake."""
-
-    def _new_conn(self) -> socket.socket:
-        return _public(super()._new_conn())
-
-
-class _PublicHTTPPool(HTTPConnectionPool):
-    ConnectionCls = _PublicHTTP
-
-
-class _PublicHTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _PublicHTTPS
-
-
-class PublicAdapter(HTTPAdapter):
-    """Sends requests to public addresses only."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {
-            "http": _PublicHTTPPool,
-            "https": _PublicHTTPSPool,
-        }
-
-
-def _public(connected: socket.socket) -> socket.socket:
-    try:
-        _check_public(str(connected.getpeername()[0]))
-    except BaseException:
-        connected.close()
-        raise
-    return connected
-
-
-def _check_public(address: str) -> None:
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(ip, "ipv4_mapped", None)
-    if not (mapped or ip).is_global or ip.is_multicast:
-        raise InvalidParams(
-            {"tracks": "The address is inside a private network; pages may not read from there."}
-        )

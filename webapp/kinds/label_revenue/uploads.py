@@ -30,6 +30,7 @@ from webapp.kinds.label_revenue.formats import FIELDS
 from webapp.kinds.label_revenue.models import Upload
 from webapp.kinds.label_revenue.rows import read_track
 from webapp.lib.months import month_text, parse_month
+from webapp.lib.public_addresses import NoSuchServer, check_address
 
 bp = Blueprint(
     "label_revenue_uploads",
@@ -132,12 +133,12 @@ def _kept_files(upload: Upload) -> dict[str, Any]:
 def _check_url(upload: Upload, url: str) -> None:
     private = bool(current_app.config.get("FETCH_PRIVATE_ADDRESSES"))
     try:
-        fetch.check_address(url, private_allowed=private)
+        check_address(url, private_allowed=private)
     except InvalidParams as error:
         copy = fetch.copy_of(url, work.copies(upload.company_id))
-        if isinstance(error, fetch.NoSuchServer) and copy.exists():
+        if isinstance(error, NoSuchServer) and copy.exists():
             return  # the name is asked for again when the load begins; till then the copy is there
-        raise InvalidParams({"tracks_url": error.errors["tracks"]}) from None
+        raise InvalidParams({"tracks_url": error.errors["url"]}) from None
 
 
 @bp.get("/uploads/<uuid:upload_id>")

@@ -1,4 +1,4 @@
-"""Report files in an object store, by URL: put in parts, read in ranges, removed.
+"""Files in an object store or a folder, by URL: put in parts, read in ranges, removed.
 
 The library is loaded at the first use, so that an installation that keeps its files in the database
 does not carry it; and because its threads do not outlive a fork, never in a process that forks
