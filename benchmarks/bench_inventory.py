@@ -25,7 +25,7 @@ from flask import Flask
 
 from webapp import create_app
 from webapp.accounts import create_user, scope_of
-from webapp.engine import jobs
+from webapp.engine import service
 from webapp.extensions import db
 from webapp.kinds.inventory import entries, places
 from webapp.kinds.inventory.bodies import PeriodIn, UnitIn
@@ -124,7 +124,7 @@ def _report(database_url: str, user_id: str) -> dict[str, Any]:
         assert scope is not None
         period = places.list_periods(scope.company_id)[0].id
         began = time.perf_counter()
-        report = jobs.run_here(scope, "inventory", {"period": period, "base_period": period})
+        report = service.run_here(scope, "inventory", {"period": period, "base_period": period})
         seconds = time.perf_counter() - began
         assert report.status == "done", report.error
         assert report.head is not None

@@ -26,8 +26,8 @@ import flask_migrate
 from sandbox.testing import RunningStandIn
 from webapp import create_app
 from webapp.accounts import create_user, scope_of
-from webapp.engine.jobs import cancel_report, start_report
 from webapp.engine.models import Report, ResultRow
+from webapp.engine.service import cancel_report, start_report
 from webapp.errors import Conflict
 from webapp.extensions import db, redis_client
 from webapp.ops.embedded_redis import answers, find_binary

@@ -15,7 +15,7 @@ from flask import Flask
 
 import webapp.kinds
 from tests.conftest import Api, add_people, find_scope, form_token
-from webapp.engine import jobs
+from webapp import jobs
 from webapp.engine.kind import ReportKind
 from webapp.kinds import KINDS
 

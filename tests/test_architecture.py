@@ -22,6 +22,7 @@ BELOW = {
     "htmx",
     "error_pages",
     "tracing",
+    "counters",
 } | {
     "json_wire",
     "openapi",
@@ -31,12 +32,13 @@ BELOW = {
 # Which rooms each room may use. `cli` and the application itself stand above all of them.
 ARROWS: dict[str, set[str]] = {
     "accounts": set(),
-    "engine": {"accounts"},
-    "reports": {"engine", "accounts"},
-    "api": {"engine", "accounts"},
-    "ops": {"engine", "accounts"},
-    "intake": {"accounts"},
-    "kinds": {"engine", "intake", "partner", "accounts"},
+    "jobs": set(),
+    "engine": {"jobs", "accounts"},
+    "reports": {"engine", "jobs", "accounts"},
+    "api": {"engine", "jobs", "accounts"},
+    "ops": {"engine", "jobs", "accounts"},
+    "intake": {"jobs", "accounts"},
+    "kinds": {"engine", "jobs", "intake", "partner", "accounts"},
     "partner": set(),
 }
 PARTNER_MAY = {"errors", "lib"}

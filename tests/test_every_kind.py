@@ -19,7 +19,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.conftest import Api, find_scope
-from webapp.engine import export, jobs
+from webapp import jobs
+from webapp.engine import export, service
 from webapp.engine.kind import ReportKind
 from webapp.engine.models import Report
 from webapp.engine.params import form_fields, json_schema
@@ -66,7 +67,7 @@ def made(app: Flask, kind: ReportKind) -> str:
     given = sample(app, kind)
     with app.app_context():
         scope = find_scope(app, "owner")
-        report = jobs.start_report(scope, kind.slug, given, enqueue=False).report
+        report = service.start_report(scope, kind.slug, given, enqueue=False).report
         with suppress(ReportError):
             jobs.run_queued(report.id)
         report = db.session.get_one(Report, report.id)
@@ -126,7 +127,7 @@ def test_a_bad_form_comes_back_with_its_sentence(
 @every_kind
 def test_unknown_parameters_are_refused(app: Flask, kind: ReportKind) -> None:
     with app.app_context(), pytest.raises(InvalidParams) as caught:
-        jobs.start_report(find_scope(app, "owner"), kind.slug, {"colour": "red"})
+        service.start_report(find_scope(app, "owner"), kind.slug, {"colour": "red"})
     assert "colour" in caught.value.errors
 
 
@@ -198,7 +199,7 @@ def test_a_viewer_cannot_make_one_unless_the_kind_lets_them(app: Flask, kind: Re
     with app.app_context():
         scope = find_scope(app, "viewer")
         with suppress(ReportError):
-            jobs.start_report(scope, kind.slug, given, enqueue=False)
+            service.start_report(scope, kind.slug, given, enqueue=False)
         count = db.session.query(Report).count()
         assert count == (1 if scope.may(kind.run_role) else 0)
 
@@ -208,7 +209,7 @@ def test_what_is_stored_of_its_params_holds_no_secret(app: Flask, kind: ReportKi
     given = sample(app, kind)
     with app.app_context():
         scope = find_scope(app, "owner")
-        report = jobs.start_report(scope, kind.slug, given, enqueue=False).report
+        report = service.start_report(scope, kind.slug, given, enqueue=False).report
         assert not kind.secret_params & set(report.params)
         assert len(report.label) <= 200
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import flask_migrate
 import pytest
@@ -17,7 +19,9 @@ from flask import Flask
 
 from tests.conftest import SECRET_KEY, SERVERS
 from webapp import create_app
+from webapp.engine.models import Report, ResultRow
 from webapp.extensions import db
+from webapp.jobs import Checkpoint, StatusLine
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -111,3 +115,74 @@ def test_dead_rows_of_a_deleted_report_go_with_it(app: Flask) -> None:
     for table in ("status_line", "result_row", "checkpoint"):
         keys = inspector.get_foreign_keys(table)
         assert [key["options"].get("ondelete") for key in keys] == ["CASCADE"], table
+
+
+def test_reports_from_before_jobs_keep_all_they_had_forth_and_back(app: Flask) -> None:
+    flask_migrate.upgrade(revision="0006")
+    company, user, report = (str(uuid4()) for _ in range(3))
+    at = "2025-03-01 10:00:00.000000"
+    known = {
+        "company": {"id": company, "name": "A", "name_key": "a", "created_at": at},
+        "app_user": {
+            "id": user, "email": "a@example.com", "password_hash": "", "first_name": "",
+            "last_name": "", "home_company_id": company, "is_operator": False, "session_epoch": 0,
+            "status": "active", "created_at": at,
+        },
+        "report": {
+            "id": report, "company_id": company, "requested_by": user, "kind": "partner-use",
+            "label": "seven", "params": '{"partner_id": "7"}', "sealed": "token",
+            "status": "running", "attempt": 2, "lost": 1, "lease_until": at, "done": 3, "total": 9,
+            "calls_made": 5, "calls_saved": 4, "last_seq": 1, "created_at": at, "queued_at": at,
+            "started_at": at, "idempotency_key": "k", "body_fingerprint": "f",
+            "head": '{"complete": true}',
+        },
+        "status_line": {
+            "report_id": report, "seq": 1, "at": at, "level": "info", "text": "one", "done": 3,
+            "total": 9,
+        },
+        "checkpoint": {"report_id": report, "key": "a", "data": "[1]"},
+        "result_row": {
+            "report_id": report, "table_name": "rows", "position": 0, "data": '{"a": null}',
+        },
+    }  # fmt: skip
+    for table, values in known.items():
+        insert(table, values)
+    before = {table: everything(table) for table in known}
+    flask_migrate.upgrade()
+    found = db.session.get_one(Report, report)
+    assert (found.kind, found.task, found.type, found.requested_by) == (
+        "partner-use", "partner-use", "report", user,
+    )  # fmt: skip
+    assert (found.status, found.attempt, found.lost, found.sealed) == ("running", 2, 1, "token")
+    assert (found.params, found.head, found.payload) == (
+        {"partner_id": "7"},
+        {"complete": True},
+        {},
+    )
+    assert (found.calls_made, found.calls_saved, found.done, found.total) == (5, 4, 3, 9)
+    assert found.lease_until == found.created_at == datetime(2025, 3, 1, 10, tzinfo=UTC)
+    assert db.session.scalars(sa.select(StatusLine.text)).all() == ["one"]
+    assert db.session.scalars(sa.select(Checkpoint.data)).all() == [[1]]
+    assert db.session.scalars(sa.select(ResultRow.data)).all() == [{"a": None}]
+    db.session.remove()
+    flask_migrate.downgrade(revision="0006")
+    assert {table: everything(table) for table in known} == before
+
+
+def insert(table: str, values: dict[str, Any]) -> None:
+    """Store a row of a table as it was in an earlier version."""
+    names = ", ".join(values)
+    marks = ", ".join(f":{name}" for name in values)
+    # SQLite keeps an ID as its 32 digits.
+    sqlite = db.engine.dialect.name == "sqlite"
+    ids = [name for name in values if name.endswith(("id", "requested_by"))] if sqlite else []
+    rows = values | {name: values[name].replace("-", "") for name in ids}
+    with db.engine.begin() as connection:
+        connection.execute(sa.text(f"INSERT INTO {table} ({names}) VALUES ({marks})"), rows)
+
+
+def everything(table: str) -> list[dict[str, Any]]:
+    """Return the rows of a table as they lie there, by the names of their columns."""
+    with db.engine.connect() as connection:
+        rows = connection.execute(sa.text(f"SELECT * FROM {table}"))
+        return [dict(sorted(row._mapping.items())) for row in rows]

@@ -22,8 +22,8 @@ from redis import Redis
 
 from sandbox.testing import RunningStandIn
 from tests.conftest import DEMO_KEY, DEMO_SECRET, PASSWORD, SECRET_KEY, Api, find_scope, form_token
+from webapp import jobs
 from webapp.accounts import create_key, find_user
-from webapp.engine import jobs
 from webapp.engine.models import Report
 from webapp.errors import ReportError
 from webapp.extensions import db, redis_client

@@ -12,6 +12,7 @@ from webapp import (
     accounts,
     api,
     cli,
+    counters,
     engine,
     error_pages,
     extensions,
@@ -49,6 +50,7 @@ def create_app(
     json_wire.init_app(app)
     error_pages.init_app(app)
     accounts.init_app(app)
+    counters.init_app(app)
     engine.init_app(app, report_kinds)
     reports.init_app(app)
     api.init_app(app)

@@ -19,7 +19,7 @@ from flask.cli import AppGroup, with_appcontext
 
 from webapp import accounts, cli_report
 from webapp.commands import handle_cli_errors, with_database
-from webapp.engine import janitor, months
+from webapp.engine import months, upkeep
 from webapp.errors import InvalidParams
 from webapp.lib.months import parse_month
 
@@ -143,6 +143,7 @@ def expire_months(
     if first and last and last < first:
         raise InvalidParams({"to": "The last month is before the first."})
     gone = months.expire(company_id=None, kind=kind, subject=subject, start=first, end=last)
+    db.session.commit()
     click.echo(json.dumps({"expired": gone}))
 
 
@@ -157,7 +158,7 @@ def janitor_command() -> None:
     stop = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
-    janitor.loop(_app(), stop)
+    upkeep.loop(_app(), stop)
 
 
 def _month(name: str, text: str | None) -> Any:

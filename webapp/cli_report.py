@@ -21,15 +21,16 @@ from flask import current_app
 from flask.cli import AppGroup, ScriptInfo, with_appcontext
 from sqlalchemy import func, select
 
-from webapp import accounts
+from webapp import accounts, jobs
 from webapp.accounts import Company, Membership, Scope, User
 from webapp.commands import handle_cli_errors, progress_bar, with_database
-from webapp.engine import export, jobs, progress
+from webapp.engine import export, service
 from webapp.engine.kind import ReportKind
 from webapp.engine.models import DONE, INCOMPLETE, Report
 from webapp.engine.params import is_list, json_schema
 from webapp.errors import InvalidParams
 from webapp.extensions import db
+from webapp.jobs import stream
 
 EXIT_CODES = {DONE: 0, INCOMPLETE: 3}
 LOCAL_USER = "command-line@localhost.localdomain"
@@ -152,16 +153,16 @@ def _run_asking(kind: ReportKind, scope: Scope, raw: dict[str, Any]) -> Report:
 
 def _run_with_bar(kind: ReportKind, scope: Scope, raw: dict[str, Any]) -> Report:
     # Without a Redis there is nobody to publish to, which is no trouble of who reads this bar.
-    logging.getLogger(progress.__name__).setLevel(logging.ERROR)
+    logging.getLogger(stream.__name__).setLevel(logging.ERROR)
     try:
         with progress_bar() as draw:
-            return jobs.run_here(scope, kind.slug, raw, lambda event: _show(draw, event))
+            return service.run_here(scope, kind.slug, raw, lambda event: _show(draw, event))
     except KeyboardInterrupt:
         click.echo("\nCancelled.", err=True)
         raise SystemExit(130) from None
 
 
-def _show(draw: Callable[[int, int, str], None], event: progress.Event) -> None:
+def _show(draw: Callable[[int, int, str], None], event: jobs.Event) -> None:
     """Draw a status line; at a terminal a warning stays above the bar."""
     if event.type != "status":
         return

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 
 from webapp.accounts import audit_log
 from webapp.accounts.models import AuditEntry
-from webapp.engine import janitor
+from webapp.engine import upkeep
 from webapp.extensions import db
 from webapp.lib.moments import utcnow
 
@@ -27,11 +27,11 @@ def test_old_entries_are_deleted_by_the_janitor(
         db.session.commit()
         before = count()
         assert "long ago" in admin.get("/audit").text
-        janitor.tidy()
+        upkeep.tidy()
         assert count() == before - 1
         assert "long ago" not in admin.get("/audit").text
         app.config["AUDIT_KEPT_DAYS"] = 1000.0
-        janitor.tidy(utcnow() + timedelta(days=999))
+        upkeep.tidy(utcnow() + timedelta(days=999))
         assert count() == before - 1
 
 

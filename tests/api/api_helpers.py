@@ -15,7 +15,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from tests.conftest import Api
-from webapp.engine import jobs
+from webapp import jobs
 from webapp.errors import ReportError
 
 REPORT_MEMBERS = [

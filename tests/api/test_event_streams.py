@@ -13,7 +13,7 @@ from flask import Flask
 from tests.api.api_helpers import Stream, create, ended, open_stream, run, serving
 from tests.conftest import DEMO_SECRET, Api
 from tests.soon import until
-from webapp.engine import progress
+from webapp import jobs
 from webapp.extensions import redis_client
 
 ApiFor = Callable[[str], Api]
@@ -176,7 +176,7 @@ def test_a_post_for_which_no_stream_is_left_says_where_its_report_is(
 ) -> None:
     app.config["WEB_THREADS"] = 9
     with app.app_context():
-        listening = progress.listen("another report")
+        listening = jobs.listen("another report")
     body = {"kind": "partner-use", "params": partner_use()}
     answer = api.post("/reports", body, headers={"Accept": "text/event-stream"})
     listening.close()

@@ -12,12 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select, update
 
 from tests.conftest import find_scope
-from webapp.engine import jobs, running
-from webapp.engine.jobs import kinds
+from webapp import jobs
+from webapp.engine import service
+from webapp.engine.attempt import ReportAttempt
 from webapp.engine.kind import Column, ReportKind, Result, Row, Run, Table
-from webapp.engine.models import RUNNING, Report, StatusLine
-from webapp.engine.runs import ActiveRun
+from webapp.engine.models import RUNNING, Report
+from webapp.engine.registry import kinds
 from webapp.extensions import db
+from webapp.jobs import Job, StatusLine, executor
 from webapp.lib.bodies import Month
 
 COLUMNS = (
@@ -86,7 +88,7 @@ def start(app: Flask, who: str = "owner", **params: Any) -> str:
     with app.app_context():
         scope = find_scope(app, who)
         slug = next(iter(kinds()))
-        return jobs.start_report(scope, slug, params, enqueue=False).report.id
+        return service.start_report(scope, slug, params, enqueue=False).report.id
 
 
 def run(app: Flask, report_id: str) -> Report:
@@ -117,23 +119,25 @@ def lines(app: Flask, report_id: str) -> list[tuple[int, str]]:
     with app.app_context():
         found = db.session.execute(
             select(StatusLine.seq, StatusLine.text)
-            .where(StatusLine.report_id == report_id)
+            .where(StatusLine.job_id == report_id)
             .order_by(StatusLine.seq)
         )
         return [(seq, text) for seq, text in found]
 
 
 def change(app: Flask, report_id: str, **values: Any) -> None:
-    """Change a report's row behind everybody's back."""
+    """Change the row of a report's job behind everybody's back."""
     with app.app_context():
-        db.session.execute(update(Report).where(Report.id == report_id).values(**values))
+        db.session.execute(update(Job).where(Job.id == report_id).values(**values))
         db.session.commit()
 
 
-def begin(app: Flask, report_id: str, **secrets: str) -> ActiveRun:
+def begin(app: Flask, report_id: str, **secrets: str) -> ReportAttempt:
     """Take a queued report as a worker does and return its run, without doing any work."""
     with app.app_context():
-        report = running._take(report_id)
+        report = executor.take(report_id)
         assert report is not None
         assert report.status == RUNNING
-        return ActiveRun(app, report, secrets)
+        attempt = executor.attempt_at(report, secrets)
+        assert isinstance(attempt, ReportAttempt)
+        return attempt

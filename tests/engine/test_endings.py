@@ -10,12 +10,13 @@ from flask import Flask
 
 from tests.conftest import find_scope
 from tests.engine.engine_helpers import begin, change, lines, make, row, rows_result, run, start
-from webapp.engine import janitor, jobs, progress
+from webapp import jobs
+from webapp.engine import service
 from webapp.engine.kind import Result, Run
-from webapp.engine.models import Checkpoint
 from webapp.engine.results import ReadResult
 from webapp.errors import PartnerRefused
 from webapp.extensions import db
+from webapp.jobs import Checkpoint, janitor
 from webapp.lib.moments import utcnow
 
 HUSH = "hush-hush-canary-4711"
@@ -48,7 +49,7 @@ def with_holes(app: Flask) -> str:
 
 def retry(app: Flask, report_id: str) -> None:
     with app.app_context():
-        jobs.retry_report(find_scope(app, "owner"), report_id, {})
+        service.retry_report(find_scope(app, "owner"), report_id, {})
 
 
 def refused(run: Run) -> Result:
@@ -62,7 +63,7 @@ def fails(app: Flask, report_id: str) -> None:
 
 def is_cancelled_in_the_queue(app: Flask, report_id: str) -> None:
     with app.app_context():
-        jobs.cancel_report(find_scope(app, "owner"), report_id)
+        service.cancel_report(find_scope(app, "owner"), report_id)
 
 
 def is_cancelled_in_its_run(app: Flask, report_id: str) -> None:
@@ -110,7 +111,7 @@ def test_its_listeners_hear_how_it_stands(steps: Flask, how: Callable[[Flask, st
     report_id = with_holes(steps)
     how(steps, report_id)
     with steps.app_context():
-        events = [event for event in progress.listen(report_id) if event is not None]
+        events = [event for event in jobs.listen(report_id) if event is not None]
     assert events[-1].data == {"status": "incomplete"}
     assert any(ENDS[how].lower() in event.data["text"].lower() for event in events[:-1])
 
@@ -141,7 +142,7 @@ def test_a_done_report_has_all_its_steps_behind_it(steps: Flask) -> None:
     assert (report.status, report.done, report.total) == ("done", 10, 10)
     assert lines(steps, report.id) == [(1, "One of ten."), (2, "The report is done.")]
     with steps.app_context():
-        events = [event for event in progress.listen(report.id) if event is not None]
+        events = [event for event in jobs.listen(report.id) if event is not None]
     assert (events[-2].data["done"], events[-2].data["total"]) == (10, 10)
     assert (events[-1].type, events[-1].seq) == ("end", 2)
 

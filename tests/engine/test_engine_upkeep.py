@@ -13,7 +13,7 @@ from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 
 from tests.conftest import add_people, find_scope
-from webapp.engine import jobs, upkeep
+from webapp.engine import service, upkeep
 from webapp.engine.kind import Context, ReportKind, Result, Run, Table
 from webapp.engine.listing import list_reports
 from webapp.errors import NotFound
@@ -94,11 +94,11 @@ def test_nightly_upkeep_runs_once_a_night_in_a_worker(app: Flask, busy: Busy) ->
 def test_a_personal_report_is_found_by_its_maker_only(app: Flask) -> None:
     owner, colleague = find_scope(app, "owner"), find_scope(app, "colleague")
     with app.app_context():
-        mine = jobs.start_report(owner, "busy", {}, enqueue=False).report
-        shared = jobs.start_report(owner, "idle", {}, enqueue=False).report
-        assert jobs.find_report(owner, mine.id).id == mine.id
-        assert jobs.find_report(colleague, shared.id).id == shared.id
+        mine = service.start_report(owner, "busy", {}, enqueue=False).report
+        shared = service.start_report(owner, "idle", {}, enqueue=False).report
+        assert service.find_report(owner, mine.id).id == mine.id
+        assert service.find_report(colleague, shared.id).id == shared.id
         with pytest.raises(NotFound):
-            jobs.find_report(colleague, mine.id)
+            service.find_report(colleague, mine.id)
         assert {one.id for one in list_reports(owner).reports} == {mine.id, shared.id}
         assert [one.id for one in list_reports(colleague).reports] == [shared.id]

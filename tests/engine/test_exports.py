@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from tests.engine.engine_helpers import COLUMNS, Steps, change, make, rows_result, start
 from webapp.engine import export
-from webapp.engine.jobs import kinds
 from webapp.engine.kind import Column, Sheet
 from webapp.engine.models import Report
+from webapp.engine.registry import kinds
 from webapp.engine.results import ReadResult
 from webapp.errors import Conflict, InvalidParams
 from webapp.extensions import db

@@ -12,7 +12,7 @@ from flask import Flask
 from tests.conftest import add_people, find_scope
 from tests.engine.engine_helpers import Steps, change
 from webapp.accounts import Scope
-from webapp.engine import jobs
+from webapp.engine import service
 from webapp.engine.listing import Page, list_reports
 from webapp.errors import InvalidParams, NotAllowed, NotFound
 from webapp.lib.moments import utcnow
@@ -37,7 +37,7 @@ def app(make_app: Callable[..., Flask]) -> Flask:
 def ask(app: Flask, who: Scope, slug: str = "steps", key: str | None = None, **params: str) -> str:
     """Make a queued report and return its id."""
     with app.app_context():
-        made = jobs.start_report(who, slug, params, idempotency_key=key, enqueue=False)
+        made = service.start_report(who, slug, params, idempotency_key=key, enqueue=False)
         return made.report.id
 
 
@@ -62,9 +62,9 @@ def test_a_personal_report_is_in_its_makers_list_and_in_no_other(app: Flask) -> 
     assert set(listed(app, colleague)) == {theirs, shared}
     assert listed(app, owner, kind="own") == [mine]
     with app.app_context():
-        assert jobs.find_report(owner, mine).id == mine
+        assert service.find_report(owner, mine).id == mine
         with pytest.raises(NotFound):
-            jobs.find_report(colleague, mine)
+            service.find_report(colleague, mine)
 
 
 def test_a_list_holds_the_reports_of_ones_own_company_alone(app: Flask) -> None:
@@ -161,11 +161,11 @@ def test_a_viewer_neither_makes_cancels_nor_deletes(app: Flask) -> None:
     change(app, ended, status="done", finished_at=utcnow() - timedelta(hours=1))
     with app.app_context():
         for act in (
-            lambda: jobs.start_report(viewer, "steps", {}, enqueue=False),
-            lambda: jobs.cancel_report(viewer, waiting),
-            lambda: jobs.delete_report(viewer, ended),
+            lambda: service.start_report(viewer, "steps", {}, enqueue=False),
+            lambda: service.cancel_report(viewer, waiting),
+            lambda: service.delete_report(viewer, ended),
         ):
             with pytest.raises(NotAllowed):
                 act()
-        assert jobs.find_report(viewer, waiting).status == "queued"
-        assert jobs.find_report(viewer, ended).status == "done"
+        assert service.find_report(viewer, waiting).status == "queued"
+        assert service.find_report(viewer, ended).status == "done"

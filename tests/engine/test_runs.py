@@ -29,11 +29,13 @@ from tests.engine.engine_helpers import (
     start,
 )
 from tests.soon import until
-from webapp.engine import janitor, jobs, running
+from webapp import jobs
+from webapp.engine import attempt, service, upkeep
 from webapp.engine.kind import Result, Run
-from webapp.engine.models import CANCELLED, Checkpoint, Report, ResultRow, StatusLine, StoredMonth
+from webapp.engine.models import CANCELLED, Report, ResultRow, StoredMonth
 from webapp.errors import Conflict, NotFound, PartnerRefused, RunEnded
 from webapp.extensions import db, redis_client, report_queue
+from webapp.jobs import Checkpoint, StatusLine, executor, janitor, transport
 from webapp.lib.moments import utcnow
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -139,7 +141,7 @@ def test_the_secret_is_erased_whatever_the_end(steps: Flask, how: str) -> None:
     assert row(steps, report_id).sealed
     if how == "cancelled":
         with steps.app_context():
-            jobs.cancel_report(find_scope(steps, "owner"), report_id)
+            service.cancel_report(find_scope(steps, "owner"), report_id)
     elif how == "lost":
         change(steps, report_id, lost=2)
         begin(steps, report_id)
@@ -235,14 +237,14 @@ def test_an_attempt_that_was_given_up_writes_nothing(steps: Flask, what: str) ->
     month = ("a", date(2024, 1, 1), 5, utcnow())
     with steps.app_context():
         if what == "fail":
-            running._fail(first, ZeroDivisionError(), {})
+            executor.fail(first, ZeroDivisionError())
         else:
             with pytest.raises(RunEnded):
                 {
                     "say": lambda: first.log("late"),
                     "remember": lambda: first.save_checkpoints({"late": 1}),
                     "save": lambda: first.months.save("p", [month]),
-                    "finish": lambda: running._finish(first, rows_result([{"name": "late"}])),
+                    "finish": lambda: attempt.store(first, rows_result([{"name": "late"}])),
                 }[what]()
     assert lines(steps, first.report_id) == before
     assert [count(steps, model) for model in (Checkpoint, StoredMonth, ResultRow)] == [0, 0, 0]
@@ -279,18 +281,18 @@ def test_the_second_attempt_writes_on_where_the_first_one_was(steps: Flask) -> N
 
 def test_a_finished_report_cannot_be_finished_again(steps: Flask) -> None:
     report_id = start(steps)
-    attempt = begin(steps, report_id)
+    taken = begin(steps, report_id)
     with steps.app_context():
-        running._finish(attempt, rows_result([{"name": "first"}]))
+        attempt.store(taken, rows_result([{"name": "first"}]))
         with pytest.raises(RunEnded):
-            running._finish(attempt, rows_result([{"name": "second"}]))
+            attempt.store(taken, rows_result([{"name": "second"}]))
     assert count(steps, ResultRow) == 1
 
 
 def test_a_run_that_is_cancelled_meanwhile_ends_cancelled(steps: Flask) -> None:
     def work(run: Run) -> Result:
         with steps.app_context():
-            jobs.cancel_report(find_scope(steps, "owner"), run.report_id)
+            service.cancel_report(find_scope(steps, "owner"), run.report_id)
         return rows_result([{"name": "late"}])
 
     report = make(steps, work)
@@ -303,8 +305,8 @@ def test_a_report_deleted_during_its_run_leaves_nothing(steps: Flask) -> None:
     def work(run: Run) -> Result:
         scope = find_scope(steps, "owner")
         with steps.app_context():
-            jobs.cancel_report(scope, run.report_id)
-            jobs.delete_report(scope, run.report_id)
+            service.cancel_report(scope, run.report_id)
+            service.delete_report(scope, run.report_id)
         run.log("late")
         return rows_result()
 
@@ -405,7 +407,7 @@ def test_a_retry_has_all_its_attempts_again(steps: Flask) -> None:
         begin(steps, report_id)
         sweep(steps, 60)
     with steps.app_context():
-        jobs.retry_report(find_scope(steps, "owner"), report_id, {})
+        service.retry_report(find_scope(steps, "owner"), report_id, {})
     begin(steps, report_id)
     sweep(steps, 60)
     assert lines(steps, report_id)[-1][1].endswith("attempt 2 of 3.")
@@ -491,7 +493,7 @@ def test_a_queued_report_that_redis_forgot_is_queued_again(steps: Flask) -> None
 def test_a_queued_report_that_waits_its_turn_is_left_alone(steps: Flask) -> None:
     report_id = start(steps)
     with steps.app_context():
-        jobs.enqueue_report(db.session.get_one(Report, report_id))
+        transport.enqueue(report_id, "steps")
     assert sweep(steps, 3600) == 0
     with steps.app_context():
         assert report_queue().job_ids == [report_id]
@@ -501,7 +503,7 @@ def test_a_job_that_rq_holds_for_dead_is_queued_again(steps: Flask) -> None:
     """RQ knows the job, but no queue holds it: its worker died before it took the row."""
     report_id = start(steps)
     with steps.app_context():
-        jobs.enqueue_report(db.session.get_one(Report, report_id))
+        transport.enqueue(report_id, "steps")
         report_queue().remove(report_id)
         assert sweep(steps, 11) == 1
         assert report_queue().job_ids == [report_id]
@@ -513,7 +515,7 @@ def test_a_report_made_while_redis_is_away_is_queued_and_waits(
     app = make_app(report_kinds=(Steps(),), REDIS_URL=NOWHERE)
     add_people(app)
     with app.app_context():
-        report = jobs.start_report(find_scope(app, "owner"), "steps", {}).report
+        report = service.start_report(find_scope(app, "owner"), "steps", {}).report
         assert report.status == "queued"
         assert janitor.sweep(later(60)) == 0
 
@@ -539,7 +541,7 @@ def test_old_reports_are_tidied_away_and_active_ones_never(steps: Flask) -> None
     change(steps, old, finished_at=utcnow() - timedelta(days=400))
     change(steps, active, created_at=utcnow() - timedelta(days=400))
     with steps.app_context():
-        janitor.tidy()
+        upkeep.tidy()
         assert set(db.session.scalars(select(Report.id))) == {new, active}
 
 
@@ -549,7 +551,9 @@ def test_old_reports_are_tidied_away_and_active_ones_never(steps: Flask) -> None
 def test_the_job_carries_the_id_and_nothing_else(steps: Flask) -> None:
     with steps.app_context():
         scope = find_scope(steps, "owner")
-        report = jobs.start_report(scope, "steps", {"password": HUSH, "title": "odd title"}).report
+        report = service.start_report(
+            scope, "steps", {"password": HUSH, "title": "odd title"}
+        ).report
         job = Job.fetch(report.id, connection=redis_client(), serializer=JSONSerializer)
         assert (list(job.args), job.kwargs, job.id) == ([report.id], {}, report.id)
         assert job.description == "steps report"
@@ -569,8 +573,8 @@ def everything(redis: Redis) -> bytes:
 def test_a_queued_report_is_cancelled_and_leaves_the_queue(steps: Flask) -> None:
     with steps.app_context():
         scope = find_scope(steps, "owner")
-        report = jobs.start_report(scope, "steps", {}).report
-        jobs.cancel_report(scope, report.id)
+        report = service.start_report(scope, "steps", {}).report
+        service.cancel_report(scope, report.id)
         assert report.status == "cancelled"
         assert report_queue().job_ids == []
     assert lines(steps, report.id) == [(1, "Cancelled on request.")]
@@ -579,7 +583,7 @@ def test_a_queued_report_is_cancelled_and_leaves_the_queue(steps: Flask) -> None
 def test_a_cancelled_report_is_not_run_when_its_job_comes_after_all(steps: Flask) -> None:
     report_id = start(steps)
     with steps.app_context():
-        jobs.cancel_report(find_scope(steps, "owner"), report_id)
+        service.cancel_report(find_scope(steps, "owner"), report_id)
     assert run(steps, report_id).status == "cancelled"
 
 
@@ -589,12 +593,12 @@ def test_only_an_active_report_is_cancelled_and_only_an_ended_one_deleted(steps:
     with steps.app_context():
         scope = find_scope(steps, "owner")
         with pytest.raises(Conflict):
-            jobs.cancel_report(scope, ended)
+            service.cancel_report(scope, ended)
         with pytest.raises(Conflict):
-            jobs.delete_report(scope, active)
-        jobs.delete_report(scope, ended)
+            service.delete_report(scope, active)
+        service.delete_report(scope, ended)
         with pytest.raises(NotFound):
-            jobs.find_report(scope, ended)
+            service.find_report(scope, ended)
 
 
 def test_deleting_takes_lines_rows_and_checkpoints_along(steps: Flask) -> None:
@@ -605,7 +609,7 @@ def test_deleting_takes_lines_rows_and_checkpoints_along(steps: Flask) -> None:
 
     report = make(steps, work)
     with steps.app_context():
-        jobs.delete_report(find_scope(steps, "owner"), report.id)
+        service.delete_report(find_scope(steps, "owner"), report.id)
     tables = (Report, StatusLine, ResultRow, Checkpoint)
     assert [count(steps, model) for model in tables] == [0, 0, 0, 0]
 
@@ -620,7 +624,7 @@ def test_a_retried_run_sees_what_was_remembered(steps: Flask) -> None:
 
     report = make(steps, work)
     with steps.app_context():
-        jobs.retry_report(find_scope(steps, "owner"), report.id, {})
+        service.retry_report(find_scope(steps, "owner"), report.id, {})
     run(steps, report.id)
     assert seen == [{}, {"site:a": [1, None]}]
 
@@ -632,7 +636,7 @@ def test_two_retries_at_once_start_it_once(steps: Flask) -> None:
     def retry() -> None:
         with steps.app_context():
             try:
-                jobs.retry_report(find_scope(steps, "owner"), report.id, {})
+                service.retry_report(find_scope(steps, "owner"), report.id, {})
                 said.append("started")
             except Conflict:
                 said.append("conflict")

@@ -18,11 +18,12 @@ from redis import Redis
 from tests.conftest import add_people, find_scope
 from tests.engine.engine_helpers import Steps, begin, lines, rows_result, start
 from tests.soon import until
-from webapp.engine import jobs, progress, running
-from webapp.engine.progress import Event
-from webapp.engine.runs import ActiveRun
+from webapp import jobs
+from webapp.engine import attempt, service
+from webapp.engine.attempt import ReportAttempt
 from webapp.errors import Unavailable
 from webapp.extensions import redis_client
+from webapp.jobs import Event, stream
 from webapp.ops.embedded_redis import find_binary
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -42,7 +43,7 @@ class Listener(threading.Thread):
 
     def run(self) -> None:
         with self._app.app_context():
-            listening = progress.listen(self._report_id, self._after, gone=self.gone.is_set)
+            listening = jobs.listen(self._report_id, self._after, gone=self.gone.is_set)
         for event in listening:
             self.up.set()
             if event is None:
@@ -61,15 +62,15 @@ class Listener(threading.Thread):
         return [event.seq for event in self.events if event.type == "status"]
 
 
-def say(app: Flask, run: ActiveRun, *texts: str) -> None:
+def say(app: Flask, run: ReportAttempt, *texts: str) -> None:
     with app.app_context():
         for text in texts:
             run.log(text)
 
 
-def finish(app: Flask, run: ActiveRun) -> None:
+def finish(app: Flask, run: ReportAttempt) -> None:
     with app.app_context():
-        running._finish(run, rows_result())
+        attempt.store(run, rows_result())
 
 
 def channels(redis: Redis, report_id: str) -> list[bytes]:
@@ -241,7 +242,7 @@ def test_the_hub_listens_again_after_it_was_idle(steps: Flask) -> None:
 def test_a_stream_that_is_never_read_is_forgotten_when_it_is_closed(steps: Flask) -> None:
     report_id = start(steps)
     with steps.app_context():
-        listening = progress.listen(report_id)
+        listening = jobs.listen(report_id)
     assert len(steps.extensions["line_hub"]) == 1
     listening.close()
     assert len(steps.extensions["line_hub"]) == 0
@@ -254,11 +255,11 @@ def test_more_streams_than_the_server_can_serve_are_refused(
     add_people(app)
     report_id = start(app)
     with app.app_context():
-        first = [progress.listen(report_id) for _ in range(2)]
+        first = [jobs.listen(report_id) for _ in range(2)]
         with pytest.raises(Unavailable):
-            progress.listen(report_id)
+            jobs.listen(report_id)
         first[0].close()
-        progress.listen(report_id).close()
+        jobs.listen(report_id).close()
         first[1].close()
 
 
@@ -267,7 +268,7 @@ def test_a_cancelled_report_ends_its_streams(steps: Flask) -> None:
     listener = Listener(steps, run.report_id)
     assert listener.up.wait(60)
     with steps.app_context():
-        jobs.cancel_report(find_scope(steps, "owner"), run.report_id)
+        service.cancel_report(find_scope(steps, "owner"), run.report_id)
     events = listener.ended()
     assert events[-2].data["text"] == "Cancelled on request."
     assert events[-1].data == {"status": "cancelled"}
@@ -277,8 +278,8 @@ def test_a_deleted_report_ends_its_streams(steps: Flask) -> None:
     run = begin(steps, start(steps))
     finish(steps, run)
     with steps.app_context():
-        listening = progress.listen(run.report_id)
-        jobs.delete_report(find_scope(steps, "owner"), run.report_id)
+        listening = jobs.listen(run.report_id)
+        service.delete_report(find_scope(steps, "owner"), run.report_id)
     assert [event.type for event in listening if event] == ["end"]
 
 
@@ -294,7 +295,7 @@ def test_a_line_nobody_published_is_read_from_the_database(
     assert listener.up.wait(60)
     say(mute, run, "one", "two")
     with mute.app_context():
-        assert not progress.publish(run.report_id, Event("status", 9, {}))
+        assert not stream.publish(run.report_id, Event("status", 9, {}))
     finish(mute, run)
     listener.ended()
     assert listener.numbers == [1, 2]

@@ -22,10 +22,11 @@ from tests.engine.conftest import kill_group
 from tests.engine.engine_helpers import lines, row
 from tests.engine.test_status_lines import Listener
 from tests.soon import until
-from webapp.engine import janitor, jobs
+from webapp.engine import service
 from webapp.engine.models import Report
 from webapp.engine.results import ReadResult
 from webapp.extensions import db, redis_client
+from webapp.jobs import janitor
 
 StartWorker = Callable[..., subprocess.Popen[bytes]]
 Params = Callable[..., dict[str, Any]]
@@ -43,7 +44,7 @@ def app(make_app: Callable[..., Flask], stand_in: RunningStandIn) -> Flask:
 
 def ask(app: Flask, params: dict[str, Any]) -> str:
     with app.app_context():
-        return jobs.start_report(find_scope(app, "owner"), "partner-use", params).report.id
+        return service.start_report(find_scope(app, "owner"), "partner-use", params).report.id
 
 
 def sweep(app: Flask) -> int:
@@ -105,7 +106,7 @@ def test_cancelling_stops_the_work_within_seconds_and_no_search_arrives_after(
     assert until(searching(stand_in, 20))
     stand_in.settings(latency_ms=300)  # by itself it would go on for a minute and more
     with app.app_context():
-        jobs.cancel_report(find_scope(app, "owner"), report_id)
+        service.cancel_report(find_scope(app, "owner"), report_id)
     assert until(lambda: not searches_in(1, stand_in))
     assert not searches_in(1, stand_in)
     report = row(app, report_id)
@@ -121,7 +122,7 @@ def test_the_worker_takes_the_next_report_after_a_cancelled_one(
     first = ask(app, partner_use(**SLOW))
     assert until(searching(stand_in))
     with app.app_context():
-        jobs.cancel_report(find_scope(app, "owner"), first)
+        service.cancel_report(find_scope(app, "owner"), first)
     second = ask(app, partner_use())
     assert until(lambda: status(app, second) == "done")
     assert status(app, first) == "cancelled"

@@ -9,8 +9,9 @@ from flask import Flask
 
 from sandbox.testing import RunningStandIn
 from tests.conftest import Api, find_scope
-from webapp.engine import jobs, progress
-from webapp.engine.counters import Counters
+from webapp import jobs
+from webapp.counters import Counters
+from webapp.engine import service
 from webapp.engine.models import Report
 from webapp.extensions import db, redis_client
 
@@ -26,7 +27,7 @@ def metrics(api_for: Callable[[str], Api]) -> list[str]:
 def made(app: Flask, params: dict[str, Any]) -> str:
     with app.app_context():
         scope = find_scope(app, "owner")
-        report = jobs.start_report(scope, "partner-use", params, enqueue=False).report
+        report = service.start_report(scope, "partner-use", params, enqueue=False).report
         jobs.run_queued(report.id)
         return db.session.get_one(Report, report.id, populate_existing=True).status
 
@@ -78,8 +79,8 @@ def test_open_streams_are_counted(
     app: Flask, api_for: Callable[[str], Api], partner_use: Params
 ) -> None:
     with app.app_context():
-        report = jobs.start_report(find_scope(app, "owner"), "partner-use", partner_use()).report
-        listening = progress.listen(report.id)
+        report = service.start_report(find_scope(app, "owner"), "partner-use", partner_use()).report
+        listening = jobs.listen(report.id)
     assert "report_streams_open 1.0" in metrics(api_for)
     listening.close()
     assert "report_streams_open 0.0" in metrics(api_for)

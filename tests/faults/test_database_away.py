@@ -11,10 +11,10 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from tests.conftest import add_people
 from tests.engine.engine_helpers import Steps, lines, row, rows_result, run, start
-from webapp.engine import janitor
 from webapp.engine.kind import Result, Run
 from webapp.engine.months import CompanyMonths
 from webapp.extensions import db, report_queue
+from webapp.jobs import janitor
 from webapp.lib.moments import utcnow
 
 CANARY = "planted-canary"

@@ -28,10 +28,9 @@ from flask import Flask
 from tests.conftest import SECRET_KEY, Api, add_people
 from tests.engine.engine_helpers import Steps, begin, start
 from tests.faults.faults_helpers import ROOT, OwnRedis, answers_http, free_port, until
-from webapp.engine import jobs, running
-from webapp.engine.models import Report
-from webapp.engine.runs import ActiveRun
-from webapp.extensions import db
+from webapp.engine import attempt
+from webapp.engine.attempt import ReportAttempt
+from webapp.jobs import transport
 
 pytestmark = pytest.mark.faults
 
@@ -129,7 +128,7 @@ def test_two_thousand_streams_and_two_hundred_reports(
     report_ids = [start(app) for _ in range(REPORTS)]
     with app.app_context():
         for report_id in report_ids:
-            assert jobs.enqueue_report(db.session.get_one(Report, report_id))
+            assert transport.enqueue(report_id, "steps")
     spoken_of = [begin(app, report_id) for report_id in report_ids[:SPOKEN_OF]]
     readers = [Reader(report_ids[0]) for _ in range(STREAMS // 2)]
     readers += [Reader(report_ids[number % REPORTS]) for number in range(STREAMS // 2)]
@@ -175,7 +174,7 @@ def _key(app: Flask) -> Api:
 async def _scene(
     app: Flask,
     readers: list[Reader],
-    runs: list[ActiveRun],
+    runs: list[ReportAttempt],
     address: str,
     api: Api,
     pages: list[float],
@@ -203,7 +202,7 @@ async def _scene(
     looking.join()
 
 
-def _speak(app: Flask, runs: list[ActiveRun]) -> None:
+def _speak(app: Flask, runs: list[ReportAttempt]) -> None:
     from tests.engine.engine_helpers import rows_result
 
     for _ in range(LINES):
@@ -213,7 +212,7 @@ def _speak(app: Flask, runs: list[ActiveRun]) -> None:
         time.sleep(max(0.0, EVERY_S - (time.monotonic() - began)))
     with app.app_context():
         for run in runs:
-            running._finish(run, rows_result())
+            attempt.store(run, rows_result())
 
 
 def _look(address: str, api: Api, report_id: str, pages: list[float]) -> None:

@@ -12,7 +12,7 @@ from rq.serializers import JSONSerializer
 
 from tests.conftest import find_scope
 from tests.engine.engine_helpers import change
-from webapp.engine import jobs
+from webapp.engine import service
 from webapp.extensions import redis_client, report_queue
 from webapp.lib.moments import utcnow
 from webapp.ops.workers import ForkingWorker, live_workers, new_name
@@ -42,7 +42,7 @@ def test_a_waiting_report_says_that_no_worker_runs(
     app: Flask, client_for: Callable[[str], FlaskClient], partner_use: Params
 ) -> None:
     with app.app_context():
-        report_id = jobs.start_report(
+        report_id = service.start_report(
             find_scope(app, "owner"), "partner-use", partner_use()
         ).report.id
     change(app, report_id, queued_at=utcnow() - timedelta(seconds=30))

@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
 
-from webapp.engine.counters import Counters
+from webapp.counters import Counters
 from webapp.extensions import QuickRedis, redis_client
 
 Ask = Callable[[QuickRedis], object]

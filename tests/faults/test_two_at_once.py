@@ -14,11 +14,13 @@ from sqlalchemy import func, select
 from sandbox.testing import RunningStandIn
 from tests.conftest import Api, add_people, find_scope
 from tests.engine.engine_helpers import Steps, begin, change, lines, row, rows_result, start
-from webapp.engine import janitor, jobs, months, running
+from webapp import jobs
+from webapp.engine import attempt, months, service
 from webapp.engine.kind import Result, Run
 from webapp.engine.models import Report
 from webapp.errors import Conflict
 from webapp.extensions import db, report_queue
+from webapp.jobs import janitor
 from webapp.lib.moments import utcnow
 
 Params = Callable[..., dict[str, Any]]
@@ -128,7 +130,7 @@ def test_cancelled_by_four_at_once_it_is_cancelled_once(steps: Flask) -> None:
 
     def cancel(_: int) -> str:
         with steps.app_context():
-            return jobs.cancel_report(find_scope(steps, "owner"), report_id).status
+            return service.cancel_report(find_scope(steps, "owner"), report_id).status
 
     found = side_by_side(cancel, 4)
     assert [one for one in found if isinstance(one, str)] == ["cancelled"]
@@ -142,7 +144,7 @@ def test_retried_by_four_at_once_it_is_queued_once(steps: Flask) -> None:
 
     def retry(_: int) -> str:
         with steps.app_context():
-            return jobs.retry_report(find_scope(steps, "owner"), report_id, {}).status
+            return service.retry_report(find_scope(steps, "owner"), report_id, {}).status
 
     found = side_by_side(retry, 4)
     assert [one for one in found if isinstance(one, str)] == ["queued"], found
@@ -154,7 +156,7 @@ def test_a_running_report_cannot_be_deleted(steps: Flask) -> None:
     report_id = start(steps)
     run = begin(steps, report_id)
     with steps.app_context(), pytest.raises(Conflict, match="cancel it first"):
-        jobs.delete_report(find_scope(steps, "owner"), report_id)
+        service.delete_report(find_scope(steps, "owner"), report_id)
     run.log("still here")
     assert lines(steps, report_id) == [(1, "still here")]
 
@@ -166,9 +168,9 @@ def test_ended_and_deleted_at_once_leaves_no_half(steps: Flask) -> None:
     def either(number: int) -> None:
         with steps.app_context():
             if number:
-                running._finish(run, rows_result([{"name": "one"}]))
+                attempt.store(run, rows_result([{"name": "one"}]))
             else:
-                jobs.delete_report(find_scope(steps, "owner"), report_id)
+                service.delete_report(find_scope(steps, "owner"), report_id)
 
     found = side_by_side(either, 2)
     assert found[1] is None
@@ -194,7 +196,7 @@ def test_months_expired_during_a_run_are_counted_anew_by_the_next(
 
     def make(_: int) -> tuple[str, list[Any]]:
         with app.app_context():
-            report = jobs.start_report(
+            report = service.start_report(
                 find_scope(app, "owner"), "partner-use", params, enqueue=False
             ).report
             report_id = report.id

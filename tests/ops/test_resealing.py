@@ -11,7 +11,8 @@ from flask import Flask
 
 from sandbox.testing import RunningStandIn
 from tests.conftest import DEMO_KEY, DEMO_SECRET, SECRET_KEY, add_people, find_scope
-from webapp.engine import jobs
+from webapp import jobs
+from webapp.engine import service
 from webapp.engine.models import Report
 from webapp.extensions import db
 from webapp.kinds.partner_use import connections
@@ -50,7 +51,7 @@ def ask(app: Flask, credentials: dict[str, Any], *, store: bool = False) -> str:
         if store:
             connections.add(owner, FORM)
         params = {"partner_id": "70000001"} | credentials
-        return jobs.start_report(owner, "partner-use", params, enqueue=False).report.id
+        return service.start_report(owner, "partner-use", params, enqueue=False).report.id
 
 
 def reseal(app: Flask) -> Result:
@@ -110,4 +111,4 @@ def test_every_sealed_column_says_that_it_is_one(app: Flask) -> None:
         for column in table.columns
         if "sealed" in column.name
     }
-    assert sealed == {"report.sealed": True, "partner_use_connection.sealed_secret": True}
+    assert sealed == {"job.sealed": True, "partner_use_connection.sealed_secret": True}

@@ -16,7 +16,8 @@ from running_site import Site, running
 from tally import Tally
 
 from tests.conftest import add_people, find_scope, form_token
-from webapp.engine import jobs
+from webapp import jobs
+from webapp.engine import service
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -40,7 +41,7 @@ def start(app: Flask) -> Callable[..., str]:
         scope = find_scope(app, who)
         with app.app_context():
             raw = {"topic": "apples"} | params
-            return jobs.start_report(scope, "tally", raw, enqueue=False).report.id
+            return service.start_report(scope, "tally", raw, enqueue=False).report.id
 
     return make
 

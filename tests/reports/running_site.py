@@ -22,7 +22,7 @@ from tally import Tally
 
 from tests.conftest import add_people, find_scope
 from webapp import create_app
-from webapp.engine import jobs
+from webapp.engine import service
 from webapp.extensions import db, redis_client
 
 HERE = Path(__file__).resolve().parent
@@ -50,7 +50,7 @@ class Site:
         app = create_app({name: self.environ[name] for name in names}, report_kinds=[Tally()])
         with app.app_context():
             raw = {"topic": "apples"} | params
-            report_id = jobs.start_report(find_scope(app, who), "tally", raw).report.id
+            report_id = service.start_report(find_scope(app, who), "tally", raw).report.id
             db.session.remove()
             db.engine.dispose()
         redis_client(app).close()

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select
 
 from tests.conftest import add_people, form_token
-from webapp.engine import jobs
+from webapp import jobs
 from webapp.engine.kind import Column, Context, Download, ReportKind, Result, Run, Table
 from webapp.engine.models import Report
 from webapp.extensions import db

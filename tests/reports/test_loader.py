@@ -14,9 +14,10 @@ from flask.testing import FlaskClient
 from tally import HOSTILE, Tally
 
 from tests.conftest import add_people
-from webapp.engine import jobs, progress
-from webapp.engine.models import Report, StatusLine
+from webapp import jobs
+from webapp.engine.models import Report
 from webapp.extensions import db
+from webapp.jobs import StatusLine
 
 HTMX = {"HX-Request": "true"}
 
@@ -165,7 +166,7 @@ def test_too_many_streams_are_refused_with_a_time_to_come_back(
     report_id = start()
     app.config["WEB_THREADS"] = 9
     with app.app_context():
-        other = progress.listen(report_id)
+        other = jobs.listen(report_id)
     answer = owner.get(f"/reports/{report_id}/events", headers=HTMX)
     other.close()
     assert answer.status_code == 503
@@ -261,7 +262,7 @@ def test_many_lines_are_shown_from_the_end_and_all_on_request(
         assert last
         for seq in range(last.seq + 1, 301):
             line = {"seq": seq, "at": last.at, "level": "info", "text": f"line {seq}"}
-            db.session.add(StatusLine(report_id=report_id, done=1, total=1, **line))
+            db.session.add(StatusLine(job_id=report_id, done=1, total=1, **line))
         db.session.commit()
     page = owner.get(f"/reports/{report_id}").text
     assert numbers(page) == list(range(101, 301))

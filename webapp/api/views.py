@@ -7,6 +7,7 @@ from uuid import UUID
 
 from flask import Blueprint, Response, request, url_for
 
+from webapp import jobs
 from webapp.accounts import audit, current_scope, require, restrict
 from webapp.api.models import (
     Estimate,
@@ -22,7 +23,7 @@ from webapp.api.models import (
     ResultQuery,
     Retry,
 )
-from webapp.engine import jobs, months, progress
+from webapp.engine import months, service
 from webapp.engine.download import result_response
 from webapp.engine.export import FORMATS
 from webapp.engine.listing import list_reports
@@ -65,7 +66,7 @@ def create_report() -> Response:
     key = request.headers.get("Idempotency-Key")
     if key is not None and not key.strip():
         raise InvalidParams({"Idempotency-Key": "The key is empty; send a new random text."})
-    started = jobs.start_report(scope, body.kind, body.params, idempotency_key=key)
+    started = service.start_report(scope, body.kind, body.params, idempotency_key=key)
     report = started.report
     if started.is_new:
         audit(scope, "ran", f"{report.kind} {report.id}")
@@ -127,7 +128,7 @@ def _tagged(response: Response) -> Response:
 )
 def show_report(report_id: UUID) -> Response:
     """Return one report."""
-    report = jobs.find_report(current_scope(), str(report_id))
+    report = service.find_report(current_scope(), str(report_id))
     return _tagged(answer_json(ReportAnswer.of(report)))
 
 
@@ -149,7 +150,7 @@ def report_events(report_id: UUID) -> Response:
 
     204 for a reader that has heard the end: browsers come back until they are told so.
     """
-    report = jobs.find_report(current_scope(), str(report_id))
+    report = service.find_report(current_scope(), str(report_id))
     after, has_heard_end = _last_event_id()
     if has_heard_end and not report.is_active:
         return Response(status=204)
@@ -159,7 +160,7 @@ def report_events(report_id: UUID) -> Response:
 def _last_event_id() -> tuple[int, bool]:
     """Return the number of the last line the caller has, 0 for none; and whether it heard the end.
 
-    From `Last-Event-ID`, or `?after=` for who cannot send headers. See `engine.hub.Event` for how
+    From `Last-Event-ID`, or `?after=` for who cannot send headers. See `jobs.hub.Event` for how
     the end's number differs from its line's.
     """
     for raw in (request.headers.get("Last-Event-ID", ""), request.args.get("after", "")):
@@ -170,7 +171,7 @@ def _last_event_id() -> tuple[int, bool]:
 
 def event_stream(report_id: str, after: int) -> Response:
     """Return the stream of a report's events; it holds no database connection while it waits."""
-    events = progress.listen(report_id, after, gone=progress.reader_gone(request.environ))
+    events = jobs.listen(report_id, after, gone=jobs.reader_gone(request.environ))
     db.session.remove()
 
     def body() -> Iterator[str]:
@@ -196,7 +197,7 @@ def report_result(report_id: UUID) -> Response:
     """Return the result as JSON, CSV or XLSX; 409 while there is none."""
     scope, query = current_scope(), read_query(ResultQuery)
     fmt = query.format or _accepted_format()
-    report = jobs.find_report(scope, str(report_id))
+    report = service.find_report(scope, str(report_id))
     response = result_response(report, fmt, by=query.by, raw=query.raw == "1", attach=fmt != "json")
     if response.status_code == 200 and request.method == "GET":
         audit(scope, "downloaded", f"{report.kind} {report.id} {fmt}")
@@ -224,13 +225,13 @@ def _accepted_format() -> str:
 def delete_report(report_id: UUID) -> Response:
     """Cancel a queued or running report (202), delete a finished one (204)."""
     scope = current_scope()
-    report = jobs.find_report(scope, str(report_id))
+    report = service.find_report(scope, str(report_id))
     if report.is_active:
-        report = jobs.cancel_report(scope, report.id)
+        report = service.cancel_report(scope, report.id)
         audit(scope, "cancelled", f"{report.kind} {report.id}")
         db.session.commit()
         return answer_json(ReportAnswer.of(report), 202)
-    jobs.delete_report(scope, report.id)
+    service.delete_report(scope, report.id)
     audit(scope, "deleted", f"report {report_id}")
     db.session.commit()
     return Response(status=204)
@@ -255,10 +256,10 @@ def retry_report(report_id: UUID) -> Response:
     scope = current_scope()
     body = read_json(Retry, optional=True)
     params = body.given()
-    report = jobs.find_report(scope, str(report_id))
+    report = service.find_report(scope, str(report_id))
     if body.kind is not None and body.kind != report.kind:
         raise InvalidParams({"kind": f"This report is of the kind {report.kind}."})
-    report = jobs.retry_report(scope, report.id, params)
+    report = service.retry_report(scope, report.id, params)
     audit(scope, "retried", f"{report.kind} {report.id}")
     db.session.commit()
     response = answer_json(ReportAnswer.of(report), 202)
@@ -276,7 +277,7 @@ def retry_report(report_id: UUID) -> Response:
 def estimate_report() -> Response:
     """Say what a report would cost, without making it."""
     body = read_json(NewReport)
-    found = jobs.estimate_report(current_scope(), body.kind, body.params)
+    found = service.estimate_report(current_scope(), body.kind, body.params)
     return answer_json(
         Estimate(calls=found.calls, saved=found.saved, seconds=round(found.seconds, 1))
     )
@@ -315,7 +316,7 @@ def expire_months() -> Response:
     """Force stored months of the caller's company to expire."""
     scope, query = current_scope(), read_query(MonthsQuery)
     if query.kind is not None:
-        jobs.kind_named(query.kind)
+        service.kind_named(query.kind)
     start, end = query.bounds()
     expired = months.expire(
         company_id=scope.company_id,

@@ -8,8 +8,8 @@ from typing import IO
 from flask import Response, request, stream_with_context
 
 from webapp.engine import export
-from webapp.engine.jobs import kinds
 from webapp.engine.models import Report
+from webapp.engine.registry import kinds
 from webapp.engine.results import ReadResult
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from flask.cli import AppGroup
 
     from webapp.accounts import Scope
+    from webapp.jobs import Task
 
 __all__ = [
     "Chart",
@@ -115,9 +116,6 @@ class Run(Protocol):
     def calls(self, *, made: int = 0, saved: int = 0) -> None:
         """Count calls to the partner, and calls that stored values made unnecessary."""
 
-    def call_helpers(self, hands: int) -> None:
-        """Ask that many other workers to take part: each runs `ReportKind.help`, if one is free."""
-
     def check(self) -> None:
         """Raise RunEnded if the report was cancelled or handed to another worker."""
 
@@ -194,9 +192,6 @@ class ReportKind:
         """Do the work and return the result."""
         raise NotImplementedError
 
-    def help(self, params: Any, run: Run, context: Context, number: int) -> None:
-        """Take part in another worker's run that called for helpers; `number` tells them apart."""
-
     def describe(self, params: Mapping[str, Any]) -> str:
         """Return a few words that tell this report from others of its kind in a list."""
         return ""
@@ -234,6 +229,10 @@ class ReportKind:
 
     def blueprints(self) -> tuple[Blueprint, ...]:
         """Return blueprints of addresses that only this kind has."""
+        return ()
+
+    def tasks(self) -> tuple[Task, ...]:
+        """Return what workers do for this kind beside its reports (`webapp/jobs/`)."""
         return ()
 
     def openapi(self) -> Mapping[str, Any]:

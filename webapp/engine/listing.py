@@ -16,8 +16,8 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import defer
 
 from webapp.accounts import Scope
-from webapp.engine.jobs import kinds, personal_kinds
 from webapp.engine.models import STATUSES, Report
+from webapp.engine.registry import kinds, personal_kinds
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.lib.keyset import cut, one_page

@@ -1,8 +1,7 @@
-"""The rows every kind of report shares.
+"""The rows every kind of report shares: Report, what it found out, months later ones need not ask.
 
-Report is the truth about one report; its id is also the RQ job id, the stream's channel and the
-piece of the URL. StatusLine is what its listeners see, ResultRow what it found out, Checkpoint what
-a restart need not ask again, StoredMonth what later reports need not ask again.
+A report is a job (`webapp/jobs/`) whose task is its kind: the job's row has its status, lines and
+secrets, and this one what makes it a report.
 """
 
 from __future__ import annotations
@@ -10,92 +9,40 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    Date,
-    ForeignKey,
-    Index,
-    Integer,
-    String,
-    Text,
-    UniqueConstraint,
-    Uuid,
-)
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import JSON, Date, ForeignKey, Index, Integer, String, Uuid
+from sqlalchemy.orm import Mapped, mapped_column, synonym
 
-from webapp.extensions import Base, Model, UtcDateTime
-from webapp.lib.moments import utcnow
-from webapp.security import SEALED
+from webapp.extensions import Model, UtcDateTime
+from webapp.jobs import ACTIVE, CANCELLED, DONE, FAILED, QUEUED, RUNNING, Job
 
-QUEUED, RUNNING = "queued", "running"
-DONE, INCOMPLETE, FAILED, CANCELLED = "done", "incomplete", "failed", "cancelled"
-ACTIVE = frozenset({QUEUED, RUNNING})
+INCOMPLETE = "incomplete"
 WITH_RESULT = frozenset({DONE, INCOMPLETE})
 STATUSES = (QUEUED, RUNNING, DONE, INCOMPLETE, FAILED, CANCELLED)
 
 
-class Report(Model):
+class Report(Job):
     """One report, from the moment it was asked for until it is deleted.
 
-    `attempt` counts starts and fences writes: only the attempt named here may write while running.
-    `sealed` holds the encrypted secrets of the run and is erased when the run ends, however.
+    head: the members of its result beside the tables; null until there is one
     """
 
     __tablename__ = "report"
-    __table_args__ = (
-        UniqueConstraint("requested_by", "company_id", "idempotency_key"),
-        Index("ix_report_company_created", "company_id", "created_at", "id"),
-        Index("ix_report_status_lease", "status", "lease_until"),
-    )
+    __mapper_args__ = {"polymorphic_identity": "report"}
 
-    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
-    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
-    requested_by: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
-    kind: Mapped[str] = mapped_column(String(40))
+    id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("job.id", ondelete="CASCADE"), primary_key=True
+    )
     label: Mapped[str] = mapped_column(String(200), default="")
     params: Mapped[dict[str, Any]] = mapped_column(JSON)
-    sealed: Mapped[str | None] = mapped_column(Text, info={SEALED: "report {id}"})
-    status: Mapped[str] = mapped_column(String(12), default=QUEUED)
-    attempt: Mapped[int] = mapped_column(Integer, default=0)
-    lost: Mapped[int] = mapped_column(Integer, default=0)
-    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    done: Mapped[int] = mapped_column(Integer, default=0)
-    total: Mapped[int] = mapped_column(Integer, default=0)
     calls_made: Mapped[int] = mapped_column(Integer, default=0)
     calls_saved: Mapped[int] = mapped_column(Integer, default=0)
-    last_seq: Mapped[int] = mapped_column(Integer, default=0)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
-    queued_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
-    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    error: Mapped[str | None] = mapped_column(Text)
     head: Mapped[dict[str, Any] | None] = mapped_column(JSON)
-    idempotency_key: Mapped[str | None] = mapped_column(String(255))
-    body_fingerprint: Mapped[str | None] = mapped_column(String(64))
-
-    @property
-    def is_active(self) -> bool:
-        return self.status in ACTIVE
+    kind: Mapped[str] = synonym("task")
+    requested_by: Mapped[str] = synonym("user_id")
 
     @property
     def has_result(self) -> bool:
         return self.status in WITH_RESULT
-
-
-class StatusLine(Model):
-    """One status line; `seq` runs 1, 2, 3 … without gaps within its report."""
-
-    __tablename__ = "status_line"
-
-    report_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("report.id", ondelete="CASCADE"), primary_key=True
-    )
-    seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    at: Mapped[datetime] = mapped_column(UtcDateTime)
-    level: Mapped[str] = mapped_column(String(8))
-    text: Mapped[str] = mapped_column(Text)
-    done: Mapped[int] = mapped_column(Integer)
-    total: Mapped[int] = mapped_column(Integer)
 
 
 class ResultRow(Model):
@@ -104,23 +51,11 @@ class ResultRow(Model):
     __tablename__ = "result_row"
 
     report_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("report.id", ondelete="CASCADE"), primary_key=True
+        Uuid(as_uuid=False), ForeignKey("job.id", ondelete="CASCADE"), primary_key=True
     )
     table_name: Mapped[str] = mapped_column(String(40), primary_key=True)
     position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     data: Mapped[dict[str, Any]] = mapped_column(JSON)
-
-
-class Checkpoint(Model):
-    """A partial answer kept for a restart or a retry of the same report."""
-
-    __tablename__ = "checkpoint"
-
-    report_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("report.id", ondelete="CASCADE"), primary_key=True
-    )
-    key: Mapped[str] = mapped_column(String(300), primary_key=True)
-    data: Mapped[Any] = mapped_column(JSON)
 
 
 class StoredMonth(Model):
@@ -154,10 +89,7 @@ __all__ = [
     "RUNNING",
     "STATUSES",
     "WITH_RESULT",
-    "Base",
-    "Checkpoint",
     "Report",
     "ResultRow",
-    "StatusLine",
     "StoredMonth",
 ]

@@ -1,4 +1,4 @@
-"""Stored months: find the fresh ones, save, expire. Also the little calendar all rooms share.
+"""Stored months: find the fresh ones, save, expire. The calendar as such is `lib/months.py`.
 
 A month is a `date` on day 1, written `2025-03`. Only months that were closed when they were counted
 are kept, and only until `expires_at`; the value keeps the moment it was counted.
@@ -12,7 +12,6 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
 from webapp.engine.kind import StoredValue
@@ -21,6 +20,7 @@ from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.lib.moments import utcnow
 from webapp.lib.months import is_closed
+from webapp.lib.upserts import upsert
 
 ITEMS_PER_QUERY = 500
 
@@ -114,18 +114,20 @@ class CompanyMonths:
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         with self._writing() as connection:
-            connection.execute(_upsert(connection.dialect.name), rows)
-
-
-def _upsert(dialect: str) -> Any:
-    maker = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = maker(StoredMonth)
-    new = statement.excluded
-    return statement.on_conflict_do_update(
-        index_elements=["company_id", "kind", "subject", "item", "month"],
-        set_={"value": new.value, "counted_at": new.counted_at, "expires_at": new.expires_at},
-        where=StoredMonth.counted_at <= new.counted_at,
-    )
+            statement = upsert(connection, StoredMonth)
+            new = statement.excluded
+            connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["company_id", "kind", "subject", "item", "month"],
+                    set_={
+                        "value": new.value,
+                        "counted_at": new.counted_at,
+                        "expires_at": new.expires_at,
+                    },
+                    where=StoredMonth.counted_at <= new.counted_at,
+                ),
+                rows,
+            )
 
 
 def expire(
@@ -136,7 +138,7 @@ def expire(
     start: date | None = None,
     end: date | None = None,
 ) -> int:
-    """Force stored months to expire and return how many did.
+    """Force stored months to expire, in the caller's session, and return how many did.
 
     company_id: None means every company (the operator's command)
     subject:    a partner ID, or the ID of one of its sites
@@ -162,7 +164,6 @@ def expire(
         .where(*conditions, StoredMonth.expires_at > utcnow())
     )
     db.session.execute(delete(StoredMonth).where(*conditions))
-    db.session.commit()
     return int(fresh or 0)
 
 
@@ -191,7 +192,6 @@ def stored_overview(company_id: str) -> Iterator[dict[str, Any]]:
 
 
 def drop_expired(before: datetime) -> int:
-    """Delete months that expired before the moment; return how many."""
+    """Delete months that expired before the moment; return how many. The caller commits."""
     gone = db.session.execute(delete(StoredMonth).where(StoredMonth.expires_at < before))
-    db.session.commit()
     return int(gone.rowcount)  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import current_app
 
-from webapp.engine.counters import Counters
+from webapp.counters import counters
 from webapp.engine.kind import Context, ReportKind
 from webapp.errors import InvalidParams
 from webapp.extensions import quick_redis
@@ -39,5 +39,5 @@ def kinds_paths() -> dict[str, Any]:
 
 def context() -> Context:
     """Return what kinds are handed: settings and the Redis client."""
-    counters: Counters = current_app.extensions["counters"]
-    return Context(config=current_app.config, redis=quick_redis(), now=utcnow, count=counters.add)
+    config, count = current_app.config, counters().add
+    return Context(config=config, redis=quick_redis(), now=utcnow, count=count)

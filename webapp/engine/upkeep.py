@@ -1,24 +1,32 @@
-"""What kinds do beside reports: small upkeep every few seconds, large upkeep once a night.
+"""The janitor: lost jobs every few seconds, what expired every hour, what kinds do beside reports.
 
-The janitor calls; large upkeep runs in a worker, so that no lost report waits for it. Any number of
-janitors may ask for the same night: a flag in Redis lets one of them through.
+Kinds have small upkeep, which the janitor does itself, and large upkeep once a night, which runs in
+a worker, so that no lost job waits for it. Any number of janitors may work at once.
 """
 
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+import threading
+from datetime import datetime, timedelta
 
-from flask import current_app
+from flask import Flask, current_app
 from redis.exceptions import RedisError
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.engine.jobs import kinds
+from webapp.accounts import audit_log
+from webapp.engine import months
 from webapp.engine.kind import ReportKind
+from webapp.engine.registry import kinds
 from webapp.extensions import db, redis_client, report_queue
+from webapp.jobs import janitor
 from webapp.lib.moments import utcnow
 
 log = logging.getLogger(__name__)
 
+SWEEP_EVERY_S = 3.0
+TIDY_EVERY = timedelta(hours=1)
 NIGHT_BEGINS = 3
 REMEMBERED_S = 2 * 86400
 
@@ -70,3 +78,48 @@ def run_nightly(slug: str) -> None:
     kind = kinds().get(slug)
     if kind is not None:
         kind.nightly()
+
+
+def tidy(now: datetime | None = None) -> None:
+    """Delete reports and audit entries older than they are kept, months that expired a day ago."""
+    now = now or utcnow()
+    janitor.drop_ended(now)
+    months.drop_expired(now - timedelta(days=1))
+    db.session.commit()
+    audit_log.drop_expired(now - timedelta(days=current_app.config["AUDIT_KEPT_DAYS"]))
+
+
+def loop(app: Flask, stop: threading.Event | None = None) -> None:
+    """Sweep and run maintenance until told to stop; an absent database is waited for."""
+    stop = stop or threading.Event()
+    tidied = utcnow() - TIDY_EVERY
+    wait_s = 0.0
+    while not stop.is_set():
+        try:
+            # After an outage of the database workers get to renew their leases first.
+            stop.wait(wait_s)
+            wait_s = 0.0
+            with app.app_context():
+                janitor.sweep()
+                run_maintenance()
+                ask_nightly()
+                if utcnow() - tidied >= TIDY_EVERY:
+                    tidy()
+                    tidied = utcnow()
+        except SQLAlchemyError as error:
+            log.warning("the janitor waits for the database: %s", type(error).__name__)
+            wait_s = _until_it_answers(app, stop)
+        stop.wait(SWEEP_EVERY_S)
+
+
+def _until_it_answers(app: Flask, stop: threading.Event) -> float:
+    """Wait until the database answers; return how long leases may take to be renewed (seconds)."""
+    while not stop.wait(1.0):
+        try:
+            with app.app_context():
+                db.session.execute(select(1))
+        except SQLAlchemyError:
+            continue
+        break
+    lease_s: float = app.config["LEASE_SECONDS"]
+    return min(lease_s / 4, 5.0)

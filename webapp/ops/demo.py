@@ -20,7 +20,7 @@ from flask import current_app
 from webapp import accounts
 from webapp.accounts import find_key
 from webapp.accounts.passwords import password_matches
-from webapp.engine.jobs import kinds
+from webapp.engine.registry import kinds
 from webapp.errors import ReportError
 from webapp.lib.months import current_month, month_text, next_month
 

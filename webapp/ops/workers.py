@@ -18,7 +18,7 @@ from rq.serializers import JSONSerializer
 from rq.worker.base import BaseWorker
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.engine import janitor
+from webapp.jobs import janitor
 from webapp.ops import logs
 from webapp.ops.parent_death import end_with_parent
 

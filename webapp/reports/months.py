@@ -8,7 +8,7 @@ from datetime import date
 from flask import Response, flash, make_response, render_template, request, url_for
 
 from webapp.accounts import audit, check_role, current_scope
-from webapp.engine import jobs, months
+from webapp.engine import months, service
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.htmx import redirect_to
@@ -31,7 +31,7 @@ def _page(
     body = render_template(
         "reports/index_months.html",
         stored=list(months.stored_overview(scope.company_id)),
-        kinds=jobs.kinds(),
+        kinds=service.kinds(),
         may_expire=scope.may("expert"),
         typed=typed or {},
         errors=errors or {},
@@ -47,7 +47,7 @@ def expire_months() -> Response:
     try:
         start, end = _span(form)
         if form.get("kind"):
-            jobs.kind_named(form["kind"])
+            service.kind_named(form["kind"])
     except InvalidParams as error:
         return _page(form, error.errors, 422)
     expired = months.expire(

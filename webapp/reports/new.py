@@ -14,10 +14,10 @@ from typing import Any
 from flask import Response, make_response, render_template, request, url_for
 
 from webapp.accounts import Scope, audit, check_role
-from webapp.engine import jobs
-from webapp.engine.jobs import Started
+from webapp.engine import service
 from webapp.engine.kind import Estimate, ReportKind
 from webapp.engine.params import FormField, form_fields
+from webapp.engine.service import Started
 from webapp.errors import InvalidParams, NotFound, PartnerError
 from webapp.extensions import db
 from webapp.htmx import is_htmx, redirect_to, vary
@@ -52,7 +52,7 @@ class Form:
 def choose_kind() -> str:
     """Show the kinds this user may start."""
     scope = check_role("expert")
-    kinds = [kind for kind in jobs.kinds().values() if scope.may(kind.run_role)]
+    kinds = [kind for kind in service.kinds().values() if scope.may(kind.run_role)]
     return render_template("reports/choose_kind.html", kinds=kinds)
 
 
@@ -65,7 +65,7 @@ def new_report(slug: str) -> Response:
 
 
 def _open_kind(slug: str) -> tuple[Scope, ReportKind]:
-    kind = jobs.kinds().get(slug)
+    kind = service.kinds().get(slug)
     if kind is None:
         raise NotFound("There is no such kind of report.")
     return check_role(kind.run_role), kind
@@ -75,7 +75,7 @@ def _prefilled(scope: Scope, kind: ReportKind, fields: tuple[FormField, ...]) ->
     values = {one.name: "" if one.default is None else one.default for one in fields}
     earlier = as_id(request.args.get("from"))
     if earlier:
-        report = jobs.find_report(scope, earlier)
+        report = service.find_report(scope, earlier)
         if report.kind == kind.slug:
             values |= {name: value for name, value in report.params.items() if name in values}
     asked = {
@@ -106,12 +106,12 @@ def create_report(slug: str) -> Response:
 
 def _start(scope: Scope, kind: ReportKind, raw: dict[str, Any], once: str) -> Started:
     try:
-        return jobs.start_report(scope, kind.slug, raw, idempotency_key=once or None)
+        return service.start_report(scope, kind.slug, raw, idempotency_key=once or None)
     except InvalidParams as error:
         if set(error.errors) != {RETRY_KEY}:
             raise
     # The reader went back, changed something and sent the same form again: that is a new report.
-    return jobs.start_report(scope, kind.slug, raw)
+    return service.start_report(scope, kind.slug, raw)
 
 
 @bp.post("/reports/new/<slug>/estimate")
@@ -121,7 +121,7 @@ def estimate_report(slug: str) -> Response:
     form = _typed_form(scope, kind)
     estimate, refusal, status = None, None, 200
     try:
-        estimate = jobs.estimate_report(scope, kind.slug, _raw(form))
+        estimate = service.estimate_report(scope, kind.slug, _raw(form))
     except InvalidParams as error:
         form.errors, status = error.errors, 422
     except PartnerError as error:

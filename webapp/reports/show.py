@@ -8,7 +8,7 @@ from uuid import UUID
 from flask import Response, flash, make_response, render_template, request, url_for
 
 from webapp.accounts import audit, current_scope
-from webapp.engine import jobs
+from webapp.engine import service
 from webapp.engine.download import result_response
 from webapp.engine.models import FAILED, INCOMPLETE
 from webapp.engine.results import ReadResult
@@ -37,7 +37,7 @@ def _page(
     status: int = 200,
 ) -> Response:
     scope = current_scope()
-    report = jobs.find_report(scope, report_id)
+    report = service.find_report(scope, report_id)
     view = report_view(report, scope, all_lines="lines" in request.args, is_refused=bool(errors))
     if report.has_result:
         view |= result_view(report, request.path, request.args)
@@ -52,8 +52,8 @@ def _page(
 
 
 def _grid(report_id: str, table: str) -> Response:
-    report = jobs.find_report(current_scope(), report_id)
-    kind, result = jobs.kinds()[report.kind], ReadResult(report)
+    report = service.find_report(current_scope(), report_id)
+    kind, result = service.kinds()[report.kind], ReadResult(report)
     grids = read_grids(kind, result, request.path, request.args, only=table)
     if not grids:
         raise NotFound("This result has no such table.")
@@ -66,7 +66,7 @@ def _grid(report_id: str, table: str) -> Response:
 def download_report(report_id: UUID, fmt: str) -> Response:
     """Give the result as a file. `?by=`: a further sheet; `?bom=1`: for Excel; `?raw=1`: as is."""
     scope = current_scope()
-    report = jobs.find_report(scope, str(report_id))
+    report = service.find_report(scope, str(report_id))
     by, asked = request.args.get("by") or None, request.args
     bom, raw = asked.get("bom") == "1", asked.get("raw") == "1"
     response = result_response(report, fmt, by=by, bom=bom, raw=raw)
@@ -82,7 +82,7 @@ def download_report(report_id: UUID, fmt: str) -> Response:
 def cancel_report(report_id: UUID) -> Response:
     """Cancel a queued or running report."""
     scope = current_scope()
-    report = jobs.cancel_report(scope, str(report_id))
+    report = service.cancel_report(scope, str(report_id))
     audit(scope, "cancelled", f"{report.kind} {report.id}")
     db.session.commit()
     return redirect_to(url_for("reports.show_report", report_id=report.id))
@@ -92,7 +92,7 @@ def cancel_report(report_id: UUID) -> Response:
 def delete_report(report_id: UUID) -> Response:
     """Delete a finished report for good."""
     scope = current_scope()
-    jobs.delete_report(scope, str(report_id))
+    service.delete_report(scope, str(report_id))
     audit(scope, "deleted", f"report {report_id}")
     db.session.commit()
     flash("The report and its result are deleted.")
@@ -103,11 +103,11 @@ def delete_report(report_id: UUID) -> Response:
 def retry_report(report_id: UUID) -> Response:
     """Try again what failed; a way in goes along, because secrets were erased at the end."""
     scope = current_scope()
-    report = jobs.find_report(scope, str(report_id))
-    kind = jobs.kinds()[report.kind]
+    report = service.find_report(scope, str(report_id))
+    kind = service.kinds()[report.kind]
     raw = {name: request.form[name] for name in kind.retry_params if request.form.get(name)}
     try:
-        jobs.retry_report(scope, report.id, raw)
+        service.retry_report(scope, report.id, raw)
     except InvalidParams as error:
         if report.status not in {FAILED, INCOMPLETE}:
             raise

@@ -12,11 +12,13 @@ from uuid import UUID
 
 from flask import Flask, Response, current_app, request
 
+from webapp import jobs
 from webapp.accounts import current_scope
-from webapp.engine import jobs, progress
+from webapp.engine import service
 from webapp.engine.models import Report
 from webapp.errors import Unavailable
 from webapp.extensions import db
+from webapp.jobs import stream
 from webapp.reports.blueprint import bp
 from webapp.reports.view import meters
 
@@ -26,12 +28,12 @@ METERS_EVERY_S = 0.5
 @bp.get("/reports/<uuid:report_id>/events")
 def listen_report(report_id: UUID) -> Response:
     """Stream the lines after `Last-Event-ID`, or after the last one on the page, up to the end."""
-    report = jobs.find_report(current_scope(), str(report_id))
+    report = service.find_report(current_scope(), str(report_id))
     if not current_app.config["STREAMING"]:
         raise Unavailable("Live lines are switched off here; the page asks for them instead.")
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     after = _number(request.headers.get("Last-Event-ID")) or _number(request.args.get("after")) or 0
-    listening = progress.listen(report.id, after, gone=progress.reader_gone(request.environ))
+    listening = jobs.listen(report.id, after, gone=jobs.reader_gone(request.environ))
     messages = _messages(app, report.id, listening)
     # A stream lasts for hours; it must not sit on a database connection.
     db.session.remove()
@@ -46,7 +48,7 @@ def _number(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
-def _messages(app: Flask, report_id: str, listening: progress.Listening) -> Iterator[str]:
+def _messages(app: Flask, report_id: str, listening: stream.Listening) -> Iterator[str]:
     shown_at = float("-inf")
     for event in listening:
         if event is None:
@@ -70,7 +72,7 @@ def message(html: str, seq: int | None) -> str:
     return number + "".join(f"data: {line}\n" for line in html.splitlines() if line.strip()) + "\n"
 
 
-def _line(app: Flask, event: progress.Event) -> str:
+def _line(app: Flask, event: jobs.Event) -> str:
     return app.jinja_env.get_template("reports/_line.html").render(line=event.data)
 
 

@@ -11,12 +11,13 @@ from redis.exceptions import RedisError
 from sqlalchemy import select
 
 from webapp.accounts import Scope
-from webapp.engine import jobs
+from webapp.engine import service
 from webapp.engine.kind import ReportKind
-from webapp.engine.models import FAILED, INCOMPLETE, QUEUED, Report, StatusLine
+from webapp.engine.models import FAILED, INCOMPLETE, QUEUED, Report
 from webapp.engine.params import FormField, form_fields
 from webapp.engine.results import ReadResult
 from webapp.extensions import db, redis_client
+from webapp.jobs import StatusLine
 from webapp.lib.moments import utcnow
 from webapp.reports.charts import chart_data
 from webapp.reports.filters import seconds_since
@@ -33,7 +34,7 @@ def report_view(
     report: Report, scope: Scope, *, all_lines: bool = False, is_refused: bool = False
 ) -> dict[str, Any]:
     """Return what the loader and the head of a result show; `is_refused`: a retry just was."""
-    kind = jobs.kinds()[report.kind]
+    kind = service.kinds()[report.kind]
     may_run = scope.may(kind.run_role)
     lines = last_lines(report.id, LINES_AT_MOST if all_lines else LINES_SHOWN)
     return {
@@ -55,7 +56,7 @@ def meters(report: Report) -> dict[str, Any]:
     """Return what changes while a report is made."""
     return {
         "report": report,
-        "asks_partner": jobs.kinds()[report.kind].asks_partner,
+        "asks_partner": service.kinds()[report.kind].asks_partner,
         "elapsed_s": seconds_since(_began(report), report.finished_at),
         "waits_for_worker": _waits_for_worker(report),
     }
@@ -79,7 +80,7 @@ def _waits_for_worker(report: Report) -> bool:
 
 def last_lines(report_id: str, limit: int) -> list[StatusLine]:
     """Return the last status lines of a report, oldest first."""
-    query = select(StatusLine).where(StatusLine.report_id == report_id)
+    query = select(StatusLine).where(StatusLine.job_id == report_id)
     newest = db.session.scalars(query.order_by(StatusLine.seq.desc()).limit(limit))
     return list(newest)[::-1]
 
@@ -99,7 +100,7 @@ def _retry_fields(
 
 def result_view(report: Report, path: str, args: Mapping[str, str]) -> dict[str, Any]:
     """Return what a finished report shows beside its head."""
-    kind = jobs.kinds()[report.kind]
+    kind = service.kinds()[report.kind]
     result = ReadResult(report)
     charts = chart_data(kind, result)
     return {

@@ -20,7 +20,7 @@ from sqlalchemy import select
 from werkzeug.serving import make_server
 
 from tests.conftest import find_scope
-from webapp.engine import jobs
+from webapp import jobs
 from webapp.engine.models import QUEUED, Report
 from webapp.errors import ReportError
 from webapp.extensions import db

@@ -20,10 +20,10 @@ from tests.conftest import find_scope
 from tests.kinds.inventory.inventory_helpers import REPORTS, Caller, make_demo_for, run_waiting
 from tests.kinds.inventory.object_helpers import Bucket, serving_bucket
 from webapp.config import BadSetting, load_settings
-from webapp.engine import janitor, jobs
-from webapp.engine.models import Report
+from webapp.engine import service, upkeep
 from webapp.errors import RunEnded, Unavailable
 from webapp.extensions import db
+from webapp.jobs import Job
 from webapp.kinds.inventory import files
 from webapp.kinds.inventory.models import File, FileChunk, FileObject
 from webapp.lib import objects
@@ -110,11 +110,11 @@ def test_expired_files_and_reports_leave_no_object(
     long_ago = utcnow() - timedelta(days=3000)
     with app.app_context():
         db.session.execute(update(File).where(File.report_id == first).values(created_at=long_ago))
-        db.session.execute(update(Report).where(Report.id == second).values(finished_at=long_ago))
+        db.session.execute(update(Job).where(Job.id == second).values(finished_at=long_ago))
         db.session.commit()
-        janitor.tidy()
+        upkeep.tidy()
         assert len(lying(folder)) == 8
-        jobs.kinds()["inventory"].nightly()
+        service.kinds()["inventory"].nightly()
     assert lying(folder) == []
     assert rows(app, FileObject) == rows(app, File) == 0
 
@@ -125,7 +125,7 @@ def test_a_restart_leaves_the_objects_of_its_attempt_alone(
     report_id = make(app, caller("colleague"))
     before = set(lying(folder))
     with app.app_context():
-        db.session.execute(update(Report).values(status="queued"))
+        db.session.execute(update(Job).values(status="queued"))
         db.session.commit()
     run_waiting(app)
     assert len(lying(folder)) == 4
@@ -262,7 +262,7 @@ def test_what_cannot_be_removed_now_is_removed_in_the_night(
     assert len(bucket.objects) == rows(app, FileObject) == 4
     bucket.broken = 0
     with app.app_context():
-        jobs.kinds()["inventory"].nightly()
+        service.kinds()["inventory"].nightly()
     assert bucket.objects == {}
     assert rows(app, FileObject) == 0
 

@@ -12,9 +12,10 @@ from sqlalchemy import func, select, update
 
 from tests.conftest import find_scope
 from tests.kinds.inventory.inventory_helpers import PERIODS, REPORTS, Caller, run_waiting
-from webapp.engine import jobs
+from webapp.engine import service
 from webapp.engine.models import Report
 from webapp.extensions import db
+from webapp.jobs import Job
 from webapp.kinds.inventory import files
 from webapp.kinds.inventory.models import File, FileChunk, Period
 from webapp.lib.moments import utcnow
@@ -74,7 +75,7 @@ def test_a_cancelled_report_failed(app: Flask, acme: str, caller: Callers) -> No
     ours = caller("colleague")
     report_id = ours.start().json["id"]
     with app.app_context():
-        jobs.cancel_report(find_scope(app, "colleague"), report_id)
+        service.cancel_report(find_scope(app, "colleague"), report_id)
     assert state(ours, report_id) == ("FAILED", 0, 4)
     assert ours.url(report_id).status_code == 409
 
@@ -95,7 +96,7 @@ def test_files_expire_by_age_and_the_report_failed_then(
     app: Flask, made: dict[str, Any], caller: Callers
 ) -> None:
     with app.app_context():
-        kind = jobs.kinds()["inventory"]
+        kind = service.kinds()["inventory"]
         db.session.execute(update(File).values(created_at=utcnow() - timedelta(days=29)))
         db.session.commit()
         kind.nightly()
@@ -131,7 +132,7 @@ def test_deleting_a_waiting_report_cancels_it_first(app: Flask, acme: str, calle
 def test_a_restart_makes_all_files_anew(app: Flask, made: dict[str, Any], caller: Callers) -> None:
     with app.app_context():
         before = set(db.session.scalars(select(File.id)))
-        db.session.execute(update(Report).values(status="queued"))
+        db.session.execute(update(Job).values(status="queued"))
         db.session.commit()
     assert state(caller("colleague"), made["id"])[0] == "PROCESSING"
     run_waiting(app)
@@ -157,7 +158,7 @@ def test_a_report_of_another_kind_is_unknown_here(
     app: Flask, acme: str, caller: Callers, partner_use: Callable[..., dict[str, Any]]
 ) -> None:
     with app.app_context():
-        started = jobs.start_report(
+        started = service.start_report(
             find_scope(app, "colleague"), "partner-use", partner_use(), enqueue=False
         )
         other = started.report.id

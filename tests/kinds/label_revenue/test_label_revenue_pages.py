@@ -15,8 +15,9 @@ from flask.testing import FlaskClient
 from label_revenue_files import FILES, SAMPLE
 
 from tests.conftest import form_token
+from webapp import jobs
 from webapp.accounts import Scope
-from webapp.engine import jobs
+from webapp.engine import service
 from webapp.extensions import db
 from webapp.kinds.label_revenue import fetch, ledger, work
 from webapp.kinds.label_revenue.models import Upload
@@ -147,7 +148,7 @@ def test_a_month_that_pays_nothing_is_of_no_currency(
 def run_report(app: Flask, scope: Scope) -> Callable[..., str]:
     def run(**params: Any) -> str:
         with app.app_context():
-            started = jobs.start_report(scope, "label-revenue", params, enqueue=False)
+            started = service.start_report(scope, "label-revenue", params, enqueue=False)
             report_id = started.report.id
             jobs.run_queued(report_id)
             return report_id

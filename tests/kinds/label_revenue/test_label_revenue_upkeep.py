@@ -18,8 +18,8 @@ from test_label_revenue_pages import send, upload
 
 from tests.engine.conftest import kill_group, start_worker  # noqa: F401
 from tests.soon import until
-from webapp.engine.endings import forget_job
 from webapp.extensions import db
+from webapp.jobs.transport import forget as forget_job
 from webapp.kinds.label_revenue import work
 from webapp.kinds.label_revenue.models import Upload
 from webapp.kinds.label_revenue.upkeep import ORPHANED, remove_orphans, run_maintenance

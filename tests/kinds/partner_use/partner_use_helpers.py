@@ -12,12 +12,14 @@ from sqlalchemy import select
 
 from sandbox import truth
 from tests.conftest import find_scope
+from webapp import jobs
 from webapp.accounts import Scope
-from webapp.engine import export, jobs
-from webapp.engine.models import Report, StatusLine, StoredMonth
+from webapp.engine import export, service
+from webapp.engine.models import Report, StoredMonth
 from webapp.engine.results import ReadResult
 from webapp.errors import ReportError
 from webapp.extensions import db
+from webapp.jobs import StatusLine
 from webapp.lib.months import current_month, month_text, next_month
 
 PARTIAL = {"user_key": "partial-user-key", "user_secret": "cGFydGlhbC1zZWNyZXQ="}
@@ -55,7 +57,7 @@ class Made:
     def csv(self, app: Flask, by: str | None = None) -> str:
         with app.app_context():
             report = db.session.get_one(Report, self.id)
-            sheet = export.sheet_named(jobs.kinds()[report.kind], ReadResult(report), by)
+            sheet = export.sheet_named(service.kinds()[report.kind], ReadResult(report), by)
             return b"".join(export.csv_chunks(sheet)).decode()
 
 
@@ -68,13 +70,13 @@ class House:
     def make(self, params: dict[str, Any], who: str = "owner") -> Made:
         """Make a report and run it to its end."""
         with self.app.app_context():
-            started = jobs.start_report(self.scope(who), "partner-use", params, enqueue=False)
+            started = service.start_report(self.scope(who), "partner-use", params, enqueue=False)
             return self._run(started.report.id)
 
     def retry(self, made: Made, secrets: dict[str, str], who: str = "owner") -> Made:
         """Try an ended report again, to its end."""
         with self.app.app_context():
-            jobs.retry_report(self.scope(who), made.id, secrets)
+            service.retry_report(self.scope(who), made.id, secrets)
             return self._run(made.id)
 
     def scope(self, who: str) -> Scope:
@@ -90,13 +92,11 @@ class House:
         db.session.expire_all()
         report = db.session.get_one(Report, report_id)
         lines = db.session.scalars(
-            select(StatusLine.text)
-            .where(StatusLine.report_id == report_id)
-            .order_by(StatusLine.seq)
+            select(StatusLine.text).where(StatusLine.job_id == report_id).order_by(StatusLine.seq)
         )
         result = {}
         if report.has_result:
-            chunks = export.json_chunks(jobs.kinds()[report.kind], report, ReadResult(report))
+            chunks = export.json_chunks(service.kinds()[report.kind], report, ReadResult(report))
             result = json.loads(b"".join(chunks))
         return Made(report.id, report.status, report.error, result, list(lines), report.sealed)
 

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from sandbox.testing import RunningStandIn
 from tests.conftest import DEMO_KEY, DEMO_SECRET, form_token
 from tests.kinds.partner_use.partner_use_helpers import House
-from webapp.engine import jobs
+from webapp.engine import service
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.kinds.partner_use import connections
@@ -50,7 +50,7 @@ def test_the_params_of_the_report_name_the_connection_and_no_key(
     app: Flask, house: House, connection: str
 ) -> None:
     with app.app_context():
-        report = jobs.start_report(
+        report = service.start_report(
             house.scope("owner"),
             "partner-use",
             {"partner_id": "70000001", "connection": connection},
@@ -68,7 +68,7 @@ def test_another_companys_connection_is_as_unknown_as_none(
     value = {"stranger's": connection, "unknown": str(uuid4()), "no id": "demo"}[given]
     who = "stranger" if given == "stranger's" else "owner"
     with app.app_context(), pytest.raises(InvalidParams) as caught:
-        jobs.start_report(
+        service.start_report(
             house.scope(who), "partner-use", {"partner_id": "70000001", "connection": value}
         )
     assert list(caught.value.errors) == ["connection"]

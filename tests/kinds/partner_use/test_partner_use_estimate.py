@@ -14,7 +14,7 @@ from sandbox.testing import RunningStandIn
 from tests.conftest import DEMO_KEY, Api
 from tests.kinds.partner_use.partner_use_helpers import NOW, House, ago, counted_ids
 from tests.soon import soon
-from webapp.engine import jobs
+from webapp.engine import service
 from webapp.engine.kind import Estimate
 from webapp.engine.models import Report
 from webapp.errors import InvalidParams, PartnerUnavailable
@@ -31,7 +31,7 @@ MONTHLY = {"mode": "monthly", "start": "2024-01", "end": "2024-06"}
 
 def estimate(house: House, params: dict[str, Any]) -> Estimate:
     with house.app.app_context():
-        found = jobs.estimate_report(house.scope("owner"), "partner-use", params)
+        found = service.estimate_report(house.scope("owner"), "partner-use", params)
         assert db.session.query(Report).filter_by(status="queued").count() == 0
         return found
 
@@ -181,7 +181,7 @@ def test_nobody_waits_minutes_for_a_pace_that_is_held(
     monkeypatch.setattr(survey, "BRIEFLY", replace(survey.BRIEFLY, total_s=0.5))
     house.app.config["PARTNER_CALLS_PER_SECOND"] = 10.0
     with house.app.app_context():
-        survey._pace(jobs.context(), "70000001", "call", 10.0).slow_down(60)
+        survey._pace(service.context(), "70000001", "call", 10.0).slow_down(60)
     with soon(), pytest.raises(PartnerUnavailable):
         estimate(house, partner_use())
 

@@ -13,7 +13,7 @@ from sandbox.testing import RunningStandIn
 from tests.conftest import DEMO_SECRET, Api
 from tests.kinds.partner_use.partner_use_helpers import NOW, House, ago
 from tests.soon import soon
-from webapp.engine import jobs
+from webapp.engine import service
 from webapp.engine.models import Report
 from webapp.errors import InvalidParams
 from webapp.extensions import db
@@ -27,7 +27,7 @@ def refused(house: House, params: dict[str, Any]) -> dict[str, str]:
     """Return the sentences with which parameters are refused; nothing may have been made."""
     with house.app.app_context():
         with pytest.raises(InvalidParams) as caught:
-            jobs.start_report(house.scope("owner"), "partner-use", params, enqueue=False)
+            service.start_report(house.scope("owner"), "partner-use", params, enqueue=False)
         assert db.session.query(Report).count() == 0
     return caught.value.errors
 

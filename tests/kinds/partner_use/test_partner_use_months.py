@@ -14,8 +14,9 @@ from sandbox import truth
 from sandbox.testing import RunningStandIn
 from tests.kinds.partner_use.partner_use_helpers import NOW, PARTIAL, House, ago, counted_ids
 from webapp.engine import months
-from webapp.engine.models import StatusLine, StoredMonth
+from webapp.engine.models import StoredMonth
 from webapp.extensions import db
+from webapp.jobs import StatusLine
 from webapp.lib.moments import utcnow
 from webapp.lib.months import current_month, next_month, parse_month
 
@@ -275,7 +276,7 @@ def test_a_site_without_account_store_is_behind_the_bar_as_well(
     made = house.make(partner_use(**span, exact=exact))
     assert made.status == "done"
     with app.app_context():
-        lines = db.session.scalars(select(StatusLine).where(StatusLine.report_id == made.id)).all()
+        lines = db.session.scalars(select(StatusLine).where(StatusLine.job_id == made.id)).all()
         summing_up = next(line for line in lines if "users at the end of 2024-03." in line.text
                           and ":" not in line.text)  # fmt: skip
         assert summing_up.done == summing_up.total

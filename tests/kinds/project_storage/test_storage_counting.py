@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
 from tests.kinds.project_storage.storage_helpers import Storage, project_key, rows_of
-from webapp.engine import jobs
+from webapp.engine import service
 from webapp.extensions import db, redis_client, report_queue
 from webapp.kinds.project_storage import counting
 from webapp.kinds.project_storage.models import Counter, FileEvent, Project, StorageMonth
@@ -189,7 +189,7 @@ def test_the_nightly_run_puts_drift_right_by_itself(
     with app.app_context():
         db.session.execute(update(Counter).values(active_file_versions=9))
         db.session.commit()
-        jobs.kinds()["project-storage"].nightly()
+        service.kinds()["project-storage"].nightly()
     assert "active_file_versions at swift was 9, events say 1" in caplog.text
     assert owner.held() == (1, 100, 0, 0)
 

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from openpyxl import load_workbook
 
 from tests.kinds.project_storage.storage_helpers import Storage
-from webapp.engine import jobs
+from webapp import jobs
 from webapp.kinds.project_storage.compute import Effects, Event, moment_us, month_rows
 from webapp.kinds.project_storage.growth import in_unit
 from webapp.kinds.project_storage.pages import storage_size

@@ -14,8 +14,9 @@ from sqlalchemy import select, update
 
 from tests.conftest import Api, find_scope
 from tests.kinds.session_activity.session_helpers import Sender, ping_body
-from webapp.engine import jobs
-from webapp.engine.models import StoredMonth
+from webapp import jobs
+from webapp.engine import service
+from webapp.engine.models import Report, StoredMonth
 from webapp.extensions import db
 from webapp.kinds.session_activity import SessionActivity, params
 from webapp.kinds.session_activity.models import Login
@@ -32,7 +33,7 @@ def report(app: Flask, api_for: Callable[[str], Api], sender: Sender) -> Callabl
     def make(format: str = "json", **params: Any) -> Any:
         scope = find_scope(app, "owner")
         with app.app_context():
-            made = jobs.start_report(scope, "session-activity", params, enqueue=False).report.id
+            made = service.start_report(scope, "session-activity", params, enqueue=False).report.id
             jobs.run_queued(made)
             db.session.remove()
         answer = api.get(f"/reports/{made}/result?format={format}")
@@ -140,7 +141,7 @@ def test_closed_months_are_stored_and_give_the_same_rows_again(
     again = report(**AUGUST_TO_SEPTEMBER)
     assert again["hours"] == first["hours"]
     with app.app_context():
-        saved = db.session.scalars(select(jobs.Report.calls_saved)).all()
+        saved = db.session.scalars(select(Report.calls_saved)).all()
     assert sorted(saved) == [0, 4]
 
 
@@ -167,7 +168,7 @@ def test_a_month_counted_within_the_settling_time_of_a_late_ping_is_counted_agai
         db.session.commit()
     report(login="anna", start="2023-08", end="2023-08")
     with app.app_context():
-        assert sorted(db.session.scalars(select(jobs.Report.calls_saved))) == [0, saved]
+        assert sorted(db.session.scalars(select(Report.calls_saved))) == [0, saved]
 
 
 def test_a_late_ping_expires_the_months_it_changes(
@@ -229,7 +230,7 @@ def test_a_company_reports_its_own_logins_only(
 ) -> None:
     scope = find_scope(app, "stranger")
     with app.app_context():
-        made = jobs.start_report(
+        made = service.start_report(
             scope, "session-activity", AUGUST_TO_SEPTEMBER, enqueue=False
         ).report.id
         jobs.run_queued(made)

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import defer
 
 from webapp.accounts import Scope, User, audit, current_scope, require, restrict, scope_of
-from webapp.engine import jobs
+from webapp.engine import service
 from webapp.engine.models import ACTIVE, DONE, Report
 from webapp.error_pages import Problem, envelope
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, RunEnded
@@ -108,7 +108,7 @@ def create_report() -> Response:
         params["base_period"] = find_period(scope.company_id, body.base_reporting_period_id).id
     if body.name and body.name.strip():
         params["name"] = body.name
-    started = jobs.start_report(
+    started = service.start_report(
         scope, SLUG, params, idempotency_key=request.headers.get("Idempotency-Key") or None
     )
     if started.is_new:
@@ -154,11 +154,11 @@ def delete_report(report_id: str) -> Response:
     report_id = report.id
     if report.is_active:
         try:
-            jobs.cancel_report(scope, report_id)
+            service.cancel_report(scope, report_id)
         except (Conflict, RunEnded):
             # It ended by itself in this very moment, which is as good.
             db.session.rollback()
-    jobs.delete_report(scope, report_id)
+    service.delete_report(scope, report_id)
     audit(scope, "deleted", f"{SLUG} {report_id}")
     db.session.commit()
     return answer_json(Deleted(id=report_id, msg="The report and its files are deleted."))
@@ -167,7 +167,7 @@ def delete_report(report_id: str) -> Response:
 def find_report(scope: Scope, report_id: str) -> Report:
     """Return an inventory report of the caller's company; all others are unknown."""
     try:
-        report = jobs.find_report(scope, str(UUID(report_id)))
+        report = service.find_report(scope, str(UUID(report_id)))
     except ValueError:
         raise NotFound("There is no such report.") from None
     if report.kind != SLUG:

@@ -16,10 +16,10 @@ from flask import current_app
 from redis.exceptions import RedisError
 from sqlalchemy import update
 
-from webapp.engine.endings import forget_job
 from webapp.errors import ReportError
 from webapp.extensions import db, redis_client, report_queue
 from webapp.intake import LoadRefused
+from webapp.jobs.transport import forget as forget_job
 from webapp.kinds.label_revenue import fetch, loads, sums
 from webapp.kinds.label_revenue.formats import Role
 from webapp.kinds.label_revenue.models import Upload

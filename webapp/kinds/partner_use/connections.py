@@ -11,7 +11,7 @@ from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, Uuid, func, s
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.accounts import Scope, audit, current_scope, require, restrict
-from webapp.engine.jobs import context
+from webapp.engine.registry import context
 from webapp.errors import InvalidParams, NotFound, PartnerError
 from webapp.extensions import Model, UtcDateTime, db
 from webapp.htmx import redirect_to

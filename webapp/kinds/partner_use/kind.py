@@ -134,11 +134,6 @@ class PartnerUse(ReportKind):
                 return make_summary(session, found, params.partner_id, run, context)
             return Monthly(session, found, params, run, context).make()
 
-    def help(self, params: PartnerUseParams, run: Run, context: Context, number: int) -> None:
-        with session_of(run, params.partner_id, context) as session:
-            found = _survey(session, params, run, context)
-            Monthly(session, found, params, run, context, number).help()
-
     def describe(self, params: Mapping[str, Any]) -> str:
         if params.get("mode") != "monthly":
             return f"{params['partner_id']} summary"

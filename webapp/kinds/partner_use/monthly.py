@@ -74,22 +74,8 @@ class Monthly:
         self._run.set_total(1 + len(self._facts) + unknown)
         if unknown:
             self._run.log(f"{unknown:,} site months to find out.")
-            self._call_helpers()
             self._ask()
         return self._result()
-
-    def help(self) -> None:
-        """Ask for what is not known yet on behalf of the run, beginning where it will come last."""
-        plans = self._planned(self._known())
-        self._plans = dict(reversed(plans.items()))
-        self._ask()
-
-    def _call_helpers(self) -> None:
-        config = self._context.config
-        large = sum(plan.unknown > 0 for plan in self._plans.values())
-        if config["PARTNER_SPLIT_SITES"] and large >= config["PARTNER_SPLIT_SITES"]:
-            self._run.log("This partner is large: other free workers are asked to take part.")
-            self._run.call_helpers(config["PARTNER_HELPERS"])
 
     def _known(self) -> dict[str, dict[date, Cell]]:
         """Return stored months and what an earlier attempt of this report counted, by site."""

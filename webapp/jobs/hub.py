@@ -1,9 +1,9 @@
-"""One Redis subscription and one look at the database for all listeners of a process.
+"""One Redis subscription and one poll of the database for all listeners of a process.
 
 flask-sse opens a connection per listener and notices a closed browser only when the next message
-comes. Here listeners come and go through `Hub.join` and `Hub.leave`, and Redis sees one connection.
-What Redis loses is found by a second thread, which asks the database every few seconds how far all
-listened-to reports are, in one query however many listeners there are.
+comes. Here they come and go through `Hub.subscribe` and `Hub.unsubscribe`, and Redis sees one
+connection. What Redis loses is found by a second thread, which asks the database every few seconds
+how far all listened-to jobs are, in one query however many listeners there are.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from redis.exceptions import RedisError
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.engine.models import ACTIVE, Report
 from webapp.errors import Unavailable
 from webapp.extensions import db, redis_client
+from webapp.jobs.models import ACTIVE, Job
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05
-LOOK_EVERY_S = 3.0
-LOOK_ALONE_S = 1.0
-REPORTS_PER_LOOK = 500
+POLL_EVERY_S = 3.0
+POLL_ALONE_S = 1.0
+JOBS_PER_POLL = 500
 READERS = 8
 
 
@@ -60,8 +60,8 @@ class Hub:
     """One Redis subscription for all listeners of this process.
 
     The thread owns the pubsub object and is the only one to touch it; listeners come and go through
-    `join` and `leave`. It subscribes to the channels that have listeners, and to no others; with no
-    listener at all it ends, and with it the connection.
+    `subscribe` and `unsubscribe`. It follows the channels that have listeners, and no others; with
+    no listener at all it ends, and with it the connection.
     """
 
     REREAD = None
@@ -71,20 +71,20 @@ class Hub:
         self._lock = threading.Lock()
         self._listeners: dict[str, list[queue.SimpleQueue[Event | None]]] = {}
         self._thread: threading.Thread | None = None
-        self._looker: threading.Thread | None = None
-        self._looked: dict[str, tuple[int, bool]] = {}
+        self._poller: threading.Thread | None = None
+        self._polled: dict[str, tuple[int, bool]] = {}
         self.connected = False
         self.closing = False
-        # Thousands of listeners may look at once; pages shall find a connection all the same.
+        # Thousands of listeners may read at once; pages shall find a connection all the same.
         self.reading = threading.BoundedSemaphore(READERS)
 
     def __len__(self) -> int:
         with self._lock:
             return sum(len(queues) for queues in self._listeners.values())
 
-    def join(self, channel: str) -> queue.SimpleQueue[Event | None]:
+    def subscribe(self, channel: str) -> queue.SimpleQueue[Event | None]:
         """Return a queue that receives the channel's events, and REREAD after each gap."""
-        mailbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         with self._lock:
             if self.closing:
                 raise Unavailable("The server is being restarted; try again in a few seconds.")
@@ -94,66 +94,66 @@ class Hub:
                     "Too many live streams are open on this server. The page updates by itself "
                     "without one; a program may try again in a few seconds."
                 )
-            self._listeners.setdefault(channel, []).append(mailbox)
+            self._listeners.setdefault(channel, []).append(events)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="line-hub", daemon=True)
                 self._thread.start()
-            if self._looker is None or not self._looker.is_alive():
-                self._looker = threading.Thread(target=self._look, name="line-look", daemon=True)
-                self._looker.start()
-        return mailbox
+            if self._poller is None or not self._poller.is_alive():
+                self._poller = threading.Thread(target=self._poll, name="line-poll", daemon=True)
+                self._poller.start()
+        return events
 
     def close(self) -> None:
         """End every stream of this process at once and take no new one; readers come back."""
         with self._lock:
             self.closing = True
-            for mailboxes in self._listeners.values():
-                for mailbox in mailboxes:
-                    mailbox.put(self.REREAD)
+            for queues in self._listeners.values():
+                for events in queues:
+                    events.put(self.REREAD)
 
     def has_more(self, channel: str, after: int) -> bool:
-        """Say whether the database, when last looked at, knew of more than a listener has heard."""
-        last_seq, is_active = self._looked.get(channel, (0, True))
+        """Say whether the database, when last polled, knew of more than a listener has heard."""
+        last_seq, is_active = self._polled.get(channel, (0, True))
         return last_seq > after or not is_active
 
-    def leave(self, channel: str, mailbox: queue.SimpleQueue[Event | None]) -> None:
+    def unsubscribe(self, channel: str, events: queue.SimpleQueue[Event | None]) -> None:
         """Forget a listener; its channel is unsubscribed when it was the last one."""
         with self._lock:
-            mailboxes = self._listeners.get(channel, [])
-            if mailbox in mailboxes:
-                mailboxes.remove(mailbox)
-            if not mailboxes:
+            queues = self._listeners.get(channel, [])
+            if events in queues:
+                queues.remove(events)
+            if not queues:
                 self._listeners.pop(channel, None)
-                self._looked.pop(channel, None)
+                self._polled.pop(channel, None)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         while True:
-            time.sleep(LOOK_EVERY_S if self.connected else LOOK_ALONE_S)
+            time.sleep(POLL_EVERY_S if self.connected else POLL_ALONE_S)
             with self._lock:
                 channels = list(self._listeners)
                 if not channels:
-                    self._looker = None
+                    self._poller = None
                     return
             try:
-                self._look_at(channels)
+                self._poll_channels(channels)
             except SQLAlchemyError as error:
                 log.warning("live lines wait for the database: %s", type(error).__name__)
 
-    def _look_at(self, channels: list[str]) -> None:
-        for first in range(0, len(channels), REPORTS_PER_LOOK):
-            chunk = channels[first : first + REPORTS_PER_LOOK]
+    def _poll_channels(self, channels: list[str]) -> None:
+        for first in range(0, len(channels), JOBS_PER_POLL):
+            chunk = channels[first : first + JOBS_PER_POLL]
             with self._app.app_context():
-                query = select(Report.id, Report.last_seq, Report.status)
+                query = select(Job.id, Job.last_seq, Job.status)
                 found = {
-                    report_id: (last_seq, status in ACTIVE)
-                    for report_id, last_seq, status in db.session.execute(
-                        query.where(Report.id.in_(chunk))
+                    job_id: (last_seq, status in ACTIVE)
+                    for job_id, last_seq, status in db.session.execute(
+                        query.where(Job.id.in_(chunk))
                     )
                 }
-            # A report that is gone has ended, too: its listeners are told so.
-            looked = {channel: found.get(channel, (0, False)) for channel in chunk}
+            # A job that is gone has ended, too: its listeners are told so.
+            polled = {channel: found.get(channel, (0, False)) for channel in chunk}
             with self._lock:
-                self._looked |= {key: at for key, at in looked.items() if key in self._listeners}
+                self._polled |= {key: at for key, at in polled.items() if key in self._listeners}
 
     def _run(self) -> None:
         while self._wanted_or_end():
@@ -205,8 +205,8 @@ class Hub:
             return
         self.connected = True
         with self._lock:
-            for mailbox in self._listeners.get(channel, []):
-                mailbox.put(event)
+            for events in self._listeners.get(channel, []):
+                events.put(event)
 
 
 def _read_event(raw: bytes) -> Event | None:

@@ -1,7 +1,7 @@
-"""Start, run, cancel, retry and delete reports. `run_report(report_id)` is the one RQ job.
+"""Reports as pages, programs and commands ask for them: start, find, cancel, retry, delete.
 
-The row is committed before the job is enqueued, and the job carries the id alone. Whatever happens
-to Redis or a worker, the janitor finds the row again.
+A report's row is committed before the workers are told of it; whatever happens to Redis or to a
+worker, the janitor finds the row again.
 """
 
 from __future__ import annotations
@@ -15,53 +15,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import Flask, current_app
-from redis.exceptions import RedisError
-from sqlalchemy import delete, select, update
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
+from webapp import jobs
 from webapp.accounts import Scope
-from webapp.engine import progress
-from webapp.engine.endings import end_report, enqueue_report, forget_job, stop_job
 from webapp.engine.kind import Estimate, ReportKind
-from webapp.engine.models import (
-    ACTIVE,
-    CANCELLED,
-    FAILED,
-    INCOMPLETE,
-    QUEUED,
-    RUNNING,
-    Report,
-)
+from webapp.engine.models import FAILED, INCOMPLETE, Report
 from webapp.engine.months import CompanyMonths
 from webapp.engine.params import Parsed, read_params
 from webapp.engine.registry import context, kind_named, kinds, personal_kinds
 from webapp.engine.retry_params import retried_params
-from webapp.engine.running import run_queued, run_report
-from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, ReportError, RunEnded
+from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, ReportError
 from webapp.extensions import db
-from webapp.lib.moments import utcnow
-from webapp.security import fingerprint, seal
+from webapp.jobs import service as job_service
+from webapp.security import fingerprint
 
 log = logging.getLogger(__name__)
-
-__all__ = [
-    "Started",
-    "cancel_report",
-    "context",
-    "delete_report",
-    "end_report",
-    "enqueue_report",
-    "estimate_report",
-    "find_report",
-    "kind_named",
-    "kinds",
-    "personal_kinds",
-    "retry_report",
-    "run_here",
-    "run_queued",
-    "run_report",
-    "start_report",
-]
 
 
 @dataclass(frozen=True)
@@ -100,16 +70,16 @@ def start_report(
     kind, parsed = _prepared(scope, slug, raw)
     report = Report(
         id=str(uuid.uuid4()),
+        task=kind.slug,
         company_id=scope.company_id,
-        requested_by=scope.user_id,
-        kind=kind.slug,
+        user_id=scope.user_id,
         label=kind.describe(parsed.public)[:200],
         params=parsed.public,
-        sealed=seal(json.dumps(parsed.secrets)) if parsed.secrets else None,
+        sealed=job_service.sealed(parsed.secrets),
         idempotency_key=idempotency_key,
         body_fingerprint=body if idempotency_key else None,
     )
-    db.session.add(report)
+    jobs.add(report, enqueue=enqueue)
     try:
         db.session.commit()
     except IntegrityError:
@@ -119,8 +89,6 @@ def start_report(
             return Started(found, is_new=False)
         raise
     log.info("report %s was asked for", report.id, extra={"kind": kind.slug})
-    if enqueue:
-        enqueue_report(report)
     return Started(report, is_new=True)
 
 
@@ -129,7 +97,7 @@ def _made_before(scope: Scope, key: str, body: str) -> Report | None:
         raise InvalidParams({"Idempotency-Key": "Use at most 255 characters."})
     report = db.session.scalar(
         select(Report).where(
-            Report.requested_by == scope.user_id,
+            Report.user_id == scope.user_id,
             Report.company_id == scope.company_id,
             Report.idempotency_key == key,
         )
@@ -167,16 +135,7 @@ def cancel_report(scope: Scope, report_id: str) -> Report:
     report = find_report(scope, report_id)
     if not scope.may(kinds()[report.kind].run_role):
         raise NotAllowed("Cancelling a report needs the right to make one.")
-    was_running = report.status == RUNNING
-    try:
-        end_report(
-            report.id, CANCELLED, only=Report.status.in_(ACTIVE), line="Cancelled on request."
-        )
-    except RunEnded:
-        db.session.refresh(report)
-        raise Conflict(f"The report is {report.status} already.") from None
-    stop_job(report.id, was_running)
-    db.session.refresh(report)
+    jobs.cancel(report.id)
     return report
 
 
@@ -186,16 +145,8 @@ def delete_report(scope: Scope, report_id: str) -> None:
     kind = kinds()[report.kind]
     if not scope.may(kind.run_role):
         raise NotAllowed("Deleting a report needs the right to make one.")
-    gone = db.session.execute(
-        delete(Report).where(Report.id == report.id, Report.status.not_in(ACTIVE))
-    )
-    db.session.commit()
-    if gone.rowcount != 1:  # type: ignore[attr-defined]
+    if not jobs.delete(report.id):
         raise Conflict("The report is still being made; cancel it first.")
-    try:
-        forget_job(str(report_id))
-    except RedisError as error:
-        log.warning("the job of %s expires by itself: %s", report_id, type(error).__name__)
     kind.on_report_deleted(str(report_id))
 
 
@@ -212,24 +163,9 @@ def retry_report(scope: Scope, report_id: str, raw: Mapping[str, Any]) -> Report
             f"Only an incomplete or failed report can be retried; it is {report.status}."
         )
     _, parsed = _prepared(scope, report.kind, retried_params(kind, report.params, raw))
-    again = db.session.execute(
-        update(Report)
-        .where(Report.id == report.id, Report.status.in_([INCOMPLETE, FAILED]))
-        .values(
-            status=QUEUED,
-            params=parsed.public,
-            sealed=seal(json.dumps(parsed.secrets)) if parsed.secrets else None,
-            lost=0,
-            error=None,
-            finished_at=None,
-            queued_at=utcnow(),
-        )
-    )
+    jobs.start_again(report, parsed.secrets)
+    report.params = parsed.public
     db.session.commit()
-    if again.rowcount != 1:  # type: ignore[attr-defined]
-        raise Conflict("The report is being retried already.")
-    db.session.refresh(report)
-    enqueue_report(report)
     return report
 
 
@@ -237,7 +173,7 @@ def run_here(
     scope: Scope,
     slug: str,
     raw: Mapping[str, Any],
-    on_event: Callable[[progress.Event], None] = lambda _: None,
+    on_event: Callable[[jobs.Event], None] = lambda _: None,
 ) -> Report:
     """Make a report and run it in this process, for the command line; return it ended.
 
@@ -248,7 +184,7 @@ def run_here(
 
     def follow() -> None:
         with app.app_context():
-            for event in progress.listen(report.id):
+            for event in jobs.listen(report.id):
                 if event is not None:
                     on_event(event)
 
@@ -256,7 +192,7 @@ def run_here(
     follower = threading.Thread(target=follow, name="follower", daemon=True)
     follower.start()
     try:
-        run_queued(report_id)
+        jobs.run_queued(report_id)
     except ReportError as error:
         log.debug("report %s failed: %s", report_id, type(error).__name__)
     except KeyboardInterrupt:

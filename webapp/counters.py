@@ -1,7 +1,7 @@
 """What is counted for the operator's metrics, by workers and web processes alike.
 
-Counted in memory, added up in one Redis hash every few seconds and at the end of a run. Labels come
-from short fixed lists, so the hash stays small. A Redis that was emptied starts again at zero,
+Counted in memory, added up in one Redis hash every few seconds and at the end of a report. Labels
+come from short fixed lists, so the hash stays small. A Redis that was emptied starts again at zero,
 which is what Prometheus expects of counters; with Redis away the counts wait in the process.
 """
 
@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 
-from flask import Flask
+from flask import Flask, current_app
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -71,3 +71,9 @@ class Counters:
 def init_app(app: Flask) -> None:
     """Give the application its counts."""
     app.extensions["counters"] = Counters(app)
+
+
+def counters(app: Flask | None = None) -> Counters:
+    """Return the counts of the application."""
+    found: Counters = (app or current_app).extensions["counters"]
+    return found

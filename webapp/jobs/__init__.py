@@ -1,0 +1,93 @@
+"""Work that must not be lost: reports, files to load, counting, deliveries. Knows none of them.
+
+A **job** is a row. A worker takes it under a lease and a new attempt number, does what its **task**
+says, and ends it; the janitor gives jobs whose worker was lost to another one. RQ only brings them.
+
+```python
+from webapp import jobs
+
+LOAD = jobs.Task("label-revenue-load", run=load, noun="load")   # handed over by ReportKind.tasks()
+
+job = jobs.start(LOAD.name, company_id=…, user_id=…, payload={"upload": upload.id})
+db.session.commit()                 # the row, with yours; the commit hands the job to the workers
+
+def load(attempt: jobs.Attempt, payload: dict[str, Any]) -> None:   # in a worker, an app context
+    attempt.set_total(3)
+    attempt.advance("One of three.")            # a status line with its number, stored, published
+    with attempt.fenced() as connection: …      # writes that a lost attempt is refused (RunEnded)
+    attempt.save_checkpoints({"a": 1})          # attempt.load_checkpoints() has them next time
+    attempt.finish(write=lambda connection: …)  # the end, in one transaction with what was found
+```
+
+`run` may be called again for the same job (another attempt), so it goes on from what is stored.
+What it raises is the job's error: a ReportError's sentence as it is, of anything else the type. A
+job is `queued`, `running`, then `done`, `failed`, `cancelled`, or what `finish(status)` says.
+`key`: of the jobs of one task and key at most one waits, and a second `start` returns that one;
+one that already runs does not count, as it may have passed what the second start is about.
+`Task.on_end` is told in the transaction that ends a job, also by the janitor or a cancel.
+
+`find`, `cancel`, `start_again`, `delete` by id; `listen` yields the events of a job's stream,
+`stored_events` what it said so far; `run_queued` does a job in this process (commands, tests).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flask import Flask
+
+from webapp.jobs import stream, transport
+from webapp.jobs.attempt import Attempt
+from webapp.jobs.executor import run_queued
+from webapp.jobs.models import (
+    ACTIVE,
+    CANCELLED,
+    DONE,
+    FAILED,
+    QUEUED,
+    RUNNING,
+    Checkpoint,
+    Job,
+    StatusLine,
+)
+from webapp.jobs.service import add, cancel, delete, find, start, start_again
+from webapp.jobs.stream import Event, listen, reader_gone, stored_events
+from webapp.jobs.tasks import Ending, Task
+
+__all__ = [
+    "ACTIVE",
+    "CANCELLED",
+    "DONE",
+    "FAILED",
+    "QUEUED",
+    "RUNNING",
+    "Attempt",
+    "Checkpoint",
+    "Ending",
+    "Event",
+    "Job",
+    "StatusLine",
+    "Task",
+    "add",
+    "cancel",
+    "delete",
+    "find",
+    "init_app",
+    "listen",
+    "reader_gone",
+    "run_queued",
+    "start",
+    "start_again",
+    "stored_events",
+]
+
+
+def init_app(app: Flask, tasks: Iterable[Task]) -> None:
+    """Hand the application its tasks, its publisher and its hub; names are unique."""
+    by_name = app.extensions["tasks"] = {}
+    for task in tasks:
+        if task.name in by_name:
+            raise ValueError(f"two tasks are called {task.name}")
+        by_name[task.name] = task
+    stream.init_app(app)
+    transport.follow_commits()

@@ -1,0 +1,253 @@
+"""An attempt at a job: its lease, its fence, and what a task may call on it.
+
+Every write carries the attempt's number; no row matched means that the job was cancelled, deleted
+or given to another worker, and the attempt stops with RunEnded. A thread renews the lease.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from flask import Flask
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from webapp.errors import RunEnded
+from webapp.extensions import db
+from webapp.jobs import stream, transitions
+from webapp.jobs.models import DONE, RUNNING, Checkpoint, Job
+from webapp.jobs.tasks import Ending, Task
+from webapp.lib.moments import utcnow
+from webapp.lib.upserts import upsert
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+LINES_PER_SECOND = 8.0
+DATABASE_PATIENCE_S = 60.0
+RENEW_AGAIN_S = 0.5
+
+
+class Attempt:
+    """One attempt of one worker. Thread-safe; every call raises RunEnded once it was given up.
+
+    asked_at: when the job was asked for
+    """
+
+    def __init__(self, app: Flask, task: Task, job: Job, secrets: dict[str, str]) -> None:
+        self._app = app
+        self._engine = db.engine
+        self.task = task
+        self.job_id = job.id
+        self.company_id = job.company_id
+        self.user_id = job.user_id
+        self.number = job.attempt
+        self.asked_at = job.created_at
+        self.secrets = secrets
+        self.is_finished = False
+        self._lock = threading.RLock()
+        self._done, self._total, self._told = 0, 0, (0, 0)
+        self._allowance, self._spoken = LINES_PER_SECOND, time.monotonic()
+        self._over = threading.Event()
+        self._lease = timedelta(seconds=app.config["LEASE_SECONDS"])
+        self._stop_renewing = threading.Event()
+
+    # What a task calls
+
+    def check(self) -> None:
+        """Raise RunEnded if the job was cancelled or handed to another worker."""
+        if self._over.is_set():
+            raise RunEnded("The job was cancelled or given to another worker.")
+
+    def set_total(self, total: int) -> None:
+        """Set how many steps there are in all."""
+        with self._lock:
+            self._total = max(total, self._done)
+
+    def advance(self, text: str | None = None, *, by: int = 1) -> None:
+        """Count steps done; the text becomes a line, but not more than a few a second."""
+        self.check()
+        with self._lock:
+            self._done += by
+            self._total = max(self._total, self._done)
+            speak = text is not None and self._may_speak()
+        if speak and text is not None:
+            self.log(text)
+
+    def _may_speak(self) -> bool:
+        """Say whether another routine line fits: a few a second, with a burst of as many."""
+        now = time.monotonic()
+        earned = (now - self._spoken) * LINES_PER_SECOND
+        self._allowance = min(self._allowance + earned, LINES_PER_SECOND * 3)
+        self._spoken = now
+        if self._allowance < 1:
+            return False
+        self._allowance -= 1
+        return True
+
+    def log(self, text: str, *, level: str = "info") -> None:
+        """Store and publish a status line."""
+        self.check()
+
+        def store() -> Any:
+            with self._engine.begin() as connection:
+                line, _ = transitions.add_line(
+                    connection, self.fence(), text, level, **self._progress()
+                )
+                self.write_along(connection)
+                return line
+
+        with self._lock:
+            with self._noticing():
+                line = self.retry_while_database_is_down(store)
+            self._told = (line.done, line.total)
+            with self._app.app_context():
+                stream.publish_line(line)
+
+    def save_checkpoints(self, entries: Mapping[str, Any]) -> None:
+        """Keep partial answers (JSON) for another attempt at this job."""
+        if not entries:
+            return
+        self.check()
+        rows = [{"job_id": self.job_id, "key": key, "data": data} for key, data in entries.items()]
+
+        def write() -> None:
+            with self.fenced() as connection:
+                statement = upsert(connection, Checkpoint)
+                connection.execute(
+                    statement.on_conflict_do_update(
+                        index_elements=["job_id", "key"], set_={"data": statement.excluded.data}
+                    ),
+                    rows,
+                )
+
+        self.retry_while_database_is_down(write)
+
+    def load_checkpoints(self, prefix: str = "") -> dict[str, Any]:
+        """Return what earlier attempts at this job kept, by key."""
+
+        def read() -> dict[str, Any]:
+            with self._engine.connect() as connection:
+                rows = connection.execute(
+                    select(Checkpoint.key, Checkpoint.data).where(
+                        Checkpoint.job_id == self.job_id,
+                        Checkpoint.key.startswith(prefix, autoescape=True),
+                    )
+                )
+                return {row.key: row.data for row in rows}
+
+        return self.retry_while_database_is_down(read)
+
+    def finish(
+        self, status: str = DONE, write: Callable[[Connection], object] = lambda _: None
+    ) -> None:
+        """End the job, and write what it found out in the same transaction.
+
+        A job that is done has all its steps behind it, also those it turned out not to need; where
+        the last line said otherwise, or was one too many to be told, another one says so. A task
+        that returns without a call of this is done.
+        """
+        line = None
+        if status == DONE:
+            with self._lock:
+                self._done = self._total
+            if self._told != (self._done, self._total):
+                line = f"The {self.task.noun} is done."
+
+        def end() -> transitions.Ended:
+            with self.fenced() as connection:
+                write(connection)
+                if status == DONE:
+                    connection.execute(delete(Checkpoint).where(Checkpoint.job_id == self.job_id))
+                return transitions.end_within(connection, self.fence(), Ending(status), line=line)
+
+        with self._app.app_context(), self._noticing():
+            ended = self.retry_while_database_is_down(end)
+            self.is_finished = True
+            name = self.task.name
+            log.info("%s %s is %s", self.task.noun, self.job_id, status, extra={"kind": name})
+            ended.publish()
+
+    # The fence
+
+    def fence(self) -> Any:
+        """Return the condition that every write of this attempt carries."""
+        return (Job.id == self.job_id) & (Job.attempt == self.number) & (Job.status == RUNNING)
+
+    @contextmanager
+    def fenced(self) -> Iterator[Connection]:
+        """Open a transaction that holds the job's row and belongs to this attempt."""
+        with self._engine.begin() as connection:
+            self._touch(connection, {})
+            yield connection
+
+    def _touch(self, connection: Connection, values: Mapping[str, Any]) -> None:
+        with self._noticing():
+            transitions.change(connection, self.fence(), {**self._progress(), **values})
+        self.write_along(connection)
+
+    def _progress(self) -> dict[str, Any]:
+        """Return how far the work is; each write takes it along, so that the bar keeps up."""
+        return {"done": self._done, "total": self._total}
+
+    def write_along(self, connection: Connection) -> None:
+        """Write what a subclass counts beside the steps, in each fenced transaction."""
+
+    @contextmanager
+    def _noticing(self) -> Iterator[None]:
+        try:
+            yield
+        except RunEnded:
+            self._over.set()
+            raise
+
+    def retry_while_database_is_down(self, write: Callable[[], T]) -> T:
+        """Do it again while the database is away for a moment, up to a minute."""
+        deadline = time.monotonic() + DATABASE_PATIENCE_S
+        pause_s = 0.1
+        while True:
+            try:
+                return write()
+            except DBAPIError as error:
+                if not is_away(error) or time.monotonic() > deadline:
+                    raise
+                log.warning("%s %s waits for the database", self.task.noun, self.job_id)
+                time.sleep(pause_s)
+                pause_s = min(pause_s * 2, 2.0)
+
+    # The lease
+
+    @contextmanager
+    def leased(self) -> Iterator[None]:
+        """Keep the lease while the block runs; the bar moves with each renewal."""
+        thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop_renewing.set()
+            thread.join(timeout=5)
+
+    def _renew(self) -> None:
+        pause_s = self._lease.total_seconds() / 4
+        while not self._stop_renewing.wait(pause_s):
+            pause_s = self._lease.total_seconds() / 4
+            try:
+                with self._engine.begin() as connection:
+                    self._touch(connection, {"lease_until": utcnow() + self._lease})
+            except RunEnded:
+                return
+            except DBAPIError as error:
+                log.warning("the lease of %s waits: %s", self.job_id, type(error).__name__)
+                pause_s = min(pause_s, RENEW_AGAIN_S)
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Say whether the database was away or locked, so that trying again may help."""
+    return isinstance(error, OperationalError) or error.connection_invalidated

@@ -1,0 +1,116 @@
+"""The rows of a job: Job is the truth about it, StatusLine what its listeners are told, Checkpoint
+what another attempt need not find out again.
+
+A job's id is also its id in RQ, its stream's channel and, of a report, the piece of the URL.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.extensions import Model, UtcDateTime
+from webapp.lib.moments import utcnow
+from webapp.security import SEALED
+
+QUEUED, RUNNING = "queued", "running"
+DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
+ACTIVE = frozenset({QUEUED, RUNNING})
+
+
+class Job(Model):
+    """Work that must not be lost, from the moment it was asked for until it is deleted.
+
+    type:    "job", or the name of a subclass that keeps more about its jobs (a joined table)
+    task:    which of the application's tasks does it
+    key:     of the jobs of a task with the same key at most one waits
+    payload: what the task is told; ids, never a secret
+    sealed:  the encrypted secrets of the work; erased when it ends, however
+    attempt: counts starts and fences writes: only the attempt named here may write while running
+    lost:    how often its worker was lost since it was last asked for
+    status:  queued, running, then how it ended: done, failed, cancelled, or the task's own word
+    """
+
+    __tablename__ = "job"
+    __table_args__ = (
+        UniqueConstraint("user_id", "company_id", "idempotency_key"),
+        Index("ix_job_company_created", "company_id", "created_at", "id"),
+        Index("ix_job_status_lease", "status", "lease_until"),
+        Index(
+            "ix_job_waiting",
+            "task",
+            "key",
+            unique=True,
+            sqlite_where=text("status = 'queued'"),
+            postgresql_where=text("status = 'queued'"),
+        ),
+    )
+    __mapper_args__ = {"polymorphic_on": "type", "polymorphic_identity": "job"}
+
+    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
+    type: Mapped[str] = mapped_column(String(20))
+    task: Mapped[str] = mapped_column(String(40))
+    key: Mapped[str | None] = mapped_column(String(120))
+    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
+    user_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
+    payload: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    sealed: Mapped[str | None] = mapped_column(Text, info={SEALED: "{type} {id}"})
+    status: Mapped[str] = mapped_column(String(12), default=QUEUED)
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    lost: Mapped[int] = mapped_column(Integer, default=0)
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    done: Mapped[int] = mapped_column(Integer, default=0)
+    total: Mapped[int] = mapped_column(Integer, default=0)
+    last_seq: Mapped[int] = mapped_column(Integer, default=0)
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    queued_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    body_fingerprint: Mapped[str | None] = mapped_column(String(64))
+
+    @property
+    def is_active(self) -> bool:
+        return self.status in ACTIVE
+
+
+class StatusLine(Model):
+    """One status line; `seq` runs 1, 2, 3 … without gaps within its job."""
+
+    __tablename__ = "status_line"
+
+    job_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("job.id", ondelete="CASCADE"), primary_key=True
+    )
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    level: Mapped[str] = mapped_column(String(8))
+    text: Mapped[str] = mapped_column(Text)
+    done: Mapped[int] = mapped_column(Integer)
+    total: Mapped[int] = mapped_column(Integer)
+
+
+class Checkpoint(Model):
+    """A partial answer kept for another attempt at the same job."""
+
+    __tablename__ = "checkpoint"
+
+    job_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("job.id", ondelete="CASCADE"), primary_key=True
+    )
+    key: Mapped[str] = mapped_column(String(300), primary_key=True)
+    data: Mapped[Any] = mapped_column(JSON)

@@ -1,0 +1,101 @@
+"""RQ, which brings jobs to workers. It may lose them or bring them twice: the rows are the truth.
+
+RQ's job has the id of ours, carries it and nothing else, and calls one function, whatever the task.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from redis.exceptions import RedisError
+from rq.command import send_stop_job_command
+from rq.exceptions import InvalidJobOperation, NoSuchJobError
+from rq.job import Job as RqJob
+from rq.job import JobStatus
+from rq.serializers import JSONSerializer
+from sqlalchemy import event
+
+from webapp.extensions import db, redis_client, report_queue
+from webapp.jobs.tasks import task_named
+from webapp.tracing import request_id
+
+log = logging.getLogger(__name__)
+RUN = "webapp.jobs.executor.run_job"
+AFTER_COMMIT = "jobs to enqueue"
+
+
+def enqueue(job_id: str, task_name: str) -> bool:
+    """Hand a queued job to the workers; False when Redis is away (the janitor tries again)."""
+    task = task_named(task_name)
+    try:
+        forget(job_id)
+        report_queue().enqueue_call(
+            RUN,
+            args=(job_id,),
+            job_id=job_id,
+            timeout=int(task.seconds),
+            result_ttl=3600,
+            failure_ttl=86400,
+            description=f"{task.name} {task.noun}",
+            meta={"request_id": request_id()},
+        )
+    except RedisError as error:
+        log.warning("%s %s waits for Redis: %s", task.noun, job_id, type(error).__name__)
+        return False
+    return True
+
+
+def enqueue_after_commit(job_id: str, task_name: str) -> None:
+    """Hand a job to the workers as soon as the session has committed its row, and only then."""
+    db.session.info.setdefault(AFTER_COMMIT, {})[job_id] = task_name
+
+
+def follow_commits() -> None:
+    """Let the session hand over what it has committed; once, the session is the process's."""
+    if not event.contains(db.session, "after_commit", _committed):
+        event.listen(db.session, "after_commit", _committed)
+        event.listen(db.session, "after_soft_rollback", _rolled_back)
+
+
+def _committed(session: Any) -> None:
+    if session.in_nested_transaction():
+        return
+    for job_id, task_name in session.info.pop(AFTER_COMMIT, {}).items():
+        enqueue(job_id, task_name)
+
+
+def _rolled_back(session: Any, transaction: Any) -> None:
+    if transaction.parent is None:
+        session.info.pop(AFTER_COMMIT, None)
+
+
+def forget(job_id: str) -> None:
+    """Remove what RQ knows of an earlier start, so that the id can be used again."""
+    try:
+        RqJob.fetch(job_id, connection=redis_client(), serializer=JSONSerializer).delete()
+    except (NoSuchJobError, InvalidJobOperation, ValueError):
+        return
+
+
+def stop(job_id: str, was_running: bool) -> None:
+    """Stop the worker's process or take the job out of the queue; the row has the truth already."""
+    try:
+        if was_running:
+            send_stop_job_command(redis_client(), job_id, serializer=JSONSerializer)
+        else:
+            forget(job_id)
+    except (NoSuchJobError, InvalidJobOperation):
+        log.info("%s had no job to stop", job_id)
+    except RedisError as error:
+        log.warning("%s stops at its next write: %s", job_id, type(error).__name__)
+
+
+def is_waiting(job_id: str) -> bool:
+    """Return whether RQ holds the job for a worker; raises RedisError."""
+    try:
+        job = RqJob.fetch(job_id, connection=redis_client(), serializer=JSONSerializer)
+    except NoSuchJobError:
+        return False
+    waiting = {JobStatus.QUEUED, JobStatus.DEFERRED, JobStatus.SCHEDULED}
+    return job.get_status() in waiting and job.get_position() is not None
