@@ -21,6 +21,7 @@ from webapp import accounts, cli_report
 from webapp.commands import handle_cli_errors, with_database
 from webapp.engine import months, upkeep
 from webapp.errors import InvalidParams
+from webapp.extensions import db
 from webapp.lib.months import parse_month
 
 
