@@ -118,7 +118,7 @@ def test_dead_rows_of_a_deleted_report_go_with_it(app: Flask) -> None:
 
 
 def test_reports_from_before_jobs_keep_all_they_had_forth_and_back(app: Flask) -> None:
-    flask_migrate.upgrade(revision="0006")
+    flask_migrate.upgrade(revision="0007")
     company, user, report = (str(uuid4()) for _ in range(3))
     at = "2025-03-01 10:00:00.000000"
     known = {
@@ -165,7 +165,7 @@ def test_reports_from_before_jobs_keep_all_they_had_forth_and_back(app: Flask) -
     assert db.session.scalars(sa.select(Checkpoint.data)).all() == [[1]]
     assert db.session.scalars(sa.select(ResultRow.data)).all() == [{"a": None}]
     db.session.remove()
-    flask_migrate.downgrade(revision="0006")
+    flask_migrate.downgrade(revision="0007")
     assert {table: everything(table) for table in known} == before
 
 
