@@ -191,10 +191,6 @@ class Settings(BaseSettings):
     """requests in flight per report"""
     PARTNER_READ_LIMIT: int = Field(default=5000, ge=0, le=5000)
     """creation dates one search reads; 0: none"""
-    PARTNER_SPLIT_SITES: int = Field(default=1000, ge=0, le=1_000_000)
-    """sites from which workers share; 0: no"""
-    PARTNER_HELPERS: int = Field(default=2, ge=0, le=64)
-    """other workers that take part in a large report"""
     MONTHS_KEPT_DAYS: Days = Field(default=30, ge=0, le=36_500)
     """how long a closed month stays fresh"""
     REPORTS_KEPT_DAYS: Days = Field(default=365, ge=1, le=36_500)

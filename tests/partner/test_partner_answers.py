@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from bad_server import CALL_ID, BadServer, answer, envelope, http, raw, refusal
-from partner_helpers import SECRET, USER_KEY, Talk
+from partner_helpers import SECRET, USER_KEY, Talk, body_of
 
 from tests.soon import SOON_S, soon, until
 from webapp.errors import PartnerContract, PartnerRefused, PartnerUnavailable, RunEnded
 from webapp.partner import Limits, PartnerSession
-from webapp.partner.retry import backoff_s, retry_after_s
+from webapp.partner.limits import retry_after_s
 
 Ask = Callable[[], dict[str, Any]]
 
@@ -125,7 +125,7 @@ def test_the_wait_a_gateway_asks_for_is_kept(talk: Talk, status: int) -> None:
     session = talk.session(limits={"retry_after_cap_s": 0.2})
     talk.server.plays(raw(http(b"later", status, Retry_After="86400")), answer({"fine": 1}))
     started = time.monotonic()
-    session.call("accounts.search", "eu1", {}, pace=session.search_pace)
+    body_of(session, "accounts.search", "eu1", {})
     assert 0.2 <= time.monotonic() - started < SOON_S  # a day was asked for
 
 
@@ -145,7 +145,7 @@ def test_retry_after_is_read_in_all_its_forms() -> None:
 def test_backoff_doubles_to_its_ceiling_and_is_spread() -> None:
     limits = Limits()
     for tries, ceiling in ((1, 1), (2, 2), (5, 16), (6, 30), (500, 30)):
-        waits = [backoff_s(tries, limits) for _ in range(200)]
+        waits = [limits.backoff_s(tries) for _ in range(200)]
         assert max(waits) <= ceiling
         assert max(waits) > ceiling * 0.8
         assert min(waits) < ceiling * 0.2
@@ -158,24 +158,24 @@ def test_one_call_never_takes_longer_than_its_total(talk: Talk) -> None:
     talk.server.plays(talk.server.hang)
     session = talk.session(limits={"total_s": 1.2})
     with soon(), pytest.raises(PartnerUnavailable):
-        session.call("admin.getSiteConfig", "eu1", {}, pace=session.call_pace)
+        body_of(session, "admin.getSiteConfig", "eu1", {})
 
 
 def test_a_wait_that_does_not_fit_is_not_begun(talk: Talk) -> None:
     session = talk.session(limits={"total_s": 40, "retry_after_cap_s": 120})
     talk.server.plays(raw(http(b"", 503, Retry_After="60")))
     with soon(), pytest.raises(PartnerUnavailable) as caught:
-        session.call("accounts.search", "eu1", {}, pace=session.search_pace)
+        body_of(session, "accounts.search", "eu1", {})
     assert caught.value.retry_after_s == 60
     assert talk.sent == 1
 
 
 def test_a_run_stops_waiting_for_a_partner_that_answers_nothing(talk: Talk) -> None:
-    session = talk.session(limits={"patience_s": 0.05, "probe_s": 2.0})
+    session = talk.session(limits={"silence_s": 0.05, "probe_s": 2.0})
 
     def told() -> str:
         try:
-            session.call("accounts.search", "eu1", {}, pace=session.search_pace)
+            body_of(session, "accounts.search", "eu1", {})
         except PartnerUnavailable as error:
             return error.message
         return ""
@@ -200,14 +200,14 @@ def test_stop_is_heard_between_tries(talk: Talk) -> None:
 
     session = talk.session(stop=stop)
     with pytest.raises(RunEnded):
-        session.call("accounts.search", "eu1", {}, pace=session.search_pace)
+        body_of(session, "accounts.search", "eu1", {})
     assert talk.sent == 2
 
 
 def test_a_closed_session_sends_nothing(talk: Talk, session: PartnerSession) -> None:
     session.close()
     with pytest.raises(RunEnded):
-        session.call("accounts.search", "eu1", {}, pace=session.search_pace)
+        body_of(session, "accounts.search", "eu1", {})
     assert talk.sent == 0
 
 
@@ -215,7 +215,7 @@ def test_trying_again_is_told_once_not_a_hundred_times(talk: Talk, session: Part
     talk.server.plays(raw(http(b"", 503)))
     for _ in range(10):
         with pytest.raises(PartnerUnavailable):
-            session.call("accounts.search", "eu1", {}, pace=session.search_pace)
+            body_of(session, "accounts.search", "eu1", {})
     assert len(talk.notices) == 1
     assert "Trying again" in talk.notices[0]
 

@@ -7,7 +7,7 @@ from bad_server import Asked, BadServer, Move, answer, refusal
 from partner_helpers import Talk
 
 from webapp.errors import PartnerContract, PartnerError, PartnerRefused, PartnerUnavailable
-from webapp.partner import LocalPace, Site, count_accounts, list_sites, site_config
+from webapp.partner import LocalRateLimiter, Site, count_accounts, list_sites, site_config
 from webapp.partner.refusals import RULES
 
 ALL, FEW, ONE = 6, 3, 1
@@ -28,7 +28,7 @@ HOME = Site("1", "4_a", "home", "us1")
 def failed(talk: Talk, move: Move) -> PartnerError:
     talk.server.plays(move)
     with pytest.raises(PartnerError) as caught:
-        count_accounts(talk.session(), HOME)
+        talk.session().ask(count_accounts(HOME))
     return caught.value
 
 
@@ -43,7 +43,7 @@ def test_codes_that_pass_are_tried_again(talk: Talk, code: int, tries: int) -> N
 @pytest.mark.parametrize("code", sorted(AGAIN))
 def test_a_good_answer_after_such_a_code_is_taken(talk: Talk, code: int) -> None:
     talk.server.plays(refusal(code), refusal(code), GOOD)
-    assert count_accounts(talk.session(), HOME).value == 7
+    assert talk.session().ask(count_accounts(HOME)).value == 7
 
 
 @pytest.mark.parametrize("code", STOPS)
@@ -89,10 +89,10 @@ def test_every_sentence_says_something_and_every_code_was_tried() -> None:
 
 
 def test_a_rate_limit_for_ever_slows_the_pace_and_ends(talk: Talk) -> None:
-    pace = LocalPace(1000)
+    pace = LocalRateLimiter(1000)
     talk.server.plays(refusal(403048))
     with pytest.raises(PartnerUnavailable, match="too often"):
-        count_accounts(talk.session(search_pace=pace), HOME)
+        talk.session(search_pace=pace).ask(count_accounts(HOME))
     assert talk.sent == 6
     assert pace.rate == 500
     assert any("slowing down" in sentence for sentence in talk.notices)
@@ -100,19 +100,19 @@ def test_a_rate_limit_for_ever_slows_the_pace_and_ends(talk: Talk) -> None:
 
 @pytest.mark.parametrize("status", [429, 200])
 def test_any_429_slows_the_pace_too(talk: Talk, status: int) -> None:
-    pace = LocalPace(1000)
+    pace = LocalRateLimiter(1000)
     code = 403048 if status == 200 else 500001
     talk.server.plays(refusal(code, status=status), GOOD)
-    count_accounts(talk.session(search_pace=pace), HOME)
-    assert pace.slowed
+    talk.session(search_pace=pace).ask(count_accounts(HOME))
+    assert pace.throttled
 
 
 def test_recovery_is_told_once(talk: Talk) -> None:
-    pace = LocalPace(1000, slow_s=0.02)
+    pace = LocalRateLimiter(1000, slow_s=0.02)
     talk.server.plays(refusal(403048), refusal(403048), GOOD)
     session = talk.session(search_pace=pace, limits={"backoff_base_s": 0.05, "backoff_cap_s": 0.05})
     for _ in range(30):
-        count_accounts(session, HOME)
+        session.ask(count_accounts(HOME))
     assert talk.notices.count("Back to the full pace.") == 1
 
 
@@ -142,8 +142,8 @@ def places(server: BadServer) -> list[str]:
 def test_a_moved_site_is_followed_once_and_remembered(talk: Talk, site: Site) -> None:
     talk.server.script = served_at("au1", refusal(301001, apiDomain="au1.gigya.com"))  # type: ignore[assignment]
     session = talk.session()
-    assert count_accounts(session, site).value == 7
-    assert count_accounts(session, site).value == 7
+    assert session.ask(count_accounts(site)).value == 7
+    assert session.ask(count_accounts(site)).value == 7
     assert places(talk.server) == ["eu1", "au1", "au1"]
 
 
@@ -164,14 +164,14 @@ def test_a_site_sent_in_circles_is_given_up(talk: Talk, site: Site) -> None:
 
     talk.server.script = script
     with pytest.raises(PartnerRefused):
-        count_accounts(talk.session(), site)
+        talk.session().ask(count_accounts(site))
     assert places(talk.server) == ["eu1", "au1"]
 
 
 @pytest.mark.parametrize("code", [301001, 400093, 500028])
 def test_the_home_data_centre_is_the_other_candidate(talk: Talk, site: Site, code: int) -> None:
     talk.server.script = served_at("us1", refusal(code))  # type: ignore[assignment]
-    assert site_config(talk.session(), site).data_center == "us1"
+    assert talk.session().ask(site_config(site)).data_center == "us1"
     assert places(talk.server) == ["eu1", "us1"]
 
 
@@ -180,7 +180,7 @@ def test_an_unknown_key_is_an_error_of_its_site_after_both_candidates(
 ) -> None:
     talk.server.plays(refusal(400093, "GSKeyBase is invalid, no version"))
     with pytest.raises(PartnerRefused, match="GSKeyBase") as caught:
-        site_config(talk.session(), site)
+        talk.session().ask(site_config(site))
     assert not caught.value.stops_run
     assert places(talk.server) == ["eu1", "us1"]
 
@@ -188,7 +188,7 @@ def test_an_unknown_key_is_an_error_of_its_site_after_both_candidates(
 @pytest.mark.parametrize("name", ["", "xx9", "evil.example/", "us1.evil.example", "../us1", "eu1#"])
 def test_a_hostile_data_centre_is_an_error_without_a_request(talk: Talk, name: str) -> None:
     with pytest.raises(PartnerRefused) as caught:
-        count_accounts(talk.session(), Site("1", "4_a", "x", name))
+        talk.session().ask(count_accounts(Site("1", "4_a", "x", name)))
     assert not caught.value.stops_run
     assert talk.sent == 0
 
@@ -196,6 +196,6 @@ def test_a_hostile_data_centre_is_an_error_without_a_request(talk: Talk, name: s
 def test_the_configuration_of_such_a_site_is_asked_at_home(talk: Talk) -> None:
     talk.server.plays(answer({"dataCenter": "EU1"}))
     site = Site("1", "4_a", "x", "evil.example")
-    config = site_config(talk.session(), site)
+    config = talk.session().ask(site_config(site))
     assert places(talk.server) == ["us1"]
-    assert site.settled(config).data_center == "eu1"
+    assert site.located_by(config).data_center == "eu1"

@@ -15,7 +15,7 @@ from pace_helpers import Maker, go_on, reserved, running_redis
 
 from tests.soon import soon
 from webapp.errors import RunEnded
-from webapp.partner import LocalPace, NoPace, Pace, RedisPace
+from webapp.partner import LocalRateLimiter, RedisRateLimiter
 
 
 def most_in_a_second(slots: list[float]) -> int:
@@ -49,8 +49,8 @@ def test_an_idle_time_is_not_saved_up_for_a_burst(make: Maker) -> None:
 def test_slowing_down_halves_the_rate_once_and_it_recovers_by_itself(make: Maker) -> None:
     pace = make(100, slow_s=1.5)
     for _ in range(8):
-        pace.slow_down(None)
-    assert pace.slowed
+        pace.throttle(None)
+    assert pace.throttled
     assert pace.rate == 50
     slots = [reserved(pace) for _ in range(150)]
     gaps = [round((later - earlier) * 97.5, 1) for earlier, later in pairwise(slots)]
@@ -58,7 +58,7 @@ def test_slowing_down_halves_the_rate_once_and_it_recovers_by_itself(make: Maker
     assert mode(gaps[-50:]) == 1
     time.sleep(1.51)
     assert pace.rate == 100
-    assert not pace.slowed
+    assert not pace.throttled
 
 
 def test_a_wait_the_partner_asks_for_is_kept_by_those_already_waiting(make: Maker) -> None:
@@ -70,15 +70,15 @@ def test_a_wait_the_partner_asks_for_is_kept_by_those_already_waiting(make: Make
     def slow_down_once() -> None:  # asked while the slot, two seconds away, is waited for
         if not held:
             held.append(time.monotonic())
-            pace.slow_down(3)
+            pace.throttle(3)
 
-    pace.wait(slow_down_once)
+    pace.acquire(slow_down_once)
     assert time.monotonic() - held[0] >= 3
 
 
 def test_waiting_is_given_up_when_the_run_ends(make: Maker) -> None:
     pace = make(0.05)
-    pace.wait(go_on)
+    pace.acquire(go_on)
     ends = time.monotonic() + 0.1
 
     def stop() -> None:
@@ -87,25 +87,19 @@ def test_waiting_is_given_up_when_the_run_ends(make: Maker) -> None:
 
     pace.reserve()  # the slot after it is 40 s away
     with soon(), pytest.raises(RunEnded):
-        pace.wait(stop)
+        pace.acquire(stop)
 
 
-@pytest.mark.parametrize("of", ["no", "local", "redis"])
-def test_no_limit_is_no_wait_unless_the_partner_asks_for_one(of: str, client: redis.Redis) -> None:
-    paces: dict[str, Pace] = {
-        "no": NoPace(),
-        "local": LocalPace(0),
-        "redis": RedisPace(client, uuid.uuid4().hex, 0),
-    }
-    pace = paces[of]
+def test_no_limit_is_no_wait_unless_the_partner_asks_for_one() -> None:
+    pace = LocalRateLimiter(0)
     with soon():
         for _ in range(300):
-            pace.wait(go_on)
+            pace.acquire(go_on)
     assert pace.rate == 0
     held = time.monotonic()
-    pace.slow_down(0.2)
-    assert pace.slowed
-    pace.wait(go_on)
+    pace.throttle(0.2)
+    assert pace.throttled
+    pace.acquire(go_on)
     assert time.monotonic() - held >= 0.19
 
 
@@ -114,7 +108,7 @@ def test_no_limit_is_no_wait_unless_the_partner_asks_for_one(of: str, client: re
 
 def test_all_workers_stand_in_one_line(client: redis.Redis) -> None:
     key = uuid.uuid4().hex
-    workers = [RedisPace(client, key, 50) for _ in range(4)]
+    workers = [RedisRateLimiter(client, key, 50) for _ in range(4)]
     slots = sorted(reserved(worker) for _ in range(30) for worker in workers)
     assert most_in_a_second(slots) <= 50
     assert used(slots) >= 0.97 * 50
@@ -125,14 +119,14 @@ def test_threads_of_two_workers_leave_at_the_granted_rate(client: redis.Redis) -
     left: list[float] = []
     ends = time.monotonic() + 1.6
 
-    def work(pace: RedisPace) -> None:
+    def work(pace: RedisRateLimiter) -> None:
         while time.monotonic() < ends:
-            pace.wait(go_on)
+            pace.acquire(go_on)
             left.append(time.monotonic())
 
     threads = [
         threading.Thread(target=work, args=(pace,))
-        for pace in (RedisPace(client, key, 40), RedisPace(client, key, 40))
+        for pace in (RedisRateLimiter(client, key, 40), RedisRateLimiter(client, key, 40))
         for _ in range(4)
     ]
     for thread in threads:
@@ -147,52 +141,45 @@ def test_threads_of_two_workers_leave_at_the_granted_rate(client: redis.Redis) -
 
 def test_one_worker_that_is_told_to_slow_down_slows_all(client: redis.Redis) -> None:
     key = uuid.uuid4().hex
-    told, other = RedisPace(client, key, 100), RedisPace(client, key, 100)
-    told.slow_down(30)
-    wait_s = other.reserve()
-    assert wait_s is not None
+    told, other = RedisRateLimiter(client, key, 100), RedisRateLimiter(client, key, 100)
+    told.throttle(30)
+    wait_s, held = other.reserve()
+    assert held
     assert 20 < wait_s <= 30.01
     assert other.rate == 50
-    assert other.slowed
-
-
-def test_a_wait_asked_of_one_is_seen_by_others_without_a_limit(client: redis.Redis) -> None:
-    key = uuid.uuid4().hex
-    told, other = RedisPace(client, key, 0), RedisPace(client, key, 0)
-    started = time.monotonic()
-    told.slow_down(0.3)
-    other.wait(go_on)
-    assert time.monotonic() - started >= 0.29
+    assert other.throttled
 
 
 def test_a_clock_that_was_set_back_stops_nobody(client: redis.Redis) -> None:
     key = uuid.uuid4().hex
-    future = int((time.time() + 86_400) * 1_000_000)
-    for name in ("slot", "slow", "hold"):
-        client.set(f"pace:{{{key}}}:{name}", future)
-    assert RedisPace(client, key, 10).reserve() == pytest.approx(0, abs=0.01)
+    future = time.time() + 86_400
+    client.set(f"pace:{{{key}}}:slot", int(future * 1_000_000))
+    client.set(f"pace:{{{key}}}:throttle", f"2:{future}:{future}:{future}")
+    pace = RedisRateLimiter(client, key, 10)
+    assert pace.reserve() == (pytest.approx(0, abs=0.01), False)
+    assert not pace.throttled
 
 
 def test_keys_of_a_pace_expire(client: redis.Redis) -> None:
     key = uuid.uuid4().hex
-    pace = RedisPace(client, key, 10, slow_s=1)
-    pace.slow_down(5)
+    pace = RedisRateLimiter(client, key, 10, slow_s=1)
+    pace.throttle(5)
     pace.reserve()
     names = list(client.scan_iter(f"pace:*{key}*"))
-    assert len(names) == 3
+    assert len(names) == 2
     assert all(0 < client.pttl(name) < 10_000 for name in names)
 
 
 def test_without_redis_each_process_keeps_the_pace_alone(tmp_path: Path) -> None:
     away = redis.Redis(unix_socket_path=str(tmp_path / "none.sock"))
-    pace = RedisPace(away, "k", 50)
+    pace = RedisRateLimiter(away, "k", 50)
     left = []
     for _ in range(20):
-        pace.wait(go_on)
+        pace.acquire(go_on)
         left.append(time.monotonic())
     assert 40 < used(left) <= 52
     assert len(left) / (left[-1] - left[0]) <= 55
-    pace.slow_down(None)
+    pace.throttle(None)
     assert pace.rate == 25
     away.close()
 
@@ -200,15 +187,13 @@ def test_without_redis_each_process_keeps_the_pace_alone(tmp_path: Path) -> None
 def test_redis_that_comes_back_empty_is_used_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webapp.partner.redis_pace.AWAY_S", 0.05)
+    monkeypatch.setattr("webapp.partner.pace.AWAY_S", 0.05)
     server = running_redis(tmp_path / "r.sock", tmp_path)
-    pace = RedisPace(server.client, "k", 100)
-    assert pace.reserve() is None
-    time.sleep(0.06)
-    with server:
-        assert pace.reserve() is not None
-    time.sleep(0.06)
-    assert pace.reserve() is None
-    time.sleep(0.06)
-    with server:
-        assert pace.reserve() is not None
+    pace = RedisRateLimiter(server.client, "k", 100)
+    for _ in range(2):
+        pace.reserve()
+        assert pace._is_away
+        time.sleep(0.06)
+        with server:
+            pace.reserve()
+            assert not pace._is_away

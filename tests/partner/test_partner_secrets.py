@@ -13,7 +13,14 @@ from bad_server import Asked, BadServer, answer, http, raw, refusal, reset
 from partner_helpers import SECRET, USER_KEY, Talk
 
 from webapp.errors import PartnerError, PartnerRefused
-from webapp.partner import Credentials, NoPace, PartnerSession, Site, count_accounts, list_sites
+from webapp.partner import (
+    Credentials,
+    LocalRateLimiter,
+    PartnerSession,
+    Site,
+    count_accounts,
+    list_sites,
+)
 from webapp.partner.credentials import Scrubber
 
 TRACES = {SECRET, USER_KEY, quote(SECRET), quote_plus(SECRET), quote(USER_KEY, safe="")}
@@ -63,7 +70,7 @@ def test_no_error_and_no_log_holds_the_secret(
     else:
         talk.server.plays(move)
     with pytest.raises(PartnerError) as caught:
-        count_accounts(talk.session(), site)
+        talk.session().ask(count_accounts(site))
     assert_clean(caught.value)
     assert SECRET[6:] not in str(caught.value)
     for trace in TRACES:
@@ -76,7 +83,7 @@ def test_no_error_and_no_log_holds_the_secret(
 def test_errors_carry_no_exception_that_carries_the_body(talk: Talk, site: Site) -> None:
     talk.server.plays(reset)
     with pytest.raises(PartnerError) as caught:
-        count_accounts(talk.session(), site)
+        talk.session().ask(count_accounts(site))
     assert caught.value.__context__ is None
     assert caught.value.__cause__ is None
 
@@ -95,7 +102,11 @@ def test_a_closed_session_has_forgotten_the_secret(session: PartnerSession) -> N
 @pytest.mark.parametrize("secret", ["", "  ", "lone \ud800 surrogate"])
 def test_a_secret_that_cannot_be_sent_is_refused_at_once(server: BadServer, secret: str) -> None:
     with pytest.raises(PartnerRefused, match="type them again") as caught:
-        PartnerSession(Credentials(USER_KEY, secret), search_pace=NoPace(), call_pace=NoPace())
+        PartnerSession(
+            Credentials(USER_KEY, secret),
+            search_pace=LocalRateLimiter(0),
+            call_pace=LocalRateLimiter(0),
+        )
     assert caught.value.stops_run
     assert caught.value.__context__ is None
 
@@ -108,6 +119,6 @@ def test_a_value_that_cannot_be_sent_is_refused(talk: Talk) -> None:
 
 def test_a_secret_with_awkward_characters_arrives_whole(talk: Talk, site: Site) -> None:
     talk.server.plays(answer({"results": [{"count(*)": 0}]}))
-    count_accounts(talk.session(), site)
+    talk.session().ask(count_accounts(site))
     assert talk.server.asked[0].form["secret"] == SECRET
     assert talk.server.asked[0].form["userKey"] == USER_KEY

@@ -97,12 +97,21 @@ def test_double_entries_are_merged_and_foreign_ones_ignored(
     assert [site.site_id for site in sites or ()] == ["119500000001", "119500000002"]
 
 
-def test_doubles_by_id_or_by_key_are_taken_once_and_told(talk: Talk, server: BadServer) -> None:
+def test_sites_of_one_id_are_told_apart_by_their_keys_and_doubles_taken_once(
+    talk: Talk, server: BadServer
+) -> None:
     inner = [SHOP, SHOP, {**SHOP, "apiKey": "4_other"}, {**SHOP, "siteID": 5}, BLOG]
     sites = listed(talk.session(), server, [{"partnerID": 70000001, "sites": inner}])
-    assert [site.site_id for site in sites or ()] == ["119500000001", "119500000002"]
+    assert [(site.site_id, site.api_key, site.shares_id) for site in sites or ()] == [
+        (str(SHOP["siteID"]), SHOP["apiKey"], True),
+        (str(SHOP["siteID"]), "4_other", True),
+        (str(BLOG["siteID"]), BLOG["apiKey"], False),
+    ]
+    assert len({site.store_item for site in sites or ()}) == 3
     assert talk.notices == [
-        "The partner lists 3 site(s) twice, by id or API key; each is taken once."
+        "The partner lists 2 site(s) twice, by API key; each counts once.",
+        "Several sites have the site ID 119500000001; their API keys tell them apart, and each is "
+        "counted.",
     ]
 
 
@@ -147,7 +156,7 @@ def test_a_site_without_a_usable_key_stays_listed_and_fails_alone(
     site = one(session, server, apiKey=key)
     assert (site.site_id, site.api_key) == ("119500000001", "")
     with pytest.raises(PartnerContract, match="without an API key"):
-        site_config(session, site)
+        session.ask(site_config(site))
     assert talk.sent == 1
 
 
@@ -188,7 +197,7 @@ def test_lone_surrogates_escaped_in_json_are_cleaned(
 
 def config_of(session: PartnerSession, server: BadServer, site: Site, **body: Any) -> SiteConfig:
     server.plays(answer({"dataCenter": "eu1", **body}))
-    return site_config(session, site)
+    return session.ask(site_config(site))
 
 
 def test_the_configuration_is_asked_at_the_sites_own_data_centre(

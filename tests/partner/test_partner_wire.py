@@ -29,7 +29,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from partner_helpers import Talk
+from partner_helpers import Talk, body_of
 
 from tests.soon import soon
 from webapp.errors import PartnerContract, PartnerRefused, PartnerUnavailable, RunEnded
@@ -65,14 +65,14 @@ def test_a_refused_connection_is_tried_a_few_times(talk: Talk) -> None:
         port = closed.getsockname()[1]
     session = talk.session(url_template=f"http://127.0.0.1:{port}/{{namespace}}.{{data_center}}")
     with pytest.raises(PartnerUnavailable, match="cannot be reached"):
-        session.call("accounts.search", "eu1", {}, pace=session.search_pace)
+        body_of(session, "accounts.search", "eu1", {})
     assert talk.sent == 3
 
 
 def test_an_unknown_host_is_an_error_that_names_the_network(talk: Talk) -> None:
     session = talk.session(url_template="https://partner.invalid/{namespace}.{data_center}")
     with pytest.raises(PartnerUnavailable, match="not found by name"):
-        session.call("accounts.search", "eu1", {}, pace=session.search_pace)
+        body_of(session, "accounts.search", "eu1", {})
 
 
 def test_a_partner_that_hangs_is_given_up_at_the_deadline(talk: Talk) -> None:
@@ -80,7 +80,7 @@ def test_a_partner_that_hangs_is_given_up_at_the_deadline(talk: Talk) -> None:
     session = talk.session(limits={"tries": 2, "margin_s": 0.3})
     started = time.monotonic()
     with pytest.raises(PartnerUnavailable, match="in time"):
-        session.call("accounts.search", "eu1", {}, pace=session.search_pace)
+        body_of(session, "accounts.search", "eu1", {})
     assert time.monotonic() - started > 0.9
     assert talk.sent == 2
 
@@ -91,7 +91,7 @@ def test_an_answer_that_drips_is_cut_at_the_deadline_of_the_whole_request(talk: 
     for whole in (http(envelope({})), b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 5000):
         server.plays(server.drip(whole))
         with pytest.raises(PartnerUnavailable, match="in time"):
-            session.call("accounts.search", "eu1", {}, pace=session.search_pace)
+            body_of(session, "accounts.search", "eu1", {})
 
 
 def test_a_body_that_drips_is_cut_too(talk: Talk) -> None:
@@ -105,7 +105,7 @@ def test_a_body_that_drips_is_cut_too(talk: Talk) -> None:
     server.plays(move)
     session = talk.session(limits={"tries": 1, "margin_s": 0.3})
     with pytest.raises(PartnerUnavailable, match="in time"):
-        session.call("accounts.search", "eu1", {}, pace=session.search_pace)
+        body_of(session, "accounts.search", "eu1", {})
 
 
 def test_a_fast_answer_without_end_is_cut_at_its_cap(talk: Talk) -> None:
@@ -121,7 +121,7 @@ def test_a_fast_answer_without_end_is_cut_at_its_cap(talk: Talk) -> None:
     talk.server.plays(move)
     session = talk.session()
     with pytest.raises(PartnerContract, match="larger"):
-        session.call("accounts.search", "eu1", {}, pace=session.search_pace)
+        body_of(session, "accounts.search", "eu1", {})
     assert talk.sent == 1
     assert sent < 20
 
@@ -145,11 +145,10 @@ def test_a_gzip_bomb_is_not_unpacked(server: BadServer, talk: Talk, ask: Ask) ->
 def test_sites_may_fill_sixteen_megabytes_but_a_search_only_one(talk: Talk) -> None:
     session = talk.session()
     talk.server.plays(answer({"pad": "x" * 3 * 1024 * 1024}))
-    pace = session.call_pace
-    assert session.call("admin.getUserSites", "us1", {}, pace=pace)["errorCode"] == 0
-    assert session.call("admin.getSiteConfig", "us1", {}, pace=pace)["errorCode"] == 0
+    assert body_of(session, "admin.getUserSites", "us1", {})["errorCode"] == 0
+    assert body_of(session, "admin.getSiteConfig", "us1", {})["errorCode"] == 0
     with pytest.raises(PartnerContract, match="larger"):
-        session.call("accounts.search", "us1", {}, pace=pace)
+        body_of(session, "accounts.search", "us1", {})
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
@@ -260,7 +259,7 @@ def test_work_that_is_no_longer_wanted_ends_in_mid_answer(talk: Talk) -> None:
 
     session = talk.session(stop=stop)
     with pytest.raises(RunEnded, match="cancelled"):
-        session.call("accounts.search", "eu1", {}, pace=session.search_pace)
+        body_of(session, "accounts.search", "eu1", {})
 
 
 # -- TLS -----------------------------------------------------------------------------------------
@@ -312,7 +311,7 @@ def test_an_untrusted_certificate_stops_the_run_before_the_secret_is_sent(
     talk: Talk, tls_server: BadServer, site: Site
 ) -> None:
     with pytest.raises(PartnerRefused, match="certificate") as caught:
-        count_accounts(over_tls(talk, tls_server), site)
+        over_tls(talk, tls_server).ask(count_accounts(site))
     assert caught.value.stops_run
     assert talk.sent == 1
     assert tls_server.asked == []
@@ -324,8 +323,8 @@ def test_a_trusted_server_is_talked_to(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     tls_server.plays(answer(GOOD))
     session = over_tls(talk, tls_server)
-    assert count_accounts(session, site).value == 7
-    assert count_accounts(session, site).value == 7
+    assert session.ask(count_accounts(site)).value == 7
+    assert session.ask(count_accounts(site)).value == 7
     assert tls_server.connections == 1
 
 
@@ -335,7 +334,7 @@ def test_a_wrong_host_name_is_an_untrusted_certificate(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     template = tls_server.template.replace("127.0.0.1", "localhost")
     with pytest.raises(PartnerRefused, match="certificate"):
-        count_accounts(talk.session(url_template=template, limits={"tries": 1}), site)
+        talk.session(url_template=template, limits={"tries": 1}).ask(count_accounts(site))
 
 
 def test_an_encrypted_answer_that_drips_is_cut_at_the_deadline(
@@ -344,7 +343,7 @@ def test_an_encrypted_answer_that_drips_is_cut_at_the_deadline(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     tls_server.plays(tls_server.drip(http(json.dumps(GOOD).encode())))
     with pytest.raises(PartnerUnavailable, match="in time"):
-        count_accounts(over_tls(talk, tls_server, tries=1, margin_s=0.3), site)
+        over_tls(talk, tls_server, tries=1, margin_s=0.3).ask(count_accounts(site))
 
 
 def test_a_server_that_never_shakes_hands_is_given_up(talk: Talk, site: Site) -> None:
@@ -352,7 +351,7 @@ def test_a_server_that_never_shakes_hands_is_given_up(talk: Talk, site: Site) ->
         template = f"https://127.0.0.1:{silent.getsockname()[1]}/{{namespace}}.{{data_center}}"
         limits = {"tries": 1, "connect_s": 0.5, "margin_s": 0.3}
         with pytest.raises(PartnerUnavailable):
-            count_accounts(talk.session(url_template=template, limits=limits), site)
+            talk.session(url_template=template, limits=limits).ask(count_accounts(site))
 
 
 def test_a_server_that_speaks_no_tls_is_an_error_tried_a_few_times(
@@ -361,4 +360,4 @@ def test_a_server_that_speaks_no_tls_is_an_error_tried_a_few_times(
     template = server.template.replace("http:", "https:")
     limits = {"tries": 1, "connect_s": 0.5, "margin_s": 0.3}
     with pytest.raises(PartnerUnavailable, match=r"encrypted|broke off|in time"):
-        count_accounts(talk.session(url_template=template, limits=limits), site)
+        talk.session(url_template=template, limits=limits).ask(count_accounts(site))

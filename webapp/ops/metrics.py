@@ -165,7 +165,11 @@ def _tallies(counted: dict[tuple[str, ...], int]) -> Iterator[Metric]:
     months = CounterMetricFamily(
         "report_months", "Months used from the store, and counted anew.", labels=["kind", "source"]
     )
-    families = {"partner_errors": errors, "months": months}
+    busy = CounterMetricFamily(
+        "partner_busy_ms",
+        "Milliseconds that searches were under way; its rate / 1000 is how many are in flight.",
+    )
+    families = {"partner_errors": errors, "partner_busy_ms": busy, "months": months}
     for (name, *labels), value in sorted(counted.items()):
         if name in families:
             families[name].add_metric(labels, value)

@@ -1,17 +1,14 @@
 """The partner's REST API, as one careful client: session, sites, searches, pace.
 
 Knows no Flask and no database. A `PartnerSession` signs calls in, keeps the pace, tries again and
-bounds every wait; `sites`, `groups` and `searches` say what is asked and what may be believed;
-`side_by_side` works many sites at once.
+bounds every wait; `sites` and `searches` say what is asked and what may be believed; `SideBySide`
+asks many sites at once.
 """
 
+from webapp.partner.addresses import known_data_center
 from webapp.partner.credentials import Credentials
-from webapp.partner.data_centers import data_center_domain
-from webapp.partner.groups import SiteClass, classify
 from webapp.partner.limits import Limits
-from webapp.partner.pace import LocalPace, NoPace, Pace
-from webapp.partner.pool import side_by_side
-from webapp.partner.redis_pace import RedisPace
+from webapp.partner.pace import LocalRateLimiter, RateLimiter, RedisRateLimiter
 from webapp.partner.searches import (
     Count,
     Created,
@@ -21,30 +18,31 @@ from webapp.partner.searches import (
     last_login,
     newest_account,
 )
-from webapp.partner.session import PartnerSession
-from webapp.partner.sites import Site, SiteConfig, list_sites, site_config
+from webapp.partner.session import PartnerSession, Question
+from webapp.partner.side_by_side import SideBySide
+from webapp.partner.sites import Site, SiteClass, SiteConfig, classify, list_sites, site_config
 
 __all__ = [
     "Count",
     "Created",
     "Credentials",
     "Limits",
-    "LocalPace",
+    "LocalRateLimiter",
     "Newest",
-    "NoPace",
-    "Pace",
     "PartnerSession",
-    "RedisPace",
+    "Question",
+    "RateLimiter",
+    "RedisRateLimiter",
+    "SideBySide",
     "Site",
     "SiteClass",
     "SiteConfig",
     "classify",
     "count_accounts",
     "created_between",
-    "data_center_domain",
+    "known_data_center",
     "last_login",
     "list_sites",
     "newest_account",
-    "side_by_side",
     "site_config",
 ]

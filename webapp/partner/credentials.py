@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, quote_plus, urlencode
 
 from webapp.errors import PartnerRefused
-from webapp.partner.text import one_line
+from webapp.partner.values import one_line
 
 
 @dataclass(frozen=True)

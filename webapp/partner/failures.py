@@ -1,18 +1,30 @@
-"""What went wrong with one try, as a value: whether to try again, and what to raise in the end."""
+"""One try's outcome: an answer that may be believed, or what went wrong, as a value.
+
+Success is HTTP 2xx with a JSON object whose errorCode is the number 0. A missing errorCode is no
+success; where there is one that is not 0 it decides, whatever HTTP's own status.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import requests
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 from urllib3.exceptions import TimeoutError as PoolTimeout
 
 from webapp.errors import PartnerContract, PartnerError, PartnerRefused, PartnerUnavailable
-from webapp.partner.refusals import ALL_TRIES, FEW_TRIES, ONE_TRY, RULES, Kind
-from webapp.partner.wire import BodyBroken, BodyTooLong
+from webapp.partner.addresses import data_center_of
+from webapp.partner.credentials import Scrubber
+from webapp.partner.limits import retry_after_s
+from webapp.partner.refusals import ALL_TRIES, FEW_TRIES, ONE_TRY, RULES, Kind, rule_of
+from webapp.partner.transport import BodyBroken, BodyTooLong, HttpResponse
+
+_CALL_ID = re.compile(r"[0-9A-Za-z._\-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -22,10 +34,10 @@ class Failure:
     sentence: str
     kind: Kind = "unavailable"
     tries: int = ALL_TRIES
-    stops: bool = False
-    slows: bool = False
-    elsewhere: bool = False
-    longer: bool = False
+    aborts_run: bool = False
+    throttles: bool = False
+    retry_elsewhere: bool = False
+    extend_timeout: bool = False
     retry_after_s: float | None = None
     data_center: str | None = None
     code: int | None = None
@@ -55,20 +67,20 @@ class Failure:
             return PartnerContract(message, code=self.code, call_id=self.call_id)
         if self.kind == "refused":
             return PartnerRefused(
-                message, code=self.code, call_id=self.call_id, stops_run=self.stops
+                message, code=self.code, call_id=self.call_id, stops_run=self.aborts_run
             )
         return PartnerUnavailable(
             message,
             code=self.code,
             call_id=self.call_id,
             retry_after_s=self.retry_after_s,
-            stops_run=self.stops,
+            stops_run=self.aborts_run,
         )
 
 
 def transport_failure(error: Exception) -> Failure:
     """Return what an exception of requests, urllib3 or our own reading means."""
-    causes = list(_causes(error))
+    causes = list(_causes_of(error))
     if isinstance(error, BodyTooLong):
         return Failure(
             "The partner's answer is larger than it may be.", "contract", ONE_TRY, cause="too_large"
@@ -81,7 +93,7 @@ def transport_failure(error: Exception) -> Failure:
             "the address, the clock and the certificate authorities of this machine.",
             "refused",
             ONE_TRY,
-            stops=True,
+            aborts_run=True,
             cause="certificate",
         )
     if any(isinstance(cause, NameResolutionError) for cause in causes):
@@ -124,7 +136,7 @@ def http_failure(status: int, retry_after_s: float | None, what: str) -> Failure
     if status == 429:
         return Failure(
             "The partner's server is asked too often (HTTP 429): try again later.",
-            slows=True,
+            throttles=True,
             retry_after_s=retry_after_s,
             cause="http_429",
         )
@@ -140,7 +152,7 @@ def http_failure(status: int, retry_after_s: float | None, what: str) -> Failure
     )
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def _causes_of(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an exception and all it was made from; requests and urllib3 hide causes in `reason`."""
     open_, seen = [error], set()
     while open_:
@@ -151,3 +163,59 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         yield current
         open_ += [current.__cause__, current.__context__, getattr(current, "reason", None)]
         open_ += [argument for argument in current.args if isinstance(argument, BaseException)]
+
+
+def parse_response(
+    response: HttpResponse, *, first_call: bool, scrubber: Scrubber, retry_after_cap_s: float
+) -> dict[str, Any] | Failure:
+    """Return the answer's object when it is a success, what is wrong with it otherwise."""
+    if 300 <= response.status < 400:
+        return http_failure(response.status, None, "")
+    wait_s = retry_after_s(response.headers.get("Retry-After"), retry_after_cap_s)
+    answer, trouble = _json_object(response.body)
+    if answer is None:
+        return http_failure(response.status, wait_s, trouble)
+    code = answer["errorCode"]
+    if code == 0:
+        return answer
+    rule = rule_of(code)
+    return Failure(
+        rule.sentence,
+        rule.kind,
+        rule.tries,
+        aborts_run=rule.aborts_run or (rule.aborts_first and first_call),
+        throttles=rule.throttles or response.status == 429,
+        retry_elsewhere=rule.retry_elsewhere,
+        extend_timeout=rule.extend_timeout,
+        retry_after_s=wait_s,
+        data_center=data_center_of(answer.get("apiDomain")) if code == 301001 else None,
+        code=code,
+        call_id=call_id_of(answer, scrubber),
+        quoted=scrubber.scrub(answer.get("errorDetails") or answer.get("errorMessage")),
+    )
+
+
+def call_id_of(answer: dict[str, Any], scrubber: Scrubber) -> str | None:
+    """Return the number the partner's support asks for, None when it is not a plain word."""
+    call_id = answer.get("callId")
+    if not isinstance(call_id, str) or not _CALL_ID.fullmatch(call_id):
+        return None
+    return scrubber.scrub(call_id) or None
+
+
+def _json_object(body: bytes) -> tuple[dict[str, Any] | None, str]:
+    """Return the JSON object with a whole-number errorCode, or what the body is instead."""
+    if not body.strip():
+        return None, "it is empty"
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        if body.lstrip()[:1] == b"<":
+            return None, "it is a web page, not JSON"
+        return None, "it is not JSON, or was cut short"
+    if not isinstance(answer, dict):
+        return None, "it is no JSON object"
+    code = answer.get("errorCode")
+    if not isinstance(code, int) or isinstance(code, bool):
+        return None, "it has no errorCode"
+    return answer, ""

@@ -19,34 +19,37 @@ Kind = Literal["unavailable", "refused", "contract"]
 class Rule:
     """What an error code means here.
 
-    kind:         which error is raised in the end
-    tries:        how often the call is made in all (ALL_TRIES: what the limits allow)
-    stops:        no other site will fare better: the run ends
-    stops_first:  the same, but only on the first call (the list of sites)
-    slows:        the partner asks for fewer calls
-    elsewhere:    once, the other data centre may know better
-    longer:       the search gets a larger timeout of the partner
+    kind:            which error is raised in the end
+    tries:           how often the call is made in all (ALL_TRIES: what the limits allow)
+    aborts_run:      no other site will fare better: the run ends
+    aborts_first:    the same, but only on the first call (the list of sites)
+    throttles:       the partner asks for fewer calls
+    retry_elsewhere: once, the other data centre may know better
+    extend_timeout:  the search gets a larger timeout of the partner
     """
 
     sentence: str
     kind: Kind = "refused"
     tries: int = ONE_TRY
-    stops: bool = False
-    stops_first: bool = False
-    slows: bool = False
-    elsewhere: bool = False
-    longer: bool = False
+    aborts_run: bool = False
+    aborts_first: bool = False
+    throttles: bool = False
+    retry_elsewhere: bool = False
+    extend_timeout: bool = False
 
 
 _SECRET = Rule(
-    "The partner's API refuses the user secret: check that it belongs to this user key.", stops=True
+    "The partner's API refuses the user secret: check that it belongs to this user key.",
+    aborts_run=True,
 )
 _KEY = Rule(
     "The partner's API does not know the user key: check the key, and that the home data centre "
     "(PARTNER_HOME_DATA_CENTER) is the one it was made in.",
-    stops=True,
+    aborts_run=True,
 )
-_LOCKED = Rule("The account of this user key is locked: ask the partner to unlock it.", stops=True)
+_LOCKED = Rule(
+    "The account of this user key is locked: ask the partner to unlock it.", aborts_run=True
+)
 _OUR_FAULT = Rule(
     "The partner's API cannot read this program's request: report this with the call's number.",
 )
@@ -58,11 +61,11 @@ _NO_STORE = Rule("This site has no account store (accounts are not switched on f
 _NO_SITE = Rule(
     "The partner's API does not know this site's API key in this data centre; it may have been "
     "deleted or belong to another console.",
-    elsewhere=True,
+    retry_elsewhere=True,
 )
 _MOVED = Rule(
     "This site is served by another data centre, and the partner names none this program knows.",
-    elsewhere=True,
+    retry_elsewhere=True,
 )
 _NOT_FOUND = Rule("The partner's API does not find what was asked for.")
 _UNEXPECTED = Rule("The partner's API gives an answer this call should never get.", kind="contract")
@@ -72,7 +75,7 @@ _TOO_FAST = Rule(
     "PARTNER_SEARCHES_PER_SECOND.",
     kind="unavailable",
     tries=ALL_TRIES,
-    slows=True,
+    throttles=True,
 )
 _TROUBLE = Rule(
     "The partner's API has trouble of its own: try again later.",
@@ -80,33 +83,33 @@ _TROUBLE = Rule(
     tries=ALL_TRIES,
 )
 _TROUBLE_FEW = replace(_TROUBLE, tries=FEW_TRIES)
-_TROUBLE_ELSEWHERE = replace(_TROUBLE, elsewhere=True)
+_TROUBLE_ELSEWHERE = replace(_TROUBLE, retry_elsewhere=True)
 _SLOW_SEARCH = Rule(
     "The search takes the partner longer than it allows: try again at a quieter time.",
     kind="unavailable",
     tries=ALL_TRIES,
-    longer=True,
+    extend_timeout=True,
 )
 
 RULES: dict[int, Rule] = {
     100001: _TROUBLE,
     301001: _MOVED,
-    400001: replace(_OUR_FAULT, stops_first=True),
-    400002: replace(_OUR_FAULT, stops_first=True),
-    400004: Rule("The partner's API cannot use a value it was sent.", stops_first=True),
-    400006: Rule("The partner's API cannot use a value it was sent.", stops_first=True),
+    400001: replace(_OUR_FAULT, aborts_first=True),
+    400002: replace(_OUR_FAULT, aborts_first=True),
+    400004: Rule("The partner's API cannot use a value it was sent.", aborts_first=True),
+    400006: Rule("The partner's API cannot use a value it was sent.", aborts_first=True),
     400009: _OUR_FAULT,
     400093: _NO_SITE,
     400096: Rule("The partner's API does not support this call for this site."),
-    403000: replace(_RIGHTS, stops_first=True),
+    403000: replace(_RIGHTS, aborts_first=True),
     403002: replace(
-        _SECRET, sentence="The partner's API says the request came too late.", stops=False
+        _SECRET, sentence="The partner's API says the request came too late.", aborts_run=False
     ),
     403003: _SECRET,
     403004: replace(_OUR_FAULT, tries=2),
     403005: _KEY,
-    403006: replace(_OUR_FAULT, stops=True),
-    403007: replace(_RIGHTS, stops_first=True),
+    403006: replace(_OUR_FAULT, aborts_run=True),
+    403007: replace(_RIGHTS, aborts_first=True),
     403010: _SECRET,
     403011: _RIGHTS,
     403012: _RIGHTS,
@@ -119,7 +122,7 @@ RULES: dict[int, Rule] = {
     403120: _LOCKED,
     404000: _NOT_FOUND,
     404004: _NOT_FOUND,
-    405001: replace(_OUR_FAULT, stops=True),
+    405001: replace(_OUR_FAULT, aborts_run=True),
     409030: _TOO_FAST,
     413001: _OUR_FAULT,
     500000: _TROUBLE,

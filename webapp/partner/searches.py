@@ -6,23 +6,36 @@ what comes from here ends up in stored months. Queries are constants but for dat
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from webapp.partner.dates import from_partner, is_never, to_partner
-from webapp.partner.session import Answer, PartnerSession
+from webapp.partner.session import Answer, Question
 from webapp.partner.sites import Site, require_key
+from webapp.partner.values import from_partner, is_never, to_partner
 
 MOST_ROWS = 5_000
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Count:
-    """A number of accounts, and the aware UTC moment at which it was asked for."""
+    """A number of accounts, the aware UTC moment it was asked for, and where it comes from.
+
+    One value from the partner's answer to the stored month.
+
+    how: "count" asked it, "read" took it from creation dates, "newest" from a summary's answer;
+         "implied" by other counts
+    by:  JSON values: the months between which a read was made (None: the beginning) and its limit;
+         the months that imply it; empty otherwise
+    """
 
     value: int
-    asked_at: datetime
+    counted_at: datetime
+    how: str = "count"
+    by: tuple[str | int | None, ...] = ()
+    is_stored: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,80 +65,88 @@ class Created:
     asked_at: datetime
 
 
-def count_accounts(session: PartnerSession, site: Site, before: datetime | None = None) -> Count:
-    """Return how many accounts a site has, or had been created before a moment (excluded).
+def count_accounts(site: Site, before: datetime | None = None) -> Question[Count]:
+    """Return the question how many accounts a site has, or had before a moment (excluded).
 
-    Raises: PartnerContract when the answer is anything but one whole number >= 0
+    Its answer is read as a Count; anything but one whole number >= 0 is a PartnerContract
     """
+
+    def read(answer: Answer) -> Count:
+        rows = _rows(answer, 1)
+        if len(rows) != 1:
+            raise answer.unreadable("a count has no row")
+        value = _whole_number(answer, rows[0].get("count(*)"), "the count")
+        total = _total_count(answer)
+        if total is not None and total != value:
+            raise answer.unreadable("the count and totalCount differ")
+        return Count(value, answer.asked_at)
+
     where = f' WHERE created < "{to_partner(before)}"' if before else ""
-    answer = _asked(session, site, f"SELECT count(*) FROM accounts{where}")  # noqa: S608
-    rows = _rows(answer, 1)
-    if len(rows) != 1:
-        raise answer.unreadable("a count has no row")
-    value = _whole(answer, rows[0].get("count(*)"), "the count")
-    total = _total(answer)
-    if total is not None and total != value:
-        raise answer.unreadable("the count and totalCount differ")
-    return Count(value, answer.asked_at)
+    return _search(site, f"SELECT count(*) FROM accounts{where}", read)  # noqa: S608
 
 
-def newest_account(session: PartnerSession, site: Site) -> Newest:
-    """Return when a site's newest account was made, and how many there are by the same answer."""
-    query = "SELECT UID, created FROM accounts ORDER BY created DESC LIMIT 1"
-    answer = _asked(session, site, query)
-    moments = _moments(answer, _rows(answer, 1))
-    return Newest(moments[0] if moments else None, _total(answer), answer.asked_at)
+def newest_account(site: Site) -> Question[Newest]:
+    """Return the question when a site's newest account was made, and how many there are then."""
+
+    def read(answer: Answer) -> Newest:
+        moments = _creations(answer, _rows(answer, 1))
+        return Newest(moments[0] if moments else None, _total_count(answer), answer.asked_at)
+
+    return _search(site, "SELECT UID, created FROM accounts ORDER BY created DESC LIMIT 1", read)
 
 
-def last_login(session: PartnerSession, site: Site) -> datetime | None:
-    """Return a site's latest login (aware UTC), None when nobody ever signed in."""
+def last_login(site: Site) -> Question[datetime | None]:
+    """Return the question for a site's latest login (aware UTC), None: nobody ever signed in."""
+
+    def read(answer: Answer) -> datetime | None:
+        rows = _rows(answer, 1)
+        value = rows[0].get("lastLogin") if rows else None
+        if is_never(value):
+            return None
+        moment = from_partner(value)
+        if moment is None:
+            raise answer.unreadable("lastLogin is no date")
+        return moment
+
     query = "SELECT UID, lastLogin FROM accounts ORDER BY lastLogin DESC LIMIT 1"
-    answer = _asked(session, site, query)
-    rows = _rows(answer, 1)
-    value = rows[0].get("lastLogin") if rows else None
-    if is_never(value):
-        return None
-    moment = from_partner(value)
-    if moment is None:
-        raise answer.unreadable("lastLogin is no date")
-    return moment
+    return _search(site, query, read)
 
 
 def created_between(
-    session: PartnerSession, site: Site, start: datetime, end: datetime, limit: int = MOST_ROWS
-) -> Created:
-    """Return the creation dates from `start` up to `end` (excluded).
+    site: Site, start: datetime | None, end: datetime, limit: int = MOST_ROWS
+) -> Question[Created]:
+    """Return the question for the creation dates from `start` up to `end` (excluded).
 
-    Shape:  at most `limit` dates (1 to 5,000)
-    Raises: PartnerContract when rows are missing, out of range or out of order
+    Without a start it is all before the end: imported accounts may be older than any calendar.
+
+    Its answer is read as at most `limit` dates (1 to 5,000); rows that are missing, out of range
+    or out of order are a PartnerContract
     """
     if not 1 <= limit <= MOST_ROWS:
         raise ValueError(f"limit must be 1 to {MOST_ROWS}, not {limit}")
-    first, last = to_partner(start), to_partner(end)
+    since = f'created >= "{to_partner(start)}" AND ' if start else ""
+
+    def read(answer: Answer) -> Created:
+        dates = _creations(answer, _rows(answer, limit), start, end)
+        return Created(dates, _total_count(answer) == len(dates), answer.asked_at)
+
     query = (
-        f'SELECT created FROM accounts WHERE created >= "{first}" AND created < "{last}"'  # noqa: S608
+        f'SELECT created FROM accounts WHERE {since}created < "{to_partner(end)}"'  # noqa: S608
         f" ORDER BY created LIMIT {limit}"
     )
-    answer = _asked(session, site, query)
-    dates = _moments(answer, _rows(answer, limit), first, last)
-    return Created(dates, _total(answer) == len(dates), answer.asked_at)
+    return _search(site, query, read)
 
 
-def _asked(session: PartnerSession, site: Site, query: str) -> Answer:
+def _search(site: Site, query: str, read: Callable[[Answer], T]) -> Question[T]:
     require_key(site)
-    return session.ask(
-        "accounts.search",
-        site.data_center,
-        {"apiKey": site.api_key, "query": query},
-        pace=session.search_pace,
-        other_data_center=session.home_data_center,
-    )
+    params = {"apiKey": site.api_key, "query": query}
+    return Question("accounts.search", site.data_center, params, read, or_home=True)
 
 
 def _rows(answer: Answer, limit: int) -> list[dict[str, Any]]:
     """Return the rows: objects, no more than asked for, no fewer than totalCount promises."""
     rows = answer.body.get("results")
-    total = _total(answer)
+    total = _total_count(answer)
     if rows is None and not total:
         return []
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -139,29 +160,31 @@ def _rows(answer: Answer, limit: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _total(answer: Answer) -> int | None:
+def _total_count(answer: Answer) -> int | None:
     value = answer.body.get("totalCount")
-    return None if value is None else _whole(answer, value, "totalCount")
+    return None if value is None else _whole_number(answer, value, "totalCount")
 
 
-def _whole(answer: Answer, value: Any, name: str) -> int:
+def _whole_number(answer: Answer, value: Any, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
         raise answer.unreadable(f"{name} is no whole number of accounts")
     return value
 
 
-def _moments(
-    answer: Answer, rows: list[dict[str, Any]], first: str = "", last: str = ""
+def _creations(
+    answer: Answer,
+    rows: list[dict[str, Any]],
+    start: datetime | None = None,
+    end: datetime | None = None,
 ) -> list[datetime]:
     """Return the `created` of each row, checked against the range and the order asked for."""
-    low = from_partner(first) or datetime(1900, 1, 1, tzinfo=UTC)
-    high = from_partner(last)
+    low = start or datetime.min.replace(tzinfo=UTC)
     moments: list[datetime] = []
     for row in rows:
         moment = from_partner(row.get("created"))
         if moment is None:
             raise answer.unreadable("created is no date")
-        if moment < low or (high is not None and moment >= high):
+        if moment < low or (end is not None and moment >= end):
             raise answer.unreadable("created lies outside of what was asked for")
         low = moment
         moments.append(moment)

@@ -1,47 +1,49 @@
 """A conversation with the partner: signed in, paced, tried again, bounded in time.
 
-The one place that sends requests and translates what requests raises; everything else of this
-room builds on `ask`. All of it may be used by many threads at once.
+A `Question` says what is asked and how its answer is read. `ask` puts one and waits for the end of
+it; `attempt` makes one try, so that `side_by_side` can ask others while this one has to wait. The
+one place that sends requests and translates what requests raises. All of it may be used by many
+threads at once.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 from urllib.parse import urlencode
 
 import requests
 import urllib3
 
 from webapp.errors import PartnerContract, PartnerRefused, RunEnded
+from webapp.partner.addresses import DOMAINS, Addresses, known_data_center
+from webapp.partner.circuit_breaker import CircuitBreaker
 from webapp.partner.credentials import Credentials, Scrubber
-from webapp.partner.data_centers import DOMAINS, Addresses, known_data_center
-from webapp.partner.envelope import call_id_of, judge
-from webapp.partner.failures import Failure, transport_failure
-from webapp.partner.flow import Flow
+from webapp.partner.failures import Failure, call_id_of, parse_response, transport_failure
 from webapp.partner.limits import Limits
-from webapp.partner.notices import Notices
-from webapp.partner.pace import Pace
+from webapp.partner.pace import RateLimiter
 from webapp.partner.refusals import FEW_TRIES, ONE_TRY
-from webapp.partner.retry import Patience, backoff_s
-from webapp.partner.sockets import Watch
-from webapp.partner.wire import BodyBroken, BodyTooLong, Wire
+from webapp.partner.transport import BodyBroken, BodyTooLong, Deadline, Transport
 
 SITE_LIST = "admin.getUserSites"
+QUIET_S = 5.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A checked answer (errorCode 0), and the aware UTC moment its request was sent."""
+    """A checked answer (errorCode 0), where and when it was asked (aware UTC), how long it took."""
 
     method: str
     body: dict[str, Any]
     asked_at: datetime
     call_id: str | None
+    data_center: str
+    took_s: float
 
     def unreadable(self, what: str) -> PartnerContract:
         """Return the error that says what in this answer is not as documented."""
@@ -52,31 +54,57 @@ class Answer:
         )
 
 
-@dataclass
-class _Errand:
-    """One call on its way: where it goes now, how often and how long it has been tried."""
+@dataclass(frozen=True)
+class Question(Generic[T]):
+    """One call to a method and how its answer is read; `read` raises PartnerContract.
+
+    data_center: where it is asked; None is the home data centre
+    or_home:     whether the home data centre is asked once when the first does not know it
+    """
 
     method: str
-    form: str
-    data_center: str
-    other: str
-    pace: Pace
-    server_timeout_s: float
-    tries: int = 0
-    spent_s: float = 0.0
-    moved: bool = False
+    data_center: str | None
+    params: Mapping[str, str]
+    read: Callable[[Answer], T]
+    or_home: bool = False
 
     @property
     def is_search(self) -> bool:
         return self.method.endswith(".search")
 
 
+@dataclass
+class Call(Generic[T]):
+    """A question on its way: where it goes now, how often and how long it has been tried."""
+
+    question: Question[T]
+    data_center: str
+    server_timeout_s: float
+    tries: int = 0
+    throttled: int = 0
+    spent_s: float = 0.0
+    moved: bool = False
+
+
+@dataclass(frozen=True)
+class Again:
+    """A try failed and another one may help, after a wait (seconds).
+
+    is_trouble: it speaks against the site; that the partner wants fewer calls, or names another
+                data centre, does not
+    """
+
+    wait_s: float
+    is_trouble: bool
+
+
 class PartnerSession:
     """What one run says to the partner; a context manager that forgets the secret at its end.
 
-    notice:  told a sentence when calls are slowed down or tried again
+    notice:  told a sentence when calls are slowed down or tried again, not too often
     counted: called once for each HTTP request sent
     failed:  called with a failure's label for each that was not answered with errorCode 0
+    busy:    called with how long each search was under way (milliseconds)
     stop:    called between tries and at least every half second of waiting; raises to end the work
     """
 
@@ -84,14 +112,15 @@ class PartnerSession:
         self,
         credentials: Credentials,
         *,
-        search_pace: Pace,
-        call_pace: Pace,
+        search_pace: RateLimiter,
+        call_pace: RateLimiter,
         url_template: str = "",
         home_data_center: str = "us1",
         concurrency: int = 8,
         notice: Callable[[str], None] = lambda _: None,
         counted: Callable[[], None] = lambda: None,
         failed: Callable[[str], None] = lambda _: None,
+        busy: Callable[[int], None] = lambda _: None,
         stop: Callable[[], None] = lambda: None,
         limits: Limits | None = None,
     ) -> None:
@@ -103,117 +132,108 @@ class PartnerSession:
         self.home_data_center = home
         self.search_pace, self.call_pace = search_pace, call_pace
         self.limits = limits or Limits()
+        self.concurrency = max(1, concurrency)
         self.notice = notice
+        self.breaker = CircuitBreaker(self.limits)
         self._form = credentials.form()
         self._scrubber = Scrubber(credentials)
         self._addresses = Addresses(url_template)
-        self._wire = Wire(max(1, concurrency))
-        self._counted, self._failed, self._stop = counted, failed, stop
-        self._patience = Patience(self.limits)
-        self._notices = Notices(notice)
-        self._flow = Flow(max(1, concurrency), notice)
+        self._transport = Transport(self.concurrency)
+        self._counted, self._failed, self._busy, self._stop = counted, failed, busy, stop
+        self._lock = threading.Lock()
         self._found_at: dict[str, str] = {}
+        self._told_at: dict[str, float] = {}
+        self._told_slow: set[int] = set()
         self._closed = False
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Forget the secret; requests still in flight give up within half a second."""
         self._closed = True
         self._form = ""
-        self._wire.close()
+        self._transport.close()
 
-    def call(
-        self, method: str, data_center: str, params: dict[str, str], *, pace: Pace
-    ) -> dict[str, Any]:
-        """Return the checked answer (errorCode 0) of one method; errors as `ask`."""
-        return self.ask(method, data_center, params, pace=pace).body
+    def ask(self, question: Question[T]) -> T:
+        """Return what an answer says; tries again where that can help.
 
-    def ask(
-        self,
-        method: str,
-        data_center: str,
-        params: dict[str, str],
-        *,
-        pace: Pace,
-        other_data_center: str = "",
-    ) -> Answer:
-        """Return the checked answer and when it was asked; tries again where that can help.
-
-        `other_data_center` is asked once when the first does not know the site.
         Raises: PartnerUnavailable, PartnerRefused, PartnerContract; RunEnded untouched
         """
-        key = params.get("apiKey", "")
-        errand = _Errand(
-            method=method,
-            form=self._encoded(params),
-            data_center=self._found_at.get(key) or data_center,
-            other=other_data_center,
-            pace=pace,
-            server_timeout_s=self.limits.server_timeout_s,
-        )
-        self._patience.admit()
-        while True:
-            outcome = self._try(errand)
-            if isinstance(outcome, Answer):
-                if errand.moved:
-                    self._found_at[key] = errand.data_center
-                self._notices.answered(pace)
-                return outcome
-            self._failed(outcome.label)
-            self._rest(self._wait_before_next(errand, outcome))
-
-    def _encoded(self, params: dict[str, str]) -> str:
-        try:
-            return urlencode(params)
-        except UnicodeEncodeError:
-            raise PartnerRefused("A value holds characters that cannot be sent.") from None
-
-    def _try(self, errand: _Errand) -> Answer | Failure:
-        url = self._addresses.url(errand.method, errand.data_center)
-        came = time.monotonic()
-        errand.pace.wait(self._check)
-        self._check()
-        errand.tries += 1
-        asked_at, started = datetime.now(UTC), time.monotonic()
-        bounded = errand.is_search and self._flow.sent(started - came)
-        try:
-            outcome = self._sent(errand, url, asked_at)
-        finally:
-            took_s = time.monotonic() - started
-            if errand.is_search:
-                self._flow.ended(bounded, took_s, errand.pace)
-        errand.spent_s += took_s
-        if isinstance(outcome, Failure) and outcome.tries != ONE_TRY:
-            self._patience.failed(started)
-        else:
-            self._patience.answered()
+        call = self.call(question)
+        while isinstance(outcome := self.attempt(call), Again):
+            ends = time.monotonic() + outcome.wait_s
+            while (left := ends - time.monotonic()) > 0:
+                self.check()
+                time.sleep(min(left, self.limits.poll_s))
         return outcome
 
-    def _sent(self, errand: _Errand, url: str, asked_at: datetime) -> Answer | Failure:
-        limits = self.limits
+    def call(self, question: Question[T]) -> Call[T]:
+        """Return a question at the start of its way."""
+        limits, site = self.limits, question.params.get("apiKey", "")
+        listed = question.data_center
+        data_center = self._found_at.get(site) or (
+            self.home_data_center if listed is None else listed
+        )
+        one_try_left_s = limits.total_s - limits.server_timeout_s - limits.margin_s
+        spent_s = max(0.0, min(self.breaker.in_vain_s(site), one_try_left_s))
+        return Call(question, data_center, limits.server_timeout_s, spent_s=spent_s)
+
+    def attempt(self, call: Call[T]) -> T | Again:
+        """Try once and return what the answer says, or when to try again; errors as `ask`."""
+        self.breaker.admit(call.data_center)
+        url = self._addresses.url(call.question.method, call.data_center)
+        pace = self.search_pace if call.question.is_search else self.call_pace
+        pace.acquire(self.check)
+        self.check()
+        started = time.monotonic()
+        outcome = self._send(call, url)
+        call.tries += 1
+        took_s = time.monotonic() - started
+        call.spent_s += took_s
+        if call.question.is_search:
+            self._busy(int(took_s * 1000))
+        answered = isinstance(outcome, Answer) or outcome.tries == ONE_TRY
+        site = call.question.params.get("apiKey", "")
+        self.breaker.note(call.data_center, site, answered=answered, started=started)
+        if isinstance(outcome, Failure):
+            self._failed(outcome.label)
+            return self._again(call, outcome, pace)
+        if call.moved:
+            self._found_at[call.question.params.get("apiKey", "")] = call.data_center
+        if id(pace) in self._told_slow and not pace.throttled:
+            self._told_slow.discard(id(pace))
+            self.notice("Back to the full pace.")
+        return call.question.read(outcome)
+
+    def check(self) -> None:
+        """Raise RunEnded when this conversation, or the run it belongs to, is over."""
+        if self._closed:
+            raise RunEnded("The conversation with the partner has ended.")
+        self._stop()
+
+    def _send(self, call: Call[Any], url: str) -> Answer | Failure:
+        limits, question = self.limits, call.question
+        try:
+            form = urlencode(question.params)
+        except UnicodeEncodeError:
+            raise PartnerRefused("A value holds characters that cannot be sent.") from None
         signed = self._form
         if not signed:  # closed just now: a call without credentials must never leave
             raise RunEnded("The conversation with the partner has ended.")
-        form = f"{signed}&{errand.form}"
-        allowed_s = limits.server_timeout_s + limits.margin_s
-        if errand.is_search:
-            form += f"&timeout={int(errand.server_timeout_s * 1000)}"
-            allowed_s = errand.server_timeout_s + limits.margin_s
-        watch = Watch(min(allowed_s, limits.total_s - errand.spent_s), limits.poll_s, self._check)
+        form = f"{signed}&{form}"
+        if question.is_search:
+            form += f"&timeout={int(call.server_timeout_s * 1000)}"
+        allowed_s = min(call.server_timeout_s + limits.margin_s, limits.total_s - call.spent_s)
+        deadline = Deadline(allowed_s, limits.poll_s, self.check)
         self._counted()
+        asked_at, started = datetime.now(UTC), time.monotonic()
         try:
-            reply = self._wire.post(
-                url, form, watch, limits.connect_s, limits.answer_bytes(errand.method)
+            response = self._transport.post(
+                url, form, deadline, limits.connect_s, limits.answer_bytes(question.method)
             )
         except (
             requests.RequestException,
@@ -224,53 +244,67 @@ class PartnerSession:
         ) as error:
             # Raised later and elsewhere: an exception of requests carries the body it sent.
             return transport_failure(error)
-        judged = judge(
-            reply,
-            first_call=errand.method == SITE_LIST,
+        parsed = parse_response(
+            response,
+            first_call=question.method == SITE_LIST,
             scrubber=self._scrubber,
             retry_after_cap_s=limits.retry_after_cap_s,
         )
-        if isinstance(judged, Failure):
-            return judged
-        return Answer(errand.method, judged, asked_at, call_id_of(judged, self._scrubber))
+        if isinstance(parsed, Failure):
+            return parsed
+        took_s = time.monotonic() - started
+        call_id = call_id_of(parsed, self._scrubber)
+        return Answer(question.method, parsed, asked_at, call_id, call.data_center, took_s)
 
-    def _wait_before_next(self, errand: _Errand, failure: Failure) -> float:
-        """Return how long to wait before the next try (seconds), or raise when there is none."""
-        if failure.elsewhere and not errand.moved:
-            target = failure.data_center or known_data_center(errand.other)
-            if target and target != known_data_center(errand.data_center):
-                errand.moved, errand.data_center = True, target
-                return 0.0
-        if failure.slows:
-            errand.pace.slow_down(failure.retry_after_s)
-            self._notices.slowed(errand.pace)
-        if failure.longer and errand.is_search:
-            longest = 3 * self.limits.server_timeout_s
-            errand.server_timeout_s = min(
-                errand.server_timeout_s + self.limits.server_timeout_s, longest
-            )
-        wait_s = max(backoff_s(errand.tries, self.limits), failure.retry_after_s or 0.0)
+    def _again(self, call: Call[Any], failure: Failure, pace: RateLimiter) -> Again:
+        """Return when the next try is made, or raise the failure when there is none."""
+        if failure.retry_elsewhere and not call.moved:
+            target = failure.data_center or (self.home_data_center if call.question.or_home else "")
+            if target and target != known_data_center(call.data_center):
+                call.moved, call.data_center = True, target
+                return Again(0.0, is_trouble=False)
+        if failure.throttles:
+            return self._throttled(call, failure, pace)
+        if failure.extend_timeout and call.question.is_search:
+            longest_s = 3 * self.limits.server_timeout_s
+            longer_s = call.server_timeout_s + self.limits.server_timeout_s
+            call.server_timeout_s = min(longer_s, longest_s)
+        wait_s = max(self.limits.backoff_s(call.tries), failure.retry_after_s or 0.0)
         tries = self._tries(failure)
-        given_up = errand.tries >= tries or errand.spent_s + wait_s >= self.limits.total_s
-        if given_up or self._patience.over:
-            raise failure.error(errand.tries)
-        errand.spent_s += wait_s
-        self._notices.again(failure.sentence, wait_s, errand.tries + 1, tries)
-        return wait_s
+        given_up = call.tries >= tries or call.spent_s + wait_s >= self.limits.total_s
+        if given_up or self.breaker.is_silent(call.data_center):
+            raise failure.error(call.tries)
+        call.spent_s += wait_s
+        self._tell(
+            f"again:{failure.sentence}",
+            f"{failure.sentence} Trying again in {wait_s:.0f} s (try {call.tries + 1} of {tries}).",
+        )
+        return Again(wait_s, is_trouble=True)
+
+    def _throttled(self, call: Call[Any], failure: Failure, pace: RateLimiter) -> Again:
+        """Slow down and ask again at once: the pace makes it wait, and no try is counted."""
+        pace.throttle(failure.retry_after_s)
+        self._told_slow.add(id(pace))
+        rate = f" ({pace.rate:.3g} a second)" if pace.rate else ""
+        self._tell("slow", f"The partner asks for fewer calls: slowing down for a while{rate}.")
+        call.tries -= 1
+        call.throttled += 1
+        if call.throttled >= self.limits.throttled_tries or self.breaker.is_silent(
+            call.data_center
+        ):
+            raise failure.error(call.throttled)
+        return Again(0.0, is_trouble=False)
 
     def _tries(self, failure: Failure) -> int:
-        if failure.tries == FEW_TRIES:
-            return min(self.limits.few_tries, self.limits.tries)
-        return min(failure.tries, self.limits.tries)
+        few = failure.tries == FEW_TRIES
+        return min(self.limits.few_tries if few else failure.tries, self.limits.tries)
 
-    def _rest(self, seconds: float) -> None:
-        ends = time.monotonic() + seconds
-        self._check()
-        while (left := ends - time.monotonic()) > 0:
-            time.sleep(min(left, self.limits.poll_s))
-            self._check()
+    # What the reader is told: the same matter at most once in some seconds.
 
-    def _check(self) -> None:
-        if self._closed:
-            raise RunEnded("The conversation with the partner has ended.")
-        self._stop()
+    def _tell(self, matter: str, sentence: str) -> None:
+        now = time.monotonic()
+        with self._lock:
+            if now - self._told_at.get(matter, -QUIET_S) < QUIET_S:
+                return
+            self._told_at[matter] = now
+        self.notice(sentence)

@@ -1,36 +1,54 @@
-"""The sites of a partner and how each is configured, read with care from two admin calls.
+"""The sites of a partner: the list, how each is configured, and which share another one's users.
 
 Names and ids are written by strangers: names are cleaned, a site that lacks its key or its data
-centre stays in the list and fails alone when it is asked, so that it shows up as a hole.
+centre stays in the list and fails alone when it is asked, so that it shows up as a hole. A parent
+hosts the accounts of its whole group, so counting a child counts its users twice.
+Source: partner guide, "admin.getUserSites", "admin.getSiteConfig", "Classification"
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from webapp.errors import PartnerContract
-from webapp.partner.data_centers import data_center_domain, known_data_center
-from webapp.partner.session import SITE_LIST, Answer, PartnerSession
-from webapp.partner.text import one_line
+from webapp.partner.addresses import known_data_center
+from webapp.partner.session import SITE_LIST, Answer, PartnerSession, Question
+from webapp.partner.values import WORD, id_text, one_line
 
 NAME_CAP = 200
-_WORD = re.compile(r"[\x21-\x7e]{1,200}")
 _GROUP_RIGHT = "includeSiteGroupConfig"
+
+
+Place = Literal["child", "parent", "standalone", "unknown"]
 
 
 @dataclass(frozen=True)
 class Site:
-    """One site as the partner lists it; `data_center` may be a name that nobody knows."""
+    """One site as the partner lists it; `data_center` may be a name that nobody knows.
+
+    shares_id: another site of the list has the same site ID; the API key is what tells them apart
+    """
 
     site_id: str
     api_key: str
     name: str
     data_center: str
+    shares_id: bool = False
 
-    def settled(self, config: SiteConfig) -> Site:
+    @property
+    def ref(self) -> str:
+        """Return what tells this site from all others of its list."""
+        return self.api_key or self.site_id
+
+    @property
+    def store_item(self) -> str:
+        """Return what its stored months are filed under."""
+        return self.api_key if self.shares_id else self.site_id
+
+    def located_by(self, config: SiteConfig) -> Site:
         """Return the site at the data centre its own configuration names, which wins."""
         return replace(self, data_center=config.data_center or self.data_center)
 
@@ -57,50 +75,50 @@ def list_sites(session: PartnerSession, partner_id: str) -> list[Site] | None:
     Raises: PartnerContract when the list is not as documented
     """
     wanted = partner_id.strip()
-    answer = session.ask(
-        SITE_LIST,
-        session.home_data_center,
-        {"targetPartnerID": wanted},
-        pace=session.call_pace,
-    )
-    listed: list[Any] | None = None
-    for entry in _array(answer, answer.body.get("sites"), "sites"):
-        if isinstance(entry, dict) and _id_text(entry.get("partnerID")) == wanted:
-            listed = [*(listed or ()), *_array(answer, entry.get("sites"), "a partner's sites")]
+
+    def read(answer: Answer) -> list[Any] | None:
+        listed: list[Any] | None = None
+        for entry in _array(answer, answer.body.get("sites"), "sites"):
+            if isinstance(entry, dict) and id_text(entry.get("partnerID")) == wanted:
+                listed = [*(listed or ()), *_array(answer, entry.get("sites"), "a partner's sites")]
+        return listed
+
+    listed = session.ask(Question(SITE_LIST, None, {"targetPartnerID": wanted}, read))
     if listed is None:
         return None
-    sites, doubles = _distinct(_site(item, number) for number, item in enumerate(listed, 1))
-    if doubles:
+    sites = _distinct(_site(item, number) for number, item in enumerate(listed, 1))
+    if doubles := len(listed) - len(sites):
+        session.notice(f"The partner lists {doubles} site(s) twice, by API key; each counts once.")
+    for site_id in dict.fromkeys(site.site_id for site in sites if site.shares_id):
         session.notice(
-            f"The partner lists {doubles} site(s) twice, by id or API key; each is taken once."
+            f"Several sites have the site ID {site_id}; their API keys tell them apart, and each "
+            "is counted."
         )
     return sites
 
 
-def site_config(session: PartnerSession, site: Site) -> SiteConfig:
-    """Return a site's configuration, as far as counting needs it; the rest holds secrets.
+def site_config(site: Site) -> Question[SiteConfig]:
+    """Return the question for a site's configuration, as far as counting needs it.
 
-    Raises: PartnerContract when the site has no API key or the answer is not as documented
+    The rest of the answer holds secrets. Raises: PartnerContract when the site has no API key
     """
     require_key(site)
-    known = data_center_domain(site.data_center) is not None
-    answer = session.ask(
-        "admin.getSiteConfig",
-        site.data_center if known else session.home_data_center,
-        {"apiKey": site.api_key, _GROUP_RIGHT: "true"},
-        pace=session.call_pace,
-        other_data_center=session.home_data_center,
-    )
-    body = answer.body
-    group = body.get("siteGroupConfig")
-    if not (group is None or isinstance(group, dict)):
-        raise answer.unreadable("siteGroupConfig is no object")
-    return SiteConfig(
-        data_center=_data_center(body.get("dataCenter")),
-        owner=_owner(answer, body.get("siteGroupOwner")),
-        members=_members(answer, (group or {}).get("members"), site.api_key),
-        has_group_config=not _names(body.get("ignoredParams"), _GROUP_RIGHT),
-    )
+
+    def read(answer: Answer) -> SiteConfig:
+        body = answer.body
+        group = body.get("siteGroupConfig")
+        if not (group is None or isinstance(group, dict)):
+            raise answer.unreadable("siteGroupConfig is no object")
+        return SiteConfig(
+            data_center=_data_center(body.get("dataCenter")),
+            owner=_owner(answer, body.get("siteGroupOwner")),
+            members=_members(answer, (group or {}).get("members"), site.api_key),
+            has_group_config=not _is_named_in(body.get("ignoredParams"), _GROUP_RIGHT),
+        )
+
+    params = {"apiKey": site.api_key, _GROUP_RIGHT: "true"}
+    data_center = known_data_center(site.data_center)
+    return Question("admin.getSiteConfig", data_center, params, read, or_home=True)
 
 
 def require_key(site: Site) -> None:
@@ -112,30 +130,23 @@ def require_key(site: Site) -> None:
 def _site(item: Any, number: int) -> Site:
     fields = item if isinstance(item, dict) else {}
     key = fields.get("apiKey")
-    key = key if isinstance(key, str) and _WORD.fullmatch(key) else ""
+    key = key if isinstance(key, str) and WORD.fullmatch(key) else ""
     name = one_line(fields.get("baseDomain"), NAME_CAP)
     return Site(
-        site_id=_id_text(fields.get("siteID")) or key or f"entry-{number}",
+        site_id=id_text(fields.get("siteID")) or key or f"entry-{number}",
         api_key=key,
         name=name or one_line(fields.get("description"), NAME_CAP),
         data_center=_data_center(fields.get("dataCenter")),
     )
 
 
-def _distinct(listed: Iterable[Site]) -> tuple[list[Site], int]:
-    """Return the sites without doubles, and how many there were: one key counts its users once."""
-    sites: list[Site] = []
-    ids: set[str] = set()
-    keys: set[str] = set()
-    doubles = 0
+def _distinct(listed: Iterable[Site]) -> list[Site]:
+    """Return the sites without doubles: one API key counts its accounts once."""
+    sites: dict[str, Site] = {}
     for site in listed:
-        if site.site_id in ids or site.api_key in keys:
-            doubles += 1
-            continue
-        ids.add(site.site_id)
-        keys |= {site.api_key} - {""}
-        sites.append(site)
-    return sites, doubles
+        sites.setdefault(site.ref, site)
+    times = Counter(site.site_id for site in sites.values())
+    return [replace(one, shares_id=times[one.site_id] > 1) for one in sites.values()]
 
 
 def _array(answer: Answer, value: Any, name: str) -> list[Any]:
@@ -145,16 +156,6 @@ def _array(answer: Answer, value: Any, name: str) -> list[Any]:
     if not isinstance(value, list):
         raise answer.unreadable(f"{name} is no list")
     return value
-
-
-def _id_text(value: Any) -> str:
-    """Return an id as text: whole numbers and words only, "" for anything else."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value) if abs(value) < 10**40 else ""
-    text = value.strip() if isinstance(value, str) else ""
-    return text if _WORD.fullmatch(text) else ""
 
 
 def _data_center(value: Any) -> str:
@@ -175,10 +176,76 @@ def _members(answer: Answer, value: Any, own_key: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for key in trimmed if key and key != own_key))
 
 
-def _names(ignored: Any, name: str) -> bool:
+def _is_named_in(ignored: Any, name: str) -> bool:
     """Say whether `ignoredParams` names a parameter; it is a list of words or of objects."""
     if isinstance(ignored, str):
         return name in ignored
     if isinstance(ignored, dict):
-        return name in ignored or any(_names(value, name) for value in ignored.values())
-    return isinstance(ignored, list) and any(_names(item, name) for item in ignored)
+        return name in ignored or any(_is_named_in(value, name) for value in ignored.values())
+    return isinstance(ignored, list) and any(_is_named_in(item, name) for item in ignored)
+
+
+@dataclass(frozen=True)
+class SiteClass:
+    """A site's place in its group; `warning` is a sentence where something does not add up."""
+
+    kind: Place
+    parent_api_key: str | None = None
+    warning: str | None = None
+
+
+def classify(sites: Sequence[Site], configs: Mapping[str, SiteConfig]) -> dict[str, SiteClass]:
+    """Return each site's place by `Site.ref`; one without a configuration is unknown."""
+    places = {site.ref: _own_place(site.api_key, configs.get(site.api_key)) for site in sites}
+    _take_claimed_members(places, configs)
+    _warn_of_lost_children(places)
+    return places
+
+
+def _own_place(key: str, config: SiteConfig | None) -> SiteClass:
+    """Return what a site's own configuration says, before the others are heard."""
+    if config is None:
+        return SiteClass("unknown")
+    if config.owner and config.owner != key:
+        both = "It says that it is a child of another site and also names children of its own."
+        return SiteClass("child", config.owner, both if config.members else None)
+    if config.members:
+        return SiteClass("parent")
+    if not config.has_group_config and config.owner is None:
+        return SiteClass(
+            "unknown",
+            None,
+            "The user key may not read its group configuration, so its users may be counted twice.",
+        )
+    return SiteClass("standalone")
+
+
+def _take_claimed_members(places: dict[str, SiteClass], configs: Mapping[str, SiteConfig]) -> None:
+    """A site that a parent names as its member is a child, whatever it says itself."""
+    for parent in list(places):
+        if places[parent].kind != "parent":
+            continue
+        for member in configs[parent].members:
+            if member in places and places[member].kind != "child":
+                places[member] = SiteClass(
+                    "child",
+                    parent,
+                    "Its parent names it as a child, which it does not say itself; "
+                    "it is not counted.",
+                )
+
+
+def _warn_of_lost_children(places: dict[str, SiteClass]) -> None:
+    """A child whose parent is not counted here has its users in no total; the reader must know."""
+    for key, place in list(places.items()):
+        if place.kind != "child" or not place.parent_api_key:
+            continue
+        parent = places.get(place.parent_api_key)
+        if parent is None:
+            lost = "Its parent is not among the listed sites, so its users are in no total."
+        elif parent.kind == "child":
+            lost = "Its parent is itself a child, so its users may be in no total."
+        else:
+            continue
+        warning = f"{place.warning} {lost}" if place.warning else lost
+        places[key] = SiteClass("child", place.parent_api_key, warning)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from webapp.kinds.partner_use.compute import (
     Answers,
-    Cell,
     SiteFacts,
     month_rows,
     site_months,
@@ -21,28 +20,29 @@ from webapp.kinds.partner_use.compute import (
     summary_row,
 )
 from webapp.lib.months import month_text, months_between, next_month
+from webapp.partner import Count, Site
 
 START = date(2023, 11, 1)
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 few = settings(max_examples=60, derandomize=True, deadline=None)
 
-Site = tuple[SiteFacts, dict[date, Cell]]
+Seen = tuple[SiteFacts, dict[date, Count]]
 
 
 def site(number: int, **facts: Any) -> SiteFacts:
-    return SiteFacts(f"{number}", f"site {number}", f"3_{number}", "us1", **facts)
+    return SiteFacts(Site(f"{number}", f"3_{number}", f"site {number}", "us1"), **facts)
 
 
 @st.composite
-def cells(draw: st.DrawFn, holes: bool = True) -> Cell | None:
+def cells(draw: st.DrawFn, holes: bool = True) -> Count | None:
     if holes and draw(st.integers(0, 5)) == 0:
         return None
     age = timedelta(hours=draw(st.integers(0, 72)))
-    return Cell(draw(st.integers(0, 10**7)), NOON - age)
+    return Count(draw(st.integers(0, 10**7)), NOON - age)
 
 
 @st.composite
-def worlds(draw: st.DrawFn, holes: bool = True) -> tuple[list[Site], date]:
+def worlds(draw: st.DrawFn, holes: bool = True) -> tuple[list[Seen], date]:
     """Return counted sites with their months from the one before START, and the last month."""
     end = next_month(START, draw(st.integers(0, 13)))
     span = months_between(next_month(START, -1), end)
@@ -55,14 +55,14 @@ def worlds(draw: st.DrawFn, holes: bool = True) -> tuple[list[Site], date]:
     return sites, end
 
 
-def rows_of(sites: list[Site], end: date) -> list[dict[str, Any]]:
-    series = {facts.site_id: months for facts, months in sites}
+def rows_of(sites: list[Seen], end: date) -> list[dict[str, Any]]:
+    series = {facts.site.ref: months for facts, months in sites}
     return month_rows([facts for facts, _ in sites], series, START, end)
 
 
 @few
 @given(worlds())
-def test_there_is_a_row_for_every_month_in_order(world: tuple[list[Site], date]) -> None:
+def test_there_is_a_row_for_every_month_in_order(world: tuple[list[Seen], date]) -> None:
     sites, end = world
     wanted = [month_text(month) for month in months_between(START, end)]
     assert [row["month"] for row in rows_of(sites, end)] == wanted
@@ -71,7 +71,7 @@ def test_there_is_a_row_for_every_month_in_order(world: tuple[list[Site], date])
 @few
 @given(worlds())
 def test_a_total_is_the_sum_of_that_months_sites_by_label(
-    world: tuple[list[Site], date],
+    world: tuple[list[Seen], date],
 ) -> None:
     sites, end = world
     for row, month in zip(rows_of(sites, end), months_between(START, end), strict=True):
@@ -82,7 +82,7 @@ def test_a_total_is_the_sum_of_that_months_sites_by_label(
 @few
 @given(worlds())
 def test_a_month_is_complete_only_when_both_its_ends_are_known_everywhere(
-    world: tuple[list[Site], date],
+    world: tuple[list[Seen], date],
 ) -> None:
     sites, end = world
     for row, month in zip(rows_of(sites, end), months_between(START, end), strict=True):
@@ -93,7 +93,7 @@ def test_a_month_is_complete_only_when_both_its_ends_are_known_everywhere(
 
 @few
 @given(worlds(holes=False))
-def test_without_holes_the_deltas_add_up_to_the_growth(world: tuple[list[Site], date]) -> None:
+def test_without_holes_the_deltas_add_up_to_the_growth(world: tuple[list[Seen], date]) -> None:
     sites, end = world
     rows = rows_of(sites, end)
     before = sum(months[next_month(START, -1)].value for _, months in sites)
@@ -102,7 +102,7 @@ def test_without_holes_the_deltas_add_up_to_the_growth(world: tuple[list[Site], 
 
 @few
 @given(worlds(holes=False))
-def test_a_delta_is_the_difference_to_the_month_before(world: tuple[list[Site], date]) -> None:
+def test_a_delta_is_the_difference_to_the_month_before(world: tuple[list[Seen], date]) -> None:
     sites, end = world
     rows = rows_of(sites, end)
     for before, row in pairwise(rows):
@@ -111,11 +111,11 @@ def test_a_delta_is_the_difference_to_the_month_before(world: tuple[list[Site], 
 
 @few
 @given(worlds())
-def test_a_delta_never_compares_different_sets_of_sites(world: tuple[list[Site], date]) -> None:
+def test_a_delta_never_compares_different_sets_of_sites(world: tuple[list[Seen], date]) -> None:
     sites, end = world
     for row, month in zip(rows_of(sites, end), months_between(START, end), strict=True):
-        here = {facts.site_id for facts, months in sites if month in months}
-        there = {facts.site_id for facts, months in sites if next_month(month, -1) in months}
+        here = {facts.site.ref for facts, months in sites if month in months}
+        there = {facts.site.ref for facts, months in sites if next_month(month, -1) in months}
         if here != there:
             assert row["delta"] is None
 
@@ -123,7 +123,7 @@ def test_a_delta_never_compares_different_sets_of_sites(world: tuple[list[Site],
 @few
 @given(worlds(holes=False))
 def test_the_deltas_of_the_sites_add_up_to_the_delta_of_the_month(
-    world: tuple[list[Site], date],
+    world: tuple[list[Seen], date],
 ) -> None:
     sites, end = world
     by_site = [
@@ -138,7 +138,7 @@ def test_the_deltas_of_the_sites_add_up_to_the_delta_of_the_month(
 @few
 @given(worlds())
 def test_a_hole_of_a_site_is_null_in_its_month_and_in_both_deltas(
-    world: tuple[list[Site], date],
+    world: tuple[list[Seen], date],
 ) -> None:
     sites, end = world
     for facts, months in sites:
@@ -151,24 +151,24 @@ def test_a_hole_of_a_site_is_null_in_its_month_and_in_both_deltas(
 
 @few
 @given(worlds())
-def test_the_order_of_the_sites_changes_nothing(world: tuple[list[Site], date]) -> None:
+def test_the_order_of_the_sites_changes_nothing(world: tuple[list[Seen], date]) -> None:
     sites, end = world
     assert rows_of(sites, end) == rows_of(sites[::-1], end)
 
 
 @few
 @given(worlds(), st.integers(0, 10**6))
-def test_a_child_changes_no_total_and_no_delta(world: tuple[list[Site], date], value: int) -> None:
+def test_a_child_changes_no_total_and_no_delta(world: tuple[list[Seen], date], value: int) -> None:
     sites, end = world
     child = site(99, is_child=True, parent_api_key="3_0", counted=False)
-    months = {m: Cell(value, NOON) for m in months_between(next_month(START, -1), end)}
+    months = {m: Count(value, NOON) for m in months_between(next_month(START, -1), end)}
     assert rows_of([*sites, (child, months)], end) == rows_of(sites, end)
 
 
 @few
 @given(worlds())
 def test_mixed_ages_says_that_two_ends_were_counted_a_day_apart(
-    world: tuple[list[Site], date],
+    world: tuple[list[Seen], date],
 ) -> None:
     sites, end = world
     for row, month in zip(rows_of(sites, end), months_between(START, end), strict=True):
@@ -183,7 +183,7 @@ def test_mixed_ages_says_that_two_ends_were_counted_a_day_apart(
 
 @few
 @given(worlds())
-def test_counted_at_is_the_oldest_count_of_the_row(world: tuple[list[Site], date]) -> None:
+def test_counted_at_is_the_oldest_count_of_the_row(world: tuple[list[Seen], date]) -> None:
     sites, end = world
     for row, month in zip(rows_of(sites, end), months_between(START, end), strict=True):
         ages = [months[month].counted_at for _, months in sites if month in months]
@@ -194,7 +194,7 @@ def test_counted_at_is_the_oldest_count_of_the_row(world: tuple[list[Site], date
 @few
 @given(worlds(holes=False))
 def test_a_site_that_could_not_be_sorted_makes_every_month_incomplete(
-    world: tuple[list[Site], date],
+    world: tuple[list[Seen], date],
 ) -> None:
     sites, end = world
     unsorted = replace(site(99), counted=False, hole=True, problem="No configuration.")
@@ -206,7 +206,7 @@ def test_a_site_that_could_not_be_sorted_makes_every_month_incomplete(
 
 
 def test_a_negative_delta_is_shown_as_it_is() -> None:
-    months = {next_month(START, -1): Cell(100, NOON), START: Cell(40, NOON)}
+    months = {next_month(START, -1): Count(100, NOON), START: Count(40, NOON)}
     assert rows_of([(site(1), months)], START)[0]["delta"] == -60
     row = site_row(site(1), months, START, START, None)
     assert site_months(row, START, START)[0]["delta"] == -60
@@ -215,8 +215,8 @@ def test_a_negative_delta_is_shown_as_it_is() -> None:
 def test_the_sum_goes_by_month_not_by_place() -> None:
     """Two sites that know different months must not be added up shifted."""
     end = next_month(START)
-    early = {next_month(START, -1): Cell(1, NOON), START: Cell(2, NOON)}
-    late = {START: Cell(10, NOON), end: Cell(20, NOON)}
+    early = {next_month(START, -1): Count(1, NOON), START: Count(2, NOON)}
+    late = {START: Count(10, NOON), end: Count(20, NOON)}
     rows = rows_of([(site(1), early), (site(2), late)], end)
     assert [row["total_users"] for row in rows] == [12, 20]
     assert [row["delta"] for row in rows] == [None, None]
@@ -250,7 +250,7 @@ def test_the_figures_of_a_summary_are_sums_and_newest_moments(
         site(100 + number, is_child=True, counted=False) for number in range(children)
     ]
     figures = summary_figures(
-        listed, {one.site_id: answer for one, answer in zip(sites, found, strict=True)}
+        listed, {one.site.ref: answer for one, answer in zip(sites, found, strict=True)}
     )
     counts = [answer.account_count for answer in found if answer.account_count is not None]
     assert figures["site_count"] == len(listed)

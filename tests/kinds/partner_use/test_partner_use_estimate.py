@@ -19,11 +19,11 @@ from webapp.engine.kind import Estimate
 from webapp.engine.models import Report
 from webapp.errors import InvalidParams, PartnerUnavailable
 from webapp.extensions import db
-from webapp.kinds.partner_use import connections, survey
-from webapp.kinds.partner_use.compute import Cell
+from webapp.kinds.partner_use import connections, discovery
 from webapp.kinds.partner_use.estimate import typical_searches
 from webapp.kinds.partner_use.planner import SitePlan
-from webapp.lib.months import month_end, months_between
+from webapp.lib.months import months_between
+from webapp.partner import Count
 
 Params = Callable[..., dict[str, Any]]
 MONTHLY = {"mode": "monthly", "start": "2024-01", "end": "2024-06"}
@@ -81,17 +81,17 @@ def test_a_second_run_is_estimated_to_the_search(house: House, partner_use: Para
 
 
 def test_it_never_says_more_than_asking_each_month() -> None:
-    ends = [month_end(month) for month in months_between(date(2020, 1, 1), date(2022, 12, 1))]
+    months = months_between(date(2020, 1, 1), date(2022, 12, 1))
     counted_at = datetime(2026, 1, 1, tzinfo=UTC)
     chance = random.Random(7)
     for limit in (0, 10, 5000):
         for _ in range(300):
             known = {
-                at: Cell(at * chance.randint(0, 9), counted_at)
-                for at in range(len(ends))
+                month: Count(at * chance.randint(0, 9), counted_at)
+                for at, month in enumerate(months)
                 if chance.random() < chance.choice((0, 0.1, 0.9))
             }
-            plan = SitePlan(ends, known, read_limit=limit)
+            plan = SitePlan(months, known, read_limit=limit)
             assert 0 <= typical_searches(plan, limit) <= plan.unknown
 
 
@@ -167,9 +167,9 @@ def test_by_the_api_wrong_credentials_are_422_and_an_absent_partner_is_502(
 def test_nobody_waits_minutes_for_an_estimate(
     house: House, partner_use: Params, stand_in: RunningStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert survey.BRIEFLY.total_s <= 20
-    assert survey.BRIEFLY.tries == 2
-    monkeypatch.setattr(survey, "BRIEFLY", replace(survey.BRIEFLY, total_s=1.0))
+    assert discovery.BRIEFLY.total_s <= 20
+    assert discovery.BRIEFLY.tries == 2
+    monkeypatch.setattr(discovery, "BRIEFLY", replace(discovery.BRIEFLY, total_s=1.0))
     stand_in.settings(latency_ms=60_000)
     with soon(), pytest.raises(PartnerUnavailable):
         estimate(house, partner_use())
@@ -178,10 +178,10 @@ def test_nobody_waits_minutes_for_an_estimate(
 def test_nobody_waits_minutes_for_a_pace_that_is_held(
     house: House, partner_use: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(survey, "BRIEFLY", replace(survey.BRIEFLY, total_s=0.5))
+    monkeypatch.setattr(discovery, "BRIEFLY", replace(discovery.BRIEFLY, total_s=0.5))
     house.app.config["PARTNER_CALLS_PER_SECOND"] = 10.0
     with house.app.app_context():
-        survey._pace(service.context(), "70000001", "call", 10.0).slow_down(60)
+        discovery._pace(service.context(), "70000001", "call", 10.0).throttle(60)
     with soon(), pytest.raises(PartnerUnavailable):
         estimate(house, partner_use())
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webapp.kinds.partner_use.compute import Cell
 from webapp.kinds.partner_use.planner import Search, SitePlan
 from webapp.lib.months import month_end, months_between, next_month
+from webapp.partner import Count, Created
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 START = date(2021, 1, 1)
@@ -27,8 +27,9 @@ class Accounts:
     asked: list[Search] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        months = months_between(next_month(START, -1), next_month(START, len(self.growth) - 1))
-        self.ends = [month_end(month) for month in months]
+        last = next_month(START, len(self.growth) - 1)
+        self.months = months_between(next_month(START, -1), last)
+        self.ends = [month_end(month) for month in self.months]
         long_ago = datetime(2015, 1, 1, tzinfo=UTC)
         self.dates = [long_ago + timedelta(seconds=number) for number in range(self.base)]
         for begin, number in zip(self.ends, self.growth, strict=False):
@@ -40,23 +41,28 @@ class Accounts:
         return bisect.bisect_left(self.dates, end)
 
     def read(self, search: Search, limit: int) -> list[datetime]:
-        return self.dates[self.count(search.start) : self.count(search.end)][:limit]
+        first = self.count(search.start) if search.start else 0
+        return self.dates[first : self.count(search.end)][:limit]
+
+    def known(self, values: dict[int, int], at: datetime = NOW) -> dict[date, Count]:
+        """Return counts by month, of values by the month's place."""
+        return {self.months[index]: Count(value, at) for index, value in values.items()}
 
     def plan(self, limit: int, known: set[int] = frozenset(), **more: bool) -> SitePlan:  # type: ignore[assignment]
-        cells = {index: Cell(self.count(self.ends[index]), NOW) for index in known}
-        return SitePlan(self.ends, cells, read_limit=limit, **more)
+        counts = self.known({index: self.count(self.ends[index]) for index in known})
+        return SitePlan(self.months, counts, read_limit=limit, **more)
 
     def answer(self, plan: SitePlan, limit: int) -> None:
         """Answer the plan's searches one by one until it has no more."""
         while (search := plan.next_search()) is not None:
             self.asked.append(search)
             if search.what == "count":
-                plan.take_count(search, Cell(self.count(search.end), NOW))
+                plan.take_count(search, Count(self.count(search.end), NOW))
             else:
-                plan.take_dates(search, self.read(search, limit), NOW)
+                plan.take_dates(search, Created(self.read(search, limit), False, NOW))
 
     def check(self, plan: SitePlan) -> None:
-        found = [plan.cells[index].value for index in range(len(self.ends))]
+        found = [plan.counts[month].value for month in self.months]
         assert found == [self.count(end) for end in self.ends]
 
 
@@ -143,11 +149,10 @@ def test_plainly_every_month_is_asked_by_a_count_of_its_own() -> None:
 
 def test_a_later_count_below_an_earlier_one_makes_the_stretch_be_asked_plainly() -> None:
     accounts = Accounts(10, [0] * 6)
-    cells = {0: Cell(12, NOW), 6: Cell(10, NOW)}
-    plan = SitePlan(accounts.ends, cells, read_limit=100)
+    plan = SitePlan(accounts.months, accounts.known({0: 12, 6: 10}), read_limit=100)
     accounts.answer(plan, 100)
     assert [search.what for search in accounts.asked] == ["count"] * 5
-    assert [plan.cells[index].value for index in range(7)] == [12] + [10] * 6
+    assert [plan.counts[month].value for month in accounts.months] == [12] + [10] * 6
 
 
 def test_fewer_dates_than_counted_make_the_stretch_be_asked_plainly() -> None:
@@ -155,11 +160,11 @@ def test_fewer_dates_than_counted_make_the_stretch_be_asked_plainly() -> None:
     plan = accounts.plan(100)
     count = plan.next_search()
     assert count is not None
-    plan.take_count(count, Cell(accounts.count(count.end), NOW))
+    plan.take_count(count, Count(accounts.count(count.end), NOW))
     read = plan.next_search()
     assert read is not None
     assert read.what == "read"
-    plan.take_dates(read, accounts.read(read, 100)[1:], NOW)
+    plan.take_dates(read, Created(accounts.read(read, 100)[1:], False, NOW))
     accounts.answer(plan, 100)
     accounts.check(plan)
     assert {search.what for search in accounts.asked} == {"count"}
@@ -170,7 +175,7 @@ def test_a_refused_read_falls_back_to_counts() -> None:
     plan = accounts.plan(100)
     count = plan.next_search()
     assert count is not None
-    plan.take_count(count, Cell(accounts.count(count.end), NOW))
+    plan.take_count(count, Count(accounts.count(count.end), NOW))
     read = plan.next_search()
     assert read is not None
     plan.take_failure(read, "refused", final=True)
@@ -199,16 +204,17 @@ def test_one_failed_count_leaves_one_hole_where_nothing_else_tells_it() -> None:
             failed = True
             plan.take_failure(search, "timeout", final=False)
         else:
-            plan.take_count(search, Cell(accounts.count(search.end), NOW))
+            plan.take_count(search, Count(accounts.count(search.end), NOW))
     assert failed
-    assert set(range(7)) - plan.cells.keys() == {3}
+    assert set(accounts.months) - plan.counts.keys() == {accounts.months[3]}
 
 
 def test_an_implied_month_is_as_old_as_the_older_of_what_implied_it() -> None:
     old = NOW - timedelta(days=20)
-    ends = Accounts(1, [0] * 4).ends
-    plan = SitePlan(ends, {0: Cell(5, old), 4: Cell(5, NOW)}, read_limit=0)
-    assert [plan.cells[index].counted_at for index in (1, 2, 3)] == [old] * 3
+    accounts = Accounts(1, [0] * 4)
+    known = accounts.known({0: 5}, old) | accounts.known({4: 5})
+    plan = SitePlan(accounts.months, known, read_limit=0)
+    assert [plan.counts[month].counted_at for month in accounts.months[1:4]] == [old] * 3
 
 
 @pytest.mark.parametrize("limit", [0, 5000])
@@ -231,7 +237,7 @@ def test_a_site_is_finished_when_no_answer_and_no_search_is_left(plain: bool) ->
             plan.take_failure(search, "timeout", final=False)
             assert not plan.finished
         else:
-            plan.take_count(search, Cell(accounts.count(search.end), NOW))
+            plan.take_count(search, Count(accounts.count(search.end), NOW))
     assert plan.finished
     assert plan.unknown == 1
 
@@ -245,5 +251,5 @@ def test_a_site_that_was_given_up_is_finished_with_its_last_answer() -> None:
     plan.take_failure(first, "not permitted", final=True)
     assert plan.next_search() is None
     assert not plan.finished
-    plan.take_count(second, Cell(9, NOW))
+    plan.take_count(second, Count(9, NOW))
     assert plan.finished

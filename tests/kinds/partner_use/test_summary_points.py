@@ -12,7 +12,7 @@ from sandbox import truth
 from sandbox.testing import RunningStandIn
 from sandbox.world import DATA_END
 from tests.kinds.partner_use.partner_use_helpers import NOW, House, ago, counted_ids
-from webapp.kinds.partner_use.summary import TOLD_MONTHS, told_months
+from webapp.kinds.partner_use.summary import IMPLIED_MONTHS, implied_months
 from webapp.lib.months import current_month, month_end, month_text, next_month, parse_month
 from webapp.partner import Newest
 
@@ -21,7 +21,7 @@ ASKED = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
 
 def told(created: datetime | None, total: int | None, asked_at: datetime = ASKED) -> list[date]:
-    months = list(told_months(Newest(created, total, asked_at)))
+    months = list(implied_months(Newest(created, total, asked_at)))
     assert all((cell.value, cell.counted_at) == (total, asked_at) for _, cell in months)
     return [month for month, _ in months]
 
@@ -35,7 +35,7 @@ def test_a_month_is_told_if_nobody_was_made_after_it() -> None:
 
 
 def test_a_site_without_accounts_had_none_in_all_the_months_that_are_told() -> None:
-    assert len(told(None, 0)) == TOLD_MONTHS
+    assert len(told(None, 0)) == IMPLIED_MONTHS
     assert told(None, 0)[-1] == date(2026, 2, 1)
 
 
@@ -57,7 +57,7 @@ def test_what_a_summary_stores_is_the_truth(
     assert stored
     assert {row.item for row in stored} <= counted_ids(partner)
     for row in stored:
-        assert row.value == truth.total_users(sites[row.item], month_text(row.month))
+        assert row.value["count"] == truth.total_users(sites[row.item], month_text(row.month))
     assert max(row.month for row in stored) < current_month()
 
 
@@ -103,5 +103,5 @@ def test_stored_months_of_a_summary_are_expired_like_all(house: House, partner_u
     for row in house.stored():
         assert row.expires_at - row.counted_at == timedelta(days=30)
         assert month_end(row.month) < row.counted_at
-        assert row.month >= next_month(parse_month(NOW), -TOLD_MONTHS)
+        assert row.month >= next_month(parse_month(NOW), -IMPLIED_MONTHS)
     assert made.status == "done"

@@ -6,13 +6,15 @@ words, never 0. Totals are sums over the sites that are known; a row says whethe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from webapp.engine.kind import Row
+from webapp.lib.moments import rfc3339
 from webapp.lib.months import month_text, months_between, next_month
+from webapp.partner import Count, Site
 
 AGES_DIFFER = timedelta(days=1)
 
@@ -21,15 +23,13 @@ AGES_DIFFER = timedelta(days=1)
 class SiteFacts:
     """What is known of one listed site before any search.
 
+    site:    at the data centre that serves its searches
     counted: its accounts belong into totals (not a child, has an account store, could be sorted)
     hole:    something that should be counted could not be; makes the report incomplete
     problem: why there is a hole, or a note on the site; a sentence
     """
 
-    site_id: str
-    name: str
-    api_key: str
-    data_center: str
+    site: Site
     is_child: bool = False
     parent_api_key: str | None = None
     counted: bool = True
@@ -49,22 +49,12 @@ class Answers:
     hole: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """Accounts created before the end of one month, and the moment they were counted."""
-
-    value: int
-    counted_at: datetime
-
-
-Series = Mapping[date, Cell]
+Series = Mapping[date, Count]
 
 
 def instant_text(moment: datetime | None) -> str | None:
     """Return a moment as RFC 3339 UTC with milliseconds and Z."""
-    if moment is None:
-        return None
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    return rfc3339(moment, "milliseconds") if moment else None
 
 
 def _joined(*sentences: str | None) -> str | None:
@@ -75,10 +65,10 @@ def summary_row(facts: SiteFacts, answers: Answers | None) -> Row:
     """Return one site of a summary as it is stored and shown."""
     answers = answers or Answers()
     return {
-        "site_id": facts.site_id,
-        "name": facts.name,
-        "api_key": facts.api_key,
-        "data_center": facts.data_center,
+        "site_id": facts.site.site_id,
+        "name": facts.site.name,
+        "api_key": facts.site.api_key,
+        "data_center": facts.site.data_center,
         "is_child": facts.is_child,
         "parent_api_key": facts.parent_api_key,
         "account_count": answers.account_count,
@@ -94,20 +84,20 @@ def summary_figures(sites: Sequence[SiteFacts], answers: Mapping[str, Answers]) 
     Shape: site_count, child_site_count, account_count, last_login, last_created
     account_count is None where sites should be counted and not one of them could be
     """
-    known = [answers[site.site_id] for site in sites if site.counted and site.site_id in answers]
+    known = [answers[one.site.ref] for one in sites if one.counted and one.site.ref in answers]
     counts = [one.account_count for one in known if one.account_count is not None]
     holes = any(site.hole for site in sites) or any(one.hole for one in known)
     return {
         "site_count": len(sites),
         "child_site_count": sum(site.is_child for site in sites),
         "account_count": sum(counts) if counts or not holes else None,
-        "last_login": instant_text(max(_known(one.last_login for one in known), default=None)),
-        "last_created": instant_text(max(_known(one.last_created for one in known), default=None)),
+        "last_login": _newest(one.last_login for one in known),
+        "last_created": _newest(one.last_created for one in known),
     }
 
 
-def _known(moments: Any) -> list[datetime]:
-    return [moment for moment in moments if moment is not None]
+def _newest(moments: Iterable[datetime | None]) -> str | None:
+    return instant_text(max((moment for moment in moments if moment), default=None))
 
 
 def month_rows(
@@ -121,7 +111,7 @@ def month_rows(
     """
     # A site that could not even be sorted is missing from every month.
     unsorted_hole = any(site.hole for site in sites)
-    counted = [series.get(site.site_id, {}) for site in sites if site.counted]
+    counted = [series.get(one.site.ref, {}) for one in sites if one.counted]
     return [_month_row(counted, month, unsorted_hole) for month in months_between(start, end)]
 
 
@@ -157,8 +147,8 @@ def site_row(facts: SiteFacts, series: Series, start: date, end: date, problem: 
     months = months_between(next_month(start, -1), end) if facts.counted else []
     cells = [series.get(month) for month in months]
     return {
-        "site_id": facts.site_id,
-        "name": facts.name,
+        "site_id": facts.site.site_id,
+        "name": facts.site.name,
         "is_child": facts.is_child,
         "counted": facts.counted,
         "problem": _joined(facts.problem, problem),

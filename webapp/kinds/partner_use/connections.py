@@ -15,8 +15,8 @@ from webapp.engine.registry import context
 from webapp.errors import InvalidParams, NotFound, PartnerError
 from webapp.extensions import Model, UtcDateTime, db
 from webapp.htmx import redirect_to
+from webapp.kinds.partner_use.discovery import listed_sites, open_session
 from webapp.kinds.partner_use.params import PartnerUseParams
-from webapp.kinds.partner_use.survey import listed, open_session
 from webapp.lib.moments import utcnow
 from webapp.security import SEALED, SealBroken, reseal, seal, unseal
 
@@ -142,7 +142,7 @@ def test(connection: Connection) -> str:
     # The partner may take its time; no database connection waits with it.
     db.session.remove()
     with open_session(partner_id, secrets, context(), briefly=True) as session:
-        sites = listed(session, partner_id)
+        sites = listed_sites(session, partner_id)
     return f"It works: the key sees {len(sites):,} sites of partner {partner_id}."
 
 

@@ -6,14 +6,13 @@ import math
 
 from webapp.engine.kind import Context, Estimate, MonthStore
 from webapp.errors import InvalidParams, PartnerRefused
-from webapp.kinds.partner_use.asking import SITES_AT_ONCE
-from webapp.kinds.partner_use.compute import Cell
+from webapp.kinds.partner_use.counts import stored_counts
+from webapp.kinds.partner_use.discovery import AnotherPartner, listed_sites, open_session
 from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.kinds.partner_use.planner import SitePlan
-from webapp.kinds.partner_use.setups import Setups
-from webapp.kinds.partner_use.survey import AnotherPartner, listed, open_session
-from webapp.lib.months import month_end, months_between, next_month
-from webapp.partner import classify
+from webapp.kinds.partner_use.site_configs import SiteConfigCache
+from webapp.lib.months import months_between, next_month
+from webapp.partner import Site, classify
 
 SEARCHES_OF_A_SUMMARY = 3
 READS_A_ROOT = 0.7
@@ -36,7 +35,7 @@ def estimate_calls(
     secrets: dict[str, str],
     context: Context,
     months: MonthStore,
-    setups: Setups,
+    cache: SiteConfigCache,
 ) -> Estimate:
     """Return about how many calls are to come, how many stored months save, how long it takes.
 
@@ -46,7 +45,7 @@ def estimate_calls(
     """
     try:
         with open_session(params.partner_id, secrets, context, briefly=True) as session:
-            sites = listed(session, params.partner_id)
+            sites = listed_sites(session, params.partner_id)
     except PartnerRefused as error:
         field = "partner_id" if isinstance(error, AnotherPartner) else BLAMED.get(error.code or 0)
         if field is None:
@@ -54,9 +53,9 @@ def estimate_calls(
         if params.connection is not None and field != "partner_id":
             field = "connection"
         raise InvalidParams({field: error.message}) from None
-    known = {} if params.refresh else setups.known([site.api_key for site in sites])
+    known = {} if params.refresh else cache.load([site.api_key for site in sites])
     classes = classify(sites, known)
-    counted = [site.site_id for site in sites if classes[site.api_key].kind != "child"]
+    counted = [site for site in sites if classes[site.ref].kind != "child"]
     searches, stored = _searches(params, counted, context, months)
     others = 1 + len(sites) - len(known)
     return Estimate(
@@ -68,27 +67,19 @@ def estimate_calls(
 
 
 def _searches(
-    params: PartnerUseParams, counted: list[str], context: Context, months: MonthStore
+    params: PartnerUseParams, counted: list[Site], context: Context, months: MonthStore
 ) -> tuple[int, int]:
     """Return about how many searches are to come, and how many stored months save."""
     if params.mode == "summary":
         return SEARCHES_OF_A_SUMMARY * len(counted), 0
     asked = months_between(next_month(params.first_month, -1), params.last_month)
-    ends = [month_end(month) for month in asked]
-    places = {month: index for index, month in enumerate(asked)}
     read_limit = context.config["PARTNER_READ_LIMIT"]
     searches, stored = 0.0, 0
-    for first in range(0, len(counted), SITES_AT_ONCE):
-        known: dict[str, dict[int, Cell]]
-        known = {site_id: {} for site_id in counted[first : first + SITES_AT_ONCE]}
-        if not params.refresh:
-            found = months.fresh(params.partner_id, known, asked[0], asked[-1])
-            for (site_id, month), value in found.items():
-                known[site_id][places[month]] = Cell(int(value.value), value.counted_at)
-            stored += len(found)
-        for cells in known.values():
-            plan = SitePlan(ends, cells, read_limit=read_limit, plain=params.exact)
-            searches += plan.unknown if params.exact else typical_searches(plan, read_limit)
+    for _, counts in stored_counts(months, params.partner_id, counted, asked[0], asked[-1]):
+        known = {} if params.refresh else counts
+        stored += len(known)
+        plan = SitePlan(asked, known, read_limit=read_limit, plain=params.exact)
+        searches += plan.unknown if params.exact else typical_searches(plan, read_limit)
     return math.ceil(searches), stored
 
 
@@ -99,7 +90,7 @@ def typical_searches(plan: SitePlan, read_limit: int) -> float:
     sites of all shapes needed that were tried: one count, and reads which become more with the root
     of the number of months; by counts alone every other month. Never more than a search a month.
     """
-    last = len(plan.ends) - 1
+    last = len(plan.months) - 1
     searches = 0.0
     for start, stop in plan.open_stretches():
         if stop > last:
@@ -107,7 +98,7 @@ def typical_searches(plan: SitePlan, read_limit: int) -> float:
             searches += 1  # the last month is counted
         else:
             inner = stop - start - 1
-            growth = plan.cells[stop].value - (plan.cells[start].value if start >= 0 else 0)
+            growth = plan.growth(start, stop)
             # Fewer accounts than before: asked month by month.
             reads = inner if growth < 0 else max(1.0, 2 * growth / max(read_limit, 1))
         searches += min(inner, reads if read_limit else inner / 2)

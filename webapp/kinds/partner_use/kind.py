@@ -25,14 +25,13 @@ from webapp.engine.kind import (
 from webapp.extensions import db
 from webapp.kinds.partner_use import connections
 from webapp.kinds.partner_use.compute import site_months
+from webapp.kinds.partner_use.discovery import discover_sites, session_of
 from webapp.kinds.partner_use.estimate import estimate_calls
 from webapp.kinds.partner_use.monthly import Monthly
 from webapp.kinds.partner_use.params import NEEDED_MONTHS, PartnerUseParams
-from webapp.kinds.partner_use.setups import Setups
+from webapp.kinds.partner_use.site_configs import SiteConfigCache
 from webapp.kinds.partner_use.summary import make_summary
-from webapp.kinds.partner_use.survey import Survey, session_of, survey
 from webapp.lib.months import parse_month
-from webapp.partner import PartnerSession
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -124,12 +123,13 @@ class PartnerUse(ReportKind):
         months: MonthStore,
         secrets: dict[str, str],
     ) -> Estimate:
-        setups = Setups(db.engine, scope.company_id, params.partner_id)
-        return estimate_calls(params, secrets, context, months, setups)
+        cache = SiteConfigCache(db.engine, scope.company_id, params.partner_id)
+        return estimate_calls(params, secrets, context, months, cache)
 
     def run(self, params: PartnerUseParams, run: Run, context: Context) -> Result:
+        cache = SiteConfigCache(db.engine, run.company_id, params.partner_id)
         with session_of(run, params.partner_id, context) as session:
-            found = _survey(session, params, run, context)
+            found = discover_sites(session, params.partner_id, run, cache, refresh=params.refresh)
             if params.mode == "summary":
                 return make_summary(session, found, params.partner_id, run, context)
             return Monthly(session, found, params, run, context).make()
@@ -204,19 +204,6 @@ class PartnerUse(ReportKind):
 
     def blueprints(self) -> tuple[Blueprint, ...]:
         return (connections.bp,)
-
-
-def _survey(
-    session: PartnerSession, params: PartnerUseParams, run: Run, context: Context
-) -> Survey:
-    return survey(
-        session,
-        params.partner_id,
-        run,
-        Setups(db.engine, run.company_id, params.partner_id),
-        refresh=params.refresh,
-        concurrency=context.config["PARTNER_CONCURRENCY"],
-    )
 
 
 def _children(figures: Mapping[str, Any]) -> str:

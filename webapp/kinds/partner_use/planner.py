@@ -5,18 +5,18 @@ the same count give every month between them, and nothing comes before a zero. A
 two known months is taken up by the cheapest of three means:
 
 - a count at one of its months, halfway in (halving), resolves that month, or all on one side;
-- reading the creation dates of the stretch, where it holds at most `read_limit` accounts, resolves
-  every month of it in one search;
+- reading its creation dates, at most `read_limit`, resolves every month of it in one search;
 - reading on: the next `read_limit` dates from its start resolve every quiet month up to the next
   growth, and the months of that growth as far as the dates reach. It may resolve nothing, so it
   is tried only on what earlier searches have saved.
 
-A count resolves at least its own month and a read is used for two or more, so a site never costs
-more searches than its months. That holds while people sign up and are deleted between two searches,
-too: dates that are all of a stretch by the partner's own total resolve it, whatever was counted
-before. What breaks the rule otherwise (a later count below an earlier one, fewer dates than counted
-and no total) makes the stretch be asked month by month. `Cell.counted_at` of an implied month is
-the older of what implied it.
+A read is used for two months or more, and where it costs less than the counts it saves (`Costs`).
+On accounts that stand still a site never costs more searches than its months.
+
+Accounts come and go between two searches. Dates that are all of a site by the partner's own total
+are newer than the count before them and win over it. Where dates and counts cannot be reconciled,
+or a later month has fewer accounts than an earlier one, what was found is forgotten and every month
+is counted by itself, once. `Count.counted_at` of an implied month is the older of what implied it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import date, datetime
+from itertools import pairwise
 from typing import Literal
 
-from webapp.kinds.partner_use.compute import Cell
+from webapp.lib.months import month_end, month_text
+from webapp.partner import Count, Created
 
-BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
 GIVE_UP_AFTER = 2
 # Growth per month, as a share of what one read brings, up to which reading on is worth trying.
 READ_PAYS = 0.75
@@ -42,6 +43,7 @@ class Search:
     what:   `count` of accounts created before `end`, or `read` of creation dates in [start, end)
     at:     index of the month counted, or of the last month of the stretch read
     after:  index of the known month at the stretch's start; -1 is the beginning of time
+    start:  None is the beginning of time
     gamble: the stretch holds more than one read can bring
     """
 
@@ -49,33 +51,36 @@ class Search:
     at: int
     end: datetime
     after: int = -1
-    start: datetime = BEGINNING
+    start: datetime | None = None
     gamble: bool = False
 
 
 class SitePlan:
-    """The months of one site: `ends` are the first instants after each, oldest first.
+    """The months of one site, oldest first, and what is to be asked to know them all.
 
-    known:      cells by index that need no search
+    known:      counts that need no search
     read_limit: most creation dates one search may bring; 0 asks by counts only
     plain:      ask every month by itself
     """
 
     def __init__(
         self,
-        ends: Sequence[datetime],
-        known: Mapping[int, Cell],
+        months: Sequence[date],
+        known: Mapping[date, Count],
         *,
         read_limit: int,
         plain: bool = False,
     ) -> None:
-        self.ends = ends
-        self.cells: dict[int, Cell] = dict(known)
+        self.months = months
         self.problem: str | None = None
         self.searches = 0
+        self._ends = [month_end(month) for month in months]
+        self._index = {month: index for index, month in enumerate(months)}
+        self._cells: dict[int, Count] = {}
+        self._fresh: set[int] = set()
         self._read_limit = read_limit
-        self._wanted = len(ends) - len(known)
         self._plain = plain
+        self._recounted = False
         self._asked: set[int] = set()
         self._failed: set[int] = set()
         self._busy: dict[int, int] = {}
@@ -83,14 +88,19 @@ class SitePlan:
         self._dense: set[int] = set()
         self._credit = 0
         self._given_up = False
-        self._under_way = 0
-        if not plain:
-            self._imply()
+        self.under_way = 0
+        self._wanted = len(months)
+        self.learn(known)
+
+    @property
+    def counts(self) -> dict[date, Count]:
+        """Return what is known, by month."""
+        return {self.months[index]: cell for index, cell in self._cells.items()}
 
     @property
     def unknown(self) -> int:
         """Return how many months have no value yet."""
-        return len(self.ends) - len(self.cells)
+        return len(self.months) - len(self._cells)
 
     @property
     def resolved(self) -> int:
@@ -100,17 +110,25 @@ class SitePlan:
     @property
     def finished(self) -> bool:
         """Return whether no answer is to come and no search is left: known, given up, or failed."""
-        if self._under_way or self._given_up:
-            return not self._under_way
-        return all(at in self.cells or at in self._asked for at in range(len(self.ends)))
+        if self.under_way or self._given_up:
+            return not self.under_way
+        if not self.is_settled and not self._recounted:
+            return False
+        return all(at in self._cells or at in self._asked for at in range(len(self.months)))
 
-    def learn(self, cells: Mapping[int, Cell]) -> int:
-        """Take what was found out elsewhere meanwhile; return how many months that resolved."""
+    @property
+    def is_settled(self) -> bool:
+        """Return whether no later month was just counted lower than an earlier one."""
+        fresh = [self._cells[index].value for index in sorted(self._fresh & self._cells.keys())]
+        return all(earlier <= later for earlier, later in pairwise(fresh))
+
+    def learn(self, counts: Mapping[date, Count]) -> int:
+        """Take what was found out elsewhere; return how many months that resolved."""
         before = self.unknown
-        for index, cell in cells.items():
-            self.cells.setdefault(index, cell)
-        self._wanted -= before - self.unknown
+        for month, count in counts.items():
+            self._cells.setdefault(self._index[month], count)
         learned = before - self.unknown
+        self._wanted -= learned
         if not self._plain:
             self._imply()
         return learned
@@ -129,27 +147,45 @@ class SitePlan:
         if self._given_up:
             return None
         search = self._next_plain() if self._plain else self._next_planned()
+        if search is None and not (self.under_way or self._recounted or self.is_settled):
+            self._recount()
+            search = self._next_plain()
         if search is not None:
             self.searches += 1
-            self._under_way += 1
+            self.under_way += 1
             self._credit -= 1
-            self._asked.add(search.at) if search.what == "count" else None
-            self._busy[self._start_of(search.at)] = search.at
+            if search.what == "count":
+                self._asked.add(search.at)
+            before = max((known for known in self._cells if known < search.at), default=-1)
+            self._busy[before] = search.at
         return search
 
-    def _start_of(self, index: int) -> int:
-        """Return the known month before an index; -1 where there is none."""
-        return max((known for known in self.cells if known < index), default=-1)
+    def open_stretches(self) -> Iterator[tuple[int, int]]:
+        """Yield (known month, next known month) by index, with unknown months between them.
+
+        -1 is the beginning of time; as many as there are months where the last is not known
+        """
+        before = -1
+        for index in sorted(self._cells):
+            if index - before > 1:
+                yield before, index
+            before = index
+        if before < len(self.months) - 1:
+            yield before, len(self.months)
+
+    def _value(self, index: int) -> int:
+        return self._cells[index].value if index >= 0 else 0
+
+    def growth(self, start: int, stop: int) -> int:
+        """Return by how many accounts a site grew between two known months, by index."""
+        return self._cells[stop].value - self._value(start)
 
     def _next_plain(self) -> Search | None:
-        for index, end in enumerate(self.ends):
-            if index not in self.cells and index not in self._asked:
-                return Search("count", index, end)
-        return None
+        return self._count_unasked(range(len(self.months)))
 
     def _next_planned(self) -> Search | None:
-        last = len(self.ends) - 1
-        if last not in self.cells and last not in self._failed:
+        last = len(self.months) - 1
+        if last not in self._cells and last not in self._failed:
             return self._count_unasked([last])
         for start, stop in self.open_stretches():
             if start not in self._busy:
@@ -158,25 +194,12 @@ class SitePlan:
                     return search
         return None
 
-    def open_stretches(self) -> Iterator[tuple[int, int]]:
-        """Yield (known month, next known month) pairs with unknown months between them.
-
-        -1 is the beginning of time; as many as there are months where the last is not known
-        """
-        before = -1
-        for index in sorted(self.cells):
-            if index - before > 1:
-                yield before, index
-            before = index
-        if before < len(self.ends) - 1:
-            yield before, len(self.ends)
-
     def _search_within(self, start: int, stop: int) -> Search | None:
         inner = range(start + 1, stop)
-        if stop == len(self.ends) or not self._plainly.isdisjoint(inner):
+        if stop == len(self.months) or not self._plainly.isdisjoint(inner):
             # The last month could not be counted, or the rule was broken: month by month.
             return self._count_unasked(inner)
-        growth = self.cells[stop].value - self._value(start)
+        growth = self.growth(start, stop)
         unasked = sum(index not in self._asked for index in inner)
         if len(inner) > 1 and unasked and 0 < growth <= self._read_limit:
             return self._read(start, stop, gamble=False)
@@ -184,24 +207,18 @@ class SitePlan:
             return self._count_unasked([0, *self._from_middle(inner)])
         if start in self._dense:
             return self._count_unasked(inner)
-        if self._reads_help(growth, len(inner)):
+        # Whether one read brings more than one month of such growth.
+        if growth < self._read_limit * len(inner) * READ_PAYS:
             if self._credit > 0 and unasked > 1:
                 return self._read(start, stop, gamble=True)
             return self._count_unasked(self._from_first_reads(inner, growth))
         return self._count_unasked(self._from_middle(inner))
-
-    def _reads_help(self, growth: int, months: int) -> bool:
-        """Say whether one read brings more than one month of such growth."""
-        return growth < self._read_limit * months * READ_PAYS
 
     def _from_first_reads(self, inner: range, growth: int) -> list[int]:
         """Order months so that the stretch before the first one is likely to fit one read."""
         fits = int(len(inner) * self._read_limit / growth * 0.75)
         target = inner.start + max(min(fits, len(inner) - 1), 1)
         return sorted(inner, key=lambda index: abs(index - target))
-
-    def _value(self, index: int) -> int:
-        return self.cells[index].value if index >= 0 else 0
 
     @staticmethod
     def _from_middle(inner: range) -> list[int]:
@@ -210,71 +227,92 @@ class SitePlan:
 
     def _count_unasked(self, order: Sequence[int]) -> Search | None:
         for index in order:
-            if index not in self._asked:
-                return Search("count", index, self.ends[index])
+            if index not in self._asked and index not in self._cells:
+                return Search("count", index, self._ends[index])
         return None
 
     def _read(self, start: int, stop: int, *, gamble: bool) -> Search:
-        begin = self.ends[start] if start >= 0 else BEGINNING
-        return Search("read", stop, self.ends[stop], start, begin, gamble)
+        begin = self._ends[start] if start >= 0 else None
+        return Search("read", stop, self._ends[stop], start, begin, gamble)
 
-    # What came back
-
-    def _free(self, search: Search) -> None:
-        self._under_way -= 1
+    def _end(self, search: Search) -> None:
+        self.under_way -= 1
         self._busy = {start: at for start, at in self._busy.items() if at != search.at}
 
-    def take_count(self, search: Search, cell: Cell) -> None:
+    def take_count(self, search: Search, count: Count) -> None:
         """Take the answer to a count."""
-        self._free(search)
-        before = len(self.cells)
-        self.cells[search.at] = cell
+        self._end(search)
+        before = len(self._cells)
+        self._put(search.at, count)
         if not self._plain:
             self._imply()
-        self._credit += len(self.cells) - before
+        self._credit += len(self._cells) - before
 
-    def take_dates(
-        self, search: Search, dates: Sequence[datetime], asked_at: datetime, *, whole: bool = False
-    ) -> None:
-        """Take creation dates, oldest first; `whole` says that the stretch has no others."""
-        self._free(search)
-        start, stop = search.after, search.at
-        reaches = stop if whole else self._reach(search, dates, asked_at)
-        before = len(self.cells)
-        oldest = min([asked_at, *(self.cells[i].counted_at for i in (start,) if i >= 0)])
+    def take_dates(self, search: Search, found: Created) -> None:
+        """Take creation dates, oldest first."""
+        self._end(search)
+        before = len(self._cells)
+        if search.after < 0 and found.whole:
+            self._take_whole_site(search.at, found)
+        elif found.whole and len(found.dates) != self.growth(search.after, search.at):
+            self._recount()
+        else:
+            self._take_stretch(search, found)
+        self._credit += max(0, len(self._cells) - before)
+
+    def _take_whole_site(self, stop: int, found: Created) -> None:
+        """Take all accounts of a site: they need no count, and are newer than those there are."""
+        if self._cells[stop].value != len(found.dates) and stop < len(self.months) - 1:
+            self._recount()  # what is known beyond is of before, too
+        by = self._read_by(-1, stop)
+        for index in range(stop + 1):
+            value = bisect.bisect_left(found.dates, self._ends[index])
+            self._put(index, Count(value, found.asked_at, "read", by))
+
+    def _take_stretch(self, search: Search, found: Created) -> None:
+        start, stop, dates = search.after, search.at, found.dates
+        reaches = stop if found.whole else self._reach(search, dates, found.asked_at)
+        oldest = min([found.asked_at, *(self._cells[i].counted_at for i in (start,) if i >= 0)])
+        by = self._read_by(start, stop)
         for index in range(start + 1, reaches):
-            value = self._value(start) + bisect.bisect_left(dates, self.ends[index])
-            self.cells.setdefault(index, Cell(value, oldest))
-        self._credit += len(self.cells) - before
+            value = self._value(start) + bisect.bisect_left(dates, self._ends[index])
+            self._cells.setdefault(index, Count(value, oldest, "read", by))
+            self._fresh.add(index)
         if reaches == stop:
             return
         if not search.gamble or len(dates) < self._read_limit:
             # The accounts have changed since they were counted: how is not to be guessed.
             self._plainly.update(range(reaches, stop))
             return
-        begin = self.ends[reaches - 1] if reaches > 0 else BEGINNING
-        if len(dates) - bisect.bisect_left(dates, begin) > self._read_limit / 2:
+        later = len(dates)
+        if reaches > 0:
+            later -= bisect.bisect_left(dates, self._ends[reaches - 1])
+        if later > self._read_limit / 2:
             self._dense.add(reaches - 1)
         self._imply()
+
+    def _read_by(self, start: int, stop: int) -> tuple[str | int | None, ...]:
+        begin = month_text(self.months[start]) if start >= 0 else None
+        return begin, month_text(self.months[stop]), self._read_limit
 
     def _reach(self, search: Search, dates: Sequence[datetime], asked_at: datetime) -> int:
         """Return the first month of the stretch that dates which may not be all leave open."""
         start, stop = search.after, search.at
-        growth = self.cells[stop].value - self._value(start)
+        growth = self.growth(start, stop)
         if len(dates) == growth:
             return stop
         if len(dates) == self._read_limit:
             # Only months that end at or before the last date are complete.
-            return bisect.bisect_right(self.ends, dates[-1], start + 1, stop)
-        since_then = bisect.bisect_left(dates, self.ends[stop - 1])
-        if since_then <= growth < len(dates) and asked_at < self.ends[stop]:
+            return bisect.bisect_right(self._ends, dates[-1], start + 1, stop)
+        since_then = bisect.bisect_left(dates, self._ends[stop - 1])
+        if since_then <= growth < len(dates) and asked_at < self._ends[stop]:
             # They were counted a moment ago, and the last month goes on: people have signed up.
             return stop
         return start + 1
 
     def take_failure(self, search: Search, problem: str, *, final: bool) -> None:
         """Take that a search failed; a few failures, or a final one, end this site's asking."""
-        self._free(search)
+        self._end(search)
         if search.what == "read":
             self._plainly.update(range(search.after + 1, search.at))
             return
@@ -283,18 +321,29 @@ class SitePlan:
         if final or len(self._failed) >= GIVE_UP_AFTER:
             self.give_up(problem)
 
+    def _put(self, index: int, count: Count) -> None:
+        self._cells[index] = count
+        self._fresh.add(index)
+
     def _imply(self) -> None:
         """Fill every month between two equal counts, and every month before a zero."""
-        known = sorted(self.cells)
         before = -1
-        for index in known:
-            lower = self._value(before)
-            here = self.cells[index]
+        for index in sorted(self._cells):
+            lower, here = self._value(before), self._cells[index]
             if index - before > 1 and lower == here.value:
-                ages = [here.counted_at]
-                ages += [self.cells[before].counted_at] if before >= 0 else []
+                ends = [at for at in (before, index) if at >= 0]
+                oldest = min(self._cells[at].counted_at for at in ends)
+                by = tuple(month_text(self.months[at]) for at in ends)
                 for between in set(range(before + 1, index)) - self._plainly:
-                    self.cells[between] = Cell(here.value, min(ages))
+                    self._cells[between] = Count(here.value, oldest, "implied", by)
             elif here.value < lower:
                 self._plainly.update(range(before + 1, index))
             before = index
+
+    def _recount(self) -> None:
+        """Forget what was found and count every month by itself, once."""
+        self._plain, self._recounted = True, True
+        self._cells.clear()
+        self._fresh.clear()
+        self._asked.clear()
+        self._failed.clear()

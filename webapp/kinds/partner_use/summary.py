@@ -11,56 +11,56 @@ from datetime import date, datetime
 from typing import Any
 
 from webapp.engine.kind import Context, Result, Run
-from webapp.errors import PartnerError
-from webapp.kinds.partner_use.asking import Keeper
+from webapp.errors import PartnerError, PartnerUnavailable
 from webapp.kinds.partner_use.compute import (
     Answers,
-    Cell,
-    SiteFacts,
     instant_text,
     summary_figures,
     summary_row,
 )
-from webapp.kinds.partner_use.survey import Survey
+from webapp.kinds.partner_use.counts import CountStore
+from webapp.kinds.partner_use.discovery import Discovered
 from webapp.lib.months import current_month, is_closed, month_end, months_between, next_month
 from webapp.partner import (
+    Count,
     Newest,
     PartnerSession,
+    Question,
+    SideBySide,
     Site,
     count_accounts,
     last_login,
     newest_account,
-    side_by_side,
 )
 
-QUESTIONS: dict[str, Callable[[PartnerSession, Site], Any]] = {
-    "account_count": lambda session, site: count_accounts(session, site).value,
+QUESTIONS: dict[str, Callable[[Site], Question[Any]]] = {
+    "account_count": count_accounts,
     "last_created": newest_account,
     "last_login": last_login,
 }
-KEPT = "summary:"
+PREFIX = "summary:"
 # Months that one answer may tell of: two years and the month before them.
-TOLD_MONTHS = 25
+IMPLIED_MONTHS = 25
 # The partner's way of saying that a site has no accounts to count: information, not a failure.
 NO_ACCOUNT_STORE = frozenset({403036, 403045})
 
 
 def make_summary(
-    session: PartnerSession, found: Survey, partner_id: str, run: Run, context: Context
+    session: PartnerSession, found: Discovered, partner_id: str, run: Run, context: Context
 ) -> Result:
     """Ask every counted site and return the result of a summary."""
-    answers = _kept(found, run)
-    todo = [site for site in found.counted if site.site_id not in answers]
-    run.set_total(1 + len(found.facts) + len(QUESTIONS) * len(todo))
-    keeper = Keeper(run, partner_id)
+    answers = _earlier_answers(found, run)
+    sites = {ref: site for ref, site in found.counted.items() if ref not in answers}
+    run.set_total(1 + len(found.facts) + len(QUESTIONS) * len(sites))
+    store = CountStore(run, partner_id, sites, refresh=False)
     try:
-        _ask(session, found, todo, answers, run, context, keeper)
+        _ask(session, sites, answers, run, store)
     finally:
-        keeper.flush()
-    complete = not any(facts.hole for facts in found.facts) and not any(
-        one.hole for one in answers.values()
-    )
-    figures = summary_figures(found.facts, answers)
+        store.flush()
+    facts = list(found.facts.values())
+    holes = any(one.hole for one in facts) or any(one.hole for one in answers.values())
+    complete = not holes
+    figures = summary_figures(facts, answers)
     run.log(_last_line(figures, complete), level="info" if complete else "warn")
     head = {
         "mode": "summary",
@@ -70,83 +70,93 @@ def make_summary(
         "summary": figures,
         "api_calls": {"made": run.calls_made, "saved": run.calls_saved},
     }
-    rows = [summary_row(facts, answers.get(facts.site_id)) for facts in found.facts]
+    rows = [summary_row(one, answers.get(one.site.ref)) for one in facts]
     return Result(head, {"sites": rows}, complete)
 
 
-def _kept(found: Survey, run: Run) -> dict[str, Answers]:
+def _earlier_answers(found: Discovered, run: Run) -> dict[str, Answers]:
     """Return what an earlier attempt of this report learned of the sites that are listed now."""
-    counted = {facts.site_id for facts in found.counted}
-    kept: dict[str, Answers] = {}
-    for key, data in run.load_checkpoints(KEPT).items():
-        site_id = key.removeprefix(KEPT)
-        if site_id in counted:
-            kept[site_id] = Answers(
-                data["account_count"], _moment(data["last_login"]), _moment(data["last_created"])
+    known: dict[str, Answers] = {}
+    for key, data in run.load_checkpoints(PREFIX).items():
+        ref = key.removeprefix(PREFIX)
+        if ref in found.counted:
+            login, created = (
+                datetime.fromisoformat(data[name]) if data[name] else None
+                for name in ("last_login", "last_created")
             )
-    if kept:
-        run.calls(saved=len(QUESTIONS) * len(kept))
-        run.log(f"{len(kept):,} sites are known from the attempt before.")
-    return kept
-
-
-def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+            known[ref] = Answers(data["account_count"], login, created)
+    if known:
+        run.calls(saved=len(QUESTIONS) * len(known))
+        run.log(f"{len(known):,} sites are known from the attempt before.")
+    return known
 
 
 def _ask(
     session: PartnerSession,
-    found: Survey,
-    todo: list[SiteFacts],
+    sites: dict[str, Site],
     answers: dict[str, Answers],
     run: Run,
-    context: Context,
-    keeper: Keeper,
+    store: CountStore,
 ) -> None:
-    """Ask the three questions of each site side by side; remember each site that is whole."""
-    left = {facts.site_id: len(QUESTIONS) for facts in todo}
+    """Ask the three questions of each site side by side; keep each site that is whole."""
+    unasked = {ref: list(QUESTIONS) for ref in sites}
+    unanswered = dict.fromkeys(sites, len(QUESTIONS))
     newest: dict[str, Newest] = {}
-    asked = side_by_side(
-        lambda task: QUESTIONS[task[1]](session, found.sites[task[0].site_id]),
-        ((facts, question) for facts in todo for question in QUESTIONS),
-        concurrency=context.config["PARTNER_CONCURRENCY"],
-        stop=run.check,
-    )
-    for (facts, question), answer in asked:
-        one = answers.setdefault(facts.site_id, Answers())
+
+    def next_question(ref: str) -> tuple[str, Question[Any]] | None:
+        if not unasked[ref]:
+            return None
+        name = unasked[ref].pop(0)
+        return name, QUESTIONS[name](sites[ref])
+
+    data_centers = {ref: site.data_center for ref, site in sites.items()}
+    for ref, name, answer in SideBySide(session, data_centers, next_question, stop=run.check):
+        one = answers.setdefault(ref, Answers())
         if isinstance(answer, Newest):
-            newest[facts.site_id], answer = answer, answer.created
-        _take(one, question, answer)
-        left[facts.site_id] -= 1
-        if left[facts.site_id]:
+            newest[ref], answer = answer, answer.created
+        _take_answer(one, name, answer.value if isinstance(answer, Count) else answer)
+        skipped = len(unasked[ref]) if isinstance(answer, PartnerUnavailable) else 0
+        if skipped:  # it would only wait in vain again
+            unasked[ref].clear()
+        unanswered[ref] -= 1 + skipped
+        run.advance(by=skipped)
+        if unanswered[ref]:
             run.advance()
-            continue
-        if one.problems:
+        elif one.problems:
             run.advance()
-            run.log(f"{facts.name}: {' '.join(dict.fromkeys(one.problems))}", level="warn")
+            problems = " ".join(dict.fromkeys(one.problems))
+            run.log(f"{sites[ref].name}: {problems}", level="warn")
         else:
-            run.save_checkpoints({KEPT + facts.site_id: _kept_form(one)})
-            # Two answers a moment apart: where they differ, neither is taken for a closed month.
-            if newest[facts.site_id].total == one.account_count:
-                for month, cell in told_months(newest.pop(facts.site_id)):
-                    keeper.add(facts.site_id, month, cell)
-            run.advance(f"{facts.name}: {one.account_count:,} accounts.")
+            _keep(ref, sites[ref], one, newest.pop(ref), run, store)
 
 
-def told_months(newest: Newest) -> Iterator[tuple[date, Cell]]:
+def _keep(ref: str, site: Site, one: Answers, newest: Newest, run: Run, store: CountStore) -> None:
+    kept = {
+        "account_count": one.account_count,
+        "last_login": instant_text(one.last_login),
+        "last_created": instant_text(one.last_created),
+    }
+    run.save_checkpoints({PREFIX + ref: kept})
+    # Two answers a moment apart: where they differ, neither is taken for a closed month.
+    if newest.total == one.account_count:
+        store.store(ref, dict(implied_months(newest)))
+    run.advance(f"{site.name}: {one.account_count:,} accounts.")
+
+
+def implied_months(newest: Newest) -> Iterator[tuple[date, Count]]:
     """Yield the closed months after which no account was made: all there are were there then."""
     if newest.total is None:
         return
     last = next_month(current_month(newest.asked_at), -1)
-    for month in months_between(next_month(last, 1 - TOLD_MONTHS), last):
+    for month in months_between(next_month(last, 1 - IMPLIED_MONTHS), last):
         quiet = newest.created is None or newest.created < month_end(month)
         if quiet and is_closed(month, newest.asked_at):
-            yield month, Cell(newest.total, newest.asked_at)
+            yield month, Count(newest.total, newest.asked_at, "newest")
 
 
-def _take(one: Answers, question: str, answer: Any) -> None:
+def _take_answer(one: Answers, name: str, answer: Any) -> None:
     if not isinstance(answer, PartnerError):
-        setattr(one, question, answer)
+        setattr(one, name, answer)
     elif answer.code in NO_ACCOUNT_STORE:
         one.problems.append("This site has no account store, so there is nothing to count.")
     else:
@@ -155,14 +165,6 @@ def _take(one: Answers, question: str, answer: Any) -> None:
             one.problems.append(answer.message)
         one.codes.add(answer.code)
         one.hole = True
-
-
-def _kept_form(one: Answers) -> dict[str, Any]:
-    return {
-        "account_count": one.account_count,
-        "last_login": instant_text(one.last_login),
-        "last_created": instant_text(one.last_created),
-    }
 
 
 def _last_line(figures: dict[str, Any], complete: bool) -> str:

@@ -10,59 +10,59 @@ import redis
 from pace_helpers import Maker, go_on, reserved
 
 from tests.soon import SOON_S
-from webapp.partner import LocalPace, NoPace, Pace, RedisPace
-from webapp.partner.slowness import Slowness
+from webapp.partner import LocalRateLimiter, RedisRateLimiter
+from webapp.partner.pace import Throttle
 
 # -- the rule, by a clock of our own -------------------------------------------------------------
 
 
 def test_each_further_refusal_halves_again_down_to_a_sixteenth() -> None:
-    slowness = Slowness()
+    throttle = Throttle()
     factors = []
     for number in range(7):
-        slowness.refused(100 + 3 * number, 0)
-        factors.append(slowness.factor(100 + 3 * number))
+        throttle = throttle.refused(100 + 3 * number, 0)
+        factors.append(throttle.factor(100 + 3 * number))
     assert factors == [2, 4, 8, 16, 16, 16, 16]
 
 
 def test_refusals_of_calls_that_were_under_way_do_not_count() -> None:
-    slowness = Slowness()
+    throttle = Throttle()
     for tenth in range(20):
-        slowness.refused(100 + tenth / 10, 0)
-    assert slowness.at(102) == 1
-    slowness.refused(102, 0)
-    assert slowness.at(102) == 2
+        throttle = throttle.refused(100 + tenth / 10, 0)
+    assert throttle.at(102) == 1
+    throttle = throttle.refused(102, 0)
+    assert throttle.at(102) == 2
 
 
 def test_it_recovers_by_a_step_after_each_quiet_minute() -> None:
-    slowness = Slowness()
+    throttle = Throttle()
     for second in (0, 3, 6):
-        slowness.refused(second, 0)
-    assert [slowness.factor(moment) for moment in (6, 65, 67, 125, 127, 185, 187, 9_999)] == [
+        throttle = throttle.refused(second, 0)
+    assert [throttle.factor(moment) for moment in (6, 65, 67, 125, 127, 185, 187, 9_999)] == [
         8, 8, 4, 4, 2, 2, 1, 1,
     ]  # fmt: skip
 
 
 def test_a_refusal_begins_the_quiet_time_afresh_from_where_it_has_come_back_to() -> None:
-    slowness = Slowness()
+    throttle = Throttle()
     for second in (0, 3, 6):
-        slowness.refused(second, 0)
-    slowness.refused(70, 0)  # back to a fourth, and down again
-    assert [slowness.factor(moment) for moment in (70, 129, 131)] == [8, 8, 4]
+        throttle = throttle.refused(second, 0)
+    throttle = throttle.refused(70, 0)  # back to a fourth, and down again
+    assert [throttle.factor(moment) for moment in (70, 129, 131)] == [8, 8, 4]
 
 
 def test_a_later_refusal_ends_no_slow_time_earlier() -> None:
-    slowness = Slowness()
-    slowness.refused(0, 120)
-    slowness.refused(1, 0)
-    assert slowness.ends == 180
-    assert slowness.factor(179) == 2
+    throttle = Throttle()
+    throttle = throttle.refused(0, 120)
+    throttle = throttle.refused(1, 0)
+    assert throttle.ends == 180
+    assert throttle.factor(179) == 2
 
 
 # -- the rule as the paces keep it ---------------------------------------------------------------
 
 
-def gap(pace: LocalPace | RedisPace) -> float:
+def gap(pace: LocalRateLimiter | RedisRateLimiter) -> float:
     first = reserved(pace)
     return reserved(pace) - first
 
@@ -71,7 +71,7 @@ def test_a_pace_slows_step_by_step_and_comes_back_the_same_way(make: Maker) -> N
     pace = make(97.5, slow_s=1.5, again_s=0.03)
     rates = []
     for _ in range(5):
-        pace.slow_down(None)
+        pace.throttle(None)
         rates.append(97.5 / pace.rate)
         time.sleep(0.04)
     assert rates == [2, 4, 8, 16, 16]
@@ -87,50 +87,43 @@ def test_a_pace_slows_step_by_step_and_comes_back_the_same_way(make: Maker) -> N
 def test_refusals_at_once_are_one(make: Maker) -> None:
     pace = make(80)
     for _ in range(8):
-        pace.slow_down(None)
+        pace.throttle(None)
     assert pace.rate == 40
 
 
 def test_a_refusal_without_a_wait_does_not_shorten_one_with(make: Maker) -> None:
     pace = make(50, slow_s=1.0)
-    pace.slow_down(8.0)
-    pace.slow_down(None)
+    pace.throttle(8.0)
+    pace.throttle(None)
     time.sleep(1.2)
-    assert pace.reserve() is not None
-    assert pace.slowed
+    pace.reserve()
+    assert pace.throttled
     assert pace.rate == 25
 
 
-@pytest.mark.parametrize("of", ["no", "local", "redis"])
-def test_without_a_limit_a_refusal_makes_a_small_pause(of: str, client: redis.Redis) -> None:
-    key = uuid.uuid4().hex
-    paces: dict[str, tuple[Pace, Pace]] = {
-        "no": (one := NoPace(), one),
-        "local": (alone := LocalPace(0), alone),
-        "redis": (RedisPace(client, key, 0), RedisPace(client, key, 0)),
-    }
-    told, other = paces[of]
+def test_without_a_limit_a_refusal_makes_a_small_pause() -> None:
+    pace = LocalRateLimiter(0)
     started = time.monotonic()
-    told.slow_down(None)
-    assert told.slowed
-    other.wait(go_on)
+    pace.throttle(None)
+    assert pace.throttled
+    pace.acquire(go_on)
     assert 0.45 <= time.monotonic() - started < SOON_S
-    assert told.rate == 0
+    assert pace.rate == 0
 
 
 def test_a_step_by_one_worker_is_seen_by_all(client: redis.Redis) -> None:
     key = uuid.uuid4().hex
-    workers = [RedisPace(client, key, 100, again_s=0.02) for _ in range(2)]
-    workers[0].slow_down(None)
+    workers = [RedisRateLimiter(client, key, 100, again_s=0.02) for _ in range(2)]
+    workers[0].throttle(None)
     time.sleep(0.03)
-    workers[1].slow_down(None)
-    assert workers[0].reserve() is not None
+    workers[1].throttle(None)
+    workers[0].reserve()
     assert [worker.rate for worker in workers] == [25, 25]
 
 
 def test_an_entry_of_another_version_is_no_slowness(client: redis.Redis) -> None:
     key = uuid.uuid4().hex
-    client.set(f"pace:{{{key}}}:slow", int((time.time() + 60) * 1_000_000))
-    pace = RedisPace(client, key, 10)
-    assert pace.reserve() is not None
+    client.set(f"pace:{{{key}}}:throttle", int((time.time() + 60) * 1_000_000))
+    pace = RedisRateLimiter(client, key, 10)
+    pace.reserve()
     assert pace.rate == 10

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import JSON, ForeignKey, String, Uuid, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.extensions import Model, UtcDateTime
 from webapp.lib.moments import utcnow
+from webapp.lib.upserts import upsert
 from webapp.partner import SiteConfig
 
 REMEMBERED = timedelta(days=1)
 KEYS_PER_QUERY = 500
 
 
-class SiteSetup(Model):
+class StoredSiteConfig(Model):
     """One site's configuration as far as a report needs it."""
 
     __tablename__ = "partner_use_site_setup"
@@ -39,46 +38,35 @@ class SiteSetup(Model):
     read_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class Setups:
-    """The remembered set-ups of one company's partner."""
+class SiteConfigCache:
+    """The remembered configurations of one company's partner."""
 
     def __init__(self, engine: Engine, company_id: str, partner_id: str) -> None:
         self._engine, self._company_id, self._partner_id = engine, company_id, partner_id
 
-    def known(
-        self, api_keys: Iterable[str], since: datetime | None = None
-    ) -> dict[str, SiteConfig]:
+    def load(self, api_keys: Iterable[str], since: datetime | None = None) -> dict[str, SiteConfig]:
         """Return what was read within a day, or since a moment, by API key."""
         wanted, oldest = list(api_keys), since or utcnow() - REMEMBERED
         found: dict[str, SiteConfig] = {}
+        table = StoredSiteConfig
         with self._engine.connect() as connection:
             for first in range(0, len(wanted), KEYS_PER_QUERY):
                 rows = connection.execute(
-                    select(
-                        SiteSetup.api_key,
-                        SiteSetup.data_center,
-                        SiteSetup.owner,
-                        SiteSetup.members,
-                    ).where(
-                        SiteSetup.company_id == self._company_id,
-                        SiteSetup.partner_id == self._partner_id,
-                        SiteSetup.api_key.in_(wanted[first : first + KEYS_PER_QUERY]),
-                        SiteSetup.read_at >= oldest,
+                    select(table.api_key, table.data_center, table.owner, table.members).where(
+                        table.company_id == self._company_id,
+                        table.partner_id == self._partner_id,
+                        table.api_key.in_(wanted[first : first + KEYS_PER_QUERY]),
+                        table.read_at >= oldest,
                     )
                 )
                 for key, data_center, owner, members in rows:
-                    found[key] = SiteConfig(
-                        data_center=data_center,
-                        owner=owner,
-                        members=tuple(members),
-                        has_group_config=True,
-                    )
+                    found[key] = SiteConfig(data_center, owner, tuple(members))
         return found
 
-    def remember(self, configs: Mapping[str, SiteConfig]) -> None:
+    def save(self, configs: Mapping[str, SiteConfig]) -> None:
         """Keep what was just read. Where the group was not shown nothing is known for good."""
         now = utcnow()
-        rows: list[dict[str, Any]] = [
+        rows = [
             {
                 "company_id": self._company_id,
                 "partner_id": self._partner_id,
@@ -94,22 +82,9 @@ class Setups:
         if not rows:
             return
         with self._engine.begin() as connection:
-            connection.execute(
-                delete(SiteSetup).where(SiteSetup.read_at < now - REMEMBERED),
-            )
-            connection.execute(_upsert(connection.dialect.name), rows)
-
-
-def _upsert(dialect: str) -> Any:
-    maker = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = maker(SiteSetup)
-    new = statement.excluded
-    return statement.on_conflict_do_update(
-        index_elements=["company_id", "partner_id", "api_key"],
-        set_={
-            "data_center": new.data_center,
-            "owner": new.owner,
-            "members": new.members,
-            "read_at": new.read_at,
-        },
-    )
+            stale = StoredSiteConfig.read_at < now - REMEMBERED
+            connection.execute(delete(StoredSiteConfig).where(stale))
+            statement = upsert(connection, StoredSiteConfig)
+            key = ["company_id", "partner_id", "api_key"]
+            new = {name: statement.excluded[name] for name in rows[0] if name not in key}
+            connection.execute(statement.on_conflict_do_update(index_elements=key, set_=new), rows)

@@ -24,11 +24,6 @@ _BY_DOMAIN = {domain: name for name, domain in DOMAINS.items()}
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
-def data_center_domain(name: str) -> str | None:
-    """Return the domain of a data centre, None for a name that is not in the table."""
-    return DOMAINS.get(name.strip().lower()) if isinstance(name, str) else None
-
-
 def known_data_center(name: object) -> str | None:
     """Return the name as the table spells it, None when it is not in the table."""
     if not isinstance(name, str):
@@ -47,7 +42,7 @@ class Addresses:
 
     def __init__(self, url_template: str = "") -> None:
         self._template = checked_template(url_template)
-        self._known: dict[tuple[str, str], str] = {}
+        self._made: dict[tuple[str, str], str] = {}
 
     @property
     def encrypted(self) -> bool:
@@ -66,12 +61,12 @@ class Addresses:
                 if data_center
                 else "The partner names no data centre for this site, so it cannot be asked."
             )
-        url = self._known.get((method, name))
+        url = self._made.get((method, name))
         if url is None:
-            url = self._known[method, name] = self._made(method, name)
+            url = self._made[method, name] = self._url_of(method, name)
         return url
 
-    def _made(self, method: str, name: str) -> str:
+    def _url_of(self, method: str, name: str) -> str:
         namespace = method.partition(".")[0]
         if not self._template:
             return f"https://{namespace}.{DOMAINS[name]}/{method}"
