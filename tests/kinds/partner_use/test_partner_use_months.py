@@ -261,6 +261,7 @@ def test_expiring_by_site_counts_that_site_again(
     with app.app_context():
         company = house.scope("owner").company_id
         assert months.expire(company_id=company, subject=site) == 3
+        db.session.commit()
     stand_in.reset()
     house.make(params)
     assert {str(search["site_id"]) for search in stand_in.searches()} == {site}
