@@ -37,8 +37,9 @@ ARROWS: dict[str, set[str]] = {
     "reports": {"engine", "jobs", "accounts"},
     "api": {"engine", "jobs", "accounts"},
     "ops": {"engine", "jobs", "accounts"},
-    "intake": {"jobs", "accounts"},
-    "kinds": {"engine", "jobs", "intake", "partner", "accounts"},
+    "files": set(),
+    "intake": {"jobs", "accounts", "files"},
+    "kinds": {"engine", "jobs", "files", "intake", "partner", "accounts"},
     "partner": set(),
 }
 PARTNER_MAY = {"errors", "lib"}

@@ -27,7 +27,7 @@ PART_BYTES = 5 * 1024 * 1024
 # Each range is a request of its own, so that a slow reader keeps no connection open.
 RANGE_BYTES = 1024 * 1024
 RETRIES, RETRIED_FOR = 2, timedelta(seconds=10)
-AWAY = "The store of the report files is not available ({}). Try again in a moment."
+AWAY = "The store of the files is not available ({}). Try again in a moment."
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def read_object(url: str, path: str, size_bytes: int) -> Iterator[bytes]:
         try:
             first = _range(store, path, 0, size_bytes)
         except FileNotFoundError:
-            raise NotFound("The file is gone. Make the report again.") from None
+            raise NotFound("The file is gone.") from None
     return chain([first], _others(store, url, path, len(first), size_bytes))
 
 
@@ -111,7 +111,7 @@ def _sentences(url: str) -> Iterator[None]:
         yield
     except (BaseError, FileNotFoundError) as error:
         reason = _reason(error)
-        log.warning("the store of report files at %s failed: %s", url, reason)
+        log.warning("the store of files at %s failed: %s", url, reason)
         raise Unavailable(AWAY.format(reason)) from None
 
 

@@ -12,7 +12,7 @@ from tests.conftest import find_scope
 from tests.kinds.inventory.inventory_helpers import DATA, Caller, entry
 from webapp.extensions import db
 from webapp.kinds.inventory.params import InventoryParams
-from webapp.kinds.inventory.snapshot import one_moment, read_facts, take
+from webapp.kinds.inventory.snapshot import read_facts, snapshot_transaction, take
 from webapp.kinds.inventory.tabular import compared
 
 Callers = Callable[[str], Caller]
@@ -25,7 +25,7 @@ def test_a_unit_made_while_a_report_reads_breaks_no_sum(
     period, _ = ours.places()
     params = InventoryParams(period=period)
     with app.app_context(), tempfile.TemporaryFile() as file:
-        with one_moment() as connection:
+        with snapshot_transaction() as connection:
             facts = read_facts(connection, params, acme, owner.user_id, "a report")
             made = ours.post(f"{DATA}/units", [{"name": "New plant"}])
             assert made.status_code == 200
@@ -34,7 +34,7 @@ def test_a_unit_made_while_a_report_reads_breaks_no_sum(
             snapshot = take(connection, facts, acme, file, lambda rows: None)
         scopes, _, units = compared(snapshot)
         assert units[0]["emissions"] == scopes[-1]["emissions"] == Decimal("1435960.2192")
-        with one_moment() as connection, tempfile.TemporaryFile() as later:
+        with snapshot_transaction() as connection, tempfile.TemporaryFile() as later:
             facts = read_facts(connection, params, acme, owner.user_id, "a report")
             scopes, _, units = compared(take(connection, facts, acme, later, lambda rows: None))
         assert units[0]["emissions"] == scopes[-1]["emissions"] == Decimal("2435960.2192")

@@ -23,9 +23,8 @@ from webapp.config import BadSetting, load_settings
 from webapp.engine import service, upkeep
 from webapp.errors import RunEnded, Unavailable
 from webapp.extensions import db
+from webapp.files import FileChunk, FileObject, StoredFile, store
 from webapp.jobs import Job
-from webapp.kinds.inventory import files
-from webapp.kinds.inventory.models import File, FileChunk, FileObject
 from webapp.lib import objects
 from webapp.lib.moments import utcnow
 
@@ -71,7 +70,9 @@ def assert_all_files(app: Flask, who: Caller, report_id: str) -> None:
     with app.app_context():
         rows_of = {
             one.kind: (one.size_bytes, one.sha256)
-            for one in db.session.scalars(select(File).where(File.report_id == report_id))
+            for one in db.session.scalars(
+                select(StoredFile).where(StoredFile.report_id == report_id)
+            )
         }
     for report_type, file_type in PAIRS.items():
         answer = app.test_client().get(who.url(report_id, report_type, file_type).json["url"])
@@ -109,14 +110,16 @@ def test_expired_files_and_reports_leave_no_object(
     first, second = make(app, caller("colleague")), make(app, caller("colleague"))
     long_ago = utcnow() - timedelta(days=3000)
     with app.app_context():
-        db.session.execute(update(File).where(File.report_id == first).values(created_at=long_ago))
+        db.session.execute(
+            update(StoredFile).where(StoredFile.report_id == first).values(created_at=long_ago)
+        )
         db.session.execute(update(Job).where(Job.id == second).values(finished_at=long_ago))
         db.session.commit()
         upkeep.tidy()
         assert len(lying(folder)) == 8
         service.kinds()["inventory"].nightly()
     assert lying(folder) == []
-    assert rows(app, FileObject) == rows(app, File) == 0
+    assert rows(app, FileObject) == rows(app, StoredFile) == 0
 
 
 def test_a_restart_leaves_the_objects_of_its_attempt_alone(
@@ -133,11 +136,17 @@ def test_a_restart_leaves_the_objects_of_its_attempt_alone(
     assert_all_files(app, caller("colleague"), report_id)
 
 
-def test_an_upload_waits_in_the_database_all_the_same(app: Flask, folder: Path) -> None:
+def test_an_upload_lies_beside_the_reports_and_is_lent_as_a_path(app: Flask, folder: Path) -> None:
     with app.app_context():
         company_id = find_scope(app, "owner").company_id
-        upload = files.store_file(company_id, io.BytesIO(b"x"), kind="UPLOAD", format="", name="u")
-        assert b"".join(files.read_chunks(upload)) == b"x"
+        upload = store.store_file(company_id, io.BytesIO(b"x"), kind="upload", format="", name="u")
+        assert b"".join(store.read_chunks(upload)) == b"x"
+        with store.as_path(upload) as path:
+            assert path.read_bytes() == b"x"
+        assert not path.exists()
+        assert len(lying(folder)) == 1
+        store.drop_files(StoredFile.id == upload)
+        store.sweep(FileObject.file_id == upload)
     assert lying(folder) == []
 
 
@@ -148,10 +157,10 @@ def test_a_file_deleted_while_it_was_stored_leaves_no_object(
 
     def delete_the_row() -> None:
         with db.engine.begin() as connection:
-            connection.execute(delete(File).where(File.name == "late"))
+            connection.execute(delete(StoredFile).where(StoredFile.name == "late"))
 
     with app.app_context():
-        files.store_file(
+        store.store_file(
             find_scope(app, "owner").company_id,
             io.BytesIO(b"{}"),
             kind="REPORT_DATA",
@@ -171,7 +180,7 @@ def test_a_file_whose_object_is_gone_is_gone(app: Flask, folder: Path, caller: C
     answer = app.test_client().get(url)
     assert (answer.status_code, answer.text.strip()) == (
         404,
-        "The file is gone. Make the report again.",
+        "The file is gone.",
     )
 
 

@@ -15,9 +15,9 @@ from tests.kinds.inventory.inventory_helpers import PERIODS, REPORTS, Caller, ru
 from webapp.engine import service
 from webapp.engine.models import Report
 from webapp.extensions import db
+from webapp.files import FileChunk, StoredFile, read_chunks
 from webapp.jobs import Job
-from webapp.kinds.inventory import files
-from webapp.kinds.inventory.models import File, FileChunk, Period
+from webapp.kinds.inventory.models import Period
 from webapp.lib.moments import utcnow
 
 Callers = Callable[[str], Caller]
@@ -97,14 +97,14 @@ def test_files_expire_by_age_and_the_report_failed_then(
 ) -> None:
     with app.app_context():
         kind = service.kinds()["inventory"]
-        db.session.execute(update(File).values(created_at=utcnow() - timedelta(days=29)))
+        db.session.execute(update(StoredFile).values(created_at=utcnow() - timedelta(days=29)))
         db.session.commit()
         kind.nightly()
-        assert rows(app, File) == 4
-        db.session.execute(update(File).values(created_at=utcnow() - timedelta(days=31)))
+        assert rows(app, StoredFile) == 4
+        db.session.execute(update(StoredFile).values(created_at=utcnow() - timedelta(days=31)))
         db.session.commit()
         kind.nightly()
-    assert rows(app, File) == rows(app, FileChunk) == 0
+    assert rows(app, StoredFile) == rows(app, FileChunk) == 0
     assert state(caller("colleague"), made["id"]) == ("FAILED", 0, 4)
     assert caller("colleague").url(made["id"]).status_code == 409
 
@@ -116,7 +116,7 @@ def test_deleting_a_report_takes_its_files_along(
     answer = ours.delete(f"{REPORTS}/{made['id']}")
     assert answer.status_code == 200
     assert answer.json["id"] == made["id"]
-    assert rows(app, File) == rows(app, FileChunk) == 0
+    assert rows(app, StoredFile) == rows(app, FileChunk) == 0
     assert ours.get(f"{REPORTS}/{made['id']}").status_code == 404
     assert ours.delete(f"{REPORTS}/{made['id']}").status_code == 404
 
@@ -126,19 +126,19 @@ def test_deleting_a_waiting_report_cancels_it_first(app: Flask, acme: str, calle
     report_id = ours.start().json["id"]
     assert ours.delete(f"{REPORTS}/{report_id}").status_code == 200
     run_waiting(app)
-    assert rows(app, Report) == rows(app, File) == 0
+    assert rows(app, Report) == rows(app, StoredFile) == 0
 
 
 def test_a_restart_makes_all_files_anew(app: Flask, made: dict[str, Any], caller: Callers) -> None:
     with app.app_context():
-        before = set(db.session.scalars(select(File.id)))
+        before = set(db.session.scalars(select(StoredFile.id)))
         db.session.execute(update(Job).values(status="queued"))
         db.session.commit()
     assert state(caller("colleague"), made["id"])[0] == "PROCESSING"
     run_waiting(app)
     assert state(caller("colleague"), made["id"]) == ("DONE", 4, 4)
     with app.app_context():
-        after = set(db.session.scalars(select(File.id)))
+        after = set(db.session.scalars(select(StoredFile.id)))
     assert len(after) == 4
     assert not before & after
 
@@ -148,7 +148,9 @@ def test_a_file_is_not_read_before_all_of_it_is_there(
 ) -> None:
     url = caller("colleague").url(made["id"]).json["url"]
     with app.app_context():
-        db.session.execute(update(File).where(File.kind == "DATA_DUMP").values(ready_at=None))
+        db.session.execute(
+            update(StoredFile).where(StoredFile.kind == "DATA_DUMP").values(ready_at=None)
+        )
         db.session.commit()
     assert state(caller("colleague"), made["id"]) == ("FAILED", 3, 4)
     assert app.test_client().get(url).status_code == 404
@@ -217,5 +219,5 @@ def test_a_new_company_has_a_root_and_no_periods(app: Flask, caller: Callers) ->
 
 def test_files_are_read_a_chunk_at_a_time(app: Flask, made: dict[str, Any]) -> None:
     with app.app_context():
-        found = db.session.scalars(select(File).where(File.kind == "REPORT_DATA")).one()
-        assert sum(map(len, files.read_chunks(found.id))) == found.size_bytes
+        found = db.session.scalars(select(StoredFile).where(StoredFile.kind == "REPORT_DATA")).one()
+        assert sum(map(len, read_chunks(found.id))) == found.size_bytes

@@ -1,4 +1,4 @@
-"""Sums, tried with made-up inventories: whatever comes, all views of it agree."""
+"""Totals, tried with made-up inventories: whatever comes, all views of it agree."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from webapp.kinds.inventory.compute import (
     EXACT,
     ZERO,
-    Sums,
+    Totals,
     category_lines,
     change_percent,
     emissions_of,
@@ -36,8 +36,8 @@ def tree(chosen: tuple[int, ...]) -> list[tuple[int, str, str, int, int | None]]
     return found
 
 
-def summed(entries: list[tuple[int, int, str, Decimal, Decimal]]) -> Sums:
-    sums = Sums()
+def summed(entries: list[tuple[int, int, str, Decimal, Decimal]]) -> Totals:
+    sums = Totals()
     for unit, scope, category, quantity, factor in entries:
         sums.add(unit, scope, category, emissions_of(quantity, factor))
     return sums

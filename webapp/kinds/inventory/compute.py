@@ -40,7 +40,7 @@ def change_percent(now: Decimal, base: Decimal | None) -> Decimal | None:
 
 
 @dataclass
-class Sums:
+class Totals:
     """Exact sums of one period's entries. All emissions in kg CO2e.
 
     by_category: (scope, category) → emissions
@@ -75,7 +75,7 @@ class Sums:
 Line = dict[str, Any]
 
 
-def scope_lines(now: Sums, base: Sums | None) -> list[Line]:
+def scope_lines(now: Totals, base: Totals | None) -> list[Line]:
     """Return a line per scope and one for all; `base` and the changes are None without a base."""
     lines = [
         _compared(f"Scope {scope}", now.by_scope[scope], base.by_scope[scope] if base else None)
@@ -94,7 +94,7 @@ def _compared(name: str, emissions: Decimal, base: Decimal | None) -> Line:
     }
 
 
-def category_lines(now: Sums, base: Sums | None) -> list[Line]:
+def category_lines(now: Totals, base: Totals | None) -> list[Line]:
     """Return a line per scope and category of either period, by scope, the largest first."""
     places = set(now.by_category) | set(base.by_category if base else ())
     lines = []
@@ -107,7 +107,7 @@ def category_lines(now: Sums, base: Sums | None) -> list[Line]:
 
 
 def unit_lines(
-    now: Sums, base: Sums | None, units: list[tuple[int, str, str, int, int | None]]
+    now: Totals, base: Totals | None, units: list[tuple[int, str, str, int, int | None]]
 ) -> list[Line]:
     """Return a line per unit in the order given: own emissions by scope, and with all below.
 

@@ -19,6 +19,7 @@ from webapp.engine.models import ACTIVE, DONE, Report
 from webapp.error_pages import Problem, envelope
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, RunEnded
 from webapp.extensions import db
+from webapp.files import StoredFile, read_chunks
 from webapp.kinds.inventory import files
 from webapp.kinds.inventory.answers import (
     Deleted,
@@ -30,7 +31,7 @@ from webapp.kinds.inventory.answers import (
 )
 from webapp.kinds.inventory.bodies import FileQuery, NewFlowReport
 from webapp.kinds.inventory.files import MIME_TYPES
-from webapp.kinds.inventory.models import File, Unit
+from webapp.kinds.inventory.models import Unit
 from webapp.kinds.inventory.params import MADE, TYPES
 from webapp.kinds.inventory.places import Tree, find_period, find_unit, list_periods, read_tree
 from webapp.kinds.inventory.signing import check_address, presigned_url
@@ -256,7 +257,7 @@ def fetch_file(file_id: UUID) -> Response:
     """Give a file to whoever holds a good address of it."""
     wanted = str(file_id)
     user_id = check_address(wanted, request.args.get("token", ""))
-    file = db.session.get(File, wanted)
+    file = db.session.get(StoredFile, wanted)
     if file is None or file.ready_at is None:
         raise NotFound("The file is gone. Make the report again.")
     user = db.session.get(User, user_id)
@@ -266,14 +267,14 @@ def fetch_file(file_id: UUID) -> Response:
     return send_file(file, scope)
 
 
-def send_file(file: File, scope: Scope) -> Response:
+def send_file(file: StoredFile, scope: Scope) -> Response:
     """Return a file as a download, a chunk at a time, and note who took it."""
     file_id, size_bytes, name, sha256 = file.id, file.size_bytes, file.name, file.sha256
     mime_type = MIME_TYPES[file.format]
     chunks: Iterable[bytes] = ()
     if request.method == "GET":
         what = f"{SLUG} {file.report_id} {file.kind}"
-        chunks = files.read_chunks(file_id, db.engine)
+        chunks = read_chunks(file_id, db.engine)
         audit(scope, "downloaded", what)
         db.session.commit()
     response = Response(chunks, mimetype=mime_type)

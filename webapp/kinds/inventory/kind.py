@@ -10,11 +10,11 @@ from flask import current_app, url_for
 
 from webapp.engine.kind import Chart, Context, Download, Figure, ReportKind, Result, Run, Table
 from webapp.errors import InvalidParams, NotFound
+from webapp.files import FileObject, sweep
 from webapp.kinds.inventory import commands, data_api, files, flow_api, pages
 from webapp.kinds.inventory.compute import TOTAL
 from webapp.kinds.inventory.demo import make_demo
 from webapp.kinds.inventory.making import make_report
-from webapp.kinds.inventory.models import FileObject
 from webapp.kinds.inventory.params import LABELS, InventoryParams
 from webapp.kinds.inventory.places import find_period, find_unit, list_periods, read_tree
 from webapp.kinds.inventory.tabular import CATEGORY_COLUMNS, KG, SCOPE_COLUMNS, UNIT_COLUMNS
@@ -143,7 +143,7 @@ class Inventory(ReportKind):
         return (commands.group,)
 
     def on_report_deleted(self, report_id: str) -> None:
-        files.sweep(FileObject.report_id == report_id)
+        sweep(FileObject.report_id == report_id)
 
     def nightly(self) -> None:
         kept = timedelta(days=current_app.config["INVENTORY_FILES_KEPT_DAYS"])

@@ -12,6 +12,7 @@ from flask import current_app
 
 from webapp.engine.kind import Result, Run
 from webapp.extensions import db
+from webapp.files import store_file
 from webapp.kinds.inventory import documents, files, workbooks
 from webapp.kinds.inventory.compute import Line
 from webapp.kinds.inventory.params import MADE, InventoryParams
@@ -20,8 +21,8 @@ from webapp.kinds.inventory.snapshot import (
     Facts,
     PeriodFacts,
     Snapshot,
-    one_moment,
     read_facts,
+    snapshot_transaction,
     take,
 )
 from webapp.kinds.inventory.tabular import compared
@@ -65,7 +66,7 @@ def make_report(params: InventoryParams, run: Run) -> Result:
 
 
 def _read(params: InventoryParams, run: Run, entries: IO[bytes]) -> Snapshot:
-    with one_moment() as connection:
+    with snapshot_transaction() as connection:
         facts = read_facts(connection, params, run.company_id, run.user_id, run.report_id)
         run.log(f"Reading the entries of {facts.unit} in {facts.period.name}.")
         return take(connection, facts, run.company_id, entries, _tick(run, "read"))
@@ -89,7 +90,7 @@ def _make_file(snapshot: Snapshot, kind: str, run: Run) -> dict[str, Any]:
         WRITERS[kind](snapshot, content, _tick(run, f"of {kind} written"))
         size_bytes = content.seek(0, 2)
         content.seek(0)
-        file_id = files.store_file(
+        file_id = store_file(
             run.company_id,
             content,
             kind=kind,

@@ -1,16 +1,13 @@
-"""The tables of this kind: periods, a tree of units, entries, and the files that reports made.
+"""The tables of this kind: periods, a tree of units, entries.
 
-Periods, units and entries are known to programs by (company, id); keys of our own join them. Files
-lie in chunks, or in an object store, so that every web process and worker reaches them and none
-holds a whole one.
+They are known to programs by (company, id); keys of our own join them.
 """
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
 
 from sqlalchemy import (
     BigInteger,
@@ -20,7 +17,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     Numeric,
     String,
     Text,
@@ -31,15 +27,14 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from webapp.extensions import Model, UtcDateTime
-from webapp.lib.moments import utcnow
+from webapp.extensions import Model
 
 WHOLE_DIGITS, PLACES = 18, 12
 # SQLite counts by itself only in a column it calls INTEGER.
 Key = BigInteger().with_variant(Integer, "sqlite")
 
 
-class Exact(TypeDecorator[Decimal]):
+class DecimalColumn(TypeDecorator[Decimal]):
     """A decimal number as it was given; SQLite, which would make it a float, keeps it as text."""
 
     impl = Numeric(WHOLE_DIGITS + PLACES, PLACES)
@@ -121,67 +116,9 @@ class Entry(Model):
     scope: Mapped[int] = mapped_column(Integer)
     category: Mapped[str] = mapped_column(String(200))
     description: Mapped[str] = mapped_column(Text)
-    quantity: Mapped[Decimal] = mapped_column(Exact)
+    quantity: Mapped[Decimal] = mapped_column(DecimalColumn)
     unit_of_measure: Mapped[str] = mapped_column(String(50))
-    factor: Mapped[Decimal] = mapped_column(Exact)
+    factor: Mapped[Decimal] = mapped_column(DecimalColumn)
     factor_source: Mapped[str] = mapped_column(String(500))
     start_date: Mapped[date] = mapped_column(Date)
     end_date: Mapped[date] = mapped_column(Date)
-
-
-class File(Model):
-    """A file: of a report's attempt, or an upload that waits for its loading.
-
-    kind:     a report type, or UPLOAD
-    ready_at: set when the last chunk is stored; nobody reads a file before
-    """
-
-    __tablename__ = "inventory_file"
-    __table_args__ = (
-        Index("ix_inventory_file_report", "report_id"),
-        Index("ix_inventory_file_created", "created_at"),
-    )
-
-    id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), primary_key=True, default=lambda: str(uuid4())
-    )
-    company_id: Mapped[str] = _company()
-    report_id: Mapped[str | None] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("report.id", ondelete="CASCADE")
-    )
-    attempt: Mapped[int] = mapped_column(Integer, default=0)
-    kind: Mapped[str] = mapped_column(String(40))
-    format: Mapped[str] = mapped_column(String(10))
-    name: Mapped[str] = mapped_column(String(255))
-    size_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
-    sha256: Mapped[str] = mapped_column(String(64), default="")
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
-    ready_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-
-
-class FileChunk(Model):
-    """One piece of a file, in its order."""
-
-    __tablename__ = "inventory_file_chunk"
-
-    file_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("inventory_file.id", ondelete="CASCADE"), primary_key=True
-    )
-    position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    data: Mapped[bytes] = mapped_column(LargeBinary)
-
-
-class FileObject(Model):
-    """Where a file's bytes are when they are not in chunks. It outlives the file.
-
-    Nothing refers to anything here: a database that deletes a report takes its files along, and
-    what is left says which objects are still to be removed.
-    """
-
-    __tablename__ = "inventory_file_object"
-    __table_args__ = (Index("ix_inventory_file_object_report", "report_id"),)
-
-    file_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
-    report_id: Mapped[str] = mapped_column(Uuid(as_uuid=False))
-    url: Mapped[str] = mapped_column(Text)
-    path: Mapped[str] = mapped_column(String(200))

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from webapp.accounts import Company, User
 from webapp.errors import ReportError
 from webapp.extensions import db
-from webapp.kinds.inventory.compute import Sums, emissions_of, plain
+from webapp.kinds.inventory.compute import Totals, emissions_of, plain
 from webapp.kinds.inventory.models import Entry, Period, Unit
 from webapp.kinds.inventory.params import InventoryParams
 from webapp.kinds.inventory.places import Tree
@@ -65,8 +65,8 @@ class Snapshot:
     """
 
     facts: Facts
-    now: Sums
-    base: Sums | None
+    now: Totals
+    base: Totals | None
     sha256: str
     file: IO[bytes]
 
@@ -82,7 +82,7 @@ class Snapshot:
 
 
 @contextmanager
-def one_moment() -> Iterator[Connection]:
+def snapshot_transaction() -> Iterator[Connection]:
     """Open a connection whose statements all see the data as it was at the first of them."""
     with db.engine.connect() as connection:
         is_sqlite = connection.dialect.name == "sqlite"
@@ -149,7 +149,7 @@ def take(
     tick: Callable[[int], None],
 ) -> Snapshot:
     """Read the entries into an empty file and the sums; `tick` hears of rows now and then."""
-    now, base = Sums(), Sums() if facts.base_period else None
+    now, base = Totals(), Totals() if facts.base_period else None
     digest = hashlib.sha256()
     for count, row in enumerate(_rows(connection, facts, company_id), start=1):
         emissions = emissions_of(row.quantity, row.factor)

@@ -6,10 +6,7 @@ Between the two steps the file waits in the database, so that any web process ma
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, Any
 
 from sqlalchemy import select
@@ -17,10 +14,10 @@ from sqlalchemy import select
 from webapp.accounts import Scope
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
-from webapp.kinds.inventory import entries, files
+from webapp.files import StoredFile, as_path, drop_files, store_file
+from webapp.kinds.inventory import entries
 from webapp.kinds.inventory.files import UPLOAD
 from webapp.kinds.inventory.ingest import read_lines
-from webapp.kinds.inventory.models import File
 from webapp.lib.texts import lookup_id, storable
 
 SHOWN = 20
@@ -47,16 +44,16 @@ def keep_upload(scope: Scope, content: IO[bytes], name: str) -> str:
         raise InvalidParams({"file": "Choose a file that is not empty."})
     content.seek(0)
     shown = name.rpartition("/")[2][-255:] if storable(name) else "upload"
-    return files.store_file(scope.company_id, content, kind=UPLOAD, format="", name=shown)
+    return store_file(scope.company_id, content, kind=UPLOAD, format="", name=shown)
 
 
-def find_upload(scope: Scope, upload_id: Any) -> File:
+def find_upload(scope: Scope, upload_id: Any) -> StoredFile:
     """Return an upload of the caller's company that was not loaded yet."""
-    query = select(File).where(
-        File.id == lookup_id(str(upload_id)),
-        File.company_id == scope.company_id,
-        File.kind == UPLOAD,
-        File.ready_at.is_not(None),
+    query = select(StoredFile).where(
+        StoredFile.id == lookup_id(str(upload_id)),
+        StoredFile.company_id == scope.company_id,
+        StoredFile.kind == UPLOAD,
+        StoredFile.ready_at.is_not(None),
     )
     found = db.session.scalar(query)
     if found is None:
@@ -64,24 +61,15 @@ def find_upload(scope: Scope, upload_id: Any) -> File:
     return found
 
 
-def drop_upload(upload: File) -> None:
+def drop_upload(upload: StoredFile) -> None:
     """Forget an upload."""
-    files.drop_files(File.id == upload.id)
+    drop_files(StoredFile.id == upload.id)
 
 
-@contextmanager
-def _as_path(upload: File) -> Iterator[Path]:
-    with tempfile.NamedTemporaryFile(prefix="inventory-") as content:
-        for chunk in files.read_chunks(upload.id):
-            content.write(chunk)
-        content.flush()
-        yield Path(content.name)
-
-
-def look_through(scope: Scope, upload: File) -> Preview:
+def look_through(scope: Scope, upload: StoredFile) -> Preview:
     """Return what is in an upload; raises InvalidParams where it cannot be read at all."""
     preview, checker = Preview(), entries.Checker(scope.company_id)
-    with _as_path(upload) as path:
+    with as_path(upload.id) as path:
         for number, row, errors in entries.iter_checked(checker, read_lines(path)):
             preview.lines += 1
             if row is not None:
@@ -95,14 +83,14 @@ def look_through(scope: Scope, upload: File) -> Preview:
     return preview
 
 
-def load(scope: Scope, upload: File, *, skip_bad: bool) -> dict[str, int]:
+def load(scope: Scope, upload: StoredFile, *, skip_bad: bool) -> dict[str, int]:
     """Store an upload's entries and forget it; return how many were created, updated, unchanged.
 
     Raises: InvalidParams when a line is wrong and wrong ones are not to be skipped, Conflict
     """
     checker = entries.Checker(scope.company_id)
     # All is checked before the first write, which on SQLite makes every other writer wait.
-    with _as_path(upload) as path, tempfile.TemporaryFile(prefix="inventory-") as good:
+    with as_path(upload.id) as path, tempfile.TemporaryFile(prefix="inventory-") as good:
         for number, row, errors in entries.iter_checked(checker, read_lines(path)):
             if row is not None:
                 good.write(entries.packed(row))
