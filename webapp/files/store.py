@@ -20,7 +20,6 @@ from sqlalchemy import Engine, delete, exists, insert, select, update
 
 from webapp.errors import Unavailable
 from webapp.extensions import db
-
 from webapp.files.models import FileChunk, FileObject, StoredFile
 from webapp.lib import objects
 from webapp.lib.moments import utcnow
