@@ -23,6 +23,7 @@ BELOW = {
     "error_pages",
     "tracing",
     "counters",
+    "version",
 } | {
     "json_wire",
     "openapi",

@@ -23,13 +23,30 @@ from webapp.engine import months, upkeep
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.lib.months import parse_month
+from webapp.version import VERSION
 
 
 def init_app(app: Flask) -> None:
     """Register the commands."""
-    commands = (up, demo, user, key, secrets, months_group, janitor_command, cli_report.report)
+    commands = (
+        version,
+        up,
+        demo,
+        user,
+        key,
+        secrets,
+        months_group,
+        janitor_command,
+        cli_report.report,
+    )
     for command in commands:
         app.cli.add_command(command)
+
+
+@click.command("version")
+def version() -> None:
+    """Print the version of the program."""
+    click.echo(f"Partner Use Report {VERSION}")
 
 
 @click.command("up")

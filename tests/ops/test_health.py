@@ -19,6 +19,7 @@ from webapp.engine.models import Report
 from webapp.extensions import db, redis_client
 from webapp.lib.moments import utcnow
 from webapp.ops.workers import SILENT_TOO_LONG, live_workers
+from webapp.version import VERSION
 
 Register = Callable[..., Worker]
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -33,7 +34,7 @@ def readiness(app: Flask) -> tuple[int, dict[str, Any]]:
 def test_health_needs_neither_database_nor_redis(make_app: Callable[..., Flask]) -> None:
     app = make_app(REDIS_URL=NOWHERE, DATABASE_URL="sqlite:////nowhere/at/all.sqlite3")
     answer = app.test_client().get("/healthz")
-    assert (answer.status_code, answer.json) == (200, {"status": "ok"})
+    assert (answer.status_code, answer.json) == (200, {"status": "ok", "version": VERSION})
 
 
 def test_it_is_ready_with_a_live_worker(app: Flask, register_worker: Register) -> None:

@@ -10,11 +10,13 @@ from flask import Flask
 
 from webapp.ops import dashboard, logs, views
 from webapp.ops.workers import live_workers
+from webapp.version import VERSION
 
 
 def init_app(app: Flask) -> None:
     """Add `/healthz`, `/readyz`, `/metrics` and `/ops/rq`; lend others the list of live workers."""
     app.extensions["live_workers"] = live_workers
+    app.context_processor(lambda: {"version": VERSION})
     app.register_blueprint(views.bp)
     logs.init_app(app)
     dashboard.init_app(app)

@@ -17,6 +17,7 @@ from webapp.errors import NotAllowed, NotSignedIn
 from webapp.extensions import db
 from webapp.ops import health, metrics
 from webapp.security import fingerprint
+from webapp.version import VERSION
 
 REMEMBERED_S = 3600.0
 
@@ -25,8 +26,8 @@ bp = Blueprint("ops", __name__)
 
 @bp.get("/healthz")
 def show_health() -> Response:
-    """Say that the process is up; touches neither the database nor Redis."""
-    return jsonify(status="ok")
+    """Say that the process is up, and in which version; touches neither the database nor Redis."""
+    return jsonify(status="ok", version=VERSION)
 
 
 @bp.get("/readyz")
