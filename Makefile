@@ -4,9 +4,13 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+# Newer than the pins means there is nothing to do. RUNTIME: what the program needs; STAMP: and what
+# its tests and checks need.
+RUNTIME := $(VENV)/.runtime
 STAMP := $(VENV)/.installed
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
-	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+	$$p -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && { echo $$p; break; }; done)
 PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
 ARGS ?=
 # Which tests run again on servers.
@@ -15,26 +19,39 @@ AGAIN ?= not faults
 help:  ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: $(STAMP)  ## set up .venv with the pinned requirements; start nothing
+install: $(STAMP)  ## set up .venv with the pinned requirements, those of tests too; start nothing
 
-# A stamp newer than the pins means there is nothing to do. Where uv cannot reach its index, pip may.
 $(STAMP): requirements.txt requirements-dev.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3" >&2; exit 1; }
-	@if uv --version >/dev/null 2>&1; then \
-		{ $(BIN)/python -c '' 2>/dev/null || uv venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV); } \
-		&& uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements-dev.txt \
-		&& touch $@ && echo "Installed into $(VENV) (uv)." ; \
-	fi; \
-	if [ ! -e $@ ] || [ requirements.txt -nt $@ ] || [ requirements-dev.txt -nt $@ ]; then \
-		$(BIN)/python -m pip --version >/dev/null 2>&1 || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); } \
-		&& $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt \
-		&& touch $@ && echo "Installed into $(VENV) (pip)." ; \
-	fi
+	@$(call set_up,requirements-dev.txt,about 200 MB,a minute and a half)
+	@touch $(RUNTIME)
 
-run: $(STAMP)  ## start everything with a demo: two reports on the terminal, then the site, until Ctrl-C
+# With the tests' packages there already, all are brought up to date: none is taken away.
+$(RUNTIME): requirements.txt
+	@if [ -x $(BIN)/pytest ]; then $(MAKE) --no-print-directory $(STAMP) && touch $@; \
+	else $(call set_up,requirements.txt,about 70 MB,a minute); fi
+
+# $(call set_up,PINS,SIZE,TIME): nothing is made before the Python is known to be new enough, and an
+# environment of another one is made anew. Where uv cannot reach its index, pip may.
+define set_up
+{ $(if $(PYTHON),$(PYTHON) -c '$(NEW_ENOUGH)',false) 2>/dev/null || { \
+	echo "Python 3.11 or newer is needed$(if $(PYTHON),; $(PYTHON) is older or missing). Install one, or name it: make install PYTHON=/path/to/python3.11" >&2; exit 1; }; \
+$(BIN)/python -c '$(NEW_ENOUGH)' 2>/dev/null || rm -rf $(VENV); \
+echo "Setting up $(VENV) with $(1): downloads $(2), takes $(3) with pip, 20 s with uv." >&2; \
+if uv --version >/dev/null 2>&1 \
+	&& { [ -d $(VENV) ] || uv venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV); } \
+	&& uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes $(1); then \
+	touch $@ && echo "Installed into $(VENV) (uv)."; \
+else \
+	{ $(BIN)/python -m pip --version >/dev/null 2>&1 || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }; } \
+	&& $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1) \
+	&& touch $@ && echo "Installed into $(VENV) (pip)."; \
+fi; }
+endef
+
+run: $(RUNTIME)  ## start everything with a demo: two reports on the terminal, then the site, until Ctrl-C
 	@exec $(BIN)/flask up --demo --with-parent $(ARGS)
 
-worker: $(STAMP)  ## one more worker beside those that run already
+worker: $(RUNTIME)  ## one more worker beside those that run already
 	@exec $(BIN)/python worker.py
 
 test: $(STAMP)  ## the test suite on the embedded default; again on servers where TEST_*_URL are set
@@ -58,7 +75,7 @@ types: $(STAMP)  ## the type check alone
 bench: $(STAMP)  ## the benchmarks: a table of ratios
 	$(BIN)/python -m benchmarks $(ARGS)
 
-migrate: $(STAMP)  ## bring the database to the newest version
+migrate: $(RUNTIME)  ## bring the database to the newest version
 	$(BIN)/flask db upgrade
 
 lock: $(STAMP)  ## pin requirements.in and requirements-dev.in anew, with hashes

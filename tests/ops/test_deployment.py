@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,42 @@ def test_make_lists_its_verbs() -> None:
     ).stdout.splitlines()
     verbs = {line.split()[1] for line in printed if line.startswith("  make ")}
     assert verbs >= {"install", "run", "worker", "test", "lint", "types", "bench", "migrate"}
+
+
+@pytest.fixture
+def fresh_checkout(tmp_path: Path) -> Path:
+    for name in ("Makefile", "requirements.txt", "requirements-dev.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def test_a_python_that_is_too_old_is_said_before_anything_is_made(fresh_checkout: Path) -> None:
+    old = fresh_checkout / "python3.9"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    tried = subprocess.run(
+        ["make", "install", f"PYTHON={old}"],
+        cwd=fresh_checkout,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert tried.returncode != 0
+    assert "Python 3.11 or newer is needed" in tried.stderr
+    assert not (fresh_checkout / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("verb", "pins"), [("run", "requirements.txt"), ("test", "requirements-dev.txt")]
+)
+def test_a_verb_installs_what_it_needs_and_says_how_long_it_takes(
+    fresh_checkout: Path, verb: str, pins: str
+) -> None:
+    would = subprocess.run(
+        ["make", "-n", verb], cwd=fresh_checkout, capture_output=True, text=True, check=True
+    ).stdout
+    assert f"Setting up .venv with {pins}: downloads about" in would
+    assert f"--require-hashes -r {pins}" in would
 
 
 def test_ci_is_a_script_that_can_be_run() -> None:
