@@ -99,7 +99,7 @@ def _flat(model: type[BaseModel], given: MultiDict[str, str]) -> dict[str, Any]:
     lists = {
         field.alias or name
         for name, field in model.model_fields.items()
-        if "list" in str(field.annotation)
+        if "list[" in str(field.annotation)
     }
     return {
         name: given.getlist(name) if name in lists else value

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, jsonify, request
+from pydantic import BaseModel
 from sqlalchemy import func, select
 
 from webapp.accounts import audit, current_scope, require, restrict
@@ -16,8 +17,7 @@ from webapp.error_pages import Problem, envelope
 from webapp.errors import NotFound, Unreadable
 from webapp.extensions import db
 from webapp.intake import BadCell
-from webapp.json_wire import json_body
-from webapp.kinds.label_revenue import streams, sums
+from webapp.kinds.label_revenue import bodies, streams, sums
 from webapp.kinds.label_revenue.models import (
     Label,
     ListenerLabelMonth,
@@ -26,18 +26,18 @@ from webapp.kinds.label_revenue.models import (
 )
 from webapp.kinds.label_revenue.periods import months_due
 from webapp.kinds.label_revenue.report import payouts
-from webapp.kinds.label_revenue.report.compute import METHODS, Method
 from webapp.kinds.label_revenue.report.currencies import amount_text
-from webapp.kinds.label_revenue.rows import read_date, read_user_id
-from webapp.kinds.label_revenue.streams import Filter
+from webapp.kinds.label_revenue.rows import read_user_id
+from webapp.lib.bodies import json_body
 from webapp.lib.keyset import cut
-from webapp.lib.months import months_between, parse_month
+from webapp.lib.months import months_between
+from webapp.lib.openapi import JSON, TEXT, Describer
 
 bp = Blueprint("label_revenue_api", __name__, url_prefix="/api/v1")
 restrict(bp)
 
 MOST_MONTHS = 240
-MOST_PER_PAGE = 500
+describe = Describer("Label revenue", bodies.RevenueError, JSON, TEXT)
 
 
 def _error(problem: Problem) -> Response:
@@ -60,13 +60,19 @@ def _answer(message: str, data: Any, status: int = 200) -> Response:
 
 
 @bp.get("/report")
+@describe(
+    "What each label is owed",
+    query=bodies.ReportQuery,
+    answer=bodies.AmountsAnswer,
+    errors=(400,),
+)
 def show_report() -> Response:
     """Return what each label is owed; what has no owner is named in the headers."""
-    scope = current_scope()
-    method = _method(request.args.get("method"))
+    scope, wanted = current_scope(), bodies.asked(bodies.ReportQuery)
+    method = wanted.method
     sums.process_pending(scope.company_id)
     payer = payouts.payer(scope.company_id, method)
-    found = [payer.month(month) for month in _months(scope.company_id)]
+    found = [payer.month(month) for month in _months(scope.company_id, wanted)]
     currency = payouts.one_currency(found)
     labels, unowned = payouts.totals(found)
     # Written by hand so that amounts keep all digits of their currency, as in 45.60.
@@ -84,31 +90,20 @@ def show_report() -> Response:
     return response
 
 
-def _method(text: str | None) -> Method:
-    if not text:
-        return "pool"
-    for method in METHODS:
-        if text == method:
-            return method
-    raise Unreadable("method: Choose one of pool, listener.")
-
-
-def _months(company_id: str) -> list[date]:
+def _months(company_id: str, wanted: bodies.MonthsQuery) -> list[date]:
     """Return the months asked for; all that pay anything where none are named."""
-    single = request.args.get("month")
-    start, end = request.args.get("from"), request.args.get("to")
-    if single:
-        if start or end:
+    if wanted.month:
+        if wanted.start or wanted.end:
             raise Unreadable("month: Ask for one month, or for months from and to, not both.")
-        return [_month("month", single)]
+        return [wanted.month]
     known = months_due(company_id)
-    if not start and not end:
+    if not wanted.start and not wanted.end:
         return known
-    first = _month("from", start) if start else min(known, default=None)
-    last = _month("to", end) if end else max(known, default=None)
+    first = wanted.start or min(known, default=None)
+    last = wanted.end or max(known, default=None)
     if first is None or last is None:
         return []
-    if last < first and start and end:
+    if last < first and wanted.start and wanted.end:
         raise Unreadable("to: The last month is before the first.")
     months = months_between(first, last)
     if len(months) > MOST_MONTHS:
@@ -116,17 +111,16 @@ def _months(company_id: str) -> list[date]:
     return months
 
 
-def _month(name: str, text: str) -> date:
-    try:
-        return parse_month(text)
-    except ValueError as error:
-        raise Unreadable(f"{name}: {error}") from None
-
-
 @bp.get("/users/<user_id>")
+@describe(
+    "A listener's seconds by label",
+    query=bodies.MonthsQuery,
+    answer=bodies.UserAnswer,
+    errors=(400, 404),
+)
 def show_user(user_id: str) -> Response:
     """Return a listener's seconds by label, of all months or of those asked for."""
-    scope = current_scope()
+    scope, asked = current_scope(), bodies.asked(bodies.MonthsQuery)
     if not re.fullmatch(r"[0-9]+", user_id):
         raise Unreadable("User ID Invalid")
     try:
@@ -136,7 +130,9 @@ def show_user(user_id: str) -> Response:
     sums.process_pending(scope.company_id)
     if not _is_known(scope.company_id, number):
         raise NotFound("User ID not found")
-    months = [ListenerLabelMonth.month.in_(_months(scope.company_id))] if request.args else []
+    months = (
+        [ListenerLabelMonth.month.in_(_months(scope.company_id, asked))] if request.args else []
+    )
     query = (
         select(Label.name, func.sum(ListenerLabelMonth.seconds))
         .outerjoin_from(ListenerLabelMonth, Label, Label.id == ListenerLabelMonth.label_id)
@@ -167,15 +163,22 @@ def _is_known(company_id: str, user_id: int) -> bool:
 
 
 @bp.post("/streams")
+@describe(
+    "Store one stream or a list of them, all or none",
+    body=bodies.NewStreams,
+    answer=bodies.StreamsAnswer,
+    status=201,
+    errors=(409,),
+)
 @require("admin")
 def create_streams() -> Response:
     """Store one stream or a list of them, all or none."""
     scope = current_scope()
-    body = _json()
-    bodies = body if isinstance(body, list) else [body]
-    if not 1 <= len(bodies) <= streams.MOST_AT_ONCE:
-        raise Unreadable(f"Send 1 to {streams.MOST_AT_ONCE:,} streams at once.")
-    stored = streams.create(scope.company_id, bodies)
+    sent = json_body()
+    given = sent if isinstance(sent, list) else [sent]
+    if not 1 <= len(given) <= bodies.MOST_AT_ONCE:
+        raise Unreadable(f"Send 1 to {bodies.MOST_AT_ONCE:,} streams at once.")
+    stored = streams.create(scope.company_id, given)
     audit(scope, "stored streams", f"{len(stored)}")
     db.session.commit()
     response = _answer("Streams created", stored, 201)
@@ -185,70 +188,32 @@ def create_streams() -> Response:
 
 
 @bp.get("/streams")
+@describe(
+    "Streams, newest first; Link: rel=next where there are more",
+    query=bodies.StreamsQuery,
+    answer=bodies.StreamsAnswer,
+    errors=(400,),
+)
 def index_streams() -> Response:
     """List streams, newest first, a page at a time."""
-    scope = current_scope()
-    limit = _limit()
-    wanted = Filter(_date("from"), _date("to"), _user_id(), request.args.get("label") or None)
+    scope, wanted = current_scope(), bodies.asked(bodies.StreamsQuery)
     if wanted.start and wanted.end and wanted.end < wanted.start:
         raise Unreadable("to: The last day is before the first.")
-    shown, more = cut(streams.page(scope.company_id, wanted, limit, _cursor()), limit)
+    shown, more = cut(streams.page(scope.company_id, wanted), wanted.limit)
     response = _answer("Streams retrieved", streams.described(scope.company_id, shown))
     if more:
         last = shown[-1]
         query = request.args.to_dict() | {
-            "limit": str(limit),
+            "limit": str(wanted.limit),
             "cursor": f"{last['date'].isoformat()}.{last['id']}",
         }
         response.headers["Link"] = f'</api/v1/streams?{urlencode(query)}>; rel="next"'
     return response
 
 
-def _limit() -> int:
-    text = request.args.get("limit", "50")
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_PER_PAGE):
-        raise Unreadable(f"limit: Write a whole number from 1 to {MOST_PER_PAGE}.")
-    return int(text)
-
-
-def _date(name: str) -> date | None:
-    text = request.args.get(name)
-    if not text:
-        return None
-    try:
-        return read_date(text, "ymd")
-    except BadCell as bad:
-        raise Unreadable(f"{name}: {bad.sentence}") from None
-
-
-def _user_id() -> int | None:
-    text = request.args.get("user_id")
-    try:
-        return read_user_id(text) if text else None
-    except BadCell as bad:
-        raise Unreadable(f"user_id: {bad.sentence}") from None
-
-
-def _cursor() -> tuple[date, int] | None:
-    text = request.args.get("cursor")
-    if not text:
-        return None
-    day, _, number = text.partition(".")
-    try:
-        if not number.isascii() or not 1 <= len(number) <= 18:
-            raise ValueError
-        return read_date(day, "ymd"), int(number)
-    except (BadCell, ValueError):
-        raise Unreadable("cursor: Use the address in the Link header as it is.") from None
-
-
-def _json() -> Any:
-    """Return the JSON that was sent; a broken one is a 400, another type a 415."""
-    return json_body()
-
-
 @bp.get("/stream/<stream_id>")
 @bp.get("/streams/<stream_id>")
+@describe("One stream", answer=bodies.StreamAnswer, errors=(404,))
 def show_stream(stream_id: str) -> Response:
     """Return one stream."""
     scope = current_scope()
@@ -256,16 +221,34 @@ def show_stream(stream_id: str) -> Response:
     return _answer("Stream retrieved", streams.described(scope.company_id, [found])[0])
 
 
-@bp.route("/stream/<stream_id>", methods=["PUT", "PATCH"])
-@bp.route("/streams/<stream_id>", methods=["PUT", "PATCH"])
+@bp.put("/stream/<stream_id>")
+@bp.put("/streams/<stream_id>")
+@describe("Replace a stream", body=bodies.NewStream, answer=bodies.StreamAnswer, errors=(404, 409))
+@require("admin")
+def replace_stream(stream_id: str) -> Response:
+    """Replace a stream."""
+    return _change(stream_id, bodies.NewStream)
+
+
+@bp.patch("/stream/<stream_id>")
+@bp.patch("/streams/<stream_id>")
+@describe(
+    "Change fields of a stream",
+    body=bodies.StreamChange,
+    answer=bodies.StreamAnswer,
+    errors=(404, 409),
+)
 @require("admin")
 def change_stream(stream_id: str) -> Response:
-    """Replace a stream (PUT), or change only what is sent (PATCH)."""
+    """Change only what is sent."""
+    return _change(stream_id, bodies.StreamChange)
+
+
+def _change(stream_id: str, model: type[BaseModel]) -> Response:
     scope = current_scope()
     streams.find(scope.company_id, stream_id)
-    order = streams.date_order(scope.company_id)
-    fields = streams.read_fields(_json(), order, partial=request.method == "PATCH")
-    changed = streams.change(scope.company_id, stream_id, fields)
+    given = bodies.read_stream(model, json_body(), streams.date_order(scope.company_id))
+    changed = streams.change(scope.company_id, stream_id, given.model_dump(exclude_unset=True))
     audit(scope, "changed stream", changed["id"])
     db.session.commit()
     return _answer("Stream updated", changed)
@@ -273,6 +256,7 @@ def change_stream(stream_id: str) -> Response:
 
 @bp.delete("/stream/<stream_id>")
 @bp.delete("/streams/<stream_id>")
+@describe("Remove a stream", answer=bodies.StreamAnswer, errors=(403, 404, 409))
 @require("admin")
 def delete_stream(stream_id: str) -> Response:
     """Remove a stream and return what it was."""

@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, insert, select, update
 
-from webapp.errors import NotFound, Unreadable
+from webapp.errors import NotFound
 from webapp.extensions import db
-from webapp.intake import BadCell, DateOrder, heading_key, order_of
+from webapp.intake import DateOrder
 from webapp.kinds.label_revenue import quality, sums
+from webapp.kinds.label_revenue.bodies import (
+    FIELDS,
+    BadField,
+    NewStream,
+    StreamsQuery,
+    read_stream,
+)
 from webapp.kinds.label_revenue.ledger import (
     UnitOfWork,
     api_batch,
@@ -26,18 +32,9 @@ from webapp.kinds.label_revenue.ledger import (
     unit_of_work,
 )
 from webapp.kinds.label_revenue.models import UNLABELLED, Label, LabelInForce, Ledger, Stream
-from webapp.kinds.label_revenue.rows import (
-    StreamRow,
-    read_date,
-    read_seconds,
-    read_text,
-    read_track_id,
-    read_user_id,
-)
+from webapp.kinds.label_revenue.rows import StreamRow
 from webapp.lib.keyset import one_page
 
-FIELDS = ("date", "user_id", "region", "track_id", "seconds")
-MOST_AT_ONCE = 10_000
 # A UUID of version 8 (RFC 9562: made up by us) whose lower 62 bits are the stream's number.
 ID_BASE = (0x5374_7265_616D_8000 << 64) | (0x8 << 60)
 ID_MASK = (1 << 62) - 1
@@ -60,71 +57,6 @@ def number_of(text: str) -> int | None:
     return number if value == ID_BASE | number else None
 
 
-class BadField(Unreadable):
-    """400: a field of a stream that cannot be used; the sentence names it."""
-
-    def __init__(self, field: str, sentence: str) -> None:
-        super().__init__(f"{field}: {sentence}" if field else sentence)
-        self.field = field
-
-
-def read_fields(body: Any, order: DateOrder | None, *, partial: bool = False) -> dict[str, Any]:
-    """Return a stream's typed fields from JSON; all of them unless `partial`.
-
-    Raises: BadField naming the first field that is missing, unknown or cannot be used
-    """
-    if not isinstance(body, Mapping):
-        raise BadField("", "Send a stream as a JSON object.")
-    given = {heading_key(str(key)): value for key, value in body.items()}
-    for name in given:
-        if name not in (*FIELDS, "id", "label"):
-            raise BadField(name, f"A stream has no such field; it has {', '.join(FIELDS)}.")
-    missing = [name for name in FIELDS if given.get(name) is None and name in given]
-    missing += [] if partial else [name for name in FIELDS if name not in given]
-    if missing:
-        raise BadField(missing[0], "This is needed.")
-    if partial and not any(name in given for name in FIELDS):
-        raise BadField("", f"Send at least one of {', '.join(FIELDS)}.")
-    readers = {
-        "date": lambda text: read_api_date(text, order),
-        "user_id": read_user_id,
-        "region": lambda text: read_text(text, "region", 100),
-        "track_id": read_track_id,
-        "seconds": _seconds,
-    }
-    return {name: _read(name, given[name], readers[name]) for name in FIELDS if name in given}
-
-
-def _read(name: str, value: Any, read: Any) -> Any:
-    numbers = isinstance(value, int) and not isinstance(value, bool) and name != "date"
-    if not isinstance(value, str) and not numbers:
-        raise BadField(name, "Send this as text or a whole number.")
-    try:
-        return read(str(value))
-    except BadCell as bad:
-        raise BadField(name, bad.sentence) from None
-
-
-def _seconds(text: str) -> int:
-    seconds = read_seconds(text)
-    if seconds < 0:
-        raise BadCell("seconds", f"{seconds} is below zero.")
-    return seconds
-
-
-def read_api_date(text: str, order: DateOrder | None) -> date:
-    """Return a date of the API: ISO; with slashes where it is clear which part is the day."""
-    told = order_of(text.strip())
-    if told != "either":
-        return read_date(text, told or "ymd")
-    if order in ("dmy", "mdy"):
-        return read_date(text, order)
-    day_first, month_first = read_date(text, "dmy"), read_date(text, "mdy")
-    if day_first == month_first:
-        return day_first
-    raise BadCell("date", f"{text!r} may be read in two ways; write it as yyyy-mm-dd.")
-
-
 def date_order(company_id: str) -> DateOrder | None:
     """Return how the company's last streams file wrote its dates."""
     order: Any = db.session.scalar(select(Ledger.date_order).where(Ledger.company_id == company_id))
@@ -137,7 +69,7 @@ def create(company_id: str, bodies: list[Any]) -> list[dict[str, Any]]:
     rows = []
     for place, body in enumerate(bodies, start=1):
         try:
-            rows.append(StreamRow(**read_fields(body, order)))
+            rows.append(StreamRow(**read_stream(NewStream, body, order).model_dump()))
         except BadField as bad:
             if len(bodies) > 1:
                 raise BadField("", f"Stream {place}: {bad.message}") from None
@@ -261,20 +193,8 @@ def _row(row: Mapping[str, Any]) -> StreamRow:
     return StreamRow(**{name: row[name] for name in FIELDS})
 
 
-@dataclass(frozen=True)
-class Filter:
-    """Which streams a list shows; None where it does not matter. Both dates are included."""
-
-    start: date | None = None
-    end: date | None = None
-    user_id: int | None = None
-    label: str | None = None
-
-
-def page(
-    company_id: str, wanted: Filter, limit: int, before: tuple[date, int] | None
-) -> list[dict[str, Any]]:
-    """Return streams, newest first by date and number, those before a place in that order.
+def page(company_id: str, wanted: StreamsQuery) -> list[dict[str, Any]]:
+    """Return a page of streams, newest first by date and number.
 
     One more than the limit: whether a page follows.
     """
@@ -288,7 +208,9 @@ def page(
     if wanted.label is not None:
         conditions.append(_of_label(company_id, wanted.label))
     query = select(Stream.__table__).where(*conditions)
-    query = one_page(query, (Stream.date, Stream.id), before, limit, newest_first=True)
+    query = one_page(
+        query, (Stream.date, Stream.id), wanted.cursor, wanted.limit, newest_first=True
+    )
     return [dict(row) for row in db.session.execute(query).mappings()]
 
 

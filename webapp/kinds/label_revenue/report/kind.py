@@ -22,7 +22,6 @@ from webapp.engine.kind import (
 )
 from webapp.kinds.label_revenue import loads, models, upkeep
 from webapp.kinds.label_revenue.ledger import SLUG
-from webapp.kinds.label_revenue.openapi import PATHS
 from webapp.kinds.label_revenue.reading import Options, Source
 from webapp.kinds.label_revenue.report import payouts
 from webapp.kinds.label_revenue.report.currencies import amount, amount_text, digits
@@ -113,9 +112,6 @@ class LabelRevenue(ReportKind):
                 _exact(result, "months"),
             ),
         )
-
-    def openapi(self) -> Mapping[str, Any]:
-        return PATHS
 
     def blueprints(self) -> tuple[Blueprint, ...]:
         from webapp.kinds.label_revenue import api, pages, uploads
