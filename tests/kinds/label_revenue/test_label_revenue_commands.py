@@ -14,6 +14,7 @@ from label_revenue_files import SAMPLE
 
 from webapp.errors import InvalidParams
 from webapp.kinds.label_revenue.fetch import copy_of, fetch_tracks
+from webapp.lib.fetching import PATIENT
 from webapp.lib.public_addresses import PublicAdapter
 
 
@@ -55,9 +56,12 @@ def server() -> Iterator[Server]:
     server.http.server_close()
 
 
-def fetch(server: Server, folder: Path, pauses: list[float] | None = None) -> tuple[bytes, str]:
-    waited = [] if pauses is None else pauses
-    got = fetch_tracks(server.url, folder, private_allowed=True, pause=waited.append)
+# As patient, without the waiting.
+EAGER = PATIENT.new(backoff_factor=0, backoff_jitter=0)
+
+
+def fetch(server: Server, folder: Path) -> tuple[bytes, str]:
+    got = fetch_tracks(server.url, folder, private_allowed=True, retry=EAGER)
     return got.path.read_bytes(), got.note
 
 
@@ -65,11 +69,18 @@ def test_a_server_in_trouble_is_asked_again_with_growing_pauses(
     server: Server, tmp_path: Path
 ) -> None:
     server.answers = [(503, b""), (429, b""), (500, b""), *server.answers]
-    pauses: list[float] = []
-    body, note = fetch(server, tmp_path, pauses)
+    body, note = fetch(server, tmp_path)
     assert body == (SAMPLE / "tracks.json").read_bytes()
-    assert note == ""
-    assert 0.25 <= pauses[0] <= 0.5 <= pauses[1] <= 1 <= pauses[2] <= 2
+    assert (note, server.asked) == ("", 4)
+    server.answers = [(503, b"")]
+    assert "answered 503" in fetch(server, tmp_path)[1]
+    assert server.asked == 8
+    pauses = []
+    waiting = PATIENT
+    for _ in range(3):
+        waiting = waiting.increment("GET", "/", error=ConnectionError())
+        pauses.append(waiting.get_backoff_time())
+    assert pauses[0] <= 0.5 < pauses[1] <= 1.25 < pauses[2] <= 2.25
 
 
 def test_the_last_good_copy_stands_in_for_a_server_that_is_away(
@@ -104,25 +115,22 @@ def test_the_last_good_copy_stands_in_for_tracks_that_are_gone(
     server: Server, tmp_path: Path, answer: tuple[int, bytes]
 ) -> None:
     body, _ = fetch(server, tmp_path)
-    server.answers = [answer]
-    pauses: list[float] = []
-    again, note = fetch(server, tmp_path, pauses)
-    assert (again, pauses) == (body, [])
+    server.answers, server.asked = [answer], 0
+    again, note = fetch(server, tmp_path)
+    assert (again, server.asked) == (body, 4 if answer[0] == 302 else 1)
     assert "last good copy" in note
 
 
 def test_without_a_network_the_last_good_copy_is_used(tmp_path: Path) -> None:
     url = "http://tracks.invalid/tracks.json"
-    pauses: list[float] = []
     with pytest.raises(InvalidParams, match="no server of that name"):
-        fetch_tracks(url, tmp_path, private_allowed=False, pause=pauses.append)
-    assert len(pauses) == 3
+        fetch_tracks(url, tmp_path, private_allowed=False, retry=EAGER)
     copy_of(url, tmp_path).write_text("[]")
-    got = fetch_tracks(url, tmp_path, private_allowed=False, pause=pauses.append)
+    got = fetch_tracks(url, tmp_path, private_allowed=False, retry=EAGER)
     assert got.path.read_text() == "[]"
     assert "last good copy" in got.note
     with pytest.raises(InvalidParams, match="private network"):
-        fetch_tracks("http://127.0.0.1/x", tmp_path, private_allowed=False, pause=pauses.append)
+        fetch_tracks("http://127.0.0.1/x", tmp_path, private_allowed=False, retry=EAGER)
 
 
 def test_nothing_is_asked_of_a_private_address_whatever_its_name_said(server: Server) -> None:
