@@ -23,12 +23,12 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
 )
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from werkzeug.datastructures import MultiDict
 
 from webapp.errors import InvalidParams, TooLarge, Unreadable, UnsupportedType
 from webapp.lib.moments import rfc3339
-from webapp.lib.months import month_text, parse_month
+from webapp.lib.months import month_text, months_between, parse_month
 from webapp.lib.texts import storable
 
 M = TypeVar("M", bound=BaseModel)
@@ -252,6 +252,28 @@ def _read_month(value: Any) -> date:
 
 # The ID of a thing of ours, as answers show it.
 Id = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+
+
+def at_field(field: str, sentence: str) -> PydanticCustomError:
+    """Return a finding about one field, raised where several fields are looked at together."""
+    return PydanticCustomError("at_field", "{sentence}", {"field": field, "sentence": sentence})
+
+
+def check_months(
+    start: date, end: date, *, newest: date | None = None, most: int | None = None
+) -> None:
+    """Raise what is wrong with a range of months, both included, beside its field.
+
+    newest: no month may be later; most: the range may have no more months
+    """
+    if end < start:
+        raise at_field("end", "The last month is before the first month.")
+    if newest is not None and end > newest:
+        raise at_field("end", f"The last month can be {month_text(newest)} at the latest.")
+    if most is not None and len(months_between(start, end)) > most:
+        raise at_field("start", f"Ask for at most {most} months at once.")
+
+
 # A text that both databases can store.
 Text = Annotated[str, AfterValidator(_storable)]
 Month = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
 
 from webapp.lib.moments import utcnow
@@ -36,6 +37,11 @@ def months_between(start: date, end: date) -> list[date]:
     """Return the months from `start` to `end`, both included, oldest first."""
     count = (end.year - start.year) * 12 + end.month - start.month + 1
     return [next_month(start, by) for by in range(max(count, 0))]
+
+
+def last_day(month: date) -> date:
+    """Return the last day of a month."""
+    return month.replace(day=monthrange(month.year, month.month)[1])
 
 
 def month_end(month: date) -> datetime:

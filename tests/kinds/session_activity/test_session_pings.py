@@ -20,6 +20,7 @@ from tests.kinds.session_activity.test_session_hours import alive_seconds
 from webapp.extensions import db
 from webapp.kinds.session_activity import SessionActivity
 from webapp.kinds.session_activity.models import ClockAhead, Login, Segment
+from webapp.kinds.session_activity.segments import ends_day
 from webapp.lib.moments import utcnow
 
 DAY = {"from_date": "2023-09-06", "to_date": "2023-09-06"}
@@ -214,6 +215,28 @@ def test_one_login_at_two_computers_at_once_gets_one_session(app: Flask, sender:
     with ThreadPoolExecutor(6) as pool:
         statuses = sorted(pool.map(begin, range(6)))
     assert statuses == [200, 200, 201, 409, 409, 409]
+
+
+@pytest.mark.parametrize("first", ["2023-09-06T08:00:00Z", None])
+def test_each_login_whose_past_a_list_changes_is_marked_whatever_stands_before_it(
+    app: Flask, sender: Sender, first: str | None
+) -> None:
+    # Bela's ping repeats what is known, or belongs to this month.
+    sender.begin("b1", "2023-09-06T08:00:00Z", login="bela")
+    sender.begin("a1", "2023-09-06T09:00:00Z")
+    with app.app_context():
+        before = {login.name: login.late_at for login in db.session.scalars(select(Login))}
+    pings = [ping_body("b1", first, "bela"), ping_body("a1", "2023-09-06T10:00:00Z")]
+    assert sender.post("/activity", pings).status_code == 201
+    with app.app_context():
+        after = {login.name: login.late_at for login in db.session.scalars(select(Login))}
+    assert after["bela"] == before["bela"]
+    assert after["anna"] > before["anna"]
+
+
+def test_days_are_counted_from_1970() -> None:
+    assert ends_day(datetime(1970, 1, 1, 23, 59, tzinfo=UTC)) == 0
+    assert ends_day(datetime(1970, 1, 2, tzinfo=UTC)) == 1
 
 
 def test_the_longest_segment_of_a_login_is_known(app: Flask, sender: Sender) -> None:

@@ -6,10 +6,9 @@ from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
 
-from webapp.lib.bodies import Month
-from webapp.lib.months import current_month, month_text, months_between
+from webapp.lib.bodies import Month, check_months
+from webapp.lib.months import current_month
 
 # kB is 1000 bytes, KiB is 1024; so on upwards.
 UNITS = {
@@ -62,16 +61,5 @@ class ProjectStorageParams(BaseModel):
 
     @model_validator(mode="after")
     def _settle(self) -> ProjectStorageParams:
-        if self.end < self.start:
-            raise _at("end", "The last month is before the first month.")
-        newest = current_month()
-        if self.end > newest:
-            raise _at("end", f"The last month can be {month_text(newest)} at the latest.")
-        if len(months_between(self.start, self.end)) > MOST_MONTHS:
-            raise _at("start", f"Ask for at most {MOST_MONTHS} months at once.")
+        check_months(self.start, self.end, newest=current_month(), most=MOST_MONTHS)
         return self
-
-
-def _at(field: str, sentence: str) -> PydanticCustomError:
-    """Return a finding about one field, raised where several fields are looked at together."""
-    return PydanticCustomError("at_field", "{sentence}", {"field": field, "sentence": sentence})

@@ -75,6 +75,12 @@ def _check_line(text: str) -> str:
     return text
 
 
+def _check_event(text: str) -> str:
+    if len(text) > EVENT_LENGTH or not is_writable(text):
+        raise ValueError(f"An event has at most {EVENT_LENGTH} letters, on one line.")
+    return text
+
+
 def _read_address(value: Any) -> str:
     try:
         address = str(ip_address(str(value).strip()))
@@ -104,6 +110,11 @@ Promise = Annotated[
 ]
 OneLine = AfterValidator(_check_line)
 LineOrEmpty = AfterValidator(lambda text: text and _check_line(text))
+Event = Annotated[
+    str,
+    AfterValidator(_check_event),
+    WithJsonSchema({"type": "string", "maxLength": EVENT_LENGTH}),
+]
 # Longer than any name: one that is not known is told apart from one that cannot be.
 LONGEST_ASKED = 255
 
@@ -157,7 +168,7 @@ class PingBody(_Body):
     session_id: Annotated[str, Field(max_length=ID_LENGTH), OneLine]
     login: Annotated[str, Field(max_length=LONGEST_ASKED), OneLine]
     next_ping_sec: Promise
-    session_type: Annotated[str, Field(max_length=EVENT_LENGTH), LineOrEmpty] = ""
+    session_type: Event = ""
     date_time: Moment | None = None
 
 
@@ -165,9 +176,7 @@ class HoursQuery(_Body):
     """Whose hours, of which days, by month or by date."""
 
     login: Annotated[str, Field(description="Whose hours."), OneLine]
-    session_type: Annotated[
-        str, Field(description="Only pings that name this event."), LineOrEmpty
-    ] = ""
+    session_type: Event = Field("", description="Only pings that name this event.")
     from_date: Day | None = Field(None, description="The first day; without it today.")
     to_date: Day | None = Field(None, description="The last day, included; without it today.")
     group_by: Literal["date", "month"] = Field("date", description="How they are summed.")

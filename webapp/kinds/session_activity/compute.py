@@ -95,6 +95,14 @@ def day_start(day: date, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC)
 
 
+def day_end(day: date, zone: ZoneInfo) -> datetime:
+    """Return the first instant after a day; the calendar's last day ends with the calendar."""
+    try:
+        return day_start(day + ONE_DAY, zone)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
+
+
 def day_of(moment: datetime, zone: ZoneInfo) -> date:
     """Return the day of the zone that a moment falls on."""
     return moment.astimezone(zone).date()
@@ -125,7 +133,7 @@ def hours_by_day(
     spans_of: the spans of each computer the login sat at
     first, last: days of the zone, both included; what lies outside does not count
     """
-    start, end = day_start(first, zone), day_start(last + ONE_DAY, zone)
+    start, end = day_start(first, zone), day_end(last, zone)
     machines = [united(clipped(spans, start, end)) for spans in spans_of.values()]
     person = _by_day(united(span for spans in machines for span in spans), zone)
     machine = _by_day((span for spans in machines for span in spans), zone)

@@ -15,9 +15,9 @@ from sqlalchemy import func, select
 
 from webapp.extensions import db
 from webapp.kinds.session_activity.compute import (
-    ONE_DAY,
     Hours,
     Span,
+    day_end,
     day_start,
     hours_by_day,
 )
@@ -70,7 +70,7 @@ def segment_query(
 
     longest: no segment of these logins is longer (days); so far back may one have begun
     """
-    start, end = day_start(first, zone), day_start(last + ONE_DAY, zone)
+    start, end = day_start(first, zone), day_end(last, zone)
     return (
         select(Segment.login_id, Session.computer_id, Segment.start_at, Segment.end_at)
         .join(Session, Session.number == Segment.session_number)

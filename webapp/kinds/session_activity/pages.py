@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from flask import Blueprint, Response, current_app, request
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from webapp.accounts import current_scope, restrict
+from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.htmx import render
+from webapp.kinds.session_activity.bodies import Event, LineOrEmpty
 from webapp.kinds.session_activity.compute import (
     ONE_DAY,
     Hours,
@@ -19,14 +22,15 @@ from webapp.kinds.session_activity.compute import (
     in_hours,
     total,
 )
-from webapp.kinds.session_activity.directory import find_login, is_writable, names_like
+from webapp.kinds.session_activity.directory import find_login, names_like
 from webapp.kinds.session_activity.facts import login_days
 from webapp.kinds.session_activity.ingest import zone_of
-from webapp.kinds.session_activity.models import EVENT_LENGTH, Login
+from webapp.kinds.session_activity.models import Login
 from webapp.kinds.session_activity.segments import online_ahead
 from webapp.kinds.session_activity.sessions import online
+from webapp.lib.bodies import Month, at_field, check_months, read_query
 from webapp.lib.moments import utcnow
-from webapp.lib.months import month_text, months_between, next_month, parse_month
+from webapp.lib.months import last_day, month_text, months_between, next_month
 
 bp = Blueprint(
     "session_activity", __name__, url_prefix="/session-activity", template_folder="templates"
@@ -78,63 +82,60 @@ def length_text(length: timedelta) -> str:
     return f"{minutes} min" if minutes else f"{seconds} s"
 
 
+def _this_month() -> date:
+    return day_of(utcnow(), zone_of(current_app)).replace(day=1)
+
+
+class LoginQuery(BaseModel):
+    """Which login's hours to show, of which event and months: this one and the two before."""
+
+    model_config = ConfigDict(str_strip_whitespace=True)
+
+    login: Annotated[str, LineOrEmpty] = ""
+    session_type: Event = ""
+    start: Month = Field(default_factory=lambda: next_month(_this_month(), -2))
+    end: Month = Field(default_factory=_this_month)
+
+    @model_validator(mode="after")
+    def _check(self) -> LoginQuery:
+        check_months(self.start, self.end)
+        if len(months_between(self.start, self.end)) > MOST_MONTHS:
+            sentence = f"This page shows {MOST_MONTHS} months at most; a report shows more."
+            raise at_field("end", sentence)
+        return self
+
+
 @bp.get("/login")
 def show_login() -> Response:
     """Show the hours of a login by day and month, or a form to choose one."""
-    scope, zone = current_scope(), zone_of(current_app)
-    today = day_of(utcnow(), zone)
-    name = request.args.get("login", "").strip()
-    event = request.args.get("session_type", "").strip()
-    first, last, problems = _range(today)
-    login = find_login(scope.company_id, name) if name and is_writable(name) else None
-    if name and login is None:
-        problems["login"] = "There is no such login."
-    if not is_writable(event) or len(event) > EVENT_LENGTH:
-        problems["session_type"] = f"An event has at most {EVENT_LENGTH} letters, on one line."
-    shown = _shown(login, event, first, last) if login and not problems else None
+    company_id, problems = current_scope().company_id, {}
+    asked, shown = LoginQuery(), None
+    try:
+        asked = read_query(LoginQuery)
+        if asked.login and (login := find_login(company_id, asked.login)):
+            shown = _shown(login, asked)
+        elif asked.login:
+            problems = {"login": "There is no such login."}
+    except InvalidParams as error:
+        problems = error.errors
     return render(
         "session_activity/login.html",
         "session_activity/login.html",
         status=422 if problems else 200,
-        typed={
-            "login": name,
-            "session_type": event,
-            "start": request.args.get("start", f"{first:%Y-%m}"),
-            "end": request.args.get("end", f"{last:%Y-%m}"),
-        },
+        typed=asked.model_dump(mode="json") | request.args.to_dict(),
         errors=problems,
-        names=names_like(scope.company_id, "", NAMES_OFFERED),
+        names=names_like(company_id, "", NAMES_OFFERED),
         shown=shown,
-        zone=zone.key,
-        today=today,
+        zone=zone_of(current_app).key,
     )
 
 
-def _range(today: date) -> tuple[date, date, dict[str, str]]:
-    """Return the first and last month asked for, this and the two before by default."""
-    months = {"start": next_month(today.replace(day=1), -2), "end": today.replace(day=1)}
-    problems: dict[str, str] = {}
-    for name in months:
-        try:
-            if request.args.get(name, "").strip():
-                months[name] = parse_month(request.args[name])
-        except ValueError as error:
-            problems[name] = str(error)
-    first, last = months["start"], months["end"]
-    if not problems and last < first:
-        problems["end"] = "The last month is before the first month."
-    elif not problems and len(months_between(first, last)) > MOST_MONTHS:
-        problems["end"] = f"This page shows {MOST_MONTHS} months at most; a report shows more."
-    return first, last, problems
-
-
-def _shown(login: Login, event: str, first: date, last: date) -> dict[str, Any]:
+def _shown(login: Login, asked: LoginQuery) -> dict[str, Any]:
     """Return what the page shows of a login: totals, rows and charts by month and by day."""
-    zone = zone_of(current_app)
-    end = next_month(last) - ONE_DAY
-    days = login_days(login, event, first, end, zone)
+    zone, first, end = zone_of(current_app), asked.start, last_day(asked.end)
+    days = login_days(login, asked.session_type, first, end, zone)
     whole = total(days.values())
-    months = {month: Hours() for month in months_between(first, last)} | by_month(days)
+    months = {month: Hours() for month in months_between(first, asked.end)} | by_month(days)
     return {
         "hours": in_hours(whole.person, 2),
         "machine_hours": in_hours(whole.machine, 2),

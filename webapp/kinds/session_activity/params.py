@@ -7,14 +7,13 @@ from typing import Annotated, Any, Literal
 
 from flask import current_app
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
-from pydantic_core import PydanticCustomError
 
-from webapp.kinds.session_activity.compute import ONE_DAY, day_of
+from webapp.kinds.session_activity.compute import day_of
 from webapp.kinds.session_activity.ingest import zone_of
 from webapp.kinds.session_activity.models import EVENT_LENGTH, LOGIN_LENGTH
-from webapp.lib.bodies import Month
+from webapp.lib.bodies import Month, at_field, check_months
 from webapp.lib.moments import utcnow
-from webapp.lib.months import next_month
+from webapp.lib.months import last_day
 
 MONTHS: dict[str, JsonValue] = {"when": ["range", "months"]}
 DATES: dict[str, JsonValue] = {"when": ["range", "dates"]}
@@ -106,7 +105,7 @@ class SessionActivityParams(BaseModel):
             self._settle_dates()
         if (self.last_day - self.first_day).days >= MOST_DAYS:
             field = "end" if self.range == "months" else "to_date"
-            raise _at(field, "A report covers ten years at most.")
+            raise at_field(field, "A report covers ten years at most.")
         return self
 
     def _settle_months(self) -> None:
@@ -114,19 +113,18 @@ class SessionActivityParams(BaseModel):
         this_month = day_of(utcnow(), zone_of(current_app)).replace(day=1)
         self.end = self.end or max(this_month, self.start or this_month)
         self.start = self.start or self.end
-        if self.end < self.start:
-            raise _at("end", "The last month is before the first month.")
+        check_months(self.start, self.end)
 
     def _settle_dates(self) -> None:
         self.start = self.end = None
         if self.from_date is None:
-            raise _at("from_date", "A range of dates needs its first date, as YYYY-MM-DD.")
+            raise at_field("from_date", "A range of dates needs its first date, as YYYY-MM-DD.")
         if self.to_date is None:
-            raise _at("to_date", "A range of dates needs its last date, as YYYY-MM-DD.")
+            raise at_field("to_date", "A range of dates needs its last date, as YYYY-MM-DD.")
         if self.to_date < self.from_date:
-            raise _at("to_date", "The last date is before the first date.")
+            raise at_field("to_date", "The last date is before the first date.")
         if not 1970 <= self.from_date.year <= self.to_date.year <= 9000:
-            raise _at("from_date", "The year of the date cannot be right.")
+            raise at_field("from_date", "The year of the date cannot be right.")
 
     @property
     def first_day(self) -> date:
@@ -139,7 +137,7 @@ class SessionActivityParams(BaseModel):
     def last_day(self) -> date:
         """Return the last day of the range, included."""
         if self.end is not None:
-            return next_month(self.end) - ONE_DAY
+            return last_day(self.end)
         assert self.to_date is not None
         return self.to_date
 
@@ -147,8 +145,3 @@ class SessionActivityParams(BaseModel):
     def event(self) -> str:
         """Return the event as segments name it: '' for the session time."""
         return self.session_type or ""
-
-
-def _at(field: str, sentence: str) -> PydanticCustomError:
-    """Return a finding about one field, raised where several fields are looked at together."""
-    return PydanticCustomError("at_field", "{sentence}", {"field": field, "sentence": sentence})

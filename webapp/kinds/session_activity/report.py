@@ -27,7 +27,7 @@ from webapp.kinds.session_activity.compute import (
 from webapp.kinds.session_activity.facts import KnownLogin, count_logins, login_pages, read_spans
 from webapp.kinds.session_activity.params import SessionActivityParams
 from webapp.lib.moments import rfc3339
-from webapp.lib.months import SETTLING, months_between, next_month
+from webapp.lib.months import SETTLING, last_day, months_between, next_month
 
 MICROSECOND = timedelta(microseconds=1)
 Days = dict[date, Hours]
@@ -109,9 +109,9 @@ class Report:
         logins = list({login.id: login for login, _ in missing}.values())
         months = [month for _, month in missing]
         event, zone = self._params.event, self._zone
-        spans = read_spans(logins, event, min(months), _last_day(max(months)), zone)
+        spans = read_spans(logins, event, min(months), last_day(max(months)), zone)
         return {
-            (login.name, month): hours_by_day(spans[login.id], month, _last_day(month), zone)
+            (login.name, month): hours_by_day(spans[login.id], month, last_day(month), zone)
             for login, month in missing
         }
 
@@ -172,10 +172,6 @@ class Report:
             **_hours(self._periods.get(period, Hours())),
             "logins": self._present[period],
         }
-
-
-def _last_day(month: date) -> date:
-    return next_month(month) - ONE_DAY
 
 
 def _period_text(period: date, group_by: str) -> str:
