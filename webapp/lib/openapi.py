@@ -50,8 +50,9 @@ REASONS = {
     502: "The partner's API did not answer as hoped.",
     503: "A part of this installation is away; see Retry-After.",
 }
-ALWAYS = (401, 429, 503)
-BODY = (400, 403, 413, 415)
+# A key that may only send is refused everywhere else, so 403 is among them.
+ALWAYS = (401, 403, 429, 503)
+BODY = (400, 413, 415)
 
 
 class Problem(BaseModel):

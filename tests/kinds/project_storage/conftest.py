@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from flask import Flask
 
+from tests.documented import only_documented_statuses
 from tests.kinds.project_storage.storage_helpers import Storage
 from webapp.accounts import find_user
 from webapp.kinds.project_storage import counting
@@ -47,3 +48,13 @@ def count(app: Flask) -> Callable[[], int]:
             return counting.count_all()
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def documented(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let no test see a status that the OpenAPI document does not name."""
+    if "app" not in request.fixturenames:
+        yield
+        return
+    with only_documented_statuses(request.getfixturevalue("app")):
+        yield

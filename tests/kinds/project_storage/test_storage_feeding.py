@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -94,6 +95,17 @@ def test_each_event_gets_its_own_verdict(owner: Storage, count: Callable[[], int
     assert owner.send([good | {"id": good["id"].upper()}])[0]["verdict"] == "duplicate"
     assert count() == 2
     assert owner.held() == (2, 200, 0, 0)
+
+
+def test_a_leap_second_is_the_second_before(app: Flask, owner: Storage) -> None:
+    sent = [
+        owner.event("upload", "v1", "2016-12-31T23:59:60Z"),
+        owner.event("upload", "v2", "2016-12-31T23:59:61Z"),
+    ]
+    assert [one["verdict"] for one in owner.send(sent)] == ["accepted", "rejected"]
+    with app.app_context():
+        at_us = db.session.scalar(select(models.FileEvent.at_us))
+    assert at_us == int(datetime(2016, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * 10**6
 
 
 def test_events_come_as_a_list_of_bounded_length(owner: Storage) -> None:

@@ -105,6 +105,12 @@ def test_a_login_that_does_not_exist_keeps_the_form_as_typed(viewer: FlaskClient
     assert viewer.get("/session-activity/login").status_code == 200
 
 
+def test_the_calendars_last_month_has_a_page(viewer: FlaskClient, sender: Sender) -> None:
+    page = viewer.get("/session-activity/login?login=anna&start=9999-12&end=9999-12")
+    assert page.status_code == 200
+    assert "9999-12" in page.text
+
+
 @pytest.mark.parametrize("event", ["no%00body", "x" * 51, "a%0Ab"])
 def test_an_event_that_cannot_be_is_named_beside_its_field(
     viewer: FlaskClient, sender: Sender, event: str

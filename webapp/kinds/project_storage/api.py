@@ -89,7 +89,7 @@ def list_stats() -> Response:
 
 @bp.get("/projects/<uuid:project_id>/stats")
 @bp.get("/project/<uuid:project_id>/stats", endpoint="show_stats_alias")
-@describe("Stats of one project", answer=bodies.ProjectStats, errors=(403, 404))
+@describe("Stats of one project", answer=bodies.ProjectStats, errors=(404,))
 def show_stats(project_id: UUID) -> Response:
     """Give the stats of one project."""
     return jsonify(stats.read_item(current_scope(), str(project_id)).as_json(utcnow()))
@@ -158,7 +158,7 @@ def create_project() -> tuple[Response, int]:
 
 
 @bp.delete("/projects/<uuid:project_id>")
-@describe("Delete a project", status=204, errors=(403, 404))
+@describe("Delete a project", status=204, errors=(404,))
 def delete_project(project_id: UUID) -> tuple[str, int]:
     """Delete a project and purge what is stored of it."""
     scope = current_scope()
@@ -190,7 +190,7 @@ def give_role(project_id: UUID, user_id: UUID) -> Response:
 
 
 @bp.delete("/projects/<uuid:project_id>/permissions/<uuid:user_id>")
-@describe("Take a user's role in a project away", status=204, errors=(403, 404, 409))
+@describe("Take a user's role in a project away", status=204, errors=(404, 409))
 def take_role(project_id: UUID, user_id: UUID) -> tuple[str, int]:
     """Take a user's role in a project away."""
     projects.take_role(current_scope(), str(project_id), str(user_id))

@@ -99,6 +99,7 @@ class SessionActivityParams(BaseModel):
     def _settle(self) -> SessionActivityParams:
         self.login = (self.login or "").strip() or None
         self.session_type = (self.session_type or "").strip() or None
+        self._refuse_others()
         if self.range == "months":
             self._settle_months()
         else:
@@ -108,15 +109,26 @@ class SessionActivityParams(BaseModel):
             raise at_field(field, "A report covers ten years at most.")
         return self
 
+    def _refuse_others(self) -> None:
+        """Refuse what belongs to the other range, rather than drop what somebody meant."""
+        if self.range == "months":
+            names, sentence = (
+                ("from_date", "to_date"),
+                "The range is whole months: leave dates out.",
+            )
+        else:
+            names, sentence = ("start", "end"), "The range is dates: leave months out."
+        for name in names:
+            if getattr(self, name) is not None:
+                raise at_field(name, sentence)
+
     def _settle_months(self) -> None:
-        self.from_date = self.to_date = None
         this_month = day_of(utcnow(), zone_of(current_app)).replace(day=1)
         self.end = self.end or max(this_month, self.start or this_month)
         self.start = self.start or self.end
         check_months(self.start, self.end)
 
     def _settle_dates(self) -> None:
-        self.start = self.end = None
         if self.from_date is None:
             raise at_field("from_date", "A range of dates needs its first date, as YYYY-MM-DD.")
         if self.to_date is None:

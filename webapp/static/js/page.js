@@ -7,6 +7,8 @@ function settleFields(form) {
     const other = new FormData(form).get(field.dataset.when) ?? "";
     const isOff = other !== field.dataset.whenValue;
     field.classList.toggle("is-off", isOff);
+    // What is hidden is not sent either: the server would refuse what belongs to another choice.
+    for (const input of field.querySelectorAll("input, select")) input.disabled = isOff;
   }
 }
 
