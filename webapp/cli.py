@@ -20,6 +20,7 @@ from flask.cli import AppGroup, with_appcontext
 from webapp import accounts, cli_report
 from webapp.commands import handle_cli_errors, with_database
 from webapp.engine import months, upkeep
+from webapp.engine.registry import kind_named
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.lib.months import parse_month
@@ -154,9 +155,8 @@ def expire_months(
     kind: str | None, subject: str | None, start: str | None, end: str | None
 ) -> None:
     """Force stored months to expire, in every company: the next report counts them anew."""
-    kinds = current_app.extensions["report_kinds"]
-    if kind and kind not in kinds:
-        raise InvalidParams({"kind": f"Choose one of {', '.join(kinds)}."})
+    if kind:
+        kind_named(kind)
     first, last = _month("from", start), _month("to", end)
     if first and last and last < first:
         raise InvalidParams({"to": "The last month is before the first."})

@@ -28,6 +28,7 @@ from webapp.engine import export, service
 from webapp.engine.kind import ReportKind
 from webapp.engine.models import DONE, INCOMPLETE, Report
 from webapp.engine.params import is_list, json_schema
+from webapp.engine.registry import kinds
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.jobs import stream
@@ -41,18 +42,11 @@ class KindGroup(AppGroup):
     """One subcommand a kind, made from the kind when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_kinds(ctx))
+        return list(kinds(ctx.ensure_object(ScriptInfo).load_app()))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        kind = _kinds(ctx).get(cmd_name)
+        kind = kinds(ctx.ensure_object(ScriptInfo).load_app()).get(cmd_name)
         return _command(kind) if kind else None
-
-
-def _kinds(ctx: click.Context) -> Mapping[str, ReportKind]:
-    kinds: Mapping[str, ReportKind] = (
-        ctx.ensure_object(ScriptInfo).load_app().extensions["report_kinds"]
-    )
-    return kinds
 
 
 report = KindGroup(

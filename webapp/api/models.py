@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any
 
-from flask import current_app, url_for
+from flask import url_for
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
 from webapp.engine.export import FORMATS
 from webapp.engine.models import STATUSES, Report
+from webapp.engine.registry import kinds
 from webapp.errors import InvalidParams
 from webapp.lib.bodies import Id, Moment, Month, OneOf, WholeNumber
 
@@ -21,7 +22,7 @@ class OfThisApp:
     def __get_pydantic_json_schema__(
         self, _schema: CoreSchema, _handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"type": "string", "enum": list(current_app.extensions["report_kinds"])}
+        return {"type": "string", "enum": list(kinds())}
 
 
 def _object(value: Any) -> Any:

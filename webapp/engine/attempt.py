@@ -17,9 +17,9 @@ from webapp.counters import counters
 from webapp.engine.kind import ReportKind, Result
 from webapp.engine.models import CANCELLED, DONE, FAILED, INCOMPLETE, Report, ResultRow
 from webapp.engine.months import CompanyMonths
-from webapp.engine.packed import rereadable
 from webapp.engine.params import stored_params
 from webapp.engine.registry import context, kind_named
+from webapp.engine.spooled import replayable
 from webapp.extensions import Base
 from webapp.jobs import Attempt, Ending, Job, Task
 from webapp.lib.moments import rfc3339, utcnow
@@ -93,7 +93,7 @@ def make(attempt: ReportAttempt, _payload: dict[str, Any]) -> None:
 
 def store(attempt: ReportAttempt, result: Result) -> None:
     """Write a result and the end of its report in one transaction."""
-    tables = {name: rereadable(rows) for name, rows in result.tables.items()}
+    tables = {name: replayable(rows) for name, rows in result.tables.items()}
     # What every result says; a kind that knows it better has said so.
     said = {"generated_at": rfc3339(utcnow()), "complete": result.complete}
     head = result.head | {name: value for name, value in said.items() if name not in result.head}

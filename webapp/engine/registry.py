@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flask import current_app
+from flask import Flask, current_app
 
 from webapp.counters import counters
 from webapp.engine.kind import Context, ReportKind
@@ -14,9 +14,10 @@ from webapp.extensions import quick_redis
 from webapp.lib.moments import utcnow
 
 
-def kinds() -> Mapping[str, ReportKind]:
-    """Return the kinds of this application by slug, in their order."""
-    return current_app.extensions["report_kinds"]
+def kinds(app: Flask | None = None) -> Mapping[str, ReportKind]:
+    """Return the kinds of the application by slug, in their order."""
+    found: Mapping[str, ReportKind] = (app or current_app).extensions["report_kinds"]
+    return found
 
 
 def kind_named(slug: Any) -> ReportKind:

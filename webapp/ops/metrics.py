@@ -20,6 +20,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.engine.models import STATUSES, Report, StoredMonth
+from webapp.engine.registry import kinds
 from webapp.extensions import db, quick_redis
 from webapp.lib.moments import utcnow
 from webapp.ops import health
@@ -71,8 +72,7 @@ def _queue() -> Iterator[Metric]:
 
 
 def _reports() -> Iterator[Metric]:
-    kinds = current_app.extensions["report_kinds"]
-    counts = dict.fromkeys(((kind, status) for kind in kinds for status in STATUSES), 0)
+    counts = dict.fromkeys(((kind, status) for kind in kinds() for status in STATUSES), 0)
     rows = db.session.execute(
         select(Report.kind, Report.status, func.count()).group_by(Report.kind, Report.status)
     )

@@ -10,8 +10,6 @@ from datetime import date
 from decimal import Decimal
 from typing import IO, Any
 
-import xlsxwriter
-
 from webapp.engine.kind import Column
 from webapp.kinds.inventory.compute import SCOPES, Line
 from webapp.kinds.inventory.snapshot import Snapshot
@@ -23,23 +21,18 @@ from webapp.kinds.inventory.tabular import (
     about,
     compared,
 )
+from webapp.lib.workbooks import heading, new_workbook
 
 # Excel has 1,048,576 rows; the rest goes on a further sheet.
 ROWS_PER_SHEET = 1_000_000
 ROWS_PER_TICK = 2000
 Tick = Callable[[int], None]
-_OPTIONS = {
-    "constant_memory": True,
-    "strings_to_formulas": False,
-    "strings_to_urls": False,
-    "strings_to_numbers": False,
-}
 _WIDTHS = {"id": 38, "text": 28, "date": 12, "integer": 10, "decimal": 18}
 
 
 def write_inventory(snapshot: Snapshot, file: IO[bytes], tick: Tick) -> None:
     """Write the inventory: every entry, the sums, and what the report is about."""
-    with xlsxwriter.Workbook(file, _OPTIONS) as workbook:
+    with new_workbook(file) as workbook:
         book = Book(workbook, snapshot)
         book.write("Inventory", ENTRY_COLUMNS, snapshot.entries(), tick)
         scopes, categories, units = compared(snapshot)
@@ -51,7 +44,7 @@ def write_inventory(snapshot: Snapshot, file: IO[bytes], tick: Tick) -> None:
 
 def write_ghg_protocol(snapshot: Snapshot, file: IO[bytes], _tick: Tick) -> None:
     """Write scopes 1, 2 and 3 against the base period, each with its categories."""
-    with xlsxwriter.Workbook(file, _OPTIONS) as workbook:
+    with new_workbook(file) as workbook:
         book = Book(workbook, snapshot)
         scopes, categories, units = compared(snapshot)
         book.write("Summary", SCOPE_COLUMNS, scopes)
@@ -113,8 +106,7 @@ class Book:
         for index, column in enumerate(columns):
             page.set_column(index, index, _WIDTHS[column.type])
         for index, column in enumerate(columns):
-            unit = f" ({column.unit})" if column.unit else ""
-            page.write_string(0, index, f"{column.label}{unit}", self._header)
+            page.write_string(0, index, heading(column), self._header)
         return page
 
     def _cell(self, page: Any, row: int, index: int, value: Any, type: str) -> None:

@@ -15,10 +15,9 @@ from pydantic import (
     JsonValue,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
-from webapp.lib.bodies import Month
-from webapp.lib.months import current_month, month_text
+from webapp.lib.bodies import Month, at_field, check_months
+from webapp.lib.months import current_month
 
 CREDENTIALS: dict[str, JsonValue] = {"when": ["connection", ""]}
 MONTHLY: dict[str, JsonValue] = {"when": ["mode", "monthly"]}
@@ -123,14 +122,10 @@ class PartnerUseParams(BaseModel):
             self.start = self.end = None
             return self
         if self.start is None:
-            raise _at("start", NEEDED_MONTHS["start"])
+            raise at_field("start", NEEDED_MONTHS["start"])
         if self.end is None:
-            raise _at("end", NEEDED_MONTHS["end"])
-        if self.end < self.start:
-            raise _at("end", "The last month is before the first month.")
-        newest = current_month()
-        if self.end > newest:
-            raise _at("end", f"The last month can be {month_text(newest)} at the latest.")
+            raise at_field("end", NEEDED_MONTHS["end"])
+        check_months(self.start, self.end, newest=current_month())
         return self
 
     @property
@@ -146,8 +141,3 @@ class PartnerUseParams(BaseModel):
         if self.end is None:
             raise ValueError("a summary has no months")
         return self.end
-
-
-def _at(field: str, sentence: str) -> PydanticCustomError:
-    """Return a finding about one field, raised where several fields are looked at together."""
-    return PydanticCustomError("at_field", "{sentence}", {"field": field, "sentence": sentence})

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from webapp.engine.kind import Context, Result, Row, Run
-from webapp.engine.packed import PackedRows
+from webapp.engine.spooled import SpooledRows
 from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.kinds.project_storage.compute import COUNTED, MonthRow, moment_us, month_rows
@@ -36,7 +36,7 @@ def make_growth(params: ProjectStorageParams, run: Run, context: Context) -> Res
     run.log(f"{len(found):,} projects, {len(months):,} months.")
     now = context.now()
     sums: list[list[int]] = [[0] * 10 for _ in months]
-    rows = PackedRows()
+    rows = SpooledRows()
     for first in range(0, len(found), PROJECTS_PER_STEP):
         run.check()
         step = found[first : first + PROJECTS_PER_STEP]

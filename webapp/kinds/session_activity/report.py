@@ -13,7 +13,7 @@ from itertools import chain
 from zoneinfo import ZoneInfo
 
 from webapp.engine.kind import Context, Result, Row, Run
-from webapp.engine.packed import PackedRows
+from webapp.engine.spooled import SpooledRows
 from webapp.kinds.session_activity.compute import (
     ONE_DAY,
     Hours,
@@ -44,7 +44,7 @@ class Report:
         # Another zone has other days, and each event hours of its own.
         what = f"event {params.event}" if params.event else "session time"
         self._subject = f"{what} ({self._zone.key})"
-        self._rows = PackedRows()
+        self._rows = SpooledRows()
         self._logins: list[Row] = []
         self._periods: dict[date, Hours] = {}
         self._present: Counter[date] = Counter()

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
 
-from webapp.lib.bodies import Month
-from webapp.lib.months import current_month, month_text, months_between
+from webapp.lib.bodies import Month, check_months
+from webapp.lib.months import current_month
 
 MOST_MONTHS = 240
 
@@ -50,15 +49,5 @@ class LabelRevenueParams(BaseModel):
 
     @model_validator(mode="after")
     def _settle(self) -> LabelRevenueParams:
-        if self.end < self.start:
-            raise _at("end", "The last month is before the first month.")
-        if len(months_between(self.start, self.end)) > MOST_MONTHS:
-            raise _at("end", f"Ask for at most {MOST_MONTHS} months at once.")
-        newest = current_month()
-        if self.end > newest:
-            raise _at("end", f"The last month can be {month_text(newest)} at the latest.")
+        check_months(self.start, self.end, newest=current_month(), most=MOST_MONTHS)
         return self
-
-
-def _at(field: str, sentence: str) -> PydanticCustomError:
-    return PydanticCustomError("at_field", "{sentence}", {"field": field, "sentence": sentence})

@@ -8,13 +8,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import IO, Any
 
-import xlsxwriter
-
 from webapp.kinds.label_revenue.report.compute import Key
 from webapp.kinds.label_revenue.report.currencies import amount, digits
 from webapp.kinds.label_revenue.report.payouts import MonthPayout, one_currency
 from webapp.lib.moments import utcnow
 from webapp.lib.months import month_text
+from webapp.lib.workbooks import new_workbook, number_format
 
 METHODS = {
     "pool": "Pool: all net fees of a month, shared by seconds streamed",
@@ -51,15 +50,8 @@ def statement_file(company: str, label: str, found: list[MonthPayout]) -> IO[byt
     """Return the workbook as an open temporary file."""
     currency = one_currency(found)
     file = tempfile.TemporaryFile(prefix="statement-", suffix=".xlsx")  # noqa: SIM115
-    options = {
-        "constant_memory": True,
-        "strings_to_formulas": False,
-        "strings_to_urls": False,
-        "strings_to_numbers": False,
-    }
-    with xlsxwriter.Workbook(file, options) as workbook:
+    with new_workbook(file) as workbook:
         _write(workbook, company, label, found, currency)
-    file.seek(0)
     return file
 
 
@@ -68,9 +60,8 @@ def _write(
 ) -> None:
     bold = workbook.add_format({"bold": True})
     header = workbook.add_format({"bold": True, "bottom": 1})
-    places = digits(currency)
-    money = workbook.add_format({"num_format": "#,##0" + ("." + "0" * places if places else "")})
-    whole = workbook.add_format({"num_format": "#,##0"})
+    money = workbook.add_format(number_format(digits(currency)))
+    whole = workbook.add_format(number_format(0))
     month = workbook.add_format({"num_format": "yyyy-mm", "align": "left"})
     page = workbook.add_worksheet("Statement")
     page.set_column(0, 0, 18)
