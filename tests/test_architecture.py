@@ -26,6 +26,7 @@ BELOW = {
     "version",
 } | {
     "json_wire",
+    "mail",
     "openapi",
     "data_dir",
     "lib",

@@ -14,15 +14,19 @@ from werkzeug.routing import Rule
 from tests.conftest import add_people
 
 # Who needs no sign-in, and why: signing in itself, health for load balancers, the API's own
-# description, files and invitations whose address is the secret.
+# description, files, invitations and other links whose address is the secret, a forgotten password.
 OPEN = {
     "static",
     "accounts.login",
     "accounts.logout",
     "tokens.password_login",
     "tokens.key_login",
-    "invites.show_invite",
-    "invites.accept_invite",
+    "links.show_invite",
+    "links.show_forgotten",
+    "links.ask_for_password",
+    "links.show_reset",
+    "links.confirm",
+    "links.accept_invite",
     "ops.show_health",
     "ops.show_readiness",
     "api_documents.openapi_json",

@@ -17,7 +17,8 @@ import click
 from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
 
-from webapp import accounts, cli_report
+from webapp import cli_report
+from webapp.accounts.commands import key, user
 from webapp.commands import handle_cli_errors, with_database
 from webapp.engine import months, upkeep
 from webapp.engine.registry import kind_named
@@ -94,38 +95,8 @@ def demo(url: str) -> None:
     run_demo(url, click.echo)
 
 
-user = AppGroup("user", help="People who sign in.")
-key = AppGroup("key", help="API keys of programs.")
 secrets = AppGroup("secrets", help="What is kept sealed under SECRET_KEY.")
 months_group = AppGroup("months", help="Stored months.")
-
-
-@user.command("create")
-@click.argument("email")
-@click.option("--company", required=True, help="Made where it does not exist yet.")
-@click.option("--role", required=True, type=click.Choice(["operator", "admin", "expert", "viewer"]))
-@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-@handle_cli_errors
-@with_database
-def create_user(email: str, company: str, role: str, password_stdin: bool) -> None:
-    """Make a user with a role in a company."""
-    made = accounts.create_user(email, company, role, _password(password_stdin))
-    click.echo(f"Made {made.email}, {role} of {company}.")
-
-
-@key.command("create")
-@click.argument("email")
-@click.option("--label", default="", help="What the key is for.")
-@click.option("--send-only", is_flag=True, help="It may send data and read nothing.")
-@handle_cli_errors
-@with_database
-def create_key(email: str, label: str, send_only: bool) -> None:
-    """Make an API key; its secret is printed this once."""
-    owner = accounts.find_user(email)
-    if owner is None:
-        raise InvalidParams({"email": f"There is no user {email}; make one with `user create`."})
-    made, secret = accounts.create_key(owner, label, scope="send" if send_only else "full")
-    click.echo(json.dumps({"api_key": made.key_id, "secret": secret}))
 
 
 @secrets.command("reseal")
@@ -186,16 +157,6 @@ def _month(name: str, text: str | None) -> Any:
         return parse_month(text)
     except ValueError as error:
         raise InvalidParams({name: str(error)}) from None
-
-
-def _password(from_stdin: bool) -> str:
-    """Return the password: one line of standard input, or typed unseen, twice."""
-    if from_stdin:
-        return sys.stdin.readline().rstrip("\r\n")
-    if not sys.stdin.isatty():
-        raise InvalidParams({"password": "Send it on standard input with --password-stdin."})
-    typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-    return typed
 
 
 def _app() -> Flask:

@@ -27,6 +27,8 @@ from redis.connection import parse_url
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from webapp.mail import parse_smtp_url
+
 
 class BadSetting(SystemExit):
     """A setting that cannot be used; the process ends with the sentence and exit code 2."""
@@ -117,6 +119,13 @@ def check_limit(text: str) -> str:
     except ValueError:
         raise ValueError(f"{text!r} is no limit; write one like 10 per minute") from None
     return text
+
+
+def check_smtp_url(url: str) -> str:
+    """Return a mail server's URL; never quoted in an error, for it may hold a password."""
+    if url:
+        parse_smtp_url(url)
+    return url
 
 
 LowerCase = BeforeValidator(lambda raw: raw.strip().lower() if isinstance(raw, str) else raw)
@@ -219,6 +228,10 @@ class Settings(BaseSettings):
     """longest run of a report"""
     HEARTBEAT_SECONDS: Seconds = Field(default=10, ge=0.2, le=15)
     """time between comments in a quiet event stream"""
+    SMTP_URL: Annotated[str, AfterValidator(check_smtp_url)] = ""
+    """mail server: smtp://user:password@host:587?tls=starttls, smtps://…; empty: no mail"""
+    MAIL_FROM: str = ""
+    """sender of mails; empty: partner-use-report@ the mail server"""
     SIGN_IN_TRIES: Annotated[str, AfterValidator(check_limit)] = "10 per minute"
     """sign-ins per account and address"""
     LOG_FORMAT: Annotated[Literal["json", "text"], LowerCase] = "json"

@@ -201,9 +201,7 @@ def test_a_user_of_another_company_joins_with_the_account_they_have(
     app: Flask, signed_in: SignedIn, program: Callable[..., Program]
 ) -> None:
     path = invite(signed_in("stranger"), email_of("expert"))
-    visitor = Browser(app)
-    assert "/login?next=/invite/" in visitor.get(path).text
-    assert visitor.post(path, joining()).status_code == 200
+    assert "/login?next=/invite/" in Browser(app).get(path).text
     browser = signed_in("expert")
     assert browser.post(path).status_code == 303
     assert "<dd>Other</dd>" in browser.get("/account").text
@@ -222,12 +220,29 @@ def test_nobody_joins_with_another_ones_invitation(signed_in: SignedIn) -> None:
     assert "Other" not in browser.get("/account").text
 
 
-def test_a_new_password_cannot_be_set_through_an_invitation(
+def test_a_link_tells_nobody_whether_its_address_has_an_account(
     app: Flask, signed_in: SignedIn
 ) -> None:
+    stranger, pages = signed_in("stranger"), []
+    for email in (email_of("expert"), "nobody@elsewhere.example.com"):
+        path = invite(stranger, email)
+        page = re.sub(r'value="[^"]+"|X-CSRFToken[^>]+', "", Browser(app).get(path).text)
+        pages.append(page.replace(email, "").replace(path.rpartition("/")[2], ""))
+        assert Browser(app).post(path, joining("taken over by me")).status_code == 303
+    assert pages[0] == pages[1]
+
+
+def test_an_invitation_touches_no_account_of_its_address(app: Flask, signed_in: SignedIn) -> None:
     path = invite(signed_in("stranger"), email_of("expert"))
     Browser(app).post(path, joining("taken over by me"))
-    assert Browser(app).sign_in(email_of("expert"), "taken over by me").status_code == 422
+    owner, taker = Browser(app), Browser(app)
+    assert owner.sign_in(email_of("expert")).status_code == 303
+    assert "<dd>Acme</dd>" in owner.get("/account").text
+    assert taker.sign_in(email_of("expert"), "taken over by me").status_code == 303
+    page = taker.get("/account").text
+    assert "<dd>Other</dd>" in page
+    assert "not confirmed" in page
+    assert "Acme" not in page
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from webapp.accounts import Membership, User, create_user, find_user, scope_of
-from webapp.accounts.members import find_invite, make_invite, members_of
+from webapp.accounts.invites import find_invite, make_invite
+from webapp.accounts.members import members_of
 from webapp.extensions import db
 
 SignedIn = Callable[[str], Browser]

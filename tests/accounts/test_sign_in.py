@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -299,9 +300,18 @@ def test_a_user_without_a_company_is_told_so(app: Flask, browser: Browser) -> No
         assert user is not None
         db.session.delete(db.session.get(Membership, (user.id, user.home_company_id)))
         db.session.commit()
-    answer = browser.sign_in(email_of("viewer"))
-    assert answer.status_code == 422
-    assert "no company" in answer.text
+    assert browser.sign_in(email_of("viewer")).location == "/"
+    for path in ("/", "/account", "/keys", "/members"):
+        assert browser.get(path).location.startswith("/login"), path
+    assert browser.get("/login").location == "/invitations"
+    page = browser.get("/invitations").text
+    assert "no company at the moment" in page
+    assert f"No invitation waits for {email_of('viewer')}" in page
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert token is not None
+    form = {"csrf_token": token[1]}
+    assert browser.client.post("/logout", data=form).location == "/login"
+    assert browser.get("/invitations").location.startswith("/login")
 
 
 def test_a_session_left_alone_for_a_month_is_over(app: Flask, signed_in: SignedIn) -> None:

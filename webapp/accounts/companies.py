@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from blinker import Namespace
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from webapp.accounts.models import ROLES, Company, Membership, User
 from webapp.extensions import db
 
+# Sent where somebody's access to a company ends, before the commit, with company_id and user_id:
+# rooms whose own roles end with it listen.
+membership_ended = Namespace().signal("membership-ended")
 _RANK = {role: rank for rank, role in enumerate(ROLES)}
 
 
@@ -34,7 +38,7 @@ class Scope:
 def scope_of(user: User, company_id: str) -> Scope | None:
     """Return the user's scope in a company, None where they have no role there."""
     member = find_membership(user.id, company_id)
-    if member is None:
+    if member is None or user.confined_to not in {None, company_id}:
         return None
     return Scope(
         user_id=user.id,

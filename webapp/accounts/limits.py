@@ -1,5 +1,9 @@
 """Limits on tries: per account and address, wider ones per address and per account.
 
+A device that has signed in to an account before carries a signed cookie that says so; its tries are
+counted by themselves, so that strangers who guess lock nobody out. An IPv6 address counts as its
+/64, of which one customer has all.
+
 Counted in Redis for all web processes together. While Redis is away each process counts for
 itself, so that an outage is never a chance to guess.
 """
@@ -7,10 +11,13 @@ itself, so that an outage is never a chance to guess.
 from __future__ import annotations
 
 import logging
+import secrets
 import time
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, cast
 
-from flask import Flask, current_app, request
+from flask import Flask, Response, after_this_request, current_app, request
+from itsdangerous import BadData, URLSafeSerializer
 from limits import RateLimitItem, parse
 from limits.errors import StorageError
 from limits.storage import MemoryStorage, Storage, storage_from_string
@@ -19,7 +26,7 @@ from redis.exceptions import RedisError
 
 from webapp.errors import TooMany
 from webapp.extensions import QUICK_S
-from webapp.security import fingerprint
+from webapp.security import derived_key, fingerprint, secret_keys
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +34,11 @@ log = logging.getLogger(__name__)
 PER_ADDRESS = 30
 PER_ACCOUNT = 10
 PREFIX = "sign-in:"
+# Of mails that somebody who is not signed in can have sent, to one address and from one address.
+MAILS_TO, MAILS_FROM = parse("5 per hour"), parse("30 per hour")
+DEVICE_COOKIE = "device"
+DEVICE_KEPT_S = 400 * 24 * 3600
+ACCOUNTS_PER_DEVICE = 8
 _own_count = FixedWindowRateLimiter(MemoryStorage())
 
 
@@ -57,8 +69,55 @@ def count_wrong(account: str) -> None:
 
 
 def forget_tries(account: str) -> None:
-    """Forget the tries of an account from this address after a right password."""
+    """Forget the tries of an account from this address, or device, after a right password."""
     _ask("clear", _limit(), _account_here(account))
+
+
+def count_request(account: str) -> None:
+    """Count a mail that somebody has sent to an account's address.
+
+    Raises: TooMany
+    """
+    _demand("hit", MAILS_FROM, f"{PREFIX}mails-from:{_address()}")
+    _demand("hit", MAILS_TO, f"{PREFIX}mails-to:{_short(account)}")
+
+
+def remember_device(account: str) -> None:
+    """Let this browser be known for the account: it has just signed in to it."""
+    device, accounts = _read_device()
+    known = [_short(account), *(one for one in accounts if one != _short(account))]
+    value = _signer().dumps([device or secrets.token_hex(16), known[:ACCOUNTS_PER_DEVICE]])
+
+    @after_this_request
+    def set_cookie(response: Response) -> Response:
+        response.set_cookie(
+            DEVICE_COOKIE,
+            value if isinstance(value, str) else value.decode("ascii"),
+            max_age=DEVICE_KEPT_S,
+            path="/login",
+            httponly=True,
+            samesite="Lax",
+            secure=bool(current_app.config.get("COOKIE_SECURE")),
+        )
+        return response
+
+
+def _known_device(account: str) -> str | None:
+    """Return the number of this browser if it has signed in to the account before."""
+    device, accounts = _read_device()
+    return device if _short(account) in accounts else None
+
+
+def _read_device() -> tuple[str, list[str]]:
+    try:
+        device, accounts = _signer().loads(request.cookies.get(DEVICE_COOKIE, ""))
+    except (BadData, ValueError):
+        return "", []
+    return str(device), [str(one) for one in accounts]
+
+
+def _signer() -> URLSafeSerializer:
+    return URLSafeSerializer([derived_key(key, "known device") for key in reversed(secret_keys())])
 
 
 def count_failure(account: str) -> None:
@@ -104,6 +163,8 @@ def _times(factor: int) -> RateLimitItem:
 
 
 def _wider(account: str) -> list[tuple[RateLimitItem, str]]:
+    if _known_device(account):
+        return []
     return [
         (_times(PER_ADDRESS), f"{PREFIX}address:{_address()}"),
         (_times(PER_ACCOUNT), f"{PREFIX}account:{_short(account)}"),
@@ -111,11 +172,18 @@ def _wider(account: str) -> list[tuple[RateLimitItem, str]]:
 
 
 def _account_here(account: str) -> str:
-    return f"{PREFIX}try:{_short(account)}:{_address()}"
+    return f"{PREFIX}try:{_short(account)}:{_known_device(account) or _address()}"
 
 
 def _address() -> str:
-    return request.remote_addr or "unknown"
+    try:
+        address = ip_address((request.remote_addr or "").partition("%")[0])
+    except ValueError:
+        return "unknown"
+    if isinstance(address, IPv6Address):
+        mapped = address.ipv4_mapped
+        return str(mapped or ip_network((address, 64), strict=False))
+    return str(address)
 
 
 def _short(account: str) -> str:

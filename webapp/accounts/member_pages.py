@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response, flash, make_response, render_template, request, url_for
 
-from webapp.accounts import members
+from webapp import mail
+from webapp.accounts import invites, members
 from webapp.accounts.audit_log import audit, read_entries
 from webapp.accounts.identity import current_scope, forget_identity, restrict, scope_or_none
-from webapp.accounts.models import ROLES
+from webapp.accounts.links import RESET, make_link
+from webapp.accounts.models import FORMER_MEMBER, ROLES, User
 from webapp.errors import Conflict, InvalidParams
 from webapp.extensions import db
 from webapp.htmx import redirect_to
@@ -19,6 +22,11 @@ bp = Blueprint("members", __name__)
 restrict(bp, "admin")
 
 PAGE_SIZE = 100
+INVITE_MAIL = """{who} invites you to {company}.
+
+Join within a week:
+{link}
+"""
 
 
 @bp.get("/members")
@@ -29,16 +37,21 @@ def list_members() -> Response:
 
 @bp.post("/members/invite")
 def invite() -> Response:
-    """Make an invitation; its link is in the answer, this once."""
+    """Make an invitation; its link goes out by mail, or is in the answer, this once."""
     scope, form = current_scope(), request.form
     email, role = form.get("email", ""), form.get("role", "")
     try:
-        made, token = members.make_invite(scope, email, role)
+        made, token = invites.make_invite(scope, email, role, by_mail=mail.is_set_up())
     except InvalidParams as error:
         return _page(errors=error.errors, email=email, role=role, status=422)
     audit(scope, "invited", f"{made.email} as {made.role}")
+    link = url_for("links.show_invite", token=token, _external=True)
+    if made.by_mail:
+        text = INVITE_MAIL.format(who=scope.email, company=scope.company_name, link=link)
+        # Before the commit: an invitation nobody hears of is none.
+        mail.send([made.email], f"Invitation to {scope.company_name}", text)
+        link = ""
     db.session.commit()
-    link = url_for("invites.show_invite", token=token, _external=True)
     return _page(link=link, invited=made.email, status=201)
 
 
@@ -46,7 +59,7 @@ def invite() -> Response:
 def withdraw_invite(invite_id: str) -> Response:
     """End an invitation before it was used."""
     scope = current_scope()
-    email = members.withdraw_invite(scope.company_id, lookup_id(invite_id))
+    email = invites.withdraw_invite(scope.company_id, lookup_id(invite_id))
     audit(scope, "invitation withdrawn", email)
     db.session.commit()
     flash(f"The invitation of {email} is withdrawn.")
@@ -80,6 +93,50 @@ def remove(user_id: str) -> Response:
     return _back(f"{email} has no access to {scope.company_name} any more.")
 
 
+@bp.post("/members/<user_id>/password-link")
+def make_password_link(user_id: str) -> Response:
+    """Make the link by which a member of this company alone sets a new password; shown once."""
+    scope = current_scope()
+    try:
+        user = members.find_own_member(scope.company_id, lookup_id(user_id))
+    except Conflict as error:
+        return _page(errors={"members": error.message}, status=error.status)
+    audit(scope, "password link made", user.email)
+    db.session.commit()
+    link = url_for("links.show_reset", token=make_link(RESET, user), _external=True)
+    return _page(reset_link=link, reset_for=user.email, status=201)
+
+
+@bp.post("/members/<user_id>/switch")
+def switch_member(user_id: str) -> Response:
+    """Keep a member of this company alone from signing in, or let them again."""
+    on = request.form.get("on") == "true"
+    return _change_account(
+        user_id,
+        lambda user: members.switch_member(user, on=on),
+        "switched on" if on else "switched off",
+    )
+
+
+@bp.post("/members/<user_id>/delete")
+def delete_member(user_id: str) -> Response:
+    """Delete the account of a member of this company alone; what they made stays."""
+    return _change_account(user_id, members.delete_user, "deleted")
+
+
+def _change_account(user_id: str, change: Callable[[User], None], done: str) -> Response:
+    scope = current_scope()
+    try:
+        user = members.find_own_member(scope.company_id, lookup_id(user_id))
+        email = user.email
+        change(user)
+    except Conflict as error:
+        return _page(errors={"members": error.message}, status=error.status)
+    audit(scope, f"account {done}", FORMER_MEMBER if done == "deleted" else email)
+    db.session.commit()
+    return _back(f"The account of {email} is {done}.")
+
+
 @bp.get("/audit")
 def show_audit() -> Response:
     """Show who did what in the company, newest first, a page at a time."""
@@ -107,9 +164,10 @@ def _page(*, status: int = 200, **shown: Any) -> Response:
     page = render_template(
         "accounts/members.html",
         members=members.members_of(scope.company_id),
-        invites=members.pending_invites(scope.company_id),
+        invites=invites.pending_invites(scope.company_id),
         roles=ROLES,
         scope=scope,
         **({"errors": {}, "email": "", "role": "viewer", "link": "", "invited": ""} | shown),
+        own_members=members.own_members(scope.company_id),
     )
     return make_response(page, status)

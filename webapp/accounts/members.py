@@ -1,31 +1,34 @@
-"""Who belongs to a company: roles granted, changed and withdrawn, and invitations.
+"""Who belongs to a company: roles granted, changed and withdrawn; members switched off and deleted.
 
-A company never loses its last admin. An invitation is a link for one email address into one
-company, good once and for a week.
+A company never loses its last admin.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from sqlalchemy import delete, func, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.orm import joinedload
 
-from webapp.accounts.companies import Scope
-from webapp.accounts.keys import hash_secret, random_text, revoke_key
-from webapp.accounts.models import ROLES, ApiKey, Company, Invite, Membership, User
-from webapp.accounts.passwords import password_problem
-from webapp.accounts.people import add_user, find_user
-from webapp.accounts.sessions import end_program_sessions
+from webapp.accounts.companies import membership_ended
+from webapp.accounts.keys import revoke_key
+from webapp.accounts.models import (
+    ACTIVE,
+    DELETED,
+    FORMER_MEMBER,
+    ROLES,
+    SWITCHED_OFF,
+    ApiKey,
+    AuditEntry,
+    Company,
+    Invite,
+    Membership,
+    User,
+)
+from webapp.accounts.sessions import end_all_sessions, end_program_sessions
 from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
-from webapp.lib.moments import utcnow
-from webapp.lib.texts import as_email, storable
 
+CONFINED = "This account belongs to another company until its address is confirmed."
 LAST_ADMIN = "This is the company's last admin. Make somebody else an admin first."
-GOOD_FOR = timedelta(days=7)
-GONE = "This invitation does not work any more. Ask for a new one."
 
 
 def members_of(company_id: str) -> list[Membership]:
@@ -37,9 +40,12 @@ def members_of(company_id: str) -> list[Membership]:
 def grant(user: User, company: Company, role: str) -> Membership:
     """Return the user's membership of the company, made or changed to the role. Commits.
 
-    Raises: InvalidParams for an unknown role, Conflict for a company's last admin
+    Raises: InvalidParams for an unknown role, Conflict for a company's last admin and for an
+            account that belongs to another company until its address is confirmed
     """
     _check_role(role)
+    if user.confined_to not in {None, company.id}:
+        raise Conflict(CONFINED)
     member = db.session.get(Membership, (user.id, company.id))
     if member is None:
         member = Membership(user_id=user.id, company_id=company.id, role=role)
@@ -57,7 +63,7 @@ def change_role(company_id: str, user_id: str, role: str) -> Membership:
     """
     _check_role(role)
     _lock_roles(company_id)
-    member = _member(company_id, user_id)
+    member = find_member(company_id, user_id)
     member.role = role
     _keep_an_admin(company_id)
     if role != "admin":
@@ -71,16 +77,86 @@ def remove_member(company_id: str, user_id: str) -> User:
     Raises: NotFound for a stranger, Conflict for the last admin
     """
     _lock_roles(company_id)
-    member = _member(company_id, user_id)
+    member = find_member(company_id, user_id)
     user = member.user
-    db.session.delete(member)
+    _end_membership(member)
     _keep_an_admin(company_id)
+    return user
+
+
+def _end_membership(member: Membership) -> None:
+    company_id, user_id = member.company_id, member.user_id
+    db.session.delete(member)
     _withdraw_invites_by(company_id, user_id)
     end_program_sessions(user_id, company_id)
     keys = select(ApiKey).where(ApiKey.user_id == user_id, ApiKey.company_id == company_id)
     for key in db.session.scalars(keys):
         revoke_key(key)
+    membership_ended.send(company_id=company_id, user_id=user_id)
+
+
+def own_members(company_id: str) -> set[str]:
+    """Return the ids of members that belong to this company alone; operators never do.
+
+    Its admin may let them choose a new password, switch them off and delete them.
+    """
+    elsewhere = select(Membership.user_id).where(Membership.company_id != company_id)
+    query = select(User.id).join(Membership).where(Membership.company_id == company_id)
+    query = query.where(User.is_operator.is_(False), User.id.not_in(elsewhere))
+    return set(db.session.scalars(query))
+
+
+def find_own_member(company_id: str, user_id: str) -> User:
+    """Return a member that belongs to this company alone; raises NotFound, Conflict for others."""
+    user = find_member(company_id, user_id).user
+    if user_id not in own_members(company_id):
+        raise Conflict("This account does not belong to your company alone; ask the operator.")
     return user
+
+
+def switch_member(user: User, *, on: bool) -> None:
+    """Let a user sign in, or keep them from it; sessions, tokens and keys rest. Caller commits.
+
+    Raises: Conflict for the last admin of a company
+    """
+    for member in user.memberships:
+        _lock_roles(member.company_id)
+    user.status = ACTIVE if on else SWITCHED_OFF
+    if not on:
+        end_all_sessions(user)
+        for member in user.memberships:
+            _keep_an_admin(member.company_id)
+
+
+def delete_user(user: User) -> None:
+    """Forget who the user was; what they made, and that it was done, stays. The caller commits.
+
+    The row stays for what refers to it, and nothing in it names a person any more.
+    Raises: Conflict for the last admin of a company that has other members
+    """
+    email, companies = user.email, {user.home_company_id}
+    for member in list(user.memberships):
+        companies.add(member.company_id)
+        _lock_roles(member.company_id)
+        _end_membership(member)
+        if _has_members(member.company_id):
+            _keep_an_admin(member.company_id)
+    end_all_sessions(user)
+    named = AuditEntry.subject.contains(email, autoescape=True)
+    db.session.execute(
+        update(AuditEntry)
+        .where(named, AuditEntry.company_id.in_(companies))
+        .values(subject=func.replace(AuditEntry.subject, email, FORMER_MEMBER))
+        .execution_options(synchronize_session=False)
+    )
+    theirs = delete(Invite).where(Invite.email == email, Invite.company_id.in_(companies))
+    db.session.execute(theirs)
+    user.email = f"{user.id}@deleted.invalid"
+    user.first_name = user.last_name = ""
+    user.password_hash = "!"
+    user.confined_to = user.home_company_id
+    user.is_operator = False
+    user.status = DELETED
 
 
 def _check_role(role: str) -> None:
@@ -88,7 +164,8 @@ def _check_role(role: str) -> None:
         raise InvalidParams({"role": f"Choose a role: {', '.join(ROLES)}."})
 
 
-def _member(company_id: str, user_id: str) -> Membership:
+def find_member(company_id: str, user_id: str) -> Membership:
+    """Return somebody's membership of the company; raises NotFound."""
     member = db.session.get(Membership, (user_id, company_id), populate_existing=True)
     if member is None:
         raise NotFound("There is no such member.")
@@ -106,133 +183,21 @@ def _lock_roles(company_id: str) -> None:
 
 
 def _keep_an_admin(company_id: str) -> None:
+    """Roll back and raise Conflict where a company would have members and no admin to act."""
     db.session.flush()
-    admins = select(func.count()).select_from(Membership)
-    admins = admins.where(Membership.company_id == company_id, Membership.role == "admin")
-    if not db.session.scalar(admins):
+    here = select(func.count()).select_from(Membership).where(Membership.company_id == company_id)
+    active = here.join(User).where(Membership.role == "admin", User.status == ACTIVE)
+    if not db.session.scalar(active):
         db.session.rollback()
         raise Conflict(LAST_ADMIN)
+
+
+def _has_members(company_id: str) -> bool:
+    db.session.flush()
+    return db.session.scalar(select(exists().where(Membership.company_id == company_id))) or False
 
 
 def _withdraw_invites_by(company_id: str, user_id: str) -> None:
     db.session.execute(
         delete(Invite).where(Invite.company_id == company_id, Invite.invited_by == user_id)
     )
-
-
-def make_invite(scope: Scope, email: str, role: str) -> tuple[Invite, str]:
-    """Return an invitation and the token of its link, which is not kept; the caller commits.
-
-    An earlier invitation of the same address into this company ends.
-    Raises: InvalidParams
-    """
-    address = as_email(email)
-    problems = {}
-    if address is None:
-        problems["email"] = "Write an email address like name@example.com."
-    elif _is_member(address, scope.company_id):
-        problems["email"] = "This person is a member already. Change the role below."
-    if role not in ROLES:
-        problems["role"] = f"Choose a role: {', '.join(ROLES)}."
-    if problems or address is None:
-        raise InvalidParams(problems)
-    earlier = delete(Invite).where(Invite.company_id == scope.company_id, Invite.email == address)
-    db.session.execute(earlier)
-    token = random_text(40)
-    invite = Invite(
-        token_hash=hash_secret(token),
-        company_id=scope.company_id,
-        email=address,
-        role=role,
-        invited_by=scope.user_id,
-        expires_at=utcnow() + GOOD_FOR,
-    )
-    db.session.add(invite)
-    try:
-        db.session.flush()
-    except IntegrityError:
-        db.session.rollback()
-        raise InvalidParams({"email": "Somebody else has just invited this person."}) from None
-    return invite, token
-
-
-def pending_invites(company_id: str) -> list[Invite]:
-    """Return the company's invitations that still work, newest first."""
-    query = select(Invite).where(Invite.company_id == company_id, Invite.used_at.is_(None))
-    query = query.where(Invite.expires_at > utcnow()).order_by(Invite.created_at.desc())
-    return list(db.session.scalars(query))
-
-
-def find_invite(token: str) -> Invite:
-    """Return the invitation behind a link.
-
-    Raises: NotFound where it is unknown, used, withdrawn or too old
-    """
-    query = select(Invite).where(Invite.token_hash == hash_secret(token))
-    invite = db.session.scalar(query.options(joinedload(Invite.company)))
-    if invite is None or invite.used_at is not None or invite.expires_at <= utcnow():
-        raise NotFound(GONE)
-    return invite
-
-
-def withdraw_invite(company_id: str, invite_id: str) -> str:
-    """Delete an invitation and return its email; the caller commits.
-
-    Raises: NotFound
-    """
-    invite = db.session.get(Invite, invite_id)
-    if invite is None or invite.company_id != company_id or invite.used_at is not None:
-        raise NotFound("There is no such invitation.")
-    db.session.delete(invite)
-    return invite.email
-
-
-def join_as_new_user(
-    invite: Invite, password: str, again: str, *, first_name: str = "", last_name: str = ""
-) -> User:
-    """Return the new user, with the role they were invited to; the caller commits.
-
-    Raises: InvalidParams, NotFound if the link was used meanwhile
-    """
-    problems = {}
-    if problem := password_problem(password):
-        problems["password"] = problem
-    elif password != again:
-        problems |= {"password_again": "The two passwords differ."}
-    for field, name in (("first_name", first_name), ("last_name", last_name)):
-        if len(name) > 100 or not storable(name):
-            problems[field] = "Use at most 100 characters."
-    if problems:
-        raise InvalidParams(problems)
-    _use_up(invite)
-    names = {"first_name": first_name, "last_name": last_name}
-    user = add_user(invite.email, password, invite.company, **names)
-    db.session.add(Membership(user_id=user.id, company_id=invite.company_id, role=invite.role))
-    return user
-
-
-def join(invite: Invite, user: User) -> None:
-    """Give the user the role they were invited to; the caller commits.
-
-    Raises: NotFound if the link was used meanwhile or is another person's
-    """
-    if user.email != invite.email:
-        raise NotFound(GONE)
-    _use_up(invite)
-    member = db.session.get(Membership, (user.id, invite.company_id))
-    if member is None:
-        member = Membership(user_id=user.id, company_id=invite.company_id, role=invite.role)
-        db.session.add(member)
-
-
-def _use_up(invite: Invite) -> None:
-    """Take the link, or find that somebody was quicker: of two at once only one matches a row."""
-    unused = update(Invite).where(Invite.id == invite.id, Invite.used_at.is_(None))
-    if db.session.execute(unused.values(used_at=utcnow())).rowcount != 1:  # type: ignore[attr-defined]
-        db.session.rollback()
-        raise NotFound(GONE)
-
-
-def _is_member(email: str, company_id: str) -> bool:
-    user = find_user(email)
-    return user is not None and db.session.get(Membership, (user.id, company_id)) is not None

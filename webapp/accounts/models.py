@@ -5,14 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import uuid4
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, Uuid
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.extensions import Model, UtcDateTime
 from webapp.lib.moments import utcnow
 
 ROLES = ("viewer", "expert", "admin")
-ACTIVE = "ACTIVE"
+ACTIVE, SWITCHED_OFF, DELETED = "ACTIVE", "NO_ACCESS", "DELETED"
+FORMER_MEMBER = "a former member"
+_CONFIRMED = text("confined_to IS NULL")
 FULL, SEND = "full", "send"
 
 
@@ -41,16 +43,31 @@ class Company(Model):
 
 
 class User(Model):
-    """A person or program that signs in. `session_epoch` grows to end all its sessions at once."""
+    """A person or program that signs in. `session_epoch` grows to end all its sessions at once.
+
+    confined_to: the one company an account works in until its address is confirmed; then None.
+                 An address has one confirmed account, and one a company that is not.
+    """
 
     __tablename__ = "app_user"
+    __table_args__ = (
+        Index("uq_app_user_email_confined", "email", "confined_to", unique=True),
+        Index(
+            "uq_app_user_email_confirmed",
+            "email",
+            unique=True,
+            sqlite_where=_CONFIRMED,
+            postgresql_where=_CONFIRMED,
+        ),
+    )
 
     id: Mapped[str] = id_column()
-    email: Mapped[str] = mapped_column(String(254), unique=True)
+    email: Mapped[str] = mapped_column(String(254))
     password_hash: Mapped[str] = mapped_column(String(255))
     first_name: Mapped[str] = mapped_column(String(100), default="")
     last_name: Mapped[str] = mapped_column(String(100), default="")
     home_company_id: Mapped[str] = reference("company.id")
+    confined_to: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
     last_company_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False))
     is_operator: Mapped[bool] = mapped_column(default=False)
     session_epoch: Mapped[int] = mapped_column(default=1)
@@ -58,6 +75,11 @@ class User(Model):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
 
     memberships: Mapped[list[Membership]] = relationship(back_populates="user")
+
+    @property
+    def shown_email(self) -> str:
+        """Return the email as people see it; of a deleted account there is none."""
+        return FORMER_MEMBER if self.status == DELETED else self.email
 
     # What Flask-Login asks; its mixin has no types.
     is_authenticated = True
@@ -73,6 +95,8 @@ class User(Model):
     @property
     def name(self) -> str:
         """Return first and last name, or the email where none was given."""
+        if self.status == DELETED:
+            return FORMER_MEMBER
         return f"{self.first_name} {self.last_name}".strip() or self.email
 
 
@@ -162,6 +186,8 @@ class Invite(Model):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # Who opens a link that only went out by mail can read the mail of its address.
+    by_mail: Mapped[bool] = mapped_column(default=False)
 
     company: Mapped[Company] = relationship()
 

@@ -1,4 +1,4 @@
-"""Pages of one's own account: sign in and out, password, sessions, company, invitations."""
+"""Pages of one's own account: sign in and out, password, sessions, company."""
 
 from __future__ import annotations
 
@@ -13,26 +13,30 @@ from flask import (
     url_for,
 )
 
-from webapp.accounts import members, people, sessions
+from webapp import mail
+from webapp.accounts import people, sessions
 from webapp.accounts.audit_log import audit
 from webapp.accounts.companies import default_company, scope_of
 from webapp.accounts.identity import forget_identity, identity, require_access, signed_in
-from webapp.accounts.models import Invite, User
+from webapp.accounts.limits import remember_device
+from webapp.accounts.models import User
 from webapp.errors import InvalidParams, NotFound, TooMany
 from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.lib.texts import as_id, local_path
 
 bp = Blueprint("accounts", __name__)
-invites_bp = Blueprint("invites", __name__)
 
 WRONG = "Email or password is wrong."
-NO_COMPANY = "Your account has no company at the moment. Ask an admin of yours for an invitation."
 
 
 @bp.before_request
 def _only_signed_in() -> Response | None:
-    return None if request.endpoint == "accounts.login" else require_access()
+    if request.endpoint == "accounts.login":
+        return None
+    # Who has no company may sign out, and see what else the account can do.
+    without_company = request.endpoint in {"accounts.logout", "accounts.sign_out_everywhere"}
+    return None if without_company and identity() is not None else require_access()
 
 
 @bp.route("/login", methods=["GET", "POST"])
@@ -42,9 +46,11 @@ def login() -> Response:
         return _sign_in()
     target = local_path(request.args.get("next"))
     who = identity()
-    if who is not None and scope_of(who.user, who.company_id) is not None:
-        return redirect_to(target)
-    return _login_form(target)
+    if who is None:
+        return _login_form(target)
+    if scope_of(who.user, who.company_id) is None and not target.startswith("/invite/"):
+        return redirect_to(url_for("links.list_invitations"))
+    return redirect_to(target)
 
 
 def _sign_in() -> Response:
@@ -59,16 +65,15 @@ def _sign_in() -> Response:
     db.session.commit()
     if user is None:
         return _login_form(target, email=email, problem=WRONG, status=422)
-    company_id = default_company(user)
-    if company_id is None:
-        return _login_form(target, email=email, problem=NO_COMPANY, status=422)
-    begin_session(user, company_id)
+    # Somebody without a company signs in all the same: an invitation may wait for them.
+    begin_session(user, default_company(user) or user.home_company_id)
     return redirect_to(target)
 
 
 def begin_session(user: User, company_id: str) -> None:
     """Sign the browser in under a fresh session and write it down; commits."""
     sessions.sign_in_browser(user, company_id)
+    remember_device(user.email)
     audit(user, "signed in", company_id=company_id)
     db.session.commit()
     forget_identity()
@@ -141,6 +146,7 @@ def switch_company() -> Response:
     if scope is None or who.session is None:
         raise NotFound("You have no role in that company.")
     who.session.company_id = who.user.last_company_id = scope.company_id
+    audit(scope, "company switched")
     db.session.commit()
     forget_identity()
     flash(f"You now work in {scope.company_name}.")
@@ -148,55 +154,10 @@ def switch_company() -> Response:
 
 
 def _account_page(errors: dict[str, str] | None = None, *, status: int = 200) -> Response:
-    page = render_template("accounts/account.html", user=signed_in().user, errors=errors or {})
-    return make_response(page, status)
-
-
-@invites_bp.get("/invite/<token>")
-def show_invite(token: str) -> Response:
-    """Show what the invitation is for and what its reader can do with it."""
-    return _invite_page(members.find_invite(token), token)
-
-
-@invites_bp.post("/invite/<token>")
-def accept_invite(token: str) -> Response:
-    """Join the company: as a new user with a password, or as the user who is signed in."""
-    invite, form, who = members.find_invite(token), request.form, identity()
-    company_id, company_name, role = invite.company_id, invite.company.name, invite.role
-    user = people.find_user(invite.email)
-    if user is not None and (who is None or who.user.id != user.id):
-        return _invite_page(invite, token)
-    try:
-        if user is None:
-            user = members.join_as_new_user(
-                invite,
-                form.get("password", ""),
-                form.get("password_again", ""),
-                first_name=form.get("first_name", ""),
-                last_name=form.get("last_name", ""),
-            )
-        else:
-            members.join(invite, user)
-    except InvalidParams as error:
-        return _invite_page(invite, token, errors=error.errors, status=422)
-    audit(user, "joined", f"as {role}", company_id=company_id)
-    begin_session(user, company_id)
-    flash(f"Welcome to {company_name}.")
-    return redirect_to("/")
-
-
-def _invite_page(
-    invite: Invite, token: str, *, errors: dict[str, str] | None = None, status: int = 200
-) -> Response:
-    who = identity()
     page = render_template(
-        "accounts/invite.html",
-        invite=invite,
-        has_account=people.find_user(invite.email) is not None,
-        signed_in_as=who.user.email if who else "",
-        here=url_for("invites.show_invite", token=token),
+        "accounts/account.html",
+        user=signed_in().user,
         errors=errors or {},
-        first_name=request.form.get("first_name", ""),
-        last_name=request.form.get("last_name", ""),
+        mail_is_sent=mail.is_set_up(),
     )
     return make_response(page, status)

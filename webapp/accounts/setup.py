@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask, Request, Response, g
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
-from webapp.accounts import api, key_pages, keys, limits, member_pages, pages
+from webapp.accounts import api, key_pages, keys, limits, link_pages, member_pages, pages
 from webapp.accounts.companies import companies_of
 from webapp.accounts.identity import identity, scope_or_none
 from webapp.accounts.models import Company, User
@@ -47,7 +47,7 @@ def init_app(app: Flask) -> None:
     keys.init_app(app)
     app.context_processor(_for_templates)
     app.after_request(add_challenge)
-    for bp in (pages.bp, pages.invites_bp, key_pages.bp, member_pages.bp, api.bp, api.tokens_bp):
+    for bp in (pages.bp, link_pages.bp, key_pages.bp, member_pages.bp, api.bp, api.tokens_bp):
         app.register_blueprint(bp)
 
 

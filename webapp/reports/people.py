@@ -16,5 +16,5 @@ def emails_of(reports: Iterable[Report]) -> dict[str, str]:
     ids = {report.requested_by for report in reports}
     if not ids:
         return {}
-    rows = db.session.execute(select(User.id, User.email).where(User.id.in_(ids)))
-    return {row.id: row.email for row in rows}
+    users = db.session.scalars(select(User).where(User.id.in_(ids)))
+    return {user.id: user.shown_email for user in users}

@@ -1,0 +1,174 @@
+"""`flask user …` and `flask key …`: what the operator of an installation does for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+from flask import current_app
+from flask.cli import AppGroup
+from sqlalchemy import func, select
+
+from webapp.accounts.audit_log import audit
+from webapp.accounts.companies import find_company
+from webapp.accounts.keys import create_key
+from webapp.accounts.links import RESET, make_link
+from webapp.accounts.members import delete_user, switch_member
+from webapp.accounts.models import DELETED, FULL, SEND, LoginSession, User
+from webapp.accounts.people import accounts_of, confirm_address, create_user, find_user
+from webapp.commands import handle_cli_errors, with_database
+from webapp.errors import InvalidParams
+from webapp.extensions import db
+from webapp.lib.moments import rfc3339
+
+user = AppGroup("user", help="People who sign in.")
+key = AppGroup("key", help="API keys of programs.")
+of_company = click.option("--company", help="Where an address has several accounts: this one's.")
+
+
+@user.command("create")
+@click.argument("email")
+@click.option("--company", required=True, help="Made where it does not exist yet.")
+@click.option("--role", required=True, type=click.Choice(["operator", "admin", "expert", "viewer"]))
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@handle_cli_errors
+@with_database
+def create(email: str, company: str, role: str, password_stdin: bool) -> None:
+    """Make a user with a role in a company."""
+    made = create_user(email, company, role, _password(password_stdin))
+    click.echo(f"Made {made.email}, {role} of {company}.")
+
+
+@user.command("list")
+@handle_cli_errors
+@with_database
+def list_users() -> None:
+    """Write a line of JSON a user: address, state, roles, when last seen."""
+    last = select(LoginSession.user_id, func.max(LoginSession.seen_at).label("seen_at")).group_by(
+        LoginSession.user_id
+    )
+    seen = {row.user_id: row.seen_at for row in db.session.execute(last)}
+    for one in db.session.scalars(select(User).where(User.status != DELETED).order_by(User.email)):
+        at = seen.get(one.id)
+        line = {
+            "email": one.email,
+            "name": one.name,
+            "status": one.status,
+            "confirmed": one.confined_to is None,
+            "operator": one.is_operator,
+            "roles": {member.company.name: member.role for member in one.memberships},
+            "last_seen": rfc3339(at) if at else None,
+        }
+        click.echo(json.dumps(line, ensure_ascii=False))
+
+
+@user.command("disable")
+@click.argument("email")
+@of_company
+@handle_cli_errors
+@with_database
+def disable(email: str, company: str | None) -> None:
+    """Keep a user from signing in; sessions end at once, keys rest."""
+    found = _find(email, company)
+    switch_member(found, on=False)
+    _done(found, "account switched off", f"{found.email} may not sign in any more.")
+
+
+@user.command("enable")
+@click.argument("email")
+@of_company
+@handle_cli_errors
+@with_database
+def enable(email: str, company: str | None) -> None:
+    """Let a user sign in again; their keys work as before."""
+    found = _find(email, company)
+    switch_member(found, on=True)
+    _done(found, "account switched on", f"{found.email} may sign in.")
+
+
+@user.command("confirm")
+@click.argument("email")
+@of_company
+@handle_cli_errors
+@with_database
+def confirm(email: str, company: str | None) -> None:
+    """Confirm that an address is its user's: other companies may let them in, too."""
+    found = _find(email, company)
+    confirm_address(found)
+    _done(found, "account confirmed", f"{found.email} is confirmed.")
+
+
+@user.command("reset")
+@click.argument("email")
+@of_company
+@click.option("--url", help="Where people reach the site; https://reports.example.com")
+@handle_cli_errors
+@with_database
+def reset(email: str, company: str | None, url: str | None) -> None:
+    """Write the link by which a user sets a new password; it works once, for a day."""
+    found = _find(email, company)
+    here = url or "http://{HOST}:{PORT}".format(**current_app.config)
+    link = f"{here.rstrip('/')}/reset/{make_link(RESET, found)}"
+    _done(found, "password link made", link)
+
+
+@user.command("delete")
+@click.argument("email")
+@of_company
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@handle_cli_errors
+@with_database
+def delete(email: str, company: str | None, yes: bool) -> None:
+    """Delete a user; reports and the audit log stay, under "a former member"."""
+    found = _find(email, company)
+    if not yes:
+        click.confirm(f"Delete the account of {found.email} for good?", abort=True, err=True)
+    delete_user(found)
+    _done(found, "account deleted", f"{email} is deleted.")
+
+
+@key.command("create")
+@click.argument("email")
+@of_company
+@click.option("--label", default="", help="What the key is for.")
+@click.option("--send-only", is_flag=True, help="It may send data and read nothing.")
+@handle_cli_errors
+@with_database
+def create_api_key(email: str, company: str | None, label: str, send_only: bool) -> None:
+    """Make an API key; its secret is printed this once."""
+    owner = _find(email, company)
+    where = find_company(company) if company else None
+    made, secret = create_key(
+        owner, label, company_id=where.id if where else None, scope=SEND if send_only else FULL
+    )
+    click.echo(json.dumps({"api_key": made.key_id, "secret": secret}))
+
+
+def _find(email: str, company_name: str | None) -> User:
+    company = find_company(company_name) if company_name else None
+    if company_name and company is None:
+        raise InvalidParams({"company": f"There is no company {company_name}."})
+    if company is None and len(accounts_of(email)) > 1:
+        raise InvalidParams({"company": f"{email} has several accounts: name a company of one."})
+    found = find_user(email, company)
+    if found is None:
+        raise InvalidParams({"email": f"There is no user {email}; make one with `user create`."})
+    return found
+
+
+def _done(found: User, action: str, sentence: str) -> None:
+    """Write the change down, in the user's home company, keep it and say so."""
+    audit(found, action, "by the operator")
+    db.session.commit()
+    click.echo(sentence)
+
+
+def _password(from_stdin: bool) -> str:
+    """Return the password: one line of standard input, or typed unseen, twice."""
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise InvalidParams({"password": "Send it on standard input with --password-stdin."})
+    typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return typed

@@ -1,0 +1,211 @@
+"""Pages behind links: invitations, a forgotten password, the confirmation of an address."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    flash,
+    make_response,
+    render_template,
+    request,
+    url_for,
+)
+from flask.ctx import AppContext
+
+from webapp import mail
+from webapp.accounts import invites, people
+from webapp.accounts.audit_log import audit
+from webapp.accounts.identity import identity, require_access, signed_in, to_sign_in
+from webapp.accounts.limits import count_request
+from webapp.accounts.links import CONFIRM, RESET, make_link, read_link
+from webapp.accounts.models import Invite, User
+from webapp.accounts.pages import begin_session
+from webapp.errors import Conflict, InvalidParams, NotFound, Unavailable
+from webapp.extensions import db
+from webapp.htmx import redirect_to
+from webapp.lib.texts import lookup_id
+
+bp = Blueprint("links", __name__)
+
+RESET_MAIL = """Somebody, you we hope, asked for a new password on {site}.
+
+Choose it here, within a day:
+{link}
+
+If it was not you, do nothing: your password stays as it is.
+"""
+CONFIRM_MAIL = """Confirm that you read the mail of this address, on {site}:
+{link}
+
+Until then your account works in one company only.
+"""
+
+
+@bp.get("/invite/<token>")
+def show_invite(token: str) -> Response:
+    """Show what the invitation is for and what its reader can do with it."""
+    return _invite_page(invites.find_invite(token), token)
+
+
+@bp.post("/invite/<token>")
+def accept_invite(token: str) -> Response:
+    """Join the company: as the user who is signed in, or as a new one with a password."""
+    invite, form, who = invites.find_invite(token), request.form, identity()
+    if who is not None:
+        if not invites.may_join(invite, who.user):
+            return _invite_page(invite, token)
+        return _join(invite, who.user)
+    try:
+        user = invites.join_as_new_user(
+            invite,
+            form.get("password", ""),
+            form.get("password_again", ""),
+            first_name=form.get("first_name", ""),
+            last_name=form.get("last_name", ""),
+        )
+    except InvalidParams as error:
+        return _invite_page(invite, token, errors=error.errors, status=422)
+    return _welcome(invite, user)
+
+
+@bp.get("/invitations")
+def list_invitations() -> Response:
+    """Show the invitations of who is signed in, above all to who has no company."""
+    who = identity()
+    if who is None:
+        return to_sign_in()
+    page = render_template(
+        "accounts/invitations.html", user=who.user, invites=invites.invites_for(who.user)
+    )
+    return make_response(page)
+
+
+@bp.post("/invitations/<invite_id>/join")
+def join_by_invitation(invite_id: str) -> Response:
+    """Join a company with an invitation from one's own list."""
+    if identity() is None:
+        return to_sign_in()
+    user = signed_in().user
+    invite = db.session.get(Invite, lookup_id(invite_id))
+    if invite is None or invite not in invites.invites_for(user):
+        raise NotFound(invites.GONE)
+    return _join(invite, user)
+
+
+def _join(invite: Invite, user: User) -> Response:
+    invites.join(invite, user)
+    return _welcome(invite, user)
+
+
+def _welcome(invite: Invite, user: User) -> Response:
+    company_id, company_name = invite.company_id, invite.company.name
+    audit(user, "joined", f"as {invite.role}", company_id=company_id)
+    begin_session(user, company_id)
+    flash(f"Welcome to {company_name}.")
+    return redirect_to("/")
+
+
+def _invite_page(
+    invite: Invite, token: str, *, errors: dict[str, str] | None = None, status: int = 200
+) -> Response:
+    """Return the page; it does not tell whether the address has an account."""
+    who = identity()
+    page = render_template(
+        "accounts/invite.html",
+        invite=invite,
+        user=who.user if who else None,
+        may_join=who is not None and invites.may_join(invite, who.user),
+        here=url_for("links.show_invite", token=token),
+        errors=errors or {},
+        first_name=request.form.get("first_name", ""),
+        last_name=request.form.get("last_name", ""),
+    )
+    return make_response(page, status)
+
+
+@bp.get("/forgot")
+def show_forgotten() -> Response:
+    """Show how to get a new password: by mail, or by whom to ask where there is no mail."""
+    return make_response(render_template("accounts/forgot.html", by_mail=mail.is_set_up()))
+
+
+@bp.post("/forgot")
+def ask_for_password() -> Response:
+    """Send a link to the address; the answer is the same whether it has an account."""
+    if not mail.is_set_up():
+        return show_forgotten()
+    email, site = request.form.get("email", ""), request.host
+    count_request(email)
+    mails = []
+    for user in people.accounts_of(email):
+        if user.is_active:
+            link = url_for("links.show_reset", token=make_link(RESET, user), _external=True)
+            mails.append((user.email, RESET_MAIL.format(site=site, link=link)))
+            audit(user, "password link sent")
+    db.session.commit()
+    response = make_response(render_template("accounts/forgot.html", by_mail=True, sent=True))
+    # After the answer, which else would take longer for an address that has an account.
+    context = current_app.app_context()
+    response.call_on_close(lambda: _send_all(context, mails))
+    return response
+
+
+def _send_all(context: AppContext, mails: list[tuple[str, str]]) -> None:
+    with context:
+        for address, text in mails:
+            # What went wrong is in the log; who asked was told nothing of accounts, and asks again.
+            with suppress(Unavailable):
+                mail.send([address], "A new password", text)
+
+
+@bp.route("/reset/<token>", methods=["GET", "POST"])
+def show_reset(token: str) -> Response:
+    """Show the form for a new password, or store it; all sessions and tokens end."""
+    user, form = read_link(RESET, token), request.form
+    errors: dict[str, str] = {}
+    if request.method == "POST":
+        try:
+            people.set_password(
+                user, form.get("new_password", ""), form.get("new_password_again", "")
+            )
+        except InvalidParams as error:
+            errors = error.errors
+        else:
+            audit(user, "password set by link")
+            db.session.commit()
+            flash("Your password is set. Sign in with it.")
+            return redirect_to(url_for("accounts.login"))
+    page = render_template("accounts/reset.html", user=user, token=token, errors=errors)
+    return make_response(page, 422 if errors else 200)
+
+
+@bp.post("/account/confirm")
+def ask_to_confirm() -> Response:
+    """Send the link that confirms one's address."""
+    if answer := require_access():
+        return answer
+    user = signed_in().user
+    if not mail.is_set_up():
+        raise Conflict("No mail is sent here: the operator confirms addresses.")
+    count_request(user.email)
+    link = url_for("links.confirm", token=make_link(CONFIRM, user), _external=True)
+    text = CONFIRM_MAIL.format(site=request.host, link=link)
+    mail.send([user.email], "Confirm your address", text)
+    flash(f"A mail is on its way to {user.email}.")
+    return redirect_to(url_for("accounts.show_account"))
+
+
+@bp.route("/confirm/<token>", methods=["GET", "POST"])
+def confirm(token: str) -> Response:
+    """Ask for one click, which no mail scanner makes, and let the account work everywhere."""
+    user = read_link(CONFIRM, token)
+    if request.method == "GET":
+        return make_response(render_template("accounts/confirm.html", user=user, token=token))
+    people.confirm_address(user)
+    db.session.commit()
+    flash(f"{user.email} is confirmed.")
+    return redirect_to(url_for("links.list_invitations"))
