@@ -31,6 +31,7 @@ class Task:
     noun:      what people call such a job, in sentences: "report"
     timeout_s: how long an attempt may take; None for REPORT_TIMEOUT_SECONDS
     attempts:  how often a job is begun whose worker was lost; None for MAX_ATTEMPTS
+    at_front:  handed to workers before what waits, for work that takes moments
     kept_s:    how long ended jobs are kept; 0 deletes a done one at once, None: REPORTS_KEPT_DAYS
     on_end:    told in the transaction that ends a job, however it ends; returns what it ends as
     attempt:   the class of its attempts, `Attempt` or a subclass; None for `Attempt`
@@ -41,6 +42,7 @@ class Task:
     noun: str = "job"
     timeout_s: float | None = None
     attempts: int | None = None
+    at_front: bool = False
     kept_s: float | None = None
     on_end: Callable[[Connection, str, Ending], Ending] = lambda _connection, _id, ending: ending
     attempt: type[Attempt] | None = None

@@ -37,6 +37,7 @@ def enqueue(job_id: str, task_name: str) -> bool:
             timeout=int(task.seconds),
             result_ttl=3600,
             failure_ttl=86400,
+            at_front=task.at_front,
             description=f"{task.name} {task.noun}",
             meta={"request_id": request_id()},
         )

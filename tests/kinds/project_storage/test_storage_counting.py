@@ -17,8 +17,10 @@ from sqlalchemy.exc import DBAPIError
 from tests.kinds.project_storage.storage_helpers import Storage, project_key, rows_of
 from webapp.engine import service
 from webapp.extensions import db, redis_client, report_queue
-from webapp.kinds.project_storage import counting
+from webapp.jobs import janitor
+from webapp.kinds.project_storage import counting, tasks
 from webapp.kinds.project_storage.models import Counter, FileEvent, Project, StorageMonth
+from webapp.lib.moments import utcnow
 
 DAY_US = 86_400_000_000
 
@@ -52,8 +54,18 @@ def test_events_whose_job_was_lost_are_found_again(app: Flask, owner: Storage) -
     owner.send([owner.event("upload", "v1", "2025-01-01T00:00:00Z")])
     with app.app_context():
         report_queue().empty()
-        assert counting.sweep() == 0, "a worker is given some time first"
-        assert counting.sweep(longer_than=timedelta(0)) == 1
+        janitor.sweep(utcnow() + timedelta(minutes=5))
+        work()
+    assert owner.held() == (1, 100, 0, 0)
+
+
+def test_events_that_wait_behind_long_reports_are_counted_without_a_worker(
+    app: Flask, owner: Storage
+) -> None:
+    owner.send([owner.event("upload", "v1", "2025-01-01T00:00:00Z")])
+    with app.app_context():
+        assert tasks.count_overdue() == 0, "a worker is given some time first"
+        assert tasks.count_overdue(longer_than=timedelta(0)) == 1
     assert owner.held() == (1, 100, 0, 0)
 
 
@@ -198,7 +210,7 @@ def test_the_nightly_run_puts_drift_right_by_itself(
 def test_the_purge_of_a_large_project_goes_on_without_the_request(
     app: Flask, owner: Storage, monkeypatch: Any, job_is_lost: bool
 ) -> None:
-    monkeypatch.setattr("webapp.kinds.project_storage.projects.EVENTS_PER_DELETE", 3)
+    monkeypatch.setattr("webapp.kinds.project_storage.tasks.EVENTS_PER_DELETE", 3)
     owner.send([owner.event("upload", f"v{n}", "2025-01-01T00:00:00Z") for n in range(20)])
     assert owner.api.delete(f"/projects/{owner.project}").status_code == 204
     assert owner.api.get(f"/projects/{owner.project}/stats").status_code == 404
@@ -211,8 +223,7 @@ def test_the_purge_of_a_large_project_goes_on_without_the_request(
         assert db.session.scalar(select(Project.key)) is not None
         if job_is_lost:
             report_queue().empty()
-            counting.sweep()
-        else:
-            work()
+            janitor.sweep(utcnow() + timedelta(minutes=5))
+        work()
         assert db.session.scalar(select(Project.key)) is None
         assert db.session.scalar(select(FileEvent.seq)) is None

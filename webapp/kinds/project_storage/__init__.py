@@ -1,9 +1,10 @@
 """project-storage: what projects store at which provider, kept current by file events.
 
-`ingest.py` stores events, `counting.py` brings counters and months up to date and compares them
-with events, `compute.py` says what events amount to without asking anybody, `stats.py` reads
-counters for those who may see them, `api.py` and `pages.py` are the addresses, `growth.py` and
-`kind.py` the report.
+The service that gathers: `ingest.py` stores events, `counting.py` brings counters and months up to
+date and compares them with events (`tasks.py`: as jobs), `compute.py` says what events amount to
+without asking anybody, `projects.py` has projects, roles and providers, `stats.py` what a user may
+see, `api.py` and `pages.py` the addresses, `bodies.py` what they take and answer. The report:
+`kind.py`, `params.py` and `growth.py`, which know of the rest what `facts.py` tells them.
 """
 
 from webapp.kinds.project_storage.kind import ProjectStorage

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from webapp.accounts import current_scope, require, restrict
 from webapp.error_pages import Problem, envelope
-from webapp.kinds.project_storage import bodies, ingest, jobs, projects, stats
+from webapp.kinds.project_storage import bodies, ingest, projects, stats, tasks
 from webapp.kinds.project_storage.models import Provider
 from webapp.kinds.project_storage.projects import auth_role
 from webapp.lib.bodies import json_body, read_json, read_query
@@ -164,8 +164,8 @@ def delete_project(project_id: UUID) -> tuple[str, int]:
     scope = current_scope()
     key = projects.delete_project(scope, str(project_id))
     # A small project is gone with the answer; a large one is left to the workers.
-    if not projects.purge(key) and not projects.purge(key):
-        jobs.ask_to_purge(key)
+    if not tasks.purge(key):
+        tasks.purge(key)
     return "", 204
 
 
@@ -235,7 +235,5 @@ def _provider(provider: Provider) -> dict[str, str]:
 )
 def take_events(project_id: UUID) -> tuple[Response, int]:
     """Store file events; answer a verdict on each, then have them counted."""
-    key, verdicts = ingest.take_events(current_scope(), str(project_id), json_body())
-    if any(verdict["verdict"] == "accepted" for verdict in verdicts):
-        jobs.ask_to_count(key)
+    _, verdicts = ingest.take_events(current_scope(), str(project_id), json_body())
     return jsonify({"results": verdicts}), 202

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import groupby
-from time import monotonic
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
@@ -20,12 +19,10 @@ from sqlalchemy import delete, insert, select, update
 from webapp.extensions import db
 from webapp.kinds.project_storage.compute import COUNTED, LARGEST, MONTHLY, Effects, Event, held
 from webapp.kinds.project_storage.models import Counter, FileEvent, Project, StorageMonth
-from webapp.kinds.project_storage.projects import purge
 from webapp.lib.moments import utcnow
 from webapp.lib.upserts import upsert
 
 EVENTS_PER_STEP = 2_000
-WAITED_LONG = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
@@ -240,26 +237,6 @@ def waiting_projects(*, longer_than: timedelta = timedelta(0)) -> list[int]:
 def count_all() -> int:
     """Count whatever waits, in every project; return how many events."""
     return sum(count_project(key) for key in waiting_projects())
-
-
-def sweep(budget_s: float = 1.0, longer_than: timedelta = WAITED_LONG) -> int:
-    """Do what workers left behind, for about so long; return how many steps were done.
-
-    Jobs may be lost, with Redis or a worker, or wait behind long reports; the rows know better.
-    """
-    until = monotonic() + budget_s
-    steps = 0
-    for key in waiting_projects(longer_than=longer_than):
-        while monotonic() < until and count_step(key):
-            steps += 1
-    deleted = db.session.scalars(select(Project.key).where(Project.deleted_at.is_not(None))).all()
-    db.session.commit()
-    for key in deleted:
-        while monotonic() < until:
-            steps += 1
-            if purge(key):
-                break
-    return steps
 
 
 # Counters against events

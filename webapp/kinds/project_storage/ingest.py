@@ -14,6 +14,7 @@ from sqlalchemy import case, func, insert, select, update
 from webapp.accounts import Scope
 from webapp.errors import InvalidParams, NotAllowed, NotFound, TooLarge
 from webapp.extensions import db
+from webapp.kinds.project_storage import tasks
 from webapp.kinds.project_storage.bodies import EVENTS_PER_LIST, EventBody, Verdict
 from webapp.kinds.project_storage.compute import UPLOAD
 from webapp.kinds.project_storage.models import FileEvent, Project, Provider
@@ -52,6 +53,7 @@ def take_events(scope: Scope, project_id: str, body: Any) -> tuple[int, list[Ver
             rows.append(row)
     if rows:
         _store(key, last_seq, rows)
+        tasks.start(tasks.COUNT, scope, key)
     db.session.commit()
     return key, verdicts
 

@@ -19,7 +19,7 @@ from webapp.engine.kind import (
     Table,
 )
 from webapp.errors import InvalidParams
-from webapp.kinds.project_storage import api, commands, counting, demo, pages
+from webapp.kinds.project_storage import api, commands, counting, demo, pages, tasks
 from webapp.kinds.project_storage.facts import projects_of
 from webapp.kinds.project_storage.growth import in_unit, make_growth
 from webapp.kinds.project_storage.params import ProjectStorageParams
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from flask.cli import AppGroup
 
     from webapp.accounts import Scope
+    from webapp.jobs import Task
 
 log = logging.getLogger(__name__)
 
@@ -142,8 +143,11 @@ class ProjectStorage(ReportKind):
     def commands(self) -> tuple[AppGroup, ...]:
         return (commands.group,)
 
+    def tasks(self) -> tuple[Task, ...]:
+        return (tasks.COUNT, tasks.PURGE)
+
     def run_maintenance(self) -> None:
-        counting.sweep()
+        tasks.count_overdue()
 
     def nightly(self) -> None:
         for project_key, drift in counting.recount_all():

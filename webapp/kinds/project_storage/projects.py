@@ -14,19 +14,16 @@ from sqlalchemy.exc import IntegrityError
 from webapp.accounts import Membership, Scope, User, audit
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound
 from webapp.extensions import db
+from webapp.kinds.project_storage import tasks
 from webapp.kinds.project_storage.compute import EVENT_TYPES, UPLOAD
 from webapp.kinds.project_storage.models import (
     Counter,
-    FileEvent,
     Permission,
     Project,
     Provider,
     StorageMonth,
 )
 from webapp.lib.moments import utcnow
-
-EVENTS_PER_DELETE = 20_000
-
 
 ADMIN = "project_admin"
 ROLES = {
@@ -201,9 +198,9 @@ def _keep_an_admin(project_key: int) -> None:
 
 
 def delete_project(scope: Scope, project_id: str) -> int:
-    """Make a project and what was counted of it vanish at once; return its key for `purge`.
+    """Make a project and what was counted of it vanish at once; return its key for `tasks.purge`.
 
-    Its events may be many, so `purge` removes them afterwards, in steps.
+    Its events may be many, so a job removes them afterwards, in steps.
     """
     project = find_own_project(scope, project_id)
     _lock(project.key)
@@ -214,24 +211,6 @@ def delete_project(scope: Scope, project_id: str) -> int:
     project.waiting_since = None
     # The purge may take a while; the id is free for a new project at once.
     project.id = str(uuid4())
+    tasks.start(tasks.PURGE, scope, project.key)
     db.session.commit()
     return project.key
-
-
-def purge(project_key: int) -> bool:
-    """Remove some of a deleted project's events, at the end the project; say whether all is gone.
-
-    A project that is not deleted is left alone.
-    """
-    project = db.session.get(Project, project_key, populate_existing=True)
-    if project is None or project.deleted_at is None:
-        return True
-    events = FileEvent.project_key == project_key
-    first = db.session.scalar(select(func.min(FileEvent.seq)).where(events))
-    if first is None:
-        db.session.execute(delete(Project).where(Project.key == project_key))
-    else:
-        step = delete(FileEvent).where(events, FileEvent.seq < first + EVENTS_PER_DELETE)
-        db.session.execute(step)
-    db.session.commit()
-    return first is None
