@@ -6,7 +6,9 @@ One process unless WEB_PROCESSES says more (with Postgres: SQLite's writers woul
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import signal
 import threading
 from types import FrameType
@@ -18,15 +20,28 @@ from webapp.config import load_settings
 from webapp.data_dir import complete_settings
 from webapp.ops import logs
 
+MOST_WAITING = 4096
+
+
+def open_files() -> int:
+    """Return how many files this process may have open, after asking for as many as it may ask."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    found, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return found if found != resource.RLIM_INFINITY else 2**20
+
+
 # All of them, so that a bad one ends the server and not one worker process after the other.
 _settings = complete_settings(load_settings())
 
 wsgi_app = "wsgi:app"
 bind = [f"{_settings['HOST']}:{_settings['PORT']}"]
-worker_class = "gthread"
+worker_class = "webapp.ops.web_worker.PatientWorker"
 workers = _settings["WEB_PROCESSES"]
 threads = _settings["WEB_THREADS"]
-worker_connections = threads + 512
+# A stream has two files open, a connection one; who sends no request holds no thread.
+worker_connections = threads + max(min(MOST_WAITING, open_files() - 2 * threads - 128), 64)
 # A thread that waits in a stream is not a hung one: silence is no reason to kill the process.
 timeout = 0
 graceful_timeout = 3

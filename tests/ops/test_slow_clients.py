@@ -1,0 +1,139 @@
+"""Clients that send half a request and wait: they hold no thread, and the site goes on."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+import pytest
+
+from tests.ops.test_up import clean_environ, free_port
+from tests.soon import until
+from webapp.ops.web_worker import INCOMPLETE, LARGE, SMALL_BODY_BYTES, WHOLE, state_of
+
+ROOT = Path(__file__).parents[2]
+THREADS = 8
+HEAD = b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\n"
+
+
+@pytest.mark.parametrize(
+    ("seen", "state"),
+    [
+        (b"", INCOMPLETE),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n", INCOMPLETE),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", WHOLE),
+        (HEAD + b"Content-Length: 4\r\n\r\nabc", INCOMPLETE),
+        (HEAD + b"content-length:4\r\n\r\nabcd", WHOLE),
+        (HEAD + b"Content-Length: %d\r\n\r\n" % SMALL_BODY_BYTES, INCOMPLETE),
+        (HEAD + b"Content-Length: %d\r\n\r\n" % (SMALL_BODY_BYTES + 1), LARGE),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", LARGE),
+        (HEAD + b"Content-Length: 4\r\nExpect: 100-continue\r\n\r\n", LARGE),
+        (b"x" * 70_000, WHOLE),
+    ],
+)
+def test_what_has_come_of_a_request_is_known_from_its_bytes(seen: bytes, state: str) -> None:
+    assert state_of(seen) == state
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Return the port of a real web server with a handful of threads."""
+    folder = tmp_path_factory.mktemp("slow")
+    port = free_port()
+    environ = clean_environ(folder, WEB_THREADS=str(THREADS), PORT=str(port), LOG_LEVEL="error")
+    argv = [sys.executable, "-m", "gunicorn", "-c", "python:webapp.ops.gunicorn_conf"]
+    server = subprocess.Popen(argv, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL)
+    try:
+        until(lambda: status(port) == 200, 60)
+        yield port
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def status(port: int, body: bytes | None = None) -> int:
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        if body is None:
+            connection.request("GET", "/healthz")
+        else:
+            connection.request("POST", "/api/auth/token", body=body)
+        return connection.getresponse().status
+    except (OSError, HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+def opened(port: int, count: int, sent: bytes) -> list[socket.socket]:
+    found = []
+    for _ in range(count):
+        one = socket.create_connection(("127.0.0.1", port), timeout=60)
+        one.sendall(sent)
+        found.append(one)
+    return found
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ",
+        HEAD + b"Content-Length: 1000\r\n\r\nhalf",
+        HEAD + b"Content-Length: 9000000\r\n\r\nhalf",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nha",
+    ],
+    ids=["silent", "head", "body", "large-body", "chunked"],
+)
+def test_many_half_requests_do_not_stop_the_site(port: int, sent: bytes) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    count = min(2000, hard - 500)
+    slow = opened(port, count, sent)
+    try:
+        assert [status(port) for _ in range(3)] == [200, 200, 200]
+        assert status(port, b"username=a&password=b" * 10) in {400, 401, 415, 422, 503}
+    finally:
+        for one in slow:
+            one.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert status(port) == 200
+
+
+def test_a_request_in_pieces_is_served(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as slow:
+        for piece in (b"GET /heal", b"thz HTTP/1.1\r\nHost: 127", b".0.0.1\r\n", b"\r\n"):
+            slow.sendall(piece)
+            assert status(port) == 200  # it is surely looked at before the next piece is sent
+        assert slow.recv(12) == b"HTTP/1.1 200"
+
+
+def test_a_kept_connection_is_served_again_and_so_are_requests_sent_together(port: int) -> None:
+    one = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as kept:
+        for sent, answers in ((one, 1), (one * 3, 3), (one, 1)):
+            kept.sendall(sent)
+            seen = b""
+            while seen.count(b"HTTP/1.1 200") < answers or not seen.rstrip().endswith(b"}"):
+                seen += kept.recv(65536)
+            assert seen.count(b"HTTP/1.1 200") == answers
+
+
+def test_a_large_body_is_read(port: int) -> None:
+    assert status(port, b"x" * (1 << 20)) in {400, 401, 415, 422, 503}
+
+
+@pytest.mark.faults
+def test_who_never_finishes_is_cut_off(port: int) -> None:
+    for sent in (b"", b"GET / HTTP/1.1\r\n", HEAD + b"Content-Length: 9000000\r\n\r\nhalf"):
+        (slow,) = opened(port, 1, sent)
+        with slow, suppress(ConnectionResetError):
+            slow.settimeout(60)
+            while slow.recv(65536):
+                pass
