@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import delete, update
 
 from tests.api.api_helpers import Stream, create, ended, open_stream, run, serving
 from tests.conftest import DEMO_SECRET, Api
 from tests.soon import until
 from webapp import jobs
-from webapp.extensions import redis_client
+from webapp.accounts import ApiKey, Membership, find_user, identity
+from webapp.extensions import db, redis_client
+from webapp.jobs.stream import POLL_S
+from webapp.lib.moments import utcnow
 
 ApiFor = Callable[[str], Api]
 Params = Callable[..., dict[str, Any]]
@@ -248,3 +252,36 @@ def test_a_quiet_stream_holds_no_database_connection(
     assert api.get(f"/reports/{report_id}").status_code == 200
     for stream in streams:
         stream.close()
+
+
+@pytest.mark.parametrize("what", ["key", "access", "account", "token"])
+def test_what_is_withdrawn_ends_an_open_stream(
+    app: Flask, api: Api, port: int, partner_use: Params, what: str
+) -> None:
+    assert identity.ASK_EVERY_S + POLL_S < 5
+    path = f"/reports/{create(api, partner_use()).json['id']}/events"
+    headers = {}
+    if what == "token":
+        body = {"apiKey": api.auth[0], "secret": api.auth[1]}
+        token = api.client.post("/api/keys/v1/api/auth", json=body).json["accessToken"]
+        headers["Authorization"] = f"Bearer {token}"
+    opened = open_stream(port, api, path, **headers)
+    assert opened.response.readline().startswith(b":")
+    with app.app_context():
+        user = find_user("owner@example.com")
+        assert user is not None
+        if what == "key":
+            db.session.execute(update(ApiKey).values(revoked_at=utcnow()))
+        elif what == "access":
+            db.session.execute(delete(Membership).where(Membership.user_id == user.id))
+        elif what == "account":
+            user.status = "NO_ACCESS"
+        else:
+            user.session_epoch += 1
+        db.session.commit()
+    opened.read()
+    assert "end" not in [name for name, _, _ in opened.events]
+    opened.close()
+    again = open_stream(port, api, path, **headers)
+    assert again.response.status == 401
+    again.close()

@@ -83,7 +83,7 @@ def test_the_stream_sends_every_line_as_html_and_then_the_end(
     report_id = run(things=3)
     answer = owner.get(f"/reports/{report_id}/events")
     assert answer.headers["Content-Type"].startswith("text/event-stream")
-    assert answer.headers["Cache-Control"] == "no-cache, no-transform"
+    assert answer.headers["Cache-Control"] == "private, no-cache, no-transform"
     assert answer.headers["X-Accel-Buffering"] == "no"
     assert answer.text.startswith(": ")
     found = events(answer.text)

@@ -10,8 +10,15 @@ from __future__ import annotations
 from flask import Flask
 
 from webapp.accounts.audit_log import audit
-from webapp.accounts.companies import Scope, find_company, find_or_make_company, scope_of
+from webapp.accounts.companies import (
+    Scope,
+    find_company,
+    find_or_make_company,
+    membership_ended,
+    scope_of,
+)
 from webapp.accounts.identity import (
+    access_ended,
     check_role,
     current_scope,
     require,
@@ -31,6 +38,7 @@ __all__ = [
     "Membership",
     "Scope",
     "User",
+    "access_ended",
     "audit",
     "authenticate_ingest_key",
     "check_role",
@@ -43,6 +51,7 @@ __all__ = [
     "find_user",
     "grant",
     "init_app",
+    "membership_ended",
     "require",
     "require_access",
     "restrict",

@@ -6,13 +6,17 @@ change anything, so that no other site can make a browser act. On pages the sess
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, g, request, session, url_for
+from flask import Blueprint, Flask, Response, current_app, g, request, session, url_for
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from webapp.accounts.companies import Scope, default_company, find_membership, scope_of
 from webapp.accounts.keys import basic_credentials, find_key, touch_key
@@ -26,7 +30,9 @@ from webapp.accounts.sessions import (
     touch_session,
 )
 from webapp.errors import NotAllowed, NotSignedIn
+from webapp.extensions import db
 from webapp.htmx import is_htmx, redirect_to
+from webapp.lib.moments import utcnow
 from webapp.lib.texts import local_path
 from webapp.security import is_api, refuse_nul
 
@@ -34,6 +40,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 SIGN_IN = "Sign in, or send an API key or a token that still works."
+# Of answers that last; what is withdrawn ends them within five seconds.
+ASK_EVERY_S = 2.0
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -103,6 +111,50 @@ def scope_or_none() -> Scope | None:
         return current_scope()
     except (NotSignedIn, NotAllowed):
         return None
+
+
+def access_ended() -> Callable[[], bool]:
+    """Return what says, at any time later, whether this request's caller has lost their way in.
+
+    For answers that last: signed out, a revoked key, access withdrawn, an account switched off. It
+    asks the database every few seconds, holding no connection, and takes a database that is away
+    for no answer.
+    """
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    who, scope = signed_in(), current_scope()
+    key_id = who.key.id if who.key else None
+    session_id = who.session.id if who.session else None
+    member = find_membership(scope.user_id, scope.company_id)
+    grant = member.created_at if member else None
+    asked = time.monotonic()
+
+    def ended() -> bool:
+        nonlocal asked
+        if time.monotonic() - asked < ASK_EVERY_S:
+            return False
+        asked = time.monotonic()
+        try:
+            with app.app_context():
+                return not _may_go_on(scope, grant, session_id, key_id)
+        except (OperationalError, InterfaceError, PoolTimeout):
+            return False
+
+    return ended
+
+
+def _may_go_on(
+    scope: Scope, grant: datetime | None, session_id: str | None, key_id: str | None
+) -> bool:
+    """Return whether session, key, user and role all stand as they did."""
+    if session_id is not None and find_session(session_id) is None:
+        return False
+    key = db.session.get(ApiKey, key_id) if key_id is not None else None
+    if key_id is not None and (key is None or not key.works_at(utcnow())):
+        return False
+    user = db.session.get(User, scope.user_id)
+    member = find_membership(scope.user_id, scope.company_id)
+    still_there = member is not None and member.created_at == grant
+    return user is not None and user.is_active and still_there
 
 
 def check_role(role: str | None) -> Scope:

@@ -8,7 +8,7 @@ from uuid import UUID
 from flask import Blueprint, Response, request, url_for
 
 from webapp import jobs
-from webapp.accounts import audit, current_scope, require, restrict
+from webapp.accounts import access_ended, audit, current_scope, require, restrict
 from webapp.api.models import (
     Estimate,
     EventHeaders,
@@ -171,7 +171,8 @@ def _last_event_id() -> tuple[int, bool]:
 
 def event_stream(report_id: str, after: int) -> Response:
     """Return the stream of a report's events; it holds no database connection while it waits."""
-    events = jobs.listen(report_id, after, gone=jobs.reader_gone(request.environ))
+    left, ended = jobs.reader_gone(request.environ), access_ended()
+    events = jobs.listen(report_id, after, gone=lambda: left() or ended())
     db.session.remove()
 
     def body() -> Iterator[str]:
@@ -179,7 +180,7 @@ def event_stream(report_id: str, after: int) -> Response:
             yield ": still here\n\n" if event is None else str(event)
 
     response = Response(body(), mimetype="text/event-stream")
-    response.headers["Cache-Control"] = "no-cache, no-transform"
+    response.headers["Cache-Control"] = "private, no-cache, no-transform"
     response.headers["X-Accel-Buffering"] = "no"
     response.call_on_close(events.close)
     return response

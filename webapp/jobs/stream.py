@@ -106,7 +106,7 @@ class Listening:
 
     def _events(self) -> Iterator[Event | None]:
         heartbeat_s = self._app.config["HEARTBEAT_SECONDS"]
-        spoken = time.monotonic()
+        spoken = asked = time.monotonic()
         yield None
         missed, ended = self._read_missed()
         while True:
@@ -118,11 +118,13 @@ class Listening:
                 yield ended
                 return
             missed = []
+            if time.monotonic() - asked >= POLL_S:
+                asked = time.monotonic()
+                if self._gone():
+                    return
             try:
                 received = self._queue.get(timeout=min(POLL_S, heartbeat_s))
             except queue.Empty:
-                if self._gone():
-                    return
                 if time.monotonic() - spoken >= heartbeat_s:
                     yield None
                     spoken = time.monotonic()
@@ -155,7 +157,7 @@ class Listening:
 def listen(job_id: str, after: int = 0, *, gone: Callable[[], bool] = lambda: False) -> Listening:
     """Return a listener of a job's lines with numbers above `after`.
 
-    gone:   says that the reader has closed its connection; asked once a second
+    gone:   says that nobody may or can read any more; asked once a second, however busy the job
     Raises: Unavailable when this process has as many streams open as it can serve
     """
     return Listening(job_id, after, gone)

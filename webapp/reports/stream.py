@@ -13,7 +13,7 @@ from uuid import UUID
 from flask import Flask, Response, current_app, request
 
 from webapp import jobs
-from webapp.accounts import current_scope
+from webapp.accounts import access_ended, current_scope
 from webapp.engine import service
 from webapp.engine.models import Report
 from webapp.errors import Unavailable
@@ -33,12 +33,13 @@ def listen_report(report_id: UUID) -> Response:
         raise Unavailable("Live lines are switched off here; the page asks for them instead.")
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     after = _number(request.headers.get("Last-Event-ID")) or _number(request.args.get("after")) or 0
-    listening = jobs.listen(report.id, after, gone=jobs.reader_gone(request.environ))
+    left, ended = jobs.reader_gone(request.environ), access_ended()
+    listening = jobs.listen(report.id, after, gone=lambda: left() or ended())
     messages = _messages(app, report.id, listening)
     # A stream lasts for hours; it must not sit on a database connection.
     db.session.remove()
     response = Response(messages, mimetype="text/event-stream")
-    response.headers["Cache-Control"] = "no-cache, no-transform"
+    response.headers["Cache-Control"] = "private, no-cache, no-transform"
     response.headers["X-Accel-Buffering"] = "no"
     response.call_on_close(listening.close)
     return response

@@ -6,8 +6,14 @@ from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 
+from tests.conftest import form_token
 from tests.kinds.project_storage.storage_helpers import COUNTED, Storage
+from webapp.accounts import find_company, find_user, grant
+from webapp.accounts.members import remove_member
+from webapp.extensions import db
 
 
 def test_a_project_shows_what_it_holds_in_sum_and_by_provider(
@@ -174,3 +180,54 @@ def test_as_of_stays_behind_while_events_wait(owner: Storage, count: Callable[[]
     count()
     assert owner.held() == (1, 100, 0, 0)
     assert owner.stats()["as_of"] > waiting
+
+
+def test_a_role_in_a_project_ends_with_the_membership(
+    app: Flask,
+    owner: Storage,
+    storage_for: Callable[[str], Storage],
+    user_id: Callable[[str], str],
+    client_for: Callable[[str], FlaskClient],
+) -> None:
+    assert owner.give(user_id("colleague"), "project_admin").status_code == 200
+    colleague = storage_for("colleague")
+    colleague.project = owner.project
+    browser = client_for("owner")
+    path = f"/members/{user_id('colleague')}/remove"
+    assert browser.post(path, data={"csrf_token": form_token(browser)}).status_code == 303
+    with app.app_context():
+        user, company = find_user("colleague@example.com"), find_company("Acme")
+        assert user is not None
+        assert company is not None
+        grant(user, company, "expert")
+    again = storage_for("colleague")
+    assert again.api.get(f"/projects/{owner.project}/stats").status_code == 403
+
+
+def test_a_project_without_an_admin_is_taken_by_an_admin_of_the_company(
+    app: Flask,
+    owner: Storage,
+    storage_for: Callable[[str], Storage],
+    user_id: Callable[[str], str],
+) -> None:
+    left = storage_for("colleague").start("Left alone")
+    with app.app_context():
+        user = find_user("colleague@example.com")
+        assert user is not None
+        remove_member(user.home_company_id, user.id)
+        db.session.commit()
+    given = owner.give(user_id("owner"), "project_admin", left.project)
+    assert given.status_code == 200
+    assert owner.api.get(f"/projects/{left.project}/stats").status_code == 200
+
+
+def test_the_last_admin_who_can_act_stays(
+    app: Flask, owner: Storage, user_id: Callable[[str], str]
+) -> None:
+    assert owner.give(user_id("colleague"), "project_admin").status_code == 200
+    with app.app_context():
+        user = find_user("colleague@example.com")
+        assert user is not None
+        user.status = "NO_ACCESS"
+        db.session.commit()
+    assert owner.give(user_id("owner"), "project_viewer").status_code == 409

@@ -218,7 +218,11 @@ def load_upload(upload_id: UUID) -> Response:
 @require("admin")
 def discard_upload(upload_id: UUID) -> Response:
     """Forget a kept file."""
-    uploads.drop_upload(uploads.find_upload(current_scope(), upload_id))
+    scope = current_scope()
+    upload = uploads.find_upload(scope, upload_id)
+    audit(scope, "deleted upload", upload.name)
+    uploads.drop_upload(upload)
+    db.session.commit()
     flash("The file is discarded; nothing was stored.")
     return redirect_to(url_for("inventory.new_upload"))
 

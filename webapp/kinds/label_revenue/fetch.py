@@ -7,7 +7,6 @@ import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from urllib3.util import Retry
 
@@ -28,7 +27,7 @@ class Fetched:
 
 def is_url(text: str) -> bool:
     """Return whether a text names a web address rather than a file."""
-    return urlsplit(text).scheme.lower() in {"http", "https"}
+    return text.lower().startswith(("http://", "https://"))
 
 
 def fetch_tracks(

@@ -291,10 +291,13 @@ def _options(upload: Upload) -> dict[str, Any]:
 @bp.post("/uploads/<uuid:upload_id>/delete")
 def delete_upload(upload_id: UUID) -> Response:
     """Forget an upload and its files; what was loaded from it stays."""
-    upload = find(current_scope(), str(upload_id))
+    scope = current_scope()
+    upload = find(scope, str(upload_id))
     if upload.status in {"queued", "loading"}:
         raise Conflict("This upload is being loaded.")
+    audit(scope, "deleted upload", ", ".join(upload.files))
     work.forget_upload(upload)
+    db.session.commit()
     return redirect_to("/label-revenue/load")
 
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from webapp.accounts import Membership, Scope, User, audit
+from webapp.accounts import Membership, Scope, User, audit, membership_ended
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound
 from webapp.extensions import db
 from webapp.kinds.project_storage import tasks
@@ -112,6 +112,7 @@ def create_project(scope: Scope, name: str, project_id: str | None) -> Project:
                 auth_role=ADMIN,
             )
         )
+        audit(scope, "made project", project.id)
         db.session.commit()
     except IntegrityError:
         db.session.rollback()
@@ -123,6 +124,7 @@ def create_provider(scope: Scope, name: str, description: str) -> Provider:
     """Return a new storage provider of the company."""
     provider = Provider(company_id=scope.company_id, name=name, description=description)
     db.session.add(provider)
+    audit(scope, "made storage provider", name)
     db.session.commit()
     return provider
 
@@ -168,6 +170,16 @@ def take_role(scope: Scope, project_id: str, user_id: str) -> None:
     db.session.commit()
 
 
+@membership_ended.connect
+def end_roles(_sender: object, *, company_id: str, user_id: str) -> None:
+    """End a user's roles in the projects of a company that they are no member of any more.
+
+    A project may be left without an admin; an admin of the company then takes the role.
+    """
+    theirs = delete(Permission).where(Permission.company_id == company_id)
+    db.session.execute(theirs.where(Permission.user_id == user_id))
+
+
 def _colleague(scope: Scope, user_id: str) -> User:
     user = db.session.get(User, user_id)
     if user is None or db.session.get(Membership, (user_id, scope.company_id)) is None:
@@ -190,7 +202,9 @@ def _lock(project_key: int) -> None:
 
 def _keep_an_admin(project_key: int) -> None:
     db.session.flush()
+    # Who may not sign in cannot act: the last one who can has to stay.
     admins = select(func.count()).select_from(Permission)
+    admins = admins.join(User, User.id == Permission.user_id).where(User.status == "ACTIVE")
     admins = admins.where(Permission.project_key == project_key, Permission.auth_role == ADMIN)
     if not db.session.scalar(admins):
         db.session.rollback()
