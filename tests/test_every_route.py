@@ -32,6 +32,7 @@ OPEN = {
     "api_documents.openapi_json",
     "api_documents.read_docs",
     "inventory_files.fetch_file",
+    "leaving.unsubscribe",
 }
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 

@@ -13,6 +13,7 @@ from webapp import (
     api,
     cli,
     counters,
+    delivery,
     engine,
     error_pages,
     extensions,
@@ -54,6 +55,7 @@ def create_app(
     engine.init_app(app, report_kinds)
     reports.init_app(app)
     api.init_app(app)
+    delivery.init_app(app)
     ops.init_app(app)
     cli.init_app(app)
     return app

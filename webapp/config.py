@@ -216,6 +216,10 @@ class Settings(BaseSettings):
     """gap between two pings still joined"""
     FETCH_PRIVATE_ADDRESSES: Flag = False
     """true: pages may fetch files from private hosts"""
+    MAIL_ATTACH_MB: Annotated[int, Unit("MB")] = Field(default=10, ge=0, le=100)
+    """size of all files of a mail; above it, a link"""
+    PUBLIC_URL: str = ""
+    """address that links in mails begin with; empty: http://HOST:PORT"""
     STREAMING: Flag = True
     """false: loaders poll instead of listening"""
     LEASE_SECONDS: Seconds = Field(default=20, ge=1, le=600)

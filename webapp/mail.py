@@ -66,16 +66,27 @@ def is_set_up() -> bool:
     return bool(current_app.config["SMTP_URL"])
 
 
+class MailRefused(Unavailable):
+    """The server is away or refuses a mail: `reason` says which, without the server's words.
+
+    is_final: another try would fare no better (RFC 5321, 4.2.1: a code of 500 or more)
+    """
+
+    def __init__(self, code: int | None, error: Exception) -> None:
+        super().__init__(AWAY, retry_after_s=60)
+        self.is_final = code is not None and code >= 500
+        self.reason = f"SMTP {code}" if code else type(error).__name__
+
+
 def send(
     to: Iterable[str], subject: str, text: str, attachments: Iterable[Attachment] = ()
 ) -> None:
-    """Hand one mail over to the server; it has taken it when this returns.
+    """Hand one mail of text over to the server; it has taken it when this returns.
 
-    Raises: Unavailable where the server is away or refuses it
+    Raises: MailRefused
     """
-    server = parse_smtp_url(current_app.config["SMTP_URL"])
     message = EmailMessage()
-    message["From"] = current_app.config["MAIL_FROM"] or f"partner-use-report@{server.host}"
+    message["From"] = sender()
     message["To"] = ", ".join(to)
     message["Subject"] = subject
     message["Date"] = formatdate()
@@ -85,6 +96,20 @@ def send(
     for file in attachments:
         main, _, sub = file.media_type.partition("/")
         message.add_attachment(file.content, maintype=main, subtype=sub, filename=file.name)
+    send_message(message)
+
+
+def sender() -> str:
+    """Return whom mails are from."""
+    config = current_app.config
+    return str(
+        config["MAIL_FROM"] or f"partner-use-report@{parse_smtp_url(config['SMTP_URL']).host}"
+    )
+
+
+def send_message(message: EmailMessage) -> None:
+    """Hand a mail over to the server, to the readers its headers name. Raises: MailRefused"""
+    server = parse_smtp_url(current_app.config["SMTP_URL"])
     try:
         with _connect(server) as smtp:
             if server.user:
@@ -93,7 +118,13 @@ def send(
     except (OSError, smtplib.SMTPException) as error:
         # The words may quote addresses or the sign-in.
         log.error("a mail could not be sent: %s", type(error).__name__)
-        raise Unavailable(AWAY, retry_after_s=60) from None
+        raise MailRefused(_code(error), error) from None
+
+
+def _code(error: Exception) -> int | None:
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return int(next(iter(error.recipients.values()))[0])
+    return int(error.smtp_code) if isinstance(error, smtplib.SMTPResponseException) else None
 
 
 def _connect(server: Server) -> smtplib.SMTP:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from flask import Flask, current_app
@@ -31,10 +32,17 @@ NIGHT_BEGINS = 3
 REMEMBERED_S = 2 * 86400
 
 
+def add_maintenance(app: Flask, run: Callable[[], object]) -> None:
+    """Let the janitor do something for a room above this one, each time it looks around."""
+    app.extensions.setdefault("maintenance", []).append(run)
+
+
 def run_maintenance() -> None:
-    """Let every kind do its small upkeep."""
+    """Let every kind, and rooms above, do their small upkeep."""
     for kind in kinds().values():
         kind.run_maintenance()
+    for run in current_app.extensions.get("maintenance", ()):
+        run()
 
 
 def ask_nightly(now: datetime | None = None) -> list[str]:

@@ -69,6 +69,7 @@ __all__ = [
     "StatusLine",
     "Task",
     "add",
+    "add_task",
     "cancel",
     "delete",
     "find",
@@ -84,10 +85,15 @@ __all__ = [
 
 def init_app(app: Flask, tasks: Iterable[Task]) -> None:
     """Hand the application its tasks, its publisher and its hub; names are unique."""
-    by_name = app.extensions["tasks"] = {}
+    app.extensions["tasks"] = {}
     for task in tasks:
-        if task.name in by_name:
-            raise ValueError(f"two tasks are called {task.name}")
-        by_name[task.name] = task
+        add_task(app, task)
     stream.init_app(app)
     transport.follow_commits()
+
+
+def add_task(app: Flask, task: Task) -> None:
+    """Hand the application one task more; raises ValueError for a name that is taken."""
+    if task.name in app.extensions["tasks"]:
+        raise ValueError(f"two tasks are called {task.name}")
+    app.extensions["tasks"][task.name] = task

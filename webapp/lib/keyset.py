@@ -6,10 +6,16 @@ the last page costs as little as the first.
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
+from uuid import UUID
 
 from sqlalchemy import Select, tuple_
+
+from webapp.errors import InvalidParams
 
 Row = TypeVar("Row")
 Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
@@ -37,3 +43,24 @@ def one_page(
 def cut(rows: Sequence[Row], limit: int) -> tuple[list[Row], bool]:
     """Return the rows of the page, and whether another page follows it."""
     return list(rows[:limit]), len(rows) > limit
+
+
+def place(at: datetime, row_id: str) -> str:
+    """Return the opaque text that names the place right after a row of a list by moment and id."""
+    text = f"{at.astimezone(UTC).isoformat()} {row_id}"
+    return base64.urlsafe_b64encode(text.encode("ascii")).decode("ascii").rstrip("=")
+
+
+def read_place(cursor: str) -> tuple[datetime, str]:
+    """Return the moment and id that a text of `place` names; raises InvalidParams."""
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        moment, _, row_id = base64.urlsafe_b64decode(padded).decode("ascii").partition(" ")
+        at = datetime.fromisoformat(moment)
+        if at.tzinfo is None:
+            raise ValueError("a time without a zone")
+        return at.astimezone(UTC), str(UUID(row_id))
+    except (ValueError, binascii.Error, OverflowError):
+        raise InvalidParams(
+            {"cursor": "This is not a place in the list; take the cursor from a page of it."}
+        ) from None

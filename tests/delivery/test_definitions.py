@@ -1,0 +1,220 @@
+"""Saved reports by the API: made, found, changed, run; who may see and do what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.api.api_helpers import assert_problem
+from tests.conftest import Api, form_token
+from tests.delivery.conftest import Clock, saved
+from webapp.jobs import Job
+
+MEMBERS = {
+    "id", "name", "kind", "params", "schedule", "deliver", "hold_incomplete", "paused",
+    "last_report", "next_run_at",
+}  # fmt: skip
+
+
+def patch(api: Api, path: str, body: Any) -> Any:
+    return api.client.patch(f"/api/v1{path}", json=body, auth=api.auth)
+
+
+def test_what_was_saved_is_found_again(api: Api) -> None:
+    made = saved(api, schedule={"every": "month", "grace_days": 1, "at": "07:00"})
+    assert set(made) >= MEMBERS
+    assert made["next_run_at"].endswith("Z")
+    assert made["last_report"] is None
+    again = api.get(f"/definitions/{made['id']}").json
+    assert again == {**made, "webhook_secret": None}
+    assert [one["id"] for one in api.get("/definitions").json] == [made["id"]]
+
+
+def test_the_newest_comes_first_a_page_at_a_time(api: Api) -> None:
+    made = [saved(api, name=f"number {number}")["id"] for number in range(5)]
+    seen, path = [], "/definitions?limit=2"
+    while path:
+        answer = api.get(path)
+        seen += [one["id"] for one in answer.json]
+        link = answer.headers.get("Link", "")
+        path = link.partition(">")[0].removeprefix("</api/v1") if link else ""
+    assert seen == made[::-1]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": "x" * 201}, "name"),
+        ({"name": "a\x00b"}, "name"),
+        ({"kind": "nothing"}, "kind"),
+        ({"params": {}}, "topic"),
+        ({"params": {"topic": "a", "secret": "s3cret"}}, "secret"),
+        ({"params": {"topic": "a", "start": "-x"}}, "start"),
+        ({"schedule": {"every": "month", "grace_days": 40}}, "schedule.grace_days"),
+        ({"schedule": {"cron": "never"}}, "schedule.cron"),
+        ({"deliver": [{"by": "pigeon"}]}, "deliver.0"),
+        ({"deliver": [{"by": "email", "to": ["nobody"]}]}, "deliver.0.email.to.0"),
+        ({"deliver": [{"by": "email", "to": []}]}, "deliver.0.email.to"),
+        ({"deliver": [{"by": "folder", "url": "http://x"}]}, "deliver.0.folder.url"),
+        ({"deliver": [{"by": "webhook", "url": "ftp://x"}]}, "deliver.0.webhook.url"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_what_cannot_be_saved_is_told_by_field(api: Api, wrong: Any, field: str) -> None:
+    body = {"name": "Apples", "kind": "tally", "params": {"topic": "apples"}} | wrong
+    assert_problem(api.post("/definitions", body), 422, field)
+    assert api.get("/definitions").json == []
+
+
+def test_what_is_sent_changes_and_the_rest_stays(api: Api) -> None:
+    made = saved(api, schedule={"every": "day"})
+    changed = patch(api, f"/definitions/{made['id']}", {"name": "Pears", "paused": True}).json
+    assert (changed["name"], changed["paused"], changed["next_run_at"]) == ("Pears", True, None)
+    assert changed["params"] == made["params"]
+    resumed = patch(api, f"/definitions/{made['id']}", {"paused": False}).json
+    assert resumed["next_run_at"] == made["next_run_at"]
+    assert patch(api, f"/definitions/{made['id']}", {"schedule": None}).json["next_run_at"] is None
+    assert_problem(patch(api, f"/definitions/{made['id']}", {"name": None}), 422, "name")
+    assert_problem(patch(api, f"/definitions/{made['id']}", {"kind": "tally"}), 422, "kind")
+
+
+def test_deleting_keeps_the_reports(api: Api, clock: Clock) -> None:
+    made = saved(api)
+    report = api.post(f"/definitions/{made['id']}/run").json["id"]
+    clock.work()
+    assert api.delete(f"/definitions/{made['id']}").status_code == 204
+    assert api.get(f"/definitions/{made['id']}").status_code == 404
+    assert api.get(f"/reports/{report}").json["status"] == "done"
+
+
+def test_a_run_is_a_report_like_any_other(api: Api, clock: Clock) -> None:
+    params = {"topic": "apples", "mode": "long", "start": "-2", "end": "last_closed"}
+    made = saved(api, params=params)
+    answer = api.post(f"/definitions/{made['id']}/run")
+    assert answer.status_code == 202
+    assert answer.headers["Location"] == f"/api/v1/reports/{answer.json['id']}"
+    assert answer.json["params"]["start"] < answer.json["params"]["end"]
+    clock.work()
+    assert api.get(f"/definitions/{made['id']}").json["last_report"] == answer.json["id"]
+    (run,) = api.get(f"/definitions/{made['id']}/runs").json
+    assert (run["report"], run["report_status"], run["period"]) == (answer.json["id"], "done", None)
+
+
+def test_the_newest_result_has_an_address_of_its_own(api: Api, clock: Clock) -> None:
+    made = saved(api)
+    path = f"/definitions/{made['id']}/latest"
+    assert api.get(path).status_code == 404
+    api.post(f"/definitions/{made['id']}/run")
+    clock.work()
+    first = api.get(f"{path}?format=csv")
+    assert first.status_code == 200
+    assert first.text.startswith("number,name,")
+    assert api.get(f"{path}.csv").data == first.data
+    tag = {"If-None-Match": first.headers["ETag"]}
+    assert api.get(f"{path}.csv", headers=tag).status_code == 304
+    api.post(f"/definitions/{made['id']}/run")
+    assert api.get(f"{path}.csv", headers=tag).status_code == 304  # it has no result yet
+    clock.work()
+    assert api.get(f"{path}.csv", headers=tag).status_code == 200
+
+
+def test_two_results_side_by_side(api: Api, clock: Clock) -> None:
+    made = saved(api, params={"topic": "apples", "things": 3})
+    before = api.post(f"/definitions/{made['id']}/run").json["id"]
+    clock.work()
+    patch(
+        api,
+        f"/definitions/{made['id']}",
+        {"params": {"topic": "apples", "things": 5, "holes": True}},
+    )
+    after = api.post(f"/definitions/{made['id']}/run").json["id"]
+    clock.work()
+    found = api.get(f"/definitions/{made['id']}/compare?from={before}&to={after}").json
+    assert [row["number"] for row in found["came"]] == ["1000004", "1000005"]
+    assert (found["went"], found["changed"]) == ([], [])
+    back = api.get(f"/definitions/{made['id']}/compare?from={after}&to={before}").json
+    assert [row["number"] for row in back["went"]] == ["1000004", "1000005"]
+    other = api.post("/reports", {"kind": "tally", "params": {"topic": "pears"}}).json["id"]
+    wrong = api.get(f"/definitions/{made['id']}/compare?from={other}&to={after}")
+    assert_problem(wrong, 422, "from")
+
+
+@pytest.mark.parametrize("who", ["stranger", "operator"])
+def test_another_company_finds_nothing(
+    api: Api, api_for: Callable[[str], Api], clock: Clock, who: str
+) -> None:
+    made = saved(api, deliver=[{"by": "email", "to": ["reader@acme.example"]}])
+    other = api_for(who)
+    assert other.get("/definitions").json == []
+    for verb in ("", "/runs", "/latest", "/compare?from=a&to=b"):
+        assert other.get(f"/definitions/{made['id']}{verb}").status_code == 404
+    assert patch(other, f"/definitions/{made['id']}", {"name": "mine"}).status_code == 404
+    assert other.delete(f"/definitions/{made['id']}").status_code == 404
+    assert other.post(f"/definitions/{made['id']}/run").status_code == 404
+    assert other.get(f"/deliveries?definition={made['id']}").status_code == 404
+
+
+def test_a_viewer_looks_and_changes_nothing(api: Api, api_for: Callable[[str], Api]) -> None:
+    made, viewer = saved(api), api_for("viewer")
+    assert viewer.get(f"/definitions/{made['id']}").status_code == 200
+    assert patch(viewer, f"/definitions/{made['id']}", {"name": "mine"}).status_code == 403
+    assert viewer.delete(f"/definitions/{made['id']}").status_code == 403
+    assert viewer.post(f"/definitions/{made['id']}/run").status_code == 403
+    body = {"name": "Apples", "kind": "tally", "params": {"topic": "apples"}}
+    assert viewer.post("/definitions", body).status_code == 403
+
+
+def test_a_private_one_is_its_owners_alone(api: Api, api_for: Callable[[str], Api]) -> None:
+    mine = saved(api_for("colleague"), private=True)
+    assert api.get(f"/definitions/{mine['id']}").status_code == 404
+    assert api.get("/definitions").json == []
+
+
+def test_only_the_maker_and_admins_change_it(api: Api, api_for: Callable[[str], Api]) -> None:
+    made, colleague = saved(api), api_for("colleague")
+    assert patch(colleague, f"/definitions/{made['id']}", {"name": "mine"}).status_code == 403
+    theirs = saved(colleague)
+    assert patch(api, f"/definitions/{theirs['id']}", {"name": "ours"}).status_code == 200
+
+
+def test_a_report_is_saved_and_run_by_page(
+    client_for: Callable[[str], FlaskClient], api: Api, clock: Clock
+) -> None:
+    browser = client_for("owner")
+    params = {"topic": "apples", "mode": "long", "start": "2025-01", "end": "2025-03"}
+    report = api.post("/reports", {"kind": "tally", "params": params}).json["id"]
+    clock.work()
+    token = form_token(browser)
+    form = {
+        "csrf_token": token,
+        "report": report,
+        "name": "Every month",
+        "relative.start": "-11",
+        "relative.end": "last_closed",
+        "every": "month",
+        "grace_days": "1",
+        "at": "07:00",
+        "emails": "a@acme.example, b@acme.example",
+        "attach": ["csv"],
+    }
+    assert browser.get(f"/saved/new?report={report}").status_code == 200
+    refused = browser.post("/saved", data=form | {"emails": "nobody"})
+    assert refused.status_code == 422
+    assert "This is not an e-mail address." in refused.text
+    assert "Every month" in refused.text
+    address = browser.post("/saved", data=form).headers["Location"]
+    page = browser.get(address).text
+    assert "Every month" in page
+    assert page.count("<time") >= 5
+    assert browser.post(f"{address}/pause", data={"csrf_token": token}).status_code == 303
+    assert "It is paused." in browser.get(address).text
+    ran = browser.post(f"{address}/run", data={"csrf_token": token}).headers["Location"]
+    assert browser.get(ran).status_code == 200
+    assert "Every month" in browser.get("/saved").text
+    browser.post(f"{address}/delete", data={"csrf_token": token})
+    assert browser.get(address).status_code == 404
+    assert clock.rows(Job) != []

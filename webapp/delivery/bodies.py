@@ -1,0 +1,255 @@
+"""What saved reports are sent and answered as: models that the views use and OpenAPI shows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from flask import current_app
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from webapp.delivery.models import Definition, DefinitionRun, Delivery
+from webapp.delivery.schedules import Schedule
+from webapp.engine.export import FORMATS
+from webapp.engine.models import Report
+from webapp.errors import InvalidParams
+from webapp.extensions import db
+from webapp.lib.bodies import Id, Moment, OneOf, Text, WholeNumber
+from webapp.lib.public_addresses import check_address
+from webapp.lib.texts import as_email
+
+FileFormat = Literal["csv", "json", "xlsx"]
+
+
+def _email(text: str) -> str:
+    email = as_email(text)
+    if email is None:
+        raise ValueError("This is not an e-mail address.")
+    return email
+
+
+def _folder_url(url: str) -> str:
+    if not url.startswith(("s3://", "gs://", "az://", "file:///")) or "@" in url or "?" in url:
+        raise ValueError(
+            "Write s3://bucket/prefix, gs://…, az://container/… or file:///folder; credentials "
+            "come from the store's own environment."
+        )
+    return url.rstrip("/")
+
+
+def _webhook_url(url: str) -> str:
+    try:
+        check_address(url, private_allowed=bool(current_app.config["FETCH_PRIVATE_ADDRESSES"]))
+    except InvalidParams as error:
+        raise ValueError(next(iter(error.errors.values()))) from None
+    return url
+
+
+class _Target(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class EmailTarget(_Target):
+    """People told by e-mail, with files attached."""
+
+    by: Literal["email"]
+    to: list[Annotated[str, AfterValidator(_email)]] = Field(min_length=1, max_length=50)
+    attach: list[FileFormat] = Field(default=[], max_length=3)
+
+
+class WebhookTarget(_Target):
+    """A program told by a signed request (Standard Webhooks)."""
+
+    by: Literal["webhook"]
+    url: Annotated[str, Field(max_length=2000), AfterValidator(_webhook_url)]
+    # Set where the receiver said that it is gone (410).
+    off: bool = False
+
+
+class FolderTarget(_Target):
+    """A folder or a bucket that files are put into."""
+
+    by: Literal["folder"]
+    url: Annotated[str, Field(max_length=1000), AfterValidator(_folder_url)]
+    attach: list[FileFormat] = Field(default=["csv"], min_length=1, max_length=3)
+
+
+Target = Annotated[EmailTarget | WebhookTarget | FolderTarget, Field(discriminator="by")]
+Name = Annotated[Text, Field(min_length=1, max_length=200)]
+
+
+class NewDefinition(BaseModel):
+    """What makes a definition. `params` as of a report, months also relative; no secrets."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    name: Name
+    kind: str
+    params: dict[str, Any] = {}
+    schedule: Schedule | None = None
+    deliver: list[Target] = Field(default=[], max_length=20)
+    hold_incomplete: bool = False
+    paused: bool = False
+    private: bool = False
+
+
+class Changes(BaseModel):
+    """What changes of a definition; what is not sent stays."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    name: Name | None = None
+    params: dict[str, Any] | None = None
+    schedule: Schedule | None = None
+    deliver: list[Target] | None = Field(default=None, max_length=20)
+    hold_incomplete: bool | None = None
+    paused: bool | None = None
+    private: bool | None = None
+
+
+class DefinitionAnswer(BaseModel):
+    """A saved report: what is asked for, when it is due next, what came of it last."""
+
+    id: Id
+    name: str
+    kind: str
+    params: dict[str, Any]
+    schedule: Schedule | None
+    deliver: list[dict[str, Any]]
+    hold_incomplete: bool
+    paused: bool
+    private: bool
+    owner: Id
+    created_at: Moment
+    last_report: Id | None
+    next_run_at: Moment | None
+    webhook_secret: str | None = Field(None, description="Shown once, when it is made.")
+
+    @classmethod
+    def of(
+        cls, definition: Definition, last_report: str | None, secret: str | None = None
+    ) -> DefinitionAnswer:
+        """Return the answer about a definition."""
+        fields = {name: getattr(definition, name) for name in FIELDS}
+        return cls(
+            **fields,
+            owner=definition.user_id,
+            last_report=last_report,
+            webhook_secret=secret,
+        )
+
+
+FIELDS = (
+    "id",
+    "name",
+    "kind",
+    "params",
+    "schedule",
+    "deliver",
+    "hold_incomplete",
+    "paused",
+    "private",
+    "created_at",
+    "next_run_at",
+)
+
+
+class RunAnswer(BaseModel):
+    """One making of a saved report."""
+
+    id: Id
+    period: str | None
+    due_at: Moment
+    missed: int
+    status: str
+    report: Id | None
+    report_status: str | None
+    error: str | None
+
+    @classmethod
+    def of(cls, run: DefinitionRun, report: Report | None) -> RunAnswer:
+        """Return the answer about a run and its report, where that is kept."""
+        return cls(
+            id=run.id,
+            period=run.period,
+            due_at=run.due_at,
+            missed=run.missed,
+            status=run.status,
+            report=run.report_id,
+            report_status=report.status if report else None,
+            error=run.error,
+        )
+
+
+class DeliveryAnswer(BaseModel):
+    """Somebody told of a run, with every try and its answer."""
+
+    id: Id
+    definition: Id
+    run: Id
+    period: str | None
+    event: str
+    by: str
+    to: str
+    status: str
+    tries: list[dict[str, Any]]
+    next_try_at: Moment | None
+    sent_at: Moment | None
+    created_at: Moment
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> DeliveryAnswer:
+        """Return the answer about a delivery."""
+        run = db.session.get_one(DefinitionRun, delivery.run_id)
+        target = delivery.target
+        return cls(
+            id=delivery.id,
+            definition=delivery.definition_id,
+            run=run.id,
+            period=run.period,
+            event=delivery.event,
+            by=target["by"],
+            to=", ".join(target["to"]) if target["by"] == "email" else target["url"],
+            status=delivery.status,
+            tries=delivery.tries,
+            next_try_at=delivery.next_try_at,
+            sent_at=delivery.sent_at,
+            created_at=delivery.created_at,
+        )
+
+
+class ComparisonAnswer(BaseModel):
+    """How two results of one definition differ, row by row."""
+
+    before: Id = Field(alias="from")
+    after: Id = Field(alias="to")
+    counted_at: dict[str, Any]
+    came: list[dict[str, Any]]
+    went: list[dict[str, Any]]
+    changed: list[dict[str, Any]]
+
+
+class PageQuery(BaseModel):
+    """Which part of a list is wanted."""
+
+    limit: Annotated[int, WholeNumber(1, 100)] = Field(20, description="How many.")
+    cursor: Text | None = Field(None, description="Where the page before ended.")
+
+
+class DeliveriesQuery(PageQuery):
+    """Which deliveries are wanted."""
+
+    definition: UUID | None = Field(None, description="Only those of this saved report.")
+
+
+class LatestQuery(BaseModel):
+    """How the newest result is wanted."""
+
+    format: Annotated[str, OneOf(tuple(FORMATS))] = "json"
+
+
+class CompareQuery(BaseModel):
+    """Which two results are compared: ids of reports."""
+
+    before: str = Field(alias="from")
+    after: str = Field(alias="to")

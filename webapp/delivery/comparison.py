@@ -1,0 +1,64 @@
+"""Two results of one saved report side by side: what came, what went, what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+from webapp.engine.models import Report
+from webapp.engine.registry import kinds
+from webapp.engine.results import ReadResult
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came, went and changed between two results of one definition, row by row."""
+
+    came: list[dict[str, Any]]
+    went: list[dict[str, Any]]
+    changed: list[dict[str, Any]]
+
+
+def compare(before: Report, after: Report) -> Comparison:
+    """Return how the main sheet of two results differs.
+
+    A row is the same row where the ids and months before its first number agree, or the texts
+    there where it has neither.
+    A changed row has its key and, of each number that differs, `from`, `to` and `by`.
+    """
+    keys, old = _keyed(before)
+    _, new = _keyed(after)
+    changed = []
+    for key in [key for key in new if key in old]:
+        cells = _differences(old[key], new[key])
+        if cells:
+            changed.append({**dict(zip(keys, key, strict=True)), "changes": cells})
+    return Comparison(
+        came=[row for key, row in new.items() if key not in old],
+        went=[row for key, row in old.items() if key not in new],
+        changed=changed,
+    )
+
+
+def _keyed(report: Report) -> tuple[list[str], dict[tuple[Any, ...], dict[str, Any]]]:
+    sheet = kinds()[report.kind].sheets(ReadResult(report))[0]
+    leading = list(takewhile(lambda column: not column.is_number, sheet.columns))
+    ids = [column for column in leading if column.type in {"id", "month", "date"}]
+    names = [column.name for column in ids or leading]
+    rows = {tuple(row.get(name) for name in names): dict(row) for row in sheet.rows}
+    return names, rows
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for name, value in new.items():
+        was = old.get(name)
+        if was == value or not isinstance(value, int | float | str | type(None)):
+            continue
+        by = None
+        if isinstance(was, int | float) and isinstance(value, int | float):
+            by = value - was
+        found[name] = {"from": was, "to": value, "by": by}
+    return found

@@ -1,0 +1,223 @@
+"""Definitions as pages and programs ask for them: create, find, change, delete, run, compare."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from base64 import b64encode
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from flask import current_app
+from sqlalchemy import or_, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from webapp.accounts import Scope
+from webapp.delivery.bodies import Changes, NewDefinition
+from webapp.delivery.models import MAKING, Definition, DefinitionRun, Delivery
+from webapp.delivery.relative import resolve
+from webapp.delivery.schedules import Schedule
+from webapp.engine.kind import ReportKind
+from webapp.engine.models import WITH_RESULT, Report
+from webapp.engine.params import json_schema, read_params
+from webapp.engine.registry import kind_named, personal_kinds
+from webapp.engine.service import start_report
+from webapp.errors import InvalidParams, NotAllowed, NotFound
+from webapp.extensions import db
+from webapp.lib.moments import utcnow
+from webapp.security import seal, unseal
+
+MOST_DEFINITIONS = 500
+OLD_SECRET_SIGNS = timedelta(days=1)
+
+
+def zone() -> ZoneInfo:
+    """Return the zone that schedules are in."""
+    return ZoneInfo(current_app.config["SESSION_TIMEZONE"])
+
+
+def visible(scope: Scope) -> ColumnElement[bool]:
+    """Return the condition of what the caller may see: of private ones only theirs."""
+    shared = Definition.private.is_(False) & Definition.kind.not_in(personal_kinds())
+    return (Definition.company_id == scope.company_id) & or_(
+        shared, Definition.user_id == scope.user_id
+    )
+
+
+def find_definition(scope: Scope, definition_id: str) -> Definition:
+    """Return a definition that the caller may see; any other is as unknown as none: NotFound."""
+    found = db.session.scalar(
+        select(Definition).where(Definition.id == definition_id, visible(scope))
+    )
+    if found is None:
+        raise NotFound("There is no such saved report.")
+    return found
+
+
+def create_definition(scope: Scope, new: NewDefinition) -> Definition:
+    """Add a definition to the session; the caller commits.
+
+    Raises: InvalidParams for parameters its kind could not run with, NotAllowed
+    """
+    kind = kind_named(new.kind)
+    _check_role(scope, kind)
+    _check_params(kind, scope, new.params)
+    if len(list(db.session.scalars(_of_company(scope)))) >= MOST_DEFINITIONS:
+        raise InvalidParams({"name": f"A company keeps at most {MOST_DEFINITIONS} saved reports."})
+    definition = Definition(company_id=scope.company_id, user_id=scope.user_id)
+    for name, value in new.model_dump(mode="json").items():
+        setattr(definition, name, value)
+    definition.sealed = seal(json.dumps([new_secret()]))
+    db.session.add(definition)
+    plan(definition)
+    db.session.flush()
+    return definition
+
+
+def _of_company(scope: Scope) -> Any:
+    return select(Definition.id).where(Definition.company_id == scope.company_id)
+
+
+def change_definition(scope: Scope, definition: Definition, changes: Changes) -> None:
+    """Change what was sent, in the session; the caller commits.
+
+    Raises: InvalidParams, NotAllowed
+    """
+    kind = kind_named(definition.kind)
+    check_may_change(scope, definition)
+    given = changes.model_dump(mode="json", exclude_unset=True)
+    null = [name for name, value in given.items() if value is None and name != "schedule"]
+    if null:
+        raise InvalidParams(dict.fromkeys(null, "Leave this out, or give it a value."))
+    if "params" in given:
+        _check_params(kind, scope, given["params"])
+    for name, value in given.items():
+        setattr(definition, name, value)
+    plan(definition)
+
+
+def delete_definition(scope: Scope, definition: Definition) -> None:
+    """Delete a definition with its runs and deliveries, in the session; its reports stay."""
+    check_may_change(scope, definition)
+    db.session.delete(definition)
+
+
+def check_may_change(scope: Scope, definition: Definition) -> None:
+    """Raise NotAllowed for who may neither run its kind nor change what others saved."""
+    _check_role(scope, kind_named(definition.kind))
+    if definition.user_id != scope.user_id and not scope.may("admin"):
+        raise NotAllowed("Only the maker of a saved report and admins may change it.")
+
+
+def _check_role(scope: Scope, kind: ReportKind) -> None:
+    if not scope.may(kind.run_role):
+        raise NotAllowed(f"This needs the role {kind.run_role} in this company.")
+
+
+def _check_params(kind: ReportKind, scope: Scope, params: Mapping[str, Any]) -> None:
+    secret = sorted(kind.secret_params & set(params))
+    if secret:
+        raise InvalidParams(
+            dict.fromkeys(secret, "A saved report keeps no secret; name a stored connection.")
+        )
+    parsed = read_params(kind, resolved(kind, params))
+    kind.resolve_secrets(parsed.params, scope, parsed.secrets)
+
+
+def resolved(kind: ReportKind, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a definition's parameters with the months they mean now."""
+    return resolve(params, json_schema(kind), utcnow())
+
+
+def plan(definition: Definition, after: datetime | None = None) -> None:
+    """Set when the definition is due next; never where it is paused or has no schedule."""
+    moments = next_moments(definition, 1, after)
+    definition.next_run_at = moments[0] if moments and not definition.paused else None
+
+
+def next_moments(
+    definition: Definition, count: int, after: datetime | None = None
+) -> list[datetime]:
+    """Return the next times of a schedule, aware UTC; none where there is no schedule."""
+    if definition.schedule is None:
+        return []
+    schedule = Schedule.model_validate(definition.schedule)
+    moments = schedule.moments(after or utcnow(), zone())
+    return [moment for _, moment in zip(range(count), moments, strict=False)]
+
+
+def run_now(scope: Scope, definition: Definition) -> Report:
+    """Make the report of a definition now, as the caller; commits. Raises as `start_report`."""
+    kind = kind_named(definition.kind)
+    run = DefinitionRun(definition_id=definition.id, due_at=utcnow(), status=MAKING)
+    report = start_report(scope, definition.kind, resolved(kind, definition.params)).report
+    run.report_id = report.id
+    db.session.add(run)
+    db.session.commit()
+    return report
+
+
+def runs_of(definition: Definition, limit: int = 100) -> list[tuple[DefinitionRun, Report | None]]:
+    """Return a definition's runs, newest first, each with its report while that is kept."""
+    query = (
+        select(DefinitionRun, Report)
+        .outerjoin(Report, Report.id == DefinitionRun.report_id)
+        .where(DefinitionRun.definition_id == definition.id)
+        .order_by(DefinitionRun.created_at.desc(), DefinitionRun.id)
+        .limit(limit)
+    )
+    return [(run, report) for run, report in db.session.execute(query)]
+
+
+def newest_result(definition: Definition) -> Report | None:
+    """Return the newest report of a definition that has a result."""
+    return db.session.scalar(
+        select(Report)
+        .join(DefinitionRun, DefinitionRun.report_id == Report.id)
+        .where(DefinitionRun.definition_id == definition.id, Report.status.in_(WITH_RESULT))
+        .order_by(Report.created_at.desc())
+        .limit(1)
+    )
+
+
+def find_delivery(scope: Scope, delivery_id: str) -> Delivery:
+    """Return a delivery of a definition that the caller may see; raises NotFound."""
+    found = db.session.scalar(
+        select(Delivery)
+        .join(Definition, Definition.id == Delivery.definition_id)
+        .where(Delivery.id == delivery_id, visible(scope))
+    )
+    if found is None:
+        raise NotFound("There is no such delivery.")
+    return found
+
+
+# The secrets that sign webhooks
+
+
+def new_secret() -> dict[str, str]:
+    """Return a fresh secret as Standard Webhooks writes it, and since when it holds."""
+    return {"secret": "whsec_" + b64encode(secrets.token_bytes(24)).decode(), "since": _now()}
+
+
+def _now() -> str:
+    return utcnow().isoformat()
+
+
+def signing_secrets(definition: Definition) -> list[str]:
+    """Return the secrets that sign now: the newest, and the one before for a day."""
+    kept: list[dict[str, str]] = json.loads(unseal(definition.sealed or ""))
+    newest = kept[-1]
+    is_fresh = datetime.fromisoformat(newest["since"]) > utcnow() - OLD_SECRET_SIGNS
+    return [one["secret"] for one in (kept[-2:] if is_fresh else kept[-1:])]
+
+
+def rotate_secret(scope: Scope, definition: Definition) -> str:
+    """Give a definition a new secret, shown this once; the old one signs for a day more."""
+    check_may_change(scope, definition)
+    kept: list[dict[str, str]] = json.loads(unseal(definition.sealed or ""))
+    made = new_secret()
+    definition.sealed = seal(json.dumps([kept[-1], made]))
+    return made["secret"]

@@ -1,0 +1,207 @@
+"""`/saved`: saved reports in the browser, their schedule, who is told, what came of it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, abort, flash, make_response, render_template, request
+from itsdangerous import BadSignature
+from sqlalchemy import select
+from werkzeug.datastructures import MultiDict
+
+from webapp import mail
+from webapp.accounts import audit, current_scope, restrict
+from webapp.delivery import definitions, sending
+from webapp.delivery.bodies import Changes, NewDefinition
+from webapp.delivery.models import SENDING, WAITING, Definition, DefinitionRun, Delivery
+from webapp.engine.registry import kinds
+from webapp.engine.service import find_report
+from webapp.errors import InvalidParams
+from webapp.extensions import db
+from webapp.htmx import redirect_to
+from webapp.lib.bodies import read_value
+from webapp.lib.months import parse_month
+
+bp = Blueprint("saved", __name__, template_folder="templates")
+restrict(bp)
+# Readers of a mail have no account here; the token says who they are.
+leaving = Blueprint("leaving", __name__)
+
+RELATIVE = (
+    ("last_closed", "the last closed month"),
+    ("-11", "11 months before it (a year in all)"),
+    ("current", "the running month"),
+)
+
+
+@bp.get("/saved")
+def index_saved() -> Response:
+    """List what is saved, with when it is due next and what came last."""
+    found = select(Definition).where(definitions.visible(current_scope()))
+    rows = []
+    for definition in db.session.scalars(found.order_by(Definition.name, Definition.id)):
+        runs = definitions.runs_of(definition, limit=1)
+        rows.append((definition, *(runs[0] if runs else (None, None))))
+    return make_response(render_template("delivery/index.html", rows=rows, kinds=kinds()))
+
+
+@bp.get("/saved/new")
+def new_saved() -> Response:
+    """Show the form that saves a report like one that was made."""
+    report = find_report(current_scope(), request.args.get("report", ""))
+    typed = MultiDict({"name": f"{kinds()[report.kind].title} {report.label}".strip()})
+    return _form(report.id, report.kind, report.params, typed)
+
+
+@bp.post("/saved")
+def create_saved() -> Response:
+    """Save a report like one that was made."""
+    scope = current_scope()
+    report = find_report(scope, request.form.get("report", ""))
+    params = {**report.params, **_relative(request.form)}
+    try:
+        body = {**_settings(request.form), "kind": report.kind, "params": params}
+        definition = definitions.create_definition(scope, read_value(NewDefinition, body))
+    except InvalidParams as error:
+        return _form(report.id, report.kind, report.params, request.form, error.errors)
+    audit(scope, "saved report", f"{definition.name} {definition.id}")
+    db.session.commit()
+    flash(f"{definition.name} is saved.")
+    return redirect_to(f"/saved/{definition.id}")
+
+
+def _relative(form: MultiDict[str, str]) -> dict[str, str]:
+    names = (name.removeprefix("relative.") for name in form if name.startswith("relative."))
+    return {name: form[f"relative.{name}"] for name in names if form[f"relative.{name}"]}
+
+
+def _settings(form: MultiDict[str, str]) -> dict[str, Any]:
+    """Return what the form says of schedule and targets, as the API takes it."""
+    every = form.get("every", "")
+    schedule: dict[str, Any] | None = None
+    if every == "cron":
+        schedule = {"cron": form.get("cron", "")}
+    elif every:
+        wanted = {"month": ["grace_days"], "week": ["weekday"]}.get(every, [])
+        schedule = {"every": every, "at": form.get("at") or "07:00"}
+        schedule |= {name: int(form[name]) for name in wanted if form.get(name, "").isdigit()}
+    deliver: list[dict[str, Any]] = []
+    if addresses := form.get("emails", "").replace(",", " ").replace(";", " ").split():
+        deliver.append({"by": "email", "to": addresses, "attach": form.getlist("attach")})
+    if url := form.get("webhook", "").strip():
+        deliver.append({"by": "webhook", "url": url})
+    if url := form.get("folder", "").strip():
+        deliver.append({"by": "folder", "url": url, "attach": form.getlist("attach") or ["csv"]})
+    return {
+        "name": form.get("name", ""),
+        "schedule": schedule,
+        "deliver": deliver,
+        "hold_incomplete": form.get("hold_incomplete") == "true",
+        "private": form.get("private") == "true",
+    }
+
+
+def _form(
+    report_id: str,
+    slug: str,
+    params: dict[str, Any],
+    typed: Any,
+    errors: dict[str, str] | None = None,
+) -> Response:
+    page = render_template(
+        "delivery/new.html",
+        report_id=report_id,
+        kind=kinds()[slug],
+        params=params,
+        months=[name for name, value in params.items() if _is_month(value)],
+        relative=RELATIVE,
+        typed=typed,
+        errors=errors or {},
+        mail=mail.is_set_up(),
+    )
+    return make_response(page, 422 if errors else 200)
+
+
+def _is_month(value: Any) -> bool:
+    try:
+        return bool(parse_month(value)) if isinstance(value, str) else False
+    except ValueError:
+        return False
+
+
+def _found(definition_id: UUID) -> Definition:
+    return definitions.find_definition(current_scope(), str(definition_id))
+
+
+@bp.get("/saved/<uuid:definition_id>")
+def show_saved(definition_id: UUID) -> Response:
+    """Show one saved report: its last result, its next times, its runs, who was told."""
+    definition = _found(definition_id)
+    sent = (
+        select(Delivery, DefinitionRun.period)
+        .join(DefinitionRun, DefinitionRun.id == Delivery.run_id)
+        .where(Delivery.definition_id == definition.id)
+        .order_by(Delivery.created_at.desc(), Delivery.id)
+        .limit(50)
+    )
+    page = render_template(
+        "delivery/show.html",
+        definition=definition,
+        kind=kinds()[definition.kind],
+        runs=definitions.runs_of(definition, limit=24),
+        deliveries=db.session.execute(sent).all(),
+        times=[] if definition.paused else definitions.next_moments(definition, 5),
+        zone=definitions.zone(),
+        latest=definitions.newest_result(definition),
+        busy={WAITING, SENDING},
+    )
+    return make_response(page)
+
+
+@bp.post("/saved/<uuid:definition_id>/<any(run,pause,resume,delete):verb>")
+def act_on_saved(definition_id: UUID, verb: str) -> Response:
+    """Run, pause, resume or delete a saved report."""
+    scope, definition = current_scope(), _found(definition_id)
+    name, address = definition.name, f"/saved/{definition_id}"
+    if verb == "run":
+        address = f"/reports/{definitions.run_now(scope, definition).id}"
+    elif verb == "delete":
+        definitions.delete_definition(scope, definition)
+        address = "/saved"
+        flash(f"{name} is deleted; its reports stay.")
+    else:
+        definitions.change_definition(scope, definition, Changes(paused=verb == "pause"))
+        flash(f"{name} is {'paused' if verb == 'pause' else 'resumed'}.")
+    audit(scope, f"{verb} saved report", f"{name} {definition_id}")
+    db.session.commit()
+    return redirect_to(address)
+
+
+@bp.post("/saved/deliveries/<uuid:delivery_id>/resend")
+def resend_saved(delivery_id: UUID) -> Response:
+    """Send a delivery again."""
+    scope = current_scope()
+    delivery = definitions.find_delivery(scope, str(delivery_id))
+    definition = db.session.get_one(Definition, delivery.definition_id)
+    definitions.check_may_change(scope, definition)
+    sending.resend(delivery)
+    audit(scope, "resent delivery", delivery.id)
+    db.session.commit()
+    flash("It is sent again.")
+    return redirect_to(f"/saved/{definition.id}")
+
+
+@leaving.route("/unsubscribe/<token>", methods=["GET", "POST"])
+def unsubscribe(token: str) -> Response:
+    """Take a reader out of a mail: asked on a page, or at once by the mail program (RFC 8058)."""
+    try:
+        email = sending.subscriber(token)
+        if request.method == "POST":
+            sending.unsubscribe(token)
+    except BadSignature:
+        abort(404)
+    page = render_template(
+        "delivery/unsubscribe.html", email=email, done=request.method == "POST", token=token
+    )
+    return make_response(page)

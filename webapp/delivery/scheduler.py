@@ -1,0 +1,252 @@
+"""What the janitor does for this room every few seconds: what is due is made, what is made is sent.
+
+Each step is one transaction that begins with a conditional UPDATE, so any number of janitors may do
+it at once and any of them may be killed between two: the next one finds the row where it stands. A
+report is asked for with an Idempotency-Key of its run, so that asking twice finds the first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+
+from webapp import jobs, mail
+from webapp.accounts import User, scope_of
+from webapp.delivery.definitions import plan, resolved, zone
+from webapp.delivery.models import (
+    DUE,
+    FAILED,
+    HELD,
+    MAKING,
+    OPEN,
+    OVER,
+    SENDING,
+    WAITING,
+    Definition,
+    DefinitionRun,
+    Delivery,
+)
+from webapp.delivery.schedules import Schedule
+from webapp.engine.models import CANCELLED, INCOMPLETE, Report
+from webapp.engine.models import FAILED as REPORT_FAILED
+from webapp.engine.registry import kind_named
+from webapp.engine.service import retry_report, start_report
+from webapp.errors import ReportError
+from webapp.extensions import db
+from webapp.lib.moments import utcnow
+from webapp.lib.upserts import upsert
+
+log = logging.getLogger(__name__)
+
+TASK = "deliver"
+WATCHED_FOR = timedelta(minutes=30)
+RETRIES = 2
+RETRY_AFTER = timedelta(minutes=10)
+BATCH = 100
+
+
+def run_maintenance(now: datetime | None = None) -> None:
+    """Plan, make and send what is due at this moment."""
+    now = now or utcnow()
+    for definition_id in _ids(select(Definition.id).where(Definition.next_run_at <= now)):
+        _begin_run(definition_id, now)
+    for run_id in _ids(select(DefinitionRun.id).where(DefinitionRun.status == DUE)):
+        _ask_for_report(run_id)
+    for run_id in _ids(select(DefinitionRun.id).where(DefinitionRun.status.in_((MAKING, HELD)))):
+        _follow_report(run_id, now)
+    for delivery_id in _ids(select(Delivery.id).where(Delivery.next_try_at <= now)):
+        _hand_over(delivery_id)
+
+
+def _ids(query: object) -> list[str]:
+    found = list(db.session.scalars(query.limit(BATCH)))  # type: ignore[attr-defined]
+    db.session.rollback()
+    return found
+
+
+def _begin_run(definition_id: str, now: datetime) -> None:
+    """Write down the run that is due, once for its period, and when the next one is.
+
+    Of times that were slept through the last one is made up for; it says how many there were.
+    """
+    definition = db.session.get(Definition, definition_id)
+    # Another janitor may have been here since it was listed.
+    first = definition.next_run_at if definition else None
+    if definition is None or definition.schedule is None or first is None or first > now:
+        return
+    schedule = Schedule.model_validate(definition.schedule)
+    times = [first]
+    for moment in schedule.moments(first, zone()):
+        if moment > now:
+            break
+        times.append(moment)
+    planned = db.session.execute(
+        update(Definition)
+        .where(Definition.id == definition_id, Definition.next_run_at == first)
+        .values(next_run_at=None)
+        .execution_options(synchronize_session=False)
+    )
+    if planned.rowcount != 1:  # type: ignore[attr-defined]
+        db.session.rollback()
+        return
+    run = {
+        "definition_id": definition_id,
+        "period": schedule.period(times[-1], zone()),
+        "due_at": times[-1],
+        "missed": len(times) - 1,
+    }
+    # A schedule that was changed may be due again for a period that was made.
+    statement = upsert(db.session, DefinitionRun).values(run).on_conflict_do_nothing()
+    db.session.execute(statement)
+    db.session.refresh(definition)
+    plan(definition, now)
+    db.session.commit()
+
+
+def _ask_for_report(run_id: str) -> None:
+    """Ask for a run's report as the definition's owner; what forbids it ends the run, told."""
+    run = db.session.get_one(DefinitionRun, run_id)
+    definition = db.session.get_one(Definition, run.definition_id)
+    owner = db.session.get(User, definition.user_id)
+    scope = scope_of(owner, definition.company_id) if owner else None
+    try:
+        if scope is None:
+            raise ReportError(
+                "Its owner is no member of the company any more. An admin may save it anew.",
+                permanent=True,
+            )
+        params = resolved(kind_named(definition.kind), definition.params)
+        key = f"definition-run:{run_id}"
+        report = start_report(scope, definition.kind, params, idempotency_key=key).report
+    except ReportError as error:
+        db.session.rollback()
+        _end_run(run_id, FAILED, "report.failed", error=error.message)
+        return
+    _move(run_id, DUE, status=MAKING, report_id=report.id)
+    db.session.commit()
+
+
+def _move(run_id: str, *statuses: str, **values: object) -> bool:
+    moved = db.session.execute(
+        update(DefinitionRun)
+        .where(DefinitionRun.id == run_id, DefinitionRun.status.in_(statuses))
+        .values(values)
+        .execution_options(synchronize_session=False)
+    )
+    return moved.rowcount == 1  # type: ignore[attr-defined]
+
+
+def _follow_report(run_id: str, now: datetime) -> None:
+    """End a run whose report has ended: its deliveries stand, or it is tried again, or waits."""
+    run = db.session.get_one(DefinitionRun, run_id)
+    report = db.session.get(Report, run.report_id)
+    definition = db.session.get_one(Definition, run.definition_id)
+    if report is None:
+        _end_run(run_id, FAILED, None, error="The report was deleted before it was sent.")
+    elif report.is_active:
+        db.session.rollback()
+    elif report.status == CANCELLED:
+        _end_run(run_id, OVER, None, error="The report was cancelled.")
+    elif report.status == REPORT_FAILED:
+        _try_again(run, report, now)
+    elif report.status == INCOMPLETE and definition.hold_incomplete:
+        _hold(run)
+    else:
+        _end_run(run_id, OVER, "report.finished")
+
+
+def _hold(run: DefinitionRun) -> None:
+    """Keep an incomplete report back until it is complete, or a newer run takes its place."""
+    newer = select(DefinitionRun.id).where(
+        DefinitionRun.definition_id == run.definition_id, DefinitionRun.due_at > run.due_at
+    )
+    if db.session.scalar(newer.limit(1)):
+        _end_run(run.id, OVER, None, error="A newer run took its place before it was complete.")
+        return
+    _move(run.id, MAKING, status=HELD)
+    db.session.commit()
+
+
+def _try_again(run: DefinitionRun, report: Report, now: datetime) -> None:
+    """Retry a failed report a few times, longer apart each time; then its owner is told."""
+    run_id, ended_at = run.id, report.finished_at or now
+    if run.period is None or run.retries >= RETRIES:
+        _end_run(run_id, FAILED, "report.failed", error=report.error)
+        return
+    if now < ended_at + RETRY_AFTER * (run.retries + 1):
+        db.session.rollback()
+        return
+    owner = db.session.get_one(User, report.user_id)
+    scope = scope_of(owner, report.company_id)
+    if not _move(run_id, MAKING, HELD, status=MAKING, retries=run.retries + 1):
+        db.session.rollback()
+        return
+    try:
+        if scope is not None:
+            retry_report(scope, report.id, {})
+        db.session.commit()
+    except ReportError as error:
+        db.session.rollback()
+        _end_run(run_id, FAILED, "report.failed", error=error.message)
+
+
+def _end_run(run_id: str, status: str, event: str | None, *, error: str | None = None) -> None:
+    """End a run once; its deliveries are written in the same transaction.
+
+    A failure is told to the owner and to webhooks; mail and folders get no empty success.
+    """
+    run = db.session.get_one(DefinitionRun, run_id)
+    definition = db.session.get_one(Definition, run.definition_id)
+    if not _move(run_id, *OPEN, status=status, error=error):
+        db.session.rollback()
+        return
+    for place, target in _readers(definition, event):
+        db.session.add(
+            Delivery(
+                definition_id=definition.id,
+                run_id=run_id,
+                company_id=definition.company_id,
+                place=place,
+                target=target,
+                event=event,
+            )
+        )
+    db.session.commit()
+
+
+def _readers(definition: Definition, event: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield who is told of an event, each mail's reader by themselves: a place and a target."""
+    takes_it = {"webhook"} if event == "report.failed" else {"webhook", "folder", "email"}
+    for number, target in enumerate(definition.deliver if event else ()):
+        if target["by"] not in takes_it or target.get("off"):
+            continue
+        if target["by"] == "email":
+            for address in target["to"]:
+                yield f"{number}:{address}", {**target, "to": [address]}
+        else:
+            yield str(number), target
+    if event == "report.failed" and mail.is_set_up():
+        owner = db.session.get_one(User, definition.user_id)
+        yield "owner", {"by": "email", "to": [owner.email], "attach": []}
+
+
+def _hand_over(delivery_id: str) -> None:
+    """Give a delivery whose next try is due to the workers; the job's key keeps it single."""
+    delivery = db.session.get(Delivery, delivery_id)
+    if delivery is None or delivery.status not in {WAITING, SENDING}:
+        return
+    definition = db.session.get_one(Definition, delivery.definition_id)
+    # The task sets the next try; should it be lost for good, it is found again after this.
+    delivery.next_try_at = utcnow() + WATCHED_FOR
+    jobs.start(
+        TASK,
+        company_id=delivery.company_id,
+        user_id=definition.user_id,
+        payload={"delivery": delivery_id},
+        key=delivery_id,
+    )
+    db.session.commit()

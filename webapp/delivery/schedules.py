@@ -1,0 +1,94 @@
+"""When a definition is due: the moments of a schedule in a time zone, the period each is for.
+
+Every schedule is a cron line in the end. Over a change of the clocks CronSim does what Debian's
+cron does: a time that is skipped is made up for right after, one that comes twice counts once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from webapp.lib.moments import rfc3339
+from webapp.lib.months import month_text, next_month
+
+TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+
+
+def check_time(text: str) -> str:
+    """Return a time of day written as `07:00`."""
+    if not TIME_OF_DAY.fullmatch(text):
+        raise ValueError("Write the time as HH:MM, for example 07:00.")
+    return text
+
+
+def check_cron(text: str) -> str:
+    """Return a cron line of five fields that names at least one moment."""
+    line = " ".join(text.split())
+    try:
+        if len(line.split()) != 5:
+            raise ValueError
+        next(CronSim(line, datetime(2024, 1, 1, tzinfo=UTC)))
+    except (CronSimError, ValueError, StopIteration):
+        raise ValueError(
+            "Write a cron line of five fields: minute, hour, day, month, weekday, "
+            "for example 0 7 2 * *."
+        ) from None
+    return line
+
+
+class Schedule(BaseModel):
+    """When a report is made: every month, week or day, or by a cron line.
+
+    grace_days: days after the month is over; 0 is the first of the next one
+    weekday:    1 is Monday, 7 Sunday
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    every: Literal["month", "week", "day"] | None = None
+    grace_days: int = Field(default=2, ge=0, le=27)
+    at: Annotated[str, AfterValidator(check_time)] = "07:00"
+    weekday: int = Field(default=1, ge=1, le=7)
+    cron: Annotated[str, AfterValidator(check_cron)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Schedule:
+        if (self.every is None) == (self.cron is None):
+            raise ValueError("Give either every (month, week or day) or cron.")
+        return self
+
+    @property
+    def line(self) -> str:
+        """Return the schedule as a cron line."""
+        if self.cron:
+            return self.cron
+        hour, minute = (int(part) for part in self.at.split(":"))
+        day = str(1 + self.grace_days) if self.every == "month" else "*"
+        weekday = str(self.weekday % 7) if self.every == "week" else "*"
+        return f"{minute} {hour} {day} * {weekday}"
+
+    def moments(self, after: datetime, zone: ZoneInfo) -> Iterator[datetime]:
+        """Yield the moments that come after this one, aware UTC, the next first."""
+        for moment in CronSim(self.line, after.astimezone(zone)):
+            yield moment.astimezone(UTC)
+
+    def period(self, due_at: datetime, zone: ZoneInfo) -> str:
+        """Return what a run at this moment is for; two moments for the same are one run.
+
+        A month: the one that is over (`2025-03`); a week or day: the one of the moment; a cron
+        line has no period but its moment.
+        """
+        local = due_at.astimezone(zone)
+        if self.every == "month":
+            return month_text(next_month(local.date().replace(day=1), -1))
+        if self.every == "week":
+            year, week, _ = local.isocalendar()
+            return f"{year}-W{week:02d}"
+        return local.date().isoformat() if self.every == "day" else rfc3339(due_at)
