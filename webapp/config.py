@@ -208,8 +208,10 @@ class Settings(BaseSettings):
     """how long an entry of the audit log is kept"""
     INVENTORY_FILES_KEPT_DAYS: Days = Field(default=30, ge=0.01, le=36_500)
     """how long the files of an inventory report are kept"""
+    UPLOADS_KEPT_DAYS: Days = Field(default=7, ge=0.01, le=36_500)
+    """how long an upload that nobody loaded is kept"""
     FILES_URL: Annotated[str, AfterValidator(check_files_url)] = ""
-    """object store of report files; empty: they are in the database"""
+    """object store of report files and uploads; empty: they are in the database"""
     SESSION_TIMEZONE: Annotated[str, AfterValidator(check_zone)] = "UTC"
     """where days and months of session activity begin"""
     SESSION_GRACE_SECONDS: Seconds = Field(default=10, ge=0, le=3600)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tracemalloc
 import zipfile
 from datetime import date
@@ -30,6 +31,10 @@ GOOD = line(
 )
 
 
+def moved(row: str, number: int) -> str:
+    return re.sub(r'r="([A-Z]*)2"', rf'r="\g<1>{number}"', row)
+
+
 @pytest.mark.parametrize("namespaces", [TRANSITIONAL, STRICT], ids=["transitional", "strict"])
 def test_numbers_are_numbers_and_days_only_in_columns_of_dates(
     tmp_path: Path, namespaces: tuple[str, str]
@@ -40,6 +45,15 @@ def test_numbers_are_numbers_and_days_only_in_columns_of_dates(
         "who": "7",
         "amount": Decimal("3.3000000000000003"),
     }
+
+
+def test_a_text_that_may_be_two_numbers_is_refused_by_itself(tmp_path: Path) -> None:
+    text = '<c r="C2" t="str"><v>54.990</v></c>'
+    cells = GOOD.replace('<c r="C2"><v>3.3000000000000003</v></c>', text)
+    sheet = "".join(moved(GOOD, number) for number in range(3, 2100)) + moved(cells, 2100)
+    rows = rows_of(tmp_path, workbook(HEADER + sheet))
+    assert len(rows) == 2098
+    assert "read in two ways" in rows[-1].errors["amount"]
 
 
 def test_days_may_be_counted_from_1904(tmp_path: Path) -> None:

@@ -9,6 +9,10 @@ row only the kind can say; both end as a `Problem` by file, line and column in `
 shows the first and writes all of them into a CSV. `json_items` reads a long JSON list likewise.
 A file that cannot be read as a whole raises `BadFile`.
 
+Uploads (`uploads.py`) are kept where every process reaches them. A worker looks through every row
+once and keeps what it found, so that pages (`pages.py`) read no file; another job loads them. What
+a kind does with its files it says with a `Loader`, and `upload_pages` makes its pages.
+
     found = detect(path, FIELDS, Choices(date_order="dmy"))
     for row in read_rows(path, found, FIELDS):
         row.line, row.values["fee"], row.errors
@@ -18,9 +22,13 @@ from webapp.intake.cells import BadCell, DateOrder, read_date, read_number, roun
 from webapp.intake.columns import Field, heading_key
 from webapp.intake.formats import Choices, Format, Row, detect, read_rows
 from webapp.intake.json_list import json_items
+from webapp.intake.loader import Loader, Role, choices_of, teller
 from webapp.intake.marks import Question, order_of
+from webapp.intake.pages import UploadPages, upload_pages
 from webapp.intake.rejects import LoadRefused, Problem, Rejects
-from webapp.intake.text import BadFile
+from webapp.intake.text import BadFile, Told
+from webapp.intake.uploads import Upload
+from webapp.intake.uploads import drop_expired as drop_expired_uploads
 
 __all__ = [
     "BadCell",
@@ -30,11 +38,18 @@ __all__ = [
     "Field",
     "Format",
     "LoadRefused",
+    "Loader",
     "Problem",
     "Question",
     "Rejects",
+    "Role",
     "Row",
+    "Told",
+    "Upload",
+    "UploadPages",
+    "choices_of",
     "detect",
+    "drop_expired_uploads",
     "heading_key",
     "json_items",
     "order_of",
@@ -42,4 +57,6 @@ __all__ = [
     "read_number",
     "read_rows",
     "round_places",
+    "teller",
+    "upload_pages",
 ]

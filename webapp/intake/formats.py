@@ -17,12 +17,13 @@ from webapp.intake import text
 from webapp.intake.cells import DateOrder, plain_text, read_date, read_number, trouble_of
 from webapp.intake.columns import Field, column_letters, places_of
 from webapp.intake.marks import Proof, Question, mark_of, mark_question, order_of, order_question
-from webapp.intake.text import BadFile
+from webapp.intake.text import BadFile, Told
 from webapp.intake.workbook import Workbook, is_workbook
 
 # A header stands within so many rows; titles, dates and notes may stand above it.
 HEADER_WITHIN = 30
 PREVIEW_ROWS = 5
+PROOF_ROWS = 2_000
 Numbered = tuple[int, list[str]]
 
 
@@ -46,6 +47,7 @@ class Format:
 
     columns:     the field of each column, None for those that mean none
     header_line: where the header stands; what is above it is skipped
+    decimal_mark: empty where no text of a workbook proves one
     sheet:       the sheet that is read, None for a CSV file; `sheets` names all of them
     """
 
@@ -176,7 +178,9 @@ def _check_columns(found: Format, fields: Sequence[Field]) -> None:
 def _with_marks(path: Path, found: Format, fields: Sequence[Field], choices: Choices) -> Format:
     """Return a format with its decimal mark and order of dates, by the first cells that prove them.
 
-    All of a file is read where none does.
+    All of a CSV file is read where none does. A workbook's numbers and days are of those types
+    already; only its first rows are looked at, and a text further down that may mean two things is
+    refused by itself.
     """
     mark, order = Proof(mark_of, choices.decimal_mark), Proof(order_of, choices.date_order)
     proofs = {"decimal": mark, "date": order}
@@ -188,7 +192,10 @@ def _with_marks(path: Path, found: Format, fields: Sequence[Field], choices: Cho
     ]
     needed = {id(proof): proof for _, proof in places}.values()
     tail = text.last_rows(path, found.encoding, found.separator) if found.sheet is None else ()
-    for cells in chain(tail, (cells for _, cells in data_rows(path, found))):
+    rows = data_rows(path, found)
+    if found.sheet is not None:
+        rows = islice(rows, PROOF_ROWS)
+    for cells in chain(tail, (cells for _, cells in rows)):
         if all(proof.answer for proof in needed):
             break
         for place, proof in places:
@@ -201,30 +208,38 @@ def _with_marks(path: Path, found: Format, fields: Sequence[Field], choices: Cho
         questions += (order_question(order.doubtful),)
     return replace(
         found,
-        decimal_mark=mark.answer or ".",
+        decimal_mark=mark.answer or ("" if found.sheet else "."),
         date_order=order.answer,
         questions=questions,
     )
 
 
-def data_rows(path: Path, found: Format) -> Iterator[Numbered]:
+def data_rows(path: Path, found: Format, told: Told = lambda *_: None) -> Iterator[Numbered]:
     """Yield (line, cells) of the rows below the header; rows with nothing in them are skipped.
 
     Raises: BadFile with the line where the file cannot be read any further
     """
     if found.sheet is None:
-        rows = text.csv_rows(path, found.encoding, found.separator)
+        rows = text.csv_rows(path, found.encoding, found.separator, told)
         for line, cells in rows:
             if line > found.header_line and any(cell and not cell.isspace() for cell in cells):
                 yield line, cells
         return
     with Workbook(path) as book:
         sheet = next(one for one in book.sheets if one.name == found.sheet)
-        yield from ((line, cells) for line, cells in book.rows(sheet) if line > found.header_line)
+        yield from (
+            (line, cells) for line, cells in book.rows(sheet, told) if line > found.header_line
+        )
 
 
-def read_rows(path: Path, found: Format, fields: Iterable[Field]) -> Iterator[Row]:
-    """Yield the rows of a file as values. Raises: BadFile, as `data_rows`"""
+def read_rows(
+    path: Path, found: Format, fields: Iterable[Field], told: Told = lambda *_: None
+) -> Iterator[Row]:
+    """Yield the rows of a file as values.
+
+    told:   hears now and then how many bytes of how many are read
+    Raises: BadFile, as `data_rows`
+    """
     by_name = {one.name: one for one in fields}
     used = [
         (place, name, _converter(by_name[name], found), by_name[name].required)
@@ -233,7 +248,7 @@ def read_rows(path: Path, found: Format, fields: Iterable[Field]) -> Iterator[Ro
     ]
     width, is_book = len(found.columns), found.sheet is not None
     needed = 1 + max((place for place, _, _, required in used if required), default=-1)
-    for line, cells in data_rows(path, found):
+    for line, cells in data_rows(path, found, told):
         if len(cells) < width and (is_book or len(cells) >= needed):
             cells = [*cells, *[""] * (width - len(cells))]
         row = Row(line, {}, {}, tuple(cells))
@@ -257,9 +272,17 @@ def read_rows(path: Path, found: Format, fields: Iterable[Field]) -> Iterator[Ro
         yield row
 
 
+def _own_mark(cell: str) -> str:
+    """Return the decimal mark that a cell proves by itself."""
+    mark = mark_of(cell.strip())
+    if mark == "either":
+        raise ValueError(f"{cell!r} may be read in two ways; write it as a number.")
+    return mark or "."
+
+
 def _converter(one: Field, found: Format) -> Callable[[str], Any]:
     if one.type == "decimal":
-        return lambda cell: read_number(cell, found.decimal_mark)
+        return lambda cell: read_number(cell, found.decimal_mark or _own_mark(cell))
     if one.type == "date":
         return lambda cell: read_date(cell, found.date_order, since_1904=found.since_1904)
     return plain_text

@@ -9,7 +9,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 SEPARATORS = (";", ",", "\t", "|")
@@ -17,6 +17,8 @@ SAMPLE_CHARS = 64 * 1024
 LONGEST_FIELD = 100_000
 CHUNK_BYTES = 1 << 20
 EXAMPLES = 5
+ROWS_PER_WORD = 2_000
+Told = Callable[[int, int], None]
 WESTERN = "cp1252"
 _FOREIGN_WORD = re.compile(rb"[A-Za-z\x80-\xff]*[\x80-\xff][A-Za-z\x80-\xff]*")
 _SEP_LINE = re.compile(r"\ufeff?\"?sep=(.)\"?\r?\n", re.IGNORECASE)
@@ -121,18 +123,25 @@ def sample_rows(sample: str, separator: str, count: int) -> list[tuple[int, list
     return rows
 
 
-def csv_rows(path: Path, encoding: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(
+    path: Path, encoding: str, separator: str, told: Told = lambda *_: None
+) -> Iterator[tuple[int, list[str]]]:
     """Yield (line, cells) of every row, one at a time.
+
+    told: hears now and then how many bytes of how many are read
 
     Raises: BadFile with the line where the file stops being text or CSV
     """
-    with open_text(path, encoding) as file:
+    with path.open("rb") as raw, io.TextIOWrapper(raw, encoding, newline="") as file:
         reader = csv.reader(file, delimiter=separator, strict=True)
-        line = 1
+        line, size, next_word = 1, path.stat().st_size, ROWS_PER_WORD
         try:
             for row in reader:
                 yield line, row
                 line = reader.line_num + 1
+                if line > next_word:
+                    next_word = line + ROWS_PER_WORD
+                    told(raw.tell(), size)
         except UnicodeError as error:
             raise BadFile(f"The file is not {encoding} text from here on.", line) from error
         except csv.Error as error:

@@ -21,7 +21,7 @@ from xml.etree import ElementTree
 from xml.parsers.expat import ExpatError, ParserCreate, XMLParserType
 
 from webapp.intake.cells import EmptyFormula, ErrorCell, NumberCell
-from webapp.intake.text import BadFile
+from webapp.intake.text import BadFile, Told
 
 # A workbook is compressed: this much may come out of a sheet, and of the texts that sheets share.
 MOST_SHEET_BYTES = 1024 * 1024 * 1024
@@ -134,8 +134,8 @@ class Workbook:
                 found.sheets[element.get("Id", "")] = target.lstrip("/")
         return found
 
-    def rows(self, sheet: Sheet) -> Iterator[tuple[int, list[str]]]:
-        """Yield (row number, cells) of a sheet's rows that hold anything."""
+    def rows(self, sheet: Sheet, told: Told = lambda *_: None) -> Iterator[tuple[int, list[str]]]:
+        """Yield (row number, cells) of a sheet's rows that hold anything; `told` as `csv_rows`."""
         with _one_error():
             if self._shared is None:
                 self._shared = SharedTexts()
@@ -143,6 +143,7 @@ class Workbook:
                     for _ in self._parse(self._shared_part, self._shared, MOST_SHARED_BYTES):
                         pass
             reader = _SheetRows(self._shared)
+            size, read = self._archive.getinfo(sheet.part).file_size, 0
         chunks = self._parse(sheet.part, reader, MOST_SHEET_BYTES)
         while True:
             # What the reader of the rows raises is not the workbook's fault.
@@ -150,6 +151,8 @@ class Workbook:
                 if next(chunks, None) is None:
                     return
                 done, reader.done = reader.done, []
+            read += CHUNK_BYTES
+            told(min(read, size), size)
             yield from done
 
     def _parse(self, part: str, handler: Any, most_bytes: int) -> Iterator[bool]:

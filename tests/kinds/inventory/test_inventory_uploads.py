@@ -15,8 +15,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.intake.intake_helpers import kept
-from tests.kinds.inventory.test_inventory_pages import HEADER, send
-from webapp.errors import InvalidParams
+from tests.kinds.inventory.test_inventory_pages import HEADER, load, send
+from webapp.intake import BadFile, Row, detect, read_rows
 from webapp.kinds.inventory import ingest
 
 Browsers = Callable[[str], FlaskClient]
@@ -80,18 +80,16 @@ def another_program() -> bytes:
     ],
     ids=["text", "password", "cut", "no column", "no number"],
 )
-def test_no_workbook_is_said_in_a_sentence_and_is_not_kept(
+def test_no_workbook_is_said_in_a_sentence_and_is_not_loaded(
     acme: str, client_for: Browsers, data: bytes
 ) -> None:
-    owner = client_for("owner")
-    token = re.search(r'csrf_token"[^>]* value="([^"]+)"', owner.get("/inventory/upload").text)
-    assert token is not None
-    form = {"csrf_token": token[1], "file": (io.BytesIO(data), "entries.xlsx")}
-    address = owner.post("/inventory/upload", data=form).headers["Location"]
-    shown = owner.get(address)
-    assert shown.status_code == 422
+    shown = send(client_for("owner"), data, "entries.xlsx")
     assert "cannot be read" in shown.text
-    assert owner.get(address).status_code == 404
+    assert load(client_for("owner"), shown).status_code == 422
+
+
+def rows_of(path: Path) -> list[Row]:
+    return list(read_rows(path, detect(path, ingest.FIELDS), ingest.FIELDS))
 
 
 def damaged_copies(data: bytes) -> Iterator[bytes]:
@@ -107,16 +105,16 @@ def damaged_copies(data: bytes) -> Iterator[bytes]:
 
 def test_a_damaged_workbook_is_read_as_it_was_or_refused(tmp_path: Path) -> None:
     good = workbook(*([n, 2025, "Acme", 1, "Heat", n / 8, "kWh", 2] for n in range(LINES)))
-    whole = list(ingest.read_lines(kept(tmp_path, good)))
+    whole = rows_of(kept(tmp_path, good))
     refused = []
     for copy in damaged_copies(good):
         try:
-            assert list(ingest.read_lines(kept(tmp_path, copy))) == whole
-        except InvalidParams as error:
-            refused.append(error.errors)
+            assert rows_of(kept(tmp_path, copy)) == whole
+        except BadFile as error:
+            refused.append(error.sentence)
     # The others are damaged in parts that say nothing of the rows, such as the styles.
     assert len(refused) > 120
-    assert all("cannot be read" in errors["file"] for errors in refused)
+    assert all("cannot be read" in sentence for sentence in refused)
 
 
 def test_a_sheet_may_be_wrong_about_its_size(acme: str, client_for: Browsers) -> None:
@@ -128,8 +126,8 @@ def test_a_sheet_may_be_wrong_about_its_size(acme: str, client_for: Browsers) ->
 
 def test_a_row_below_any_sheet_is_refused_at_once(tmp_path: Path) -> None:
     data = in_sheet(b'<row r="2"', b'<row r="99999999999"')
-    with pytest.raises(InvalidParams, match="1,048,576 rows"):
-        list(ingest.read_lines(kept(tmp_path, data)))
+    with pytest.raises(BadFile, match="1,048,576 rows"):
+        rows_of(kept(tmp_path, data))
 
 
 def test_a_number_in_a_text_column_is_text(acme: str, client_for: Browsers) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -270,16 +270,12 @@ def counts_by_period(company_id: str) -> dict[int, int]:
     return {row[0]: row[1] for row in found}
 
 
-def iter_checked(
-    checker: Checker, rows: Iterable[Row]
-) -> Iterator[tuple[int, dict[str, Any] | None, dict[str, str]]]:
-    """Yield line number, entry (None where something is wrong) and errors of a file's rows."""
-    for row in rows:
-        errors = row.errors
-        checked: dict[str, Any] | None = None
-        if "" not in errors:
-            try:
-                checked = checker.check(row.values, f"line {row.line}")
-            except InvalidParams as error:
-                errors = error.errors | errors
-        yield row.line, None if errors else checked, errors
+def check_row(checker: Checker, row: Row) -> tuple[dict[str, Any] | None, dict[str, str]]:
+    """Return the entry of a file's row, None where something is wrong, and a sentence by column."""
+    if "" in row.errors:
+        return None, row.errors
+    try:
+        checked = checker.check(row.values, f"line {row.line}")
+    except InvalidParams as error:
+        return None, error.errors | row.errors
+    return (None, row.errors) if row.errors else (checked, {})

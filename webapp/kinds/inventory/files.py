@@ -10,8 +10,6 @@ from sqlalchemy import func, select
 from webapp.extensions import db
 from webapp.files import FileObject, StoredFile, drop_files, sweep
 
-UPLOAD = "UPLOAD"
-UPLOADS_KEPT = timedelta(days=1)
 MIME_TYPES = {
     "XLSX": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "PDF": "application/pdf",
@@ -51,10 +49,9 @@ def drop_earlier(report_id: str, attempt: int) -> int:
 
 
 def drop_expired(now: datetime, kept: timedelta) -> int:
-    """Delete report files older than they are kept, and uploads nobody loaded within a day."""
+    """Delete report files older than they are kept; return how many."""
     old = StoredFile.report_id.is_not(None) & (StoredFile.created_at < now - kept)
-    left = (StoredFile.kind == UPLOAD) & (StoredFile.created_at < now - UPLOADS_KEPT)
-    dropped = drop_files(old | left)
+    dropped = drop_files(old)
     # Also of reports that were deleted while the store was away.
     sweep()
     return dropped

@@ -1,12 +1,30 @@
-"""The columns of uploaded entries, and their rows as the intake reads them."""
+"""Uploaded files of entries: their columns, what is wrong with a row, how they are stored."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from webapp.errors import InvalidParams
-from webapp.intake import BadFile, Choices, Field, Row, detect, read_rows
+from webapp.intake import (
+    BadFile,
+    Field,
+    Loader,
+    LoadRefused,
+    Problem,
+    Rejects,
+    Role,
+    Row,
+    Upload,
+    UploadPages,
+    choices_of,
+    detect,
+    read_rows,
+)
+from webapp.jobs import Attempt
+from webapp.kinds.inventory import entries
 
 FIELDS = (
     Field("id", "id", words=("entry id",)),
@@ -33,19 +51,57 @@ FIELDS = (
     Field("start_date", "start_date", "date", required=False, words=("start",)),
     Field("end_date", "end_date", "date", required=False, words=("end",)),
 )
-MOST_LINES = 500_000
+LOADER_ROLES = (
+    Role(
+        "file", "CSV or XLSX file", "An entry whose id is known is changed, never doubled.", FIELDS
+    ),
+)
 
 
-def read_lines(path: Path) -> Iterator[Row]:
-    """Yield the rows of a file. Raises: InvalidParams for `file` where it cannot be read"""
+def row_checker(company_id: str, _role: str) -> Callable[[Row], dict[str, str]]:
+    """Return what says what is wrong with a row of entries, by column."""
+    checker = entries.Checker(company_id)
+
+    def check(row: Row) -> dict[str, str]:
+        return entries.check_row(checker, row)[1]
+
+    return check
+
+
+def load(
+    upload: Upload, paths: Mapping[str, Path], _rejected: Path, attempt: Attempt
+) -> tuple[str, dict[str, Any]]:
+    """Store the entries of an upload, all of them or, where asked, the good ones.
+
+    All is checked before the first write, which on SQLite makes every other writer wait.
+    Raises: LoadRefused where a row is wrong and wrong ones are not to be left out, Conflict
+    """
+    company_id, options = upload.company_id, upload.options
+    name, rejects = upload.names, Rejects()
+    checker, path = entries.Checker(company_id), paths["file"]
     try:
-        found = detect(path, FIELDS, Choices(decimal_mark=".", date_order="ymd"))
-        for question in found.questions:
-            raise BadFile(question.sentence)
-        for count, row in enumerate(read_rows(path, found, FIELDS), start=1):
-            if count > MOST_LINES:
-                raise BadFile(f"A file may have {MOST_LINES:,} lines; send several.")
-            yield row
+        found = detect(path, FIELDS, choices_of(options, "file"))
+        with tempfile.TemporaryFile(prefix="inventory-") as good:
+            for row in read_rows(path, found, FIELDS, lambda *_: attempt.check()):
+                checked, errors = entries.check_row(checker, row)
+                if checked is not None:
+                    good.write(entries.packed(checked))
+                for column, sentence in list(errors.items())[:1]:
+                    rejects(Problem(name, row.line, column, sentence))
+            if rejects.total and not options.get("skip_bad"):
+                raise LoadRefused(rejects.shown, rejects.total)
+            good.seek(0)
+            counted = entries.store(company_id, map(entries.unpacked, good))
     except BadFile as error:
-        where = f"Line {error.line}: " if error.line > 1 else ""
-        raise InvalidParams({"file": where + error.sentence}) from None
+        raise InvalidParams({"file": error.sentence}) from None
+    return ", ".join(f"{count:,} {word}" for word, count in counted.items()) + ".", counted
+
+
+LOADER = Loader("inventory", LOADER_ROLES, row_checker, load)
+PAGES = UploadPages(
+    LOADER,
+    form_path="upload",
+    home="/inventory",
+    title="Upload entries",
+    intro="The entries of a file are stored, all of them or those that can be used.",
+)

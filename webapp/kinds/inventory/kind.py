@@ -11,7 +11,8 @@ from flask import current_app, url_for
 from webapp.engine.kind import Chart, Context, Download, Figure, ReportKind, Result, Run, Table
 from webapp.errors import InvalidParams, NotFound
 from webapp.files import FileObject, sweep
-from webapp.kinds.inventory import commands, data_api, files, flow_api, pages
+from webapp.intake import drop_expired_uploads, upload_pages
+from webapp.kinds.inventory import commands, data_api, files, flow_api, ingest, pages
 from webapp.kinds.inventory.compute import TOTAL
 from webapp.kinds.inventory.demo import make_demo
 from webapp.kinds.inventory.making import make_report
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from flask.cli import AppGroup
 
     from webapp.accounts import Scope
+    from webapp.jobs import Task
 
 MOST_CHOICES = 2000
 
@@ -126,8 +128,11 @@ class Inventory(ReportKind):
             for made in head["files"]
         )
 
+    def tasks(self) -> tuple[Task, ...]:
+        return ingest.LOADER.tasks()
+
     def blueprints(self) -> tuple[Blueprint, ...]:
-        return (flow_api.bp, flow_api.files_bp, data_api.bp, pages.bp)
+        return (flow_api.bp, flow_api.files_bp, data_api.bp, pages.bp, upload_pages(ingest.PAGES))
 
     def seed_demo(self, company_id: str) -> str:
         counted = make_demo(company_id)
@@ -148,3 +153,4 @@ class Inventory(ReportKind):
     def nightly(self) -> None:
         kept = timedelta(days=current_app.config["INVENTORY_FILES_KEPT_DAYS"])
         files.drop_expired(utcnow(), kept)
+        drop_expired_uploads(utcnow())

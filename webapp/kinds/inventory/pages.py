@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response, flash, make_response, render_template, request, url_for
@@ -11,14 +10,13 @@ from pydantic import ValidationError
 
 from webapp.accounts import audit, current_scope, require, restrict
 from webapp.engine.params import sentences
-from webapp.errors import Conflict, InvalidParams, NotFound
+from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.htmx import redirect_to
-from webapp.kinds.inventory import entries, files, places, uploads
+from webapp.kinds.inventory import entries, files, places
 from webapp.kinds.inventory.bodies import PeriodIn, UnitIn
 from webapp.kinds.inventory.compute import plain
 from webapp.kinds.inventory.flow_api import file_status, find_report, send_file
-from webapp.kinds.inventory.ingest import FIELDS
 from webapp.kinds.inventory.params import MADE
 from webapp.lib.keyset import cut
 from webapp.lib.texts import storable
@@ -139,92 +137,6 @@ def index_entries() -> str:
         periods={one.id: one.short_name for one in places.list_periods(company_id)},
         units={unit.id: unit.name for unit, _ in places.read_tree(company_id).walk()},
     )
-
-
-@bp.get("/upload")
-@require("admin")
-def new_upload() -> Response:
-    """Show the form for a file."""
-    return _upload_form()
-
-
-def _upload_form(errors: dict[str, str] | None = None, status: int = 200) -> Response:
-    page = render_template("inventory/new_upload.html", errors=errors or {}, fields=FIELDS)
-    return make_response(page, status)
-
-
-@bp.post("/upload")
-@require("admin")
-def create_upload() -> Response:
-    """Keep a file and show what is in it; nothing is stored as entries yet."""
-    scope, sent = current_scope(), request.files.get("file")
-    try:
-        if sent is None:
-            raise InvalidParams({"file": "Choose a file."})
-        upload_id = uploads.keep_upload(scope, sent.stream, sent.filename or "")
-    except InvalidParams as error:
-        return _upload_form(error.errors, 422)
-    return redirect_to(url_for("inventory.show_upload", upload_id=upload_id))
-
-
-@bp.get("/uploads/<uuid:upload_id>")
-@require("admin")
-def show_upload(upload_id: UUID) -> Response:
-    """Show what is in a kept file: its first lines, and what is wrong by line."""
-    return _preview(upload_id)
-
-
-def _preview(upload_id: Any, errors: dict[str, str] | None = None, status: int = 200) -> Response:
-    scope = current_scope()
-    upload = uploads.find_upload(scope, upload_id)
-    try:
-        preview = uploads.look_through(scope, upload)
-    except InvalidParams as error:
-        uploads.drop_upload(upload)
-        return _upload_form(error.errors, 422)
-    tree = places.read_tree(scope.company_id)
-    page = render_template(
-        "inventory/show_upload.html",
-        upload=upload,
-        preview=preview,
-        periods={one.key: one.short_name for one in places.list_periods(scope.company_id)},
-        units={key: unit.name for key, unit in tree.by_key.items()},
-        errors=errors or {},
-    )
-    return make_response(page, status)
-
-
-@bp.post("/uploads/<uuid:upload_id>/load")
-@require("admin")
-def load_upload(upload_id: UUID) -> Response:
-    """Store the entries of a kept file, all of them or, where asked, the good ones."""
-    scope = current_scope()
-    upload = uploads.find_upload(scope, upload_id)
-    name, skip_bad = upload.name, request.form.get("skip_bad") == "true"
-    try:
-        counted = uploads.load(scope, upload, skip_bad=skip_bad)
-    except InvalidParams as error:
-        return _preview(upload_id, error.errors, 422)
-    except Conflict as error:
-        return _preview(upload_id, {"file": error.message}, 409)
-    words = ", ".join(f"{count:,} {word}" for word, count in counted.items())
-    audit(scope, "stored entries", f"{name}: {words}")
-    db.session.commit()
-    flash(f"{name}: {words}.")
-    return redirect_to(url_for("inventory.show_inventory"))
-
-
-@bp.post("/uploads/<uuid:upload_id>/discard")
-@require("admin")
-def discard_upload(upload_id: UUID) -> Response:
-    """Forget a kept file."""
-    scope = current_scope()
-    upload = uploads.find_upload(scope, upload_id)
-    audit(scope, "deleted upload", upload.name)
-    uploads.drop_upload(upload)
-    db.session.commit()
-    flash("The file is discarded; nothing was stored.")
-    return redirect_to(url_for("inventory.new_upload"))
 
 
 @bp.get("/reports/<uuid:report_id>/<kind>.<any(xlsx, pdf, json):format>")

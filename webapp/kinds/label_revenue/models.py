@@ -23,7 +23,6 @@ from sqlalchemy import (
     Index,
     Integer,
     String,
-    Text,
     Uuid,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -274,26 +273,3 @@ class MonthSettings(Model):
     from_month: Mapped[date] = mapped_column(Date, primary_key=True)
     shares: Mapped[dict[str, str]] = mapped_column(JSON)
     currency: Mapped[str] = mapped_column(String(3))
-
-
-class Upload(Model):
-    """Files sent through the pages, before and while they are loaded; the bytes are in DATA_DIR.
-
-    status: ready, queued, loading, loaded, refused, failed
-    """
-
-    __tablename__ = "label_revenue_upload"
-    __table_args__ = (Index("ix_label_revenue_upload_company", "company_id", "created_at"),)
-
-    id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), primary_key=True, default=lambda: str(uuid4())
-    )
-    company_id: Mapped[str] = _company(primary=False)
-    created_by: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
-    files: Mapped[dict[str, Any]] = mapped_column(JSON)
-    options: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    status: Mapped[str] = mapped_column(String(10), default="ready")
-    sentence: Mapped[str] = mapped_column(Text, default="")
-    problems: Mapped[list[Any]] = mapped_column(JSON, default=list)
-    batch_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False))

@@ -67,30 +67,11 @@ class Reader:
 
     def users(self, found: Format, origins: frozenset[str]) -> Iterator[tuple[int, UserRow]]:
         """Yield (line, row) of a users file."""
-
-        def parse(values: dict[str, Any]) -> UserRow:
-            return UserRow(
-                read_user_id(values["user_id"]),
-                read_text(values["product_type"], "product_type", 100),
-                read_fee(values["fee"]),
-                read_origin(values["origin"], origins),
-            )
-
-        return self._rows(found, "users", parse)
+        return self._rows(found, "users", lambda values: parse_user(values, origins))
 
     def streams(self, found: Format) -> Iterator[tuple[int, StreamRow]]:
         """Yield (line, row) of a streams file."""
-
-        def parse(values: dict[str, Any]) -> StreamRow:
-            return StreamRow(
-                values["date"],
-                read_user_id(values["user_id"]),
-                read_text(values["region"], "region", 100),
-                read_track_id(values["track_id"], "track id"),
-                read_seconds(values["seconds"]),
-            )
-
-        return self._rows(found, "streams", parse)
+        return self._rows(found, "streams", parse_stream)
 
     def _rows(
         self, found: Format, role: str, parse: Callable[[dict[str, Any]], Any]
@@ -117,6 +98,27 @@ class Reader:
                 self.reject(Problem(self.name, line, bad.column, bad.sentence, (_as_text(item),)))
                 continue
             yield line, row
+
+
+def parse_user(values: dict[str, Any], origins: frozenset[str]) -> UserRow:
+    """Return a listener's terms; raises BadCell."""
+    return UserRow(
+        read_user_id(values["user_id"]),
+        read_text(values["product_type"], "product_type", 100),
+        read_fee(values["fee"]),
+        read_origin(values["origin"], origins),
+    )
+
+
+def parse_stream(values: dict[str, Any]) -> StreamRow:
+    """Return a stream; raises BadCell."""
+    return StreamRow(
+        values["date"],
+        read_user_id(values["user_id"]),
+        read_text(values["region"], "region", 100),
+        read_track_id(values["track_id"], "track id"),
+        read_seconds(values["seconds"]),
+    )
 
 
 def read_user_id(text: str) -> int:

@@ -20,7 +20,8 @@ from webapp.engine.kind import (
     StoredResult,
     Table,
 )
-from webapp.kinds.label_revenue import loads, models, upkeep
+from webapp.intake import drop_expired_uploads, upload_pages
+from webapp.kinds.label_revenue import loads, models
 from webapp.kinds.label_revenue.ledger import SLUG
 from webapp.kinds.label_revenue.reading import Options, Source
 from webapp.kinds.label_revenue.report import payouts
@@ -28,6 +29,7 @@ from webapp.kinds.label_revenue.report.currencies import amount, amount_text, di
 from webapp.kinds.label_revenue.report.params import LabelRevenueParams
 from webapp.kinds.label_revenue.report.payouts import MonthPayout
 from webapp.kinds.label_revenue.sums import pending
+from webapp.lib.moments import utcnow
 from webapp.lib.months import month_text, months_between
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from flask.cli import AppGroup
 
     from webapp.accounts import Scope
+    from webapp.jobs import Task
 
 __all__ = ["LabelRevenue", "models"]
 
@@ -116,7 +119,12 @@ class LabelRevenue(ReportKind):
     def blueprints(self) -> tuple[Blueprint, ...]:
         from webapp.kinds.label_revenue import api, pages, uploads
 
-        return (api.bp, pages.bp, uploads.bp)
+        return (api.bp, pages.bp, upload_pages(uploads.PAGES))
+
+    def tasks(self) -> tuple[Task, ...]:
+        from webapp.kinds.label_revenue import uploads
+
+        return uploads.LOADER.tasks()
 
     def seed_demo(self, company_id: str) -> str:
         loads.load(
@@ -136,11 +144,8 @@ class LabelRevenue(ReportKind):
             links.append(("Load files", "/label-revenue/load"))
         return tuple(links)
 
-    def run_maintenance(self) -> None:
-        upkeep.run_maintenance()
-
     def nightly(self) -> None:
-        upkeep.remove_orphans()
+        drop_expired_uploads(utcnow())
 
     def commands(self) -> tuple[AppGroup, ...]:
         from webapp.kinds.label_revenue.commands import group

@@ -1,0 +1,253 @@
+"""What workers do with uploads: look through every row once, and load.
+
+What a kind does with its files it says with a `Loader`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, update
+
+from webapp import jobs
+from webapp.errors import ReportError
+from webapp.extensions import db
+from webapp.files import as_path, store_file
+from webapp.intake.cells import plain_text
+from webapp.intake.columns import Field
+from webapp.intake.formats import Choices, Row, detect, read_rows
+from webapp.intake.rejects import LoadRefused, Problem, Rejects
+from webapp.intake.text import BadFile, Told
+from webapp.intake.uploads import (
+    AT_WORK,
+    FAILED,
+    LOADED,
+    LOADING,
+    LOOKING,
+    READY,
+    REFUSED,
+    REJECTED,
+    Upload,
+    drop_bytes,
+    start,
+)
+
+FIRST_ROWS = 20
+TASK_S = 21_600
+Check = Callable[[Row], dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Role:
+    """A file of an upload, by what it holds.
+
+    fields: its columns
+    look:   looks through a file that has no columns, such as a JSON list, instead
+    """
+
+    name: str
+    label: str
+    help: str
+    fields: tuple[Field, ...] = ()
+    look: Callable[[Path, str, Rejects, Told], dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Loader:
+    """What a kind does with uploads.
+
+    checker: returns what says all that is wrong with a row, for a company and a role
+    load:    loads the files, by role; returns a sentence and what is to be kept of the result.
+             It may be called again for the same upload
+    """
+
+    kind: str
+    roles: tuple[Role, ...]
+    checker: Callable[[str, str], Check]
+    load: Callable[[Upload, Mapping[str, Path], Path, jobs.Attempt], tuple[str, dict[str, Any]]]
+
+    def role(self, name: str) -> Role:
+        """Return a role by its name."""
+        return next(one for one in self.roles if one.name == name)
+
+    def tasks(self) -> tuple[jobs.Task, ...]:
+        """Return the two tasks of a kind's uploads."""
+        more: Any = {"timeout_s": TASK_S, "kept_s": 86_400, "on_end": _on_end}
+        return (
+            jobs.Task(f"{self.kind}-look", self._look, noun="look", **more),
+            jobs.Task(f"{self.kind}-load", self._load, noun="load", **more),
+        )
+
+    def _look(self, attempt: jobs.Attempt, payload: dict[str, Any]) -> None:
+        upload = db.session.get(Upload, payload["upload"])
+        if upload is None or upload.status != LOOKING:
+            return
+        files, problems, rejected = look_through(self, upload, attempt)
+        values = {"files": files, "problems": problems, "result": {REJECTED: rejected}}
+        attempt.finish(write=lambda connection: _end(connection, upload.id, READY, values))
+        _load_if_asked(upload.id)
+
+    def _load(self, attempt: jobs.Attempt, payload: dict[str, Any]) -> None:
+        upload = db.session.get(Upload, payload["upload"])
+        if upload is None or upload.status != LOADING:
+            return
+        upload_id, result = upload.id, dict(upload.result)
+        try:
+            with ExitStack() as stack:
+                paths = {
+                    role: stack.enter_context(as_path(file["file_id"]))
+                    for role, file in upload.files.items()
+                    if "file_id" in file
+                }
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="load-")))
+                sentence, more = self.load(upload, paths, folder / "rejected.csv", attempt)
+            values: dict[str, Any] = {"sentence": sentence, "problems": []}
+            values["result"] = result | more
+            status = LOADED
+        except LoadRefused as refused:
+            db.session.rollback()
+            shown = [list(one[:4]) for one in refused.problems]
+            values, status = {"sentence": refused.message, "problems": shown}, REFUSED
+        except ReportError as error:
+            db.session.rollback()
+            values, status = {"sentence": error.message}, REFUSED
+        attempt.finish(write=lambda connection: _end(connection, upload_id, status, values))
+        if status == LOADED:
+            drop_bytes(upload_id, keep=REJECTED)
+
+
+def _end(connection: Connection, upload_id: str, status: str, values: Mapping[str, Any]) -> None:
+    connection.execute(update(Upload).where(Upload.id == upload_id).values(status=status, **values))
+
+
+def _on_end(connection: Connection, job_id: str, ending: jobs.Ending) -> jobs.Ending:
+    """Let an upload whose job failed or was lost say so."""
+    if ending.status != jobs.DONE:
+        mine = (Upload.job_id == job_id) & Upload.status.in_(AT_WORK)
+        sentence = ending.error or "The work was cancelled."
+        connection.execute(update(Upload).where(mine).values(status=FAILED, sentence=sentence))
+    return ending
+
+
+def _load_if_asked(upload_id: str) -> None:
+    """Go on with the load where somebody asked for it before this look and nothing is wrong."""
+    upload = db.session.get_one(Upload, upload_id, populate_existing=True)
+    wanted = upload.options.get("load") and upload.status == READY
+    is_clean = not upload.questions and not upload.broken
+    if wanted and is_clean and (upload.options.get("skip_bad") or not upload.bad_rows):
+        start(upload, LOADING, upload.created_by)
+        db.session.commit()
+
+
+def look_through(
+    loader: Loader, upload: Upload, attempt: jobs.Attempt
+) -> tuple[dict[str, Any], list[list[Any]], str | None]:
+    """Return the files with what was found in them, the first bad rows, the file of all of them."""
+    company_id, options = upload.company_id, upload.options
+    found = {role: dict(file) for role, file in upload.files.items()}
+    db.session.remove()
+    attempt.set_total(100 * len(found))
+    with tempfile.TemporaryDirectory(prefix="look-") as folder:
+        rejects = Rejects(Path(folder) / "rejected.csv")
+        for number, (name, file) in enumerate(found.items()):
+            if "file_id" in file:
+                role = loader.role(name)
+                check = loader.checker(company_id, name) if role.fields else None
+                told = teller(attempt, 100 * number)
+                with as_path(file["file_id"]) as path:
+                    file["look"] = look_at(
+                        path, file["name"], role, choices_of(options, name), check, rejects, told
+                    )
+        rejects.close()
+        rejected = None
+        if rejects.total:
+            with (Path(folder) / "rejected.csv").open("rb") as content:
+                rejected = store_file(
+                    company_id, content, kind=REJECTED, format="CSV", name="rejected.csv"
+                )
+    return found, [list(problem[:4]) for problem in rejects.shown], rejected
+
+
+def teller(attempt: jobs.Attempt, before: int) -> Told:
+    """Return what moves a job's bar by a file's hundred steps, behind those of the files before."""
+    shown = before
+
+    def told(done: int, total: int) -> None:
+        nonlocal shown
+        now = before + 100 * min(done, total) // max(total, 1)
+        attempt.check()
+        if now > shown:
+            attempt.advance(by=now - shown)
+            shown = now
+
+    return told
+
+
+def choices_of(options: Mapping[str, Any], role: str) -> Choices:
+    """Return what a person said of one file of an upload."""
+    said = {
+        name: options[name]
+        for name in ("encoding", "separator", "decimal_mark", "date_order")
+        if options.get(name)
+    }
+    return Choices(**said, **options.get("roles", {}).get(role, {}))
+
+
+def look_at(
+    path: Path,
+    name: str,
+    role: Role,
+    choices: Choices,
+    check: Check | None,
+    rejects: Rejects,
+    told: Told = lambda *_: None,
+) -> dict[str, Any]:
+    """Return how a file was read, its first rows, and how many rows can be used; every row is read.
+
+    Where the file leaves a question open its rows are not checked: nobody knows what they say.
+    """
+    try:
+        if role.look is not None:
+            return role.look(path, name, rejects, told)
+        found = detect(path, role.fields, choices)
+        look: dict[str, Any] = {
+            "encoding": found.encoding,
+            "separator": found.separator,
+            "sheet": found.sheet,
+            "sheets": list(found.sheets),
+            "header_line": found.header_line,
+            "header": list(found.header),
+            "columns": list(found.columns),
+            "decimal_mark": found.decimal_mark,
+            "date_order": found.date_order,
+            "asks": [list(question) for question in found.questions],
+            "first": [list(map(plain_text, row)) for row in found.preview],
+            "good": 0,
+            "bad": 0,
+        }
+        if found.questions or check is None:
+            return look
+        look["first"] = []
+        for row in read_rows(path, found, role.fields, told):
+            errors = check(row)
+            look["bad" if errors else "good"] += 1
+            if len(look["first"]) < FIRST_ROWS:
+                look["first"].append(
+                    [
+                        str(row.values.get(name or "", plain_text(cell)))
+                        for name, cell in zip(found.columns, row.cells, strict=False)
+                    ]
+                )
+            for column, sentence in errors.items():
+                rejects(Problem(name, row.line, column, sentence, row.cells))
+        if not look["good"] + look["bad"]:
+            raise BadFile("The file has no line below its header.", found.header_line)
+        return look
+    except BadFile as error:
+        where = f"Line {error.line}: " if error.line > 1 else ""
+        return {"broken": where + error.sentence}

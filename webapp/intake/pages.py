@@ -1,0 +1,266 @@
+"""The pages of uploads, the same for every kind: send, look, say what the files do not, load.
+
+`upload_pages(loader)` returns a blueprint; a kind hands it over with its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, make_response, render_template, request
+from werkzeug.datastructures import FileStorage
+
+from webapp import jobs
+from webapp.accounts import Scope, audit, check_role, current_scope, restrict
+from webapp.errors import Conflict, InvalidParams, NotFound, ReportError
+from webapp.extensions import db
+from webapp.files import StoredFile, read_chunks
+from webapp.htmx import redirect_to, render
+from webapp.intake import uploads
+from webapp.intake.loader import Loader
+from webapp.intake.uploads import AT_WORK, LOADABLE, LOADING, LOOKING, REJECTED, Upload
+
+MOST_BYTES = 4 * 1024**3
+SEPARATORS = {";": "semicolon", ",": "comma", "\t": "tab", "|": "bar"}
+CHOICES: dict[str, dict[str, str]] = {
+    "encoding": {"utf-8": "UTF-8", "cp1252": "Windows-1252"},
+    "separator": SEPARATORS,
+    "decimal_mark": {",": "comma, 7,99", ".": "point, 7.99"},
+    "date_order": {"dmy": "day/month/year", "mdy": "month/day/year"},
+}
+ENCODINGS = {
+    "utf-8": "UTF-8",
+    "utf-8-sig": "UTF-8 with byte order mark",
+    "cp1252": "Windows-1252",
+    "utf-16": "UTF-16",
+    "utf-16-le": "UTF-16",
+    "utf-16-be": "UTF-16",
+}
+
+
+@dataclass(frozen=True)
+class UploadPages:
+    """What is a kind's own about the pages of its uploads.
+
+    form_path:    the page of the form, below the kind's own address
+    home:         where its data is seen
+    read_urls:    addresses in place of files, by role, from the form
+    read_options: more options, from the form; both raise InvalidParams
+    more_fields:  a template of more fields for `read_urls` and `read_options`
+    """
+
+    loader: Loader
+    form_path: str
+    home: str
+    title: str
+    intro: str = ""
+    read_urls: Callable[[Scope], Mapping[str, str]] = lambda _scope: {}
+    read_options: Callable[[], Mapping[str, Any]] = dict
+    form_fields: str = ""
+    load_fields: str = ""
+
+    @property
+    def slug(self) -> str:
+        """The first piece of the addresses."""
+        return self.loader.kind
+
+    def address(self, upload: Upload) -> str:
+        """Return the address of an upload."""
+        return f"/{self.slug}/uploads/{upload.id}"
+
+    def show_form(self, errors: Mapping[str, str] | None = None, status: int = 200) -> Response:
+        """Return the form, with the uploads of late."""
+        page = render_template(
+            "intake/new_upload.html",
+            here=self,
+            uploads=uploads.recent_uploads(current_scope(), self.slug),
+            errors=errors or {},
+            typed=request.form,
+        )
+        return make_response(page, status)
+
+    def keep(self) -> Response:
+        """Keep the files that were sent and begin to look through them."""
+        scope = current_scope()
+        try:
+            sent, urls = self._sent(), self.read_urls(scope)
+            if both := sent.keys() & urls.keys():
+                sentence = "Send a file or its address, not both."
+                raise InvalidParams({f"{name}_url": sentence for name in both})
+            if not sent and not urls:
+                first = self.loader.roles[0].name
+                raise InvalidParams({first: "Choose a file that is not empty."})
+            upload = uploads.keep_upload(scope, self.slug, sent, urls)
+        except InvalidParams as error:
+            return self.show_form(error.errors, 422)
+        audit(scope, "uploaded", upload.names)
+        db.session.commit()
+        return redirect_to(self.address(upload))
+
+    def _sent(self) -> dict[str, Any]:
+        sent: dict[str, Any] = {}
+        for role in self.loader.roles:
+            file: FileStorage | None = request.files.get(role.name)
+            if file is None or not file.filename:
+                continue
+            if not file.stream.read(1):
+                raise InvalidParams({role.name: "Choose a file that is not empty."})
+            file.stream.seek(0)
+            sent[role.name] = (file.stream, file.filename)
+        return sent
+
+    def show(
+        self,
+        upload: Upload,
+        errors: Mapping[str, str] | None = None,
+        typed: Mapping[str, Any] | None = None,
+        status: int = 200,
+    ) -> Response:
+        """Return the page of an upload, or the part of it that changes."""
+        job = db.session.get(jobs.Job, upload.job_id) if upload.job_id else None
+        return render(
+            "intake/show_upload.html",
+            "intake/_upload.html",
+            status=status,
+            here=self,
+            upload=upload,
+            job=job,
+            at_work=upload.status in AT_WORK,
+            may_load=upload.status in LOADABLE,
+            asked=dict.fromkeys(name for name, _, _ in upload.questions),
+            choices=CHOICES,
+            encodings=ENCODINGS,
+            separators=SEPARATORS,
+            errors=errors or {},
+            typed=typed if typed is not None else upload.options,
+        )
+
+    def go_on(self, upload: Upload) -> Response:
+        """Look again with what was said, or load; a load waits for a look that knows it all."""
+        scope = current_scope()
+        if upload.status not in LOADABLE:
+            raise Conflict(f"This upload is {upload.status}.")
+        try:
+            options = self._options(upload)
+            wants_look = "look" in request.form
+            if self._is_known(upload, options) and not wants_look:
+                self._check_loadable(upload, options)
+                uploads.begin(scope, upload, LOADING, options)
+                audit(scope, "loads", upload.names)
+            else:
+                options["load"] = not wants_look
+                uploads.begin(scope, upload, LOOKING, options)
+        except InvalidParams as error:
+            return self.show(upload, error.errors, request.form, 422)
+        db.session.commit()
+        return redirect_to(self.address(upload))
+
+    def _options(self, upload: Upload) -> dict[str, Any]:
+        form = request.form
+        options: dict[str, Any] = {"skip_bad": "skip_bad" in form, **self.read_options()}
+        for name, values in CHOICES.items():
+            if value := form.get(name):
+                if value not in values:
+                    raise InvalidParams({name: "Choose one of the list."})
+                options[name] = value
+        roles = {}
+        for role, file in upload.files.items():
+            sheet = form.get(f"{role}.sheet")
+            if sheet and sheet in file.get("look", {}).get("sheets", ()):
+                roles[role] = {"sheet": sheet}
+        return options | {"roles": roles}
+
+    def _is_known(self, upload: Upload, options: Mapping[str, Any]) -> bool:
+        """Say whether the last look knew all that is said of how to read the files."""
+        told = [*CHOICES, "roles"]
+        sheets = {role: f.get("look", {}).get("sheet") for role, f in upload.files.items()}
+        said = {name: options.get(name) for name in told}
+        before = {name: upload.options.get(name) for name in told}
+        for one in (said, before):
+            one["roles"] = {role: {"sheet": sheets[role]} for role in sheets} | (one["roles"] or {})
+        return said == before
+
+    def _check_loadable(self, upload: Upload, options: Mapping[str, Any]) -> None:
+        for name, sentence, _ in upload.questions:
+            raise InvalidParams({name: sentence})
+        for role, sentence in upload.broken.items():
+            raise InvalidParams({role: sentence})
+        if (bad := upload.bad_rows) and not options["skip_bad"]:
+            rows = "1 row" if bad == 1 else f"{bad:,} rows"
+            raise InvalidParams(
+                {
+                    "skip_bad": f"{rows} cannot be used, and nothing was loaded: put them right "
+                    "and send the file again, or leave them out."
+                }
+            )
+
+    def rejected(self, upload: Upload) -> Response:
+        """Return the CSV of rows that cannot be used."""
+        file_id = upload.result.get(REJECTED)
+        file = db.session.get(StoredFile, file_id) if file_id else None
+        if file is None:
+            raise NotFound("There are no such rows.")
+        response = Response(read_chunks(file.id), mimetype="text/csv")
+        response.headers.set("Content-Disposition", "attachment", filename="rejected.csv")
+        return response
+
+
+def upload_pages(pages: UploadPages) -> Blueprint:
+    """Return the blueprint of a kind's uploads, for admins."""
+    name = f"{pages.slug.replace('-', '_')}_uploads"
+    bp = Blueprint(name, __name__, url_prefix=f"/{pages.slug}", template_folder="templates")
+    restrict(bp, "admin")
+
+    @bp.url_value_preprocessor
+    def allow_large_files(_endpoint: str | None, _values: dict[str, Any] | None) -> None:
+        """Let an admin send files here that no other address takes; they go to disk as they come.
+
+        Done before the form's token is looked for, which reads the whole body; strangers get no
+        more than anywhere else.
+        """
+        try:
+            check_role("admin")
+        except ReportError:
+            return
+        request.max_content_length = MOST_BYTES
+
+    @bp.get(f"/{pages.form_path}")
+    def new_upload() -> Response:
+        """Show the form."""
+        return pages.show_form()
+
+    @bp.post(f"/{pages.form_path}")
+    def create_upload() -> Response:
+        """Keep files; nothing is loaded yet."""
+        return pages.keep()
+
+    def find(upload_id: UUID) -> Upload:
+        return uploads.find_upload(current_scope(), pages.slug, upload_id)
+
+    @bp.get("/uploads/<uuid:upload_id>")
+    def show_upload(upload_id: UUID) -> Response:
+        """Show what is in the files, how far the work is, or what came of it."""
+        return pages.show(find(upload_id))
+
+    @bp.post("/uploads/<uuid:upload_id>")
+    def start_upload(upload_id: UUID) -> Response:
+        """Look again, or load."""
+        return pages.go_on(find(upload_id))
+
+    @bp.post("/uploads/<uuid:upload_id>/delete")
+    def delete_upload(upload_id: UUID) -> Response:
+        """Forget an upload; what was loaded from it stays."""
+        upload = find(upload_id)
+        audit(current_scope(), "deleted upload", upload.names)
+        uploads.forget_upload(upload)
+        return redirect_to(f"/{pages.slug}/{pages.form_path}")
+
+    @bp.get("/uploads/<uuid:upload_id>/rejected.csv")
+    def rejected_rows(upload_id: UUID) -> Response:
+        """Give the rows that cannot be used."""
+        return pages.rejected(find(upload_id))
+
+    return bp

@@ -1,0 +1,200 @@
+"""Uploads: files that wait, are looked through by a worker, and are loaded by one.
+
+The bytes are stored files, so every process reaches them. What a look found is in the upload's row;
+pages show that and read no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import IO, Any
+from uuid import UUID, uuid4
+
+from flask import current_app
+from sqlalchemy import JSON, ForeignKey, Index, String, Text, Uuid, select, update
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp import jobs
+from webapp.accounts import Scope
+from webapp.errors import Conflict, NotFound
+from webapp.extensions import Model, UtcDateTime, db
+from webapp.files import FileObject, StoredFile, drop_files, store_file, sweep
+from webapp.lib.moments import utcnow
+from webapp.lib.texts import storable
+
+UPLOAD, REJECTED = "upload", "rejected"
+LOOKING, READY, LOADING, LOADED, REFUSED, FAILED = (
+    "looking",
+    "ready",
+    "loading",
+    "loaded",
+    "refused",
+    "failed",
+)
+AT_WORK = (LOOKING, LOADING)
+LOADABLE = (READY, REFUSED, FAILED)
+
+
+class Upload(Model):
+    """Files sent through the pages, before and while they are loaded.
+
+    kind:    the slug of the kind that loads them
+    files:   by role: name, file_id or url, and what the look found
+    options: what a person said of them
+    result:  what came of the load; `rejected`: the file of rows that were left out
+    """
+
+    __tablename__ = "intake_upload"
+    __table_args__ = (Index("ix_intake_upload_company", "company_id", "created_at"),)
+
+    id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), primary_key=True, default=lambda: str(uuid4())
+    )
+    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
+    created_by: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    kind: Mapped[str] = mapped_column(String(40))
+    files: Mapped[dict[str, Any]] = mapped_column(JSON)
+    options: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    status: Mapped[str] = mapped_column(String(10), default=LOOKING)
+    sentence: Mapped[str] = mapped_column(Text, default="")
+    problems: Mapped[list[Any]] = mapped_column(JSON, default=list)
+    result: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    job_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False))
+
+    @property
+    def names(self) -> str:
+        """The names of the files, as they were sent."""
+        return ", ".join(str(file["name"]) for file in self.files.values())
+
+    @property
+    def questions(self) -> list[tuple[str, str, list[str]]]:
+        """What the files do not tell by themselves: name, sentence, examples."""
+        looks = [file.get("look", {}) for file in self.files.values()]
+        return [(one[0], one[1], one[2]) for look in looks for one in look.get("asks", ())]
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """By role why a file cannot be read."""
+        looks = {role: file.get("look", {}) for role, file in self.files.items()}
+        return {role: look["broken"] for role, look in looks.items() if "broken" in look}
+
+    @property
+    def bad_rows(self) -> int:
+        """How many rows cannot be used."""
+        return sum(file.get("look", {}).get("bad", 0) for file in self.files.values())
+
+
+def keep_upload(
+    scope: Scope,
+    kind: str,
+    sent: Mapping[str, tuple[IO[bytes], str]],
+    urls: Mapping[str, str] | None = None,
+) -> Upload:
+    """Keep files and let a worker look through them; return the upload, committed.
+
+    sent: content and name by role
+    """
+    files: dict[str, Any] = {}
+    for role, (content, name) in sent.items():
+        shown = name.replace("\\", "/").rpartition("/")[2][-200:]
+        shown = shown if storable(shown) else "upload"
+        file_id = store_file(scope.company_id, content, kind=UPLOAD, format="", name=shown)
+        files[role] = {"name": shown, "file_id": file_id}
+    for role, url in (urls or {}).items():
+        files[role] = {"name": role, "url": url}
+    upload = Upload(
+        id=str(uuid4()),
+        company_id=scope.company_id,
+        created_by=scope.user_id,
+        kind=kind,
+        files=files,
+        options={},
+    )
+    db.session.add(upload)
+    db.session.flush()
+    start(upload, LOOKING, scope.user_id)
+    db.session.commit()
+    return upload
+
+
+def start(upload: Upload, status: str, user_id: str) -> None:
+    """Begin a look (LOOKING) or a load (LOADING), in the session; the caller commits."""
+    task = f"{upload.kind}-{'look' if status == LOOKING else 'load'}"
+    job = jobs.start(
+        task, company_id=upload.company_id, user_id=user_id, payload={"upload": upload.id}
+    )
+    db.session.execute(
+        update(Upload)
+        .where(Upload.id == upload.id)
+        .values(status=status, job_id=job.id, sentence="", problems=[])
+    )
+
+
+def begin(scope: Scope, upload: Upload, status: str, options: Mapping[str, Any]) -> None:
+    """Begin a look or a load of an upload that rests. Commits. Raises: Conflict"""
+    taken = db.session.execute(
+        update(Upload)
+        .where(Upload.id == upload.id, Upload.status.in_(LOADABLE))
+        .values(status=status, options=dict(options))
+    )
+    if taken.rowcount != 1:  # type: ignore[attr-defined]
+        db.session.rollback()
+        raise Conflict(f"This upload is {upload.status}.")
+    start(upload, status, scope.user_id)
+    db.session.commit()
+
+
+def find_upload(scope: Scope, kind: str, upload_id: UUID | str) -> Upload:
+    """Return an upload of the caller's company; another company's is as unknown as none."""
+    found = db.session.get(Upload, str(upload_id))
+    if found is None or found.company_id != scope.company_id or found.kind != kind:
+        raise NotFound("There is no such upload; it was discarded, or nobody loaded it in time.")
+    return found
+
+
+def recent_uploads(scope: Scope, kind: str) -> list[Upload]:
+    """Return the company's uploads of late, newest first."""
+    query = select(Upload).where(Upload.company_id == scope.company_id, Upload.kind == kind)
+    return list(db.session.scalars(query.order_by(Upload.created_at.desc()).limit(10)))
+
+
+def forget_upload(upload: Upload) -> None:
+    """Remove an upload and its files; commits. Raises: Conflict while it is at work"""
+    if upload.status in AT_WORK:
+        raise Conflict(f"This upload is {upload.status}.")
+    upload_id = upload.id
+    drop_bytes(upload_id)
+    db.session.execute(db.delete(Upload).where(Upload.id == upload_id))
+    db.session.commit()
+
+
+def drop_bytes(upload_id: str, keep: str = "") -> None:
+    """Delete what an upload has stored; `keep` leaves its rejected rows."""
+    upload = db.session.get_one(Upload, upload_id, populate_existing=True)
+    ids = file_ids(upload) - ({upload.result.get(keep)} if keep else set())
+    drop_files(StoredFile.id.in_(ids))
+    sweep(FileObject.file_id.in_(ids))
+
+
+def file_ids(upload: Upload) -> set[str]:
+    """Return the stored files of an upload, that of its rejected rows among them."""
+    ids = {file.get("file_id") for file in upload.files.values()}
+    return {one for one in (*ids, upload.result.get(REJECTED)) if one}
+
+
+def drop_expired(now: datetime) -> int:
+    """Remove uploads that are older than they are kept, and files no upload knows."""
+    before = now - timedelta(days=current_app.config["UPLOADS_KEPT_DAYS"])
+    old = select(Upload).where(Upload.created_at < before, Upload.status.not_in(AT_WORK))
+    found = list(db.session.scalars(old))
+    for upload in found:
+        forget_upload(upload)
+    known = {one for upload in db.session.scalars(select(Upload)) for one in file_ids(upload)}
+    lying = select(StoredFile.id).where(
+        StoredFile.kind.in_((UPLOAD, REJECTED)), StoredFile.created_at < before
+    )
+    drop_files(StoredFile.id.in_(set(db.session.scalars(lying)) - known))
+    sweep()
+    return len(found)
