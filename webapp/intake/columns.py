@@ -47,9 +47,18 @@ def heading_key(heading: str) -> str:
 
 
 def places_of(header: Sequence[str], fields: Iterable[Field]) -> tuple[str | None, ...]:
-    """Return the name of the field that each heading means, None where it means none."""
-    names = {key: field.name for field in fields for key in field.keys}
-    return tuple(names.get(heading_key(heading)) for heading in header)
+    """Return the name of the field that each heading means, None where it means none.
+
+    A field's own name goes before other words: of `Unit` and `Unit ID` the latter is unit_id.
+    """
+    keys = [heading_key(heading) for heading in header]
+    names: dict[str, str] = {}
+    own: dict[str, str] = {}
+    for field in fields:
+        names |= dict.fromkeys(field.keys, field.name)
+        own[heading_key(field.name)] = field.name
+    named = {own[key] for key in keys if key in own}
+    return tuple(own.get(key) if names.get(key, "") in named else names.get(key) for key in keys)
 
 
 def column_letters(place: int) -> str:

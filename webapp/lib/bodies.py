@@ -50,6 +50,7 @@ SENTENCES = {
     "uuid_parsing": "This is not an ID of ours.",
     "uuid_type": "This is not an ID of ours.",
     "date_from_datetime_parsing": "Write the date as YYYY-MM-DD.",
+    "date_from_datetime_inexact": "Write the day alone, as YYYY-MM-DD, without a time.",
     "date_parsing": "Write the date as YYYY-MM-DD.",
     "dict_type": "Send a JSON object.",
     "model_type": "Send a JSON object.",

@@ -12,9 +12,11 @@ from typing import Any
 
 import openpyxl
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.intake.intake_helpers import kept
+from tests.kinds.inventory.inventory_helpers import Caller, make_demo_for, run_waiting
 from tests.kinds.inventory.test_inventory_pages import HEADER, load, send
 from webapp.intake import BadFile, Row, detect, read_rows
 from webapp.kinds.inventory import ingest
@@ -156,3 +158,28 @@ def test_everything_wrong_with_a_line_is_named_at_once(acme: str, client_for: Br
         "4": {"unit_id", "quantity", "start_date", "end_date"},
         "5": {"end_date"},
     }
+
+
+def test_what_was_given_out_as_data_comes_back_as_it_was(
+    app: Flask, client_for: Browsers, caller: Callable[[str], Caller]
+) -> None:
+    """DATA_DUMP, sent in again, changes nothing; a number changed in it changes its entry."""
+    make_demo_for(app, "owner")
+    ours = caller("owner")
+    report = ours.start().json["id"]
+    run_waiting(app)
+    dump = app.test_client().get(ours.url(report).json["url"]).data
+    owner = client_for("owner")
+    page = send(owner, dump, "inventory.xlsx")
+    assert "288 lines: 288 can be stored, 0 cannot" in page.text
+    stored = owner.get(load(owner, page).headers["Location"])
+    assert "0 created, 0 updated, 288 unchanged" in stored.text
+    book = openpyxl.load_workbook(io.BytesIO(dump))
+    sheet = book["Inventory"]
+    [column] = [cell.column for cell in sheet[1] if cell.value == "Quantity"]
+    sheet.cell(2, column).value = 12.25
+    content = io.BytesIO()
+    book.save(content)
+    page = send(owner, content.getvalue(), "inventory.xlsx")
+    stored = owner.get(load(owner, page).headers["Location"])
+    assert "0 created, 1 updated, 287 unchanged" in stored.text

@@ -157,7 +157,7 @@ def take(
             base.add(row.unit_key, row.scope, row.category, emissions)
         if row.period_key == facts.period.key:
             now.add(row.unit_key, row.scope, row.category, emissions)
-            line = _line(row, emissions)
+            line = _line(row, facts.period, emissions)
             digest.update(line)
             file.write(line)
         if count % ROWS_PER_READ == 0:
@@ -205,10 +205,12 @@ def _below(company_id: str, unit_id: str) -> Select[Any]:
     )
 
 
-def _line(row: Any, emissions: Decimal) -> bytes:
+def _line(row: Any, period: PeriodFacts, emissions: Decimal) -> bytes:
     """Return an entry as one line of JSON; numbers are written digit by digit, never as floats."""
     words = {
         "id": row.id,
+        "periodId": period.id,
+        "period": period.name,
         "unitId": row.unit_id,
         "unit": row.unit,
         "scope": row.scope,

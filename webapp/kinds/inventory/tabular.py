@@ -25,6 +25,9 @@ ENTRY_COLUMNS = (
     Column("emissions", "Emissions", "decimal", KG),
     Column("startDate", "Start", "date"),
     Column("endDate", "End", "date"),
+    # With these the sheet can be sent in again.
+    Column("period", "Period"),
+    Column("periodId", "Period ID", "id"),
 )
 COMPARED = (
     Column("emissions", "Emissions", "decimal", KG),
