@@ -1,11 +1,17 @@
 """One worker process: takes reports from the queue and runs each in a work-horse of its own."""
 
+import logging
+
 from rq.serializers import JSONSerializer
 
 from webapp import create_app
-from webapp.extensions import report_queue
+from webapp.extensions import db, report_queue
+from webapp.installation import check_key
 from webapp.ops import logs
 from webapp.ops.workers import MONITOR_EVERY_S, WORKER_TTL_S, ForkingWorker, new_name
+from webapp.security import secret_keys
+
+log = logging.getLogger("webapp.worker")
 
 
 def main() -> None:
@@ -13,6 +19,8 @@ def main() -> None:
     app = create_app()
     logs.set_up("worker", app.config["LOG_FORMAT"], app.config["LOG_LEVEL"])
     with app.app_context():
+        check_key(db.engine, *secret_keys())
+        db.engine.dispose()
         queue = report_queue()
         worker = ForkingWorker(
             [queue],
@@ -24,7 +32,9 @@ def main() -> None:
             job_monitoring_interval=MONITOR_EVERY_S,
             log_job_description=False,
         )
+        log.info("worker %s starts", worker.name)
         worker.work(logging_level="WARNING", with_scheduler=False)
+        log.info("worker %s has stopped", worker.name)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ BELOW = {
     "tracing",
     "counters",
     "version",
+    "installation",
 } | {
     "json_wire",
     "mail",

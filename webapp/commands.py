@@ -19,6 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.databases import AWAY, is_newest, trouble_of
 from webapp.errors import InvalidParams, ReportError
 from webapp.extensions import db, migrate
+from webapp.installation import check_key
+from webapp.security import secret_keys
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,6 +61,7 @@ def with_database(command: Callable[P, R]) -> Callable[P, R]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         if db.engine.dialect.name == "sqlite" and not is_newest(db.engine, migrate.directory):
             upgrade(revision="heads")
+        check_key(db.engine, *secret_keys())
         return command(*args, **kwargs)
 
     return wrapped

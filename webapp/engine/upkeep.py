@@ -1,14 +1,17 @@
 """The janitor: lost jobs every few seconds, what expired every hour, what kinds do beside reports.
 
 Kinds have small upkeep, which the janitor does itself, and large upkeep once a night, which runs in
-a worker, so that no lost job waits for it. Any number of janitors may work at once.
+a worker, so that no lost job waits for it. Of any number of janitors one works; when it is silent
+for a while, the next one does.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from flask import Flask, current_app
@@ -16,6 +19,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from webapp import installation
 from webapp.accounts import audit_log
 from webapp.engine import months
 from webapp.engine.kind import ReportKind
@@ -27,6 +31,9 @@ from webapp.lib.moments import utcnow
 log = logging.getLogger(__name__)
 
 SWEEP_EVERY_S = 3.0
+JANITOR = "janitor"
+# After this time without a sign of the one that works, another one does.
+TURN = timedelta(seconds=30)
 TIDY_EVERY = timedelta(hours=1)
 NIGHT_BEGINS = 3
 REMEMBERED_S = 2 * 86400
@@ -100,6 +107,7 @@ def tidy(now: datetime | None = None) -> None:
 def loop(app: Flask, stop: threading.Event | None = None) -> None:
     """Sweep and run maintenance until told to stop; an absent database is waited for."""
     stop = stop or threading.Event()
+    me = uuid.uuid4().hex
     tidied = utcnow() - TIDY_EVERY
     wait_s = 0.0
     while not stop.is_set():
@@ -108,6 +116,9 @@ def loop(app: Flask, stop: threading.Event | None = None) -> None:
             stop.wait(wait_s)
             wait_s = 0.0
             with app.app_context():
+                if not installation.take_turn(JANITOR, me, TURN):
+                    stop.wait(SWEEP_EVERY_S)
+                    continue
                 janitor.sweep()
                 run_maintenance()
                 ask_nightly()
@@ -118,6 +129,8 @@ def loop(app: Flask, stop: threading.Event | None = None) -> None:
             log.warning("the janitor waits for the database: %s", type(error).__name__)
             wait_s = _until_it_answers(app, stop)
         stop.wait(SWEEP_EVERY_S)
+    with app.app_context(), suppress(SQLAlchemyError):
+        installation.end_turn(JANITOR, me)
 
 
 def _until_it_answers(app: Flask, stop: threading.Event) -> float:

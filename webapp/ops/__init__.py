@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from webapp.ops import dashboard, logs, views
+from webapp.ops import commands, dashboard, health, logs, views
 from webapp.ops.workers import live_workers
 from webapp.version import VERSION
 
@@ -16,10 +16,12 @@ from webapp.version import VERSION
 def init_app(app: Flask) -> None:
     """Add `/healthz`, `/readyz`, `/metrics` and `/ops/rq`; lend others the list of live workers."""
     app.extensions["live_workers"] = live_workers
-    app.context_processor(lambda: {"version": VERSION})
+    app.context_processor(
+        lambda: {"version": VERSION, "janitor_is_away": lambda: not health.janitor().ok}
+    )
     app.register_blueprint(views.bp)
     logs.init_app(app)
     dashboard.init_app(app)
 
 
-__all__ = ["init_app"]
+__all__ = ["commands", "init_app"]

@@ -15,9 +15,12 @@ from types import FrameType
 from typing import Any
 
 from gunicorn.glogging import Logger
+from sqlalchemy import create_engine
 
 from webapp.config import load_settings
 from webapp.data_dir import complete_settings
+from webapp.databases import engine_options
+from webapp.installation import check_key
 from webapp.ops import logs
 
 MOST_WAITING = 4096
@@ -67,6 +70,13 @@ class ServerLog(Logger):
 logger_class = ServerLog
 logconfig_dict = logs.settings("web", _settings["LOG_FORMAT"], _settings["LOG_LEVEL"])
 proc_name = "partner-use-report"
+
+
+def on_starting(_server: Any) -> None:
+    """End the server, before it has processes, where the database knows another SECRET_KEY."""
+    engine = create_engine(_settings["DATABASE_URL"], **engine_options(_settings["DATABASE_URL"]))
+    check_key(engine, _settings["SECRET_KEY"], _settings["SECRET_KEY_PREVIOUS"])
+    engine.dispose()
 
 
 def post_worker_init(worker: Any) -> None:

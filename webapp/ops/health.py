@@ -16,12 +16,15 @@ from redis.exceptions import RedisError
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from webapp import installation
 from webapp.databases import READ_ONLY, is_newest, trouble_of
+from webapp.engine import upkeep
 from webapp.engine.models import QUEUED, Report
 from webapp.extensions import db, migrate, quick_redis
 from webapp.lib.moments import utcnow
-from webapp.ops.workers import live_workers
+from webapp.ops.workers import live_workers, this_machine
 
+JANITOR_AWAY = "The janitor is not running: lost reports wait, and nothing expires."
 LEAST_FREE_BYTES = 10 * 2**20
 
 
@@ -47,7 +50,7 @@ def checks() -> list[Check]:
     database = _database()
     migrations = _migrations() if database.ok else Check("migrations", False, "Not looked at.")
     redis, workers = _redis_and_workers()
-    return [database, _disk(), migrations, redis, workers]
+    return [database, _disk(), migrations, redis, workers, janitor()]
 
 
 def queue() -> Queue | None:
@@ -63,10 +66,18 @@ def queue() -> Queue | None:
     return Queue(waiting, max(age_s, 0.0))
 
 
+def status_of(found: list[Check]) -> str:
+    """Return ok; degraded where reports are still made; unavailable where they are not."""
+    missing = {check.name for check in found if not check.ok}
+    if not missing:
+        return "ok"
+    return "degraded" if missing == {"janitor"} else "unavailable"
+
+
 def as_json(found: list[Check], waiting: Queue | None) -> dict[str, Any]:
     """Return the checks as `/readyz` shows them."""
     return {
-        "status": "ok" if all(check.ok for check in found) else "unavailable",
+        "status": status_of(found),
         "checks": {check.name: {"ok": check.ok, "detail": check.detail} for check in found},
         "queue": None
         if waiting is None
@@ -118,6 +129,28 @@ def _migrations() -> Check:
     if newest:
         return Check("migrations", True, "The database is up to date.")
     return Check("migrations", False, "The database is not up to date: run `flask db upgrade`.")
+
+
+def worker_of_this_machine() -> Check:
+    """Return whether a worker of this machine, or of this container, is alive."""
+    try:
+        alive = live_workers(quick_redis(), current_app.config["QUEUE"])
+    except RedisError as error:
+        return Check("worker", False, f"Redis does not answer ({type(error).__name__}).")
+    here = [worker for worker in alive if worker.name.startswith(f"{this_machine()}.")]
+    return Check("worker", bool(here), f"{len(here)} alive on this machine.")
+
+
+def janitor() -> Check:
+    """Return whether a janitor has worked lately."""
+    try:
+        silence = installation.silence_of(upkeep.JANITOR)
+    except SQLAlchemyError:
+        db.session.rollback()
+        return Check("janitor", False, "Not known without the database.")
+    if silence is None or silence > upkeep.TURN:
+        return Check("janitor", False, JANITOR_AWAY)
+    return Check("janitor", True, f"It worked {max(silence.total_seconds(), 0):.0f} s ago.")
 
 
 def _redis_and_workers() -> tuple[Check, Check]:

@@ -26,8 +26,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.errors import ReportError
 from webapp.extensions import db
+from webapp.installation import check_key
 from webapp.ops import embedded_redis, logs
 from webapp.ops.supervisor import Program, Supervisor, print_line
+from webapp.security import secret_keys
 
 ROOT = Path(__file__).resolve().parents[2]
 FLASK = [sys.executable, "-m", "flask", "--app", str(ROOT / "wsgi.py")]
@@ -130,6 +132,7 @@ class LocalStack:
         with self.app.app_context():
             try:
                 upgrade(revision="heads")
+                check_key(db.engine, *secret_keys())
             except SQLAlchemyError as error:
                 kind = type(error).__name__
                 raise ReportError(

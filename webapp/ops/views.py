@@ -34,8 +34,8 @@ def show_health() -> Response:
 def show_readiness() -> tuple[Response, int]:
     """Say whether reports can be made now, and which part is away."""
     found = health.checks()
-    ready = all(check.ok for check in found)
-    return jsonify(health.as_json(found, health.queue())), 200 if ready else 503
+    document = health.as_json(found, health.queue())
+    return jsonify(document), 503 if document["status"] == "unavailable" else 200
 
 
 @bp.get("/metrics")

@@ -38,8 +38,7 @@ class ForkingWorker(Worker):
     report_id: str | None = None
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        # A helper's job (`<report>_<attempt>_<number>`) has no report to hand back.
-        self.report_id = None if "_" in job.id else job.id
+        self.report_id = job.id
         super().execute_job(job, queue)
         self.report_id = None
 
@@ -82,7 +81,7 @@ class ForkingWorker(Worker):
 
 def new_name() -> str:
     """Return a name no other worker has: where it runs, then a random part."""
-    return f"{_machine()}.{uuid.uuid4().hex[:12]}"
+    return f"{this_machine()}.{uuid.uuid4().hex[:12]}"
 
 
 def live_workers(
@@ -104,7 +103,7 @@ def _is_heard(worker: BaseWorker, now: datetime) -> bool:
 
 def _runs(worker: BaseWorker) -> bool:
     """Return False for a worker of this very machine whose process is gone."""
-    if not worker.name.startswith(f"{_machine()}.") or not worker.pid:
+    if not worker.name.startswith(f"{this_machine()}.") or not worker.pid:
         return True
     try:
         os.kill(worker.pid, 0)
@@ -122,7 +121,7 @@ def _is_zombie(pid: int) -> bool:
         return False
 
 
-def _machine() -> str:
+def this_machine() -> str:
     """Return the host's name and its set of process numbers: containers may share the name."""
     host = socket.gethostname().replace(":", "-")
     try:

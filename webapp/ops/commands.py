@@ -1,0 +1,137 @@
+"""The commands of this room: all processes of one machine, the janitor, keys, health."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+
+import click
+from flask import Flask, current_app
+from flask.cli import AppGroup, with_appcontext
+
+from webapp.commands import handle_cli_errors, with_database
+from webapp.engine import upkeep
+from webapp.extensions import db
+from webapp.installation import adopt_key, check_key
+from webapp.ops import health, logs
+from webapp.ops.demo import run_demo
+from webapp.ops.launcher import LocalStack, Plan
+from webapp.ops.parent_death import end_with_parent
+from webapp.ops.resealing import reseal_everything
+from webapp.security import secret_keys
+from webapp.version import VERSION
+
+log = logging.getLogger(__name__)
+
+
+@click.command("version")
+def version() -> None:
+    """Print the version of the program."""
+    click.echo(f"Partner Use Report {VERSION}")
+
+
+@click.command("up")
+@click.option("--host", help="Address to listen on; HOST in the environment.")
+@click.option("--port", type=click.IntRange(0, 65535), help="0 takes any free one.")
+@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True)
+@click.option("--no-sandbox", is_flag=True, help="Ask the real partner: start no stand-in.")
+@click.option("--demo", is_flag=True, help="Make a demo company and two reports.")
+@click.option("--with-parent", is_flag=True, hidden=True)
+@with_appcontext
+@handle_cli_errors
+def up(
+    host: str | None,
+    port: int | None,
+    workers: int,
+    no_sandbox: bool,
+    demo: bool,
+    with_parent: bool,
+) -> None:
+    """Run all processes of one machine until Ctrl-C."""
+    if with_parent:
+        end_with_parent(os.getppid(), signal.SIGTERM)
+    plan = Plan(
+        host=host or current_app.config["HOST"],
+        port=current_app.config["PORT"] if port is None else port,
+        workers=workers,
+        sandbox=not no_sandbox,
+        demo=demo,
+    )
+    sys.exit(LocalStack(_the_app(), plan).run())
+
+
+@click.command("demo", hidden=True)
+@click.option("--url", required=True)
+@with_appcontext
+@handle_cli_errors
+def demo(url: str) -> None:
+    """Make the demo company and run two reports through the API; `flask up --demo` calls this."""
+    run_demo(url, click.echo)
+
+
+secrets = AppGroup("secrets", help="What is kept sealed under SECRET_KEY.")
+
+
+@secrets.command("reseal")
+@handle_cli_errors
+@with_database
+def reseal() -> None:
+    """Seal all that is stored under the newest SECRET_KEY; run twice, nothing changes."""
+    done = reseal_everything()
+    for name in done.broken:
+        click.echo(f"The secret of the {name} cannot be read: it must be entered again.", err=True)
+    click.echo(f"Sealed anew: {done.renewed}. Already under the newest key: {done.unchanged}.")
+    if done.broken:
+        click.echo("Is the key it was sealed under in SECRET_KEY_PREVIOUS?", err=True)
+        raise SystemExit(1)
+
+
+@secrets.command("adopt")
+@handle_cli_errors
+@with_appcontext
+def adopt() -> None:
+    """Use this SECRET_KEY from now on where the old one is gone: what it sealed is lost."""
+    adopt_key(db.engine, current_app.config["SECRET_KEY"])
+    click.echo("The database knows this SECRET_KEY now. Enter what was sealed before again.")
+
+
+@click.command("janitor")
+@with_appcontext
+@handle_cli_errors
+def janitor_command() -> None:
+    """Look after reports whose worker was lost, until told to stop."""
+    logs.set_up("janitor", current_app.config["LOG_FORMAT"], current_app.config["LOG_LEVEL"])
+    check_key(db.engine, *secret_keys())
+    stop = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stop.set())
+    log.info("the janitor starts")
+    upkeep.loop(_the_app(), stop)
+    log.info("the janitor has stopped")
+
+
+@click.command("health")
+@click.argument("part", required=False, type=click.Choice(["worker", "janitor"]))
+@with_appcontext
+def health_command(part: str | None) -> None:
+    """Say which parts work; exit 1 where PART, or anything that reports need, does not."""
+    found = health.checks()
+    if part == "worker":
+        found = [health.worker_of_this_machine()]
+    elif part:
+        found = [check for check in found if check.name == part]
+    for check in found:
+        click.echo(f"{'ok' if check.ok else 'AWAY':<5}{check.name:<11}{check.detail}")
+    is_enough = {"ok"} if part else {"ok", "degraded"}
+    sys.exit(0 if health.status_of(found) in is_enough else 1)
+
+
+def _the_app() -> Flask:
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    return app
+
+
+COMMANDS = (version, up, demo, secrets, janitor_command, health_command)
