@@ -5,7 +5,8 @@ An example client with the standard library alone. It begins a session, pings on
 keeps every ping in a file until the server has taken it: after an outage it catches up in order,
 each ping with the time it was made. A session that may not begin yet (its login is still online at
 another computer, or not known to the server yet) waits in the file with its pings, and is tried
-again with every ping. Stop it with Ctrl-C or SIGTERM.
+again with every ping. A value the server cannot use costs no ping: what may be left out is left
+out, what may not is kept until it is put right. Stop it with Ctrl-C or SIGTERM.
 
     SESSION_API_KEY=purk_… SESSION_API_SECRET=pur_… \\
     python session_ping.py --url http://127.0.0.1:5000 --login anna --computer pink0001
@@ -38,6 +39,8 @@ PREFIX = "/api/session-manager"
 AT_ONCE = 500
 TIMEOUT_S = 10
 TRY_AGAIN = 0
+# What a ping or a start may lack; each of them is used where it can be.
+EXTRAS = {"ip_addr", "session_type"}
 Ping = dict[str, Any]
 
 
@@ -121,6 +124,11 @@ class Spool:
         with self._path.open("a", encoding="utf-8") as file:
             _write(file, [ping])
 
+    def replace(self, ping: Ping, better: Ping) -> None:
+        """Put a ping that can be taken in the place of one that cannot."""
+        self.pings = [better if one is ping else one for one in self.pings]
+        self._rewrite()
+
     def drop(self, sent: list[Ping]) -> None:
         """Forget pings of `pings` that need not be sent again."""
         gone = {id(ping) for ping in sent}
@@ -163,15 +171,25 @@ def catch_up(server: Server, spool: Spool, until: float = math.inf) -> int:
         else:
             sent = list(takewhile(lambda ping: not _is_start(ping), ready[:AT_ONCE]))
             verdicts = server.post("/activity", sent)["data"]
+        done = []
         for ping, verdict in zip(sent, verdicts, strict=True):
             taken += verdict["status"] == 201
             if verdict["status"] != 201:
                 print(f"not taken, {ping['date_time']}: {verdict['message']}", file=sys.stderr)
-        if verdicts[0]["status"] == TRY_AGAIN:
-            waiting.add(_session_of(ready[0]))
-        else:
-            spool.drop(sent)
+            if verdict["status"] == 400 and (bare := _without_extras(ping)):
+                spool.replace(ping, bare)
+            elif verdict["status"] == TRY_AGAIN:
+                waiting.add(_session_of(ping))
+            else:
+                done.append(ping)
+        spool.drop(done)
     return taken
+
+
+def _without_extras(ping: Ping) -> Ping | None:
+    """Return a ping without what may be left out; None where it has nothing of the kind."""
+    bare = {name: value for name, value in ping.items() if name not in EXTRAS}
+    return bare if bare != ping else None
 
 
 def _is_start(ping: Ping) -> bool:
@@ -196,13 +214,14 @@ def _begin(server: Server, start: Ping) -> dict[str, Any]:
 
 
 def _may_be_taken_later(error: Refused, start: Ping) -> bool:
-    """Say whether a start waits for a session elsewhere to end, or for names to be made known."""
+    """Say whether a start waits: for a session elsewhere to end, or for a value to be put right."""
     data = error.data if isinstance(error.data, dict) else {}
     if error.status == 409:
         # Its own id in the answer: that session was begun with another body, for good.
         return data.get("id") != start["id"]
+    # A value that may be left out is left out; whoever put the others right sends the rest again.
     wrong = set(data.get("errors") or ())
-    return bool(wrong) and wrong <= {"login", "comp_name"}
+    return bool(wrong) and not wrong & EXTRAS
 
 
 def run(options: argparse.Namespace, server: Server, stop: threading.Event) -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -55,9 +55,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def pinging(port: int, auth: tuple[str, str], spool: Path) -> Iterator[subprocess.Popen[str]]:
+def pinging(
+    port: int, auth: tuple[str, str], spool: Path, *more: str
+) -> Iterator[subprocess.Popen[str]]:
     argv = [sys.executable, str(CLIENT), "--url", f"http://127.0.0.1:{port}", "--login", "anna"]
-    argv += ["--computer", "pink0001", "--every", "1", "--spool", str(spool)]
+    argv += ["--computer", "pink0001", "--every", "1", "--spool", str(spool), *more]
     keys = {"SESSION_API_KEY": auth[0], "SESSION_API_SECRET": auth[1]}
     client = subprocess.Popen(
         argv, env=os.environ | keys, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -145,6 +147,7 @@ ELSEWHERE = {"id": "another", "comp_name": "blue0002"}
         client_code.Refused(409, "anna is online at blue0002 already.", ELSEWHERE),
         client_code.Refused(400, "Unknown.", {"errors": {"login": "This login is not known."}}),
         client_code.Refused(400, "Unknown.", {"errors": {"login": "?", "comp_name": "?"}}),
+        client_code.Refused(400, "Bad.", {"errors": {"next_ping_sec": "must be 1 to 86400."}}),
     ],
 )
 def test_a_start_that_may_be_taken_later_waits_with_its_pings(
@@ -170,7 +173,6 @@ def test_a_start_that_may_be_taken_later_waits_with_its_pings(
     "refusal",
     [
         client_code.Refused(409, "Another session has this id already.", {"id": "a"}),
-        client_code.Refused(400, "Bad.", {"errors": {"next_ping_sec": "must be 1 to 86400."}}),
         client_code.Refused(400, "Bad.", []),
     ],
 )
@@ -197,6 +199,54 @@ def test_a_session_refused_while_its_login_is_elsewhere_is_told_later(
         )  # fmt: skip
         # Its first second too, which the server refused at the time.
         assert (segment.end_at - segment.start_at).total_seconds() >= 3
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1 172.17.0.1", "lab-7.example.org", "10.0.0.1:5000"])
+def test_an_address_that_is_none_costs_no_ping(
+    app: Flask, sender: Sender, tmp_path: Path, address: str
+) -> None:
+    port, spool = free_port(), tmp_path / "pings.jsonl"
+    with serving(app, port), pinging(port, sender.auth, spool, "--address", address) as client:
+        assert until(lambda: stored_address(app) == address)
+        assert until(lambda: lines_of(spool) == 0)
+        assert client.poll() is None
+
+
+def stored_address(app: Flask) -> str | None:
+    with app.app_context():
+        return db.session.scalar(select(Session.ip_addr))
+
+
+def test_a_fault_of_what_may_be_left_out_costs_no_ping(
+    app: Flask, sender: Sender, tmp_path: Path
+) -> None:
+    server = HttpServer(sender)
+    spool = client_code.Spool(tmp_path / "pings.jsonl")
+    common = {"login": "anna", "next_ping_sec": 60}
+    spool.add(start_of("a") | common | {"ip_addr": "x" * 65, "date_time": "2023-09-06T08:00:00Z"})
+    for minute, event in ((1, "x" * 51), (2, "exam")):
+        at = f"2023-09-06T08:0{minute}:00Z"
+        spool.add(ping_of("a", at) | common | {"session_type": event})
+    assert client_code.catch_up(server, spool) == 3
+    assert spool.pings == []
+    with app.app_context():
+        found = {
+            one.event: one.end_at - one.start_at for one in db.session.scalars(select(Segment))
+        }
+    assert found == {"": timedelta(minutes=3), "exam": timedelta(minutes=1)}
+
+
+class HttpServer:
+    """The real addresses, as the client's `Server` reaches them."""
+
+    def __init__(self, sender: Sender) -> None:
+        self.sender = sender
+
+    def post(self, path: str, body: Any) -> Any:
+        answer = self.sender.post(path, body)
+        if answer.status_code == 400:
+            raise client_code.Refused(400, answer.json["message"], answer.json["data"])
+        return answer.json
 
 
 def test_a_line_written_by_half_spoils_no_other(tmp_path: Path) -> None:

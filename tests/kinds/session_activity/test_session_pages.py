@@ -38,6 +38,14 @@ def test_the_dashboard_shows_who_is_online_and_asks_for_itself(
     assert "HX-Request" in partial.headers["Vary"]
 
 
+def test_the_dashboard_marks_an_address_that_is_none(viewer: FlaskClient, sender: Sender) -> None:
+    sender.begin("s1", None, ip_addr="10.0.0.1 172.17.0.1")
+    sender.begin("s2", None, login="bela", comp_name="blue0002", ip_addr="fe80::1%en0")
+    page = viewer.get("/session-activity", headers=HTMX).text
+    assert "10.0.0.1 172.17.0.1" in page
+    assert page.count("no IP address") == 1
+
+
 def test_computers_are_counted_once_and_a_restart_leaves_one_row(
     viewer: FlaskClient, sender: Sender
 ) -> None:

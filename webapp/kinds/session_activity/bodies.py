@@ -75,14 +75,20 @@ def _check_event(text: str) -> str:
 
 
 def _read_address(value: Any) -> str:
+    """Return an IP address in its one spelling, any other text as it is: it refuses nobody."""
+    text = value.strip() if isinstance(value, str) else str(value)
+    if len(text) > ADDRESS_LENGTH or not is_writable(text):
+        raise ValueError(f"Send one line of at most {ADDRESS_LENGTH} characters.")
+    return str(ip_address(text)) if is_address(text) else text
+
+
+def is_address(text: str) -> bool:
+    """Say whether a text is an IP address."""
     try:
-        address = str(ip_address(str(value).strip()))
+        ip_address(text)
     except ValueError:
-        raise ValueError("This is not an IP address.") from None
-    # The scope of an IPv6 address, after a %, may be any text.
-    if len(address) > ADDRESS_LENGTH or not is_writable(address):
-        raise ValueError("This is longer than an IP address, or cannot be stored.")
-    return address
+        return False
+    return True
 
 
 def _read_promise(value: Any) -> int:
@@ -151,7 +157,9 @@ class SessionStart(_Body):
     comp_name: Annotated[str, Field(max_length=LONGEST_ASKED), OneLine]
     login: Annotated[str, Field(max_length=LONGEST_ASKED), OneLine]
     next_ping_sec: Promise
-    ip_addr: Annotated[str, BeforeValidator(_read_address)] = ""
+    ip_addr: Annotated[
+        str, BeforeValidator(_read_address), Field(json_schema_extra={"maxLength": ADDRESS_LENGTH})
+    ] = ""
     date_time: Moment | None = None
 
 

@@ -18,7 +18,7 @@ from webapp.lib.moments import utcnow
 # SQLite numbers rows by itself only where the key is exactly INTEGER.
 Number = BigInteger().with_variant(Integer, "sqlite")
 LOGIN_LENGTH, COMPUTER_LENGTH, EVENT_LENGTH, ID_LENGTH = 50, 30, 50, 64
-ADDRESS_LENGTH = 45
+ADDRESS_LENGTH = 64
 # A ping changes its rows in place; the room left in each page keeps indexes out of it.
 ROOMY = {"postgresql_with": {"fillfactor": 80}}
 
@@ -56,6 +56,7 @@ class Computer(Model):
 class Session(Model):
     """A login at a computer. `id` is the computer's own, unique in its company.
 
+    ip_addr: as the computer says it; an IP address in its one spelling, or any text
     started_at: when it began, on our clock where theirs is ahead
     last_at, ends_at: the newest ping and the end it promises, on our clock where theirs is ahead
     ends_day: the day of `ends_at`, in days since 1970 UTC. It is the part of the end that is

@@ -13,7 +13,7 @@ from webapp.accounts import current_scope, restrict
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.htmx import render
-from webapp.kinds.session_activity.bodies import Event, LineOrEmpty
+from webapp.kinds.session_activity.bodies import Event, LineOrEmpty, is_address
 from webapp.kinds.session_activity.compute import (
     ONE_DAY,
     Hours,
@@ -59,6 +59,7 @@ def show_online() -> Response:
         now=now,
         since={row.id: length_text(now - row.started_at) for row in rows},
         ahead={key: length_text(by) for key, by in ahead.items() if by >= WORTH_SAYING},
+        is_address=is_address,
         every_s=POLL_EVERY_S,
     )
 
