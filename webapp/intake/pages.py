@@ -256,6 +256,7 @@ def upload_pages(pages: UploadPages) -> Blueprint:
         upload = find(upload_id)
         audit(current_scope(), "deleted upload", upload.names)
         uploads.forget_upload(upload)
+        db.session.commit()
         return redirect_to(f"/{pages.slug}/{pages.form_path}")
 
     @bp.get("/uploads/<uuid:upload_id>/rejected.csv")
