@@ -109,7 +109,7 @@ def test_a_janitor_says_that_it_works_and_leaves_its_turn(app: Flask) -> None:
     def is_heard() -> bool:
         with app.app_context():
             silence = installation.silence_of(upkeep.JANITOR)
-            return silence is not None and silence < upkeep.TURN
+            return silence is not None and silence < upkeep.SILENT_TOO_LONG
 
     stop = threading.Event()
     janitor = threading.Thread(target=upkeep.loop, args=(app, stop))

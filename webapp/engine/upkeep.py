@@ -33,7 +33,9 @@ log = logging.getLogger(__name__)
 SWEEP_EVERY_S = 3.0
 JANITOR = "janitor"
 # After this time without a sign of the one that works, another one does.
-TURN = timedelta(seconds=30)
+TURN = timedelta(seconds=10)
+# Longer than a turn: its upkeep may take it a while.
+SILENT_TOO_LONG = timedelta(seconds=30)
 TIDY_EVERY = timedelta(hours=1)
 NIGHT_BEGINS = 3
 REMEMBERED_S = 2 * 86400

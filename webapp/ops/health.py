@@ -148,7 +148,7 @@ def janitor() -> Check:
     except SQLAlchemyError:
         db.session.rollback()
         return Check("janitor", False, "Not known without the database.")
-    if silence is None or silence > upkeep.TURN:
+    if silence is None or silence > upkeep.SILENT_TOO_LONG:
         return Check("janitor", False, JANITOR_AWAY)
     return Check("janitor", True, f"It worked {max(silence.total_seconds(), 0):.0f} s ago.")
 
