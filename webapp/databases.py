@@ -51,6 +51,12 @@ def _tune_sqlite(connection: Any, _record: Any) -> None:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+    connection.create_function("casefold", 1, _casefold, deterministic=True)
+
+
+def _casefold(value: object) -> str | None:
+    """Return a value as text in which capital and small letters are the same, null for null."""
+    return None if value is None else str(value).casefold()
 
 
 @event.listens_for(Engine, "checkin")

@@ -6,6 +6,8 @@ transaction that ends the report.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -14,7 +16,7 @@ from flask import Flask
 from sqlalchemy import Connection, delete, insert, null, select, update
 
 from webapp.counters import counters
-from webapp.engine.kind import ReportKind, Result
+from webapp.engine.kind import ReportKind, Result, Row
 from webapp.engine.models import CANCELLED, DONE, FAILED, INCOMPLETE, Report, ResultRow
 from webapp.engine.months import CompanyMonths
 from webapp.engine.params import stored_params
@@ -23,6 +25,7 @@ from webapp.engine.spooled import replayable
 from webapp.extensions import Base
 from webapp.jobs import Attempt, Ending, Job, Task
 from webapp.lib.moments import rfc3339, utcnow
+from webapp.lib.texts import made_storable
 
 ROWS_PER_INSERT = 1000
 # The table of a report's own columns, without those of its job.
@@ -98,23 +101,43 @@ def store(attempt: ReportAttempt, result: Result) -> None:
     said = {"generated_at": rfc3339(utcnow()), "complete": result.complete}
     head = result.head | {name: value for name, value in said.items() if name not in result.head}
 
+    kind = kind_named(attempt.task.name)
+    columns = {table.name: [column.name for column in table.columns] for table in kind.tables(head)}
+
+    def numbered(table: str, rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
+        for position, row in enumerate(rows):
+            data = as_json(row)
+            shown = kind.grid_row(table, data, head)
+            values = {name: as_json(shown.get(name)) for name in columns.get(table, ())}
+            yield {
+                "report_id": attempt.job_id,
+                "table_name": table,
+                "position": position,
+                "data": data,
+                # Beside it, so that the database can sort and search what a grid shows.
+                "shown": None if shown is data else values,
+            }
+
     def write(connection: Connection) -> None:
         connection.execute(delete(ResultRow).where(ResultRow.report_id == attempt.job_id))
         for table, rows in tables.items():
-            numbered = (
-                {
-                    "report_id": attempt.job_id,
-                    "table_name": table,
-                    "position": position,
-                    "data": row,
-                }
-                for position, row in enumerate(rows)
-            )
-            while batch := list(islice(numbered, ROWS_PER_INSERT)):
+            lines = numbered(table, rows)
+            while batch := list(islice(lines, ROWS_PER_INSERT)):
                 connection.execute(insert(ResultRow), batch)
         connection.execute(update(REPORT).where(REPORT.c.id == attempt.job_id).values(head=head))
 
     attempt.finish(DONE if result.complete else INCOMPLETE, write)
+
+
+def as_json(value: Any) -> Any:
+    """Return a value that a kind stores or shows as JSON whose texts both databases take."""
+    if isinstance(value, str):
+        return made_storable(value)
+    if isinstance(value, dict):
+        return {as_json(key): as_json(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [as_json(one) for one in value]
+    return str(value) if isinstance(value, Decimal) else value
 
 
 def keep_result(connection: Connection, report_id: str, ending: Ending) -> Ending:

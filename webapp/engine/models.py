@@ -46,7 +46,10 @@ class Report(Job):
 
 
 class ResultRow(Model):
-    """One row of one table of a result, in its order."""
+    """One row of one table of a result, in its order.
+
+    shown: what its grid shows, where that is not what is stored
+    """
 
     __tablename__ = "result_row"
 
@@ -56,6 +59,7 @@ class ResultRow(Model):
     table_name: Mapped[str] = mapped_column(String(40), primary_key=True)
     position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     data: Mapped[dict[str, Any]] = mapped_column(JSON)
+    shown: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class StoredMonth(Model):

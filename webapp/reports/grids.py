@@ -1,6 +1,6 @@
 """The grids of a result page: what the address asks of each, and the addresses of their links.
 
-The main table's wishes stand plainly in the query (`sort`, `dir`, `q`, `page`), those of a further
+The main table's query stand plainly in the query (`sort`, `dir`, `q`, `page`), those of a further
 table behind its name (`sites.sort`), so that all grids of a page keep theirs.
 """
 
@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from webapp.engine.grids import GridPage, GridQuery, grid_page
 from webapp.engine.kind import Column, ReportKind, Table
-from webapp.engine.results import GridPage, ReadResult, grid_page
+from webapp.engine.results import ReadResult
 
-WISHES = ("sort", "dir", "q", "page")
+GRID_QUERY = ("sort", "dir", "q", "page")
 LONGEST_SEARCH = 200
 
 
 @dataclass(frozen=True)
 class Grid:
-    """One grid: its page of rows, and links that change one wish and keep all others."""
+    """One grid: its page of rows, and links that change one parameter and keep the others."""
 
     path: str
     prefix: str
@@ -35,17 +36,17 @@ class Grid:
     def dom_id(self) -> str:
         return f"grid-{self.table.name}"
 
-    def name(self, wish: str) -> str:
-        """Return the query parameter of one of WISHES."""
-        return self.prefix + wish
+    def name(self, parameter: str) -> str:
+        """Return the query parameter of one of GRID_QUERY."""
+        return self.prefix + parameter
 
     def link(self, **changes: Any) -> str:
-        """Return this page's address with some of this grid's wishes changed; None drops one."""
+        """Return this page's address with some of this grid's query changed; None drops one."""
         query = dict(self.query)
-        for wish, value in changes.items():
-            query.pop(self.name(wish), None)
+        for parameter, value in changes.items():
+            query.pop(self.name(parameter), None)
             if value not in (None, ""):
-                query[self.name(wish)] = str(value)
+                query[self.name(parameter)] = str(value)
         return f"{self.path}?{urlencode(query)}" if query else self.path
 
     def partial(self, link: str) -> str:
@@ -75,11 +76,11 @@ def read_grids(
 ) -> list[Grid]:
     """Return the grids of a result, the main one first, or the one of a table's name.
 
-    Wishes nobody can grant fall back: an unknown column, a page beyond the end.
+    What nobody can grant fall back: an unknown column, a page beyond the end.
     """
     tables = kind.tables(result.head)
     known = {
-        _prefix(number, table) + wish for number, table in enumerate(tables) for wish in WISHES
+        _prefix(number, table) + name for number, table in enumerate(tables) for name in GRID_QUERY
     }
     query = {
         name: value[:LONGEST_SEARCH] for name, value in args.items() if name in known and value
@@ -104,13 +105,11 @@ def _grid(
     table: Table,
 ) -> Grid:
     page = query.get(prefix + "page", "1")
-    shown = grid_page(
-        kind,
-        result,
-        table,
+    asked = GridQuery(
         sort=query.get(prefix + "sort", ""),
         descending=query.get(prefix + "dir") == "desc",
         search=query.get(prefix + "q", "").strip(),
         page=int(page) if page.isascii() and page.isdigit() and len(page) < 9 else 1,
     )
+    shown = grid_page(kind, result, table, asked)
     return Grid(path, prefix, query, shown)

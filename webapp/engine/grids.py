@@ -1,0 +1,184 @@
+"""A page of a result's table as a grid shows it: searched, filtered, sorted, cut by the database.
+
+What a grid shows of a row is stored beside it where the kind shows something else than it stores
+(`ReportKind.grid_row`), so that a click reads no more rows than it shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal
+
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Numeric,
+    case,
+    cast,
+    collate,
+    func,
+    or_,
+    select,
+    type_coerce,
+)
+
+from webapp.engine.kind import Column, ReportKind, Row, Table
+from webapp.engine.models import ResultRow
+from webapp.engine.results import ReadResult
+from webapp.extensions import db
+
+NUMBER = r"^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$"
+Operator = Literal["is", "is_not", "below", "above", "has", "has_not"]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What is asked of one column; both bounds belong to what is asked for."""
+
+    column: str
+    operator: Operator
+    value: str
+
+
+@dataclass(frozen=True)
+class GridQuery:
+    """What a grid is asked for. Unknown columns and pages fall back, they are no errors.
+
+    search: kept are the rows in which some shown value contains the text, in any case
+    sort:   numbers by value, text in any case; a hole is always last
+    """
+
+    sort: str = ""
+    descending: bool = False
+    search: str = ""
+    filters: Sequence[Filter] = ()
+    page: int = 1
+    per_page: int = 50
+
+
+@dataclass(frozen=True)
+class GridPage:
+    """One page of a grid: rows as the grid shows them, and where the page stands."""
+
+    table: Table
+    rows: list[Row]
+    page: int
+    pages: int
+    matching: int
+    total: int
+    sort: str
+    descending: bool
+    search: str
+
+
+def grid_page(kind: ReportKind, result: ReadResult, table: Table, query: GridQuery) -> GridPage:
+    """Return the page of a table that the query asks for."""
+    of_table = (ResultRow.report_id == result.report_id) & (ResultRow.table_name == table.name)
+    columns = {column.name: column for column in table.columns}
+    wanted = of_table
+    if query.search:
+        wanted &= or_(*(_contains(column, query.search) for column in table.columns))
+    for one in query.filters:
+        if one.column in columns:
+            wanted &= _kept(columns[one.column], one)
+    total = _count(of_table)
+    matching = total if wanted is of_table else _count(wanted)
+    pages = max(-(-matching // query.per_page), 1)
+    page = min(max(query.page, 1), pages)
+    sort = columns.get(query.sort)
+    rows = db.session.scalars(
+        select(ResultRow.data)
+        .where(wanted)
+        .order_by(*(_order(sort, query.descending) if sort else ()), ResultRow.position)
+        .limit(query.per_page)
+        .offset((page - 1) * query.per_page)
+    )
+    return GridPage(
+        table,
+        [kind.grid_row(table.name, row, result.head) for row in rows],
+        page,
+        pages,
+        matching,
+        total,
+        sort.name if sort else "",
+        query.descending,
+        query.search,
+    )
+
+
+def _count(condition: ColumnElement[bool]) -> int:
+    return db.session.scalar(select(func.count()).select_from(ResultRow).where(condition)) or 0
+
+
+def _shown() -> Any:
+    return type_coerce(func.coalesce(ResultRow.shown, ResultRow.data), JSON)
+
+
+def _text(column: Column) -> Any:
+    """Return a column's value as text, null for a hole."""
+    text = _shown()[column.name].as_string()
+    if column.type == "boolean" and _is_sqlite():
+        return case((text.is_(None), None), (cast(text, Numeric) == 1, "true"), else_="false")
+    return text
+
+
+def _number(column: Column) -> Any:
+    """Return a column's value as a number, null where it is none."""
+    text = _shown()[column.name].as_string()
+    if _is_sqlite():
+        return cast(text, Numeric)
+    # Postgres would end the query over a text among the numbers.
+    return case((text.regexp_match(NUMBER), cast(text, Numeric)))
+
+
+def _folded(text: Any) -> Any:
+    # SQLite's own lower() knows ASCII alone.
+    return func.casefold(text) if _is_sqlite() else func.lower(text)
+
+
+def _is_sqlite() -> bool:
+    return db.engine.dialect.name == "sqlite"
+
+
+def _contains(column: Column, text: str) -> Any:
+    return _folded(_text(column)).contains(text.casefold(), autoescape=True)
+
+
+def _order(column: Column, descending: bool) -> list[Any]:
+    text = _text(column)
+    keys = [_number(column)] if column.is_number else [_binary(_folded(text))]
+    if column.type == "id":
+        # As numbers go, however many digits they have; before them what is none.
+        digits = text.regexp_match("^[0-9]+$")
+        keys.insert(0, case((digits, func.length(text)), else_=0))
+    return [text.is_(None), *(key.desc() if descending else key for key in keys)]
+
+
+def _binary(text: Any) -> Any:
+    return text if _is_sqlite() else collate(text, "C")
+
+
+def _kept(column: Column, asked: Filter) -> Any:
+    """Return the condition of a filter; a value that is none of the column's keeps no row."""
+    if asked.operator in {"has", "has_not"}:
+        found = _contains(column, asked.value)
+        return found if asked.operator == "has" else func.coalesce(~found, True)
+    own: Any
+    value: Any
+    if column.is_number:
+        try:
+            own, value = _number(column), Decimal(asked.value)
+        except InvalidOperation:
+            return False
+        if not value.is_finite():
+            return False
+    else:
+        own, value = _binary(_folded(_text(column))), asked.value.casefold()
+    return {
+        "is": own == value,
+        "is_not": func.coalesce(own != value, True),
+        "below": own <= value,
+        "above": own >= value,
+    }[asked.operator]
