@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from datetime import datetime
 
 from flask import has_request_context, request
@@ -15,13 +16,23 @@ from webapp.lib.keyset import cut, one_page
 BATCH = 1000
 
 
-def audit(who: Scope | User, action: str, subject: str = "", *, company_id: str = "") -> None:
-    """Add an entry to the session: it is kept if, and only if, the caller commits its change."""
-    if isinstance(who, User):
+def audit(
+    who: Scope | User | str | None, action: str, subject: str = "", *, company_id: str = ""
+) -> None:
+    """Add an entry to the session: it is kept if, and only if, the caller commits its change.
+
+    who: a user's id with the company beside it, too; None for a command on the machine itself
+    """
+    user_id: str | None
+    if who is None or isinstance(who, str):
+        user_id, company = who, company_id
+    elif isinstance(who, User):
         user_id, company = who.id, company_id or who.home_company_id
     else:
         user_id, company = who.user_id, company_id or who.company_id
     address = (request.remote_addr or "") if has_request_context() else ""
+    if who is None:
+        address = f"command line: {_account()}"
     db.session.add(
         AuditEntry(
             company_id=company,
@@ -31,6 +42,14 @@ def audit(who: Scope | User, action: str, subject: str = "", *, company_id: str 
             address=address[:64],
         )
     )
+
+
+def _account() -> str:
+    """Return the name of the machine's account that runs this program."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
 
 
 def read_entries(

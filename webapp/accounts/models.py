@@ -201,9 +201,9 @@ class AuditEntry(Model):
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     company_id: Mapped[str] = reference("company.id", index=False)
-    user_id: Mapped[str] = reference("app_user.id", index=False)
+    user_id: Mapped[str | None] = reference("app_user.id", index=False)
     action: Mapped[str] = mapped_column(String(40))
     subject: Mapped[str] = mapped_column(String(300), default="")
     address: Mapped[str] = mapped_column(String(64), default="")
 
-    user: Mapped[User] = relationship()
+    user: Mapped[User | None] = relationship()

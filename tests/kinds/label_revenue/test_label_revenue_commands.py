@@ -11,8 +11,11 @@ import pytest
 import requests
 from flask import Flask
 from label_revenue_files import SAMPLE
+from sqlalchemy import select
 
+from webapp.accounts import AuditEntry
 from webapp.errors import InvalidParams
+from webapp.extensions import db
 from webapp.kinds.label_revenue.fetch import copy_of, fetch_tracks
 from webapp.lib.fetching import PATIENT
 from webapp.lib.public_addresses import PublicAdapter
@@ -164,6 +167,12 @@ def test_load_unload_and_recount_by_command(app: Flask, server: Server) -> None:
     assert run(app, "unload", batch)[0] == 0
     assert run(app, "unload", batch)[0] == 2
     assert run(app, "recount", "--company", "Acme")[0] == 0
+    with app.app_context():
+        entries = db.session.scalars(select(AuditEntry).order_by(AuditEntry.id)).all()
+        told = [one for one in entries if one.user_id is None]
+    assert [one.action for one in told] == ["loaded", "undid load"]
+    assert "8 streams, 6 listeners and 6 tracks" in told[0].subject
+    assert told[0].address.startswith("command line")
 
 
 def test_bad_input_is_a_sentence_and_exit_code_2(app: Flask, tmp_path: Path) -> None:

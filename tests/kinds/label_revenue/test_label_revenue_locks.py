@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from test_label_revenue_pages import send
 
 from tests.conftest import form_token
-from webapp.accounts import Scope
+from webapp.accounts import Scope, create_user, scope_of
 from webapp.errors import Conflict
 from webapp.extensions import db
 from webapp.kinds.label_revenue import closing, loads
-from webapp.kinds.label_revenue.periods import locked_periods
+from webapp.kinds.label_revenue.periods import locked_periods, states_of
 from webapp.kinds.label_revenue.report import payouts
 from webapp.kinds.label_revenue.report.compute import METHODS
 from webapp.kinds.label_revenue.report.kind import month_rows
@@ -33,7 +34,8 @@ def paid(app: Flask, scope: Scope, month: date, method: Any = "pool") -> dict[st
 
 def lock(app: Flask, scope: Scope, month: date) -> None:
     with app.app_context():
-        closing.lock_month(scope.company_id, month, scope.user_id)
+        for state in ("calculated", "approved", "locked"):
+            closing.advance(scope.company_id, month, state, scope)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -196,19 +198,100 @@ def test_the_newest_locked_month_can_be_opened_again(
         now = payouts.payer(scope.company_id, "pool").live(MARCH)
     lock(app, scope, APRIL)
 
-    def unlock(name: str, month: str) -> str:
+    def back(name: str, month: str, reason: str = "too early") -> str:
         client = client_for(name)
-        token = {"csrf_token": form_token(client)}
-        path = f"/label-revenue/months/{month}/unlock"
-        answer = client.post(path, data=token, follow_redirects=True)
+        data = {"csrf_token": form_token(client), "reason": reason}
+        path = f"/label-revenue/months/{month}/back"
+        answer = client.post(path, data=data, follow_redirects=True)
         return str(answer.text) if answer.status_code == 200 else str(answer.status_code)
 
-    assert unlock("colleague", "2025-04") == "403"
-    assert "unlock that one first" in unlock("owner", "2025-03")
-    assert "is open again" in unlock("owner", "2025-04")
-    assert "is not locked" in unlock("owner", "2025-04")
+    assert back("colleague", "2025-04") == "403"
+    assert back("owner", "2025-04", " ") == "422"
+    assert "unlock that one first" in back("owner", "2025-03")
+    assert "is approved again" in back("owner", "2025-04")
+    assert "is calculated again" in back("owner", "2025-04")
+    assert "is open again" in back("owner", "2025-04")
+    assert "is open already" in back("owner", "2025-04")
     assert paid(app, scope, APRIL)["Quiet Street"] > 0
-    assert "is open again" in unlock("owner", "2025-03")
+    # It changed since it was approved, so it is open at once.
+    page = back("owner", "2025-03", "a wrong file")
+    assert "is open again" in page
+    assert "a wrong file" in page
     assert paid(app, scope, MARCH) == {key.name: minor for key, minor in now.owed()}
     assert paid(app, scope, APRIL) == {}
-    assert "unlocked month" in client_for("owner").get("/audit").text
+    assert "took locked month back" in client_for("owner").get("/audit").text
+
+
+def state(app: Flask, scope: Scope, month: date) -> str:
+    with app.app_context():
+        return states_of(scope.company_id).get(month, "open")
+
+
+def step(app: Flask, scope: Scope, month: date, state: str) -> None:
+    with app.app_context():
+        closing.advance(scope.company_id, month, state, scope)
+
+
+def test_a_month_goes_step_by_step_until_it_is_paid(
+    app: Flask, scope: Scope, sample: str, client_for: Any
+) -> None:
+    with pytest.raises(Conflict, match="cannot become locked"):
+        step(app, scope, MARCH, "locked")
+    owner = client_for("owner")
+    for wanted in ("calculated", "approved", "locked", "paid"):
+        assert send(owner, f"/label-revenue/months/2025-03/{wanted}").status_code == 303
+        assert state(app, scope, MARCH) == wanted
+    page = owner.get("/label-revenue/months/2025-03").text
+    assert page.count("owner@") >= 4
+    assert "Mark as paid" not in page
+    assert send(client_for("colleague"), "/label-revenue/months/2025-03/paid").status_code == 403
+    assert client_for("owner").get("/label-revenue/months/2024-01").status_code == 404
+
+
+def test_another_admin_approves_where_there_is_one(app: Flask, scope: Scope, sample: str) -> None:
+    with app.app_context():
+        second = create_user("second@example.com", "Acme", "admin", "correct horse battery")
+        db.session.commit()
+        other = scope_of(second, scope.company_id)
+    assert other is not None
+    step(app, scope, MARCH, "calculated")
+    with pytest.raises(Conflict, match="Another admin"):
+        step(app, scope, MARCH, "approved")
+    step(app, other, MARCH, "approved")
+    assert state(app, scope, MARCH) == "approved"
+
+
+def test_what_changes_after_it_was_calculated_opens_a_month_again(
+    app: Flask, scope: Scope, sample: str, api_for: Any
+) -> None:
+    api = api_for("owner")
+    step(app, scope, MARCH, "calculated")
+    step(app, scope, MARCH, "approved")
+    api.post("/streams", STREAM | {"seconds": 10, "date": "2025-04-05"})
+    assert state(app, scope, MARCH) == "approved"
+    api.post("/streams", STREAM | {"seconds": 500})
+    assert state(app, scope, MARCH) == "open"
+    lock(app, scope, MARCH)
+    step(app, scope, APRIL, "calculated")
+    # April would pay the adjustment of March.
+    api.post("/streams", STREAM | {"seconds": 600})
+    assert (state(app, scope, MARCH), state(app, scope, APRIL)) == ("locked", "open")
+
+
+def test_an_adjustment_says_why_and_where_to_look(
+    app: Flask, scope: Scope, sample: str, api_for: Any, client_for: Any
+) -> None:
+    lock(app, scope, MARCH)
+    api_for("owner").post("/streams", STREAM | {"seconds": 500})
+    with app.app_context():
+        month = payouts.payer(scope.company_id, "pool").month(APRIL)
+        rows = [row for row in month_rows(month) if row["kind"] == "adjustment"]
+    assert {row["reason"] for row in rows} == {"stored streams 1"}
+    assert {row["link"] for row in rows} == {"/label-revenue/months/2025-03"}
+    lock(app, scope, APRIL)
+    with app.app_context():
+        again = payouts.payer(scope.company_id, "pool").month(APRIL)
+    assert again.adjustments == month.adjustments
+    page = client_for("viewer").get("/label-revenue/months/2025-03").text
+    assert "stored streams 1" in page
+    assert "It changed since it was locked" in page

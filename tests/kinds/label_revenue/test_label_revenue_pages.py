@@ -66,9 +66,10 @@ def test_a_statement_holds_a_label_and_no_listener(client_for: Any, sample: str)
 
 
 def test_admins_lock_and_undo_and_others_may_not(client_for: Any, sample: str) -> None:
-    for path in ("/label-revenue/months/2025-03/lock", f"/label-revenue/batches/{sample}/undo"):
-        assert send(client_for("colleague"), path).status_code == 403
-        assert send(client_for("owner"), path).status_code == 303
+    steps = [f"months/2025-03/{state}" for state in ("calculated", "approved", "locked")]
+    for path in (*steps, f"batches/{sample}/undo"):
+        assert send(client_for("colleague"), f"/label-revenue/{path}").status_code == 403
+        assert send(client_for("owner"), f"/label-revenue/{path}").status_code == 303
     assert "changed since" in client_for("owner").get("/label-revenue").text
     other = send(client_for("stranger"), f"/label-revenue/batches/{sample}/undo")
     assert other.status_code == 404
@@ -87,6 +88,12 @@ def test_shares_and_currency_hold_from_a_month_on(
     # 3 x 7.99 + 14.99 + half of 9.99 + 4.99, in thousandths.
     assert answer.headers["Report-Currency"] == "KWD"
     assert '"Harbour Classics": 20.903' in answer.text
+    again = {"from_month": "2025-03", "share_web": "0.8", "share_app_store": "0.7"}
+    send(owner, "/label-revenue/periods", currency="EUR", **again)
+    assert "web 1, KWD before, now app store 0.7, web 0.8, EUR" in owner.get("/audit").text
+    # What was replaced is still to be read.
+    assert "web 1, app store 0.5, KWD" in owner.get("/label-revenue").text
+    assert api_for("owner").get("/report?month=2025-03").headers["Report-Currency"] == "EUR"
     with app.app_context():
         assert settings_for(scope.company_id, ledger.BEGINNING).currency == "EUR"
 

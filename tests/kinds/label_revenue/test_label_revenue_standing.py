@@ -13,10 +13,14 @@ import pytest
 from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from webapp.accounts import Scope
 from webapp.extensions import db
-from webapp.kinds.label_revenue import loads, sums
+from webapp.intake import LoadRefused
+from webapp.kinds.label_revenue import bulk, loads, sums
+from webapp.kinds.label_revenue.formats import Unanswered
+from webapp.kinds.label_revenue.models import Stream, TermsInForce
 from webapp.kinds.label_revenue.report import payouts
 from webapp.kinds.label_revenue.report.compute import Key, Pair, listener_payout, pool_payout
 
@@ -134,6 +138,43 @@ def seconds(app: Flask, scope: Scope) -> int:
         )
         assert sums.recount(scope.company_id) == []
         return found
+
+
+def test_a_fee_has_no_more_digits_than_its_currency(
+    app: Flask, scope: Scope, load_texts: Any
+) -> None:
+    idr = "user_id;product_type;fee;origin\n5001;p;54.990;web\n"
+    with pytest.raises(Unanswered, match="54990"):
+        load_texts(users=idr)
+    with pytest.raises(LoadRefused) as refused:
+        load_texts(users=idr, decimal_mark=".")
+    assert "more digits" in next(iter(refused.value.errors.values()))
+    load_texts(users=idr, decimal_mark=",")
+    with app.app_context():
+        assert db.session.scalars(select(TermsInForce.fee)).all() == ["54990"]
+
+
+@pytest.mark.parametrize("size", [1, bulk.BULK_BYTES // 30])
+def test_one_file_has_one_result_whatever_its_size(
+    app: Flask, scope: Scope, load_texts: Any, size: int
+) -> None:
+    rows = "2025-02-13;1;NL;A\u00a0 B;100\n" + "2025-02-13;1;NL;AAAAAAAA;1\n" * size
+    load_texts(streams=HEAD + rows)
+    with app.app_context():
+        found = set(db.session.scalars(select(Stream.track_id).distinct()))
+    assert found == {"A B", "AAAAAAAA"}
+
+
+def test_labels_that_look_alike_are_told(load_texts: Any) -> None:
+    load_texts(tracks='[{"track_id":"A","label":"Caf\u00e9"}]')
+    loaded = load_texts(tracks='[{"track_id":"B","label":"cafe\u0301"}]')
+    assert any("differ only in case" in note for note in loaded.notes)
+
+
+def test_a_header_without_rows_is_said(load_texts: Any) -> None:
+    loaded = load_texts(streams=HEAD)
+    assert loaded.notes == ["streaming.csv holds a header and no rows."]
+    assert loaded.summary.endswith("0 rows rejected.")
 
 
 # Random worlds: what files say, in any order, loaded, undone and loaded again.

@@ -12,7 +12,7 @@ from flask import Blueprint, Response, jsonify, request
 from pydantic import BaseModel
 from sqlalchemy import func, select
 
-from webapp.accounts import audit, current_scope, require, restrict
+from webapp.accounts import current_scope, require, restrict
 from webapp.error_pages import Problem, envelope
 from webapp.errors import NotFound, Unreadable
 from webapp.extensions import db
@@ -178,9 +178,7 @@ def create_streams() -> Response:
     given = sent if isinstance(sent, list) else [sent]
     if not 1 <= len(given) <= bodies.MOST_AT_ONCE:
         raise Unreadable(f"Send 1 to {bodies.MOST_AT_ONCE:,} streams at once.")
-    stored = streams.create(scope.company_id, given)
-    audit(scope, "stored streams", f"{len(stored)}")
-    db.session.commit()
+    stored = streams.create(scope.company_id, given, scope)
     response = _answer("Streams created", stored, 201)
     if len(stored) == 1:
         response.headers["Location"] = f"/api/v1/stream/{stored[0]['id']}"
@@ -248,9 +246,9 @@ def _change(stream_id: str, model: type[BaseModel]) -> Response:
     scope = current_scope()
     streams.find(scope.company_id, stream_id)
     given = bodies.read_stream(model, json_body(), streams.date_order(scope.company_id))
-    changed = streams.change(scope.company_id, stream_id, given.model_dump(exclude_unset=True))
-    audit(scope, "changed stream", changed["id"])
-    db.session.commit()
+    changed = streams.change(
+        scope.company_id, stream_id, given.model_dump(exclude_unset=True), scope
+    )
     return _answer("Stream updated", changed)
 
 
@@ -261,7 +259,5 @@ def _change(stream_id: str, model: type[BaseModel]) -> Response:
 def delete_stream(stream_id: str) -> Response:
     """Remove a stream and return what it was."""
     scope = current_scope()
-    gone = streams.remove(scope.company_id, stream_id)
-    audit(scope, "deleted stream", gone["id"])
-    db.session.commit()
+    gone = streams.remove(scope.company_id, stream_id, scope)
     return _answer("Stream deleted", gone)

@@ -44,6 +44,10 @@ _DATES = {
 }
 
 
+# Spaces beyond ASCII, as the row reader trims and joins them.
+WIDE_SPACE = re.compile("[\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
+
+
 class NotPlain(Exception):
     """The file cannot go through as it stands; its rows have to be read."""
 
@@ -143,9 +147,11 @@ def _checked(pattern: re.Pattern[bytes], block: bytes) -> bytes:
         raise NotPlain("a row is not plain")
     if not block.isascii():
         try:
-            codecs.decode(block, "utf-8")
+            text = codecs.decode(block, "utf-8")
         except UnicodeDecodeError as error:
             raise NotPlain("a row is not UTF-8") from error
+        if WIDE_SPACE.search(text):
+            raise NotPlain("a cell holds a space that would be trimmed")
     return block
 
 

@@ -36,7 +36,17 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--company", required=True, help="Whose streams they are.")
 @click.option("--date-order", type=click.Choice(["dmy", "mdy"]), help="Where no date tells.")
 @click.option("--separator", help="Of the columns, or `tab`; detected where it is not given.")
-@click.option("--decimal-mark", type=click.Choice([",", "."]), help="Of the fees.")
+@click.option(
+    "--decimal-mark", "--decimal", type=click.Choice([",", "."]), help="Before the cents of a fee."
+)
+@click.option("--encoding", help="Of the files, such as cp1252; detected where not given.")
+@click.option("--sheet", help="Of a workbook, by name.")
+@click.option(
+    "--repeated",
+    type=click.Choice(["skip", "keep"]),
+    default="skip",
+    help="Streams that stand already: skip them (default), or keep them as further ones.",
+)
 @click.option("--from-month", metavar="YYYY-MM", help="First month the users file's terms hold in.")
 @click.option("--skip-bad", is_flag=True, help="Leave bad rows out, into a CSV of their own.")
 @click.option("--rejected", type=click.Path(path_type=Path), help="Name of that CSV.")
@@ -51,14 +61,19 @@ def load(company: str, **given: Any) -> None:
         date_order=given["date_order"],
         separator=_separator(given["separator"]),
         decimal_mark=given["decimal_mark"],
+        encoding=given["encoding"],
+        sheet=given["sheet"],
+        repeated=given["repeated"],
         skip_bad=given["skip_bad"],
         rejected=rejected,
         from_month=_from_month(given["from_month"]),
     )
-    try:
-        loaded = _load_with_bar(company_id, sources, options)
-    except Unanswered as unknown:
-        loaded = _load_with_bar(company_id, sources, _asked(options, unknown))
+    while True:
+        try:
+            loaded = _load_with_bar(company_id, sources, options)
+            break
+        except Unanswered as unknown:
+            options = _asked(options, unknown)
     _tell(loaded, notes, rejected)
 
 
@@ -127,13 +142,18 @@ def _sources(company_id: str, given: dict[str, Any]) -> tuple[dict[Role, Source]
     return sources, notes
 
 
+ANSWERS = {"date_order": ("dmy", "mdy"), "decimal_mark": (",", ".")}
+
+
 def _asked(options: Options, unknown: Unanswered) -> Options:
-    """Ask at a terminal how dates are written; elsewhere the option has to say it."""
-    if unknown.question.name != "date_order" or not sys.stdin.isatty():
+    """Ask at a terminal what a file does not tell; elsewhere the option has to say it."""
+    name = unknown.question.name
+    if name not in ANSWERS or not sys.stdin.isatty():
         raise unknown
-    click.echo(unknown.errors["date_order"], err=True)
-    order: Any = click.prompt("Date order", type=click.Choice(["dmy", "mdy"]), err=True)
-    return replace(options, date_order=order)
+    click.echo(unknown.errors[name], err=True)
+    words = name.replace("_", " ").capitalize()
+    answer: Any = click.prompt(words, type=click.Choice(ANSWERS[name]), err=True)
+    return replace(options, **{name: answer})
 
 
 def _tell(loaded: Loaded, notes: list[str], rejected: Path) -> None:
@@ -141,10 +161,7 @@ def _tell(loaded: Loaded, notes: list[str], rejected: Path) -> None:
     for sentence in dict.fromkeys([*notes, *loaded.notes, *batch.warnings]):
         click.echo(sentence, err=True)
     if loaded.is_new:
-        click.echo(
-            f"Loaded {batch.streams} streams, {batch.listeners} listeners and {batch.tracks} "
-            f"tracks; {batch.rejected} rows rejected."
-        )
+        click.echo(loaded.summary)
         if batch.rejected:
             click.echo(f"The rejected rows are in {rejected}.")
         if not batch.summed and not work.enqueue_pending(batch.company_id):

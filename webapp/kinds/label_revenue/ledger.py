@@ -7,7 +7,7 @@ together or not at all. Partitions, where streams stand, are made and dropped he
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, or_, select, text, update
 
+from webapp.accounts import Scope, audit
 from webapp.engine import months as stored_months
 from webapp.extensions import db
 from webapp.kinds.label_revenue.models import (
@@ -24,6 +25,7 @@ from webapp.kinds.label_revenue.models import (
     LabelMonth,
     Ledger,
     Partition,
+    PeriodEvent,
     Stream,
 )
 from webapp.lib.months import next_month
@@ -36,17 +38,33 @@ NAMES_PER_QUERY = 500
 
 @dataclass
 class UnitOfWork:
-    """One company's open transaction: its ledger, held, and the months it changed so far."""
+    """One company's open transaction: its ledger, held, and the months it changed so far.
+
+    by:     who changes something: a person, a user's id, or None for a command
+    reason: what is written beside a locked month that it changes, and the page to look at
+    """
 
     company_id: str
     connection: Connection
     ledger: Ledger
     changed: set[date] = field(default_factory=set)
     changed_spans: list[tuple[date, date]] = field(default_factory=list)
+    by: Scope | str | None = None
+    reason: str = ""
+    link: str = ""
 
     @property
     def is_postgres(self) -> bool:
         return self.connection.dialect.name == "postgresql"
+
+    @property
+    def user_id(self) -> str | None:
+        return self.by.user_id if isinstance(self.by, Scope) else self.by
+
+    def record(self, action: str, subject: str) -> None:
+        """Write who did what into the audit log, in the transaction of the change itself."""
+        audit(self.by, action, subject, company_id=self.company_id)
+        self.reason = self.reason or f"{action} {subject}"
 
     def mark_changed(self, months: Iterable[date]) -> None:
         """Mark single months as changed."""
@@ -58,7 +76,7 @@ class UnitOfWork:
 
 
 @contextmanager
-def unit_of_work(company_id: str) -> Iterator[UnitOfWork]:
+def unit_of_work(company_id: str, by: Scope | str | None = None) -> Iterator[UnitOfWork]:
     """Open the company's ledger for a change; commit at the end, undo everything on an error."""
     connection = db.session.connection()
     try:
@@ -70,10 +88,11 @@ def unit_of_work(company_id: str) -> Iterator[UnitOfWork]:
             )
         )
         ledger = db.session.get_one(Ledger, company_id, populate_existing=True)
-        work = UnitOfWork(company_id, connection, ledger)
+        work = UnitOfWork(company_id, connection, ledger, by=by)
         yield work
         db.session.flush()
         _mark_periods(work)
+        db.session.flush()
         db.session.commit()
     except BaseException:
         db.session.rollback()
@@ -81,7 +100,10 @@ def unit_of_work(company_id: str) -> Iterator[UnitOfWork]:
 
 
 def _mark_periods(work: UnitOfWork) -> None:
-    """Raise the revision of every changed accounting period; forget what was stored of them."""
+    """Raise the revision of every changed accounting period; forget what was stored of them.
+
+    What was calculated or approved of it is open again; of a locked one, the cause is kept.
+    """
     bumped = {"revision": AccountingPeriod.revision + 1, "changed": True}
     if work.changed:
         statement = upsert(work.connection, AccountingPeriod)
@@ -102,10 +124,58 @@ def _mark_periods(work: UnitOfWork) -> None:
             .where(AccountingPeriod.company_id == work.company_id, or_(*spans))
             .values(bumped)
         )
+    if work.changed or spans:
+        _reopen(work, or_(AccountingPeriod.month.in_(work.changed), *spans))
     first = [*work.changed, *(start for start, _ in work.changed_spans)]
     last = [*work.changed, *(until for _, until in work.changed_spans)]
     if first:
         stored_months.expire(company_id=work.company_id, kind=SLUG, start=min(first), end=max(last))
+
+
+def _reopen(work: UnitOfWork, changed: Any) -> None:
+    """Open months again that were calculated, also those that owe adjustments of a locked one."""
+    mine = AccountingPeriod.company_id == work.company_id
+    closed = AccountingPeriod.locked_at.is_not(None)
+    causes = set(
+        work.connection.scalars(select(AccountingPeriod.month).where(mine, changed, closed))
+    )
+    for month in sorted(causes):
+        add_event(work, month, "changed", work.reason, work.link)
+    locked = set(work.connection.scalars(select(AccountingPeriod.month).where(mine, closed)))
+    owing = {first_month_not_in(locked, month) for month in causes}
+    calculated = AccountingPeriod.state.in_(("calculated", "approved"))
+    reopened = select(AccountingPeriod.month).where(
+        mine, calculated, or_(changed, AccountingPeriod.month.in_(owing))
+    )
+    for month in work.connection.scalars(reopened).all():
+        add_event(work, month, "open", work.reason, work.link)
+        work.connection.execute(
+            update(AccountingPeriod)
+            .where(mine, AccountingPeriod.month == month)
+            .values(state="open")
+        )
+
+
+def add_event(work: UnitOfWork, month: date, state: str, reason: str = "", link: str = "") -> None:
+    """Write down what happened to a month."""
+    db.session.add(
+        PeriodEvent(
+            company_id=work.company_id,
+            month=month,
+            user_id=work.user_id,
+            state=state,
+            reason=reason[:500],
+            link=link,
+        )
+    )
+
+
+def first_month_not_in(months: Collection[date], after: date) -> date:
+    """Return the first month after one that is not among some."""
+    found = next_month(after)
+    while found in months:
+        found = next_month(found)
+    return found
 
 
 def accounting_period(company_id: str, month: date) -> AccountingPeriod | None:
@@ -136,6 +206,11 @@ def label_ids(work: UnitOfWork, names: Iterable[str]) -> dict[str, int]:
         )
         found |= {row.name: row.id for row in work.connection.execute(query)}
     return found
+
+
+def label_names(company_id: str) -> list[str]:
+    """Return the names of a company's labels."""
+    return list(db.session.scalars(select(Label.name).where(Label.company_id == company_id)))
 
 
 def take_ids(work: UnitOfWork, count: int) -> list[int]:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import delete, func, insert, select
 
+from webapp.accounts import Scope
 from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.intake import BadFile, Format, LoadRefused, Problem, Rejects
@@ -29,11 +30,13 @@ from webapp.kinds.label_revenue.ledger import (
     forget_partition,
     in_batch,
     label_ids,
+    label_names,
     new_partition,
     shared_partition,
     unit_of_work,
 )
 from webapp.kinds.label_revenue.models import UNLABELLED, Batch, Stream, Terms, Track
+from webapp.kinds.label_revenue.quality import look_alikes
 from webapp.kinds.label_revenue.reading import (
     Options,
     Source,
@@ -42,7 +45,7 @@ from webapp.kinds.label_revenue.reading import (
     read_formats,
 )
 from webapp.kinds.label_revenue.rows import Reader, StreamRow, TrackRow, UserRow
-from webapp.kinds.label_revenue.settings import origins
+from webapp.kinds.label_revenue.settings import origins, settings_for
 from webapp.lib.moments import utcnow
 from webapp.lib.months import month_text
 
@@ -62,6 +65,16 @@ class Loaded:
     is_new: bool
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def summary(self) -> str:
+        """A sentence of how much was taken, skipped and refused."""
+        batch = self.batch
+        skipped = f" {batch.repeated} streams skipped," if batch.repeated else ""
+        return (
+            f"Loaded {batch.streams} streams, {batch.listeners} listeners and {batch.tracks} "
+            f"tracks;{skipped} {batch.rejected} rows rejected."
+        )
+
 
 def load(
     company_id: str,
@@ -79,7 +92,7 @@ def load(
     hashes = {role: file_hash(source.path) for role, source in sources.items()}
     found = read_formats(sources, options)
     try:
-        with unit_of_work(company_id) as work:
+        with unit_of_work(company_id, user_id) as work:
             sums.process_pending_within(work)
             if (earlier := _same_load(company_id, hashes, options)) is not None:
                 return Loaded(earlier, False, ["These files were loaded before; nothing changed."])
@@ -87,7 +100,9 @@ def load(
             batch = load_run.run(user_id)
             if rejects.total and not options.skip_bad:
                 raise LoadRefused(rejects.shown, rejects.total)
-            return Loaded(batch, True, load_run.notes)
+            loaded = Loaded(batch, True, load_run.notes)
+            _record(work, "loaded", batch, loaded.summary)
+            return loaded
     finally:
         rejects.close()
 
@@ -116,12 +131,12 @@ def batches(company_id: str, limit: int = 200) -> list[Batch]:
     return list(db.session.scalars(query.order_by(Batch.no.desc()).limit(limit)))
 
 
-def unload(company_id: str, batch_id: str) -> Batch:
+def unload(company_id: str, batch_id: str, by: Scope | None = None) -> Batch:
     """Undo a batch: its rows go, and what holds is worked out from the loads that still stand.
 
     Raises: NotFound for an unknown batch, one undone before, and another company's
     """
-    with unit_of_work(company_id) as work:
+    with unit_of_work(company_id, by) as work:
         batch = db.session.scalar(
             select(Batch).where(Batch.company_id == company_id, Batch.id == batch_id)
         )
@@ -140,7 +155,15 @@ def unload(company_id: str, batch_id: str) -> Batch:
         for model in (Terms, Track):
             mine = (model.company_id == company_id) & (model.batch_no == batch.no)
             work.connection.execute(delete(model).where(mine))
+        _record(work, "undid load", batch, f"{batch.streams} streams")
     return batch
+
+
+def _record(work: UnitOfWork, action: str, batch: Batch, summary: str) -> None:
+    """Write a load or its undoing into the audit log, and why locked months changed."""
+    names = ", ".join(str(file.get("name", "streams of programs")) for file in batch.files.values())
+    work.record(action, f"{batch.id} ({names[:100]}): {summary}")
+    work.reason, work.link = f"{action} of {names[:200]}", f"/label-revenue#{batch.id}"
 
 
 @dataclass
@@ -173,15 +196,27 @@ class Load:
         db.session.flush()
         if "streams" in self.sources:
             self._streams(batch)
+        if batch.first_month is None and batch.said_month is None:
+            batch.known_month = self._newest_sent_month()
+        db.session.flush()
         if "users" in self.sources:
             batch.listeners = self._in_file("users", lambda: self._users(batch))
         if "tracks" in self.sources:
             batch.tracks = self._in_file("tracks", lambda: self._tracks(batch))
         batch.rejected = self.rejects.total
+        self._note_empty_files(batch)
         if not self.rejects.total or self.options.skip_bad:
             self._work_out(batch)
         batch.warnings = [*self.notes, *batch.warnings]
         return batch
+
+    def _note_empty_files(self, batch: Batch) -> None:
+        taken = {"streams": batch.streams + batch.repeated, "users": batch.listeners}
+        for role, count in (taken | {"tracks": batch.tracks}).items():
+            source = next((one for name, one in self.sources.items() if name == role), None)
+            if source and not count and not self.rejects.total:
+                what = "no tracks" if role == "tracks" else "a header and no rows"
+                self.notes.append(f"{source.name} holds {what}.")
 
     def _in_file(self, role: Role, read: Callable[[], int]) -> int:
         """Do the work of one file; a file that ends badly is one more problem."""
@@ -250,7 +285,8 @@ class Load:
     def _users(self, batch: Batch) -> int:
         source = self.sources["users"]
         reader = Reader(source.name, source.path, self.rejects)
-        found = reader.users(self.found["users"], origins(self.work.company_id))
+        company_id = self.work.company_id
+        found = reader.users(self.found["users"], origins(company_id), self._currency(batch))
         rows = first_of_each(source, self._measured("users", found, 14), self.rejects, self.notes)
         return self._insert(Terms, batch, (row._asdict() for row in rows))
 
@@ -261,6 +297,12 @@ class Load:
         rows = first_of_each(source, found, self.rejects, self.notes)
         return self._insert(Track, batch, self._with_label_ids(rows))
 
+    def _currency(self, batch: Batch) -> str:
+        """Return the currency of the load's own month."""
+        company_id = self.work.company_id
+        months = in_force.own_months(in_force.standing_loads(company_id))
+        return settings_for(company_id, months[batch.no]).currency
+
     def _with_label_ids(self, rows: Iterable[TrackRow]) -> Iterator[dict[str, Any]]:
         ids: dict[str, int] = {}
         for chunk in chunks(rows):
@@ -268,6 +310,7 @@ class Load:
             for row in chunk:
                 label_id = ids[row.label] if row.label else UNLABELLED
                 yield {"track_id": row.track_id, "name": row.name, "label_id": label_id}
+        self.notes += look_alikes(ids, label_names(self.work.company_id))
 
     def _insert(self, model: Any, batch: Batch, rows: Iterable[dict[str, Any]]) -> int:
         """Write rows of a batch and return how many there were."""
@@ -288,8 +331,6 @@ class Load:
 
     def _work_out(self, batch: Batch) -> None:
         """Work out what holds now, then add up the new streams, or leave that for later."""
-        if batch.first_month is None and batch.said_month is None:
-            batch.known_month = self._newest_sent_month()
         batch.summed = batch.partition_id is None
         in_force.work_out(self.work, batch)
         if batch.listeners and batch.month not in (None, BEGINNING):

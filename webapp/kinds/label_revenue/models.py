@@ -25,8 +25,9 @@ from sqlalchemy import (
     String,
     Uuid,
 )
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from webapp.accounts import User
 from webapp.extensions import Model, UtcDateTime
 from webapp.lib.moments import utcnow
 
@@ -247,9 +248,10 @@ class LabelMonth(Model):
 
 
 class AccountingPeriod(Model):
-    """A month with streams: a number that grows with every change that touches it, and its lock.
+    """A month with streams: a number that grows with every change that touches it, and its state.
 
-    locked:  what was paid when the month was locked, by method; None while it is open
+    state:   open, calculated, approved, locked or paid
+    locked:  what was paid when the month was locked, by method; None before
     changed: whether anything changed since it was locked
     """
 
@@ -258,18 +260,66 @@ class AccountingPeriod(Model):
     company_id: Mapped[str] = _company()
     month: Mapped[date] = mapped_column(Date, primary_key=True)
     revision: Mapped[int] = mapped_column(Integer, default=0)
+    state: Mapped[str] = mapped_column(String(12), default="open")
     locked: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     locked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     locked_by: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
     changed: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
+class PeriodEvent(Model):
+    """What happened to a month, written once: who took which step, and why a locked one changed.
+
+    state: the state it came into; `changed` for a change of a locked month, which keeps its state
+    link:  the page of the cause, where it has one
+    """
+
+    __tablename__ = "label_revenue_period_event"
+    __table_args__ = (Index("ix_label_revenue_period_event_month", "company_id", "month"),)
+
+    id: Mapped[int] = mapped_column(BigCount, primary_key=True)
+    company_id: Mapped[str] = _company(primary=False)
+    month: Mapped[date] = mapped_column(Date)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    user_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
+    state: Mapped[str] = mapped_column(String(12))
+    reason: Mapped[str] = mapped_column(String(500), default="")
+    link: Mapped[str] = mapped_column(String(200), default="")
+
+    user: Mapped[User | None] = relationship()
+
+
 class MonthSettings(Model):
-    """Settings from a month on: the share of each origin, and the currency of the fees."""
+    """Settings from a month on: the share of each origin, and the currency; never overwritten.
+
+    Of several for one month the newest counts.
+    """
 
     __tablename__ = "label_revenue_period"
+    __table_args__ = (Index("ix_label_revenue_period_month", "company_id", "from_month"),)
 
-    company_id: Mapped[str] = _company()
-    from_month: Mapped[date] = mapped_column(Date, primary_key=True)
+    no: Mapped[int] = mapped_column(Integer, primary_key=True)
+    company_id: Mapped[str] = _company(primary=False)
+    from_month: Mapped[date] = mapped_column(Date)
     shares: Mapped[dict[str, str]] = mapped_column(JSON)
     currency: Mapped[str] = mapped_column(String(3))
+    created_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=utcnow)
+    created_by: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
+
+
+class MinimumPayout(Model):
+    """From which amount on a label is paid; below it, what it is owed is carried forward.
+
+    label:  empty for all labels that have no minimum of their own
+    amount: a plain decimal in the currency of the month that is paid; never overwritten
+    """
+
+    __tablename__ = "label_revenue_minimum_payout"
+    __table_args__ = (Index("ix_label_revenue_minimum_payout_company", "company_id", "label"),)
+
+    no: Mapped[int] = mapped_column(Integer, primary_key=True)
+    company_id: Mapped[str] = _company(primary=False)
+    label: Mapped[str] = mapped_column(String(300))
+    amount: Mapped[str] = mapped_column(String(40))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    created_by: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))

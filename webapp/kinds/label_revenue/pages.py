@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -14,9 +15,14 @@ from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.kinds.label_revenue import closing, loads, quality, sums
-from webapp.kinds.label_revenue.ledger import unit_of_work
+from webapp.kinds.label_revenue.ledger import accounting_period, unit_of_work
 from webapp.kinds.label_revenue.models import MonthSettings
-from webapp.kinds.label_revenue.periods import locked_periods, months_due
+from webapp.kinds.label_revenue.periods import (
+    events_of,
+    locked_periods,
+    months_due,
+    states_of,
+)
 from webapp.kinds.label_revenue.report import payouts
 from webapp.kinds.label_revenue.report.compute import METHODS, Key, Method
 from webapp.kinds.label_revenue.report.currencies import CURRENCIES, amount_text
@@ -32,6 +38,10 @@ from webapp.lib.months import current_month, month_text, months_between, parse_m
 
 bp = Blueprint("label_revenue", __name__, url_prefix="/label-revenue", template_folder="templates")
 restrict(bp)
+# What else is said when a month came into a state.
+STATE_NOTES = {
+    "locked": " A later change in it is paid as an adjustment of the next month.",
+}
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
@@ -49,7 +59,8 @@ def _overview(
 ) -> Response:
     sums.process_pending(scope.company_id)
     quality.check_long_days(scope.company_id)
-    locked = {mark.month: mark for mark in locked_periods(scope.company_id)}
+    locked = {one.month: one for one in locked_periods(scope.company_id)}
+    states = states_of(scope.company_id)
     months = months_due(scope.company_id)[::-1]
     page = render_template(
         "label_revenue/index.html",
@@ -57,10 +68,8 @@ def _overview(
         months=[
             {
                 "month": month_text(month),
-                "locked_at": locked[month].locked_at if month in locked else None,
+                "state": states.get(month, "open"),
                 "changed": month in locked and locked[month].changed,
-                "may_lock": month not in locked and month < current_month(),
-                "may_unlock": month == max(locked, default=None),
                 "settings": settings_for(scope.company_id, month),
             }
             for month in months
@@ -74,38 +83,66 @@ def _overview(
     return make_response(page, status)
 
 
-@bp.post("/months/<month>/lock")
+@bp.post("/months/<month>/<any(calculated, approved, locked, paid):state>")
 @require("admin")
-def lock_month(month: str) -> Response:
-    """Lock a closed month as it is paid now."""
+def advance_month(month: str, state: str) -> Response:
+    """Take a closed month one step on: calculated, approved, locked, paid."""
     scope = current_scope()
-    when = _month_of(month)
     try:
-        closing.lock_month(scope.company_id, when, scope.user_id)
+        closing.advance(scope.company_id, _month_of(month), state, scope)
     except Conflict as refused:
         flash(refused.message)
-        return redirect_to("/label-revenue")
-    audit(scope, "locked month", f"label-revenue {month}")
-    db.session.commit()
-    flash(f"{month} is locked. A later change in it is paid as an adjustment of the next month.")
-    return redirect_to("/label-revenue")
+    else:
+        flash(f"{month} is {state}.{STATE_NOTES.get(state, '')}")
+    return redirect_to(_back_to(month))
 
 
-@bp.post("/months/<month>/unlock")
+@bp.post("/months/<month>/back")
 @require("admin")
-def unlock_month(month: str) -> Response:
-    """Open the newest locked month again."""
-    scope = current_scope()
-    when = _month_of(month)
+def take_month_back(month: str) -> Response:
+    """Take a month one step back, with a reason."""
+    scope, reason = current_scope(), request.form.get("reason", "")
     try:
-        closing.unlock_month(scope.company_id, when)
+        state = closing.step_back(scope.company_id, _month_of(month), reason, scope)
     except Conflict as refused:
         flash(refused.message)
-        return redirect_to("/label-revenue")
-    audit(scope, "unlocked month", f"label-revenue {month}")
-    db.session.commit()
-    flash(f"{month} is open again: it is paid as its streams say now.")
-    return redirect_to("/label-revenue")
+    except InvalidParams as error:
+        return _month_page(scope, _month_of(month), error.errors, 422)
+    else:
+        flash(f"{month} is {state} again.")
+    return redirect_to(_back_to(month))
+
+
+def _back_to(month: str) -> str:
+    return f"/label-revenue/months/{month}"
+
+
+@bp.get("/months/<month>")
+def show_month(month: str) -> Response:
+    """Show a month: its state, what it still needs, and what happened to it."""
+    return _month_page(current_scope(), _month_of(month))
+
+
+def _month_page(
+    scope: Scope, month: date, errors: dict[str, str] | None = None, status: int = 200
+) -> Response:
+    sums.process_pending(scope.company_id)
+    period = accounting_period(scope.company_id, month)
+    if period is None and month not in months_due(scope.company_id):
+        raise NotFound("There is nothing in this month.")
+    state = period.state if period else "open"
+    page = render_template(
+        "label_revenue/month.html",
+        scope=scope,
+        month=month_text(month),
+        state=state,
+        next_state=closing.state_after(state) if month < current_month() else None,
+        changed=bool(period and period.locked_at and period.changed),
+        events=events_of(scope.company_id, month),
+        settings=settings_for(scope.company_id, month),
+        errors=errors or {},
+    )
+    return make_response(page, status)
 
 
 def _month_of(text: str) -> date:
@@ -120,9 +157,7 @@ def _month_of(text: str) -> date:
 def undo_batch(batch_id: UUID) -> Response:
     """Undo a load."""
     scope = current_scope()
-    batch = loads.unload(scope.company_id, str(batch_id))
-    audit(scope, "undid load", batch.id)
-    db.session.commit()
+    batch = loads.unload(scope.company_id, str(batch_id), scope)
     flash(f"The load of {batch.streams:,} streams is undone.")
     return redirect_to("/label-revenue")
 
@@ -135,11 +170,9 @@ def save_period() -> Response:
     typed = request.form.to_dict()
     try:
         month, shares, currency = _period(typed)
-        _keep_period(scope.company_id, month, shares, currency)
+        _keep_settings(scope, month, shares, currency)
     except InvalidParams as error:
         return _overview(scope, error.errors, typed, 422)
-    audit(scope, "set shares", f"label-revenue {month_text(month)}")
-    db.session.commit()
     flash(f"From {month_text(month)} on these shares and {currency} hold.")
     return redirect_to("/label-revenue")
 
@@ -171,20 +204,36 @@ def _share(name: str, typed: dict[str, str], errors: dict[str, str]) -> str:
     return text
 
 
-def _keep_period(company_id: str, month: date, shares: dict[str, str], currency: str) -> None:
-    later = [mark.month for mark in locked_periods(company_id) if mark.month >= month]
-    for locked in later:
-        if settings_for(company_id, locked).currency != currency:
+def _keep_settings(scope: Scope, month: date, shares: dict[str, str], currency: str) -> None:
+    company_id = scope.company_id
+    for period in locked_periods(company_id):
+        month_currency = settings_for(company_id, period.month).currency
+        if period.month >= month and month_currency != currency:
             raise InvalidParams(
-                {"currency": f"{month_text(locked)} is locked in another currency already."}
+                {"currency": f"{month_text(period.month)} is locked in another currency already."}
             )
-    with unit_of_work(company_id) as work:
-        kept = db.session.get(MonthSettings, (company_id, month))
-        if kept is None:
-            kept = MonthSettings(company_id=company_id, from_month=month)
-            db.session.add(kept)
-        kept.shares, kept.currency = shares, currency
+    with unit_of_work(company_id, scope) as work:
+        before = settings_for(company_id, month)
+        db.session.add(
+            MonthSettings(
+                company_id=company_id,
+                from_month=month,
+                shares=shares,
+                currency=currency,
+                created_by=scope.user_id,
+            )
+        )
         work.mark_changed_from(month)
+        was = _settings_text(before.shares, before.currency)
+        now = _settings_text(shares, currency)
+        work.record(
+            "set shares", f"label-revenue from {month_text(month)}: {was} before, now {now}"
+        )
+
+
+def _settings_text(shares: Mapping[str, Any], currency: str) -> str:
+    parts = [f"{origin.replace('_', ' ')} {share}" for origin, share in sorted(shares.items())]
+    return f"{', '.join(parts)}, {currency}"
 
 
 @bp.get("/compare")

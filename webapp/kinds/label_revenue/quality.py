@@ -8,6 +8,7 @@ together, when somebody opens the page that shows it.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any
@@ -118,6 +119,19 @@ def _twice(connection: Connection, mine: Any) -> list[str]:
 
 def _streams(count: int) -> str:
     return "1 stream" if count == 1 else f"{count:,} streams"
+
+
+def look_alikes(names: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Return a sentence for each name that looks like another known one, but is not the same."""
+    by_look: dict[str, set[str]] = {}
+    for name in (*known, *(names := set(names))):
+        by_look.setdefault(unicodedata.normalize("NFKC", name).casefold(), set()).add(name)
+    return [
+        f"The labels {' and '.join(repr(name) for name in sorted(alike))} differ only in case or "
+        "in how their letters are written; they are paid apart."
+        for alike in by_look.values()
+        if len(alike) > 1 and alike & names
+    ]
 
 
 # Of single streams

@@ -37,6 +37,8 @@ class Options:
     date_order: DateOrder | None = None
     separator: str | None = None
     decimal_mark: str | None = None
+    encoding: str | None = None
+    sheet: str | None = None
     skip_bad: bool = False
     rejected: Path | None = None
     from_month: date | None = None
@@ -46,7 +48,11 @@ class Options:
     def choices(self) -> Choices:
         """What is said of how the files are written."""
         return Choices(
-            separator=self.separator, decimal_mark=self.decimal_mark, date_order=self.date_order
+            encoding=self.encoding,
+            separator=self.separator,
+            decimal_mark=self.decimal_mark,
+            date_order=self.date_order,
+            sheet=self.sheet,
         )
 
 

@@ -23,6 +23,7 @@ from webapp.intake import (
 )
 from webapp.intake import read_date as read_any_date
 from webapp.kinds.label_revenue.formats import FIELDS
+from webapp.kinds.label_revenue.report.currencies import digits
 from webapp.lib.texts import storable
 
 LARGEST_ID = 2**63 - 1
@@ -65,9 +66,11 @@ class Reader:
     path: Path
     reject: Callable[[Problem], None]
 
-    def users(self, found: Format, origins: frozenset[str]) -> Iterator[tuple[int, UserRow]]:
-        """Yield (line, row) of a users file."""
-        return self._rows(found, "users", lambda values: parse_user(values, origins))
+    def users(
+        self, found: Format, origins: frozenset[str], currency: str
+    ) -> Iterator[tuple[int, UserRow]]:
+        """Yield (line, row) of a users file; fees are in the currency."""
+        return self._rows(found, "users", lambda values: parse_user(values, origins, currency))
 
     def streams(self, found: Format) -> Iterator[tuple[int, StreamRow]]:
         """Yield (line, row) of a streams file."""
@@ -100,12 +103,12 @@ class Reader:
             yield line, row
 
 
-def parse_user(values: dict[str, Any], origins: frozenset[str]) -> UserRow:
+def parse_user(values: dict[str, Any], origins: frozenset[str], currency: str) -> UserRow:
     """Return a listener's terms; raises BadCell."""
     return UserRow(
         read_user_id(values["user_id"]),
         read_text(values["product_type"], "product_type", 100),
-        read_fee(values["fee"]),
+        read_fee(values["fee"], currency),
         read_origin(values["origin"], origins),
     )
 
@@ -147,8 +150,12 @@ def read_track_id(text: str, column: str = "track_id") -> str:
     return stripped
 
 
-def read_fee(fee: Decimal) -> str:
-    """Return a fee as a plain decimal text: `7.99`."""
+def read_fee(fee: Decimal, currency: str) -> str:
+    """Return a fee as a plain decimal text: `7.99`; no digit is more than its currency has."""
+    places = digits(currency)
+    if -int(fee.as_tuple().exponent) > places:
+        had = f"has {places or 'none'}"
+        raise BadCell("fee", f"{fee} has more digits after the decimal mark than {currency} {had}.")
     if not 0 <= fee <= LARGEST_FEE or int(fee.as_tuple().exponent) < -FEE_PLACES:
         raise BadCell("fee", f"{fee} is not an amount.")
     return f"{fee.normalize():f}"

@@ -29,7 +29,7 @@ def settings_for(company_id: str, month: date) -> Settings:
     kept = db.session.scalar(
         select(MonthSettings)
         .where(MonthSettings.company_id == company_id, MonthSettings.from_month <= month)
-        .order_by(MonthSettings.from_month.desc())
+        .order_by(MonthSettings.from_month.desc(), MonthSettings.no.desc())
         .limit(1)
     )
     shares = kept.shares if kept else DEFAULT_SHARES
@@ -38,9 +38,11 @@ def settings_for(company_id: str, month: date) -> Settings:
 
 
 def all_settings(company_id: str) -> list[MonthSettings]:
-    """Return the company's settings, newest first."""
+    """Return the company's settings, newest first; those that others replaced, too."""
     query = select(MonthSettings).where(MonthSettings.company_id == company_id)
-    return list(db.session.scalars(query.order_by(MonthSettings.from_month.desc())))
+    return list(
+        db.session.scalars(query.order_by(MonthSettings.from_month.desc(), MonthSettings.no.desc()))
+    )
 
 
 def origins(company_id: str) -> frozenset[str]:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import delete, insert, select, update
 
+from webapp.accounts import Scope
 from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.intake import DateOrder
@@ -63,7 +64,7 @@ def date_order(company_id: str) -> DateOrder | None:
     return order
 
 
-def create(company_id: str, bodies: list[Any]) -> list[dict[str, Any]]:
+def create(company_id: str, bodies: list[Any], by: Scope) -> list[dict[str, Any]]:
     """Store streams, all or none, and return them."""
     order = date_order(company_id)
     rows = []
@@ -74,7 +75,7 @@ def create(company_id: str, bodies: list[Any]) -> list[dict[str, Any]]:
             if len(bodies) > 1:
                 raise BadField("", f"Stream {place}: {bad.message}") from None
             raise
-    with unit_of_work(company_id) as work:
+    with unit_of_work(company_id, by) as work:
         sums.process_pending_within(work)
         batch = api_batch(work)
         ids = take_ids(work, len(rows))
@@ -86,6 +87,7 @@ def create(company_id: str, bodies: list[Any]) -> list[dict[str, Any]]:
         batch.streams += len(rows)
         sums.apply_deltas(work, _deltas(work, rows, +1))
         quality.record_warnings(work, come=stored)
+        work.record("stored streams", f"{len(stored)}")
     return described(company_id, stored)
 
 
@@ -160,9 +162,9 @@ def find(company_id: str, stream_id: str) -> dict[str, Any]:
     return dict(found)
 
 
-def change(company_id: str, stream_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+def change(company_id: str, stream_id: str, fields: Mapping[str, Any], by: Scope) -> dict[str, Any]:
     """Change some fields of a stream and return it."""
-    with unit_of_work(company_id) as work:
+    with unit_of_work(company_id, by) as work:
         sums.process_pending_within(work)
         before = find(company_id, stream_id)
         after = before | dict(fields)
@@ -171,17 +173,19 @@ def change(company_id: str, stream_id: str, fields: Mapping[str, Any]) -> dict[s
             work, [*_deltas(work, [_row(before)], -1), *_deltas(work, [_row(after)], +1)]
         )
         quality.record_warnings(work, gone=[before], come=[after])
+        work.record("changed stream", public_id(before["id"]))
     return described(company_id, [after])[0]
 
 
-def remove(company_id: str, stream_id: str) -> dict[str, Any]:
+def remove(company_id: str, stream_id: str, by: Scope) -> dict[str, Any]:
     """Remove a stream and return it as it was."""
-    with unit_of_work(company_id) as work:
+    with unit_of_work(company_id, by) as work:
         sums.process_pending_within(work)
         gone = find(company_id, stream_id)
         work.connection.execute(delete(Stream).where(_same(gone)))
         sums.apply_deltas(work, _deltas(work, [_row(gone)], -1))
         quality.record_warnings(work, gone=[gone])
+        work.record("deleted stream", public_id(gone["id"]))
     return described(company_id, [gone])[0]
 
 

@@ -30,8 +30,8 @@ from webapp.kinds.label_revenue.formats import FIELDS
 from webapp.kinds.label_revenue.formats import Role as RoleName
 from webapp.kinds.label_revenue.reading import Options, Source
 from webapp.kinds.label_revenue.rows import parse_stream, parse_user, read_track
-from webapp.kinds.label_revenue.settings import origins
-from webapp.lib.months import month_text, parse_month
+from webapp.kinds.label_revenue.settings import origins, settings_for
+from webapp.lib.months import current_month, month_text, parse_month
 from webapp.lib.public_addresses import NoSuchServer, check_address
 
 FIRST_TRACKS = 5
@@ -60,13 +60,14 @@ def look_at_tracks(path: Path, name: str, rejects: Rejects, _told: Told) -> dict
 def row_checker(company_id: str, role: str) -> Callable[[Row], dict[str, str]]:
     """Return what says what is wrong with a row of a users or streams file, by column."""
     shares = origins(company_id) if role == "users" else frozenset()
+    currency = settings_for(company_id, current_month()).currency
 
     def check(row: Row) -> dict[str, str]:
         if row.errors:
             return row.errors
         try:
             if role == "users":
-                parse_user(row.values, shares)
+                parse_user(row.values, shares, currency)
             else:
                 parse_stream(row.values)
         except BadCell as bad:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,7 +168,13 @@ def _label_columns(head: Mapping[str, Any]) -> tuple[Column, ...]:
 
 
 def _month_columns(head: Mapping[str, Any]) -> tuple[Column, ...]:
-    return (Column("month", "Month", "month"), *_label_columns(head), Column("note", "Note"))
+    return (
+        Column("month", "Month", "month"),
+        *_label_columns(head),
+        Column("note", "Note"),
+        Column("reason", "Reason"),
+        Column("link", "Page"),
+    )
 
 
 def _line(one: MonthPayout) -> str:
@@ -202,6 +209,11 @@ def _result(params: LabelRevenueParams, found: list[MonthPayout], currency: str)
     return Result(head, {"labels": label_rows(found, currency), "months": by_month})
 
 
+def period_link(month: date) -> str:
+    """Return the page of a month, where the causes of its changes stand."""
+    return f"/label-revenue/months/{month_text(month)}"
+
+
 def month_rows(one: MonthPayout) -> Iterator[Row]:
     """Yield a month's lines as rows, adjustments of locked months last."""
     whole = sum(line.seconds for line in one.payout.lines)
@@ -209,12 +221,16 @@ def month_rows(one: MonthPayout) -> Iterator[Row]:
         yield {
             "month": month_text(one.month),
             "note": "locked" if one.locked else "",
+            "reason": "",
+            "link": "",
             **_row(line.key.name, line.key.owned, line.seconds, whole, line.minor, one.currency),
         }
     for due in one.adjustments:
         yield {
             "month": month_text(one.month),
             "note": f"adjustment of {month_text(due.about)}",
+            "reason": due.reason,
+            "link": period_link(due.about),
             **_row(due.key.name, due.key.owned, 0, 0, due.minor, one.currency),
             "kind": "adjustment",
         }
@@ -223,6 +239,8 @@ def month_rows(one: MonthPayout) -> Iterator[Row]:
         yield {
             "month": month_text(one.month),
             "note": f"adjustment of {month_text(due.about)}: {due.amount}",
+            "reason": due.reason,
+            "link": period_link(due.about),
             **_row(due.key.name, due.key.owned, 0, 0, 0, one.currency),
             "amount": None,
             "kind": "adjustment",

@@ -20,7 +20,7 @@ from webapp.extensions import db
 from webapp.kinds.label_revenue.facts import MonthFacts
 from webapp.kinds.label_revenue.ledger import SLUG, accounting_period
 from webapp.kinds.label_revenue.models import AccountingPeriod
-from webapp.kinds.label_revenue.periods import first_open, locked_periods
+from webapp.kinds.label_revenue.periods import causes_of, first_open, locked_periods
 from webapp.kinds.label_revenue.report.compute import (
     Key,
     Line,
@@ -36,16 +36,21 @@ from webapp.lib.moments import utcnow
 from webapp.lib.months import month_text, parse_month
 
 LOOKS = 3
+MOST_CAUSES = 3
 
 
 @dataclass(frozen=True)
 class Adjustment:
-    """What a locked month would pay more (or less) to a line than it did, in its own currency."""
+    """What a locked month would pay more (or less) to a line than it did, in its own currency.
+
+    reason: what changed the month since it was locked
+    """
 
     about: date
     key: Key
     minor: int
     currency: str
+    reason: str = ""
 
     @property
     def amount(self) -> str:
@@ -123,7 +128,7 @@ def packed(found: MonthPayout) -> dict[str, Any]:
         "pool": found.payout.pool_minor,
         "lines": [[*line.key, line.seconds, line.minor] for line in found.payout.lines],
         "adjustments": [
-            [month_text(one.about), *one.key, one.minor, one.currency]
+            [month_text(one.about), *one.key, one.minor, one.currency, one.reason]
             for one in (*found.adjustments, *found.foreign)
         ],
     }
@@ -210,12 +215,19 @@ class Payer:
     def _adjustments(
         self, period: AccountingPeriod, locked: list[AccountingPeriod]
     ) -> Iterable[Adjustment]:
-        now = self.live(period.month)
+        now, reason = self.live(period.month), _reason(self.company_id, period.month)
         paid = _paid(period, locked, self.method)
         owed = {line.key: line.minor for line in now.payout.lines}
         for key in sorted(owed.keys() | paid.keys(), key=lambda key: (not key.owned, key.name)):
             if minor := owed.get(key, 0) - paid.get(key, 0):
-                yield Adjustment(period.month, key, minor, now.currency)
+                yield Adjustment(period.month, key, minor, now.currency, reason)
+
+
+def _reason(company_id: str, month: date) -> str:
+    """Return what changed a month since it was locked, in a few words."""
+    causes = list(dict.fromkeys(one.reason for one in causes_of(company_id, month) if one.reason))
+    more = f" and {len(causes) - MOST_CAUSES} more" if len(causes) > MOST_CAUSES else ""
+    return "; ".join(causes[:MOST_CAUSES]) + more
 
 
 def _paid(
