@@ -52,6 +52,7 @@ class UnitOfWork:
     by: Scope | str | None = None
     reason: str = ""
     link: str = ""
+    entries: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def is_postgres(self) -> bool:
@@ -63,7 +64,7 @@ class UnitOfWork:
 
     def record(self, action: str, subject: str) -> None:
         """Write who did what into the audit log, in the transaction of the change itself."""
-        audit(self.by, action, subject, company_id=self.company_id)
+        self.entries.append((action, subject))
         self.reason = self.reason or f"{action} {subject}"
 
     def mark_changed(self, months: Iterable[date]) -> None:
@@ -92,7 +93,8 @@ def unit_of_work(company_id: str, by: Scope | str | None = None) -> Iterator[Uni
         yield work
         db.session.flush()
         _mark_periods(work)
-        db.session.flush()
+        for action, subject in work.entries:
+            audit(by, action, subject, company_id=company_id)
         db.session.commit()
     except BaseException:
         db.session.rollback()
