@@ -18,8 +18,9 @@ from psycopg import DataError
 from sqlalchemy import insert, text
 
 from webapp.intake import Format
-from webapp.kinds.label_revenue.ledger import UnitOfWork, partition_table
+from webapp.kinds.label_revenue.ledger import UnitOfWork
 from webapp.kinds.label_revenue.models import Batch, Stream
+from webapp.kinds.label_revenue.partitions import partition_table
 from webapp.kinds.label_revenue.reading import chunks
 from webapp.kinds.label_revenue.rows import StreamRow
 

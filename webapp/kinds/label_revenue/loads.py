@@ -25,17 +25,19 @@ from webapp.kinds.label_revenue.formats import Role
 from webapp.kinds.label_revenue.ledger import (
     BEGINNING,
     UnitOfWork,
+    label_ids,
+    label_names,
+    unit_of_work,
+)
+from webapp.kinds.label_revenue.models import UNLABELLED, Batch, Stream, Terms, Track
+from webapp.kinds.label_revenue.partitions import (
     drop_streams,
     find_api_batch,
     forget_partition,
     in_batch,
-    label_ids,
-    label_names,
     new_partition,
     shared_partition,
-    unit_of_work,
 )
-from webapp.kinds.label_revenue.models import UNLABELLED, Batch, Stream, Terms, Track
 from webapp.kinds.label_revenue.quality import look_alikes
 from webapp.kinds.label_revenue.reading import (
     Options,

@@ -15,16 +15,15 @@ from typing import Any
 
 from sqlalchemy import Connection, case, func, or_, select, tuple_
 
-from webapp.kinds.label_revenue.ledger import (
-    UnitOfWork,
+from webapp.kinds.label_revenue.ledger import UnitOfWork, unit_of_work
+from webapp.kinds.label_revenue.models import Batch, ListenerMonth, Stream
+from webapp.kinds.label_revenue.partitions import (
     api_batch,
     beside,
     find_api_batch,
     in_batch,
     partition_ids,
-    unit_of_work,
 )
-from webapp.kinds.label_revenue.models import Batch, ListenerMonth, Stream
 from webapp.lib.moments import utcnow
 
 MOST_KEPT = 1000

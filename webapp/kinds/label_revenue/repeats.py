@@ -25,8 +25,9 @@ from sqlalchemy import (
 
 from webapp.extensions import db
 from webapp.kinds.label_revenue import sums
-from webapp.kinds.label_revenue.ledger import UnitOfWork, beside, in_batch
+from webapp.kinds.label_revenue.ledger import UnitOfWork
 from webapp.kinds.label_revenue.models import Batch, RepeatedStream, Stream
+from webapp.kinds.label_revenue.partitions import beside, in_batch
 
 IDENTITY = ("date", "user_id", "track_id", "region", "seconds")
 BACK = table("label_revenue_back", column("id", BigInteger))

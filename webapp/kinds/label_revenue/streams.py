@@ -25,14 +25,9 @@ from webapp.kinds.label_revenue.bodies import (
     StreamsQuery,
     read_stream,
 )
-from webapp.kinds.label_revenue.ledger import (
-    UnitOfWork,
-    api_batch,
-    partition_ids,
-    take_ids,
-    unit_of_work,
-)
+from webapp.kinds.label_revenue.ledger import UnitOfWork, take_ids, unit_of_work
 from webapp.kinds.label_revenue.models import UNLABELLED, Label, LabelInForce, Ledger, Stream
+from webapp.kinds.label_revenue.partitions import api_batch, partition_ids
 from webapp.kinds.label_revenue.rows import StreamRow
 from webapp.lib.keyset import one_page
 

@@ -33,14 +33,7 @@ from sqlalchemy import (
 )
 
 from webapp.extensions import db
-from webapp.kinds.label_revenue.ledger import (
-    UnitOfWork,
-    in_batch,
-    index_partition,
-    partition_ids,
-    partition_table,
-    unit_of_work,
-)
+from webapp.kinds.label_revenue.ledger import UnitOfWork, unit_of_work
 from webapp.kinds.label_revenue.models import (
     UNLABELLED,
     Batch,
@@ -50,6 +43,12 @@ from webapp.kinds.label_revenue.models import (
     ListenerMonth,
     Stream,
     TermsInForce,
+)
+from webapp.kinds.label_revenue.partitions import (
+    in_batch,
+    index_partition,
+    partition_ids,
+    partition_table,
 )
 from webapp.lib.upserts import upsert
 
