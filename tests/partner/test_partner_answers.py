@@ -14,7 +14,13 @@ from bad_server import CALL_ID, BadServer, answer, envelope, http, raw, refusal
 from partner_helpers import SECRET, USER_KEY, Talk, body_of
 
 from tests.soon import SOON_S, soon, until
-from webapp.errors import PartnerContract, PartnerRefused, PartnerUnavailable, RunEnded
+from webapp.errors import (
+    PartnerContract,
+    PartnerError,
+    PartnerRefused,
+    PartnerUnavailable,
+    RunEnded,
+)
 from webapp.partner import Limits, PartnerSession
 from webapp.partner.limits import retry_after_s
 
@@ -54,6 +60,8 @@ UNREADABLE = {
     "errorCode as float": b'{"errorCode": 0.0}',
     "not utf-8": b'{"errorCode": 0, "x": "\xff\xfe\xff"}',
     "deep": b"[" * 100_000,
+    "errorCode twice": b'{"errorCode": 403048, "x": 1, "errorCode": 0}',
+    "a result twice": b'{"errorCode": 0, "results": [], "results": [{"count(*)": 5}]}',
     "a number of 5000 digits": b'{"errorCode": 0, "x": ' + b"9" * 5000 + b"}",
 }
 
@@ -71,10 +79,10 @@ def test_an_unreadable_answer_is_asked_for_again_and_never_believed(
 
 
 @pytest.mark.parametrize("status", [200, 201, 400, 403, 500, 503])
-def test_the_error_code_decides_whatever_the_http_status(
+def test_an_error_code_decides_whatever_the_http_status(
     server: BadServer, talk: Talk, ask: Ask, status: int
 ) -> None:
-    server.plays(answer({"fine": 1}, status))
+    server.plays(answer({"fine": 1}))
     assert ask()["fine"] == 1
     server.plays(refusal(403036, status=status))
     with pytest.raises(PartnerRefused, match="account store"):
@@ -115,6 +123,15 @@ def test_http_errors_without_json_are_tried_again(
     with pytest.raises(error, match=f"HTTP {status}"):
         ask()
     assert talk.sent == tries
+
+
+@pytest.mark.parametrize("status", [400, 403, 500, 503])
+def test_no_error_is_no_success_where_http_says_otherwise(
+    server: BadServer, ask: Ask, status: int
+) -> None:
+    server.plays(answer({"fine": 1}, status))
+    with pytest.raises(PartnerError, match=f"HTTP {status}"):
+        ask()
 
 
 # -- Retry-After ---------------------------------------------------------------------------------

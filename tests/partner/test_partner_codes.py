@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
 import pytest
-from bad_server import Asked, BadServer, Move, answer, refusal
+from bad_server import Asked, BadServer, Move, answer, envelope, http, raw, refusal
 from partner_helpers import Talk
 
 from webapp.errors import PartnerContract, PartnerError, PartnerRefused, PartnerUnavailable
@@ -14,8 +17,8 @@ ALL, FEW, ONE = 6, 3, 1
 AGAIN = dict.fromkeys(
     [100001, 403048, 409030, 500000, 500026, 500028, 500033, 500034, 503001, 504001, 504002], ALL
 ) | dict.fromkeys([500001, 500999, 599999], FEW)
-STOPS = [403003, 403005, 403006, 403010, 403025, 403120, 405001]
-STOPS_FIRST = [400001, 400002, 400004, 400006, 403000, 403007]
+STOPS = [403003, 403006, 403010, 403025, 403120, 405001]
+STOPS_FIRST = [400001, 400002, 400004, 400006, 403000, 403005, 403007]
 SITE_ONLY = [
     301001, 400009, 400020, 400023, 400027, 400093, 400096, 403002, 403011, 403012, 403023,
     403026, 403036, 403045, 404000, 404004, 413001, 400777, 499999,
@@ -199,3 +202,19 @@ def test_the_configuration_of_such_a_site_is_asked_at_home(talk: Talk) -> None:
     config = talk.session().ask(site_config(site))
     assert places(talk.server) == ["us1"]
     assert site.located_by(config).data_center == "eu1"
+
+
+def test_a_data_centre_that_is_said_to_be_invalid_is_left_for_home_once(
+    talk: Talk, site: Site
+) -> None:
+    talk.server.plays(refusal(500001, "Datacenter is invalid"), GOOD)
+    assert talk.session().ask(count_accounts(site)).value == 7
+    assert places(talk.server) == ["eu1", "us1"]
+
+
+def test_a_clock_that_is_off_is_named_with_by_how_much(talk: Talk) -> None:
+    ahead = format_datetime(datetime.now(UTC) + timedelta(hours=3), usegmt=True)
+    body = envelope({"errorCode": 403002, "errorMessage": "Request has expired"})
+    talk.server.plays(raw(http(body, Date=ahead)))
+    with pytest.raises(PartnerRefused, match=r"3 h behind the partner's"):
+        talk.session().ask(count_accounts(HOME))

@@ -109,7 +109,7 @@ def test_sites_of_one_id_are_told_apart_by_their_keys_and_doubles_taken_once(
     ]
     assert len({site.store_item for site in sites or ()}) == 3
     assert talk.notices == [
-        "The partner lists 2 site(s) twice, by API key; each counts once.",
+        "2 sites are listed twice, by API key; each counts once.",
         "Several sites have the site ID 119500000001; their API keys tell them apart, and each is "
         "counted.",
     ]
@@ -190,6 +190,20 @@ def test_lone_surrogates_escaped_in_json_are_cleaned(
     server.plays(raw(http((body + '"baseDomain":"a\\ud83db","dataCenter":"us1"}]}]}').encode())))
     (site,) = list_sites(session, PARTNER) or ()
     assert site.name == "a\ufffdb"
+
+
+def test_a_damaged_byte_in_the_list_is_replaced_and_told(talk: Talk, server: BadServer) -> None:
+    body = b'{"errorCode":0,"sites":[{"partnerID":70000001,"sites":[{"siteID":1,"apiKey":"k",'
+    server.plays(raw(http(body + b'"baseDomain":"caf\xe9","dataCenter":"us1"}]}]}')))
+    (site,) = list_sites(talk.session(), PARTNER) or ()
+    assert site.name == "caf\ufffd"
+    assert len(talk.notices) == 1
+
+
+def test_a_site_without_a_name_is_called_by_its_id(
+    session: PartnerSession, server: BadServer
+) -> None:
+    assert one(session, server, baseDomain=" ", description=None, siteID=77).name == "77"
 
 
 # -- configuration -------------------------------------------------------------------------------

@@ -7,10 +7,19 @@ import uuid
 
 import pytest
 import redis
+from bad_server import answer, http, raw, refusal
 from pace_helpers import Maker, go_on, reserved
+from partner_helpers import Talk
 
 from tests.soon import SOON_S
-from webapp.partner import LocalRateLimiter, RedisRateLimiter
+from webapp.partner import (
+    Limits,
+    LocalRateLimiter,
+    RedisRateLimiter,
+    Site,
+    count_accounts,
+    site_config,
+)
 from webapp.partner.pace import Throttle
 
 # -- the rule, by a clock of our own -------------------------------------------------------------
@@ -35,7 +44,7 @@ def test_refusals_of_calls_that_were_under_way_do_not_count() -> None:
 
 
 def test_it_recovers_by_a_step_after_each_quiet_minute() -> None:
-    throttle = Throttle()
+    throttle = Throttle(slow_s=60)
     for second in (0, 3, 6):
         throttle = throttle.refused(second, 0)
     assert [throttle.factor(moment) for moment in (6, 65, 67, 125, 127, 185, 187, 9_999)] == [
@@ -44,7 +53,7 @@ def test_it_recovers_by_a_step_after_each_quiet_minute() -> None:
 
 
 def test_a_refusal_begins_the_quiet_time_afresh_from_where_it_has_come_back_to() -> None:
-    throttle = Throttle()
+    throttle = Throttle(slow_s=60)
     for second in (0, 3, 6):
         throttle = throttle.refused(second, 0)
     throttle = throttle.refused(70, 0)  # back to a fourth, and down again
@@ -52,11 +61,42 @@ def test_a_refusal_begins_the_quiet_time_afresh_from_where_it_has_come_back_to()
 
 
 def test_a_later_refusal_ends_no_slow_time_earlier() -> None:
-    throttle = Throttle()
+    throttle = Throttle(slow_s=60)
     throttle = throttle.refused(0, 120)
     throttle = throttle.refused(1, 0)
     assert throttle.ends == 180
     assert throttle.factor(179) == 2
+
+
+def test_it_is_back_at_the_granted_rate_within_20_seconds_of_the_last_refusal() -> None:
+    """Two seconds of refusals at 10 a second left a report near one a second for minutes."""
+    for seconds in (2, 9, 60):
+        throttle = Throttle()
+        for tenth in range(10 * seconds):
+            throttle = throttle.refused(100 + tenth / 10, 0)
+        assert throttle.factor(100 + seconds + 20) == 1
+        assert throttle.factor(100 + seconds) > 1
+
+
+def test_refused_calls_of_one_sort_do_not_slow_the_other(talk: Talk, site: Site) -> None:
+    session = talk.session(search_pace=LocalRateLimiter(500), call_pace=LocalRateLimiter(500))
+    talk.server.plays(refusal(403048), answer({"dataCenter": "eu1"}))
+    session.ask(site_config(site))
+    assert (session.call_pace.throttled, session.search_pace.throttled) == (True, False)
+    talk.server.plays(refusal(403048), answer({"results": [{"count(*)": 1}]}))
+    other = talk.session(search_pace=LocalRateLimiter(500), call_pace=LocalRateLimiter(500))
+    other.ask(count_accounts(site))
+    assert (other.call_pace.throttled, other.search_pace.throttled) == (False, True)
+
+
+def test_forty_bare_refusals_in_a_row_leave_no_hole_without_a_limit(
+    talk: Talk, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.partner.pace.PAUSE_S", 0.001)
+    limits = {"throttled_tries": Limits().throttled_tries}
+    talk.server.plays(*[raw(http(b"", 429))] * 40, answer({"results": [{"count(*)": 1}]}))
+    assert talk.session(limits=limits).ask(count_accounts(site)).value == 1
+    assert talk.sent == 41
 
 
 # -- the rule as the paces keep it ---------------------------------------------------------------

@@ -123,7 +123,8 @@ def xlsx_file(
     with new_workbook(file) as workbook:
         writer = SheetWriter(workbook)
         for sheet in kind.sheets(result):
-            writer.table(sheet.title, sheet.columns, sheet.rows, sheet_rows)
+            columns = (*sheet.columns, *sheet.beside)
+            writer.table(sheet.title, columns, sheet.rows, sheet_rows)
         writer.facts("About", about)
     return file
 

@@ -95,7 +95,7 @@ class FormField:
     widget:  text, password, month, date, select, radio, checkbox, number; for a list checkboxes,
              or lines, a text a line
     choices: (value, label) of a select, a radio, or checkboxes (any number of them; a list)
-    when:    (field, value): shown only while the other field has that value
+    when:    (field, value): shown only while the other field has that value, or one of a|b
     """
 
     name: str

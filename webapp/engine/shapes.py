@@ -44,12 +44,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A flat table as CSV and XLSX give it; the first one of a kind is the plain CSV."""
+    """A flat table as CSV and XLSX give it; the first one of a kind is the plain CSV.
+
+    beside: further columns that only a workbook has, where the CSV's are fixed
+    """
 
     name: str
     title: str
     columns: tuple[Column, ...]
     rows: Iterable[Row]
+    beside: tuple[Column, ...] = ()
 
 
 @dataclass(frozen=True)

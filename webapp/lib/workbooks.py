@@ -111,6 +111,8 @@ class SheetWriter:
             return
         if isinstance(value, bool):
             page.write_boolean(line, index, value)
+        elif isinstance(value, int) and abs(value) >= 2**53:
+            page.write_string(line, index, str(value))  # beyond what a workbook's numbers hold
         elif is_number(value, column):
             places = column.places if column.type == "decimal" else ""
             page.write_number(line, index, float(value), self._formats[f"{column.type}{places}"])

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import requests
@@ -20,10 +21,12 @@ from urllib3.exceptions import TimeoutError as PoolTimeout
 from webapp.errors import PartnerContract, PartnerError, PartnerRefused, PartnerUnavailable
 from webapp.partner.addresses import data_center_of
 from webapp.partner.credentials import Scrubber
-from webapp.partner.limits import retry_after_s
+from webapp.partner.limits import http_date, retry_after_s
 from webapp.partner.refusals import ALL_TRIES, FEW_TRIES, ONE_TRY, RULES, Kind, rule_of
 from webapp.partner.transport import BodyBroken, BodyTooLong, HttpResponse
 
+SITE_LIST = "admin.getUserSites"
+_NOT_UTF8 = "it is no UTF-8"
 _CALL_ID = re.compile(r"[0-9A-Za-z._\-]{1,64}", re.ASCII)
 
 
@@ -166,33 +169,64 @@ def _causes_of(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def parse_response(
-    response: HttpResponse, *, first_call: bool, scrubber: Scrubber, retry_after_cap_s: float
+    response: HttpResponse,
+    *,
+    method: str,
+    scrubber: Scrubber,
+    retry_after_cap_s: float,
+    warn: Callable[[str], None],
 ) -> dict[str, Any] | Failure:
-    """Return the answer's object when it is a success, what is wrong with it otherwise."""
+    """Return the answer's object when it is a success, what is wrong with it otherwise.
+
+    warn: told what was put right: a damaged byte among the names of sites and configurations
+    """
     if 300 <= response.status < 400:
         return http_failure(response.status, None, "")
     wait_s = retry_after_s(response.headers.get("Retry-After"), retry_after_cap_s)
     answer, trouble = _json_object(response.body)
+    if trouble == _NOT_UTF8 and method.startswith("admin."):
+        answer, trouble = _json_object(response.body.decode("utf-8", "replace").encode())
+        warn("An answer of the partner holds damaged characters; they are shown as \ufffd.")
     if answer is None:
         return http_failure(response.status, wait_s, trouble)
     code = answer["errorCode"]
-    if code == 0:
+    if code == 0 and 200 <= response.status < 300:
         return answer
+    if code == 0:
+        return http_failure(response.status, wait_s, "its errorCode is 0 all the same")
     rule = rule_of(code)
+    details = answer.get("errorDetails") or answer.get("errorMessage")
+    wrong_place = code == 500001 and "datacenter is invalid" in str(details).lower()
     return Failure(
-        rule.sentence,
+        f"{rule.sentence}{_clock_sentence(response) if code == 403002 else ''}",
         rule.kind,
         rule.tries,
-        aborts_run=rule.aborts_run or (rule.aborts_first and first_call),
+        aborts_run=rule.aborts_run or (rule.aborts_first and method == SITE_LIST),
         throttles=rule.throttles or response.status == 429,
-        retry_elsewhere=rule.retry_elsewhere,
+        retry_elsewhere=rule.retry_elsewhere or wrong_place,
         extend_timeout=rule.extend_timeout,
         retry_after_s=wait_s,
         data_center=data_center_of(answer.get("apiDomain")) if code == 301001 else None,
         code=code,
         call_id=call_id_of(answer, scrubber),
-        quoted=scrubber.scrub(answer.get("errorDetails") or answer.get("errorMessage")),
+        quoted=scrubber.scrub(details),
     )
+
+
+def _clock_sentence(response: HttpResponse) -> str:
+    """Return by how much this machine's clock differs from the partner's, by the answer's Date."""
+    theirs = http_date(response.headers.get("Date"))
+    if theirs is None:
+        return " Check the clock of this machine."
+    ahead_s = round((datetime.now(UTC) - theirs).total_seconds())
+    if abs(ahead_s) < 2:
+        return " This machine's clock agrees with the partner's."
+    amount = f"{abs(ahead_s)} s"
+    if abs(ahead_s) >= 120:
+        minutes = round(abs(ahead_s) / 60)
+        amount = f"{minutes} min" if minutes < 120 else f"{round(minutes / 60)} h"
+    where = "ahead of" if ahead_s > 0 else "behind"
+    return f" The clock of this machine is {amount} {where} the partner's: set it right."
 
 
 def call_id_of(answer: dict[str, Any], scrubber: Scrubber) -> str | None:
@@ -208,7 +242,11 @@ def _json_object(body: bytes) -> tuple[dict[str, Any] | None, str]:
     if not body.strip():
         return None, "it is empty"
     try:
-        answer = json.loads(body)
+        answer = json.loads(body, object_pairs_hook=_strict if _may_repeat(body) else None)
+    except UnicodeDecodeError:
+        return None, _NOT_UTF8
+    except _Repeated:
+        return None, "it names a member twice"
     except (ValueError, RecursionError):
         if body.lstrip()[:1] == b"<":
             return None, "it is a web page, not JSON"
@@ -219,3 +257,19 @@ def _json_object(body: bytes) -> tuple[dict[str, Any] | None, str]:
     if not isinstance(code, int) or isinstance(code, bool):
         return None, "it has no errorCode"
     return answer, ""
+
+
+class _Repeated(ValueError):
+    """An object names a member twice: which of the two is meant cannot be known."""
+
+
+def _may_repeat(body: bytes) -> bool:
+    """Return whether members are looked at one by one; in thousands of rows it costs too much."""
+    return len(body) < 10_000 or body.count(b'"errorCode"') > 1
+
+
+def _strict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise _Repeated
+    return members

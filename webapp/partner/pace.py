@@ -25,11 +25,12 @@ from redis.retry import Retry
 SHARE = 0.975
 LATE_S = 0.010
 POLL_S = 0.5
-SLOW_S = 60.0
+# From a sixteenth back to the granted rate within 16 s of the last refusal.
+SLOW_S = 4.0
 AGAIN_S = 2.0
 MOST_STEPS = 4
-# Without a limit there is no rate to halve: a pause of so long after the first refusal.
-PAUSE_S = 0.5
+# Without a limit there is no rate to halve: a pause of so long after the first refusal, and then.
+PAUSE_S, LONGEST_PAUSE_S = 0.5, 2.0
 # Redis is away when it says nothing for SILENT_S: a slot is no use later. Then it is left alone.
 SILENT_S = 1.0
 AWAY_S = 5.0
@@ -73,7 +74,8 @@ class Throttle:
         steps, stepped = self.at(now), self.stepped
         if not steps or now - stepped >= self.again_s:
             steps, stepped = min(steps + 1, MOST_STEPS), now
-        pause_s = hold_s or (0.0 if limited else PAUSE_S * 2 ** (steps - 1))
+        pause_s = min(PAUSE_S * 2 ** (steps - 1), LONGEST_PAUSE_S)
+        pause_s = hold_s or (0.0 if limited else pause_s)
         return replace(
             self,
             steps=steps,

@@ -103,11 +103,13 @@ RULES: dict[int, Rule] = {
     400096: Rule("The partner's API does not support this call for this site."),
     403000: replace(_RIGHTS, aborts_first=True),
     403002: replace(
-        _SECRET, sentence="The partner's API says the request came too late.", aborts_run=False
+        _SECRET,
+        sentence="The partner's API says the request came too late or too early.",
+        aborts_run=False,
     ),
     403003: _SECRET,
     403004: replace(_OUR_FAULT, tries=2),
-    403005: _KEY,
+    403005: replace(_KEY, aborts_run=False, aborts_first=True),
     403006: replace(_OUR_FAULT, aborts_run=True),
     403007: replace(_RIGHTS, aborts_first=True),
     403010: _SECRET,

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from webapp.partner.session import Answer, Question
 from webapp.partner.sites import Site, require_key
 from webapp.partner.values import from_partner, is_never, to_partner
 
 MOST_ROWS = 5_000
+# More than any database of the partner can hold, and what ours take.
+MOST_ACCOUNTS = 2**63
 T = TypeVar("T")
 
 
@@ -75,10 +77,11 @@ def count_accounts(site: Site, before: datetime | None = None) -> Question[Count
         rows = _rows(answer, 1)
         if len(rows) != 1:
             raise answer.unreadable("a count has no row")
-        value = _whole_number(answer, rows[0].get("count(*)"), "the count")
-        total = _total_count(answer)
-        if total is not None and total != value:
-            raise answer.unreadable("the count and totalCount differ")
+        value = rows[0].get("count(*)")
+        if not _is_amount(value):
+            raise answer.unreadable("the count is no whole number of accounts")
+        if _total_count(answer) not in {None, value}:
+            _distrust_totals(answer)
         return Count(value, answer.asked_at)
 
     where = f' WHERE created < "{to_partner(before)}"' if before else ""
@@ -154,21 +157,31 @@ def _rows(answer: Answer, limit: int) -> list[dict[str, Any]]:
     if len(rows) > limit:
         raise answer.unreadable(f"{len(rows)} rows came where at most {limit} were asked for")
     if total is not None and "count(*)" not in (rows[0] if rows else ()):
-        promised = min(total, limit)
-        if len(rows) < promised or total < len(rows):
+        if len(rows) < min(total, limit):
             raise answer.unreadable(f"{len(rows)} rows came, totalCount says {total}")
+        if total < len(rows):
+            _distrust_totals(answer)
     return rows
 
 
+def _distrust_totals(answer: Answer) -> None:
+    """Use totalCount no more: a cross-check that contradicts what it is to check tells nothing."""
+    answer.session.trusts_totals = False
+    answer.session.warn_once(
+        "The partner's totalCount contradicts what it counts; it is not used in this report."
+    )
+
+
 def _total_count(answer: Answer) -> int | None:
+    """Return how many accounts match by the answer's totalCount, None where it does not tell."""
     value = answer.body.get("totalCount")
-    return None if value is None else _whole_number(answer, value, "totalCount")
+    if value is not None and not _is_amount(value):
+        _distrust_totals(answer)
+    return value if _is_amount(value) and answer.session.trusts_totals else None
 
 
-def _whole_number(answer: Answer, value: Any, name: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
-        raise answer.unreadable(f"{name} is no whole number of accounts")
-    return value
+def _is_amount(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value < MOST_ACCOUNTS
 
 
 def _creations(

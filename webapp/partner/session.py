@@ -29,21 +29,20 @@ from webapp.partner.pace import RateLimiter
 from webapp.partner.refusals import FEW_TRIES, ONE_TRY
 from webapp.partner.transport import BodyBroken, BodyTooLong, Deadline, Transport
 
-SITE_LIST = "admin.getUserSites"
 QUIET_S = 5.0
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A checked answer (errorCode 0), where and when it was asked (aware UTC), how long it took."""
+    """A checked answer (errorCode 0), when it was asked (aware UTC), and how long it took."""
 
     method: str
     body: dict[str, Any]
     asked_at: datetime
     call_id: str | None
-    data_center: str
     took_s: float
+    session: PartnerSession
 
     def unreadable(self, what: str) -> PartnerContract:
         """Return the error that says what in this answer is not as documented."""
@@ -145,6 +144,8 @@ class PartnerSession:
         self._told_at: dict[str, float] = {}
         self._told_slow: set[int] = set()
         self._closed = False
+        # False once totalCount contradicted a count: it says nothing then.
+        self.trusts_totals = True
 
     def __enter__(self) -> Self:
         return self
@@ -215,6 +216,10 @@ class PartnerSession:
             raise RunEnded("The conversation with the partner has ended.")
         self._stop()
 
+    def data_center_of(self, site: str, listed: str) -> str:
+        """Return where a site was really asked, by its API key."""
+        return self._found_at.get(site, listed)
+
     def _send(self, call: Call[Any], url: str) -> Answer | Failure:
         limits, question = self.limits, call.question
         try:
@@ -246,15 +251,16 @@ class PartnerSession:
             return transport_failure(error)
         parsed = parse_response(
             response,
-            first_call=question.method == SITE_LIST,
+            method=question.method,
             scrubber=self._scrubber,
             retry_after_cap_s=limits.retry_after_cap_s,
+            warn=self.warn_once,
         )
         if isinstance(parsed, Failure):
             return parsed
         took_s = time.monotonic() - started
         call_id = call_id_of(parsed, self._scrubber)
-        return Answer(question.method, parsed, asked_at, call_id, call.data_center, took_s)
+        return Answer(question.method, parsed, asked_at, call_id, took_s, self)
 
     def _again(self, call: Call[Any], failure: Failure, pace: RateLimiter) -> Again:
         """Return when the next try is made, or raise the failure when there is none."""
@@ -300,6 +306,14 @@ class PartnerSession:
         return min(self.limits.few_tries if few else failure.tries, self.limits.tries)
 
     # What the reader is told: the same matter at most once in some seconds.
+
+    def warn_once(self, sentence: str) -> None:
+        """Tell the reader something once in this conversation."""
+        with self._lock:
+            if sentence in self._told_at:
+                return
+            self._told_at[sentence] = time.monotonic()
+        self.notice(sentence)
 
     def _tell(self, matter: str, sentence: str) -> None:
         now = time.monotonic()

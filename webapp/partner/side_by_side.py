@@ -91,7 +91,8 @@ class SideBySide:
                 answered = not isinstance(outcome, PartnerUnavailable)
                 (self._proven.add if answered else self._proven.discard)(task.site)
                 yield task.site, task.about, outcome
-                self._line.append(task.site)
+                # First in line: what is begun is finished first, whatever ends the run.
+                self._line.appendleft(task.site)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

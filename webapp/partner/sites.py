@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 from webapp.errors import PartnerContract
 from webapp.partner.addresses import known_data_center
-from webapp.partner.session import SITE_LIST, Answer, PartnerSession, Question
+from webapp.partner.failures import SITE_LIST
+from webapp.partner.session import Answer, PartnerSession, Question
 from webapp.partner.values import WORD, id_text, one_line
 
-NAME_CAP = 200
+NAME_CAP = KEY_CAP = 200
 _GROUP_RIGHT = "includeSiteGroupConfig"
 
 
@@ -88,7 +89,8 @@ def list_sites(session: PartnerSession, partner_id: str) -> list[Site] | None:
         return None
     sites = _distinct(_site(item, number) for number, item in enumerate(listed, 1))
     if doubles := len(listed) - len(sites):
-        session.notice(f"The partner lists {doubles} site(s) twice, by API key; each counts once.")
+        sites_are = "1 site is" if doubles == 1 else f"{doubles} sites are"
+        session.notice(f"{sites_are} listed twice, by API key; each counts once.")
     for site_id in dict.fromkeys(site.site_id for site in sites if site.shares_id):
         session.notice(
             f"Several sites have the site ID {site_id}; their API keys tell them apart, and each "
@@ -131,11 +133,12 @@ def _site(item: Any, number: int) -> Site:
     fields = item if isinstance(item, dict) else {}
     key = fields.get("apiKey")
     key = key if isinstance(key, str) and WORD.fullmatch(key) else ""
+    site_id = id_text(fields.get("siteID")) or key or f"entry-{number}"
     name = one_line(fields.get("baseDomain"), NAME_CAP)
     return Site(
-        site_id=id_text(fields.get("siteID")) or key or f"entry-{number}",
+        site_id=site_id,
         api_key=key,
-        name=name or one_line(fields.get("description"), NAME_CAP),
+        name=name or one_line(fields.get("description"), NAME_CAP) or site_id,
         data_center=_data_center(fields.get("dataCenter")),
     )
 
@@ -165,14 +168,14 @@ def _data_center(value: Any) -> str:
 def _owner(answer: Answer, value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
         raise answer.unreadable("siteGroupOwner is no text")
-    return (value or "").strip() or None
+    return one_line(value, KEY_CAP) or None
 
 
 def _members(answer: Answer, value: Any, own_key: str) -> tuple[str, ...]:
     members = _array(answer, value, "siteGroupConfig.members")
     if not all(isinstance(member, str) for member in members):
         raise answer.unreadable("siteGroupConfig.members holds something else than API keys")
-    trimmed = (member.strip() for member in members)
+    trimmed = (one_line(member, KEY_CAP) for member in members)
     return tuple(dict.fromkeys(key for key in trimmed if key and key != own_key))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tests.partner.bad_server import Asked, BadServer, Move, answer, refusal
+from tests.partner.bad_server import Asked, BadServer, Move, answer
 
 PARTNER = "70000001"
 _MOMENT = re.compile(r'created (>=|<) "([^"]+)"')

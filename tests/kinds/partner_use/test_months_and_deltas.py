@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from webapp.kinds.partner_use.compute import (
     Answers,
     SiteFacts,
+    instant_text,
     month_rows,
     site_months,
     site_row,
@@ -76,7 +77,12 @@ def test_a_total_is_the_sum_of_that_months_sites_by_label(
     sites, end = world
     for row, month in zip(rows_of(sites, end), months_between(START, end), strict=True):
         known = [months[month].value for _, months in sites if month in months]
-        assert row["total_users"] == (sum(known) if known else None)
+        assert row["total_users"] == (sum(known) if len(known) == len(sites) else None)
+        assert (row["known_users"], row["sites_counted"], row["sites"]) == (
+            sum(known),
+            len(known),
+            len(sites),
+        )
 
 
 @few
@@ -111,13 +117,12 @@ def test_a_delta_is_the_difference_to_the_month_before(world: tuple[list[Seen], 
 
 @few
 @given(worlds())
-def test_a_delta_never_compares_different_sets_of_sites(world: tuple[list[Seen], date]) -> None:
+def test_a_delta_needs_both_its_months_whole(world: tuple[list[Seen], date]) -> None:
     sites, end = world
     for row, month in zip(rows_of(sites, end), months_between(START, end), strict=True):
-        here = {facts.site.ref for facts, months in sites if month in months}
-        there = {facts.site.ref for facts, months in sites if next_month(month, -1) in months}
-        if here != there:
-            assert row["delta"] is None
+        before = next_month(month, -1)
+        whole = all(month in months and before in months for _, months in sites)
+        assert (row["delta"] is not None) == whole
 
 
 @few
@@ -200,9 +205,11 @@ def test_a_site_that_could_not_be_sorted_makes_every_month_incomplete(
     unsorted = replace(site(99), counted=False, hole=True, problem="No configuration.")
     rows = rows_of([*sites, (unsorted, {})], end)
     assert not any(row["complete"] for row in rows)
-    assert [row["total_users"] for row in rows] == [
+    assert {row["total_users"] for row in rows} == {None}
+    assert [row["known_users"] for row in rows] == [
         row["total_users"] for row in rows_of(sites, end)
     ]
+    assert {row["sites"] for row in rows} == {len(sites) + 1}
 
 
 def test_a_negative_delta_is_shown_as_it_is() -> None:
@@ -218,7 +225,8 @@ def test_the_sum_goes_by_month_not_by_place() -> None:
     early = {next_month(START, -1): Count(1, NOON), START: Count(2, NOON)}
     late = {START: Count(10, NOON), end: Count(20, NOON)}
     rows = rows_of([(site(1), early), (site(2), late)], end)
-    assert [row["total_users"] for row in rows] == [12, 20]
+    assert [row["total_users"] for row in rows] == [12, None]
+    assert [row["known_users"] for row in rows] == [12, 20]
     assert [row["delta"] for row in rows] == [None, None]
 
 
@@ -235,7 +243,7 @@ def test_a_partner_without_sites_has_zero_users_not_a_hole() -> None:
 @st.composite
 def answers(draw: st.DrawFn) -> Answers:
     if draw(st.booleans()):
-        return Answers(problems=["Refused."], hole=True)
+        return Answers(problems=["Refused."], hole=True, is_open=False)
     moment = st.datetimes(datetime(2020, 1, 1), datetime(2026, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
     return Answers(draw(st.integers(0, 10**6)), draw(st.none() | moment), draw(st.none() | moment))
 
@@ -249,13 +257,17 @@ def test_the_figures_of_a_summary_are_sums_and_newest_moments(
     listed = sites + [
         site(100 + number, is_child=True, counted=False) for number in range(children)
     ]
-    figures = summary_figures(
-        listed, {one.site.ref: answer for one, answer in zip(sites, found, strict=True)}
-    )
+    by_site = {one.site.ref: answer for one, answer in zip(sites, found, strict=True)}
+    figures = summary_figures(listed, by_site, NOON)
     counts = [answer.account_count for answer in found if answer.account_count is not None]
     assert figures["site_count"] == len(listed)
     assert figures["child_site_count"] == children
-    assert figures["account_count"] == (sum(counts) if counts or not found else None)
+    assert figures["account_count"] == (sum(counts) if len(counts) == len(found) else None)
+    assert (figures["known_users"], figures["sites_counted"], figures["sites"]) == (
+        sum(counts),
+        len(counts),
+        len(found),
+    )
     newest = max((a.last_login for a in found if a.last_login), default=None)
     said = figures["last_login"]
     assert (said is None) == (newest is None)
@@ -264,6 +276,28 @@ def test_the_figures_of_a_summary_are_sums_and_newest_moments(
 
 
 def test_a_site_nobody_answered_for_is_all_holes() -> None:
-    row = summary_row(site(1, counted=False, hole=True, problem="Refused."), None)
+    row = summary_row(site(1, counted=False, hole=True, problem="Refused."), None, NOON)
     assert (row["account_count"], row["last_login"], row["last_created"]) == (None, None, None)
     assert row["problem"] == "Refused."
+
+
+def test_what_is_later_than_now_is_shown_and_no_newest() -> None:
+    later, before = NOON + timedelta(days=1), NOON - timedelta(days=1)
+    sites = [site(1), site(2)]
+    found = {
+        sites[0].site.ref: Answers(1, last_login=later, last_created=before, is_open=False),
+        sites[1].site.ref: Answers(1, last_login=before, last_created=later, is_open=False),
+    }
+    figures = summary_figures(sites, found, NOON)
+    assert figures["last_login"] == figures["last_created"] == instant_text(before)
+    row = summary_row(sites[0], found[sites[0].site.ref], NOON)
+    assert row["last_login"] == instant_text(later)
+    assert row["problem"] == "Its last login is later than now."
+
+
+def test_the_month_that_is_not_over_is_marked() -> None:
+    end = next_month(START)
+    months = {next_month(START, -1): Count(1, NOON), START: Count(2, NOON), end: Count(3, NOON)}
+    one = site(1)
+    rows = month_rows([one], {one.site.ref: months}, START, end, running=end)
+    assert [row["running"] for row in rows] == [False, True]

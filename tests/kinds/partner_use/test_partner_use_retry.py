@@ -37,7 +37,8 @@ def test_a_retried_summary_asks_only_the_failed_site(
     again = house.retry(made, SECRETS)
     assert asked(stand_in) == {SITE}
     assert again.status == "done"
-    assert again.result["summary"] == truth.report(70000006)["summary"]
+    right = truth.report(70000006)["summary"]
+    assert {name: again.result["summary"][name] for name in right} == right
     assert again.sites[SITE]["problem"] is None
 
 

@@ -1,7 +1,7 @@
 """From facts to rows: pure, asks nobody, knows no clock.
 
 A fact is what one search said of one site. What was not learned is a hole: None with a problem in
-words, never 0. Totals are sums over the sites that are known; a row says whether all of them are.
+words, never 0. A total is of all sites or None: what is known of it stands beside it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from webapp.lib.months import month_text, months_between, next_month
 from webapp.partner import Count, Site
 
 AGES_DIFFER = timedelta(days=1)
+# The partner's clock and ours: a moment is later than now only beyond this.
+CLOCKS_DIFFER = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,10 @@ class SiteFacts:
 
 @dataclass
 class Answers:
-    """What a summary's three searches said of one site; a hole is None with its problem."""
+    """What a summary's three searches said of one site; a hole is None with its problem.
+
+    is_open: some of the three have no answer yet
+    """
 
     account_count: int | None = None
     last_login: datetime | None = None
@@ -47,6 +52,7 @@ class Answers:
     problems: list[str] = field(default_factory=list)
     codes: set[int | None] = field(default_factory=set)
     hole: bool = False
+    is_open: bool = True
 
 
 Series = Mapping[date, Count]
@@ -61,9 +67,22 @@ def _joined(*sentences: str | None) -> str | None:
     return " ".join(dict.fromkeys(sentence for sentence in sentences if sentence)) or None
 
 
-def summary_row(facts: SiteFacts, answers: Answers | None) -> Row:
+def amount(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 account`, `1,431 accounts`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def known_text(figures: Mapping[str, Any]) -> str:
+    """Return what is known of a total that has holes: `1,431 accounts at 3 of 6 sites`."""
+    known = amount(figures["known_users"], "account")
+    return f"{known} at {figures['sites_counted']:,} of {amount(figures['sites'], 'site')}"
+
+
+def summary_row(facts: SiteFacts, answers: Answers | None, now: datetime) -> Row:
     """Return one site of a summary as it is stored and shown."""
     answers = answers or Answers()
+    moments = {"last login": answers.last_login, "last creation": answers.last_created}
+    later = [f"Its {name} is later than now." for name, at in moments.items() if _is_later(at, now)]
     return {
         "site_id": facts.site.site_id,
         "name": facts.site.name,
@@ -74,66 +93,87 @@ def summary_row(facts: SiteFacts, answers: Answers | None) -> Row:
         "account_count": answers.account_count,
         "last_login": instant_text(answers.last_login),
         "last_created": instant_text(answers.last_created),
-        "problem": _joined(facts.problem, *answers.problems),
+        "problem": _joined(facts.problem, *answers.problems, *later),
     }
 
 
-def summary_figures(sites: Sequence[SiteFacts], answers: Mapping[str, Answers]) -> dict[str, Any]:
+def summary_figures(
+    sites: Sequence[SiteFacts], answers: Mapping[str, Answers], now: datetime
+) -> dict[str, Any]:
     """Return the figures over all sites; children are listed and never counted.
 
-    Shape: site_count, child_site_count, account_count, last_login, last_created
-    account_count is None where sites should be counted and not one of them could be
+    Shape: site_count, child_site_count, account_count, known_users, sites_counted, sites,
+           last_login, last_created
+    account_count is None where a site that should be counted could not be: what is known of it is
+    in the three after it. A moment later than now is no newest one.
     """
-    known = [answers[one.site.ref] for one in sites if one.counted and one.site.ref in answers]
-    counts = [one.account_count for one in known if one.account_count is not None]
-    holes = any(site.hole for site in sites) or any(one.hole for one in known)
+    found = [answers.get(one.site.ref, Answers()) for one in sites if one.counted]
+    counts = [one.account_count for one in found if one.account_count is not None]
+    holes = any(site.hole for site in sites) or any(one.hole for one in found)
+    without_store = sum(not one.hole and one.account_count is None for one in found)
     return {
         "site_count": len(sites),
         "child_site_count": sum(site.is_child for site in sites),
-        "account_count": sum(counts) if counts or not holes else None,
-        "last_login": _newest(one.last_login for one in known),
-        "last_created": _newest(one.last_created for one in known),
+        "account_count": None if holes else sum(counts),
+        "known_users": sum(counts),
+        "sites_counted": len(counts),
+        "sites": len(found) - without_store + sum(site.hole for site in sites),
+        "last_login": _newest((one.last_login for one in found), now),
+        "last_created": _newest((one.last_created for one in found), now),
     }
 
 
-def _newest(moments: Iterable[datetime | None]) -> str | None:
-    return instant_text(max((moment for moment in moments if moment), default=None))
+def _newest(moments: Iterable[datetime | None], now: datetime) -> str | None:
+    past = (moment for moment in moments if moment and not _is_later(moment, now))
+    return instant_text(max(past, default=None))
+
+
+def _is_later(moment: datetime | None, now: datetime) -> bool:
+    return moment is not None and moment > now + CLOCKS_DIFFER
 
 
 def month_rows(
-    sites: Sequence[SiteFacts], series: Mapping[str, Series], start: date, end: date
+    sites: Sequence[SiteFacts],
+    series: Mapping[str, Series],
+    start: date,
+    end: date,
+    running: date | None = None,
 ) -> list[Row]:
     """Return a row per month from `start` to `end`, summed over the counted sites by month.
 
-    Shape:  month, total_users, delta, complete, counted_at, mixed_ages
-    A month in which some site is a hole is not `complete`: its total is the sum of the others, and
-    None where nothing is known. `delta` is None unless both its months know the same sites.
+    Shape:   month, total_users, delta, complete, running, known_users, sites_counted, sites,
+             counted_at, mixed_ages
+    running: the month that is not over
+    A month in which some site is a hole has no total: what is known stands beside it. `delta` is
+    None unless both its months have a total.
     """
     # A site that could not even be sorted is missing from every month.
-    unsorted_hole = any(site.hole for site in sites)
+    unsorted = sum(site.hole for site in sites)
     counted = [series.get(one.site.ref, {}) for one in sites if one.counted]
-    return [_month_row(counted, month, unsorted_hole) for month in months_between(start, end)]
+    return [
+        _month_row(counted, month, unsorted) | {"running": month == running}
+        for month in months_between(start, end)
+    ]
 
 
-def _month_row(counted: Sequence[Series], month: date, unsorted_hole: bool) -> Row:
-    before = next_month(month, -1)
+def _month_row(counted: Sequence[Series], month: date, unsorted: int) -> Row:
     here = [one.get(month) for one in counted]
-    there = [one.get(before) for one in counted]
-    cells = [cell for cell in here if cell is not None]
-    holes = unsorted_hole or len(cells) < len(counted)
-    total = sum(cell.value for cell in cells) if cells or not holes else None
-    same_sites = all((a is None) == (b is None) for a, b in zip(here, there, strict=True))
-    delta = None
-    if total is not None and same_sites:
-        delta = total - sum(cell.value for cell in there if cell is not None)
+    there = [one.get(next_month(month, -1)) for one in counted]
+    known = [count for count in here if count is not None]
+    before = [count for count in there if count is not None]
+    value = sum(count.value for count in known)
+    total = None if unsorted or len(known) < len(counted) else value
+    whole = total is not None and len(before) == len(counted)
     ends = [(a, b) for a, b in zip(here, there, strict=True) if a is not None and b is not None]
-    ages = [cell.counted_at for cell in cells]
     return {
         "month": month_text(month),
         "total_users": total,
-        "delta": delta,
-        "complete": not holes and same_sites,
-        "counted_at": instant_text(min(ages)) if ages else None,
+        "delta": value - sum(count.value for count in before) if whole else None,
+        "complete": whole,
+        "known_users": value,
+        "sites_counted": len(known),
+        "sites": len(counted) + unsorted,
+        "counted_at": instant_text(min((count.counted_at for count in known), default=None)),
         "mixed_ages": any(abs(a.counted_at - b.counted_at) > AGES_DIFFER for a, b in ends),
     }
 
@@ -141,19 +181,32 @@ def _month_row(counted: Sequence[Series], month: date, unsorted_hole: bool) -> R
 def site_row(facts: SiteFacts, series: Series, start: date, end: date, problem: str | None) -> Row:
     """Return one site of a monthly report as it is stored: compact, totals from the baseline on.
 
-    Shape: site_id, name, is_child, counted, problem, totals: one int or None per month from the
-           month before `start` to `end`; empty for a site that is not counted
+    Shape: site_id, name, api_key, is_child, counted, problem, totals: one int or None per month
+           from the month before `start` to `end`; empty for a site that is not counted;
+           origins: [how, by, counted_at, is_stored] of the counts; origin: for each month the place
+           of its origin
     """
     months = months_between(next_month(start, -1), end) if facts.counted else []
-    cells = [series.get(month) for month in months]
+    counts = [series.get(month) for month in months]
+    origins: dict[tuple[Any, ...], int] = {}
+    for count in counts:
+        if count is not None:
+            origins.setdefault(_origin(count), len(origins))
     return {
         "site_id": facts.site.site_id,
         "name": facts.site.name,
+        "api_key": facts.site.api_key,
         "is_child": facts.is_child,
         "counted": facts.counted,
         "problem": _joined(facts.problem, problem),
-        "totals": [None if cell is None else cell.value for cell in cells],
+        "totals": [None if count is None else count.value for count in counts],
+        "origin": [None if count is None else origins[_origin(count)] for count in counts],
+        "origins": [list(origin) for origin in origins],
     }
+
+
+def _origin(count: Count) -> tuple[Any, ...]:
+    return count.how, count.by, instant_text(count.counted_at), count.is_stored
 
 
 def site_months(row: Row, start: date, end: date) -> list[Row]:

@@ -7,19 +7,19 @@ shown. Each site has a plan of its own (`planner.py`); they are asked side by si
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from webapp.engine.kind import Context, Result, Run
+from webapp.engine.kind import Context, Row, Run
 from webapp.errors import PartnerError, PartnerRefused, PartnerUnavailable
-from webapp.kinds.partner_use.compute import instant_text, month_rows, site_row
+from webapp.kinds.partner_use.compute import amount, month_rows, site_row
 from webapp.kinds.partner_use.counts import CountStore
 from webapp.kinds.partner_use.discovery import Discovered
 from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.kinds.partner_use.planner import Search, SitePlan
 from webapp.kinds.partner_use.site_locks import SiteLocks
 from webapp.kinds.partner_use.summary import NO_ACCOUNT_STORE
-from webapp.lib.months import month_text, months_between, next_month
+from webapp.lib.months import current_month, month_text, months_between, next_month
 from webapp.partner import (
     Count,
     Created,
@@ -33,6 +33,15 @@ from webapp.partner import (
 WAIT_S = 0.3
 # One site's own settings may forbid it; two sites that refuse tell something of the key.
 REFUSALS_THAT_TELL = 2
+
+
+@dataclass(frozen=True)
+class Months:
+    """What a monthly report found: a row a month, and a row of each site by `Site.ref`."""
+
+    rows: list[Row]
+    sites: dict[str, Row]
+    complete: bool
 
 
 class Monthly:
@@ -59,15 +68,23 @@ class Monthly:
         self._refused_reads: set[str] = set()
         self._said_waiting = False
 
-    def make(self) -> Result:
-        """Ask for what is not known yet and return the result."""
+    def make(self, steps: int) -> Months:
+        """Ask for what is not known yet. `steps` is how far the bar is before."""
         self._plans = self._plan()
         unknown = sum(plan.unknown for plan in self._plans.values())
-        self._run.set_total(1 + len(self._facts) + unknown)
+        self._run.set_total(steps + unknown)
         if unknown:
-            self._run.log(f"{unknown:,} site months to find out.")
+            self._run.log(f"{amount(unknown, 'site month')} to find out.")
             self._ask()
-        return self._result()
+        series = {ref: plan.counts for ref, plan in self._plans.items()}
+        running = current_month(self._context.now())
+        facts = list(self._facts.values())
+        rows = month_rows(facts, series, self._start, self._end, running)
+        sites = {
+            ref: site_row(one, series.get(ref, {}), self._start, self._end, self._why_missing(ref))
+            for ref, one in self._facts.items()
+        }
+        return Months(rows, sites, all(row["complete"] for row in rows))
 
     def _plan(self) -> dict[str, SitePlan]:
         """Return a plan for each site, on what is stored and what was counted before."""
@@ -75,7 +92,7 @@ class Monthly:
         stored = sum(map(len, known.values()))
         if stored:
             self._run.calls(saved=stored)
-            self._run.log(f"{stored:,} site months are known already and need no search.")
+            self._run.log(f"{amount(stored, 'site month')} known already; no search is needed.")
         read_limit = self._context.config["PARTNER_READ_LIMIT"]
         return {
             ref: SitePlan(self._months, counts, read_limit=read_limit, plain=self._params.exact)
@@ -94,6 +111,13 @@ class Monthly:
             while self._held_elsewhere:
                 self._wait_for_others(searches)
                 self._take_answers(searches)
+        except PartnerError as error:
+            if not any(plan.counts for plan in self._plans.values()):
+                raise
+            # The key is refused in the middle: what was counted is counted.
+            self._run.log(error.message, level="error")
+            for plan in self._plans.values():
+                plan.give_up(error.message)
         finally:
             # Also when a fault ends the run: what was counted need not be counted again.
             for ref, plan in self._plans.items():
@@ -231,39 +255,9 @@ class Monthly:
     def _site_line(self, ref: str) -> str:
         last = self._plans[ref].counts[self._end]
         name = self._facts[ref].site.name
-        return f"{name}: {last.value:,} users at the end of {month_text(self._end)}."
-
-    def _result(self) -> Result:
-        facts = list(self._facts.values())
-        series = {ref: plan.counts for ref, plan in self._plans.items()}
-        rows = month_rows(facts, series, self._start, self._end)
-        complete = all(row["complete"] for row in rows)
-        self._run.log(self._last_line(rows[-1], complete), level="info" if complete else "warn")
-        head = {
-            "mode": "monthly",
-            "partner_id": self._params.partner_id,
-            "start": month_text(self._start),
-            "end": month_text(self._end),
-            "generated_at": instant_text(self._context.now()),
-            "complete": complete,
-            "method": "exact" if self._params.exact else "implied",
-            "site_count": len(facts),
-            "child_site_count": sum(one.is_child for one in facts),
-            "api_calls": {"made": self._run.calls_made, "saved": self._run.calls_saved},
-        }
-        sites = (
-            site_row(one, series.get(ref, {}), self._start, self._end, self._why_missing(ref))
-            for ref, one in self._facts.items()
-        )
-        return Result(head, {"months": rows, "sites": sites}, complete)
+        return f"{name}: {amount(last.value, 'user')} at the end of {month_text(self._end)}."
 
     def _why_missing(self, ref: str) -> str | None:
         """Return why months of a site are missing; a failure that was made up for is none."""
         plan = self._plans.get(ref)
         return plan.problem if plan and plan.unknown and self._facts[ref].counted else None
-
-    def _last_line(self, row: dict[str, Any], complete: bool) -> str:
-        total = row["total_users"]
-        users = "No count" if total is None else f"{total:,} users"
-        known = "" if complete else "; some sites or months are missing"
-        return f"{users} at the end of {month_text(self._end)}{known}."

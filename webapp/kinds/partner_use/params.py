@@ -20,7 +20,7 @@ from webapp.lib.bodies import Month, at_field, check_months
 from webapp.lib.months import current_month
 
 CREDENTIALS: dict[str, JsonValue] = {"when": ["connection", ""]}
-MONTHLY: dict[str, JsonValue] = {"when": ["mode", "monthly"]}
+MONTHLY: dict[str, JsonValue] = {"when": ["mode", "monthly|both"]}
 NEEDED_MONTHS = {
     "start": "A report month by month needs its first month, as YYYY-MM.",
     "end": "A report month by month needs its last month, as YYYY-MM.",
@@ -77,7 +77,7 @@ class PartnerUseParams(BaseModel):
         description="Kept encrypted while the report is made, erased when it ends.",
         json_schema_extra={"form": {"widget": "password", **CREDENTIALS}},
     )
-    mode: Literal["summary", "monthly"] = Field(
+    mode: Literal["summary", "monthly", "both"] = Field(
         "summary",
         title="Mode",
         json_schema_extra={
@@ -86,6 +86,7 @@ class PartnerUseParams(BaseModel):
                 "choices": [
                     ["summary", "Summary: accounts, last login and last creation per site"],
                     ["monthly", "Month by month: users and growth between two months"],
+                    ["both", "Both in one report"],
                 ],
             }
         },

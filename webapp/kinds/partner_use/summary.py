@@ -7,13 +7,15 @@ total of today is that month's, and is stored as such for later reports by month
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from webapp.engine.kind import Context, Result, Run
+from webapp.engine.kind import Context, Row, Run
 from webapp.errors import PartnerError, PartnerUnavailable
 from webapp.kinds.partner_use.compute import (
     Answers,
+    amount,
     instant_text,
     summary_figures,
     summary_row,
@@ -45,33 +47,59 @@ IMPLIED_MONTHS = 25
 NO_ACCOUNT_STORE = frozenset({403036, 403045})
 
 
+@dataclass(frozen=True)
+class Summary:
+    """What a summary found: its figures, a row of each site by `Site.ref`.
+
+    steps: how far the bar is when all of it is done
+    """
+
+    figures: dict[str, Any]
+    rows: dict[str, Row]
+    complete: bool
+    steps: int
+
+
 def make_summary(
-    session: PartnerSession, found: Discovered, partner_id: str, run: Run, context: Context
-) -> Result:
-    """Ask every counted site and return the result of a summary."""
+    session: PartnerSession,
+    found: Discovered,
+    partner_id: str,
+    run: Run,
+    context: Context,
+    steps: int,
+) -> Summary:
+    """Ask every counted site. `steps` is how far the bar is before."""
     answers = _earlier_answers(found, run)
     sites = {ref: site for ref, site in found.counted.items() if ref not in answers}
-    run.set_total(1 + len(found.facts) + len(QUESTIONS) * len(sites))
+    steps += len(QUESTIONS) * len(sites)
+    run.set_total(steps)
     store = CountStore(run, partner_id, sites, refresh=False)
     try:
         _ask(session, sites, answers, run, store)
+    except PartnerError as error:
+        if not any(one.account_count is not None for one in answers.values()):
+            raise
+        # The key is refused in the middle: what was counted is counted.
+        run.log(error.message, level="error")
+        for ref in sites:
+            one = answers.setdefault(ref, Answers())
+            if one.is_open:
+                one.hole = True
+                one.problems.append(error.message)
     finally:
         store.flush()
-    facts = list(found.facts.values())
+    facts = [
+        replace(one, site=replace(one.site, data_center=_asked_at(session, one.site)))
+        for one in found.facts.values()
+    ]
     holes = any(one.hole for one in facts) or any(one.hole for one in answers.values())
-    complete = not holes
-    figures = summary_figures(facts, answers)
-    run.log(_last_line(figures, complete), level="info" if complete else "warn")
-    head = {
-        "mode": "summary",
-        "partner_id": partner_id,
-        "generated_at": instant_text(context.now()),
-        "complete": complete,
-        "summary": figures,
-        "api_calls": {"made": run.calls_made, "saved": run.calls_saved},
-    }
-    rows = [summary_row(one, answers.get(one.site.ref)) for one in facts]
-    return Result(head, {"sites": rows}, complete)
+    now = context.now()
+    rows = {one.site.ref: summary_row(one, answers.get(one.site.ref), now) for one in facts}
+    return Summary(summary_figures(facts, answers, now), rows, not holes, steps)
+
+
+def _asked_at(session: PartnerSession, site: Site) -> str:
+    return session.data_center_of(site.api_key, site.data_center)
 
 
 def _earlier_answers(found: Discovered, run: Run) -> dict[str, Answers]:
@@ -84,7 +112,7 @@ def _earlier_answers(found: Discovered, run: Run) -> dict[str, Answers]:
                 datetime.fromisoformat(data[name]) if data[name] else None
                 for name in ("last_login", "last_created")
             )
-            known[ref] = Answers(data["account_count"], login, created)
+            known[ref] = Answers(data["account_count"], login, created, is_open=False)
     if known:
         run.calls(saved=len(QUESTIONS) * len(known))
         run.log(f"{len(known):,} sites are known from the attempt before.")
@@ -119,6 +147,7 @@ def _ask(
         if skipped:  # it would only wait in vain again
             unasked[ref].clear()
         unanswered[ref] -= 1 + skipped
+        one.is_open = unanswered[ref] > 0
         run.advance(by=skipped)
         if unanswered[ref]:
             run.advance()
@@ -140,7 +169,7 @@ def _keep(ref: str, site: Site, one: Answers, newest: Newest, run: Run, store: C
     # Two answers a moment apart: where they differ, neither is taken for a closed month.
     if newest.total == one.account_count:
         store.store(ref, dict(implied_months(newest)))
-    run.advance(f"{site.name}: {one.account_count:,} accounts.")
+    run.advance(f"{site.name}: {amount(one.account_count or 0, 'account')}.")
 
 
 def implied_months(newest: Newest) -> Iterator[tuple[date, Count]]:
@@ -165,10 +194,3 @@ def _take_answer(one: Answers, name: str, answer: Any) -> None:
             one.problems.append(answer.message)
         one.codes.add(answer.code)
         one.hole = True
-
-
-def _last_line(figures: dict[str, Any], complete: bool) -> str:
-    count = figures["account_count"]
-    accounts = "no count" if count is None else f"{count:,} accounts"
-    known = "" if complete else " that could be counted; some sites are missing"
-    return f"{accounts} on {figures['site_count']:,} sites{known}.".capitalize()

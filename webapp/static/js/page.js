@@ -5,7 +5,7 @@
 function settleFields(form) {
   for (const field of form.querySelectorAll("[data-when]")) {
     const other = new FormData(form).get(field.dataset.when) ?? "";
-    const isOff = other !== field.dataset.whenValue;
+    const isOff = !field.dataset.whenValue.split("|").includes(other);
     field.classList.toggle("is-off", isOff);
     // What is hidden is not sent either: the server would refuse what belongs to another choice.
     for (const input of field.querySelectorAll("input, select")) input.disabled = isOff;

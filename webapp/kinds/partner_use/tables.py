@@ -1,0 +1,171 @@
+"""The tables of a partner-use report: as grids, as JSON, as flat sheets for CSV and XLSX."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Any
+
+from webapp.engine.kind import Column, Row, Sheet, StoredResult, Table
+from webapp.kinds.partner_use.compute import known_text, site_months
+from webapp.lib.months import parse_month
+
+SITE_COLUMNS = (
+    Column("site_id", "Site ID", "id"),
+    Column("name", "Name"),
+    Column("api_key", "API key"),
+    Column("data_center", "Data centre"),
+    Column("is_child", "Child site", "boolean"),
+    Column("account_count", "Accounts", "integer"),
+    Column("last_login", "Last login", "datetime"),
+    Column("last_created", "Last creation", "datetime"),
+    Column("problem", "Problem"),
+)
+MONTH_COLUMNS = (
+    Column("month", "Month", "month"),
+    Column("total_users", "Total users", "integer"),
+    Column("delta", "Delta", "integer"),
+)
+MONTH_GRID = (
+    *MONTH_COLUMNS,
+    Column("complete", "Complete", "boolean"),
+    Column("known_users", "Known users", "integer"),
+    Column("sites_counted", "Sites counted", "integer"),
+    Column("sites", "Sites", "integer"),
+    Column("counted_at", "Oldest count", "datetime"),
+    Column("mixed_ages", "Counted on different days", "boolean"),
+    Column("note", "Note"),
+)
+GROWTH_COLUMNS = (
+    Column("before", "Users before", "integer"),
+    Column("after", "Users at the end", "integer"),
+    Column("growth", "Growth", "integer"),
+)
+MONTH_SITE_GRID = (
+    Column("site_id", "Site ID", "id"),
+    Column("name", "Name"),
+    Column("is_child", "Child site", "boolean"),
+    *GROWTH_COLUMNS,
+    Column("problem", "Problem"),
+)
+SITE_MONTH_COLUMNS = (
+    Column("month", "Month", "month"),
+    Column("site_id", "Site ID", "id"),
+    Column("name", "Name"),
+    Column("total_users", "Total users", "integer"),
+    Column("delta", "Delta", "integer"),
+)
+KNOWN_COLUMNS = (
+    Column("known_users", "Known users", "integer"),
+    Column("sites_counted", "Sites counted", "integer"),
+    Column("sites", "Sites", "integer"),
+)
+RUNNING_COLUMN = Column("running", "Not over", "boolean")
+# What a stored row of a site has beside what readers see.
+COMPACT = frozenset({"counted", "totals", "origin", "origins"})
+
+
+def tables(head: Mapping[str, Any]) -> tuple[Table, ...]:
+    """Return the tables of a result, the main one first."""
+    nothing = "This partner has no sites that the key may see."
+    site_columns = {
+        "summary": SITE_COLUMNS,
+        "monthly": MONTH_SITE_GRID,
+        "both": (*SITE_COLUMNS[:-1], *GROWTH_COLUMNS, SITE_COLUMNS[-1]),
+    }[head["mode"]]
+    sites = Table("sites", "Sites", site_columns, nothing)
+    if "start" not in head:
+        return (sites,)
+    return (Table("months", "Months", MONTH_GRID, nothing), sites)
+
+
+def json_site(row: Row, head: Mapping[str, Any]) -> Row:
+    """Return a stored row of a site as the JSON document shows it."""
+    if "start" not in head:
+        return row
+    shown = {name: value for name, value in row.items() if name not in COMPACT}
+    if head["mode"] == "monthly":
+        del shown["api_key"]
+    return shown | {"months": site_months(row, *_span(head))}
+
+
+def grid_site(row: Row, head: Mapping[str, Any]) -> Row:
+    """Return a stored row of a site with its growth over all months."""
+    if "start" not in head:
+        return row
+    ends = row["totals"] or [None]
+    before, after = ends[0], ends[-1]
+    growth = None if before is None or after is None else after - before
+    return row | {"before": before, "after": after, "growth": growth}
+
+
+def grid_month(row: Row) -> Row:
+    """Return a row of a month with its label in the chart and a note on what is odd in it."""
+    notes = []
+    if row["total_users"] is None:
+        notes.append(known_text(row))
+    if row["running"]:
+        notes.append("not over yet")
+    if (row["delta"] or 0) < 0:
+        notes.append("fewer than the month before: accounts were deleted")
+    if row["mixed_ages"]:
+        notes.append("counted on different days")
+    label = f"{row['month']} (not over)" if row["running"] else row["month"]
+    return row | {"label": label, "note": "; ".join(notes) or None}
+
+
+def sheets(result: StoredResult) -> tuple[Sheet, ...]:
+    """Return the flat tables; columns beyond the fixed ones only where something is odd."""
+    found: list[Sheet] = []
+    head = result.head
+    if "start" in head:
+        odd = _odd_columns(result)
+        by_site = (*SITE_MONTH_COLUMNS, *odd)
+        found += [
+            Sheet("month", "Months", MONTH_COLUMNS, result.rows("months"), odd),
+            Sheet("site", "Months by site", by_site, _months_by_site(result)),
+        ]
+    if "summary" in head:
+        found.append(Sheet("sites", "Sites", SITE_COLUMNS, _sites_and_total(result)))
+    return tuple(found)
+
+
+def _odd_columns(result: StoredResult) -> tuple[Column, ...]:
+    """Return the columns that say what is known of holes, and which month is not over."""
+    months = list(result.rows("months"))
+    has_holes = any(row["total_users"] is None for row in months)
+    is_running = any(row["running"] for row in months)
+    return (*(KNOWN_COLUMNS if has_holes else ()), *((RUNNING_COLUMN,) if is_running else ()))
+
+
+def _span(head: Mapping[str, Any]) -> tuple[date, date]:
+    return parse_month(head["start"]), parse_month(head["end"])
+
+
+def _sites_and_total(result: StoredResult) -> Iterator[Row]:
+    yield from result.rows("sites")
+    summary = result.head["summary"]
+    whole = summary["account_count"] is not None
+    yield {
+        "site_id": "TOTAL",
+        "account_count": summary["account_count"],
+        "last_login": summary["last_login"],
+        "last_created": summary["last_created"],
+        "problem": None if whole else f"No total: {known_text(summary)}.",
+    }
+
+
+def _months_by_site(result: StoredResult) -> Iterator[Row]:
+    start, end = _span(result.head)
+    months = {row["month"]: row for row in result.rows("months")}
+    for row in result.rows("sites"):
+        for month in site_months(row, start, end):
+            of_all = months[month["month"]]
+            known = {column.name: of_all[column.name] for column in KNOWN_COLUMNS}
+            yield {
+                **known,
+                "running": of_all["running"],
+                **month,
+                "site_id": row["site_id"],
+                "name": row["name"],
+            }
