@@ -124,7 +124,7 @@ class PartnerUse(ReportKind):
             return ()
         return (
             Chart(
-                "months", "label", (("Overall", "total_users", "line"), ("Delta", "delta", "bar"))
+                "months", "month", (("Overall", "total_users", "line"), ("Delta", "delta", "bar"))
             ),
         )
 

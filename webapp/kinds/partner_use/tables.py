@@ -100,18 +100,18 @@ def grid_site(row: Row, head: Mapping[str, Any]) -> Row:
 
 
 def grid_month(row: Row) -> Row:
-    """Return a row of a month with its label in the chart and a note on what is odd in it."""
+    """Return a row of a month, marked in grid and chart, with a note on what is odd in it."""
     notes = []
     if row["total_users"] is None:
         notes.append(known_text(row))
     if row["running"]:
-        notes.append("not over yet")
+        notes.append("not over")
     if (row["delta"] or 0) < 0:
         notes.append("fewer than the month before: accounts were deleted")
     if row["mixed_ages"]:
         notes.append("counted on different days")
-    label = f"{row['month']} (not over)" if row["running"] else row["month"]
-    return row | {"label": label, "note": "; ".join(notes) or None}
+    month = f"{row['month']} (not over)" if row["running"] else row["month"]
+    return row | {"month": month, "note": "; ".join(notes) or None}
 
 
 def sheets(result: StoredResult) -> tuple[Sheet, ...]:
