@@ -49,6 +49,10 @@ PARTNER_MAY = {"errors", "lib"}
 MOST_LINES = 350
 # Longer than they should be: the next one to work on them finds the second noun.
 LONGER: dict[str, int] = {}
+# Needs met in one place each: a sign that they are met, and the files where it may stand.
+ONE_MECHANISM = {
+    "click.progressbar(": {"webapp/commands.py"},
+}
 SLUGS = {kind.slug for kind in KINDS}
 
 
@@ -101,6 +105,89 @@ def test_what_stands_below_all_rooms_uses_none_of_them() -> None:
             parts = imported.split(".")
             if parts[0] == "webapp" and len(parts) > 1 and parts[1] not in BELOW:
                 wrong.append(f"{path.name} imports {imported}")
+    assert wrong == []
+
+
+def module_names() -> dict[str, Path]:
+    """Return every module of the application and the stand-in by its dotted name."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in [*modules(), *modules("sandbox")]
+    }
+
+
+def used_modules(path: Path, known: dict[str, Path]) -> set[str]:
+    """Return the modules a file needs, those it imports inside of functions too."""
+    tree = ast.parse(path.read_text("utf-8"))
+    blocks = (node for node in ast.walk(tree) if isinstance(node, ast.If))
+    for_types = {
+        inner
+        for block in blocks
+        if "TYPE_CHECKING" in ast.unparse(block.test)
+        for inner in ast.walk(block)
+    }
+    found = set()
+    for node in set(ast.walk(tree)) - for_types:
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            for alias in node.names:
+                full = f"{module}.{alias.name}"
+                found.add(full if full in known else module)
+    return found & set(known)
+
+
+def test_no_modules_stand_in_a_circle() -> None:
+    known = module_names()
+    # A module of a room uses the room's own front only by way of its neighbours.
+    arrows = {
+        name: {one for one in used_modules(path, known) if not name.startswith(f"{one}.")} - {name}
+        for name, path in known.items()
+    }
+    while leaves := {name for name, used in arrows.items() if not used & set(arrows)}:
+        arrows = {name: used for name, used in arrows.items() if name not in leaves}
+    assert arrows == {}
+
+
+def room_and_kind(path: Path) -> str:
+    """Return the room of a file; each kind is a room of its own."""
+    parts = path.relative_to(ROOT / "webapp").parts
+    return "/".join(parts[:2]) if parts[0] == "kinds" and len(parts) > 2 else room_of(path)
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def test_a_rooms_private_names_are_its_own() -> None:
+    trees = {path: ast.parse(path.read_text("utf-8")) for path in modules()}
+    owners: dict[str, set[str]] = {}
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and is_private(node.name):
+                owners.setdefault(node.name, set()).add(room_and_kind(path))
+    wrong = []
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("webapp"):
+                wrong += [f"{path}: {one.name}" for one in node.names if is_private(one.name)]
+            elif isinstance(node, ast.Attribute) and is_private(node.attr):
+                if ast.unparse(node.value) in {"self", "cls", "super()"}:
+                    continue
+                rooms = owners.get(node.attr, {room_and_kind(path)})
+                if room_and_kind(path) not in rooms:
+                    wrong.append(f"{path}:{node.lineno} {ast.unparse(node)}")
+    assert wrong == []
+
+
+def test_what_is_needed_more_than_once_stands_once() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}: {sign}"
+        for sign, allowed in ONE_MECHANISM.items()
+        for path in modules()
+        if sign in path.read_text("utf-8") and str(path.relative_to(ROOT)) not in allowed
+    ]
     assert wrong == []
 
 
