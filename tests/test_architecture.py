@@ -26,9 +26,7 @@ BELOW = {
     "version",
     "installation",
 } | {
-    "json_wire",
     "mail",
-    "openapi",
     "data_dir",
     "lib",
 }

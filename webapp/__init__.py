@@ -17,7 +17,6 @@ from webapp import (
     engine,
     error_pages,
     extensions,
-    json_wire,
     ops,
     reports,
     security,
@@ -26,6 +25,7 @@ from webapp import (
 from webapp.config import load_settings
 from webapp.data_dir import complete_settings
 from webapp.kinds import KINDS
+from webapp.lib import wire
 
 if TYPE_CHECKING:
     from webapp.engine.kind import ReportKind
@@ -48,7 +48,7 @@ def create_app(
     extensions.init_app(app)
     tracing.init_app(app)
     security.init_app(app)
-    json_wire.init_app(app)
+    wire.init_app(app)
     error_pages.init_app(app)
     accounts.init_app(app)
     counters.init_app(app)

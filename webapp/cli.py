@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import click
 from flask import Flask
@@ -18,9 +17,8 @@ from webapp.accounts.commands import key, user
 from webapp.commands import handle_cli_errors, with_database
 from webapp.engine import months
 from webapp.engine.registry import kind_named
-from webapp.errors import InvalidParams
 from webapp.extensions import db
-from webapp.lib.months import parse_month
+from webapp.lib.bodies import MonthSpan, read_value
 
 
 def init_app(app: Flask) -> None:
@@ -52,18 +50,8 @@ def expire_months(
     """Force stored months to expire, in every company: the next report counts them anew."""
     if kind:
         kind_named(kind)
-    first, last = _month("from", start), _month("to", end)
-    if first and last and last < first:
-        raise InvalidParams({"to": "The last month is before the first."})
-    gone = months.expire(company_id=None, kind=kind, subject=subject, start=first, end=last)
+    given = {"from": start, "to": end}
+    span = read_value(MonthSpan, {name: value for name, value in given.items() if value})
+    gone = months.expire(company_id=None, kind=kind, subject=subject, **span.model_dump())
     db.session.commit()
     click.echo(json.dumps({"expired": gone}))
-
-
-def _month(name: str, text: str | None) -> Any:
-    if text is None:
-        return None
-    try:
-        return parse_month(text)
-    except ValueError as error:
-        raise InvalidParams({name: str(error)}) from None

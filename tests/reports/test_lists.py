@@ -133,7 +133,7 @@ def test_a_bad_span_expires_nothing_and_comes_back_as_typed(
     store(app, "owner", "70000001")
     answer = post(owner, "/months/expire", **{"from": "2024-05", "to": "2024-02"})
     assert answer.status_code == 422
-    assert "The last month is before the first one." in answer.text
+    assert "The last month is before the first month." in answer.text
     assert 'value="2024-05"' in answer.text
     assert post(owner, "/months/expire", **{"from": "May 2024"}).status_code == 422
     assert stored(app, "owner") == {"70000001": 6}

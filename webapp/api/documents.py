@@ -12,7 +12,7 @@ from flask import Blueprint, Response, current_app, jsonify, make_response, rend
 
 from webapp.engine.kind import ReportKind
 from webapp.engine.params import json_schema
-from webapp.engine.registry import kinds, kinds_paths
+from webapp.engine.registry import kinds
 from webapp.lib.openapi import paths_and_schemas
 
 bp = Blueprint("api_documents", __name__)
@@ -51,7 +51,7 @@ def _document() -> dict[str, Any]:
         "info": {"title": "Partner Use Report", "version": "1", "description": ABOUT},
         "servers": [{"url": "/"}],
         "security": [{"basic": []}, {"bearer": []}],
-        "paths": kinds_paths() | paths,
+        "paths": paths,
         "components": {
             "securitySchemes": {
                 "basic": {"type": "http", "scheme": "basic"},

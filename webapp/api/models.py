@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Any
 
 from flask import url_for
@@ -13,7 +12,7 @@ from webapp.engine.export import FORMATS
 from webapp.engine.models import STATUSES, Report
 from webapp.engine.registry import kinds
 from webapp.errors import InvalidParams
-from webapp.lib.bodies import Id, Moment, Month, OneOf, WholeNumber
+from webapp.lib.bodies import Id, Moment, MonthSpan, OneOf, WholeNumber
 
 
 class OfThisApp:
@@ -111,21 +110,13 @@ class ResultQuery(BaseModel):
     )
 
 
-class MonthsQuery(BaseModel):
+class MonthsQuery(MonthSpan):
     """Which stored months expire."""
 
     model_config = ConfigDict(extra="forbid")
 
     kind: KindSlug | None = Field(None, description="Only this kind.")
     subject: str | None = Field(None, description="A partner ID or the ID of one of its sites.")
-    start: Month | None = Field(None, alias="from", description="First month.")
-    end: Month | None = Field(None, alias="to", description="Last month.")
-
-    def bounds(self) -> tuple[date | None, date | None]:
-        """Return first and last month; raises InvalidParams where the last is before the first."""
-        if self.start and self.end and self.end < self.start:
-            raise InvalidParams({"to": "The last month is before the first one."})
-        return self.start, self.end
 
 
 class Progress(BaseModel):

@@ -318,14 +318,7 @@ def expire_months() -> Response:
     scope, query = current_scope(), read_query(MonthsQuery)
     if query.kind is not None:
         service.kind_named(query.kind)
-    start, end = query.bounds()
-    expired = months.expire(
-        company_id=scope.company_id,
-        kind=query.kind,
-        subject=query.subject,
-        start=start,
-        end=end,
-    )
+    expired = months.expire(company_id=scope.company_id, **query.model_dump())
     audit(scope, "expired months", f"{expired}")
     db.session.commit()
     return answer_json(Expired(expired=expired))

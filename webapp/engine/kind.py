@@ -235,10 +235,6 @@ class ReportKind:
         """Return what workers do for this kind beside its reports (`webapp/jobs/`)."""
         return ()
 
-    def openapi(self) -> Mapping[str, Any]:
-        """Return the addresses for programs that only this kind has, as OpenAPI's paths."""
-        return {}
-
     def seed_demo(self, company_id: str) -> str:
         """Give the demo's company sample data to look at; done twice, nothing new.
 

@@ -33,11 +33,6 @@ def personal_kinds() -> list[str]:
     return [slug for slug, kind in kinds().items() if kind.personal]
 
 
-def kinds_paths() -> dict[str, Any]:
-    """Return the addresses that only some kind has, as OpenAPI's paths."""
-    return {path: item for kind in kinds().values() for path, item in kind.openapi().items()}
-
-
 def context() -> Context:
     """Return what kinds are handed: settings and the Redis client."""
     config, count = current_app.config, counters().add

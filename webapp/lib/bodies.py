@@ -6,8 +6,7 @@ on. The same models are what `lib/openapi.py` describes, and answers are written
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Any, TypeVar
@@ -21,23 +20,24 @@ from pydantic import (
     GetCoreSchemaHandler,
     PlainSerializer,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
+    field_validator,
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from werkzeug.datastructures import MultiDict
 
-from webapp.errors import InvalidParams, TooLarge, Unreadable, UnsupportedType
+from webapp.errors import InvalidParams, Unreadable, UnsupportedType
 from webapp.lib.moments import rfc3339
 from webapp.lib.months import month_text, months_between, parse_month
 from webapp.lib.texts import storable
+from webapp.lib.wire import body_bytes, json_body
 
 M = TypeVar("M", bound=BaseModel)
 
-# No body of ours is deeper than a handful; beyond this, code that walks it would run out of stack.
-MOST_NESTED = 50
 MOST_BYTES = 1024 * 1024
 MONTH_PATTERN = r"^(19[7-9]\d|[2-9]\d{3})-(0[1-9]|1[0-2])$"
-UNREADABLE = "The body is not JSON that can be read."
+LAST_BEFORE_FIRST = "The last month is before the first month."
 UNSTORABLE = "The text holds characters that cannot be stored."
 SENTENCES = {
     "missing": "This is needed.",
@@ -155,72 +155,6 @@ def _sentence(finding: Any, unknown: str) -> str:
     return f"{finding['msg']}."
 
 
-# JSON on the wire
-
-
-def json_body(
-    *, most_bytes: int | None = None, parse_float: Callable[[str], Any] | None = None
-) -> Any:
-    """Return what the request's body holds, sent as JSON.
-
-    parse_float: reads numbers with a point, for who needs all their digits
-    Raises: Unreadable, UnsupportedType for another content type, TooLarge past `most_bytes`
-    """
-    raw = body_bytes(most_bytes)
-    if not raw:
-        raise Unreadable("There is no body; send JSON.")
-    if not request.is_json:
-        raise UnsupportedType("Send the body as JSON, with Content-Type: application/json.")
-    return parse_json(raw, parse_float=parse_float)
-
-
-def body_bytes(most: int | None = None) -> bytes:
-    """Return the request's body; raises TooLarge past that many bytes, before more is read."""
-    if most is None:
-        return request.get_data()
-    sentence = f"The body is larger than {most // 1024:,} KB."
-    if (request.content_length or 0) > most:
-        raise TooLarge(sentence)
-    # A body that comes in chunks does not say how long it is.
-    request.max_content_length = most + 1
-    raw = request.get_data(cache=True)
-    if len(raw) > most:
-        raise TooLarge(sentence)
-    return raw
-
-
-def parse_json(raw: bytes, *, parse_float: Callable[[str], Any] | None = None) -> Any:
-    """Return what a JSON text holds.
-
-    Raises: Unreadable where it is broken, nested too deeply, or has numbers JSON has not (NaN)
-    """
-    try:
-        value = json.loads(raw, parse_float=parse_float, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise Unreadable(UNREADABLE) from None
-    if _is_deep(value):
-        raise Unreadable(f"The body is nested more than {MOST_NESTED} deep.")
-    return value
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _is_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(MOST_NESTED + 1):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, (dict, list))
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-        if not level:
-            return False
-    return True
-
-
 # Answering
 
 
@@ -268,7 +202,7 @@ def check_months(
     newest: no month may be later; most: the range may have no more months
     """
     if end < start:
-        raise at_field("end", "The last month is before the first month.")
+        raise at_field("end", LAST_BEFORE_FIRST)
     if newest is not None and end > newest:
         raise at_field("end", f"The last month can be {month_text(newest)} at the latest.")
     if most is not None and len(months_between(start, end)) > most:
@@ -280,7 +214,7 @@ Text = Annotated[str, AfterValidator(_storable)]
 Month = Annotated[
     date,
     BeforeValidator(_read_month),
-    PlainSerializer(month_text),
+    PlainSerializer(month_text, when_used="json"),
     WithJsonSchema(
         {
             "type": "string",
@@ -295,6 +229,22 @@ Moment = Annotated[
     PlainSerializer(lambda moment: rfc3339(moment, "milliseconds"), return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
+
+
+class MonthSpan(BaseModel):
+    """A span of months, `from` and `to`, both included; either may be left open."""
+
+    start: Month | None = Field(None, alias="from", description="First month.")
+    end: Month | None = Field(None, alias="to", description="Last month.")
+
+    @field_validator("end")
+    @classmethod
+    def check_order(cls, end: date | None, info: ValidationInfo) -> date | None:
+        """Refuse a last month before the first one."""
+        start = info.data.get("start")
+        if start and end and end < start:
+            raise ValueError(LAST_BEFORE_FIRST)
+        return end
 
 
 @dataclass(frozen=True)

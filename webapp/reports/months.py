@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
 
 from flask import Response, flash, make_response, render_template, request, url_for
 
@@ -12,8 +11,15 @@ from webapp.engine import months, service
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.htmx import redirect_to
-from webapp.lib.months import parse_month
+from webapp.lib.bodies import MonthSpan, Text, read_form
 from webapp.reports.blueprint import bp
+
+
+class ExpireForm(MonthSpan):
+    """Which stored months expire: of one kind and subject, or of all."""
+
+    kind: str | None = None
+    subject: Text | None = None
 
 
 @bp.get("/months")
@@ -43,39 +49,16 @@ def _page(
 def expire_months() -> Response:
     """Make stored months expire: of one kind and subject, or of all, in a span or for all time."""
     scope = check_role("expert")
-    form = request.form
     try:
-        start, end = _span(form)
-        if form.get("kind"):
-            service.kind_named(form["kind"])
+        sent = read_form(ExpireForm)
+        if sent.kind:
+            service.kind_named(sent.kind)
     except InvalidParams as error:
-        return _page(form, error.errors, 422)
-    expired = months.expire(
-        company_id=scope.company_id,
-        kind=form.get("kind") or None,
-        subject=form.get("subject") or None,
-        start=start,
-        end=end,
-    )
+        return _page(request.form, error.errors, 422)
+    expired = months.expire(company_id=scope.company_id, **sent.model_dump())
     audit(scope, "expired months", f"{expired}")
     db.session.commit()
     flash(
         f"{expired:,} stored value{'' if expired == 1 else 's'} expired; reports count them again."
     )
     return redirect_to(url_for("reports.index_months"))
-
-
-def _span(form: Mapping[str, str]) -> tuple[date | None, date | None]:
-    found: dict[str, date | None] = {"from": None, "to": None}
-    errors = {}
-    for name in found:
-        try:
-            found[name] = parse_month(form[name]) if form.get(name) else None
-        except ValueError as error:
-            errors[name] = str(error)
-    start, end = found["from"], found["to"]
-    if start and end and end < start:
-        errors["to"] = "The last month is before the first one."
-    if errors:
-        raise InvalidParams(errors)
-    return start, end

@@ -14,9 +14,10 @@ from sqlalchemy import func, select
 from webapp.accounts import Scope
 from webapp.extensions import db
 from webapp.intake import Format, LoadRefused, detect
-from webapp.kinds.label_revenue import bulk, loads, sums
+from webapp.kinds.label_revenue import bulk, loads
 from webapp.kinds.label_revenue.formats import FIELDS
 from webapp.kinds.label_revenue.models import Stream
+from webapp.kinds.label_revenue.recount import recount
 from webapp.kinds.label_revenue.rows import Reader
 
 HEAD = "date;user_id;region;track id;seconds"
@@ -91,9 +92,9 @@ def test_a_large_file_has_a_partition_of_its_own_and_is_undone_with_it(
     assert loaded.batch.own_partition
     assert streams(app) == loaded.batch.streams > 100_000
     with app.app_context():
-        assert sums.recount(scope.company_id) == []
+        assert recount(scope.company_id) == []
         loads.unload(scope.company_id, loaded.batch.id)
-        assert sums.recount(scope.company_id) == []
+        assert recount(scope.company_id) == []
     assert streams(app) == 0
 
 

@@ -18,6 +18,7 @@ from webapp.kinds.label_revenue import loads, sums
 from webapp.kinds.label_revenue.formats import Unanswered
 from webapp.kinds.label_revenue.ledger import months_with_streams
 from webapp.kinds.label_revenue.reading import Options, Source
+from webapp.kinds.label_revenue.recount import recount
 from webapp.kinds.label_revenue.report import payouts
 
 MARCH = date(2025, 3, 1)
@@ -35,7 +36,7 @@ def paid(app: Flask, scope: Scope, month: date = MARCH, method: Any = "pool") ->
 
 def proved(app: Flask, scope: Scope) -> bool:
     with app.app_context():
-        return not sums.recount(scope.company_id)
+        return not recount(scope.company_id)
 
 
 def test_the_three_files_make_a_batch(app: Flask, scope: Scope, load_texts: Any) -> None:
@@ -227,10 +228,8 @@ def test_recount_finds_and_rights_a_sum_that_is_wrong(
 
         db.session.query(LabelMonth).update({"seconds": 1})
         db.session.commit()
-        assert [one.table for one in sums.recount(scope.company_id)] == [
-            "label_revenue_label_month"
-        ]
-        assert sums.recount(scope.company_id) == []
+        assert [one.table for one in recount(scope.company_id)] == ["label_revenue_label_month"]
+        assert recount(scope.company_id) == []
     assert paid(app, scope) == before
 
 
@@ -261,12 +260,12 @@ def test_recount_marks_the_months_it_adds_up_first(app: Flask, scope: Scope, sam
             batch.summed = False
         period = accounting_period(scope.company_id, MARCH)
         before = period.revision if period else 0
-        assert sums.recount(scope.company_id) == []
+        assert recount(scope.company_id) == []
         period = accounting_period(scope.company_id, MARCH)
         assert period is not None
         assert period.revision > before
         db.session.commit()
-        assert sums.recount(scope.company_id) == []
+        assert recount(scope.company_id) == []
         again = accounting_period(scope.company_id, MARCH)
         assert again is not None
         assert again.revision == before + 1

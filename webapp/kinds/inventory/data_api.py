@@ -30,9 +30,10 @@ from webapp.kinds.inventory.bodies import (
     snake_keys,
 )
 from webapp.kinds.inventory.models import Unit
-from webapp.lib.bodies import answer_json, json_body, read_query, sentences
+from webapp.lib.bodies import answer_json, read_query, sentences
 from webapp.lib.keyset import cut
 from webapp.lib.openapi import Describer
+from webapp.lib.wire import json_body
 
 PREFIX = "/api/v1/inventory"
 MOST_PER_REQUEST = 10_000

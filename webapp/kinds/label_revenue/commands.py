@@ -18,11 +18,12 @@ from webapp import accounts
 from webapp.commands import handle_cli_errors, progress_bar, with_database
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
-from webapp.kinds.label_revenue import fetch, loads, sums, work
+from webapp.kinds.label_revenue import fetch, loads, work
 from webapp.kinds.label_revenue.formats import Role, Unanswered
 from webapp.kinds.label_revenue.loads import Loaded
 from webapp.kinds.label_revenue.models import Batch, Ledger
 from webapp.kinds.label_revenue.reading import Options, Source
+from webapp.kinds.label_revenue.recount import recount as recount_sums
 from webapp.lib.months import parse_month
 
 group = AppGroup("label-revenue", help="Streams and fees of label revenue.")
@@ -205,7 +206,7 @@ def recount(company: str | None) -> None:
     )
     wrong = False
     for company_id in chosen:
-        for difference in sums.recount(company_id):
+        for difference in recount_sums(company_id):
             wrong = True
             click.echo(
                 f"{difference.table}: {difference.rows} rows differed and are put right.", err=True

@@ -226,14 +226,18 @@ def process_pending_within(work: UnitOfWork) -> int:
         if batch.own_partition and batch.partition_id is not None:
             # Numbers rise from the first row to the last: a block range index finds one of them.
             index_partition(work, batch.partition_id, "brin (id) WITH (pages_per_range = 16)")
-            told = partition_table(batch.partition_id), _name(TermsInForce), _name(LabelInForce)
+            told = (
+                partition_table(batch.partition_id),
+                table_name(TermsInForce),
+                table_name(LabelInForce),
+            )
             _update_statistics(work, *told)
         aggregate(work, [in_batch(batch)], +1)
         found = batch_warnings(work.connection, batch)
         batch.warnings = list(dict.fromkeys([*batch.warnings, *found]))
         batch.summed = True
         if batch.own_partition:
-            _update_statistics(work, *(_name(model) for model, _ in SUMS))
+            _update_statistics(work, *(table_name(model) for model, _ in SUMS))
     return len(waiting)
 
 
@@ -243,46 +247,7 @@ def _update_statistics(work: UnitOfWork, *tables: str) -> None:
         work.connection.execute(text(f"ANALYZE {name}"))
 
 
-class Difference(NamedTuple):
-    """A table that does not follow from what loads said, and how many of its rows differ."""
-
-    table: str
-    rows: int
-
-
-def recount(company_id: str) -> list[Difference]:
-    """Work out again what is in force and the sums; put right what differs and return it."""
-    from webapp.kinds.label_revenue.in_force import work_out_everything
-
-    proved: tuple[Any, ...] = (TermsInForce, LabelInForce, *(model for model, _ in SUMS))
-    with unit_of_work(company_id) as work:
-        process_pending_within(work)
-        processed = set(work.changed)
-        before = {model: _content(work, model) for model in proved}
-        work_out_everything(work)
-        for model, _ in SUMS:
-            work.connection.execute(delete(model).where(model.company_id == company_id))
-        aggregate(work, [], +1)
-        found = []
-        for model in proved:
-            if wrong := len(before[model] ^ _content(work, model)):
-                found.append(Difference(_name(model), wrong))
-        if not found:
-            # Only what was added up just now has changed; other revisions must stay.
-            work.changed &= processed
-            work.changed_spans.clear()
-        else:
-            work.mark_changed_from(date.min.replace(year=1970))
-    return found
-
-
-def _name(model: Any) -> str:
+def table_name(model: Any) -> str:
+    """Return the name of a model's table."""
     mapped: Table = model.__table__
     return mapped.name
-
-
-def _content(work: UnitOfWork, model: Any) -> set[int]:
-    """Return a digest of each row, so that millions of them fit in memory."""
-    query = select(model.__table__).where(model.company_id == work.company_id)
-    rows = work.connection.execute(query, execution_options={"yield_per": 5000})
-    return {hash(tuple(row)) for row in rows}

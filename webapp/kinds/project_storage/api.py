@@ -16,9 +16,10 @@ from webapp.error_pages import Problem, envelope
 from webapp.kinds.project_storage import bodies, ingest, projects, stats, tasks
 from webapp.kinds.project_storage.models import Provider
 from webapp.kinds.project_storage.projects import auth_role
-from webapp.lib.bodies import json_body, read_json, read_query
+from webapp.lib.bodies import read_json, read_query
 from webapp.lib.moments import utcnow
 from webapp.lib.openapi import JSON, Describer
+from webapp.lib.wire import json_body
 
 PREFIX = "/api/v1"
 # RFC 9745 wants the moment in seconds since 1970: 2025-01-01.

@@ -36,9 +36,10 @@ from webapp.kinds.session_activity.sessions import (
     described,
     online,
 )
-from webapp.lib.bodies import parse_json, read_query, read_value
+from webapp.lib.bodies import read_query, read_value
 from webapp.lib.moments import utcnow
 from webapp.lib.openapi import JSON, Answer, Describer
+from webapp.lib.wire import parse_json
 
 PREFIX = "/api/session-manager"
 CREATED = b'{"message":"Created"}\n'
