@@ -7,11 +7,9 @@ transaction, or later where the batch is large.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import delete, func, insert, select
@@ -43,6 +41,7 @@ from webapp.kinds.label_revenue.reading import (
     Options,
     Source,
     chunks,
+    file_hash,
     first_of_each,
     read_formats,
 )
@@ -107,12 +106,6 @@ def load(
             return loaded
     finally:
         rejects.close()
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _same_load(company_id: str, hashes: dict[Role, str], options: Options) -> Batch | None:

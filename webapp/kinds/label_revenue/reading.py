@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -74,6 +75,12 @@ def read_formats(sources: dict[Role, Source], options: Options) -> dict[Role, Fo
     for role, one in found.items():
         check_answered(sources[role].name, one)
     return found
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def first_of_each(
