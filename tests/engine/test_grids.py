@@ -188,9 +188,10 @@ def test_capital_letters_of_any_alphabet_are_the_same_as_small_ones(page_of: Pag
     assert names(page_of(rows, search="_")) == []
 
 
-def test_texts_no_database_takes_are_shown_and_found_without_them(page_of: PageOf) -> None:
-    rows: list[Row] = [{"name": "a\x00b\ud800"}, {"name": "c"}]
-    assert names(page_of(rows, sort="name")) == ["ab?", "c"]
+def test_texts_no_database_looks_into_are_sorted_and_found_all_the_same(page_of: PageOf) -> None:
+    rows: list[Row] = [{"name": "c"}, {"name": "a\x00b\ud800"}, {"name": "b", "hidden": ["\x00"]}]
+    assert names(page_of(rows, sort="name")) == ["a\x00b\ud800", "b", "c"]
+    assert names(page_of(rows, search="ab?")) == ["a\x00b\ud800"]
 
 
 class Doubled(Steps):

@@ -6,8 +6,9 @@ transaction that ends the report.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Iterator
-from decimal import Decimal
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -28,6 +29,8 @@ from webapp.lib.moments import rfc3339, utcnow
 from webapp.lib.texts import made_storable
 
 ROWS_PER_INSERT = 1000
+# In JSON, what Postgres keeps but does not look into: NUL and surrogates, whole pairs too.
+ESCAPED = re.compile(r"\\u(0000|d[89a-f])")
 # The table of a report's own columns, without those of its job.
 REPORT = Base.metadata.tables["report"]
 RETRY_CANCELLED = "Trying again was cancelled."
@@ -102,20 +105,22 @@ def store(attempt: ReportAttempt, result: Result) -> None:
     head = result.head | {name: value for name, value in said.items() if name not in result.head}
 
     kind = kind_named(attempt.task.name)
-    columns = {table.name: [column.name for column in table.columns] for table in kind.tables(head)}
+    columns = {table.name: table.columns for table in kind.tables(head)}
 
     def numbered(table: str, rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
         for position, row in enumerate(rows):
-            data = as_json(row)
-            shown = kind.grid_row(table, data, head)
-            values = {name: as_json(shown.get(name)) for name in columns.get(table, ())}
+            # Beside it, so that the database can sort and search what a grid shows.
+            shown = kind.grid_row(table, row, head)
+            beside = None
+            if shown is not row or ESCAPED.search(json.dumps(row)):
+                names = [column.name for column in columns.get(table, ())]
+                beside = {name: as_json(shown.get(name)) for name in names}
             yield {
                 "report_id": attempt.job_id,
                 "table_name": table,
                 "position": position,
-                "data": data,
-                # Beside it, so that the database can sort and search what a grid shows.
-                "shown": None if shown is data else values,
+                "data": row,
+                "shown": beside,
             }
 
     def write(connection: Connection) -> None:
@@ -130,14 +135,10 @@ def store(attempt: ReportAttempt, result: Result) -> None:
 
 
 def as_json(value: Any) -> Any:
-    """Return a value that a kind stores or shows as JSON whose texts both databases take."""
-    if isinstance(value, str):
-        return made_storable(value)
-    if isinstance(value, dict):
-        return {as_json(key): as_json(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [as_json(one) for one in value]
-    return str(value) if isinstance(value, Decimal) else value
+    """Return what a grid shows in a cell as JSON that both databases can look into."""
+    if isinstance(value, int | float | None):
+        return value
+    return made_storable(str(value))
 
 
 def keep_result(connection: Connection, report_id: str, ending: Ending) -> Ending:
