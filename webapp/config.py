@@ -220,6 +220,8 @@ class Settings(BaseSettings):
     """true: pages may fetch files from private hosts"""
     MAIL_ATTACH_MB: Annotated[int, Unit("MB")] = Field(default=10, ge=0, le=100)
     """size of all files of a mail; above it, a link"""
+    DELIVERY_FOLDERS: str = ""
+    """what URLs that reports are put into must begin with, spaces between; empty: any"""
     PUBLIC_URL: str = ""
     """address that links in mails begin with; empty: http://HOST:PORT"""
     STREAMING: Flag = True

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.api.api_helpers import assert_problem
 from tests.conftest import Api, form_token
 from tests.delivery.conftest import Clock, saved
+from webapp.delivery.relative import relative_label, relative_month, relative_word
 from webapp.jobs import Job
+from webapp.lib.moments import utcnow
+from webapp.lib.months import month_text
 
 MEMBERS = {
     "id", "name", "kind", "params", "schedule", "deliver", "hold_incomplete", "paused",
@@ -193,7 +198,7 @@ def test_a_report_is_saved_and_run_by_page(
         "csrf_token": token,
         "report": report,
         "name": "Every month",
-        "relative.start": "-11",
+        "relative.start": relative_word("2025-01", utcnow()),
         "relative.end": "last_closed",
         "every": "month",
         "grace_days": "1",
@@ -218,3 +223,27 @@ def test_a_report_is_saved_and_run_by_page(
     browser.post(f"{address}/delete", data={"csrf_token": token})
     assert browser.get(address).status_code == 404
     assert clock.rows(Job) != []
+
+
+def test_only_admins_name_folders_and_only_where_the_operator_lets_them(
+    api: Api, api_for: Callable[[str], Api], app: Flask
+) -> None:
+    folder = [{"by": "folder", "url": "file:///srv/reports/acme"}]
+    body = {"name": "x", "kind": "tally", "params": {"topic": "a"}, "deliver": folder}
+    assert api_for("colleague").post("/definitions", body).status_code == 403
+    assert api.post("/definitions", body).status_code == 201
+    app.config["DELIVERY_FOLDERS"] = "s3://reports/ file:///srv/other"
+    assert_problem(api.post("/definitions", body), 422, "deliver.0.folder.url")
+    folder[0]["url"] = "file:///srv/other/../reports"
+    assert_problem(api.post("/definitions", body), 422, "deliver.0.folder.url")
+    folder[0]["url"] = "s3://reports/acme"
+    assert api.post("/definitions", body).status_code == 201
+
+
+def test_months_of_a_report_are_said_relative_to_now_and_back() -> None:
+    now = datetime(2025, 3, 10, tzinfo=UTC)
+    for month, word in (("2025-03", "current"), ("2025-02", "last_closed"), ("2024-03", "-11")):
+        assert relative_word(month, now) == word
+        assert month_text(relative_month(word, now) or now.date()) == month
+    assert [relative_word(other, now) for other in ("2025-04", "x", 3, None)] == [None] * 4
+    assert relative_label("-1") == "1 month before the last closed one"

@@ -34,6 +34,13 @@ def _folder_url(url: str) -> str:
             "Write s3://bucket/prefix, gs://…, az://container/… or file:///folder; credentials "
             "come from the store's own environment."
         )
+    allowed = current_app.config["DELIVERY_FOLDERS"].split()
+    if ".." in url.split("/") or (allowed and not url.startswith(tuple(allowed))):
+        raise ValueError(
+            f"This installation puts reports under {' or '.join(allowed)} only."
+            if allowed
+            else "Write the folder without '..'."
+        )
     return url.rstrip("/")
 
 

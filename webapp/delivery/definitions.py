@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,7 +15,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from webapp.accounts import Scope
-from webapp.delivery.bodies import Changes, NewDefinition
+from webapp.delivery.bodies import Changes, NewDefinition, Target
 from webapp.delivery.models import MAKING, Definition, DefinitionRun, Delivery
 from webapp.delivery.relative import resolve
 from webapp.delivery.schedules import Schedule
@@ -64,6 +64,7 @@ def create_definition(scope: Scope, new: NewDefinition) -> Definition:
     kind = kind_named(new.kind)
     _check_role(scope, kind)
     _check_params(kind, scope, new.params)
+    _check_folders(scope, new.deliver)
     if len(list(db.session.scalars(_of_company(scope)))) >= MOST_DEFINITIONS:
         raise InvalidParams({"name": f"A company keeps at most {MOST_DEFINITIONS} saved reports."})
     definition = Definition(company_id=scope.company_id, user_id=scope.user_id)
@@ -91,6 +92,7 @@ def change_definition(scope: Scope, definition: Definition, changes: Changes) ->
     null = [name for name, value in given.items() if value is None and name != "schedule"]
     if null:
         raise InvalidParams(dict.fromkeys(null, "Leave this out, or give it a value."))
+    _check_folders(scope, changes.deliver or ())
     if "params" in given:
         _check_params(kind, scope, given["params"])
     for name, value in given.items():
@@ -114,6 +116,13 @@ def check_may_change(scope: Scope, definition: Definition) -> None:
 def _check_role(scope: Scope, kind: ReportKind) -> None:
     if not scope.may(kind.run_role):
         raise NotAllowed(f"This needs the role {kind.run_role} in this company.")
+
+
+def _check_folders(scope: Scope, targets: Iterable[Target]) -> None:
+    """Raise NotAllowed where a folder is named by who is no admin: it is this machine's, or a
+    bucket that the operator's credentials open."""
+    if any(target.by == "folder" for target in targets) and not scope.may("admin"):
+        raise NotAllowed("Putting reports into a folder needs the role admin in this company.")
 
 
 def _check_params(kind: ReportKind, scope: Scope, params: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -15,24 +16,19 @@ from webapp.accounts import audit, current_scope, restrict
 from webapp.delivery import definitions, sending
 from webapp.delivery.bodies import Changes, NewDefinition
 from webapp.delivery.models import SENDING, WAITING, Definition, DefinitionRun, Delivery
+from webapp.delivery.relative import relative_label, relative_word
 from webapp.engine.registry import kinds
 from webapp.engine.service import find_report
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.lib.bodies import read_value
-from webapp.lib.months import parse_month
+from webapp.lib.moments import utcnow
 
 bp = Blueprint("saved", __name__, template_folder="templates")
 restrict(bp)
 # Readers of a mail have no account here; the token says who they are.
 leaving = Blueprint("leaving", __name__)
-
-RELATIVE = (
-    ("last_closed", "the last closed month"),
-    ("-11", "11 months before it (a year in all)"),
-    ("current", "the running month"),
-)
 
 
 @bp.get("/saved")
@@ -50,7 +46,9 @@ def index_saved() -> Response:
 def new_saved() -> Response:
     """Show the form that saves a report like one that was made."""
     report = find_report(current_scope(), request.args.get("report", ""))
-    typed = MultiDict({"name": f"{kinds()[report.kind].title} {report.label}".strip()})
+    typed = MultiDict({"name": kinds()[report.kind].title})
+    for name, word in _movable(report.params).items():
+        typed[f"relative.{name}"] = word
     return _form(report.id, report.kind, report.params, typed)
 
 
@@ -114,8 +112,7 @@ def _form(
         report_id=report_id,
         kind=kinds()[slug],
         params=params,
-        months=[name for name, value in params.items() if _is_month(value)],
-        relative=RELATIVE,
+        months={name: (word, relative_label(word)) for name, word in _movable(params).items()},
         typed=typed,
         errors=errors or {},
         mail=mail.is_set_up(),
@@ -123,11 +120,10 @@ def _form(
     return make_response(page, 422 if errors else 200)
 
 
-def _is_month(value: Any) -> bool:
-    try:
-        return bool(parse_month(value)) if isinstance(value, str) else False
-    except ValueError:
-        return False
+def _movable(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parameters that are months, and how each is said relative to now."""
+    words = {name: relative_word(value, utcnow()) for name, value in params.items()}
+    return {name: word for name, word in words.items() if word}
 
 
 def _found(definition_id: UUID) -> Definition:
@@ -149,6 +145,7 @@ def show_saved(definition_id: UUID) -> Response:
         "delivery/show.html",
         definition=definition,
         kind=kinds()[definition.kind],
+        params=definitions.resolved(kinds()[definition.kind], definition.params),
         runs=definitions.runs_of(definition, limit=24),
         deliveries=db.session.execute(sent).all(),
         times=[] if definition.paused else definitions.next_moments(definition, 5),

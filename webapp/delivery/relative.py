@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from webapp.lib.months import current_month, month_text, next_month
+from webapp.lib.months import current_month, month_text, next_month, parse_month
 
 BACK = re.compile(r"-([0-9]{1,3})")
 
@@ -21,6 +21,29 @@ def relative_month(text: Any, now: datetime) -> date | None:
         return next_month(current, -1)
     back = BACK.fullmatch(text) if isinstance(text, str) else None
     return next_month(current, -1 - int(back[1])) if back else None
+
+
+def relative_word(text: Any, now: datetime) -> str | None:
+    """Return how a month written as `2025-03` is said relative to now; None for a later one."""
+    try:
+        month = parse_month(text)
+    except (ValueError, AttributeError):
+        return None
+    current = current_month(now)
+    back = (current.year - month.year) * 12 + current.month - month.month
+    if back in {0, 1}:
+        return ("current", "last_closed")[back]
+    return f"-{back - 1}" if 1 < back <= 1000 else None
+
+
+def relative_label(word: str) -> str:
+    """Return what a relative month means, for people."""
+    if word == "current":
+        return "the running month"
+    if word == "last_closed":
+        return "the last closed month"
+    count = int(word[1:])
+    return f"{count} month{'s' * (count != 1)} before the last closed one"
 
 
 def resolve(params: Mapping[str, Any], schema: Mapping[str, Any], now: datetime) -> dict[str, Any]:
