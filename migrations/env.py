@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 
+import sqlalchemy as sa
 from alembic import context
+from alembic.script import ScriptDirectory
 from flask import current_app
 
 from webapp.extensions import db
@@ -31,8 +34,31 @@ def run_migrations_online() -> None:
             render_as_batch=connection.dialect.name == "sqlite",
             user_module_prefix="webapp.extensions.",
         )
+        refuse_half_made(connection)
         with context.begin_transaction():
             context.run_migrations()
+
+
+def refuse_half_made(connection: sa.Connection) -> None:
+    """Stop where tables stand without a version, or with one that this program does not know."""
+    present = set(sa.inspect(connection).get_table_names()) - {"alembic_version"}
+    version = context.get_context().get_current_revision()
+    script = ScriptDirectory.from_config(config)
+    known = {revision.revision for revision in script.walk_revisions()}
+    connection.rollback()
+    ours = sorted(present & set(db.metadata.tables))
+    if version is None and ours:
+        found = f"{len(ours)} tables ({', '.join(ours[:3])}, …) but no version"
+    elif version is not None and version not in known:
+        found = (
+            f"version {version}, which this program does not know: it is older than the database"
+        )
+    else:
+        return
+    sys.exit(
+        f"The database has {found}. Nothing was changed. Drop it and create it again, then run "
+        "`flask db upgrade`, or put a backup back with `flask restore FILE`."
+    )
 
 
 if context.is_offline_mode():

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
+from pathlib import Path
 
 import click
 from flask import Flask, current_app
@@ -16,7 +19,7 @@ from webapp.commands import handle_cli_errors, with_database
 from webapp.engine import upkeep
 from webapp.extensions import db
 from webapp.installation import adopt_key, check_key
-from webapp.ops import health, logs
+from webapp.ops import backup, health, logs
 from webapp.ops.demo import run_demo
 from webapp.ops.launcher import LocalStack, Plan
 from webapp.ops.parent_death import end_with_parent
@@ -113,6 +116,39 @@ def janitor_command() -> None:
     log.info("the janitor has stopped")
 
 
+@click.command("backup")
+@click.argument("file")
+@with_appcontext
+@handle_cli_errors
+def backup_command(file: str) -> None:
+    """Write the whole database to FILE, while everything runs; - is standard output."""
+    if file != "-":
+        backup.back_up(Path(file))
+        click.echo(f"The database is in {file}. Keep SECRET_KEY, too, in another place.")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "backup"
+        backup.back_up(path)
+        with path.open("rb") as made:
+            shutil.copyfileobj(made, sys.stdout.buffer)
+
+
+@click.command("restore")
+@click.argument("file")
+@with_appcontext
+@handle_cli_errors
+def restore_command(file: str) -> None:
+    """Put FILE (- is standard input) in the place of all there is; stop the rest first."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(file)
+        if file == "-":
+            path = Path(folder) / "backup"
+            with path.open("wb") as given:
+                shutil.copyfileobj(sys.stdin.buffer, given)
+        backup.restore(path)
+    click.echo("The database is as it was, and up to date.")
+
+
 @click.command("health")
 @click.argument("part", required=False, type=click.Choice(["worker", "janitor"]))
 @with_appcontext
@@ -134,4 +170,13 @@ def _the_app() -> Flask:
     return app
 
 
-COMMANDS = (version, up, demo, secrets, janitor_command, health_command)
+COMMANDS = (
+    version,
+    up,
+    demo,
+    secrets,
+    janitor_command,
+    backup_command,
+    restore_command,
+    health_command,
+)

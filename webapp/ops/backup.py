@@ -1,0 +1,207 @@
+"""The whole database into a file and back, for both databases, without tools of theirs.
+
+Of SQLite the file is a copy made by its own means, while all runs. Of Postgres it is a zip of
+what `COPY` gives of each table, all of one moment. Back again means: what is there goes first, then
+the tables of that version are made, filled, and brought up to date.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
+
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from flask import current_app
+from flask_migrate import upgrade
+from sqlalchemy import Connection, Integer, MetaData, text
+
+from webapp.errors import Conflict, InvalidParams
+from webapp.extensions import db, migrate
+from webapp.ops.launcher import folder_lock
+
+MANIFEST = "manifest.json"
+CHUNK_BYTES = 1 << 20
+# Made as they are needed, by no migration.
+_PARTITIONS = text("""
+    SELECT child.relname, parent.relname, pg_get_expr(child.relpartbound, child.oid)
+    FROM pg_inherits
+    JOIN pg_class child ON child.oid = inhrelid JOIN pg_class parent ON parent.oid = inhparent
+    WHERE child.relispartition AND child.relkind = 'r'
+      AND child.relnamespace = current_schema()::regnamespace ORDER BY child.relname
+""")
+
+
+def back_up(path: Path) -> None:
+    """Write the database of this moment to a new file that its owner alone may read.
+
+    Raises: InvalidParams where the file is there already
+    """
+    if path.exists():
+        raise InvalidParams({"file": f"{path} is there already; name another file."})
+    part = path.with_name(f".{path.name}.part")
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+    try:
+        if _is_sqlite():
+            with (
+                closing(sqlite3.connect(_sqlite_file())) as live,
+                closing(sqlite3.connect(part)) as copy,
+            ):
+                live.backup(copy)
+        else:
+            _copy_out(part)
+        part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def restore(path: Path) -> None:
+    """Put a backup in the place of everything the database holds, and bring it up to date.
+
+    Raises: InvalidParams for a file that is no backup of this database, or of a newer program;
+    Conflict while other processes use the database
+    """
+    if not path.is_file():
+        raise InvalidParams({"file": f"There is no file {path}."})
+    if _is_sqlite():
+        with folder_lock(Path(current_app.config["DATA_DIR"])):
+            _restore_sqlite(path)
+    else:
+        _restore_postgres(path)
+    db.engine.dispose()
+    upgrade(revision="heads")
+
+
+def _is_sqlite() -> bool:
+    return db.engine.dialect.name == "sqlite"
+
+
+def _sqlite_file() -> str:
+    return db.engine.url.database or ""
+
+
+def _check_revision(revision: str | None) -> str:
+    """Return the version a backup is of; raises InvalidParams where this program has none such."""
+    try:
+        if revision and ScriptDirectory(migrate.directory).get_revision(revision):
+            return revision
+    except CommandError:
+        pass
+    raise InvalidParams(
+        {"file": f"The backup is of version {revision}, which this program does not know."}
+    )
+
+
+def _restore_sqlite(path: Path) -> None:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as kept:
+        try:
+            _check_revision(*kept.execute("SELECT version_num FROM alembic_version").fetchone())
+        except (sqlite3.DatabaseError, TypeError):
+            raise InvalidParams({"file": f"{path} is no backup of a SQLite database."}) from None
+        with closing(sqlite3.connect(_sqlite_file(), timeout=5)) as live:
+            kept.backup(live)
+
+
+def _copy_out(path: Path) -> None:
+    with _snapshot() as connection, ZipFile(path, "w", ZIP_DEFLATED) as archive:
+        cursor = connection.connection.cursor()
+        present = MetaData()
+        present.reflect(connection)
+        partitions = [list(found) for found in connection.execute(_PARTITIONS)]
+        not_of_its_own = {"alembic_version", *(name for name, _, _ in partitions)}
+        columns = {}
+        for table in present.sorted_tables:
+            if table.name in not_of_its_own:
+                continue
+            columns[table.name] = [column.name for column in table.columns]
+            rows_of = f"SELECT {_listed(columns[table.name])} FROM {_quoted(table.name)}"  # noqa: S608
+            copy = f"COPY ({rows_of}) TO STDOUT (FORMAT binary)"
+            with archive.open(table.name, "w", force_zip64=True) as file, cursor.copy(copy) as rows:
+                for chunk in rows:
+                    file.write(chunk)
+        revision = MigrationContext.configure(connection).get_current_revision()
+        manifest = {"revision": revision, "tables": columns, "partitions": partitions}
+        archive.writestr(MANIFEST, json.dumps(manifest))
+
+
+@contextmanager
+def _snapshot() -> Iterator[Connection]:
+    engine = db.engine.execution_options(isolation_level="REPEATABLE READ")
+    with engine.connect() as connection:
+        connection.execute(text("SET TRANSACTION READ ONLY"))
+        yield connection
+
+
+def _restore_postgres(path: Path) -> None:
+    try:
+        with ZipFile(path) as archive:
+            manifest = json.loads(archive.read(MANIFEST))
+            revision = _check_revision(manifest["revision"])
+            _drop_everything()
+            upgrade(revision=revision)
+            _copy_in(archive, manifest["tables"], manifest["partitions"])
+    except (BadZipFile, KeyError, ValueError):
+        raise InvalidParams({"file": f"{path} is no backup of a Postgres database."}) from None
+
+
+def _drop_everything() -> None:
+    db.session.remove()
+    db.engine.dispose()
+    others = text(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    with db.engine.begin() as connection:
+        if connection.scalar(others):
+            raise Conflict("The database is in use: stop web, workers and janitor first.")
+        present = MetaData()
+        present.reflect(connection)
+        for name in present.tables:
+            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {_quoted(name)} CASCADE")
+
+
+def _copy_in(archive: ZipFile, columns: dict[str, list[str]], partitions: list[list[str]]) -> None:
+    """Fill the tables, those that others refer to first, and let numbers go on after the last."""
+    with db.engine.begin() as connection:
+        cursor = connection.connection.cursor()
+        present = MetaData()
+        present.reflect(connection)
+        for name, parent, bound in partitions:
+            connection.exec_driver_sql(
+                f"CREATE TABLE {_quoted(name)} PARTITION OF {_quoted(parent)} {bound}"
+            )
+        tables = [table for table in present.sorted_tables if table.name in columns]
+        for table in reversed(tables):
+            # Migrations may have put rows there that the backup has, too.
+            connection.execute(table.delete())
+        for table in tables:
+            into = f"{_quoted(table.name)} ({_listed(columns[table.name])})"
+            copy = f"COPY {into} FROM STDIN (FORMAT binary)"
+            with archive.open(table.name) as file, cursor.copy(copy) as rows:
+                while chunk := file.read(CHUNK_BYTES):
+                    rows.write(chunk)
+            for column in table.primary_key.columns:
+                if isinstance(column.type, Integer):
+                    _continue_numbers(connection, table.name, column.name)
+
+
+def _continue_numbers(connection: Connection, table: str, column: str) -> None:
+    find = text("SELECT pg_get_serial_sequence(:table, :column)")
+    sequence = connection.scalar(find, {"table": table, "column": column})
+    if sequence:
+        last = f'SELECT setval(:sequence, max("{column}")) FROM "{table}"'  # noqa: S608 (our names)
+        connection.execute(text(last), {"sequence": sequence})
+
+
+def _quoted(name: str) -> str:
+    return '"{}"'.format(name.replace('"', '""'))
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(_quoted(name) for name in names)
