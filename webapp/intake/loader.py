@@ -62,6 +62,7 @@ class Loader:
     """What a kind does with uploads.
 
     checker: returns what says all that is wrong with a row, for a company and a role
+    notes:   returns what the check found beside bad rows, as sentences for the preview
     load:    loads the files, by role; returns a sentence and what is to be kept of the result.
              It may be called again for the same upload
     """
@@ -70,6 +71,7 @@ class Loader:
     roles: tuple[Role, ...]
     checker: Callable[[str, str], Check]
     load: Callable[[Upload, Mapping[str, Path], Path, jobs.Attempt], tuple[str, dict[str, Any]]]
+    notes: Callable[[Check], list[str]] = lambda _check: []
 
     def role(self, name: str) -> Role:
         """Return a role by its name."""
@@ -163,6 +165,8 @@ def look_through(
                     file["look"] = look_at(
                         path, file["name"], role, choices_of(options, name), check, rejects, told
                     )
+                if check is not None:
+                    file["look"]["notes"] = loader.notes(check)
         rejects.close()
         rejected = None
         if rejects.total:

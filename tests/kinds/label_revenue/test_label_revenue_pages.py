@@ -13,6 +13,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from label_revenue_files import FILES, SAMPLE
+from sqlalchemy import select
 
 from tests.conftest import form_token
 from tests.job_helpers import run_jobs
@@ -22,6 +23,7 @@ from webapp.engine import service
 from webapp.extensions import db
 from webapp.intake import Upload
 from webapp.kinds.label_revenue import fetch, ledger, work
+from webapp.kinds.label_revenue.models import Stream
 from webapp.kinds.label_revenue.settings import settings_for
 
 
@@ -229,6 +231,41 @@ def test_files_are_sent_looked_at_and_loaded(
     assert send(owner, sent.location).status_code == 409
     assert client_for("stranger").get(sent.location).status_code == 404
     assert client_for("colleague").get(sent.location).status_code == 403
+
+
+def test_the_preview_counts_streams_that_stand_and_asks_what_becomes_of_them(
+    app: Flask, client_for: Any, sample: str
+) -> None:
+    owner = client_for("owner")
+    streams = (SAMPLE / "streaming.csv").read_bytes().replace(b"\n", b"\r\n")
+    for choice, said in (("skip", "8 streams skipped"), ("keep", "Loaded 8 streams")):
+        path = upload(owner, streams=streams + b"\r\n").location
+        run_jobs(app)
+        page = owner.get(path).text
+        assert "8 of 8 streams stand already" in page
+        assert 'value="skip" checked' in page
+        assert send(owner, path, repeated=choice).status_code == 303
+        run_jobs(app)
+        assert said in owner.get(path).text
+
+
+def test_labels_that_look_alike_and_other_encodings_are_told_in_the_preview(
+    app: Flask, client_for: Any, scope: Scope
+) -> None:
+    owner = client_for("owner")
+    tracks = b'[{"track_id": "A", "label": "One"}, {"track_id": "B", "label": "ONE"}]'
+    streams = b"date;user_id;region;track id;seconds\n2025-03-05;5001;D\xfcss;A;60"
+    path = upload(owner, tracks=tracks, streams=streams).location
+    run_jobs(app)
+    assert "differ only in case" in owner.get(path).text
+    send(owner, path, encoding="cp1252", look="true")
+    run_jobs(app)
+    assert "D\u00fcss" in owner.get(path).text
+    send(owner, path, encoding="cp1252")
+    run_jobs(app)
+    assert state(app, path).status == "loaded"
+    with app.app_context():
+        assert db.session.scalars(select(Stream.region)).all() == ["D\u00fcss"]
 
 
 def test_an_ambiguous_upload_asks_and_bad_rows_are_shown(app: Flask, client_for: Any) -> None:

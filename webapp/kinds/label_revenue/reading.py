@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice
 from pathlib import Path
@@ -33,6 +33,7 @@ class Options:
 
     from_month: the load's own month, from which on its terms and tracks hold
     repeated:   whether streams that stand already are skipped, or kept as further ones
+    by_role:    how single files are written, where that was said of each
     """
 
     date_order: DateOrder | None = None
@@ -44,6 +45,7 @@ class Options:
     rejected: Path | None = None
     from_month: date | None = None
     repeated: Literal["skip", "keep"] = "skip"
+    by_role: Mapping[str, Choices] = field(default_factory=dict)
 
     @property
     def choices(self) -> Choices:
@@ -67,7 +69,9 @@ def read_formats(sources: dict[Role, Source], options: Options) -> dict[Role, Fo
         if source is None:
             continue
         try:
-            found[role] = detect(source.path, FIELDS[role], options.choices)
+            found[role] = detect(
+                source.path, FIELDS[role], options.by_role.get(role, options.choices)
+            )
         except BadFile as error:
             problems.append(Problem(source.name, error.line, "", error.sentence))
     if problems:

@@ -7,6 +7,8 @@ the load that said it first is undone.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import (
@@ -21,15 +23,19 @@ from sqlalchemy import (
     select,
     table,
     text,
+    tuple_,
 )
 
 from webapp.extensions import db
 from webapp.kinds.label_revenue import sums
 from webapp.kinds.label_revenue.ledger import UnitOfWork
 from webapp.kinds.label_revenue.models import Batch, RepeatedStream, Stream
-from webapp.kinds.label_revenue.partitions import beside, in_batch
+from webapp.kinds.label_revenue.partitions import beside, in_batch, partition_ids
+from webapp.kinds.label_revenue.reading import chunks
+from webapp.kinds.label_revenue.rows import StreamRow
 
 IDENTITY = ("date", "user_id", "track_id", "region", "seconds")
+ROWS_PER_QUERY = 150
 BACK = table("label_revenue_back", column("id", BigInteger))
 
 
@@ -48,6 +54,26 @@ def _standing(condition: Any) -> Any:
 
 def _same(one: Any, other: Any) -> Any:
     return and_(*(one.c[name] == other.c[name] for name in IDENTITY))
+
+
+def count_standing(company_id: str, rows: Collection[StreamRow]) -> int:
+    """Return how many of some streams stand already, counted as often as they are said."""
+    said = Counter(tuple(getattr(row, name) for name in IDENTITY) for row in rows)
+    same = [getattr(Stream, name) for name in IDENTITY]
+    count = 0
+    for chunk in chunks(sorted(said), ROWS_PER_QUERY):
+        query = (
+            select(*same, func.count())
+            .where(
+                Stream.partition_id.in_(partition_ids(company_id)),
+                Stream.date.between(chunk[0][0], chunk[-1][0]),
+                tuple_(*same).in_(chunk),
+            )
+            .group_by(*same)
+        )
+        for *identity, times in db.session.execute(query):
+            count += min(times, said[tuple(identity)])
+    return count
 
 
 def set_aside(work: UnitOfWork, batch: Batch) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,26 +21,30 @@ from webapp.intake import (
     Told,
     Upload,
     UploadPages,
+    choices_of,
     json_items,
     teller,
 )
 from webapp.jobs import Attempt
-from webapp.kinds.label_revenue import fetch, loads, sums, work
+from webapp.kinds.label_revenue import fetch, loads, repeats, sums, work
 from webapp.kinds.label_revenue.formats import FIELDS
 from webapp.kinds.label_revenue.formats import Role as RoleName
+from webapp.kinds.label_revenue.quality import look_alikes
 from webapp.kinds.label_revenue.reading import Options, Source
-from webapp.kinds.label_revenue.rows import parse_stream, parse_user, read_track
+from webapp.kinds.label_revenue.rows import StreamRow, parse_stream, parse_user, read_track
 from webapp.kinds.label_revenue.settings import origins, settings_for
 from webapp.lib.months import current_month, month_text, parse_month
 from webapp.lib.public_addresses import NoSuchServer, check_address
 
 FIRST_TRACKS = 5
+MOST_COMPARED = 20_000
 
 
 def look_at_tracks(path: Path, name: str, rejects: Rejects, _told: Told) -> dict[str, Any]:
     """Return the first tracks of a JSON list, and how many of all can be used."""
     first: list[list[str]] = []
     good = bad = 0
+    labels: set[str] = set()
     for line, item in json_items(path):
         try:
             row = read_track(item)
@@ -49,32 +53,53 @@ def look_at_tracks(path: Path, name: str, rejects: Rejects, _told: Told) -> dict
             rejects(Problem(name, line, error.column, error.sentence))
             continue
         good += 1
+        labels.update([row.label] if row.label else [])
         if len(first) < FIRST_TRACKS:
             first.append([row.track_id, row.name, row.label or ""])
     if not good + bad:
         raise BadFile("The list is empty.")
     header = ["track_id", "track_name", "label"]
-    return {"encoding": "JSON", "header": header, "first": first, "good": good, "bad": bad}
+    return {
+        "encoding": "JSON",
+        "header": header,
+        "first": first,
+        "good": good,
+        "bad": bad,
+        "notes": look_alikes(labels, ()),
+    }
 
 
-def row_checker(company_id: str, role: str) -> Callable[[Row], dict[str, str]]:
-    """Return what says what is wrong with a row of a users or streams file, by column."""
-    shares = origins(company_id) if role == "users" else frozenset()
-    currency = settings_for(company_id, current_month()).currency
+class RowCheck:
+    """Says what is wrong with a row of a users or streams file; counts streams that stand."""
 
-    def check(row: Row) -> dict[str, str]:
+    def __init__(self, company_id: str, role: str) -> None:
+        self._company_id = company_id
+        self._origins = origins(company_id) if role == "users" else None
+        self._currency = settings_for(company_id, current_month()).currency
+        self._streams: list[StreamRow] = []
+
+    def __call__(self, row: Row) -> dict[str, str]:
+        """Return a sentence for each column that cannot be used."""
         if row.errors:
             return row.errors
         try:
-            if role == "users":
-                parse_user(row.values, shares, currency)
+            if self._origins is not None:
+                parse_user(row.values, self._origins, self._currency)
             else:
-                parse_stream(row.values)
+                stream = parse_stream(row.values)
+                if len(self._streams) < MOST_COMPARED:
+                    self._streams.append(stream)
         except BadCell as bad:
             return {bad.column: bad.sentence}
         return {}
 
-    return check
+    def notes(self) -> list[str]:
+        """Return how many of the streams stand already."""
+        again = repeats.count_standing(self._company_id, self._streams)
+        compared = len(self._streams)
+        of = f"the first {compared:,}" if compared == MOST_COMPARED else f"{compared:,}"
+        sentence = f"{again:,} of {of} streams stand already; say below whether they are skipped."
+        return [sentence] if again else []
 
 
 def load(
@@ -92,7 +117,7 @@ def load(
         fetched = fetch.fetch_tracks(url, work.copies(company_id), private_allowed=private)
         sources["tracks"] = Source(fetched.path, "tracks")
         notes += [fetched.note] if fetched.note else []
-    options = _load_options(upload.options, rejected)
+    options = _load_options(upload.options, sources, rejected)
 
     attempt.set_total(100 * len(sources))
     tellers: dict[str, Told] = {
@@ -106,18 +131,17 @@ def load(
     if not loaded.batch.summed:
         attempt.log(f"{work.STAGES['sums']}.")
         sums.process_pending(company_id)
-    return " ".join([*notes, *loaded.notes]), {"batch_id": loaded.batch.id}
+    return " ".join([*notes, *loaded.notes, loaded.summary]), {"batch_id": loaded.batch.id}
 
 
-def _load_options(said: Mapping[str, Any], rejected: Path) -> Options:
+def _load_options(said: Mapping[str, Any], roles: Iterable[str], rejected: Path) -> Options:
     month = said.get("from_month")
     return Options(
-        **{
-            name: said[name] for name in ("date_order", "separator", "decimal_mark") if name in said
-        },
+        by_role={role: choices_of(said, role) for role in roles},
         skip_bad=bool(said.get("skip_bad")),
         rejected=rejected,
         from_month=parse_month(month) if month else None,
+        repeated="keep" if said.get("repeated") == "keep" else "skip",
     )
 
 
@@ -138,12 +162,16 @@ def read_urls(scope: Scope) -> dict[str, str]:
 
 
 def read_options() -> dict[str, Any]:
-    """Return the month the form names, from which on the terms hold."""
-    month = request.form.get("from_month", "").strip()
-    try:
-        return {"from_month": month_text(parse_month(month))} if month else {}
-    except ValueError as error:
-        raise InvalidParams({"from_month": str(error)}) from None
+    """Return the load's own month, and what becomes of streams that stand already."""
+    found: dict[str, Any] = {}
+    if month := request.form.get("from_month", "").strip():
+        try:
+            found["from_month"] = month_text(parse_month(month))
+        except ValueError as error:
+            raise InvalidParams({"from_month": str(error)}) from None
+    if request.form.get("repeated") == "keep":
+        found["repeated"] = "keep"
+    return found
 
 
 LOADER = Loader(
@@ -160,8 +188,9 @@ LOADER = Loader(
             "tracks", "Tracks", "JSON: a list of track_id, track name, label", look=look_at_tracks
         ),
     ),
-    row_checker,
+    RowCheck,
     load,
+    notes=lambda check: check.notes() if isinstance(check, RowCheck) else [],
 )
 PAGES = UploadPages(
     LOADER,
