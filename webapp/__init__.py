@@ -38,7 +38,7 @@ def create_app(
 
     Raises: BadSetting (the process ends with a sentence) for a setting that cannot be used
     """
-    app = Flask(__name__)
+    app = error_pages.Application(__name__)
     app.config.update(complete_settings(load_settings() | dict(config or {})))
     app.config["MAX_CONTENT_LENGTH"] = 32 * 1024 * 1024
     if proxies := app.config["BEHIND_PROXIES"]:
@@ -47,10 +47,10 @@ def create_app(
         )
     extensions.init_app(app)
     tracing.init_app(app)
-    security.init_app(app)
     wire.init_app(app)
     error_pages.init_app(app)
     accounts.init_app(app)
+    security.init_app(app)
     counters.init_app(app)
     engine.init_app(app, report_kinds)
     reports.init_app(app)

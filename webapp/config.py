@@ -186,6 +186,8 @@ class Settings(BaseSettings):
     """web processes of one server; 1 with SQLite"""
     BEHIND_PROXIES: int = Field(default=0, ge=0, le=5)
     """reverse proxies whose X-Forwarded-* are believed"""
+    ALLOWED_HOSTS: str = ""
+    """names this site is asked for by, with commas; empty: loopback and the machine's own name"""
     COOKIE_SECURE: Flag = False
     """true where the site is served over https"""
     PARTNER_API_URL: Annotated[str, AfterValidator(check_partner_url)] = ""

@@ -77,6 +77,16 @@ def envelope(where: str, make: Envelope) -> None:
     _envelopes[where] = make
 
 
+class Application(Flask):
+    """Flask's own; what escapes all handlers is logged by its place, without the address."""
+
+    def log_exception(self, exc_info: Any) -> None:
+        """Log an exception: an address may hold an invitation's token, and words what was sent."""
+        frames = "".join(traceback.format_tb(exc_info[2]))
+        name = getattr(exc_info[0], "__name__", "Exception")
+        log.error("%s escaped at %s %s\n%s", name, request.method, request.endpoint, frames)
+
+
 def init_app(app: Flask) -> None:
     """Turn every error of the application into an answer."""
     app.register_error_handler(ReportError, _report_error)
@@ -90,7 +100,8 @@ def init_app(app: Flask) -> None:
 
 
 def _report_error(error: ReportError) -> Response:
-    if isinstance(error, NotSignedIn) and not is_api():
+    # Credentials that do not work are said to be so; who has none is shown where to sign in.
+    if isinstance(error, NotSignedIn) and not is_api() and "Authorization" not in request.headers:
         answer = accounts.require_access()
         if answer is not None:
             return answer

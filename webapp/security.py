@@ -10,18 +10,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import socket
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from flask import Flask, Response, current_app, request
 
-from webapp.errors import InvalidParams, ReportError
+from webapp.errors import InvalidParams, NotAllowed, ReportError, Unreadable, UnsupportedType
 from webapp.extensions import csrf
 
 API_PREFIX = "/api/"
 DASHBOARD_PREFIX = "/ops/rq"
+HEALTH = {"/healthz", "/readyz"}
 # In the `info` of a column that holds what `seal` returned: how people call such a row.
 SEALED = "sealed"
 
@@ -67,6 +70,8 @@ def init_app(app: Flask) -> None:
     # Forms stay good as long as the session they were made for.
     app.config.setdefault("WTF_CSRF_TIME_LIMIT", None)
     app.config["WTF_CSRF_CHECK_DEFAULT"] = False
+    app.before_request(check_host)
+    app.before_request(check_basic)
     app.before_request(check_csrf)
     app.after_request(add_headers)
 
@@ -84,6 +89,54 @@ def refuse_nul() -> None:
         names = [name for name, value in request.args.items(multi=True) if "\x00" in name + value]
         sentence = "The text holds characters that cannot be used."
         raise InvalidParams({name.replace("\x00", ""): sentence for name in names})
+
+
+def check_host() -> None:
+    """Refuse a host that is not this site's: links in answers and mails begin with it.
+
+    Load balancers ask for health by whatever address they know.
+    """
+    if request.path in HEALTH:
+        return
+    try:
+        host = urlsplit(f"//{request.host}").hostname or ""
+    except ValueError:
+        host = ""
+    names = allowed_hosts(current_app.config["ALLOWED_HOSTS"])
+    below = any(name.startswith(".") and f".{host}".endswith(name) for name in names)
+    if host not in names and not below:
+        raise Unreadable("This site has another name. The operator lists its names: ALLOWED_HOSTS.")
+
+
+@lru_cache(maxsize=8)
+def allowed_hosts(listed: str) -> frozenset[str]:
+    """Return the names of hosts in a text with commas; loopback and this machine's where empty.
+
+    A name that begins with a dot stands for all below it, too.
+    """
+    names = [name.strip().lower() for name in listed.split(",") if name.strip()]
+    own = ("localhost", "127.0.0.1", "::1", socket.gethostname().lower(), socket.getfqdn().lower())
+    return frozenset(names or own)
+
+
+def check_basic() -> None:
+    """Refuse what another site could make a browser send with Basic credentials it remembers.
+
+    A form cannot be sent as JSON, and where a script may send it, the browser tells whose it is.
+    Forms are for the token routes, whose credentials stand in the form.
+    """
+    scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()
+    is_write = request.method not in {"GET", "HEAD", "OPTIONS"}
+    if not (is_api() and is_write and scheme == "basic") or request.blueprint == "tokens":
+        return
+    origin = request.headers.get("Origin")
+    foreign = origin is not None and urlsplit(origin).netloc != request.host
+    if foreign or request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}:
+        raise NotAllowed("This request comes from another site. Send a bearer token instead.")
+    if request.mimetype and not request.is_json:
+        raise UnsupportedType(
+            "By Basic, send JSON (Content-Type: application/json); a bearer token may send forms."
+        )
 
 
 def check_csrf() -> None:

@@ -17,6 +17,7 @@ from sqlalchemy import update
 from webapp.accounts.models import ApiKey, LoginSession
 from webapp.extensions import db
 from webapp.lib.moments import utcnow
+from webapp.security import derived_key
 
 COMPANIES = "/api/accounts/v1/companies"
 REFRESH = "/api/auth/token/refresh"
@@ -24,11 +25,15 @@ MakeProgram = Callable[..., Program]
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    return jwt.decode(token, SECRET_KEY, algorithms=["HS256"])
+    return jwt.decode(token, token_key(SECRET_KEY), algorithms=["HS256"])
 
 
-def forged(claims: dict[str, Any], key: str = SECRET_KEY, algorithm: str = "HS256") -> str:
-    return jwt.encode(claims, key, algorithm=algorithm)
+def token_key(secret_key: str) -> bytes:
+    return derived_key(secret_key, "access token")
+
+
+def forged(claims: dict[str, Any], key: str | bytes | None = None, algorithm: str = "HS256") -> str:
+    return jwt.encode(claims, token_key(SECRET_KEY) if key is None else key, algorithm=algorithm)
 
 
 def test_a_key_login_answers_in_camel_case(program: MakeProgram) -> None:
@@ -448,7 +453,7 @@ def test_tokens_of_the_previous_secret_key_work_while_it_is_kept(
     old = bearer(tokens["accessToken"])
     assert rotated.get(COMPANIES, headers=old).status_code == 200
     fresh = rotated.get(REFRESH, headers=bearer(tokens["refreshToken"])).json["access_token"]
-    assert jwt.decode(fresh, new_key, algorithms=["HS256"])["userId"] == caller.user_id
+    assert jwt.decode(fresh, token_key(new_key), algorithms=["HS256"])["userId"] == caller.user_id
     done = make_app(SECRET_KEY=new_key, SECRET_KEY_PREVIOUS="").test_client()
     assert done.get(COMPANIES, headers=old).status_code == 401
     assert done.get(COMPANIES, headers=bearer(fresh)).status_code == 200

@@ -33,6 +33,7 @@ restrict(bp)
 tokens_describe = Describer("Signing in")
 describe = Describer("Companies and users", path_schema=ID)
 
+MOST_BYTES = 64 * 1024
 BAD_KEY = "The API key or its secret is wrong."
 BAD_SIGN_IN = "The username or the password is wrong."
 BAD_REFRESH = "The refresh token does not work any more. Sign in again."
@@ -130,6 +131,12 @@ class UserAnswer(Camel):
     status: str
 
 
+@tokens_bp.before_request
+def bound_bodies() -> None:
+    """Read little from who is not signed in."""
+    request.max_content_length = MOST_BYTES
+
+
 @tokens_bp.after_request
 def never_store(response: Response) -> Response:
     """Keep tokens out of every cache."""
@@ -147,7 +154,7 @@ def never_store(response: Response) -> Response:
 )
 def key_login() -> Response:
     """Give tokens for an API key and its secret."""
-    sent = read_json(KeySignIn, strict=True)
+    sent = read_json(KeySignIn, most_bytes=MOST_BYTES, strict=True)
     key = find_key(sent.api_key, sent.secret)
     if key is None:
         count_failure(sent.api_key)
@@ -198,7 +205,7 @@ def switch_company() -> Response:
     """Give the token of another company and let this session, no other, work there from now on."""
     current_scope()
     who = signed_in()
-    company_id = str(read_json(Switch, strict=True).company_id)
+    company_id = str(read_json(Switch, most_bytes=MOST_BYTES, strict=True).company_id)
     scope = scope_of(who.user, company_id)
     if scope is None or not scope.may("expert"):
         raise NotAllowed(NOT_EXPERT)

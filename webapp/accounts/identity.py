@@ -58,6 +58,8 @@ class Identity:
 def identity() -> Identity | None:
     """Return who is asking, found once per request; None for a stranger."""
     if "accounts_identity" not in g:
+        # A page that says "too many tries" asks again, and is made for a stranger.
+        g.accounts_identity = None
         g.accounts_identity = _identify()
     found: Identity | None = g.accounts_identity
     return found
@@ -195,12 +197,12 @@ def restrict(blueprint: Blueprint, role: str | None = None) -> Blueprint:
 def require_access(role: str | None = None) -> Response | None:
     """Return the way to the sign-in page for strangers on a page, None for who may pass.
 
-    Raises: NotSignedIn under /api/, NotAllowed anywhere
+    Raises: NotSignedIn under /api/ and for credentials that do not work, NotAllowed anywhere
     """
     try:
         check_role(role)
     except NotSignedIn:
-        if is_api():
+        if is_api() or "Authorization" in request.headers:
             raise
         return to_sign_in()
     return None

@@ -1,8 +1,9 @@
 """Sessions and access tokens: one row a sign-in, of a browser or of a program.
 
-An access token is a JWT (HS256 and nothing else, 90 minutes, signed with SECRET_KEY). It names its
-session and the grant of the role it was made under; whether both still stand is asked of the
-database at every request, so that ending a session really ends it.
+An access token is a JWT (HS256 and nothing else, 90 minutes, signed with a key that is derived from
+SECRET_KEY for this alone). It names its session and the grant of the role it was made under;
+whether both still stand is asked of the database at every request, so that ending a session really
+ends it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from webapp.accounts.models import ApiKey, LoginSession, Membership, User
 from webapp.extensions import db
 from webapp.lib.moments import utcnow
 from webapp.lib.texts import as_id
-from webapp.security import secret_keys
+from webapp.security import derived_key, secret_keys
 
 # A session nobody used for this long is over.
 IDLE = timedelta(days=30)
@@ -160,7 +161,7 @@ def make_token(user_id: str, company_id: str, session_id: str) -> str:
         "exp": now + LIFETIME_S,
         "jti": str(uuid4()),
     }
-    return jwt.encode(claims, _hmac_key(secret_keys()[0]), algorithm=ALGORITHM)
+    return jwt.encode(claims, _token_key(secret_keys()[0]), algorithm=ALGORITHM)
 
 
 def moment_of_grant(member: Membership) -> int:
@@ -178,7 +179,7 @@ def read_token(token: str) -> Claims | None:
         try:
             claims = jwt.decode(
                 token,
-                _hmac_key(key),
+                _token_key(key),
                 algorithms=[ALGORITHM],
                 options={"require": list(CLAIMS), "verify_iat": False},
             )
@@ -190,7 +191,5 @@ def read_token(token: str) -> Claims | None:
     return None
 
 
-def _hmac_key(secret_key: str) -> bytes:
-    # HMAC fills its key with zero bytes itself; doing so here changes no signature and spares a
-    # warning at every token where an operator chose a key under 32 characters.
-    return secret_key.encode("utf-8").ljust(32, b"\x00")
+def _token_key(secret_key: str) -> bytes:
+    return derived_key(secret_key, "access token")

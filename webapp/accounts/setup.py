@@ -5,17 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from flask import Flask, Request, Response, g
+from flask import Flask, Request, Response, g, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from webapp.accounts import api, key_pages, keys, limits, link_pages, member_pages, pages
 from webapp.accounts.companies import companies_of
-from webapp.accounts.identity import identity, scope_or_none
+from webapp.accounts.identity import SAFE_METHODS, identity, scope_or_none
 from webapp.accounts.models import Company, User
 from webapp.extensions import login_manager
 from webapp.security import is_api
 
 REALM = "Partner Use Report"
+STRANGERS_BYTES = 64 * 1024
 
 
 class SignedCookies(SecureCookieSessionInterface):
@@ -46,18 +47,34 @@ def init_app(app: Flask) -> None:
     limits.init_app(app)
     keys.init_app(app)
     app.context_processor(_for_templates)
+    app.before_request(bound_forms_of_strangers)
     app.after_request(add_challenge)
     for bp in (pages.bp, link_pages.bp, key_pages.bp, member_pages.bp, api.bp, api.tokens_bp):
         app.register_blueprint(bp)
 
 
 def add_challenge(response: Response) -> Response:
-    """Name the ways to sign in on every 401 of the API."""
-    if response.status_code == 401 and is_api() and "WWW-Authenticate" not in response.headers:
+    """Name the ways to sign in on every 401.
+
+    Basic is named to programs alone: a browser would ask its user, remember the answer, and send it
+    along with whatever another site makes it ask for.
+    """
+    if response.status_code == 401 and "WWW-Authenticate" not in response.headers:
         bad_token = ', error="invalid_token"' if g.get("accounts_bad_token") else ""
-        response.headers.add("WWW-Authenticate", f'Basic realm="{REALM}", charset="UTF-8"')
+        if is_api() and not _is_browser():
+            response.headers.add("WWW-Authenticate", f'Basic realm="{REALM}", charset="UTF-8"')
         response.headers.add("WWW-Authenticate", f'Bearer realm="{REALM}"{bad_token}')
     return response
+
+
+def _is_browser() -> bool:
+    return "Sec-Fetch-Mode" in request.headers or "text/html" in request.accept_mimetypes.values()
+
+
+def bound_forms_of_strangers() -> None:
+    """Read little of a form from who is not signed in; before the form is looked at at all."""
+    if request.method not in SAFE_METHODS and not is_api() and identity() is None:
+        request.max_content_length = STRANGERS_BYTES
 
 
 def _user(_: object) -> User | None:
