@@ -225,7 +225,14 @@ def test_a_made_up_device_is_no_known_one(app: Flask, signed_in: SignedIn) -> No
 
 @pytest.mark.parametrize(
     "password",
-    ["password123", "1234567890", "qwertyuiop12", "iloveyou1234", "aaaaaaaaaaaa", email_of("viewer")],
+    [
+        "password123",
+        "1234567890",
+        "qwertyuiop12",
+        "iloveyou1234",
+        "aaaaaaaaaaaa",
+        email_of("viewer"),
+    ],
 )
 def test_what_is_guessed_first_is_refused(password: str) -> None:
     problem = password_problem(password, email_of("viewer"))
