@@ -26,6 +26,7 @@ from webapp.kinds.label_revenue.models import (
 )
 from webapp.kinds.label_revenue.periods import months_due
 from webapp.kinds.label_revenue.report import payouts
+from webapp.kinds.label_revenue.report.balances import balance_row, balances_of
 from webapp.kinds.label_revenue.report.currencies import amount_text
 from webapp.kinds.label_revenue.rows import read_user_id
 from webapp.lib.keyset import cut
@@ -49,7 +50,7 @@ def _error(problem: Problem) -> Response:
 
 # By path too, for a method that an address does not take.
 envelope(bp.name, _error)
-for _path in ("report", "stream", "streams", "users"):
+for _path in ("report", "stream", "streams", "users", "label-revenue"):
     envelope(f"/api/v1/{_path}", _error)
 
 
@@ -109,6 +110,22 @@ def _months(company_id: str, wanted: bodies.MonthsQuery) -> list[date]:
     if len(months) > MOST_MONTHS:
         raise Unreadable(f"to: Ask for at most {MOST_MONTHS} months at once.")
     return months
+
+
+@bp.get("/label-revenue/balances")
+@describe(
+    "What each label is paid in a month, and what is carried forward",
+    query=bodies.BalancesQuery,
+    answer=bodies.BalancesAnswer,
+    errors=(400,),
+)
+def show_balances() -> Response:
+    """Return the balances of a month, of the newest one that pays anything where none is named."""
+    scope, wanted = current_scope(), bodies.asked(bodies.BalancesQuery)
+    payer = payouts.payer(scope.company_id, wanted.method)
+    month = wanted.month or max(months_due(scope.company_id), default=None)
+    found = balances_of(payer, month) if month else []
+    return _answer("Balances retrieved", [balance_row(one) for one in found])
 
 
 @bp.get("/users/<user_id>")

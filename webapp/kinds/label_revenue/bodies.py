@@ -174,6 +174,13 @@ class ReportQuery(MonthsQuery):
     method: Literal["pool", "listener"] = Field("pool", description="How a month is shared.")
 
 
+class BalancesQuery(BaseModel):
+    """Which month's balances, by which method."""
+
+    month: Month | None = Field(None, description="The month.")
+    method: Literal["pool", "listener"] = Field("pool", description="How a month is shared.")
+
+
 class StreamsQuery(BaseModel):
     """Which streams a list shows; both days are included."""
 
@@ -269,3 +276,22 @@ class UserAnswer(TypedDict):
 
     message: str
     data: UserSeconds
+
+
+class LabelBalance(TypedDict):
+    """A label's month in one currency; amounts are decimals as text."""
+
+    label: str
+    currency: str
+    opening: str
+    earned: str
+    adjustments: str
+    paid: str
+    closing: str
+
+
+class BalancesAnswer(TypedDict):
+    """The balances of a month."""
+
+    message: str
+    data: list[LabelBalance]

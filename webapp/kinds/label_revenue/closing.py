@@ -23,6 +23,7 @@ from webapp.kinds.label_revenue.ledger import (
 )
 from webapp.kinds.label_revenue.models import AccountingPeriod
 from webapp.kinds.label_revenue.periods import events_of, locked_periods, months_due
+from webapp.kinds.label_revenue.report.balances import balances_of
 from webapp.kinds.label_revenue.report.compute import METHODS
 from webapp.kinds.label_revenue.report.payouts import Payer, packed
 from webapp.kinds.label_revenue.sums import process_pending
@@ -113,9 +114,11 @@ def _check_second_person(company_id: str, month: date, user_id: str) -> None:
 
 
 def _keep_figures(period: AccountingPeriod, user_id: str) -> None:
-    paid: dict[str, Any] = {
-        method: packed(Payer(period.company_id, method).month(period.month)) for method in METHODS
-    }
+    paid: dict[str, Any] = {}
+    for method in METHODS:
+        payer = Payer(period.company_id, method)
+        kept = [list(one) for one in balances_of(payer, period.month)]
+        paid[method] = packed(payer.month(period.month)) | {"balances": kept}
     period.locked, period.locked_at, period.locked_by = paid, utcnow(), user_id
     period.changed = False
 

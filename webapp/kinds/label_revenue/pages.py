@@ -10,7 +10,7 @@ from uuid import UUID
 
 from flask import Blueprint, Response, flash, make_response, render_template, request
 
-from webapp.accounts import Scope, audit, current_scope, require, restrict
+from webapp.accounts import Scope, current_scope, require, restrict
 from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.htmx import redirect_to
@@ -23,18 +23,14 @@ from webapp.kinds.label_revenue.periods import (
     months_due,
     states_of,
 )
-from webapp.kinds.label_revenue.report import payouts
-from webapp.kinds.label_revenue.report.compute import METHODS, Key, Method
-from webapp.kinds.label_revenue.report.currencies import CURRENCIES, amount_text
-from webapp.kinds.label_revenue.report.payouts import MonthPayout
-from webapp.kinds.label_revenue.report.statement import file_name, statement_file, statement_rows
+from webapp.kinds.label_revenue.report.currencies import CURRENCIES
 from webapp.kinds.label_revenue.settings import (
     DEFAULT_CURRENCY,
     DEFAULT_SHARES,
     all_settings,
     settings_for,
 )
-from webapp.lib.months import current_month, month_text, months_between, parse_month
+from webapp.lib.months import current_month, month_text, parse_month
 
 bp = Blueprint("label_revenue", __name__, url_prefix="/label-revenue", template_folder="templates")
 restrict(bp)
@@ -234,107 +230,3 @@ def _keep_settings(scope: Scope, month: date, shares: dict[str, str], currency: 
 def _settings_text(shares: Mapping[str, Any], currency: str) -> str:
     parts = [f"{origin.replace('_', ' ')} {share}" for origin, share in sorted(shares.items())]
     return f"{', '.join(parts)}, {currency}"
-
-
-@bp.get("/compare")
-def compare() -> Response:
-    """Show both methods side by side."""
-    scope = current_scope()
-    months, errors = _asked_months(scope.company_id)
-    found = {method: _payouts(scope.company_id, method, months) for method in METHODS}
-    try:
-        currency = payouts.one_currency(found["pool"])
-    except InvalidParams as error:
-        errors, currency, found = error.errors, "", {method: [] for method in METHODS}
-    page = render_template(
-        "label_revenue/compare.html",
-        scope=scope,
-        rows=compared(found, currency),
-        foreign=[
-            (method, month_text(month), due)
-            for method in METHODS
-            for month, due in payouts.foreign(found[method])
-        ],
-        start=month_text(months[0]) if months else "",
-        end=month_text(months[-1]) if months else "",
-        currency=currency,
-        errors=errors,
-        typed=request.args,
-    )
-    return make_response(page, 422 if errors else 200)
-
-
-def _asked_months(company_id: str) -> tuple[list[date], dict[str, str]]:
-    """Return the months asked for, the newest one that pays anything where none are."""
-    errors: dict[str, str] = {}
-    given: dict[str, date] = {}
-    for name in ("from", "to"):
-        if text := request.args.get(name):
-            try:
-                given[name] = parse_month(text)
-            except ValueError as error:
-                errors[name] = str(error)
-    known = months_due(company_id)
-    newest = known[-1] if known else None
-    first, last = given.get("from", newest), given.get("to", given.get("from", newest))
-    if errors or first is None or last is None:
-        return [], errors
-    if last < first:
-        return [], {"to": "The last month is before the first month."}
-    if len(months_between(first, last)) > 240:
-        return [], {"to": "Ask for at most 240 months at once."}
-    return months_between(first, last), {}
-
-
-def _payouts(company_id: str, method: Method, months: list[date]) -> list[MonthPayout]:
-    payer = payouts.payer(company_id, method)
-    return [payer.month(month) for month in months]
-
-
-def compared(found: dict[Method, list[MonthPayout]], currency: str) -> list[dict[str, Any]]:
-    """Return a row for each label and each reason without one: both amounts and what differs."""
-    minor: dict[Key, dict[str, int]] = {}
-    for method, months in found.items():
-        for one in months:
-            for key, owed in one.owed():
-                row = minor.setdefault(key, {"pool": 0, "listener": 0})
-                row[method] += owed
-    rows = [
-        _compared(key.name, key.owned, minor[key], currency)
-        for key in sorted(minor, key=lambda key: (not key.owned, key.name))
-    ]
-    if rows:
-        whole = {str(method): sum(row[method] for row in minor.values()) for method in METHODS}
-        rows.append(_compared("Total", False, whole, currency) | {"is_total": True})
-    return rows
-
-
-def _compared(name: str, owned: bool, minor: dict[str, int], currency: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "owned": owned,
-        "pool": amount_text(minor["pool"], currency),
-        "listener": amount_text(minor["listener"], currency),
-        "difference": amount_text(minor["listener"] - minor["pool"], currency),
-        "is_total": False,
-    }
-
-
-@bp.get("/statement")
-def statement() -> Response:
-    """Return a label's statement as a workbook."""
-    scope = current_scope()
-    label = request.args.get("label", "")
-    method: Method = "listener" if request.args.get("method") == "listener" else "pool"
-    months, errors = _asked_months(scope.company_id)
-    if errors:
-        raise InvalidParams(errors)
-    found = _payouts(scope.company_id, method, months)
-    if not statement_rows(label, found):
-        raise NotFound("This label has no streams in these months.")
-    with statement_file(scope.company_name, label, found) as file:
-        response = Response(file.read(), mimetype=XLSX)
-    response.headers.set("Content-Disposition", "attachment", filename=file_name(label, found))
-    audit(scope, "downloaded", f"label-revenue statement {label}"[:300])
-    db.session.commit()
-    return response

@@ -118,9 +118,9 @@ class LabelRevenue(ReportKind):
         )
 
     def blueprints(self) -> tuple[Blueprint, ...]:
-        from webapp.kinds.label_revenue import api, pages, uploads
+        from webapp.kinds.label_revenue import api, pages, payout_pages, uploads
 
-        return (api.bp, pages.bp, upload_pages(uploads.PAGES))
+        return (api.bp, pages.bp, payout_pages.bp, upload_pages(uploads.PAGES))
 
     def tasks(self) -> tuple[Task, ...]:
         from webapp.kinds.label_revenue import uploads

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 from typing import IO, Any
 
+from webapp.kinds.label_revenue.report.balances import Balance
 from webapp.kinds.label_revenue.report.compute import Key
 from webapp.kinds.label_revenue.report.currencies import amount, digits
 from webapp.kinds.label_revenue.report.payouts import MonthPayout, one_currency
@@ -46,12 +47,15 @@ def statement_rows(label: str, found: Iterable[MonthPayout]) -> list[StatementRo
     return rows
 
 
-def statement_file(company: str, label: str, found: list[MonthPayout]) -> IO[bytes]:
-    """Return the workbook as an open temporary file."""
+def statement_file(
+    company: str, label: str, found: list[MonthPayout], balances: list[tuple[date, Balance]]
+) -> IO[bytes]:
+    """Return the workbook as an open temporary file: what was earned, and the balances by month."""
     currency = one_currency(found)
     file = tempfile.TemporaryFile(prefix="statement-", suffix=".xlsx")  # noqa: SIM115
     with new_workbook(file) as workbook:
         _write(workbook, company, label, found, currency)
+        _write_balances(workbook, balances)
     return file
 
 
@@ -91,6 +95,26 @@ def _write(
     page.write_string(last, 0, "Total", bold)
     page.write_number(last, 2, sum(row[2] for row in rows), whole)
     page.write_number(last, 3, amount(sum(row[3] or 0 for row in rows), currency), money)
+
+
+BALANCE_COLUMNS = ("Opening", "Earned", "Adjustments", "Paid", "Closing")
+
+
+def _write_balances(workbook: Any, balances: list[tuple[date, Balance]]) -> None:
+    """Write what was brought forward, earned, paid and is carried forward, a line a month."""
+    header = workbook.add_format({"bold": True, "bottom": 1})
+    month_format = workbook.add_format({"num_format": "yyyy-mm", "align": "left"})
+    page = workbook.add_worksheet("Balances")
+    page.set_column(0, 6, 14)
+    page.freeze_panes(1, 0)
+    for column, name in enumerate(("Month", "Currency", *BALANCE_COLUMNS)):
+        page.write_string(0, column, name, header)
+    for line, (month, one) in enumerate(balances, start=1):
+        money = workbook.add_format(number_format(digits(one.currency)))
+        page.write_datetime(line, 0, datetime(month.year, month.month, 1), month_format)
+        page.write_string(line, 1, one.currency)
+        for column, minor in enumerate(one[2:], start=2):
+            page.write_number(line, column, amount(minor, one.currency), money)
 
 
 def file_name(label: str, found: list[MonthPayout]) -> str:

@@ -1,0 +1,224 @@
+"""`/label-revenue`: what months pay: methods compared, balances with minimum payouts, statements."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from flask import Blueprint, Response, flash, make_response, render_template, request
+
+from webapp.accounts import Scope, audit, current_scope, require, restrict
+from webapp.errors import InvalidParams, NotFound
+from webapp.extensions import db
+from webapp.htmx import redirect_to
+from webapp.kinds.label_revenue.ledger import unit_of_work
+from webapp.kinds.label_revenue.models import MinimumPayout
+from webapp.kinds.label_revenue.periods import months_due
+from webapp.kinds.label_revenue.report import payouts
+from webapp.kinds.label_revenue.report.balances import (
+    Balance,
+    balance_row,
+    balances_of,
+    minimums,
+    totals_of,
+)
+from webapp.kinds.label_revenue.report.compute import METHODS, Key, Method
+from webapp.kinds.label_revenue.report.currencies import amount_text
+from webapp.kinds.label_revenue.report.payouts import MonthPayout
+from webapp.kinds.label_revenue.report.statement import file_name, statement_file, statement_rows
+from webapp.lib.months import month_text, months_between, parse_month
+
+bp = Blueprint(
+    "label_revenue_payouts", __name__, url_prefix="/label-revenue", template_folder="templates"
+)
+restrict(bp)
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+
+@bp.get("/compare")
+def compare() -> Response:
+    """Show both methods side by side."""
+    scope = current_scope()
+    months, errors = _asked_months(scope.company_id)
+    found = {method: _payouts(scope.company_id, method, months) for method in METHODS}
+    try:
+        currency = payouts.one_currency(found["pool"])
+    except InvalidParams as error:
+        errors, currency, found = error.errors, "", {method: [] for method in METHODS}
+    page = render_template(
+        "label_revenue/compare.html",
+        scope=scope,
+        rows=compared(found, currency),
+        foreign=[
+            (method, month_text(month), due)
+            for method in METHODS
+            for month, due in payouts.foreign(found[method])
+        ],
+        start=month_text(months[0]) if months else "",
+        end=month_text(months[-1]) if months else "",
+        currency=currency,
+        errors=errors,
+        typed=request.args,
+    )
+    return make_response(page, 422 if errors else 200)
+
+
+def _asked_months(company_id: str) -> tuple[list[date], dict[str, str]]:
+    """Return the months asked for, the newest one that pays anything where none are."""
+    errors: dict[str, str] = {}
+    given: dict[str, date] = {}
+    for name in ("from", "to"):
+        if text := request.args.get(name):
+            try:
+                given[name] = parse_month(text)
+            except ValueError as error:
+                errors[name] = str(error)
+    known = months_due(company_id)
+    newest = known[-1] if known else None
+    first, last = given.get("from", newest), given.get("to", given.get("from", newest))
+    if errors or first is None or last is None:
+        return [], errors
+    if last < first:
+        return [], {"to": "The last month is before the first month."}
+    if len(months_between(first, last)) > 240:
+        return [], {"to": "Ask for at most 240 months at once."}
+    return months_between(first, last), {}
+
+
+def _payouts(company_id: str, method: Method, months: list[date]) -> list[MonthPayout]:
+    payer = payouts.payer(company_id, method)
+    return [payer.month(month) for month in months]
+
+
+def compared(found: dict[Method, list[MonthPayout]], currency: str) -> list[dict[str, Any]]:
+    """Return a row for each label and each reason without one: both amounts and what differs."""
+    minor: dict[Key, dict[str, int]] = {}
+    for method, months in found.items():
+        for one in months:
+            for key, owed in one.owed():
+                row = minor.setdefault(key, {"pool": 0, "listener": 0})
+                row[method] += owed
+    rows = [
+        _compared(key.name, key.owned, minor[key], currency)
+        for key in sorted(minor, key=lambda key: (not key.owned, key.name))
+    ]
+    if rows:
+        whole = {str(method): sum(row[method] for row in minor.values()) for method in METHODS}
+        rows.append(_compared("Total", False, whole, currency) | {"is_total": True})
+    return rows
+
+
+def _compared(name: str, owned: bool, minor: dict[str, int], currency: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "owned": owned,
+        "pool": amount_text(minor["pool"], currency),
+        "listener": amount_text(minor["listener"], currency),
+        "difference": amount_text(minor["listener"] - minor["pool"], currency),
+        "is_total": False,
+    }
+
+
+@bp.get("/statement")
+def statement() -> Response:
+    """Return a label's statement as a workbook."""
+    scope = current_scope()
+    label = request.args.get("label", "")
+    method: Method = "listener" if request.args.get("method") == "listener" else "pool"
+    months, errors = _asked_months(scope.company_id)
+    if errors:
+        raise InvalidParams(errors)
+    found = _payouts(scope.company_id, method, months)
+    if not statement_rows(label, found):
+        raise NotFound("This label has no streams in these months.")
+    kept = _statement_balances(scope.company_id, method, label, months)
+    with statement_file(scope.company_name, label, found, kept) as file:
+        response = Response(file.read(), mimetype=XLSX)
+    response.headers.set("Content-Disposition", "attachment", filename=file_name(label, found))
+    audit(scope, "downloaded", f"label-revenue statement {label}"[:300])
+    db.session.commit()
+    return response
+
+
+def _statement_balances(
+    company_id: str, method: Method, label: str, months: list[date]
+) -> list[tuple[date, Balance]]:
+    payer = payouts.payer(company_id, method)
+    return [
+        (month, one) for month in months for one in balances_of(payer, month) if one.label == label
+    ]
+
+
+@bp.get("/balances")
+def balances() -> Response:
+    """Show what each label is paid in a month, and what is carried forward."""
+    return _balances_page(current_scope())
+
+
+def _balances_page(
+    scope: Scope, errors: dict[str, str] | None = None, status: int = 200
+) -> Response:
+    months, month_errors = _asked_months(scope.company_id)
+    errors = {**month_errors, **(errors or {})}
+    found, payout = [], None
+    if months:
+        payer = payouts.payer(scope.company_id, _method())
+        found, payout = balances_of(payer, months[-1]), payer.month(months[-1])
+    page = render_template(
+        "label_revenue/balances.html",
+        scope=scope,
+        month=month_text(months[-1]) if months else "",
+        method=_method(),
+        rows=[balance_row(one) for one in found],
+        totals=[balance_row(one) for one in totals_of(found).values()],
+        pool=_pool_sentence(payout) if payout else "",
+        minimums=sorted(minimums(scope.company_id).items()),
+        errors=errors,
+        typed=request.values,
+    )
+    return make_response(page, 422 if errors else status)
+
+
+def _method() -> Method:
+    return "listener" if request.values.get("method") == "listener" else "pool"
+
+
+def _pool_sentence(one: MonthPayout) -> str:
+    """Return how what labels earned and what has no owner add up to the month's pool."""
+    earned = sum(line.minor for line in one.payout.lines if line.key.owned)
+    rest = one.payout.pool_minor - earned
+    texts = [amount_text(minor, one.currency) for minor in (earned, rest, one.payout.pool_minor)]
+    return f"Earned {texts[0]}, without an owner {texts[1]}: the pool of {texts[2]} {one.currency}."
+
+
+@bp.post("/minimums")
+@require("admin")
+def save_minimum() -> Response:
+    """Set from which amount on labels, or one label, are paid."""
+    scope, typed = current_scope(), request.form
+    label = " ".join(typed.get("label", "").split())[:300]
+    try:
+        amount = _amount(typed.get("amount", ""))
+    except InvalidParams as error:
+        return _balances_page(scope, error.errors, 422)
+    with unit_of_work(scope.company_id, scope) as work:
+        before = minimums(scope.company_id).get(label, "0")
+        row = MinimumPayout(
+            company_id=scope.company_id, label=label, amount=amount, created_by=scope.user_id
+        )
+        db.session.add(row)
+        whose = label or "all labels"
+        work.record("set minimum payout", f"label-revenue {whose}: {before} before, now {amount}")
+    flash(f"{whose.capitalize() if not label else label} is paid from {amount} on.")
+    return redirect_to("/label-revenue/balances")
+
+
+def _amount(text: str) -> str:
+    try:
+        amount = Decimal(text.strip().replace(",", "."))
+    except InvalidOperation:
+        amount = Decimal(-1)
+    if not (amount.is_finite() and 0 <= amount < 10**12) or len(text) > 20:
+        raise InvalidParams({"amount": "Write an amount, for example 50 or 50.00."})
+    return f"{amount:f}"
