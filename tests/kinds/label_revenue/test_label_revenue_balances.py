@@ -1,4 +1,4 @@
-"""What labels are paid and what is carried forward: it always adds up, and locked months keep it."""
+"""What labels are paid and what is carried forward: it adds up, and locked months keep it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/label-revenue`: what months pay: methods compared, balances with minimum payouts, statements."""
+"""`/label-revenue`: what months pay: methods compared, balances, minimum payouts, statements."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def save_minimum() -> Response:
         db.session.add(row)
         whose = label or "all labels"
         work.record("set minimum payout", f"label-revenue {whose}: {before} before, now {amount}")
-    flash(f"{whose.capitalize() if not label else label} is paid from {amount} on.")
+    flash(f"{label or 'Every label'} is paid from {amount} on.")
     return redirect_to("/label-revenue/balances")
 
 

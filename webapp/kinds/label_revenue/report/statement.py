@@ -111,7 +111,7 @@ def _write_balances(workbook: Any, balances: list[tuple[date, Balance]]) -> None
         page.write_string(0, column, name, header)
     for line, (month, one) in enumerate(balances, start=1):
         money = workbook.add_format(number_format(digits(one.currency)))
-        page.write_datetime(line, 0, datetime(month.year, month.month, 1), month_format)
+        page.write_datetime(line, 0, datetime.fromisoformat(month.isoformat()), month_format)
         page.write_string(line, 1, one.currency)
         for column, minor in enumerate(one[2:], start=2):
             page.write_number(line, column, amount(minor, one.currency), money)
