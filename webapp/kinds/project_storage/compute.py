@@ -145,7 +145,7 @@ def month_rows(
     """Return a row per month.
 
     opening: what was held before the first month, in the order of COUNTED
-    changes: month → change within it, in the order of MONTHLY
+    changes: month → change within it, in the order of MONTHLY; none of it after `now_us`
     now_us:  the running month counts up to here
     Units:   byte-months: bytes held on average over the whole month, rounded to whole ones
     """
@@ -164,7 +164,7 @@ def month_rows(
             before[held_at] * length + change[area_at] - balance[held_at] * to_come
             for held_at, area_at in ((1, 4), (3, 5))
         ]
-        active, trash = (_rounded(max(area, 0), length) for area in areas)
+        active, trash = (_rounded(area, length) for area in areas)
         rows.append(MonthRow(month, tuple(balance), tuple(change[:4]), active, trash))
     return rows
 

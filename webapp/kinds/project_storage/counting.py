@@ -8,7 +8,7 @@ and once, whoever does it: a worker, the janitor, a command.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import groupby
@@ -17,8 +17,23 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 
 from webapp.extensions import db
-from webapp.kinds.project_storage.compute import COUNTED, LARGEST, MONTHLY, Effects, Event, held
-from webapp.kinds.project_storage.models import Counter, FileEvent, Project, StorageMonth
+from webapp.kinds.project_storage.compute import (
+    COUNTED,
+    LARGEST,
+    MONTHLY,
+    Effects,
+    Event,
+    held,
+    moment_at,
+    moment_us,
+)
+from webapp.kinds.project_storage.models import (
+    AheadEvent,
+    Counter,
+    FileEvent,
+    Project,
+    StorageMonth,
+)
 from webapp.lib.moments import utcnow
 from webapp.lib.upserts import upsert
 
@@ -126,22 +141,54 @@ def count_project(project_key: int) -> int:
 
 
 def count_step(project_key: int) -> int:
-    """Count the next events of a project; return how many there were. Commits."""
+    """Count the next events of a project, and those whose time has come. Commits.
+
+    Returns: how many there were
+    """
     place = _hold(project_key)
-    if place is None or place.counted_seq >= place.last_seq:
+    now_us = moment_us(utcnow())
+    ahead = _events_ahead(project_key)
+    due = {seq for seq, at_us in ahead.items() if at_us <= now_us}
+    if place is None or (place.counted_seq >= place.last_seq and not due):
         db.session.rollback()
         return 0
     upto = min(place.last_seq, place.counted_seq + EVENTS_PER_STEP)
-    effects = _difference(project_key, place.counted_seq, upto)
+    new = (FileEvent.project_key == project_key) & FileEvent.seq.between(
+        place.counted_seq + 1, upto
+    )
+    still = {seq: at_us for seq, at_us in ahead.items() if seq not in due}
+    still |= _numbered(select(FileEvent.seq, FileEvent.at_us).where(new, FileEvent.at_us > now_us))
+    effects = _difference(place, upto, ahead, still)
     if _is_capped(project_key):
-        counters = _everything(project_key, upto).counters
+        counters = _everything(project_key, upto, still).counters
         COUNTERS.compare(project_key, counters, repair=True)
     else:
         COUNTERS.apply(project_key, effects.counters)
     MONTHS.apply(project_key, effects.months)
-    _advance(project_key, upto, place.last_seq)
+    _keep_ahead(project_key, ahead, still)
+    _advance(project_key, upto, place.last_seq, still)
     db.session.commit()
-    return upto - place.counted_seq
+    return upto - place.counted_seq + len(due)
+
+
+def _events_ahead(project_key: int) -> dict[int, int]:
+    """Return the numbers and times of events that did not count yet because they were ahead."""
+    return _numbered(
+        select(AheadEvent.seq, AheadEvent.at_us).where(AheadEvent.project_key == project_key)
+    )
+
+
+def _numbered(query: Any) -> dict[int, int]:
+    return {row[0]: row[1] for row in db.session.execute(query)}
+
+
+def _keep_ahead(project_key: int, before: dict[int, int], after: dict[int, int]) -> None:
+    if gone := before.keys() - after.keys():
+        mine = (AheadEvent.project_key == project_key) & AheadEvent.seq.in_(gone)
+        db.session.execute(delete(AheadEvent).where(mine))
+    if new := after.keys() - before.keys():
+        rows = [{"project_key": project_key, "seq": seq, "at_us": after[seq]} for seq in new]
+        db.session.execute(insert(AheadEvent), rows)
 
 
 def _hold(project_key: int) -> Place | None:
@@ -156,22 +203,24 @@ def _hold(project_key: int) -> Place | None:
     return Place(project_key, row[0], row[1]) if row else None
 
 
-def _difference(project_key: int, counted_seq: int, upto: int) -> Effects:
-    """Return by how much the events up to a number differ from those counted before."""
-    of_project = FileEvent.project_key == project_key
-    touched = select(FileEvent.version_id).where(
-        of_project, FileEvent.seq > counted_seq, FileEvent.seq <= upto
-    )
+def _difference(place: Place, upto: int, ahead: Collection[int], still: Collection[int]) -> Effects:
+    """Return by how much the events that count now differ from those counted before.
+
+    ahead: numbers of the events that did not count yet; still: of those that do not count now
+    """
+    of_project = FileEvent.project_key == place.key
+    news = FileEvent.seq.between(place.counted_seq + 1, upto)
+    due = [seq for seq in ahead if seq not in still]
+    touched = select(FileEvent.version_id).where(of_project, news | FileEvent.seq.in_(due))
     where = (of_project, FileEvent.version_id.in_(touched), FileEvent.seq <= upto)
     versions: dict[str, list[tuple[int, Event]]] = {}
     for version_id, seq, *event in db.session.execute(_events().where(*where)):
         versions.setdefault(version_id, []).append((seq, Event(*event)))
     effects = Effects()
     for numbered in versions.values():
-        before = [event for seq, event in numbered if seq <= counted_seq]
-        if before:
-            effects.add(before, -1)
-        effects.add([event for _, event in numbered])
+        before = [event for seq, event in numbered if seq <= place.counted_seq and seq not in ahead]
+        effects.add(before, -1)
+        effects.add([event for seq, event in numbered if seq not in still])
     return effects
 
 
@@ -185,10 +234,10 @@ def _is_capped(project_key: int) -> bool:
     return db.session.execute(query.limit(1)).first() is not None
 
 
-def _everything(project_key: int, upto: int) -> Effects:
-    """Return what all events up to a number amount to."""
+def _everything(project_key: int, upto: int, ahead: Collection[int]) -> Effects:
+    """Return what all events up to a number amount to, but for those ahead."""
     effects = Effects()
-    for events in _by_version(project_key, upto):
+    for events in _by_version(project_key, upto, ahead):
         effects.add(events)
     return effects
 
@@ -205,7 +254,7 @@ def _events() -> Any:
     )
 
 
-def _advance(project_key: int, upto: int, last_seq: int) -> None:
+def _advance(project_key: int, upto: int, last_seq: int, ahead: dict[int, int]) -> None:
     waiting = None
     if upto < last_seq:
         waiting = db.session.scalar(
@@ -213,10 +262,11 @@ def _advance(project_key: int, upto: int, last_seq: int) -> None:
                 FileEvent.project_key == project_key, FileEvent.seq == upto + 1
             )
         )
+    due_at = moment_at(min(ahead.values())) if ahead else None
     db.session.execute(
         update(Project)
         .where(Project.key == project_key)
-        .values(counted_seq=upto, waiting_since=waiting)
+        .values(counted_seq=upto, waiting_since=waiting, due_at=due_at)
         .execution_options(synchronize_session=False)
     )
 
@@ -225,10 +275,13 @@ def _advance(project_key: int, upto: int, last_seq: int) -> None:
 
 
 def waiting_projects(*, longer_than: timedelta = timedelta(0)) -> list[int]:
-    """Return the keys of projects with events not counted yet, the longest waiting first."""
-    query = select(Project.key).where(
-        Project.waiting_since <= utcnow() - longer_than, Project.deleted_at.is_(None)
-    )
+    """Return the keys of projects with events not counted yet, the longest waiting first.
+
+    Those whose time has just come are among them.
+    """
+    now = utcnow()
+    waits = (Project.waiting_since <= now - longer_than) | (Project.due_at <= now)
+    query = select(Project.key).where(waits, Project.deleted_at.is_(None))
     keys = list(db.session.scalars(query.order_by(Project.waiting_since)))
     db.session.commit()
     return keys
@@ -253,7 +306,8 @@ def recount(project_key: int, *, repair: bool = True) -> list[Drift]:
     if place is None:
         db.session.rollback()
         return []
-    effects = _everything(project_key, place.counted_seq)
+    ahead = _events_ahead(project_key)
+    effects = _everything(project_key, place.counted_seq, ahead)
     months = {month: row for month, row in effects.months.items() if any(row)}
     drift = COUNTERS.compare(project_key, effects.counters, repair)
     drift += MONTHS.compare(project_key, months, repair)
@@ -261,13 +315,13 @@ def recount(project_key: int, *, repair: bool = True) -> list[Drift]:
     return drift
 
 
-def _by_version(project_key: int, upto: int) -> Iterator[list[Event]]:
+def _by_version(project_key: int, upto: int, ahead: Collection[int]) -> Iterator[list[Event]]:
     query = _events().where(FileEvent.project_key == project_key, FileEvent.seq <= upto)
     found = db.session.execute(
         query.order_by(FileEvent.version_id), execution_options={"yield_per": 5000}
     )
     for _, rows in groupby(found, key=lambda row: row[0]):
-        yield [Event(*row[2:]) for row in rows]
+        yield [Event(*row[2:]) for row in rows if row[1] not in ahead]
 
 
 def recount_all(*, repair: bool = True) -> Iterator[tuple[int, list[Drift]]]:

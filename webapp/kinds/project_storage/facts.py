@@ -17,6 +17,7 @@ from webapp.extensions import db
 from webapp.kinds.project_storage import counting
 from webapp.kinds.project_storage.compute import MONTHLY
 from webapp.kinds.project_storage.models import Permission, Project, StorageMonth
+from webapp.lib.moments import utcnow
 
 Changes = dict[date, list[int]]
 
@@ -35,8 +36,11 @@ def projects_of(
     company_id: str, user_id: str, project_id: str | None = None, limit: int | None = None
 ) -> list[RoleProject]:
     """Return the projects in which a user has a role, or the one of that id, by name."""
+    waits = Project.waiting_since.is_not(None) | (
+        Project.due_at.is_not(None) & (Project.due_at <= utcnow())
+    )
     query = (
-        select(Project.key, Project.id, Project.name, Project.waiting_since)
+        select(Project.key, Project.id, Project.name, waits)
         .join(Permission, Permission.project_key == Project.key)
         .where(Permission.company_id == company_id, Permission.user_id == user_id)
         .order_by(Project.name, Project.key)
@@ -44,7 +48,7 @@ def projects_of(
     )
     if project_id is not None:
         query = query.where(Project.id == project_id)
-    return [RoleProject(*row[:3], row[3] is not None) for row in db.session.execute(query)]
+    return [RoleProject(*row[:3], bool(row[3])) for row in db.session.execute(query)]
 
 
 def count_waiting(project: RoleProject) -> int:

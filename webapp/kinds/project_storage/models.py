@@ -2,7 +2,7 @@
 
 Events are the truth and are never changed. Counters (a row per project and provider) and months (a
 row per project and month) are what reads touch; both are a function of the set of events with
-numbers up to the project's `counted_seq`.
+numbers up to the project's `counted_seq` but for those whose time has not come.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Project(Model):
     last_seq:      number of the newest event; events of a project are numbered without gaps
     counted_seq:   number up to which counters and months hold all events
     waiting_since: when the oldest event not counted yet came in; None where all are counted
+    due_at:        when the next event that was dated ahead counts; None where there is none
     deleted_at:    set while the rows of a deleted project are being purged
     """
 
@@ -69,6 +70,7 @@ class Project(Model):
     __table_args__ = (
         UniqueConstraint("company_id", "id"),
         Index("ix_project_storage_project_waiting", "waiting_since"),
+        Index("ix_project_storage_project_due", "due_at"),
         Index("ix_project_storage_project_deleted", "deleted_at"),
     )
 
@@ -81,6 +83,7 @@ class Project(Model):
     last_seq: Mapped[int] = mapped_column(BigInteger, default=0)
     counted_seq: Mapped[int] = mapped_column(BigInteger, default=0)
     waiting_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
@@ -140,6 +143,18 @@ class FileEvent(Model):
     )
     at_us: Mapped[int] = mapped_column(BigInteger)
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class AheadEvent(Model):
+    """An event dated ahead of now, which counts when its time has come."""
+
+    __tablename__ = "project_storage_ahead"
+
+    project_key: Mapped[int] = mapped_column(
+        Integer, ForeignKey(PROJECT_KEY), primary_key=True, autoincrement=False
+    )
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at_us: Mapped[int] = mapped_column(BigInteger)
 
 
 class Counter(Model):

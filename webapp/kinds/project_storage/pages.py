@@ -22,6 +22,7 @@ from webapp.kinds.project_storage.stats import (
     summed,
     user_stats,
 )
+from webapp.lib.moments import utcnow
 
 PROJECTS_PER_PAGE = 50
 EVENTS_SHOWN = 10
@@ -101,6 +102,9 @@ def _lively(scope: Scope) -> list[int]:
 
 
 def _event(event: Any, project: Any, provider: Any) -> dict[str, Any]:
+    counted = "yes" if event.seq <= project.counted_seq else "soon"
+    if moment_at(event.at_us) > utcnow():
+        counted = "at its time"
     return {
         "at": moment_at(event.at_us),
         "type": event.type,
@@ -108,5 +112,5 @@ def _event(event: Any, project: Any, provider: Any) -> dict[str, Any]:
         "version_id": event.version_id,
         "bytes": event.bytes,
         "provider": provider.name if provider else None,
-        "counted": event.seq <= project.counted_seq,
+        "counted": counted,
     }

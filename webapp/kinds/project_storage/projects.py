@@ -17,6 +17,7 @@ from webapp.extensions import db
 from webapp.kinds.project_storage import tasks
 from webapp.kinds.project_storage.compute import EVENT_TYPES, UPLOAD
 from webapp.kinds.project_storage.models import (
+    AheadEvent,
     Counter,
     Permission,
     Project,
@@ -218,11 +219,11 @@ def delete_project(scope: Scope, project_id: str) -> int:
     """
     project = find_own_project(scope, project_id)
     _lock(project.key)
-    for table in (Permission, Counter, StorageMonth):
+    for table in (Permission, Counter, StorageMonth, AheadEvent):
         db.session.execute(delete(table).where(table.project_key == project.key))
     audit(scope, "deleted project", project_id)
     project.deleted_at = utcnow()
-    project.waiting_since = None
+    project.waiting_since = project.due_at = None
     # The purge may take a while; the id is free for a new project at once.
     project.id = str(uuid4())
     tasks.start(tasks.PURGE, scope, project.key)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from webapp.accounts import Scope
 from webapp.extensions import db
@@ -36,12 +36,13 @@ class Item:
     def as_json(self, now: datetime) -> dict[str, Any]:
         """Return the item as answers show it."""
         project = self.project
+        waiting = [at for at in (project.waiting_since, project.due_at) if at and at <= now]
         return {
             "project": {"id": project.id, "name": project.name},
             "current_user_auth_role": auth_role(self.role),
             "stats": {
                 **self.total,
-                "as_of": rfc3339(project.waiting_since or now, "milliseconds"),
+                "as_of": rfc3339(min(waiting, default=now), "milliseconds"),
                 "by_storage_provider": [
                     {
                         "id": provider.id,
@@ -108,16 +109,18 @@ def user_stats(scope: Scope) -> dict[str, dict[str, Any]]:
     )
     held = held.where(*_mine(scope)).group_by(Permission.auth_role)
     by_role = {role: _wholes(halves) for role, *halves in db.session.execute(held)}
-    listed = select(Permission.auth_role, func.count(), func.min(Project.waiting_since)).join(
+    due = func.min(case((Project.due_at <= utcnow(), Project.due_at)))
+    waits = (func.min(Project.waiting_since), due)
+    listed = select(Permission.auth_role, func.count(), *waits).join(
         Project, Project.key == Permission.project_key
     )
     return {
         role: {
             "projects": projects,
             **dict(zip(COUNTED, by_role.get(role, [0, 0, 0, 0]), strict=True)),
-            "as_of": waiting,
+            "as_of": min((at for at in waiting if at), default=None),
         }
-        for role, projects, waiting in db.session.execute(
+        for role, projects, *waiting in db.session.execute(
             listed.where(*_mine(scope)).group_by(Permission.auth_role)
         )
     }
