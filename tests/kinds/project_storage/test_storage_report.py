@@ -189,6 +189,25 @@ def test_files_have_the_same_numbers(owner: Storage, report: Callable[..., str])
     assert sheets == ["Growth by project", "Growth in all", "About"]
 
 
+def test_large_sizes_are_written_out_to_the_last_byte(
+    owner: Storage, report: Callable[..., str]
+) -> None:
+    largest = 2**63 - 1
+    owner.send([owner.event("upload", "v1", "2025-01-01T00:00:00Z", bytes=largest)])
+    report_id = report(owner, unit="B")
+    text = owner.api.get(f"/reports/{report_id}/result?format=csv").text
+    [january, *_] = csv.DictReader(io.StringIO(text))
+    for name in ("active_bytes", "active_size", "active_byte_months"):
+        assert january[name] == str(largest)
+    assert "e+" not in text
+    with owner.api.get(f"/reports/{report_id}/result?format=xlsx") as answer:
+        page = load_workbook(io.BytesIO(answer.data))["Growth by project"]
+    heads = [cell.value for cell in page[1]]
+    row = dict(zip(heads, (cell.value for cell in page[2]), strict=True))
+    assert [row[f"Active ({unit})"] for unit in ("bytes", "B")] == [str(largest)] * 2
+    assert in_unit(2**53 - 1, "kB") == 9007199254740.991
+
+
 def test_the_result_page_shows_grid_figures_and_chart(
     owner: Storage, report: Callable[..., str], client_for: Callable[[str], FlaskClient]
 ) -> None:

@@ -104,6 +104,10 @@ def _row(params: ProjectStorageParams, one: MonthRow, project: RoleProject | Non
     return row
 
 
-def in_unit(size_bytes: int, unit: str) -> float:
-    """Return a size in a unit, rounded to three places."""
-    return float((Decimal(size_bytes) / UNITS[unit]).quantize(PLACES))
+def in_unit(size_bytes: int, unit: str) -> float | int:
+    """Return a size in a unit, rounded to three places.
+
+    Beyond 2**53 it is a whole number: a float would lose digits, and is written with an exponent.
+    """
+    size = Decimal(size_bytes) / UNITS[unit]
+    return int(size.to_integral_value()) if abs(size) >= 2**53 else float(size.quantize(PLACES))
