@@ -2,10 +2,11 @@
 
 import logging
 
+from rq import Queue
 from rq.serializers import JSONSerializer
 
 from webapp import create_app
-from webapp.extensions import db, report_queue
+from webapp.extensions import db, redis_client
 from webapp.installation import check_key
 from webapp.ops import logs
 from webapp.ops.workers import MONITOR_EVERY_S, WORKER_TTL_S, ForkingWorker, new_name
@@ -21,11 +22,12 @@ def main() -> None:
     with app.app_context():
         check_key(db.engine, *secret_keys())
         db.engine.dispose()
-        queue = report_queue()
+        connection = redis_client()  # it waits for jobs, as long as that takes
+        queue = Queue(app.config["QUEUE"], connection=connection, serializer=JSONSerializer)
         worker = ForkingWorker(
             [queue],
             name=new_name(),
-            connection=queue.connection,
+            connection=connection,
             serializer=JSONSerializer,
             worker_ttl=WORKER_TTL_S,
             maintenance_interval=60,

@@ -101,7 +101,8 @@ def init_app(app: Flask) -> None:
         health_check_interval=30,
         socket_timeout=QUICK_S,
         socket_connect_timeout=QUICK_S,
-        retry=Retry(NoBackoff(), 1),
+        # A connection that has died is made anew; who does not answer in time is not asked again.
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
     )
     app.config.setdefault("SQLALCHEMY_ENGINE_OPTIONS", engine_options(app.config["DATABASE_URL"]))
     db.init_app(app)
@@ -116,9 +117,9 @@ def redis_client(app: Flask | None = None) -> Redis:
     return client
 
 
-def quick_redis(app: Flask | None = None) -> Redis:
+def quick_redis(app: Flask | None = None) -> QuickRedis:
     """Return the client for what a run can do without: it gives up soon, and rests after that."""
-    client: Redis = (app or current_app).extensions["quick_redis"]
+    client: QuickRedis = (app or current_app).extensions["quick_redis"]
     return client
 
 
@@ -165,5 +166,8 @@ class QuickPipeline(Pipeline):
 
 
 def report_queue() -> Queue:
-    """Return the queue reports run on. Jobs are JSON: pickles in Redis would be code."""
-    return Queue(current_app.config["QUEUE"], connection=redis_client(), serializer=JSONSerializer)
+    """Return the queue jobs are handed to; with Redis away that fails within a second or two.
+
+    Jobs are JSON: pickles in Redis would be code.
+    """
+    return Queue(current_app.config["QUEUE"], connection=quick_redis(), serializer=JSONSerializer)

@@ -14,7 +14,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from werkzeug.serving import make_server
 
-from webapp.extensions import redis_client, report_queue
+from webapp.extensions import quick_redis, report_queue
 
 HOSTILE = "<img src=x onerror='window.wasHit = true'>"
 
@@ -144,7 +144,7 @@ def test_the_redis_url_is_not_shown(app: Flask, operator: FlaskClient) -> None:
 
 def test_all_requests_share_the_applications_connections(app: Flask, operator: FlaskClient) -> None:
     operator.get("/ops/rq/")
-    assert app.redis_conn is redis_client(app)  # type: ignore[attr-defined]
+    assert app.redis_conn is quick_redis(app)  # type: ignore[attr-defined]
 
 
 @pytest.mark.browser

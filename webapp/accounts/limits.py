@@ -25,7 +25,7 @@ from limits.strategies import FixedWindowRateLimiter
 from redis.exceptions import RedisError
 
 from webapp.errors import TooMany
-from webapp.extensions import QUICK_S
+from webapp.extensions import QUICK_S, quick_redis
 from webapp.security import derived_key, fingerprint, secret_keys
 
 log = logging.getLogger(__name__)
@@ -147,7 +147,8 @@ def _demand(question: str, limit: RateLimitItem, name: str) -> None:
 def _ask(question: str, limit: RateLimitItem, name: str) -> Any:
     """Return what the counts of all processes say; while Redis is away, those of this one."""
     try:
-        return getattr(current_app.extensions["tries"], question)(limit, name)
+        with quick_redis().noticing():
+            return getattr(current_app.extensions["tries"], question)(limit, name)
     except (RedisError, StorageError):
         log.warning("Redis is away; tries are counted by this process alone")
         return getattr(_own_count, question)(limit, name)

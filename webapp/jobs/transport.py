@@ -16,7 +16,7 @@ from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 from sqlalchemy import event
 
-from webapp.extensions import db, redis_client, report_queue
+from webapp.extensions import db, quick_redis, report_queue
 from webapp.jobs.tasks import task_named
 from webapp.tracing import request_id
 
@@ -74,7 +74,7 @@ def _rolled_back(session: Any, transaction: Any) -> None:
 def forget(job_id: str) -> None:
     """Remove what RQ knows of an earlier start, so that the id can be used again."""
     try:
-        RqJob.fetch(job_id, connection=redis_client(), serializer=JSONSerializer).delete()
+        RqJob.fetch(job_id, connection=quick_redis(), serializer=JSONSerializer).delete()
     except (NoSuchJobError, InvalidJobOperation, ValueError):
         return
 
@@ -83,7 +83,7 @@ def stop(job_id: str, was_running: bool) -> None:
     """Stop the worker's process or take the job out of the queue; the row has the truth already."""
     try:
         if was_running:
-            send_stop_job_command(redis_client(), job_id, serializer=JSONSerializer)
+            send_stop_job_command(quick_redis(), job_id, serializer=JSONSerializer)
         else:
             forget(job_id)
     except (NoSuchJobError, InvalidJobOperation):
@@ -95,7 +95,7 @@ def stop(job_id: str, was_running: bool) -> None:
 def is_waiting(job_id: str) -> bool:
     """Return whether RQ holds the job for a worker; raises RedisError."""
     try:
-        job = RqJob.fetch(job_id, connection=redis_client(), serializer=JSONSerializer)
+        job = RqJob.fetch(job_id, connection=quick_redis(), serializer=JSONSerializer)
     except NoSuchJobError:
         return False
     waiting = {JobStatus.QUEUED, JobStatus.DEFERRED, JobStatus.SCHEDULED}

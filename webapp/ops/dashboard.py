@@ -24,7 +24,7 @@ from rq_dashboard import web
 from werkzeug.wrappers import Response as AnyResponse
 
 from webapp.accounts import current_scope, require_access
-from webapp.extensions import redis_client
+from webapp.extensions import quick_redis
 from webapp.security import DASHBOARD_PREFIX
 
 REGISTRIES = frozenset(
@@ -41,7 +41,7 @@ def init_app(app: Flask) -> None:
     # Shown in its menu; the client is handed over below, so no URL (and password) need be.
     app.config["RQ_DASHBOARD_REDIS_URL"] = ("Redis",)
     app.config["RQ_DASHBOARD_DISABLE_DELETE"] = True
-    app.redis_conn = redis_client(app)  # type: ignore[attr-defined]
+    app.redis_conn = quick_redis(app)  # type: ignore[attr-defined]
     app.register_blueprint(bp, url_prefix=DASHBOARD_PREFIX)
 
 
@@ -80,12 +80,12 @@ def _is_small_number(value: object, most: int) -> bool:
 
 
 def _queue_names() -> set[str]:
-    found = {queue.name for queue in Queue.all(connection=redis_client())}
+    found = {queue.name for queue in Queue.all(connection=quick_redis())}
     return found | {current_app.config["QUEUE"], "default"}
 
 
 def _job_exists(job_id: str) -> bool:
-    return Job.exists(job_id, connection=redis_client())
+    return Job.exists(job_id, connection=quick_redis())
 
 
 def hand_over_token(response: Response) -> Response:

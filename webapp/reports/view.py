@@ -16,7 +16,7 @@ from webapp.engine.kind import ReportKind
 from webapp.engine.models import FAILED, INCOMPLETE, QUEUED, Report
 from webapp.engine.params import FormField, form_fields
 from webapp.engine.results import ReadResult
-from webapp.extensions import db, redis_client
+from webapp.extensions import db, quick_redis
 from webapp.jobs import StatusLine
 from webapp.lib.moments import utcnow
 from webapp.reports.charts import chart_data
@@ -72,7 +72,7 @@ def _waits_for_worker(report: Report) -> bool:
     if report.status != QUEUED or live_workers is None or utcnow() - report.queued_at < PATIENCE:
         return False
     try:
-        return not live_workers(redis_client(), current_app.config["QUEUE"])
+        return not live_workers(quick_redis(), current_app.config["QUEUE"])
     except RedisError:
         # With Redis away nobody takes reports either.
         return True
