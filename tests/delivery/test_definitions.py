@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from flask.testing import FlaskClient
 
 from tests.api.api_helpers import assert_problem
 from tests.conftest import Api, form_token
-from tests.delivery.conftest import Clock, saved
+from tests.delivery.conftest import Clock, Mailbox, saved
 from webapp.delivery.relative import relative_label, relative_month, relative_word
 from webapp.jobs import Job
 from webapp.lib.moments import utcnow
@@ -247,3 +248,28 @@ def test_months_of_a_report_are_said_relative_to_now_and_back() -> None:
         assert month_text(relative_month(word, now) or now.date()) == month
     assert [relative_word(other, now) for other in ("2025-04", "x", 3, None)] == [None] * 4
     assert relative_label("-1") == "1 month before the last closed one"
+
+
+def test_a_command_makes_it_as_its_owner_and_the_janitor_sends_it(
+    api: Api, app: Flask, clock: Clock, mailbox: Mailbox
+) -> None:
+    made = saved(api, deliver=[{"by": "email", "to": ["a@acme.example"]}])
+    done = app.test_cli_runner().invoke(args=["definitions", "run", made["id"]])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told["status"] == "done"
+    assert api.get(f"/definitions/{made['id']}").json["last_report"] == told["report"]
+    clock.turn(utcnow() + timedelta(minutes=1))
+    assert [mail["Subject"] for mail in mailbox.mails] == ["Apples"]
+
+
+@pytest.mark.parametrize(("more", "code"), [({"holes": True}, 3), ({"fails": True}, 1)])
+def test_a_command_says_by_its_exit_how_it_went(
+    api: Api, app: Flask, more: dict[str, Any], code: int
+) -> None:
+    made = saved(api, params={"topic": "apples", **more})
+    assert app.test_cli_runner().invoke(args=["definitions", "run", made["id"]]).exit_code == code
+
+
+def test_a_command_for_an_unknown_one_is_bad_input(app: Flask) -> None:
+    assert app.test_cli_runner().invoke(args=["definitions", "run", "x"]).exit_code == 2

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from webapp.delivery import api, pages, scheduler
+from webapp.delivery import api, commands, pages, scheduler
 from webapp.delivery.definitions import find_definition, run_now
 from webapp.delivery.sending import DELIVER
 from webapp.engine import upkeep
@@ -27,5 +27,6 @@ def init_app(app: Flask) -> None:
     # A mail program that takes its reader out has no form of ours.
     csrf.exempt(pages.leaving)
     app.register_blueprint(pages.leaving)
+    app.cli.add_command(commands.group)
     add_task(app, DELIVER)
     upkeep.add_maintenance(app, scheduler.run_maintenance)

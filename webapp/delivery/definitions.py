@@ -157,11 +157,12 @@ def next_moments(
     return [moment for _, moment in zip(range(count), moments, strict=False)]
 
 
-def run_now(scope: Scope, definition: Definition) -> Report:
+def run_now(scope: Scope, definition: Definition, *, enqueue: bool = True) -> Report:
     """Make the report of a definition now, as the caller; commits. Raises as `start_report`."""
     kind = kind_named(definition.kind)
     run = DefinitionRun(definition_id=definition.id, due_at=utcnow(), status=MAKING)
-    report = start_report(scope, definition.kind, resolved(kind, definition.params)).report
+    params = resolved(kind, definition.params)
+    report = start_report(scope, definition.kind, params, enqueue=enqueue).report
     run.report_id = report.id
     db.session.add(run)
     db.session.commit()
