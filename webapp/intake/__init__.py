@@ -20,12 +20,13 @@ a kind does with its files it says with a `Loader`, and `upload_pages` makes its
 
 from webapp.intake.cells import BadCell, DateOrder, read_date, read_number, round_places
 from webapp.intake.columns import Field, heading_key
-from webapp.intake.formats import Choices, Format, Row, detect, read_rows
+from webapp.intake.formats import Choices, detect
 from webapp.intake.json_list import json_items
 from webapp.intake.loader import Loader, Role, choices_of, teller
 from webapp.intake.marks import Question, order_of
 from webapp.intake.pages import UploadPages, upload_pages
 from webapp.intake.rejects import LoadRefused, Problem, Rejects
+from webapp.intake.rows import Format, Row, is_as_written, read_rows
 from webapp.intake.text import BadFile, Told
 from webapp.intake.uploads import Upload
 from webapp.intake.uploads import drop_expired as drop_expired_uploads
@@ -51,6 +52,7 @@ __all__ = [
     "detect",
     "drop_expired_uploads",
     "heading_key",
+    "is_as_written",
     "json_items",
     "order_of",
     "read_date",

@@ -19,6 +19,7 @@ SLASHED = re.compile(r"(\d{1,2})[/.\-](\d{1,2})[/.\-](\d{4})")
 YEAR_FIRST = re.compile(r"(\d{4})[/.](\d{1,2})[/.](\d{1,2})")
 # Midnight behind a date says nothing more; any other time would be dropped in silence.
 _MIDNIGHT = re.compile(r"[T ]+0{1,2}:00(:00(\.0+)?)?(Z|[+-]\d\d:?\d\d)?$")
+_TIME = re.compile(r"[T ]+\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[AaPp][Mm])?(Z|[+-]\d\d:?\d\d)?$")
 _EXAMPLES = {"dmy": "dd/mm/yyyy", "mdy": "mm/dd/yyyy", "ymd": "yyyy-mm-dd"}
 # Thousands may stand apart, in groups of three and all alike: 1.234,50 or 1 234.50.
 _WHOLE = (
@@ -140,15 +141,18 @@ def round_places(number: Decimal, whole_digits: int, places: int) -> Decimal:
     return _EXACT.normalize(kept) if kept else Decimal(0)
 
 
-def read_date(text: str, order: DateOrder | None, *, since_1904: bool = False) -> date:
+def read_date(
+    text: str, order: DateOrder | None, *, since_1904: bool = False, cut_time: bool = False
+) -> date:
     """Return a date written in a known order; one with the year first is always read as such.
 
     A workbook's number is the day with that number, as spreadsheets count them.
-    Raises: ValueError with a sentence
+    cut_time: a time of day behind it is dropped; else only midnight is
+    Raises:   ValueError with a sentence
     """
     if isinstance(text, NumberCell):
-        return _numbered_day(text, since_1904)
-    stripped = _MIDNIGHT.sub("", text.strip())
+        return _numbered_day(text, since_1904, cut_time)
+    stripped = (_TIME if cut_time else _MIDNIGHT).sub("", text.strip())
     try:
         if match := ISO.fullmatch(stripped) or YEAR_FIRST.fullmatch(stripped):
             year, month, day = (int(part) for part in match.groups())
@@ -166,8 +170,10 @@ def read_date(text: str, order: DateOrder | None, *, since_1904: bool = False) -
     return found
 
 
-def _numbered_day(text: str, since_1904: bool) -> date:
+def _numbered_day(text: str, since_1904: bool, cut_time: bool) -> date:
     number = Decimal(text)
+    if cut_time and number.adjusted() < 9:
+        number = Decimal(int(number))
     # 60 is a day that never was, the 29 February 1900; nobody means it, or one before it.
     if number != number.to_integral_value() or not 61 <= number <= 2_580_000:
         raise ValueError(
@@ -175,3 +181,16 @@ def _numbered_day(text: str, since_1904: bool) -> date:
         )
     start = date(1904, 1, 1) if since_1904 else date(1899, 12, 30)
     return start + timedelta(days=int(number))
+
+
+def read_seconds(text: str, *, in_milliseconds: bool = False) -> str:
+    """Return a duration as whole seconds in text; `3:25` and `1:02:03` are minutes and hours.
+
+    What is no duration comes back as it is, for its reader to refuse.
+    """
+    stripped = plain_text(text).strip()
+    if match := re.fullmatch(r"(?:(\d{1,3}):)?(\d{1,3}):([0-5]\d)(?:\.\d+)?", stripped):
+        return str(int(match[1] or 0) * 3600 + int(match[2]) * 60 + int(match[3]))
+    if in_milliseconds and re.fullmatch(r"-?\d{1,15}", stripped):
+        return str(round(Decimal(stripped) / 1000))
+    return stripped

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-FieldType = Literal["text", "integer", "decimal", "date"]
+FieldType = Literal["text", "integer", "decimal", "date", "day", "seconds"]
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _BRACKETS = re.compile(r"[(\[][^)\]]*[)\]]")
 _GAPS = re.compile(r"[\W_]+")
@@ -23,7 +23,11 @@ _GAPS = re.compile(r"[\W_]+")
 class Field:
     """A column that a kind reads.
 
+    type:  a date stands alone, a day may have a time behind it that is dropped; seconds may be
+           written as 3:25, or as milliseconds under a heading that says so
     words: what people write above it, in any language; its own name is always one of them
+    made:  where a file has none, it is made from the row's content
+    takes_notes: columns that are kept as notes go into it
     """
 
     name: str
@@ -31,6 +35,8 @@ class Field:
     type: FieldType = "text"
     required: bool = True
     words: tuple[str, ...] = ()
+    made: bool = False
+    takes_notes: bool = False
 
     @property
     def keys(self) -> frozenset[str]:

@@ -6,9 +6,10 @@ What a kind does with its files it says with a `Loader`.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from webapp.extensions import db
 from webapp.files import as_path, store_file
 from webapp.intake.cells import plain_text
 from webapp.intake.columns import Field
-from webapp.intake.formats import Choices, Row, detect, read_rows
+from webapp.intake.formats import Choices, detect
 from webapp.intake.rejects import LoadRefused, Problem, Rejects
+from webapp.intake.rows import Format, Row, read_rows
 from webapp.intake.text import BadFile, Told
 from webapp.intake.uploads import (
     AT_WORK,
@@ -32,8 +34,10 @@ from webapp.intake.uploads import (
     READY,
     REFUSED,
     REJECTED,
+    SavedMapping,
     Upload,
     drop_bytes,
+    find_mapping,
     start,
 )
 
@@ -90,7 +94,14 @@ class Loader:
         if upload is None or upload.status != LOOKING:
             return
         files, problems, rejected = look_through(self, upload, attempt)
-        values = {"files": files, "problems": problems, "result": {REJECTED: rejected}}
+        # The load reads the columns as the look did.
+        roles = {name: read_as(file["look"]) for name, file in files.items() if "look" in file}
+        values = {
+            "files": files,
+            "problems": problems,
+            "result": {REJECTED: rejected},
+            "options": upload.options | {"roles": roles},
+        }
         attempt.finish(write=lambda connection: _end(connection, upload.id, READY, values))
         _load_if_asked(upload.id)
 
@@ -163,7 +174,14 @@ def look_through(
                 told = teller(attempt, 100 * number)
                 with as_path(file["file_id"]) as path:
                     file["look"] = look_at(
-                        path, file["name"], role, choices_of(options, name), check, rejects, told
+                        path,
+                        file["name"],
+                        role,
+                        choices_of(options, name),
+                        check,
+                        rejects,
+                        told,
+                        partial(find_mapping, company_id, loader.kind, name),
                     )
                 if check is not None:
                     file["look"]["notes"] = loader.notes(check)
@@ -192,6 +210,17 @@ def teller(attempt: jobs.Attempt, before: int) -> Told:
     return told
 
 
+def read_as(look: Mapping[str, Any]) -> dict[str, Any]:
+    """Return which sheet and columns a look has read, as choices of that file."""
+    columns = look.get("columns", [])
+    return {
+        "sheet": look.get("sheet"),
+        "columns": {name: place for place, name in enumerate(columns) if name},
+        "values": look.get("values", {}),
+        "notes": look.get("notes", []),
+    }
+
+
 def choices_of(options: Mapping[str, Any], role: str) -> Choices:
     """Return what a person said of one file of an upload."""
     said = {
@@ -202,6 +231,19 @@ def choices_of(options: Mapping[str, Any], role: str) -> Choices:
     return Choices(**said, **options.get("roles", {}).get(role, {}))
 
 
+Saved = Callable[[Sequence[str]], SavedMapping | None]
+
+
+def _detect(path: Path, role: Role, choices: Choices, saved: Saved) -> tuple[Format, str]:
+    """Return how a file is written, and the name of the saved mapping that was taken for it."""
+    found = detect(path, role.fields, choices, may_ask=True)
+    known = saved(found.header) if choices.columns is None else None
+    if known is None:
+        return found, ""
+    with_mapping = replace(choices, **known.mapping)
+    return detect(path, role.fields, with_mapping, may_ask=True), known.name
+
+
 def look_at(
     path: Path,
     name: str,
@@ -210,15 +252,17 @@ def look_at(
     check: Check | None,
     rejects: Rejects,
     told: Told = lambda *_: None,
+    saved: Saved = lambda _header: None,
 ) -> dict[str, Any]:
     """Return how a file was read, its first rows, and how many rows can be used; every row is read.
 
     Where the file leaves a question open its rows are not checked: nobody knows what they say.
+    saved: returns the mapping that was saved for a header, where nothing is said of the columns
     """
     try:
         if role.look is not None:
             return role.look(path, name, rejects, told)
-        found = detect(path, role.fields, choices)
+        found, mapping = _detect(path, role, choices, saved)
         look: dict[str, Any] = {
             "encoding": found.encoding,
             "separator": found.separator,
@@ -227,6 +271,9 @@ def look_at(
             "header_line": found.header_line,
             "header": list(found.header),
             "columns": list(found.columns),
+            "values": dict(found.values),
+            "notes": list(found.notes),
+            "mapping": mapping,
             "decimal_mark": found.decimal_mark,
             "date_order": found.date_order,
             "asks": [list(question) for question in found.questions],

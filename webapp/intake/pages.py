@@ -20,7 +20,7 @@ from webapp.extensions import db
 from webapp.files import StoredFile, read_chunks
 from webapp.htmx import redirect_to, render
 from webapp.intake import uploads
-from webapp.intake.loader import Loader
+from webapp.intake.loader import Loader, read_as
 from webapp.intake.uploads import AT_WORK, LOADABLE, LOADING, LOOKING, REJECTED, Upload
 
 MOST_BYTES = 4 * 1024**3
@@ -146,6 +146,7 @@ class UploadPages:
         try:
             options = self._options(upload)
             wants_look = "look" in request.form
+            self._save_mappings(upload, options)
             if self._is_known(upload, options) and not wants_look:
                 self._check_loadable(upload, options)
                 uploads.begin(scope, upload, LOADING, options)
@@ -166,22 +167,54 @@ class UploadPages:
                 if value not in values:
                     raise InvalidParams({name: "Choose one of the list."})
                 options[name] = value
-        roles = {}
-        for role, file in upload.files.items():
-            sheet = form.get(f"{role}.sheet")
-            if sheet and sheet in file.get("look", {}).get("sheets", ()):
-                roles[role] = {"sheet": sheet}
+        looked = {role: file["look"] for role, file in upload.files.items() if "look" in file}
+        roles = {role: self._said_of(role, look) for role, look in looked.items()}
         return options | {"roles": roles}
+
+    def _said_of(self, role: str, look: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the form says of a file's sheet and columns; what it leaves out stays."""
+        form, said = request.form, read_as(look)
+        sheet = form.get(f"{role}.sheet")
+        if sheet in look.get("sheets", ()) and sheet != said["sheet"]:
+            # Another sheet has columns of its own.
+            return {"sheet": sheet}
+        header = look.get("header", [])
+        for field in self.loader.role(role).fields:
+            place = form.get(f"{role}.column.{field.name}")
+            if place is not None:
+                said["columns"].pop(field.name, None)
+                if place.isascii() and place.isdigit() and int(place) < len(header):
+                    said["columns"][field.name] = int(place)
+            value = form.get(f"{role}.value.{field.name}", said["values"].get(field.name, ""))
+            said["values"].pop(field.name, None)
+            if value.strip() and field.name not in said["columns"]:
+                said["values"][field.name] = value.strip()[:200]
+        if f"{role}.mapped" in form:
+            kept = form.getlist(f"{role}.note")
+            said["notes"] = [place for place in range(len(header)) if str(place) in kept]
+            left = {field.name for field in self.loader.role(role).fields} - said["columns"].keys()
+            said["columns"] |= dict.fromkeys(sorted(left))
+        return said
 
     def _is_known(self, upload: Upload, options: Mapping[str, Any]) -> bool:
         """Say whether the last look knew all that is said of how to read the files."""
-        told = [*CHOICES, "roles"]
-        sheets = {role: f.get("look", {}).get("sheet") for role, f in upload.files.items()}
-        said = {name: options.get(name) for name in told}
-        before = {name: upload.options.get(name) for name in told}
-        for one in (said, before):
-            one["roles"] = {role: {"sheet": sheets[role]} for role in sheets} | (one["roles"] or {})
-        return said == before
+        if any(options.get(name) != upload.options.get(name) for name in CHOICES):
+            return False
+        for role, said in options["roles"].items():
+            there = read_as(upload.files[role]["look"])
+            columns = {
+                name: place for name, place in said.get("columns", {}).items() if place is not None
+            }
+            if said | {"columns": columns} != there:
+                return False
+        return True
+
+    def _save_mappings(self, upload: Upload, options: Mapping[str, Any]) -> None:
+        for role, said in options["roles"].items():
+            name = request.form.get(f"{role}.save_as", "").strip()[:100]
+            if name and "columns" in said:
+                header = upload.files[role]["look"].get("header", [])
+                uploads.save_mapping(upload.company_id, self.slug, role, header, name, said)
 
     def _check_loadable(self, upload: Upload, options: Mapping[str, Any]) -> None:
         for name, sentence, _ in upload.questions:

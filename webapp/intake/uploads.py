@@ -6,7 +6,8 @@ pages show that and read no file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import IO, Any
 from uuid import UUID, uuid4
@@ -20,6 +21,7 @@ from webapp.accounts import Scope
 from webapp.errors import Conflict, NotFound
 from webapp.extensions import Model, UtcDateTime, db
 from webapp.files import FileObject, StoredFile, drop_files, store_file, sweep
+from webapp.intake.columns import heading_key
 from webapp.lib.moments import utcnow
 from webapp.lib.texts import storable
 
@@ -84,6 +86,47 @@ class Upload(Model):
     def bad_rows(self) -> int:
         """How many rows cannot be used."""
         return sum(file.get("look", {}).get("bad", 0) for file in self.files.values())
+
+
+class SavedMapping(Model):
+    """Which columns of files with one header are which fields, under a name.
+
+    header:  a hash of the header, by which the mapping is found again
+    mapping: `columns`, `values` and `notes`, as `Choices` has them
+    """
+
+    __tablename__ = "intake_mapping"
+
+    company_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("company.id"), primary_key=True
+    )
+    kind: Mapped[str] = mapped_column(String(40), primary_key=True)
+    role: Mapped[str] = mapped_column(String(40), primary_key=True)
+    header: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(100))
+    mapping: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+def header_hash(header: Sequence[str]) -> str:
+    """Return what a header is found again by: its headings, compared as `heading_key` does."""
+    text = "\n".join(heading_key(one) for one in header)
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def find_mapping(
+    company_id: str, kind: str, role: str, header: Sequence[str]
+) -> SavedMapping | None:
+    """Return the mapping that was saved for files with this header."""
+    return db.session.get(SavedMapping, (company_id, kind, role, header_hash(header)))
+
+
+def save_mapping(
+    company_id: str, kind: str, role: str, header: Sequence[str], name: str, said: Mapping[str, Any]
+) -> None:
+    """Keep a mapping for files with this header, in the session; the caller commits."""
+    mapping = {key: said[key] for key in ("columns", "values", "notes")}
+    key = {"company_id": company_id, "kind": kind, "role": role, "header": header_hash(header)}
+    db.session.merge(SavedMapping(**key, name=name, mapping=mapping))
 
 
 def keep_upload(

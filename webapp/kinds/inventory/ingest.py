@@ -26,30 +26,46 @@ from webapp.intake import (
 from webapp.jobs import Attempt
 from webapp.kinds.inventory import entries
 
+PERIOD = ("period", "reporting period", "reporting period id", "Berichtszeitraum", "période", "año")
+UNIT = (
+    "unit",
+    "organizational unit",
+    "organization unit id",
+    "organizational unit id",
+    "site",
+    "facility",
+    "Standort",
+    "vestiging",
+)
+FACTOR = ("factor", "ef", "Emissionsfaktor", "facteur d'émission", "emissiefactor")
 FIELDS = (
-    Field("id", "id", words=("entry id",)),
-    Field("period_id", "period_id", words=("period", "reporting period", "reporting period id")),
+    Field("id", "id", words=("entry id",), made=True),
+    Field("period_id", "period", words=PERIOD),
+    Field("unit_id", "organizational unit", words=UNIT),
+    Field("scope", "scope", "integer", words=("ghg scope",)),
     Field(
-        "unit_id",
-        "unit_id",
-        words=(
-            "unit",
-            "organizational unit",
-            "organization unit id",
-            "organizational unit id",
-        ),
+        "category", "category", words=("emission category", "Kategorie", "catégorie", "categorie")
     ),
-    Field("scope", "scope", "integer"),
-    Field("category", "category"),
-    Field("description", "description", required=False),
-    Field("quantity", "quantity", "decimal"),
-    Field("unit_of_measure", "unit_of_measure"),
-    Field("emission_factor", "emission_factor", "decimal", words=("factor",)),
     Field(
-        "factor_source", "factor_source", required=False, words=("source of the factor", "source")
+        "description",
+        "description",
+        required=False,
+        words=("activity", "Beschreibung", "omschrijving", "désignation"),
+        takes_notes=True,
     ),
-    Field("start_date", "start_date", "date", required=False, words=("start",)),
-    Field("end_date", "end_date", "date", required=False, words=("end",)),
+    Field(
+        "quantity", "quantity", "decimal", words=("amount", "activity data", "Menge", "quantité")
+    ),
+    Field("unit_of_measure", "unit of measure", words=("uom", "Einheit", "unité", "eenheid")),
+    Field("emission_factor", "emission factor", "decimal", words=FACTOR),
+    Field(
+        "factor_source",
+        "source of the factor",
+        required=False,
+        words=("source of the factor", "source", "Quelle", "bron"),
+    ),
+    Field("start_date", "start", "date", required=False, words=("start", "from", "von", "begin")),
+    Field("end_date", "end", "date", required=False, words=("end", "to", "bis")),
 )
 LOADER_ROLES = (
     Role(

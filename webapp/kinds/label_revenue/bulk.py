@@ -17,7 +17,7 @@ from typing import Any
 from psycopg import DataError
 from sqlalchemy import insert, text
 
-from webapp.intake import Format
+from webapp.intake import Format, is_as_written
 from webapp.kinds.label_revenue.ledger import UnitOfWork
 from webapp.kinds.label_revenue.models import Batch, Stream
 from webapp.kinds.label_revenue.partitions import partition_table
@@ -55,7 +55,7 @@ class NotPlain(Exception):
 
 def may_go_raw(found: Format, path: Path) -> bool:
     """Return whether a file is large and plain enough to be handed to the database as it is."""
-    plain = found.encoding in {"utf-8", "utf-8-sig"} and None not in found.columns
+    plain = found.encoding in {"utf-8", "utf-8-sig"} and is_as_written(found)
     return plain and found.separator in _RAW_SEPARATORS and path.stat().st_size >= BULK_BYTES
 
 

@@ -9,19 +9,22 @@ from webapp.intake import Field, Format, Question
 
 Role = Literal["users", "streams", "tracks"]
 
+LISTENER = ("user", "listener", "account id", "customer number", "Kunde", "client", "usuario")
+DAY = ("day", "played at", "timestamp", "stream date", "sale date", "Datum", "jour", "fecha")
+DURATION = ("duration", "ms played", "seconds played", "Dauer", "durée", "duración")
 FIELDS: dict[str, tuple[Field, ...]] = {
     "users": (
-        Field("user_id", "user id", "integer"),
-        Field("product_type", "product type"),
-        Field("fee", "fee", "decimal"),
-        Field("origin", "origin"),
+        Field("user_id", "user id", "integer", words=LISTENER),
+        Field("product_type", "product type", words=("product", "plan", "Produkt", "produit")),
+        Field("fee", "fee", "decimal", words=("price", "amount", "Preis", "prix", "precio")),
+        Field("origin", "origin", words=("channel", "store", "Kanal", "canal", "tienda")),
     ),
     "streams": (
-        Field("date", "date", "date"),
-        Field("user_id", "user id", "integer"),
-        Field("region", "region"),
-        Field("track_id", "track id"),
-        Field("seconds", "seconds", "integer"),
+        Field("date", "date", "day", words=DAY),
+        Field("user_id", "user id", "integer", words=LISTENER),
+        Field("region", "region", words=("country", "territory", "market", "Land", "pays", "país")),
+        Field("track_id", "track id", words=("track", "isrc", "recording", "Titel ID", "pista")),
+        Field("seconds", "seconds", "seconds", words=DURATION),
     ),
 }
 

@@ -33,7 +33,7 @@ class Options:
 
     from_month: the load's own month, from which on its terms and tracks hold
     repeated:   whether streams that stand already are skipped, or kept as further ones
-    by_role:    how single files are written, where that was said of each
+    by_role:    what is said of one file alone, its columns among it
     """
 
     date_order: DateOrder | None = None

@@ -1,0 +1,77 @@
+"""Sheets as usual templates have them go in by saying which column is which, once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flask.testing import FlaskClient
+
+from tests.kinds.inventory.inventory_helpers import DATA, Caller
+from tests.kinds.inventory.test_inventory_pages import load, send
+
+Browsers = Callable[[str], FlaskClient]
+FILES = Path(__file__).resolve().parents[3] / "docs" / "examples" / "files"
+
+
+def selected(page: Any) -> dict[str, str]:
+    """Return the heading that is chosen for each field."""
+    found = re.findall(r'name="file\.column\.(\w+)">(.*?)</select>', page.text, flags=re.DOTALL)
+    chosen = {name: re.search(r"selected>([^<]*)<", options) for name, options in found}
+    return {name: match[1] for name, match in chosen.items() if match}
+
+
+def entries(ours: Caller) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = ours.get(f"{DATA}/entries", limit=1000).json["entries"]
+    return found
+
+
+def test_a_template_in_german_goes_in(
+    acme: str, client_for: Browsers, caller: Callable[[str], Caller]
+) -> None:
+    owner, content = client_for("owner"), (FILES / "emissions-template.csv").read_bytes()
+    page = send(owner, content, "template.csv")
+    assert "The header needs the column period" in page.text
+    assert selected(page)["quantity"] == "Menge"
+    assert selected(page)["unit_id"] == "Standort"
+    # The activity is the description, the cost centre a note; all of it is of one period.
+    said = {"file.mapped": "true", "file.column.description": "3", "file.note": "8"}
+    answer = load(owner, page, **said, **{"file.value.period_id": "2025", "file.save_as": "German"})
+    assert answer.status_code == 303
+    shown = owner.get(answer.headers["Location"])
+    assert "2 created" in shown.text
+    by_quantity = {one["quantity"]: one for one in entries(caller("owner"))}
+    assert by_quantity[12500.5]["description"] == "Erdgas; Kostenstelle: 4711"
+    assert by_quantity[61000]["emission_factor"] == 0.167
+    # The next file with this header needs no word, and the same rows are the same entries.
+    page = send(owner, content.replace(b"61.000", b"62.000"), "next.csv")
+    assert "as saved under “German”" in page.text
+    assert "2 lines: 2 can be stored, 0 cannot" in page.text
+    again = owner.get(load(owner, page).headers["Location"])
+    assert "1 created, 0 updated, 1 unchanged" in again.text
+
+
+def test_a_sheet_of_journeys_goes_in_with_what_is_the_same_in_every_row(
+    acme: str, client_for: Browsers, caller: Callable[[str], Caller]
+) -> None:
+    owner = client_for("owner")
+    page = send(owner, (FILES / "emissions-travel.csv").read_bytes(), "travel.csv")
+    columns = (
+        "period_id",
+        "unit_id",
+        "description",
+        "quantity",
+        "emission_factor",
+        "factor_source",
+    )
+    said = {f"file.column.{name}": str(place) for place, name in enumerate(columns)}
+    values = {"scope": "3", "category": "Business travel", "unit_of_measure": "km"}
+    said |= {f"file.value.{name}": value for name, value in values.items()}
+    shown = owner.get(load(owner, page, **{"file.mapped": "true"}, **said).headers["Location"])
+    # Two rows that are alike are two journeys.
+    assert "3 created" in shown.text
+    found = entries(caller("owner"))
+    assert {one["category"] for one in found} == {"Business travel"}
+    assert sorted(one["quantity"] for one in found) == [310, 310, 1250.5]
