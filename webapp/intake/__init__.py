@@ -22,13 +22,13 @@ from webapp.intake.cells import BadCell, DateOrder, read_date, read_number, roun
 from webapp.intake.columns import Field, heading_key
 from webapp.intake.formats import Choices, detect
 from webapp.intake.json_list import json_items
-from webapp.intake.loader import Loader, Role, choices_of, teller
+from webapp.intake.loader import Loader, Role, choices_of, teller, with_saved_mapping
 from webapp.intake.marks import Question, order_of
 from webapp.intake.pages import UploadPages, upload_pages
 from webapp.intake.rejects import LoadRefused, Problem, Rejects
 from webapp.intake.rows import Format, Row, is_as_written, read_rows
 from webapp.intake.text import BadFile, Told
-from webapp.intake.uploads import Upload
+from webapp.intake.uploads import Upload, find_mapping
 from webapp.intake.uploads import drop_expired as drop_expired_uploads
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "choices_of",
     "detect",
     "drop_expired_uploads",
+    "find_mapping",
     "heading_key",
     "is_as_written",
     "json_items",
@@ -61,4 +62,5 @@ __all__ = [
     "round_places",
     "teller",
     "upload_pages",
+    "with_saved_mapping",
 ]

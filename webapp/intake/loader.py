@@ -52,6 +52,7 @@ class Role:
 
     fields: its columns
     look:   looks through a file that has no columns, such as a JSON list, instead
+    count:  returns how many rows a file has where it can vouch for all of them, else None
     """
 
     name: str
@@ -59,6 +60,7 @@ class Role:
     help: str
     fields: tuple[Field, ...] = ()
     look: Callable[[Path, str, Rejects, Told], dict[str, Any]] | None = None
+    count: Callable[[Path, Format, Told], int | None] = lambda _path, _found, _told: None
 
 
 @dataclass(frozen=True)
@@ -234,14 +236,14 @@ def choices_of(options: Mapping[str, Any], role: str) -> Choices:
 Saved = Callable[[Sequence[str]], SavedMapping | None]
 
 
-def _detect(path: Path, role: Role, choices: Choices, saved: Saved) -> tuple[Format, str]:
-    """Return how a file is written, and the name of the saved mapping that was taken for it."""
-    found = detect(path, role.fields, choices, may_ask=True)
-    known = saved(found.header) if choices.columns is None else None
-    if known is None:
-        return found, ""
-    with_mapping = replace(choices, **known.mapping)
-    return detect(path, role.fields, with_mapping, may_ask=True), known.name
+def with_saved_mapping(
+    path: Path, fields: Sequence[Field], choices: Choices, saved: Saved
+) -> tuple[Choices, str]:
+    """Return choices with the mapping that was saved for a file's header, and its name."""
+    if choices.columns is not None:
+        return choices, ""
+    known = saved(detect(path, fields, choices, may_ask=True).header)
+    return (replace(choices, **known.mapping), known.name) if known else (choices, "")
 
 
 def look_at(
@@ -262,7 +264,8 @@ def look_at(
     try:
         if role.look is not None:
             return role.look(path, name, rejects, told)
-        found, mapping = _detect(path, role, choices, saved)
+        choices, mapping = with_saved_mapping(path, role.fields, choices, saved)
+        found = detect(path, role.fields, choices, may_ask=True)
         look: dict[str, Any] = {
             "encoding": found.encoding,
             "separator": found.separator,
@@ -283,6 +286,8 @@ def look_at(
         }
         if found.questions or check is None:
             return look
+        if (count := role.count(path, found, told)) is not None:
+            return look | {"good": count}
         look["first"] = []
         for row in read_rows(path, found, role.fields, told):
             errors = check(row)

@@ -157,7 +157,7 @@ def test_a_workbook_is_read_like_a_csv(acme: str, client_for: Browsers, caller: 
     ("data", "name", "words"),
     [
         (b"", "x.csv", "not empty"),
-        (b"a,b\n1,2\n", "x.csv", "The header needs the columns id"),
+        (b"a,b\n1,2\n", "x.csv", "The header needs the columns period"),
         (HEADER.encode() + b",unit\n", "x.csv", "twice"),
         (HEADER.encode() + b"\n", "x.csv", "no line"),
         (csv("u,2025,Acme,1,H\xe4t,1,kWh,1".encode("latin-1").decode("latin-1")).decode().encode(

@@ -72,6 +72,22 @@ def large(tmp_path: Path, extra: str = "") -> bytes:
     return (HEAD + "\n" + "".join(row.format(1000 + n % 7) for n in range(count)) + extra).encode()
 
 
+@pytest.mark.parametrize(
+    ("extra", "can_vouch"),
+    [("", True), ("31/02/2025;1;NL;T;10\n", False), ("13/03/2025;1;NL;T;ten\n", False)],
+)
+def test_a_large_file_is_counted_where_every_row_can_be_used(
+    tmp_path: Path, extra: str, can_vouch: bool
+) -> None:
+    path = tmp_path / "s.csv"
+    path.write_bytes(large(tmp_path, extra))
+    found = detect(path, FIELDS["streams"])
+    told: list[tuple[int, int]] = []
+    count = bulk.count_plain(path, found, lambda done, size: told.append((done, size)))
+    assert count == (path.read_bytes().count(b"\n") - 1 if can_vouch else None)
+    assert told[0][0] < told[-1][0] <= told[-1][1]
+
+
 @pytest.fixture
 def on_postgres(app: Flask) -> None:
     with app.app_context():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,10 @@ from webapp import accounts
 from webapp.commands import handle_cli_errors, progress_bar, with_database
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
+from webapp.intake import BadFile, Choices, find_mapping, with_saved_mapping
 from webapp.kinds.label_revenue import fetch, loads, work
-from webapp.kinds.label_revenue.formats import Role, Unanswered
+from webapp.kinds.label_revenue.formats import FIELDS, Role, Unanswered
+from webapp.kinds.label_revenue.ledger import SLUG
 from webapp.kinds.label_revenue.loads import Loaded
 from webapp.kinds.label_revenue.models import Batch, Ledger
 from webapp.kinds.label_revenue.reading import Options, Source
@@ -71,11 +75,26 @@ def load(company: str, **given: Any) -> None:
     )
     while True:
         try:
+            options = replace(options, by_role=_saved_columns(company_id, sources, options))
             loaded = _load_with_bar(company_id, sources, options)
             break
         except Unanswered as unknown:
             options = _asked(options, unknown)
     _tell(loaded, notes, rejected)
+
+
+def _saved_columns(
+    company_id: str, sources: dict[Role, Source], options: Options
+) -> dict[str, Choices]:
+    """Return what is said of each file, with the columns that were saved for its header."""
+    found: dict[str, Choices] = {}
+    for role in [role for role in sources if role in FIELDS]:
+        saved = partial(find_mapping, company_id, SLUG, role)
+        with suppress(BadFile):  # the load says it
+            found[role], _ = with_saved_mapping(
+                sources[role].path, FIELDS[role], options.choices, saved
+            )
+    return found
 
 
 def _load_with_bar(company_id: str, sources: dict[Role, Source], options: Options) -> Loaded:
