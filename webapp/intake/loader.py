@@ -186,7 +186,7 @@ def look_through(
                         partial(find_mapping, company_id, loader.kind, name),
                     )
                 if check is not None:
-                    file["look"]["notes"] = loader.notes(check)
+                    file["look"]["remarks"] = loader.notes(check)
         rejects.close()
         rejected = None
         if rejects.total:
