@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import socket
 import subprocess
@@ -127,6 +128,18 @@ def test_a_kept_connection_is_served_again_and_so_are_requests_sent_together(por
 
 def test_a_large_body_is_read(port: int) -> None:
     assert status(port, b"x" * (1 << 20)) in {400, 401, 415, 422, 503}
+
+
+def test_a_request_line_that_is_too_long_is_refused_in_every_clients_envelope(port: int) -> None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", "/api/session-manager/activity?login=" + "x" * 9000)
+    answer = connection.getresponse()
+    body = json.loads(answer.read())
+    connection.close()
+    assert (answer.status, answer.headers["Content-Type"]) == (414, "application/problem+json")
+    assert body["message"] == body["reason"] == body["detail"]
+    assert {"data", "error", "suggestion", "title", "status"} <= set(body)
+    assert status(port) == 200
 
 
 @pytest.mark.faults

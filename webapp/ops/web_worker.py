@@ -5,11 +5,15 @@ requests as there are threads stop the site. Here the loop that accepts connecti
 taking anything out of the socket, whether head and body have come, and closes what is too slow.
 A body that is too large to wait for is read by a thread; only some threads may do that at a time,
 and each of them cuts off a sender who is slower than a modem.
+
+A request line that is too long never reaches the application, which knows the envelopes of its
+addresses; so the refusal has the members of all of them, and each client finds its own.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import selectors
 import socket
@@ -17,6 +21,7 @@ import time
 from functools import partial
 from typing import Any
 
+from gunicorn.http.errors import LimitRequestLine
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 # How long a head, with a small body, may take to come (seconds), whatever it trickles in with.
@@ -34,6 +39,18 @@ _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n"
     b"Content-Length: 0\r\n\r\n"
 )
+_TOO_LONG = "The address with its query is too long: send less in it."
+TOO_LONG = {
+    "type": "about:blank",
+    "title": "URI Too Long",
+    "status": 414,
+    "detail": _TOO_LONG,
+    "message": _TOO_LONG,
+    "data": [],
+    "error": "414",
+    "reason": _TOO_LONG,
+    "suggestion": "Ask for less at once.",
+}
 
 
 class PacedSocket:
@@ -143,6 +160,19 @@ class PatientWorker(ThreadWorker):
         if conn in self.large:
             conn.parser.unreader.sock = PacedSocket(conn.sock)
         return super().handle_request(req, conn)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer a request that could not be read; one with too long a line in JSON."""
+        if not isinstance(exc, LimitRequestLine):
+            super().handle_error(req, client, addr, exc)
+            return
+        body = json.dumps(TOO_LONG).encode()
+        head = (
+            "HTTP/1.1 414 URI Too Long\r\nConnection: close\r\n"
+            f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        with contextlib.suppress(OSError):
+            client.sendall(head.encode() + body)
 
     def finish_request(self, conn: TConn, fs: Any) -> None:
         """Take a connection back from its thread."""
