@@ -138,6 +138,33 @@ def test_a_report_is_its_makers_alone(
         assert colleague.api.get(f"/reports/{report_id}{path}").status_code == 404
 
 
+def test_a_project_admin_who_is_a_viewer_in_the_company_gets_the_growth_of_their_projects(
+    owner: Storage,
+    storage_for: Callable[[str], Storage],
+    user_id: Callable[[str], str],
+    report: Callable[..., str],
+    client_for: Callable[[str], FlaskClient],
+) -> None:
+    hidden = owner.make_project("Hidden")
+    fill(owner)
+    owner.send([owner.event("upload", "x", "2025-01-05T00:00:00Z", bytes=7)], hidden)
+    owner.give(user_id("viewer"), "project_admin")
+    viewer = storage_for("viewer")
+    found = viewer.api.get(f"/reports/{report(viewer)}/result").json
+    assert {row["project"] for row in found["growth"]} == {"Mouse"}
+    assert found["months"][0]["active_bytes"] == 5000
+    # Others' projects stay theirs, by name too.
+    refused = viewer.api.post(
+        "/reports", {"kind": "project-storage", "params": JANUARY | {"project": hidden}}
+    )
+    assert refused.status_code == 422
+    browser = client_for("viewer")
+    assert "/reports/new/project-storage" in browser.get("/project-storage").text
+    form = browser.get("/reports/new/project-storage").text
+    assert "Mouse" in form
+    assert "Hidden" not in form
+
+
 def test_a_role_taken_away_while_the_report_waits_counts(
     app: Flask,
     owner: Storage,

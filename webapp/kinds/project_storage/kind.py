@@ -71,6 +71,8 @@ class ProjectStorage(ReportKind):
     Params = ProjectStorageParams
     # It shows projects that only their members may see, so it is its maker's alone.
     personal = True
+    # What a project holds is its members' to see, whatever they may do in the company.
+    run_role = "viewer"
 
     def choices(self, scope: Scope) -> Mapping[str, tuple[tuple[str, str], ...]]:
         mine = projects_of(scope.company_id, scope.user_id, limit=MOST_CHOICES)
