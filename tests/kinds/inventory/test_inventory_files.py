@@ -115,6 +115,24 @@ def test_cells_have_types(four: Files) -> None:
     assert page.max_row == 289
 
 
+def test_workbooks_print_well(four: Files) -> None:
+    book = openpyxl.load_workbook(io.BytesIO(four["GHG_PROTOCOL"]))
+    for page in book.worksheets:
+        assert page.page_setup.orientation == "landscape"
+        assert page.sheet_properties.pageSetUpPr.fitToPage
+        assert page.page_setup.fitToHeight == 0
+        assert page.print_title_rows == "$1:$1"
+        assert "&P of &N" in str(page.oddFooter.right.text).replace("&[Page]", "&P")
+    summary = book["Summary"]
+    assert summary.cell(summary.max_row, 1).value == "Total"
+    assert summary.cell(summary.max_row, 2).font.bold
+    assert summary.auto_filter.ref == f"A1:E{summary.max_row - 1}"
+    for index, cell in enumerate(summary[1], start=1):
+        letters = cell.column_letter
+        longest = max(len(str(row[index - 1].value)) for row in summary.iter_rows(min_row=2))
+        assert summary.column_dimensions[letters].width >= min(longest, 12)
+
+
 def test_about_says_what_the_report_is(made: dict[str, Any], four: Files) -> None:
     about = dict(sheet(four["GHG_PROTOCOL"], "About"))
     assert about["Company"] == "Acme"
