@@ -18,9 +18,10 @@ from sqlalchemy import select
 from webapp.accounts import Scope
 from webapp.extensions import db
 from webapp.intake import LoadRefused
-from webapp.kinds.label_revenue import bulk, loads, sums
+from webapp.kinds.label_revenue import bulk, loads
 from webapp.kinds.label_revenue.formats import Unanswered
 from webapp.kinds.label_revenue.models import Stream, TermsInForce
+from webapp.kinds.label_revenue.recount import recount
 from webapp.kinds.label_revenue.report import payouts
 from webapp.kinds.label_revenue.report.compute import Key, Pair, listener_payout, pool_payout
 
@@ -136,7 +137,7 @@ def seconds(app: Flask, scope: Scope) -> int:
         found = sum(
             line.seconds for line in payouts.payer(scope.company_id, "pool").month(FEB).payout.lines
         )
-        assert sums.recount(scope.company_id) == []
+        assert recount(scope.company_id) == []
         return found
 
 
@@ -175,6 +176,47 @@ def test_a_header_without_rows_is_said(load_texts: Any) -> None:
     loaded = load_texts(streams=HEAD)
     assert loaded.notes == ["streaming.csv holds a header and no rows."]
     assert loaded.summary.endswith("0 rows rejected.")
+
+
+def test_a_month_says_what_it_needs_and_where_terms_come_from(
+    load_texts: Any, client_for: Any
+) -> None:
+    load_texts(**JANUARY)
+    rows = "2025-02-13;1;NL;A;100\n2025-02-13;9;NL;Z;50\n"
+    load_texts(streams=HEAD + rows)
+    load_texts(streams=HEAD + rows + "\n")
+    viewer = client_for("viewer")
+    page = viewer.get("/label-revenue/months/2025-02").text
+    for words in (
+        "1 listeners streamed of whom no users file tells: they pay nothing. First of them: 9.",
+        "1 streams are of tracks without a label: nobody gets their money. First of them: Z.",
+        "No users file is of this month: the fees told for 2025-01 hold.",
+        "2 streams of a load stood already and were skipped.",
+    ):
+        assert words in page
+    assert "Nothing: every stream has a label" in viewer.get("/label-revenue/months/2025-01").text
+    load_texts(users=users("4,00"), from_month=FEB)
+    for month, fee in (("2025-01", "pays 10 EUR"), ("2025-02", "pays 4 EUR")):
+        page = viewer.get(f"/label-revenue/months/{month}?listener=1").text
+        assert fee in page
+        assert f"which holds from {month} on" in page
+    assert "tells of listener 7" in viewer.get("/label-revenue/months/2025-02?listener=7").text
+
+
+# The same file as spreadsheets and other programs write it.
+
+
+def test_rows_of_separators_are_no_rows_and_tabs_and_marks_are_read(load_texts: Any) -> None:
+    empties = load_texts(streams=HEAD + "2025-03-05;5001;NL;T-503;60\n;;;;\n")
+    assert (empties.batch.streams, empties.batch.rejected) == (1, 0)
+    tabs = HEAD.replace(";", "\t") + "2025-03-05\t5001\tNL\tT-503\t61\n"
+    assert load_texts(streams=tabs.encode("utf-8-sig")).batch.streams == 1
+    with pytest.raises(Unanswered, match="dmy"):
+        load_texts(streams=HEAD + "03/04/2025;5001;NL;T-503;60\n")
+    cp1252 = (HEAD + "2025-03-05;5001;D\u00fcss;T-503;60\n").encode("cp1252")
+    with pytest.raises(Unanswered):
+        load_texts(streams=cp1252)
+    assert load_texts(streams=cp1252, encoding="cp1252").batch.streams == 1
 
 
 # Random worlds: what files say, in any order, loaded, undone and loaded again.
@@ -297,7 +339,7 @@ def test_any_order_of_load_and_undo_gives_what_the_standing_loads_say(
             for method in ("pool", "listener"):
                 assert paid(month, method) == model(saids, month, method), (month, method)
     with app.app_context():
-        assert sums.recount(scope.company_id) == []
+        assert recount(scope.company_id) == []
         db.session.remove()
     for _, loaded in standing:
         undo(loaded)

@@ -26,7 +26,7 @@ from webapp.kinds.label_revenue.formats import FIELDS, Role, Unanswered
 from webapp.kinds.label_revenue.ledger import SLUG
 from webapp.kinds.label_revenue.loads import Loaded
 from webapp.kinds.label_revenue.models import Batch, Ledger
-from webapp.kinds.label_revenue.reading import Options, Source
+from webapp.kinds.label_revenue.reading import STAGES, Options, Source
 from webapp.kinds.label_revenue.recount import recount as recount_sums
 from webapp.lib.months import parse_month
 
@@ -101,7 +101,7 @@ def _load_with_bar(company_id: str, sources: dict[Role, Source], options: Option
     with progress_bar(only_at_a_terminal=True) as draw:
 
         def show(stage: str, done: int, total: int) -> None:
-            draw(100 * done // total if total else 100, 100, work.STAGES[stage])
+            draw(100 * done // total if total else 100, 100, STAGES[stage])
 
         return loads.load(company_id, sources, options, progress=show)
 
@@ -150,7 +150,7 @@ def _sources(company_id: str, given: dict[str, Any]) -> tuple[dict[Role, Source]
     tracks = given["tracks"]
     if tracks and fetch.is_url(tracks):
         # Whoever may start commands here may reach this machine's network anyway.
-        fetched = fetch.fetch_tracks(tracks, work.copies(company_id), private_allowed=True)
+        fetched = fetch.fetch_tracks(tracks, fetch.copies_of(company_id), private_allowed=True)
         sources["tracks"] = Source(fetched.path, "tracks")
         notes += [fetched.note] if fetched.note else []
     elif tracks:

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from flask import current_app
 from urllib3.util import Retry
 
 from webapp.errors import InvalidParams
@@ -57,6 +58,11 @@ def fetch_tracks(
         age = time.strftime("%Y-%m-%d %H:%M", time.gmtime(copy.stat().st_mtime))
         return Fetched(copy, f"The tracks are the last good copy, of {age} UTC: {trouble}")
     raise InvalidParams({"tracks": f"The tracks could not be fetched: {trouble}"})
+
+
+def copies_of(company_id: str) -> Path:
+    """Return where a company's last good copies of tracks are kept."""
+    return Path(current_app.config["DATA_DIR"]) / "label_revenue" / company_id / "tracks"
 
 
 def copy_of(url: str, folder: Path) -> Path:

@@ -200,9 +200,9 @@ class Load:
             batch.tracks = self._in_file("tracks", lambda: self._tracks(batch))
         batch.rejected = self.rejects.total
         self._note_empty_files(batch)
+        batch.warnings = list(self.notes)
         if not self.rejects.total or self.options.skip_bad:
             self._work_out(batch)
-        batch.warnings = [*self.notes, *batch.warnings]
         return batch
 
     def _note_empty_files(self, batch: Batch) -> None:

@@ -14,9 +14,11 @@ from webapp.accounts import Scope, current_scope, require, restrict
 from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.htmx import redirect_to
+from webapp.intake import BadCell
 from webapp.kinds.label_revenue import closing, loads, quality, sums
 from webapp.kinds.label_revenue.ledger import accounting_period, unit_of_work
 from webapp.kinds.label_revenue.models import MonthSettings
+from webapp.kinds.label_revenue.needs import TermsSource, month_needs, terms_source
 from webapp.kinds.label_revenue.periods import (
     events_of,
     locked_periods,
@@ -24,6 +26,7 @@ from webapp.kinds.label_revenue.periods import (
     states_of,
 )
 from webapp.kinds.label_revenue.report.currencies import CURRENCIES
+from webapp.kinds.label_revenue.rows import read_user_id
 from webapp.kinds.label_revenue.settings import (
     DEFAULT_CURRENCY,
     DEFAULT_SHARES,
@@ -136,9 +139,21 @@ def _month_page(
         changed=bool(period and period.locked_at and period.changed),
         events=events_of(scope.company_id, month),
         settings=settings_for(scope.company_id, month),
+        needs=month_needs(scope.company_id, month),
+        listener=request.args.get("listener", ""),
+        terms=_terms_asked(scope.company_id, month),
         errors=errors or {},
     )
     return make_response(page, status)
+
+
+def _terms_asked(company_id: str, month: date) -> TermsSource | None:
+    """Return the terms of the listener the page is asked for."""
+    try:
+        user_id = read_user_id(request.args.get("listener", ""))
+    except BadCell:
+        return None
+    return terms_source(company_id, user_id, month)
 
 
 def _month_of(text: str) -> date:

@@ -15,6 +15,13 @@ from webapp.kinds.label_revenue.formats import FIELDS, Role, check_answered
 from webapp.kinds.label_revenue.rows import TrackRow, UserRow
 
 T = TypeVar("T", UserRow, TrackRow)
+# What a load is doing, in words.
+STAGES = {
+    "streams": "Reading streams",
+    "users": "Reading listeners",
+    "tracks": "Reading tracks",
+    "sums": "Adding up by month, listener and label",
+}
 ROWS_AT_ONCE = 500
 REPEATS_SHOWN = 5
 

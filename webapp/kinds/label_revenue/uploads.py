@@ -26,11 +26,11 @@ from webapp.intake import (
     teller,
 )
 from webapp.jobs import Attempt
-from webapp.kinds.label_revenue import fetch, loads, repeats, sums, work
+from webapp.kinds.label_revenue import fetch, loads, repeats, sums
 from webapp.kinds.label_revenue.formats import FIELDS
 from webapp.kinds.label_revenue.formats import Role as RoleName
 from webapp.kinds.label_revenue.quality import look_alikes
-from webapp.kinds.label_revenue.reading import Options, Source
+from webapp.kinds.label_revenue.reading import STAGES, Options, Source
 from webapp.kinds.label_revenue.rows import StreamRow, parse_stream, parse_user, read_track
 from webapp.kinds.label_revenue.settings import origins, settings_for
 from webapp.lib.months import current_month, month_text, parse_month
@@ -114,7 +114,7 @@ def load(
     notes = []
     if url := upload.files.get("tracks", {}).get("url"):
         private = bool(current_app.config.get("FETCH_PRIVATE_ADDRESSES"))
-        fetched = fetch.fetch_tracks(url, work.copies(company_id), private_allowed=private)
+        fetched = fetch.fetch_tracks(url, fetch.copies_of(company_id), private_allowed=private)
         sources["tracks"] = Source(fetched.path, "tracks")
         notes += [fetched.note] if fetched.note else []
     options = _load_options(upload.options, sources, rejected)
@@ -129,7 +129,7 @@ def load(
 
     loaded = loads.load(company_id, sources, options, user_id=user_id, progress=progress)
     if not loaded.batch.summed:
-        attempt.log(f"{work.STAGES['sums']}.")
+        attempt.log(f"{STAGES['sums']}.")
         sums.process_pending(company_id)
     return " ".join([*notes, *loaded.notes, loaded.summary]), {"batch_id": loaded.batch.id}
 
@@ -154,7 +154,7 @@ def read_urls(scope: Scope) -> dict[str, str]:
     try:
         check_address(url, private_allowed=private)
     except InvalidParams as error:
-        copy = fetch.copy_of(url, work.copies(scope.company_id))
+        copy = fetch.copy_of(url, fetch.copies_of(scope.company_id))
         # The name is asked for again when the load begins; till then the copy is there.
         if not (isinstance(error, NoSuchServer) and copy.exists()):
             raise InvalidParams({"tracks_url": next(iter(error.errors.values()))}) from None
