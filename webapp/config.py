@@ -7,6 +7,7 @@ secret. What depends on DATA_DIR is filled in by `webapp.data_dir`.
 
 from __future__ import annotations
 
+import ssl
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,41 @@ def check_partner_url(template: str) -> str:
     if template and not is_safe:
         raise ValueError("must be https://…; plain http is accepted for loopback hosts only")
     return template
+
+
+DATA_CENTERS = ("us1", "eu1", "au1", "eu2", "cn1", "global", "ru1", "il1")
+
+
+def check_data_center(name: str) -> str:
+    """Return the name of a data centre that the partner has."""
+    if name.strip().lower() not in DATA_CENTERS:
+        raise ValueError(f"must be one of {', '.join(DATA_CENTERS)}")
+    return name.strip().lower()
+
+
+def check_proxy(url: str) -> str:
+    """Return a proxy's URL; never quoted in an error, for it may hold a password."""
+    parts = urlsplit(url)
+    if url and not (parts.scheme in {"http", "https"} and parts.hostname):
+        raise ValueError("must be http://host:port, or https://…")
+    return url
+
+
+def check_ca_file(path: str) -> str:
+    """Return the path of a file with certificates that can be read."""
+    if path:
+        try:
+            ssl.create_default_context(cafile=path)
+        except (OSError, ValueError):
+            raise ValueError("is no readable file of certificates (PEM)") from None
+    return path
+
+
+def check_user_agent(text: str) -> str:
+    """Return what may stand in a header."""
+    if not ((text.isascii() and text.isprintable()) or not text):
+        raise ValueError("must be printable ASCII, in one line")
+    return text
 
 
 def check_files_url(url: str) -> str:
@@ -192,8 +228,14 @@ class Settings(BaseSettings):
     """true where the site is served over https"""
     PARTNER_API_URL: Annotated[str, AfterValidator(check_partner_url)] = ""
     """stand-in URL template; empty: the real hosts"""
-    PARTNER_HOME_DATA_CENTER: str = "us1"
+    PARTNER_HOME_DATA_CENTER: Annotated[str, AfterValidator(check_data_center)] = "us1"
     """data centre asked for the list of sites"""
+    PARTNER_PROXY: Annotated[str, AfterValidator(check_proxy)] = ""
+    """proxy to the partner, http://host:port; empty: none"""
+    PARTNER_CA_FILE: Annotated[str, AfterValidator(check_ca_file)] = ""
+    """certificates (PEM) trusted beside the system's"""
+    PARTNER_USER_AGENT: Annotated[str, AfterValidator(check_user_agent)] = ""
+    """User-Agent of calls; empty: partner-use-report"""
     PARTNER_SEARCHES_PER_SECOND: PerSecond = Field(default=10, ge=0, le=10_000)
     """searches a second; 0: no limit"""
     PARTNER_CALLS_PER_SECOND: PerSecond = Field(default=100, ge=0, le=10_000)

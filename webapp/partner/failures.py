@@ -99,6 +99,13 @@ def transport_failure(error: Exception) -> Failure:
             aborts_run=True,
             cause="certificate",
         )
+    if isinstance(error, requests.exceptions.ProxyError):
+        return Failure(
+            "The partner cannot be reached through the proxy: check PARTNER_PROXY, and that it "
+            "lets this program pass.",
+            tries=FEW_TRIES,
+            cause="proxy",
+        )
     if any(isinstance(cause, NameResolutionError) for cause in causes):
         return Failure(
             "The partner's server is not found by name: check this machine's network.",

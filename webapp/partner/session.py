@@ -105,6 +105,7 @@ class PartnerSession:
     failed:  called with a failure's label for each that was not answered with errorCode 0
     busy:    called with how long each search was under way (milliseconds)
     stop:    called between tries and at least every half second of waiting; raises to end the work
+    reached_by: proxy, ca_file, user_agent as Transport takes them
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class PartnerSession:
         busy: Callable[[int], None] = lambda _: None,
         stop: Callable[[], None] = lambda: None,
         limits: Limits | None = None,
+        **reached_by: str,
     ) -> None:
         home = known_data_center(home_data_center)
         if home is None:
@@ -137,7 +139,7 @@ class PartnerSession:
         self._form = credentials.form()
         self._scrubber = Scrubber(credentials)
         self._addresses = Addresses(url_template)
-        self._transport = Transport(self.concurrency)
+        self._transport = Transport(self.concurrency, **reached_by)
         self._counted, self._failed, self._busy, self._stop = counted, failed, busy, stop
         self._lock = threading.Lock()
         self._found_at: dict[str, str] = {}

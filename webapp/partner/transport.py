@@ -170,10 +170,12 @@ class _TlsPool(HTTPSConnectionPool):
 _POOLS: dict[str, Any] = {"http": _Pool, "https": _TlsPool}
 
 
-def tls_context() -> ssl.SSLContext:
-    """Return a context that trusts the system's authorities and certifi's, TLS 1.2 or newer."""
+def tls_context(ca_file: str = "") -> ssl.SSLContext:
+    """Return a context that trusts the system's authorities, certifi's and those of a file."""
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())
+    if ca_file:
+        context.load_verify_locations(ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.sslsocket_class = _TlsSocket
     return context
@@ -199,11 +201,20 @@ class HttpResponse:
 class DeadlineAdapter(HTTPAdapter):
     """A requests adapter whose sockets obey the deadline of the thread that uses them."""
 
+    def __init__(self, size: int, ca_file: str) -> None:
+        self._context = tls_context(ca_file)
+        super().__init__(pool_connections=16, pool_maxsize=size)
+
     def init_poolmanager(
         self, connections: int, maxsize: int, block: bool = False, **kwargs: Any
     ) -> None:
-        super().init_poolmanager(connections, maxsize, block, ssl_context=tls_context(), **kwargs)
+        super().init_poolmanager(connections, maxsize, block, ssl_context=self._context, **kwargs)
         self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, ssl_context=self._context, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Certificates are always checked, by the context above; nothing is loaded per call."""
@@ -211,19 +222,26 @@ class DeadlineAdapter(HTTPAdapter):
 
 
 class Transport:
-    """A pool of kept-open connections that POSTs forms and reads whole answers."""
+    """A pool of kept-open connections that POSTs forms and reads whole answers.
 
-    def __init__(self, size: int) -> None:
+    proxy:   its URL, "" for none
+    ca_file: certificates trusted beside the system's
+    """
+
+    def __init__(
+        self, size: int, *, proxy: str = "", ca_file: str = "", user_agent: str = ""
+    ) -> None:
         self._http = requests.Session()
         self._http.trust_env = False  # no proxy and no .netrc of the machine sees the secret
-        adapter = DeadlineAdapter(pool_connections=16, pool_maxsize=size)
+        self._proxies = {"http": proxy, "https": proxy} if proxy else {}
+        adapter = DeadlineAdapter(size, ca_file)
         self._http.mount("https://", adapter)
         self._http.mount("http://", adapter)
         self._headers = {
             "Content-Type": "application/x-www-form-urlencoded",
             "Accept": "*/*",
             "Accept-Encoding": "gzip",
-            "User-Agent": "partner-use-report",
+            "User-Agent": user_agent or "partner-use-report",
         }
 
     def post(
@@ -241,7 +259,11 @@ class Transport:
         request.headers["Content-Length"] = str(len(body))
         with deadline_scope(deadline):
             response = self._http.get_adapter(url).send(
-                request, stream=True, timeout=(connect_s, connect_s), verify=True
+                request,
+                stream=True,
+                timeout=(connect_s, connect_s),
+                verify=True,
+                proxies=self._proxies,
             )
             whole = False
             try:

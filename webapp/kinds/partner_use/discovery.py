@@ -58,7 +58,7 @@ def open_session(
     context: Context,
     *,
     briefly: bool = False,
-    **more: Callable[..., None],
+    **more: Any,
 ) -> PartnerSession:
     """Return a session at the granted pace, which all workers share through Redis.
 
@@ -78,6 +78,9 @@ def open_session(
         failed=lambda label: context.count("partner_errors", label),
         busy=lambda took_ms: context.count("partner_busy_ms", by=took_ms),
         limits=BRIEFLY if briefly else None,
+        proxy=config["PARTNER_PROXY"],
+        ca_file=config["PARTNER_CA_FILE"],
+        user_agent=config["PARTNER_USER_AGENT"],
         **more,
     )
 
