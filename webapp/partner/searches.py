@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from itertools import pairwise, starmap
+from operator import le
 from typing import Any, TypeGuard, TypeVar
 
 from webapp.partner.session import Answer, Question
 from webapp.partner.sites import Site, require_key
-from webapp.partner.values import from_partner, is_never, to_partner
+from webapp.partner.values import created_moments, from_partner, is_never, to_partner
 
 MOST_ROWS = 5_000
 # More than any database of the partner can hold, and what ours take.
@@ -191,14 +193,10 @@ def _creations(
     end: datetime | None = None,
 ) -> list[datetime]:
     """Return the `created` of each row, checked against the range and the order asked for."""
-    low = start or datetime.min.replace(tzinfo=UTC)
-    moments: list[datetime] = []
-    for row in rows:
-        moment = from_partner(row.get("created"))
-        if moment is None:
-            raise answer.unreadable("created is no date")
-        if moment < low or (end is not None and moment >= end):
-            raise answer.unreadable("created lies outside of what was asked for")
-        low = moment
-        moments.append(moment)
+    moments = created_moments([row.get("created") for row in rows])
+    if moments is None:
+        raise answer.unreadable("created is no date")
+    in_order = all(starmap(le, pairwise([start, *moments] if start else moments)))
+    if not in_order or (moments and end is not None and moments[-1] >= end):
+        raise answer.unreadable("created lies outside of what was asked for")
     return moments

@@ -22,6 +22,7 @@ import urllib3
 from webapp.errors import PartnerContract, PartnerRefused, RunEnded
 from webapp.partner.addresses import DOMAINS, Addresses, known_data_center
 from webapp.partner.circuit_breaker import CircuitBreaker
+from webapp.partner.costs import SearchCosts
 from webapp.partner.credentials import Credentials, Scrubber
 from webapp.partner.failures import Failure, call_id_of, parse_response, transport_failure
 from webapp.partner.limits import Limits
@@ -35,13 +36,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Answer:
-    """A checked answer (errorCode 0), when it was asked (aware UTC), and how long it took."""
+    """A checked answer (errorCode 0), and when it was asked (aware UTC)."""
 
     method: str
     body: dict[str, Any]
     asked_at: datetime
     call_id: str | None
-    took_s: float
     session: PartnerSession
 
     def unreadable(self, what: str) -> PartnerContract:
@@ -136,6 +136,7 @@ class PartnerSession:
         self.concurrency = max(1, concurrency)
         self.notice = notice
         self.breaker = CircuitBreaker(self.limits)
+        self.costs = SearchCosts(search_pace, self.concurrency)
         self._form = credentials.form()
         self._scrubber = Scrubber(credentials)
         self._addresses = Addresses(url_template)
@@ -199,6 +200,9 @@ class PartnerSession:
         call.spent_s += took_s
         if call.question.is_search:
             self._busy(int(took_s * 1000))
+            if isinstance(outcome, Answer):
+                rows = outcome.body.get("results")
+                self.costs.note(took_s, len(rows) if isinstance(rows, list) else 0)
         answered = isinstance(outcome, Answer) or outcome.tries == ONE_TRY
         site = call.question.params.get("apiKey", "")
         self.breaker.note(call.data_center, site, answered=answered, started=started)
@@ -237,7 +241,7 @@ class PartnerSession:
         allowed_s = min(call.server_timeout_s + limits.margin_s, limits.total_s - call.spent_s)
         deadline = Deadline(allowed_s, limits.poll_s, self.check)
         self._counted()
-        asked_at, started = datetime.now(UTC), time.monotonic()
+        asked_at = datetime.now(UTC)
         try:
             response = self._transport.post(
                 url, form, deadline, limits.connect_s, limits.answer_bytes(question.method)
@@ -260,9 +264,8 @@ class PartnerSession:
         )
         if isinstance(parsed, Failure):
             return parsed
-        took_s = time.monotonic() - started
         call_id = call_id_of(parsed, self._scrubber)
-        return Answer(question.method, parsed, asked_at, call_id, took_s, self)
+        return Answer(question.method, parsed, asked_at, call_id, self)
 
     def _again(self, call: Call[Any], failure: Failure, pace: RateLimiter) -> Again:
         """Return when the next try is made, or raise the failure when there is none."""

@@ -14,7 +14,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.kinds.partner_use.test_planner import NOW, Accounts, growths
-from webapp.kinds.partner_use.planner import Search, SitePlan
+from webapp.kinds.partner_use.planner import SitePlan
+from webapp.kinds.partner_use.search import Search
 from webapp.partner import Count, Created
 
 

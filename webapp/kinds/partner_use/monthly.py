@@ -16,7 +16,8 @@ from webapp.kinds.partner_use.compute import amount, month_rows, site_row
 from webapp.kinds.partner_use.counts import CountStore
 from webapp.kinds.partner_use.discovery import Discovered
 from webapp.kinds.partner_use.params import PartnerUseParams
-from webapp.kinds.partner_use.planner import Search, SitePlan
+from webapp.kinds.partner_use.planner import SitePlan
+from webapp.kinds.partner_use.search import Economy, Search
 from webapp.kinds.partner_use.site_locks import SiteLocks
 from webapp.kinds.partner_use.summary import NO_ACCOUNT_STORE
 from webapp.lib.months import current_month, month_text, months_between, next_month
@@ -94,8 +95,10 @@ class Monthly:
             self._run.calls(saved=stored)
             self._run.log(f"{amount(stored, 'site month')} known already; no search is needed.")
         read_limit = self._context.config["PARTNER_READ_LIMIT"]
+        economy = Economy(self._session.costs.read_pays)
+        plain = self._params.exact
         return {
-            ref: SitePlan(self._months, counts, read_limit=read_limit, plain=self._params.exact)
+            ref: SitePlan(self._months, counts, read_limit=read_limit, plain=plain, economy=economy)
             for ref, counts in known.items()
         }
 

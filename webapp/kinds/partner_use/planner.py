@@ -10,49 +10,29 @@ two known months is taken up by the cheapest of three means:
   growth, and the months of that growth as far as the dates reach. It may resolve nothing, so it
   is tried only on what earlier searches have saved.
 
-A read is used for two months or more, and where it costs less than the counts it saves (`Costs`).
-On accounts that stand still a site never costs more searches than its months.
+A read is used for two months or more, where it costs less than the counts it saves. While nobody
+comes or goes a site never costs more searches than its months.
 
 Accounts come and go between two searches. Dates that are all of a site by the partner's own total
-are newer than the count before them and win over it. Where dates and counts cannot be reconciled,
-or a later month has fewer accounts than an earlier one, what was found is forgotten and every month
-is counted by itself, once. `Count.counted_at` of an implied month is the older of what implied it.
+win over the count before them. Where dates and counts cannot be reconciled, or a later month was
+counted lower than an earlier one, every month is counted anew by itself, once. `Count.counted_at`
+of an implied month is the older of what implied it.
 """
 
 from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import pairwise
-from typing import Literal
 
+from webapp.kinds.partner_use.search import Economy, Search
 from webapp.lib.months import month_end, month_text
 from webapp.partner import Count, Created
 
 GIVE_UP_AFTER = 2
 # Growth per month, as a share of what one read brings, up to which reading on is worth trying.
 READ_PAYS = 0.75
-
-
-@dataclass(frozen=True)
-class Search:
-    """One search of a site.
-
-    what:   `count` of accounts created before `end`, or `read` of creation dates in [start, end)
-    at:     index of the month counted, or of the last month of the stretch read
-    after:  index of the known month at the stretch's start; -1 is the beginning of time
-    start:  None is the beginning of time
-    gamble: the stretch holds more than one read can bring
-    """
-
-    what: Literal["count", "read"]
-    at: int
-    end: datetime
-    after: int = -1
-    start: datetime | None = None
-    gamble: bool = False
 
 
 class SitePlan:
@@ -70,17 +50,18 @@ class SitePlan:
         *,
         read_limit: int,
         plain: bool = False,
+        economy: Economy | None = None,
     ) -> None:
         self.months = months
         self.problem: str | None = None
-        self.searches = 0
+        self.searches = self.under_way = 0
         self._ends = [month_end(month) for month in months]
         self._index = {month: index for index, month in enumerate(months)}
         self._cells: dict[int, Count] = {}
         self._fresh: set[int] = set()
         self._read_limit = read_limit
-        self._plain = plain
-        self._recounted = False
+        self._economy = economy or Economy()
+        self._plain, self._recounted = plain, False
         self._asked: set[int] = set()
         self._failed: set[int] = set()
         self._busy: dict[int, int] = {}
@@ -88,7 +69,6 @@ class SitePlan:
         self._dense: set[int] = set()
         self._credit = 0
         self._given_up = False
-        self.under_way = 0
         self._wanted = len(months)
         self.learn(known)
 
@@ -127,8 +107,7 @@ class SitePlan:
         before = self.unknown
         for month, count in counts.items():
             self._cells.setdefault(self._index[month], count)
-        learned = before - self.unknown
-        self._wanted -= learned
+        self._wanted -= (learned := before - self.unknown)
         if not self._plain:
             self._imply()
         return learned
@@ -139,8 +118,7 @@ class SitePlan:
 
     def give_up(self, problem: str) -> None:
         """Ask nothing more; what has no value is a hole."""
-        self.problem = self.problem or problem
-        self._given_up = True
+        self.problem, self._given_up = self.problem or problem, True
 
     def next_search(self) -> Search | None:
         """Return a search that may be sent now, beside those under way; None if there is none."""
@@ -173,12 +151,12 @@ class SitePlan:
         if before < len(self.months) - 1:
             yield before, len(self.months)
 
-    def _value(self, index: int) -> int:
-        return self._cells[index].value if index >= 0 else 0
-
     def growth(self, start: int, stop: int) -> int:
         """Return by how many accounts a site grew between two known months, by index."""
         return self._cells[stop].value - self._value(start)
+
+    def _value(self, index: int) -> int:
+        return self._cells[index].value if index >= 0 else 0
 
     def _next_plain(self) -> Search | None:
         return self._count_unasked(range(len(self.months)))
@@ -186,6 +164,9 @@ class SitePlan:
     def _next_planned(self) -> Search | None:
         last = len(self.months) - 1
         if last not in self._cells and last not in self._failed:
+            untouched = not (self._asked or self._cells or self._plainly)
+            if untouched and last > 1 and self._economy.read_first_pays(self._read_limit):
+                return self._read(-1, last, gamble=True)
             return self._count_unasked([last])
         for start, stop in self.open_stretches():
             if start not in self._busy:
@@ -202,13 +183,19 @@ class SitePlan:
         growth = self.growth(start, stop)
         unasked = sum(index not in self._asked for index in inner)
         if len(inner) > 1 and unasked and 0 < growth <= self._read_limit:
-            return self._read(start, stop, gamble=False)
+            # Each month of growth is found by halving.
+            counts = min(unasked, 1 + growth * len(inner).bit_length())
+            if self._economy.read_pays(growth, counts):
+                return self._read(start, stop, gamble=False)
         if start == -1:
             return self._count_unasked([0, *self._from_middle(inner)])
         if start in self._dense:
             return self._count_unasked(inner)
         # Whether one read brings more than one month of such growth.
-        if growth < self._read_limit * len(inner) * READ_PAYS:
+        fits = self._read_limit * len(inner) / max(growth, 1)
+        if growth < self._read_limit * len(inner) * READ_PAYS and self._economy.read_pays(
+            self._read_limit, min(fits, len(inner))
+        ):
             if self._credit > 0 and unasked > 1:
                 return self._read(start, stop, gamble=True)
             return self._count_unasked(self._from_first_reads(inner, growth))
@@ -243,6 +230,8 @@ class SitePlan:
         """Take the answer to a count."""
         self._end(search)
         before = len(self._cells)
+        if search.at == len(self.months) - 1:
+            self._economy.note_site(small=count.value <= self._read_limit)
         self._put(search.at, count)
         if not self._plain:
             self._imply()
@@ -254,6 +243,8 @@ class SitePlan:
         before = len(self._cells)
         if search.after < 0 and found.whole:
             self._take_whole_site(search.at, found)
+        elif search.at not in self._cells:
+            self._take_first_dates(found)
         elif found.whole and len(found.dates) != self.growth(search.after, search.at):
             self._recount()
         else:
@@ -262,10 +253,23 @@ class SitePlan:
 
     def _take_whole_site(self, stop: int, found: Created) -> None:
         """Take all accounts of a site: they need no count, and are newer than those there are."""
-        if self._cells[stop].value != len(found.dates) and stop < len(self.months) - 1:
+        if stop not in self._cells:
+            self._economy.note_site(small=True)
+        elif self._cells[stop].value != len(found.dates) and stop < len(self.months) - 1:
             self._recount()  # what is known beyond is of before, too
         by = self._read_by(-1, stop)
         for index in range(stop + 1):
+            value = bisect.bisect_left(found.dates, self._ends[index])
+            self._put(index, Count(value, found.asked_at, "read", by))
+
+    def _take_first_dates(self, found: Created) -> None:
+        """Take the oldest accounts of a site that has more of them than one read brings."""
+        last = len(self.months) - 1
+        self._plainly.add(-1)  # it is not read first again
+        if len(found.dates) < self._read_limit:
+            return  # without a total it is not known whether these are all
+        by = self._read_by(-1, last)
+        for index in range(bisect.bisect_right(self._ends, found.dates[-1], 0, last)):
             value = bisect.bisect_left(found.dates, self._ends[index])
             self._put(index, Count(value, found.asked_at, "read", by))
 
@@ -284,10 +288,8 @@ class SitePlan:
             # The accounts have changed since they were counted: how is not to be guessed.
             self._plainly.update(range(reaches, stop))
             return
-        later = len(dates)
-        if reaches > 0:
-            later -= bisect.bisect_left(dates, self._ends[reaches - 1])
-        if later > self._read_limit / 2:
+        earlier = bisect.bisect_left(dates, self._ends[reaches - 1]) if reaches > 0 else 0
+        if len(dates) - earlier > self._read_limit / 2:
             self._dense.add(reaches - 1)
         self._imply()
 
@@ -314,7 +316,8 @@ class SitePlan:
         """Take that a search failed; a few failures, or a final one, end this site's asking."""
         self._end(search)
         if search.what == "read":
-            self._plainly.update(range(search.after + 1, search.at))
+            first = search.after + 1 if search.at in self._cells else -1
+            self._plainly.update(range(first, search.at if first >= 0 else 0))
             return
         self.problem = self.problem or problem
         self._failed.add(search.at)
@@ -343,7 +346,5 @@ class SitePlan:
     def _recount(self) -> None:
         """Forget what was found and count every month by itself, once."""
         self._plain, self._recounted = True, True
-        self._cells.clear()
-        self._fresh.clear()
-        self._asked.clear()
-        self._failed.clear()
+        for forgotten in (self._cells, self._fresh, self._asked, self._failed):
+            forgotten.clear()
