@@ -71,6 +71,7 @@ class GridPage:
     sort: str
     descending: bool
     search: str
+    positions: tuple[int, ...] = ()
 
 
 def grid_page(kind: ReportKind, result: ReadResult, table: Table, query: GridQuery) -> GridPage:
@@ -88,16 +89,16 @@ def grid_page(kind: ReportKind, result: ReadResult, table: Table, query: GridQue
     pages = max(-(-matching // query.per_page), 1)
     page = min(max(query.page, 1), pages)
     sort = columns.get(query.sort)
-    rows = db.session.scalars(
-        select(ResultRow.data)
+    rows = db.session.execute(
+        select(ResultRow.position, ResultRow.data)
         .where(wanted)
         .order_by(*(_order(sort, query.descending) if sort else ()), ResultRow.position)
         .limit(query.per_page)
         .offset((page - 1) * query.per_page)
-    )
+    ).all()
     return GridPage(
         table,
-        [kind.grid_row(table.name, row, result.head) for row in rows],
+        [kind.grid_row(table.name, row, result.head) for _, row in rows],
         page,
         pages,
         matching,
@@ -105,7 +106,47 @@ def grid_page(kind: ReportKind, result: ReadResult, table: Table, query: GridQue
         sort.name if sort else "",
         query.descending,
         query.search,
+        tuple(position for position, _ in rows),
     )
+
+
+def count_rows(result: ReadResult, table: Table, only: Filter) -> int:
+    """Return how many rows of a table a filter keeps."""
+    of_table = (ResultRow.report_id == result.report_id) & (ResultRow.table_name == table.name)
+    column = next(one for one in table.columns if one.name == only.column)
+    return _count(of_table & _kept(column, only))
+
+
+def folded_rows(result: ReadResult, table: Table, parents: Sequence[Row]) -> dict[str, list[Row]]:
+    """Return the rows folded away below some rows, by what those are called as parents."""
+    key_of_child, key_of_parent = table.parent
+    found: dict[str, list[Row]] = {
+        str(row[key_of_parent]): [] for row in parents if row.get(key_of_parent)
+    }
+    rows = db.session.scalars(
+        select(ResultRow.data)
+        .where(
+            ResultRow.report_id == result.report_id,
+            ResultRow.table_name == table.name,
+            ResultRow.data[key_of_child].as_string().in_(found),
+        )
+        .order_by(ResultRow.position)
+    )
+    for row in rows:
+        found[str(row[key_of_child])].append(row)
+    return {key: children for key, children in found.items() if children}
+
+
+def find_row(result: ReadResult, table: str, position: int) -> Row | None:
+    """Return the stored row at a position of a table, None where there is none."""
+    row: Row | None = db.session.scalar(
+        select(ResultRow.data).where(
+            ResultRow.report_id == result.report_id,
+            ResultRow.table_name == table,
+            ResultRow.position == position,
+        )
+    )
+    return row
 
 
 def _count(condition: ColumnElement[bool]) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from pydantic import BaseModel
 
 from webapp.engine.shapes import (
+    Answer,
     Chart,
     Column,
     ColumnType,
@@ -24,6 +25,7 @@ from webapp.engine.shapes import (
     Figure,
     Result,
     Row,
+    RowDetail,
     Sheet,
     Table,
 )
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from webapp.jobs import Task
 
 __all__ = [
+    "Answer",
     "Chart",
     "Column",
     "ColumnType",
@@ -47,6 +50,7 @@ __all__ = [
     "ReportKind",
     "Result",
     "Row",
+    "RowDetail",
     "Run",
     "Sheet",
     "StoredResult",
@@ -203,6 +207,18 @@ class ReportKind:
     def figures(self, head: Mapping[str, Any]) -> tuple[Figure, ...]:
         """Return the figures shown on top of the result."""
         return ()
+
+    def answer(self, result: StoredResult) -> Answer:
+        """Return what a result says, with the figures on top of its page."""
+        return Answer("", self.figures(result.head))
+
+    def total_row(self, table: str, result: StoredResult) -> Row | None:
+        """Return the row of totals that stands below a grid, never among its rows."""
+        return None
+
+    def row_detail(self, table: str, row: Row, head: Mapping[str, Any]) -> RowDetail | None:
+        """Return what a stored row opens to, where its table says that rows do."""
+        return None
 
     def charts(self, head: Mapping[str, Any]) -> tuple[Chart, ...]:
         """Return the charts of a result."""

@@ -19,6 +19,7 @@ class Column:
     type:   decides alignment, sorting, the XLSX cell type; `id` is text made of digits
     unit:   shown beside the label, e.g. "hours"
     places: digits after the point that a workbook shows of a decimal, 0 to 6
+    is_detail: left out of the grid until all columns are asked for
     """
 
     name: str
@@ -26,6 +27,7 @@ class Column:
     type: ColumnType = "text"
     unit: str = ""
     places: int = 2
+    is_detail: bool = False
 
     @property
     def is_number(self) -> bool:
@@ -34,12 +36,34 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A stored table of a result: one array in the JSON document, one grid on the page."""
+    """A stored table of a result: one array in the JSON document, one grid on the page.
+
+    sort, descending: the order of the grid while nobody asks for another; rows without a value last
+    head:    the column that names a row; the first one where none is named
+    remark:  a column that is not shown as one: its text stands below the head of its row
+    problem: the remark says what is wrong with a row; such rows can be shown alone
+    folded:  a boolean column; its rows are folded away below the row whose `parent[1]` is their
+             `parent[0]`, until they are asked for
+    opens:   a row has a page of its own, see `ReportKind.row_detail`
+    """
 
     name: str
     title: str
     columns: tuple[Column, ...]
     empty: str = "There is nothing to show."
+    sort: str = ""
+    descending: bool = False
+    head: str = ""
+    remark: str = ""
+    problem: bool = False
+    folded: str = ""
+    parent: tuple[str, str] = ("", "")
+    opens: bool = False
+
+    @property
+    def head_column(self) -> str:
+        """Return the name of the column that names a row."""
+        return self.head or self.columns[0].name
 
 
 @dataclass(frozen=True)
@@ -77,6 +101,24 @@ class Figure:
     value: Any
     type: ColumnType = "integer"
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a result says, before anything else is read: a sentence or two, and the figures."""
+
+    sentence: str
+    figures: tuple[Figure, ...] = ()
+
+
+@dataclass(frozen=True)
+class RowDetail:
+    """What a row opens to: a title, a table of its own with its rows, a chart of them."""
+
+    title: str
+    table: Table
+    rows: tuple[Row, ...]
+    chart: Chart | None = None
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,24 @@
 """The grids of a result page: what the address asks of each, and the addresses of their links.
 
-The main table's query stand plainly in the query (`sort`, `dir`, `q`, `page`), those of a further
-table behind its name (`sites.sort`), so that all grids of a page keep theirs.
+The main table's query stands plainly in the address (`sort`, `dir`, `q`, `page` and switches), that
+of a further table behind its name (`sites.sort`), so that all grids of a page keep theirs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from webapp.engine.grids import GridPage, GridQuery, grid_page
-from webapp.engine.kind import Column, ReportKind, Table
+from webapp.engine.grids import Filter, GridPage, GridQuery, count_rows, folded_rows, grid_page
+from webapp.engine.kind import Column, ReportKind, Row, Table
 from webapp.engine.results import ReadResult
 
-GRID_QUERY = ("sort", "dir", "q", "page")
+# Switches are on where they are in the address: rows with problems alone, folded rows among the
+# others, all columns.
+SWITCHES = ("problems", "unfold", "all")
+GRID_QUERY = ("sort", "dir", "q", "page", *SWITCHES)
 LONGEST_SEARCH = 200
 
 
@@ -27,14 +30,44 @@ class Grid:
     prefix: str
     query: dict[str, str]
     page: GridPage
+    problems: int = 0
+    folded: int = 0
+    children: Mapping[str, list[Row]] = field(default_factory=dict)
+    total: Row | None = None
 
     @property
     def table(self) -> Table:
         return self.page.table
 
     @property
+    def columns(self) -> list[Column]:
+        """Return the columns shown: the one that names a row first, details if asked for."""
+        shown = [
+            column
+            for column in self.table.columns
+            if column.name != self.table.remark and (not column.is_detail or self.has("all"))
+        ]
+        return sorted(shown, key=lambda column: column.name != self.table.head_column)
+
+    @property
+    def has_details(self) -> bool:
+        return any(column.is_detail for column in self.table.columns)
+
+    @property
     def dom_id(self) -> str:
         return f"grid-{self.table.name}"
+
+    def has(self, switch: str) -> bool:
+        """Return whether one of SWITCHES is on."""
+        return self.name(switch) in self.query
+
+    def switch_link(self, switch: str) -> str:
+        """Return the link that turns one of SWITCHES."""
+        return self.link(**{switch: None if self.has(switch) else "1", "page": None})
+
+    def children_of(self, row: Row) -> list[Row]:
+        """Return the rows folded away below a row."""
+        return self.children.get(str(row.get(self.table.parent[1])), [])
 
     def name(self, parameter: str) -> str:
         """Return the query parameter of one of GRID_QUERY."""
@@ -55,7 +88,7 @@ class Grid:
 
     def sort_link(self, column: Column) -> str:
         """Return the link of a column's header: down then up for numbers, up then down for text."""
-        first_down = column.is_number or column.type in {"datetime", "date"}
+        first_down = column.is_number or column.type in {"datetime", "date", "month"}
         down = not self.page.descending if self.page.sort == column.name else first_down
         return self.link(sort=column.name, dir="desc" if down else "asc", page=None)
 
@@ -76,7 +109,7 @@ def read_grids(
 ) -> list[Grid]:
     """Return the grids of a result, the main one first, or the one of a table's name.
 
-    What nobody can grant fall back: an unknown column, a page beyond the end.
+    What nobody can grant falls back: an unknown column, a page beyond the end.
     """
     tables = kind.tables(result.head)
     known = {
@@ -105,11 +138,29 @@ def _grid(
     table: Table,
 ) -> Grid:
     page = query.get(prefix + "page", "1")
+    sort = query.get(prefix + "sort", "")
+    search = query.get(prefix + "q", "").strip()
+    with_problem, child = Filter(table.remark, "has", ""), Filter(table.folded, "is", "true")
+    filters = []
+    if table.problem and prefix + "problems" in query:
+        filters.append(with_problem)
+    elif table.folded and prefix + "unfold" not in query and not search:
+        filters.append(Filter(table.folded, "is_not", "true"))
     asked = GridQuery(
-        sort=query.get(prefix + "sort", ""),
-        descending=query.get(prefix + "dir") == "desc",
-        search=query.get(prefix + "q", "").strip(),
+        sort=sort or table.sort,
+        descending=query.get(prefix + "dir") == "desc" if sort else table.descending,
+        search=search,
+        filters=filters,
         page=int(page) if page.isascii() and page.isdigit() and len(page) < 9 else 1,
     )
     shown = grid_page(kind, result, table, asked)
-    return Grid(path, prefix, query, shown)
+    return Grid(
+        path,
+        prefix,
+        query,
+        shown,
+        problems=count_rows(result, table, with_problem) if table.problem else 0,
+        folded=count_rows(result, table, child) if table.folded else 0,
+        children=folded_rows(result, table, shown.rows) if table.folded else {},
+        total=kind.total_row(table.name, result),
+    )

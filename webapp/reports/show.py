@@ -10,12 +10,14 @@ from flask import Response, flash, make_response, render_template, request, url_
 from webapp.accounts import audit, current_scope
 from webapp.engine import service
 from webapp.engine.download import result_response
+from webapp.engine.grids import find_row
 from webapp.engine.models import FAILED, INCOMPLETE
 from webapp.engine.results import ReadResult
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.htmx import is_htmx, redirect_to, render, vary
 from webapp.reports.blueprint import bp
+from webapp.reports.charts import row_chart
 from webapp.reports.grids import read_grids
 from webapp.reports.view import report_view, result_view
 
@@ -60,6 +62,26 @@ def _grid(report_id: str, table: str) -> Response:
     response = make_response(render_template("reports/_grid.html", grid=grids[0]))
     response.headers["HX-Push-Url"] = grids[0].link()
     return vary(response)
+
+
+@bp.get("/reports/<uuid:report_id>/rows/<table>/<int:position>")
+def show_row(report_id: UUID, table: str, position: int) -> Response:
+    """Show what a row of a result opens to, such as a site's own months."""
+    report = service.find_report(current_scope(), str(report_id))
+    kind, result = service.kinds()[report.kind], ReadResult(report)
+    row = find_row(result, table, position) if position < 2**31 else None
+    detail = kind.row_detail(table, row, result.head) if row is not None else None
+    if row is None or detail is None:
+        raise NotFound("This result has no such row.")
+    page = render_template(
+        "reports/show_row.html",
+        report=report,
+        kind=kind,
+        detail=detail,
+        problem=row.get("problem"),
+        chart=row_chart(detail) if detail.chart else None,
+    )
+    return make_response(page)
 
 
 @bp.get("/reports/<uuid:report_id>.<any(csv, json, xlsx):fmt>")

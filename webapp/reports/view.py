@@ -104,7 +104,7 @@ def result_view(report: Report, path: str, args: Mapping[str, str]) -> dict[str,
     result = ReadResult(report)
     charts = chart_data(kind, result)
     return {
-        "figures": kind.figures(result.head),
+        "answer": kind.answer(result),
         "downloads": kind.downloads(report.id, result.head),
         "charts": charts,
         "charted": {chart["table"] for chart in charts},

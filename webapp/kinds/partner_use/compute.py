@@ -197,6 +197,7 @@ def site_row(facts: SiteFacts, series: Series, start: date, end: date, problem: 
         "name": facts.site.name,
         "api_key": facts.site.api_key,
         "is_child": facts.is_child,
+        "parent_api_key": facts.parent_api_key,
         "counted": facts.counted,
         "problem": _joined(facts.problem, problem),
         "totals": [None if count is None else count.value for count in counts],

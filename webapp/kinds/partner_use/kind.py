@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from webapp.engine.kind import (
+    Answer,
     Chart,
     Context,
     Estimate,
@@ -15,6 +16,7 @@ from webapp.engine.kind import (
     ReportKind,
     Result,
     Row,
+    RowDetail,
     Run,
     Sheet,
     StoredResult,
@@ -22,6 +24,7 @@ from webapp.engine.kind import (
 )
 from webapp.extensions import db
 from webapp.kinds.partner_use import connections, tables
+from webapp.kinds.partner_use.answer import answer
 from webapp.kinds.partner_use.compute import known_text
 from webapp.kinds.partner_use.discovery import session_of
 from webapp.kinds.partner_use.estimate import estimate_calls
@@ -118,6 +121,15 @@ class PartnerUse(ReportKind):
             *span,
             made,
         )
+
+    def answer(self, result: StoredResult) -> Answer:
+        return answer(result, self.figures(result.head))
+
+    def total_row(self, table: str, result: StoredResult) -> Row | None:
+        return tables.total_of_sites(result) if table == "sites" else None
+
+    def row_detail(self, table: str, row: Row, head: Mapping[str, Any]) -> RowDetail | None:
+        return tables.site_detail(row, head) if table == "sites" and "start" in head else None
 
     def charts(self, head: Mapping[str, Any]) -> tuple[Chart, ...]:
         if "start" not in head:

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from webapp.engine.kind import Column, Row, Sheet, StoredResult, Table
+from webapp.engine.kind import Chart, Column, Row, RowDetail, Sheet, StoredResult, Table
 from webapp.kinds.partner_use.compute import known_text, site_months
 from webapp.lib.months import parse_month
 
 SITE_COLUMNS = (
     Column("site_id", "Site ID", "id"),
     Column("name", "Name"),
-    Column("api_key", "API key"),
-    Column("data_center", "Data centre"),
-    Column("is_child", "Child site", "boolean"),
+    Column("api_key", "API key", is_detail=True),
+    Column("data_center", "Data centre", is_detail=True),
+    Column("is_child", "Child site", "boolean", is_detail=True),
     Column("account_count", "Accounts", "integer"),
     Column("last_login", "Last login", "datetime"),
     Column("last_created", "Last creation", "datetime"),
@@ -28,12 +28,12 @@ MONTH_COLUMNS = (
 )
 MONTH_GRID = (
     *MONTH_COLUMNS,
-    Column("complete", "Complete", "boolean"),
-    Column("known_users", "Known users", "integer"),
-    Column("sites_counted", "Sites counted", "integer"),
-    Column("sites", "Sites", "integer"),
-    Column("counted_at", "Oldest count", "datetime"),
-    Column("mixed_ages", "Counted on different days", "boolean"),
+    Column("complete", "Complete", "boolean", is_detail=True),
+    Column("known_users", "Known users", "integer", is_detail=True),
+    Column("sites_counted", "Sites counted", "integer", is_detail=True),
+    Column("sites", "Sites", "integer", is_detail=True),
+    Column("counted_at", "Oldest count", "datetime", is_detail=True),
+    Column("mixed_ages", "Counted on different days", "boolean", is_detail=True),
     Column("note", "Note"),
 )
 GROWTH_COLUMNS = (
@@ -44,7 +44,7 @@ GROWTH_COLUMNS = (
 MONTH_SITE_GRID = (
     Column("site_id", "Site ID", "id"),
     Column("name", "Name"),
-    Column("is_child", "Child site", "boolean"),
+    Column("is_child", "Child site", "boolean", is_detail=True),
     *GROWTH_COLUMNS,
     Column("problem", "Problem"),
 )
@@ -73,10 +73,65 @@ def tables(head: Mapping[str, Any]) -> tuple[Table, ...]:
         "monthly": MONTH_SITE_GRID,
         "both": (*SITE_COLUMNS[:-1], *GROWTH_COLUMNS, SITE_COLUMNS[-1]),
     }[head["mode"]]
-    sites = Table("sites", "Sites", site_columns, nothing)
+    sites = Table(
+        "sites",
+        "Sites",
+        site_columns,
+        nothing,
+        # What could not be counted comes first.
+        sort="problem",
+        head="name",
+        remark="problem",
+        problem=True,
+        folded="is_child",
+        parent=("parent_api_key", "api_key"),
+        opens="start" in head,
+    )
     if "start" not in head:
         return (sites,)
-    return (Table("months", "Months", MONTH_GRID, nothing), sites)
+    months = Table(
+        "months", "Months", MONTH_GRID, nothing, sort="month", descending=True, remark="note"
+    )
+    return (months, sites)
+
+
+def total_of_sites(result: StoredResult) -> Row | None:
+    """Return the row of totals below the sites; a total with a hole is a hole."""
+    head = result.head
+    total: Row = {"name": "Total", "problem": None}
+    if "summary" in head:
+        names = ("account_count", "last_login", "last_created")
+        total |= {name: head["summary"][name] for name in names}
+    if "start" in head:
+        months = list(result.rows("months"))
+        first, last = months[0], months[-1]
+        after = last["total_users"]
+        # A delta is known where both of its ends are.
+        begun = first["total_users"] is not None and first["delta"] is not None
+        before = first["total_users"] - first["delta"] if begun else None
+        growth = None if before is None or after is None else after - before
+        total |= {"before": before, "after": after, "growth": growth}
+    total["complete"] = all(
+        total[name] is not None for name in ("account_count", "after") if name in total
+    )
+    return total
+
+
+SITE_MONTHS = Table(
+    "months",
+    "Months",
+    MONTH_COLUMNS,
+    "This site is not counted month by month.",
+    sort="month",
+    descending=True,
+)
+
+
+def site_detail(row: Row, head: Mapping[str, Any]) -> RowDetail:
+    """Return a site's own months, newest first, and their chart."""
+    months = tuple(reversed(site_months(row, *_span(head)))) if "start" in head else ()
+    views: Any = (("Overall", "total_users", "line"), ("Delta", "delta", "bar"))
+    return RowDetail(row["name"], SITE_MONTHS, months, Chart("months", "month", views))
 
 
 def json_site(row: Row, head: Mapping[str, Any]) -> Row:
@@ -85,7 +140,7 @@ def json_site(row: Row, head: Mapping[str, Any]) -> Row:
         return row
     shown = {name: value for name, value in row.items() if name not in COMPACT}
     if head["mode"] == "monthly":
-        del shown["api_key"]
+        shown = {k: v for k, v in shown.items() if k not in {"api_key", "parent_api_key"}}
     return shown | {"months": site_months(row, *_span(head))}
 
 
@@ -104,8 +159,6 @@ def grid_month(row: Row) -> Row:
     notes = []
     if row["total_users"] is None:
         notes.append(known_text(row))
-    if row["running"]:
-        notes.append("not over")
     if (row["delta"] or 0) < 0:
         notes.append("fewer than the month before: accounts were deleted")
     if row["mixed_ages"]:
