@@ -22,7 +22,7 @@ from webapp.intake.cells import BadCell, DateOrder, read_date, read_number, roun
 from webapp.intake.columns import Field, heading_key
 from webapp.intake.formats import Choices, detect
 from webapp.intake.json_list import json_items
-from webapp.intake.loader import Loader, Role, choices_of, teller, with_saved_mapping
+from webapp.intake.loader import Loader, Role, choices_of, look_at, teller, with_saved_mapping
 from webapp.intake.marks import Question, order_of
 from webapp.intake.pages import UploadPages, upload_pages
 from webapp.intake.rejects import LoadRefused, Problem, Rejects
@@ -55,6 +55,7 @@ __all__ = [
     "heading_key",
     "is_as_written",
     "json_items",
+    "look_at",
     "order_of",
     "read_date",
     "read_number",

@@ -22,6 +22,7 @@ from webapp.htmx import redirect_to, render
 from webapp.intake import uploads
 from webapp.intake.loader import Loader, read_as
 from webapp.intake.uploads import AT_WORK, LOADABLE, LOADING, LOOKING, REJECTED, Upload
+from webapp.lib.texts import counted
 
 MOST_BYTES = 4 * 1024**3
 SEPARATORS = {";": "semicolon", ",": "comma", "\t": "tab", "|": "bar"}
@@ -222,13 +223,11 @@ class UploadPages:
         for role, sentence in upload.broken.items():
             raise InvalidParams({role: sentence})
         if (bad := upload.bad_rows) and not options["skip_bad"]:
-            rows = "1 row" if bad == 1 else f"{bad:,} rows"
-            raise InvalidParams(
-                {
-                    "skip_bad": f"{rows} cannot be used, and nothing was loaded: put them right "
-                    "and send the file again, or leave them out."
-                }
+            sentence = (
+                f"{counted(bad, 'row')} cannot be used, and nothing was loaded: put right what is "
+                "named below and send the file again, or leave such rows out."
             )
+            raise InvalidParams({"skip_bad": sentence})
 
     def rejected(self, upload: Upload) -> Response:
         """Return the CSV of rows that cannot be used."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from webapp.errors import InvalidParams
-from webapp.lib.texts import safe_text
+from webapp.lib.texts import counted, safe_text
 
 PROBLEMS_SHOWN = 100
 
@@ -38,8 +38,7 @@ class LoadRefused(InvalidParams):
         errors = {one.place: one.sentence for one in problems}
         if total > len(problems):
             errors["…"] = f"and {total - len(problems):,} more."
-        rows = "1 row" if total == 1 else f"{total:,} rows"
-        super().__init__(errors, f"{rows} cannot be used; nothing was loaded.")
+        super().__init__(errors, f"{counted(total, 'row')} cannot be used; nothing was loaded.")
         self.problems = problems
         self.total = total
 

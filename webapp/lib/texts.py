@@ -28,6 +28,13 @@ def safe_text(text: str) -> str:
     return "'" + text if text.startswith(FORMULA_STARTS) else text
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with what it counts: `1 row`, `1,200 rows`."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") else f"{count:,} {noun}s"
+
+
 def as_id(text: object) -> str | None:
     """Return a UUID in its one spelling, None for anything else."""
     if not isinstance(text, str):

@@ -27,6 +27,7 @@ from webapp.kinds.inventory.snapshot import (
 )
 from webapp.kinds.inventory.tabular import compared
 from webapp.kinds.inventory.workbooks import Tick
+from webapp.lib.texts import counted
 
 
 def _write_iso14064(snapshot: Snapshot, file: IO[bytes], tick: Tick) -> None:
@@ -58,7 +59,7 @@ def make_report(params: InventoryParams, run: Run) -> Result:
     run.set_total(len(params.types))
     with tempfile.TemporaryFile(prefix="inventory-") as entries:
         snapshot = _read(params, run, entries)
-        run.log(f"{snapshot.now.rows:,} entries read; SHA-256 {snapshot.sha256[:16]}….")
+        run.log(f"{counted(snapshot.now.rows, 'entry')} read; SHA-256 {snapshot.sha256[:16]}….")
         if not snapshot.now.rows:
             run.log("There are no entries in this period and unit.", level="warn")
         made = [_make_file(snapshot, kind, run) for kind in params.types]

@@ -49,6 +49,7 @@ from webapp.kinds.label_revenue.rows import Reader, StreamRow, TrackRow, UserRow
 from webapp.kinds.label_revenue.settings import origins, settings_for
 from webapp.lib.moments import utcnow
 from webapp.lib.months import month_text
+from webapp.lib.texts import counted
 
 Progress = Callable[[str, int, int], None]
 T = TypeVar("T", UserRow, TrackRow)
@@ -70,10 +71,11 @@ class Loaded:
     def summary(self) -> str:
         """A sentence of how much was taken, skipped and refused."""
         batch = self.batch
-        skipped = f" {batch.repeated} streams skipped," if batch.repeated else ""
+        skipped = f" {counted(batch.repeated, 'stream')} skipped," if batch.repeated else ""
         return (
-            f"Loaded {batch.streams} streams, {batch.listeners} listeners and {batch.tracks} "
-            f"tracks;{skipped} {batch.rejected} rows rejected."
+            f"Loaded {counted(batch.streams, 'stream')}, {counted(batch.listeners, 'listener')} "
+            f"and {counted(batch.tracks, 'track')};{skipped} "
+            f"{counted(batch.rejected, 'row')} rejected."
         )
 
 
