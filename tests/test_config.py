@@ -12,6 +12,7 @@ import pytest
 
 from webapp.config import BadSetting, load_settings
 from webapp.data_dir import complete_settings, kept_secret_key
+from webapp.ops.launcher import folder_lock
 
 ROOT = Path(__file__).parent.parent
 FLASK = str(Path(sys.executable).with_name("flask"))
@@ -141,3 +142,18 @@ def test_every_program_ends_with_the_sentence_and_code_2(
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("SECRET_KEY: is shorter")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_commands_find_the_stand_in_that_runs_on_the_same_folder(tmp_path: Path) -> None:
+    url = "http://127.0.0.1:9700/{namespace}.{data_center}"
+    (tmp_path / "partner_api_url").write_text(url)
+    given = {"DATA_DIR": str(tmp_path), "SECRET_KEY": "0123456789abcdef"}
+
+    def found(**more: str) -> str:
+        return str(complete_settings(load_settings() | given | more)["PARTNER_API_URL"])
+
+    assert found() == ""  # left behind by one that was killed
+    with folder_lock(tmp_path):
+        assert found() == url
+        assert found(PARTNER_API_URL="https://real.example") == "https://real.example"
+    assert found() == ""

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
 from flask import Flask
@@ -42,12 +43,15 @@ months_group = AppGroup("months", help="Stored months.")
 @click.option("--subject", help="Of this partner, or this site, only.")
 @click.option("--from", "start", help="First month, YYYY-MM.")
 @click.option("--to", "end", help="Last month, YYYY-MM.")
+@click.option("--yes", is_flag=True, help="Do not ask where no option narrows it down.")
 @handle_cli_errors
 @with_database
 def expire_months(
-    kind: str | None, subject: str | None, start: str | None, end: str | None
+    kind: str | None, subject: str | None, start: str | None, end: str | None, yes: bool
 ) -> None:
     """Force stored months to expire, in every company: the next report counts them anew."""
+    if not (kind or subject or start or end or yes) and sys.stdin.isatty():
+        click.confirm("All stored months, of every kind and company?", abort=True, err=True)
     if kind:
         kind_named(kind)
     given = {"from": start, "to": end}

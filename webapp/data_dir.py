@@ -6,6 +6,7 @@ key is made once and kept readable by its owner only.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import secrets
@@ -16,6 +17,9 @@ from typing import Any
 from urllib.parse import quote
 
 from webapp.config import BadSetting, standard_scheme
+
+LOCK_FILE = "up.lock"
+STAND_IN_FILE = "partner_api_url"
 
 
 def complete_settings(values: dict[str, Any]) -> dict[str, Any]:
@@ -31,11 +35,28 @@ def complete_settings(values: dict[str, Any]) -> dict[str, Any]:
     sqlite_url = f"sqlite:///{data_dir / 'app.sqlite3'}"
     values["DATABASE_URL"] = standard_scheme(values["DATABASE_URL"]) or sqlite_url
     values["SQLALCHEMY_DATABASE_URI"] = values["DATABASE_URL"]
+    values["PARTNER_API_URL"] = values["PARTNER_API_URL"] or running_stand_in(data_dir)
     values["REDIS_EMBEDDED"] = not values["REDIS_URL"]
     values["REDIS_URL"] = values["REDIS_URL"] or embedded_redis_url(data_dir)
     if len(values["SECRET_KEY"]) < 16:
         raise BadSetting("SECRET_KEY", "is shorter than 16 characters; use a long random text")
     return values
+
+
+def running_stand_in(data_dir: Path) -> str:
+    """Return the URL of the stand-in that a `flask up` on this folder has started, if one runs.
+
+    So that commands ask whom the site asks, and not the real partner with made-up credentials.
+    """
+    try:
+        url = (data_dir / STAND_IN_FILE).read_text(encoding="ascii").strip()
+        with (data_dir / LOCK_FILE).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:  # somebody holds it, so what is written is true
+        return url
+    except OSError:
+        return ""
+    return ""
 
 
 def embedded_redis_url(data_dir: Path) -> str:

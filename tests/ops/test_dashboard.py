@@ -142,6 +142,12 @@ def test_the_redis_url_is_not_shown(app: Flask, operator: FlaskClient) -> None:
     assert app.config["REDIS_URL"].partition("?")[0] not in operator.get("/ops/rq/").text
 
 
+def test_the_tab_of_jobs_opens_the_queue_that_is_there(app: Flask, operator: FlaskClient) -> None:
+    page = operator.get("/ops/rq/0/view/jobs")
+    assert page.status_code == 200
+    assert app.config["QUEUE"] in page.text
+
+
 def test_all_requests_share_the_applications_connections(app: Flask, operator: FlaskClient) -> None:
     operator.get("/ops/rq/")
     assert app.redis_conn is quick_redis(app)  # type: ignore[attr-defined]

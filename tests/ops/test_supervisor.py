@@ -67,6 +67,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., SmallHouse]]:
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # Under nohup it would be ignored from the start, which is another test's truth.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
         house = SmallHouse(process, tmp_path / "log")
         houses.append(house)

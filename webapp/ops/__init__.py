@@ -9,6 +9,7 @@ from __future__ import annotations
 from flask import Flask
 
 from webapp.ops import commands, dashboard, health, logs, views
+from webapp.ops.launcher import is_stand_in
 from webapp.ops.workers import live_workers
 from webapp.version import VERSION
 
@@ -17,7 +18,11 @@ def init_app(app: Flask) -> None:
     """Add `/healthz`, `/readyz`, `/metrics` and `/ops/rq`; lend others the list of live workers."""
     app.extensions["live_workers"] = live_workers
     app.context_processor(
-        lambda: {"version": VERSION, "janitor_is_away": lambda: not health.janitor().ok}
+        lambda: {
+            "version": VERSION,
+            "janitor_is_away": lambda: not health.janitor().ok,
+            "partner_is_made_up": is_stand_in(app.config["PARTNER_API_URL"]),
+        }
     )
     app.register_blueprint(views.bp)
     logs.init_app(app)

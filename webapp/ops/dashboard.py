@@ -67,6 +67,9 @@ def known_things_only() -> None:
     for name in ("per_page", "page"):
         if not _is_small_number(args.get(name, 1), MOST_PER_PAGE if name == "per_page" else 10**6):
             abort(404)
+    if request.endpoint == "rq_dashboard.jobs_overview" and args.get("queue_name") is None:
+        # By itself its tab of jobs opens a queue "default", which is not ours.
+        args["queue_name"] = current_app.config["QUEUE"]
     queue_name = args.get("queue_name")
     if queue_name is not None and queue_name not in _queue_names():
         abort(404)

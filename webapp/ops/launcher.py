@@ -24,6 +24,7 @@ from flask import Flask
 from flask_migrate import upgrade
 from sqlalchemy.exc import SQLAlchemyError
 
+from webapp.data_dir import LOCK_FILE, STAND_IN_FILE
 from webapp.errors import ReportError
 from webapp.extensions import db
 from webapp.installation import check_key
@@ -69,6 +70,8 @@ class LocalStack:
     def run(self) -> int:
         """Start everything, watch it until told to stop, stop it."""
         with folder_lock(self.data_dir):
+            (self.data_dir / STAND_IN_FILE).unlink(missing_ok=True)
+            self.say("Starting: Redis, database, partner, workers, janitor, web server…")
             port = free_port(self.plan.host, self.plan.port)
             self.address = f"http://{_url_host(self.plan.host)}:{port}"
             self._prepare_environ(port)
@@ -83,6 +86,7 @@ class LocalStack:
                 self.supervisor.shut_down()
                 raise
             code = self.supervisor.run()
+            (self.data_dir / STAND_IN_FILE).unlink(missing_ok=True)
         self.say("Everything has stopped.")
         return code
 
@@ -149,6 +153,8 @@ class LocalStack:
             return
         port = free_port("127.0.0.1", SANDBOX_PORT, or_another=True)
         self.environ["PARTNER_API_URL"] = SANDBOX_TEMPLATE.format(port=port)
+        # Commands that are given on this folder ask it, too.
+        (self.data_dir / STAND_IN_FILE).write_text(self.environ["PARTNER_API_URL"], "ascii")
         argv = [sys.executable, "-m", "sandbox", "--port", str(port)]
         self.supervisor.add(Program("partner", argv, self.environ))
         self.say(f"The partner API is the stand-in, on port {port}: no real partner is asked.")
@@ -189,7 +195,7 @@ def folder_lock(data_dir: Path) -> Iterator[None]:
 
     Raises: ReportError when another `flask up` holds it
     """
-    path = data_dir / "up.lock"
+    path = data_dir / LOCK_FILE
     with path.open("a+", encoding="ascii") as file:
         file.seek(0)
         try:

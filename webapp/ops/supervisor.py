@@ -150,6 +150,9 @@ class Supervisor:
     def shut_down(self) -> None:
         """Stop everything, those that others need last; nothing is left when this returns."""
         self.is_stopping = True
+        alive = [child.program.name for child in self.children if child.is_alive]
+        if alive:
+            self._say("up", f"Stopping {', '.join(alive)}; Ctrl-C again hurries.")
         first = [child for child in self.children if not child.program.stops_last]
         last = [child for child in self.children if child.program.stops_last]
         self._stop_all(first, kill_s=KILL_S)
