@@ -8,6 +8,7 @@ from rq.serializers import JSONSerializer
 from webapp import create_app
 from webapp.extensions import db, redis_client
 from webapp.installation import check_key
+from webapp.jobs.transport import GuardedJob
 from webapp.ops import logs
 from webapp.ops.workers import MONITOR_EVERY_S, WORKER_TTL_S, ForkingWorker, new_name
 from webapp.security import secret_keys
@@ -26,6 +27,7 @@ def main() -> None:
         queue = Queue(app.config["QUEUE"], connection=connection, serializer=JSONSerializer)
         worker = ForkingWorker(
             [queue],
+            job_class=GuardedJob,
             name=new_name(),
             connection=connection,
             serializer=JSONSerializer,

@@ -46,8 +46,8 @@ def columns(job: bool) -> Sequence[sa.Column]:
     moment = webapp.extensions.UtcDateTime
     return (
         sa.Column(task, sa.String(length=40), nullable=False),
-        sa.Column("company_id", sa.Uuid(as_uuid=False), nullable=False),
-        sa.Column(user, sa.Uuid(as_uuid=False), nullable=False),
+        sa.Column("company_id", sa.Uuid(as_uuid=False), nullable=job),
+        sa.Column(user, sa.Uuid(as_uuid=False), nullable=job),
         sa.Column("sealed", sa.Text(), nullable=True),
         sa.Column("status", sa.String(length=12), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),

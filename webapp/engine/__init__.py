@@ -15,6 +15,7 @@ from flask import Flask
 from webapp import jobs
 from webapp.engine.attempt import task_of
 from webapp.engine.kind import ReportKind
+from webapp.engine.upkeep import NIGHTLY
 
 
 def init_app(app: Flask, report_kinds: Iterable[ReportKind]) -> None:
@@ -23,7 +24,7 @@ def init_app(app: Flask, report_kinds: Iterable[ReportKind]) -> None:
     app.extensions["report_kinds"] = by_slug
     jobs.init_app(
         app,
-        [task for kind in by_slug.values() for task in (task_of(kind), *kind.tasks())],
+        [NIGHTLY, *(one for kind in by_slug.values() for one in (task_of(kind), *kind.tasks()))],
     )
     for kind in by_slug.values():
         for blueprint in kind.blueprints():

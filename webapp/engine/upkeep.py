@@ -13,18 +13,18 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Any
 
 from flask import Flask, current_app
-from redis.exceptions import RedisError
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp import installation
+from webapp import installation, jobs
 from webapp.accounts import audit_log
 from webapp.engine import months
 from webapp.engine.kind import ReportKind
 from webapp.engine.registry import kinds
-from webapp.extensions import db, redis_client, report_queue
+from webapp.extensions import db
 from webapp.jobs import janitor
 from webapp.lib.moments import utcnow
 
@@ -55,46 +55,35 @@ def run_maintenance() -> None:
 
 
 def ask_nightly(now: datetime | None = None) -> list[str]:
-    """Ask for the large upkeep of today where nobody did; return the kinds asked for.
+    """Ask for the large upkeep of today where nobody did; return the kinds asked for. Commits.
 
-    A night that was slept through is made up for later that day. With Redis away: next time.
+    A night that was slept through is made up for later that day.
     """
     now = now or utcnow()
     if now.hour < NIGHT_BEGINS:
         return []
-    slugs = [slug for slug, kind in kinds().items() if _has_nightly(kind)]
-    return [slug for slug in slugs if _ask(slug, f"{now:%Y-%m-%d}")]
+    keys = {f"{slug} {now:%Y-%m-%d}": slug for slug, kind in kinds().items() if _has_nightly(kind)}
+    asked = select(jobs.Job.key).where(jobs.Job.task == NIGHTLY.name, jobs.Job.key.in_(keys))
+    for key in db.session.scalars(asked):
+        keys.pop(key or "", None)
+    for key, slug in keys.items():
+        jobs.start(NIGHTLY.name, company_id=None, user_id=None, payload={"kind": slug}, key=key)
+    db.session.commit()
+    return list(keys.values())
 
 
 def _has_nightly(kind: ReportKind) -> bool:
     return type(kind).nightly is not ReportKind.nightly
 
 
-def _ask(slug: str, day: str) -> bool:
-    flag = f"{current_app.config['QUEUE']}:nightly:{slug}:{day}"
-    try:
-        if not redis_client().set(flag, 1, nx=True, ex=REMEMBERED_S):
-            return False
-        report_queue().enqueue_call(
-            run_nightly,
-            args=(slug,),
-            timeout=current_app.config["REPORT_TIMEOUT_SECONDS"],
-            result_ttl=3600,
-            failure_ttl=86400,
-            description=f"nightly upkeep of {slug}",
-        )
-    except RedisError as error:
-        log.warning("nightly upkeep of %s waits for Redis: %s", slug, type(error).__name__)
-        return False
-    return True
-
-
-def run_nightly(slug: str) -> None:
-    """Do a kind's large upkeep: an RQ job, in a fork that needs database connections of its own."""
-    db.engine.dispose(close=False)
-    kind = kinds().get(slug)
+def run_nightly(_attempt: jobs.Attempt, payload: dict[str, Any]) -> None:
+    """Do a kind's large upkeep; a kind that is no more has none."""
+    kind = kinds().get(payload["kind"])
     if kind is not None:
         kind.nightly()
+
+
+NIGHTLY = jobs.Task("nightly", run_nightly, noun="upkeep", kept_s=REMEMBERED_S)
 
 
 def tidy(now: datetime | None = None) -> None:

@@ -64,8 +64,13 @@ class Job(Model):
     type: Mapped[str] = mapped_column(String(20))
     task: Mapped[str] = mapped_column(String(40))
     key: Mapped[str | None] = mapped_column(String(120))
-    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
-    user_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
+    # Of nobody's where the house does it by itself, as its nightly upkeep; nobody reads it there.
+    company_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("company.id"), nullable=True
+    )
+    user_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("app_user.id"), nullable=True
+    )
     payload: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     sealed: Mapped[str | None] = mapped_column(Text, info={SEALED: "{type} {id}"})
     status: Mapped[str] = mapped_column(String(12), default=QUEUED)

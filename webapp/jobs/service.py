@@ -27,14 +27,15 @@ log = logging.getLogger(__name__)
 def start(
     task: str,
     *,
-    company_id: str,
-    user_id: str,
+    company_id: str | None,
+    user_id: str | None,
     payload: Mapping[str, Any],
     key: str | None = None,
     secrets: Mapping[str, str] | None = None,
 ) -> Job:
     """Add a job to the session; once the caller has committed, the workers are handed it.
 
+    company_id, user_id: whose it is; None for what the house does by itself
     key: where a job of this task and key waits already, that one is returned
     """
     job_id = str(uuid.uuid4())

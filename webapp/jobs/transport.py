@@ -1,6 +1,7 @@
 """RQ, which brings jobs to workers. It may lose them or bring them twice: the rows are the truth.
 
 RQ's job has the id of ours, carries it and nothing else, and calls one function, whatever the task.
+A Redis that hangs costs a second, not a request's patience: the janitor hands over what waits.
 """
 
 from __future__ import annotations
@@ -8,15 +9,17 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from flask import current_app
 from redis.exceptions import RedisError
+from rq import Queue
 from rq.command import send_stop_job_command
-from rq.exceptions import InvalidJobOperation, NoSuchJobError
+from rq.exceptions import DeserializationError, InvalidJobOperation, NoSuchJobError
 from rq.job import Job as RqJob
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 from sqlalchemy import event
 
-from webapp.extensions import db, quick_redis, report_queue
+from webapp.extensions import db, quick_redis
 from webapp.jobs.tasks import task_named
 from webapp.tracing import request_id
 
@@ -25,12 +28,49 @@ RUN = "webapp.jobs.executor.run_job"
 AFTER_COMMIT = "jobs to enqueue"
 
 
+class Refused(Exception):
+    """Somebody put a job into Redis that is none of ours."""
+
+
+class GuardedJob(RqJob):
+    """RQ's job, of which a worker calls our one function and nothing else.
+
+    RQ calls whatever a job's hash names, its callbacks too: who can write to Redis could run code.
+    """
+
+    success_callback = failure_callback = stopped_callback = property(lambda _self: None)
+
+    @property
+    def is_ours(self) -> bool:
+        """Return whether the job asks for what `enqueue` asks for."""
+        try:
+            return (self.func_name, list(self.args), self.kwargs) == (RUN, [self.id], {})
+        except (DeserializationError, ValueError, TypeError):
+            return False
+
+    @property
+    def func(self) -> Any:
+        if not self.is_ours:
+            raise Refused("This job's function is not on the list of this worker.")
+        return super().func
+
+
+def queue() -> Queue:
+    """Return the queue that jobs wait in. They are JSON: pickles in Redis would be code."""
+    return Queue(
+        current_app.config["QUEUE"],
+        connection=quick_redis(),
+        serializer=JSONSerializer,
+        job_class=GuardedJob,
+    )
+
+
 def enqueue(job_id: str, task_name: str) -> bool:
     """Hand a queued job to the workers; False when Redis is away (the janitor tries again)."""
     task = task_named(task_name)
     try:
         forget(job_id)
-        report_queue().enqueue_call(
+        queue().enqueue_call(
             RUN,
             args=(job_id,),
             job_id=job_id,

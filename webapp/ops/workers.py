@@ -19,6 +19,7 @@ from rq.worker.base import BaseWorker
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.jobs import janitor
+from webapp.jobs.transport import GuardedJob
 from webapp.ops import logs
 from webapp.ops.parent_death import end_with_parent
 
@@ -38,6 +39,10 @@ class ForkingWorker(Worker):
     report_id: str | None = None
 
     def execute_job(self, job: Job, queue: Queue) -> None:
+        if not (isinstance(job, GuardedJob) and job.is_ours):
+            self.log.error("Worker %s refuses job %s: it is none of ours", self.name, job.id)
+            self.handle_job_failure(job, queue, exc_string="Refused: this job is none of ours.")
+            return
         self.report_id = job.id
         super().execute_job(job, queue)
         self.report_id = None
@@ -57,8 +62,7 @@ class ForkingWorker(Worker):
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         end_with_parent(os.getppid(), signal.SIGKILL)
         logs.about(
-            # A helper's job has a name of its own; its first argument is the report all the same.
-            report_id=str(job.args[0]) if job.args else None,
+            report_id=job.id,
             kind=(job.description or "").rpartition(" ")[0],
             request_id=job.meta.get("request_id"),
         )

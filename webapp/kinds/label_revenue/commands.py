@@ -184,8 +184,9 @@ def _tell(loaded: Loaded, notes: list[str], rejected: Path) -> None:
         click.echo(loaded.summary)
         if batch.rejected:
             click.echo(f"The rejected rows are in {rejected}.")
-        if not batch.summed and not work.enqueue_pending(batch.company_id):
-            click.echo("The monthly sums are added by the next report.", err=True)
+        if not batch.summed:
+            work.enqueue_pending(batch.company_id)
+            db.session.commit()
     click.echo(f"Batch {batch.id}")
 
 
