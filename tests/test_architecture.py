@@ -37,6 +37,7 @@ ARROWS: dict[str, set[str]] = {
     "engine": {"jobs", "accounts"},
     "reports": {"engine", "jobs", "accounts"},
     "api": {"engine", "jobs", "accounts"},
+    "delivery": {"api", "engine", "jobs", "accounts"},
     "ops": {"engine", "jobs", "accounts"},
     "files": set(),
     "intake": {"jobs", "accounts", "files"},
