@@ -274,6 +274,12 @@ class Settings(BaseSettings):
     """how long a silent worker keeps a report"""
     MAX_ATTEMPTS: int = Field(default=3, ge=1, le=20)
     """starts of a report before a lost worker ends it"""
+    COMPANY_RUNNING_MOST: int = Field(default=8, ge=1, le=1000)
+    """reports of a company that are made at the same time"""
+    COMPANY_WAITING_MOST: int = Field(default=500, ge=1, le=100_000)
+    """reports of a company that may wait; past it, asking for one is answered 429"""
+    RESULT_ROWS_MOST: int = Field(default=5_000_000, ge=100, le=100_000_000)
+    """rows a result may have; past it the report fails with a sentence"""
     REPORT_TIMEOUT_SECONDS: Annotated[int, Unit("seconds")] = Field(
         default=21600, ge=10, le=604_800
     )

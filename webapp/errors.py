@@ -95,6 +95,12 @@ class TooMany(ReportError):
         self.retry_after_s, self.quota = retry_after_s, quota
 
 
+class TooManyWaiting(TooMany):
+    """429: as many reports of a company wait as may."""
+
+    title = "Too many reports wait"
+
+
 class Unavailable(ReportError):
     """503: a part of this installation is away (Redis, database, no room for another stream)."""
 

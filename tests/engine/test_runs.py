@@ -469,11 +469,11 @@ def test_a_report_that_was_queued_again_while_the_janitor_looks_is_left_alone(
     claimed: list[str] = []
 
     def claim(_: Any, __: Any, statement: str, *___: Any) -> None:
-        if statement.startswith("SELECT") and "queued_at <" in statement and not claimed:
+        if statement.startswith("SELECT") and "handed_at <" in statement and not claimed:
             claimed.append(statement)
-            change(steps, report_id, queued_at=later(0))
+            change(steps, report_id, handed_at=later(0))
 
-    change(steps, report_id, queued_at=later(-11))
+    change(steps, report_id, handed_at=later(-11))
     event.listen(engine, "after_cursor_execute", claim)
     assert sweep(steps) == 0
     event.remove(engine, "after_cursor_execute", claim)

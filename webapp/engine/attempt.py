@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from flask import Flask
+from flask import Flask, current_app
 from sqlalchemy import Connection, delete, insert, null, select, update
 
 from webapp.counters import counters
@@ -23,6 +23,7 @@ from webapp.engine.months import CompanyMonths
 from webapp.engine.params import stored_params
 from webapp.engine.registry import context, kind_named
 from webapp.engine.spooled import replayable
+from webapp.errors import ReportError
 from webapp.extensions import Base
 from webapp.jobs import Attempt, Ending, Job, Task
 from webapp.lib.moments import rfc3339, utcnow
@@ -84,7 +85,9 @@ class ReportAttempt(Attempt):
 
 def task_of(kind: ReportKind) -> Task:
     """Return what workers do for the reports of a kind."""
-    return Task(kind.slug, run=make, noun="report", attempt=ReportAttempt, on_end=keep_result)
+    return Task(
+        kind.slug, run=make, noun="report", in_turn=True, attempt=ReportAttempt, on_end=keep_result
+    )
 
 
 def make(attempt: ReportAttempt, _payload: dict[str, Any]) -> None:
@@ -106,9 +109,15 @@ def store(attempt: ReportAttempt, result: Result) -> None:
 
     kind = kind_named(attempt.task.name)
     columns = {table.name: table.columns for table in kind.tables(head)}
+    most = current_app.config["RESULT_ROWS_MOST"]
 
     def numbered(table: str, rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
         for position, row in enumerate(rows):
+            if position >= most:
+                raise ReportError(
+                    f"The result has more than {most:,} rows, which is as many as are kept. Ask "
+                    "for fewer months, or for less at a time."
+                )
             # Beside it, so that the database can sort and search what a grid shows.
             shown = kind.grid_row(table, row, head)
             beside = None

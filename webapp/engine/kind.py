@@ -29,6 +29,7 @@ from webapp.engine.shapes import (
     Sheet,
     Table,
 )
+from webapp.lib.months import months_between
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -180,6 +181,11 @@ class ReportKind:
         Raises: InvalidParams when they are missing or not this company's
         """
         return secrets
+
+    def size(self, params: Any) -> int:
+        """Return about how large a report is: its months; a company's small ones come first."""
+        start, end = getattr(params, "start", None), getattr(params, "end", None)
+        return len(months_between(start, end)) if start and end else 1
 
     def estimate(
         self,

@@ -26,7 +26,7 @@ from webapp.engine.months import CompanyMonths
 from webapp.engine.params import Parsed, read_params
 from webapp.engine.registry import context, kind_named, kinds, personal_kinds
 from webapp.engine.retry_params import retried_params
-from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, ReportError
+from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, ReportError, TooManyWaiting
 from webapp.extensions import db
 from webapp.jobs import service as job_service
 from webapp.security import fingerprint
@@ -68,6 +68,7 @@ def start_report(
     if idempotency_key and (found := _made_before(scope, idempotency_key, body)):
         return Started(found, is_new=False)
     kind, parsed = _prepared(scope, slug, raw)
+    _check_room(scope)
     report = Report(
         id=str(uuid.uuid4()),
         task=kind.slug,
@@ -75,6 +76,7 @@ def start_report(
         user_id=scope.user_id,
         label=kind.describe(parsed.public)[:200],
         params=parsed.public,
+        size=kind.size(parsed.params),
         sealed=job_service.sealed(parsed.secrets),
         idempotency_key=idempotency_key,
         body_fingerprint=body if idempotency_key else None,
@@ -90,6 +92,17 @@ def start_report(
         raise
     log.info("report %s was asked for", report.id, extra={"kind": kind.slug})
     return Started(report, is_new=True)
+
+
+def _check_room(scope: Scope) -> None:
+    """Raise TooManyWaiting where as many reports of the company wait as may."""
+    most = current_app.config["COMPANY_WAITING_MOST"]
+    if jobs.waiting_of(scope.company_id) >= most:
+        raise TooManyWaiting(
+            f"{most:,} reports of this company wait already, which is as many as may. "
+            "Ask again when some of them are done, or cancel some.",
+            retry_after_s=60,
+        )
 
 
 def _made_before(scope: Scope, key: str, body: str) -> Report | None:
@@ -162,6 +175,7 @@ def retry_report(scope: Scope, report_id: str, raw: Mapping[str, Any]) -> Report
         raise Conflict(
             f"Only an incomplete or failed report can be retried; it is {report.status}."
         )
+    _check_room(scope)
     _, parsed = _prepared(scope, report.kind, retried_params(kind, report.params, raw))
     jobs.start_again(report, parsed.secrets)
     report.params = parsed.public

@@ -26,6 +26,8 @@ job is `queued`, `running`, then `done`, `failed`, `cancelled`, or what `finish(
 one that already runs does not count, as it may have passed what the second start is about.
 `Task.on_end` is told in the transaction that ends a job, also by the janitor or a cancel.
 
+Jobs of a task that is `in_turn` wait for their company's turn; all others go to RQ at once.
+
 `find`, `cancel`, `start_again`, `delete` by id; `listen` yields the events of a job's stream,
 `stored_events` what it said so far; `run_queued` does a job in this process (commands, tests).
 """
@@ -36,7 +38,7 @@ from collections.abc import Iterable
 
 from flask import Flask
 
-from webapp.jobs import stream, transport
+from webapp.jobs import stream, turns
 from webapp.jobs.attempt import Attempt
 from webapp.jobs.executor import run_queued
 from webapp.jobs.models import (
@@ -53,6 +55,7 @@ from webapp.jobs.models import (
 from webapp.jobs.service import add, cancel, delete, find, start, start_again
 from webapp.jobs.stream import Event, listen, reader_gone, stored_events
 from webapp.jobs.tasks import Ending, Task
+from webapp.jobs.turns import waiting_of
 
 __all__ = [
     "ACTIVE",
@@ -80,6 +83,7 @@ __all__ = [
     "start",
     "start_again",
     "stored_events",
+    "waiting_of",
 ]
 
 
@@ -89,7 +93,7 @@ def init_app(app: Flask, tasks: Iterable[Task]) -> None:
     for task in tasks:
         add_task(app, task)
     stream.init_app(app)
-    transport.follow_commits()
+    turns.follow_commits()
 
 
 def add_task(app: Flask, task: Task) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from webapp.errors import ReportError, RunEnded
 from webapp.extensions import db
-from webapp.jobs import transitions
+from webapp.jobs import transitions, turns
 from webapp.jobs.attempt import Attempt, is_away
 from webapp.jobs.models import FAILED, QUEUED, RUNNING, Job
 from webapp.jobs.tasks import task_named
@@ -68,6 +68,9 @@ def run_queued(job_id: str) -> None:
         if _names_a_secret(error, attempt.secrets):
             raise RuntimeError(f"The {task.noun} failed; its details held a secret.") from None
         raise
+    finally:
+        # Its company may have one more under way.
+        turns.hand_over()
 
 
 def take(job_id: str) -> Job | None:
@@ -88,6 +91,8 @@ def take(job_id: str) -> Job | None:
         )
     )
     db.session.commit()
+    # Nobody waits in RQ any more, so another one may; whatever becomes of this one.
+    turns.hand_over()
     return db.session.get(Job, job_id) if taken.rowcount == 1 else None  # type: ignore[attr-defined]
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, delete, select, update
 
 from webapp.errors import RunEnded
 from webapp.extensions import db
-from webapp.jobs import transitions, transport
+from webapp.jobs import transitions, transport, turns
 from webapp.jobs.models import ACTIVE, FAILED, QUEUED, RUNNING, Job
 from webapp.jobs.tasks import Task, task_named
 from webapp.lib.moments import utcnow
@@ -31,7 +31,8 @@ def sweep(now: datetime | None = None) -> int:
     """Look after every active job once; return how many were started again or ended."""
     now = now or utcnow()
     lost = _found(Job.status == RUNNING, Job.lease_until < now)
-    forgotten = _found(Job.status == QUEUED, Job.queued_at < now - QUEUED_TOO_LONG)
+    forgotten = _found(Job.status == QUEUED, Job.handed_at < now - QUEUED_TOO_LONG)
+    turns.hand_over()
     return sum(_lost(job, now) for job in lost) + sum(_forgotten(job, now) for job in forgotten)
 
 
@@ -79,8 +80,8 @@ def _forgotten(job: Any, now: datetime) -> bool:
         claimed = connection.execute(
             update(Job)
             .where(Job.id == job.id, Job.status == QUEUED)
-            .where(Job.queued_at < now - QUEUED_TOO_LONG)
-            .values(queued_at=now)
+            .where(Job.handed_at < now - QUEUED_TOO_LONG)
+            .values(handed_at=now)
         )
     if claimed.rowcount != 1:
         return False

@@ -41,6 +41,8 @@ class Job(Model):
     sealed:  the encrypted secrets of the work; erased when it ends, however
     attempt: counts starts and fences writes: only the attempt named here may write while running
     lost:    how often its worker was lost since it was last asked for
+    size:    about how large it is, compared with others of its company
+    handed_at: when RQ was handed it; null while it waits for its turn
     status:  queued, running, then how it ended: done, failed, cancelled, or the task's own word
     """
 
@@ -48,6 +50,7 @@ class Job(Model):
     __table_args__ = (
         UniqueConstraint("user_id", "company_id", "idempotency_key"),
         Index("ix_job_company_created", "company_id", "created_at", "id"),
+        Index("ix_job_company_handed", "company_id", "handed_at"),
         Index("ix_job_status_lease", "status", "lease_until"),
         Index(
             "ix_job_waiting",
@@ -73,6 +76,7 @@ class Job(Model):
     )
     payload: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     sealed: Mapped[str | None] = mapped_column(Text, info={SEALED: "{type} {id}"})
+    size: Mapped[int] = mapped_column(Integer, default=1)
     status: Mapped[str] = mapped_column(String(12), default=QUEUED)
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     lost: Mapped[int] = mapped_column(Integer, default=0)
@@ -83,6 +87,7 @@ class Job(Model):
     error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     queued_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    handed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     idempotency_key: Mapped[str | None] = mapped_column(String(255))

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from webapp.errors import Conflict, NotFound, RunEnded
 from webapp.extensions import db
-from webapp.jobs import transitions, transport
+from webapp.jobs import transitions, transport, turns
 from webapp.jobs.models import ACTIVE, CANCELLED, QUEUED, RUNNING, Job
 from webapp.jobs.tasks import task_named
 from webapp.lib.moments import utcnow
@@ -48,6 +48,7 @@ def start(
         "user_id": user_id,
         "payload": dict(payload),
         "sealed": sealed(secrets or {}),
+        "handed_at": None if task_named(task).in_turn else utcnow(),
     }
     waiting = (Job.task == task) & (Job.key == key) & (Job.status == QUEUED)
     found = None
@@ -56,15 +57,20 @@ def start(
         db.session.execute(upsert(db.session, Job.__table__).on_conflict_do_nothing(), row)
         found = db.session.scalar(select(Job).where(waiting if key else Job.id == job_id))
     if found.id == job_id:
-        transport.enqueue_after_commit(job_id, task)
+        turns.after_commit(job_id, task)
     return found
 
 
 def add(job: Job, *, enqueue: bool = True) -> None:
-    """Add a job of a subclass to the session; the workers are handed it after the commit."""
+    """Add a job of a subclass to the session; after the commit the workers get it, in its turn.
+
+    enqueue: False where the caller does it now, in this process
+    """
+    if not (enqueue and task_named(job.task).in_turn):
+        job.handed_at = utcnow()
     db.session.add(job)
     if enqueue:
-        transport.enqueue_after_commit(job.id, job.task)
+        turns.after_commit(job.id, job.task)
 
 
 def sealed(secrets: Mapping[str, str]) -> str | None:
@@ -93,6 +99,7 @@ def cancel(job_id: str, line: str = "Cancelled on request.") -> None:
         db.session.refresh(job)
         raise Conflict(f"The {noun} is {job.status} already.") from None
     transport.stop(job_id, was_running)
+    turns.hand_over()
     db.session.refresh(job)
 
 
@@ -111,13 +118,14 @@ def start_again(job: Job, secrets: Mapping[str, str]) -> None:
             error=None,
             finished_at=None,
             queued_at=utcnow(),
+            handed_at=None if task_named(job.task).in_turn else utcnow(),
         )
         .execution_options(synchronize_session=False)
     )
     if again.rowcount != 1:  # type: ignore[attr-defined]
         db.session.rollback()
         raise Conflict(f"The {task_named(job.task).noun} is being retried already.")
-    transport.enqueue_after_commit(job.id, job.task)
+    turns.after_commit(job.id, job.task)
 
 
 def delete(job_id: str) -> bool:

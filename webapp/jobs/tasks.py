@@ -33,6 +33,7 @@ class Task:
     attempts:  how often a job is begun whose worker was lost; None for MAX_ATTEMPTS
     at_front:  handed to workers before what waits, for work that takes moments
     kept_s:    how long ended jobs are kept; 0 deletes a done one at once, None: REPORTS_KEPT_DAYS
+    in_turn:   whether its jobs wait for their company's turn, or go to the workers at once
     on_end:    told in the transaction that ends a job, however it ends; returns what it ends as
     attempt:   the class of its attempts, `Attempt` or a subclass; None for `Attempt`
     """
@@ -44,6 +45,7 @@ class Task:
     attempts: int | None = None
     at_front: bool = False
     kept_s: float | None = None
+    in_turn: bool = False
     on_end: Callable[[Connection, str, Ending], Ending] = lambda _connection, _id, ending: ending
     attempt: type[Attempt] | None = None
 

@@ -123,12 +123,13 @@ def end(only: Any, status: str, *, line: str | None = None, error: str | None = 
 
 
 def queue_again(only: Any, text: str, *, enqueue: bool = True, **values: Any) -> None:
-    """Put a running job back into the queue with a line that says why.
+    """Put a running job back into the queue with a line that says why; it has had its turn.
 
     Where another one of its key waits already, that one does the work, and this one ends.
     Raises: RunEnded when no job matches any more
     """
-    queued = {"status": QUEUED, "lease_until": None, "queued_at": utcnow(), **values}
+    now = utcnow()
+    queued = {"status": QUEUED, "lease_until": None, "queued_at": now, "handed_at": now, **values}
     try:
         with db.engine.begin() as connection:
             line, job = add_line(connection, only, text, "warn", **queued)

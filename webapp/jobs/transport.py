@@ -17,15 +17,13 @@ from rq.exceptions import DeserializationError, InvalidJobOperation, NoSuchJobEr
 from rq.job import Job as RqJob
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
-from sqlalchemy import event
 
-from webapp.extensions import db, quick_redis
+from webapp.extensions import quick_redis
 from webapp.jobs.tasks import task_named
 from webapp.tracing import request_id
 
 log = logging.getLogger(__name__)
 RUN = "webapp.jobs.executor.run_job"
-AFTER_COMMIT = "jobs to enqueue"
 
 
 class Refused(Exception):
@@ -85,30 +83,6 @@ def enqueue(job_id: str, task_name: str) -> bool:
         log.warning("%s %s waits for Redis: %s", task.noun, job_id, type(error).__name__)
         return False
     return True
-
-
-def enqueue_after_commit(job_id: str, task_name: str) -> None:
-    """Hand a job to the workers as soon as the session has committed its row, and only then."""
-    db.session.info.setdefault(AFTER_COMMIT, {})[job_id] = task_name
-
-
-def follow_commits() -> None:
-    """Let the session hand over what it has committed; once, the session is the process's."""
-    if not event.contains(db.session, "after_commit", _committed):
-        event.listen(db.session, "after_commit", _committed)
-        event.listen(db.session, "after_soft_rollback", _rolled_back)
-
-
-def _committed(session: Any) -> None:
-    if session.in_nested_transaction():
-        return
-    for job_id, task_name in session.info.pop(AFTER_COMMIT, {}).items():
-        enqueue(job_id, task_name)
-
-
-def _rolled_back(session: Any, transaction: Any) -> None:
-    if transaction.parent is None:
-        session.info.pop(AFTER_COMMIT, None)
 
 
 def forget(job_id: str) -> None:
