@@ -9,16 +9,14 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from flask import current_app
 from redis.exceptions import RedisError
-from rq import Queue
 from rq.command import send_stop_job_command
 from rq.exceptions import DeserializationError, InvalidJobOperation, NoSuchJobError
 from rq.job import Job as RqJob
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
-from webapp.extensions import quick_redis
+from webapp.extensions import quick_redis, report_queue
 from webapp.jobs.tasks import task_named
 from webapp.tracing import request_id
 
@@ -53,22 +51,12 @@ class GuardedJob(RqJob):
         return super().func
 
 
-def queue() -> Queue:
-    """Return the queue that jobs wait in. They are JSON: pickles in Redis would be code."""
-    return Queue(
-        current_app.config["QUEUE"],
-        connection=quick_redis(),
-        serializer=JSONSerializer,
-        job_class=GuardedJob,
-    )
-
-
 def enqueue(job_id: str, task_name: str) -> bool:
     """Hand a queued job to the workers; False when Redis is away (the janitor tries again)."""
     task = task_named(task_name)
     try:
         forget(job_id)
-        queue().enqueue_call(
+        report_queue().enqueue_call(
             RUN,
             args=(job_id,),
             job_id=job_id,

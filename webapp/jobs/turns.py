@@ -20,7 +20,7 @@ from rq.worker import WorkerStatus
 from sqlalchemy import Connection, case, event, func, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.extensions import db
+from webapp.extensions import db, report_queue
 from webapp.jobs import transport
 from webapp.jobs.models import QUEUED, RUNNING, Job
 from webapp.jobs.tasks import task_named
@@ -147,7 +147,7 @@ def _tasks_in_turn() -> list[str]:
 
 def _idle_workers() -> int:
     try:
-        found = Worker.all(queue=transport.queue(), serializer=JSONSerializer)
+        found = Worker.all(queue=report_queue(), serializer=JSONSerializer)
         return sum(worker.get_state() == WorkerStatus.IDLE for worker in found)
     except RedisError:
         return 0
