@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from webapp.accounts import Scope
 from webapp.extensions import db
 from webapp.intake import Format, LoadRefused, detect
 from webapp.kinds.label_revenue import bulk, loads
+from webapp.kinds.label_revenue.facts import MonthFacts
 from webapp.kinds.label_revenue.formats import FIELDS
 from webapp.kinds.label_revenue.models import Stream
 from webapp.kinds.label_revenue.recount import recount
+from webapp.kinds.label_revenue.report.compute import listener_payout
 from webapp.kinds.label_revenue.rows import Reader
+from webapp.kinds.label_revenue.settings import settings_for
 
 HEAD = "date;user_id;region;track id;seconds"
 COLUMNS = ("date", "user_id", "region", "track_id", "seconds")
@@ -124,3 +128,15 @@ def test_a_bad_row_in_a_large_file_is_found_and_nothing_stays(
     assert refused.value.total == 1
     assert refused.value.problems[0].line > 100_000
     assert streams(app) == 0
+
+
+@pytest.mark.usefixtures("on_postgres", "sample")
+def test_shares_added_up_by_the_database_are_exactly_the_same(app: Flask, scope: Scope) -> None:
+    month = date(2025, 3, 1)
+    with app.app_context():
+        facts = MonthFacts(scope.company_id, month, settings_for(scope.company_id, month))
+        total, idle = facts.net_totals()
+        exact = listener_payout(total, idle, facts.pairs)
+        by_groups = listener_payout(total, idle, facts.pairs, groups=facts.groups, exact_up_to=-1)
+    assert by_groups == exact
+    assert sum(line.minor for line in exact.lines) == 4555

@@ -12,7 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from sqlalchemy import Subquery, and_, func, or_, select
+from sqlalchemy import Numeric, Subquery, and_, cast, func, or_, select
 
 from webapp.errors import ReportError
 from webapp.extensions import db
@@ -24,7 +24,15 @@ from webapp.kinds.label_revenue.models import (
     ListenerMonth,
     TermsInForce,
 )
-from webapp.kinds.label_revenue.report.compute import NO_LABEL, NO_LISTENER, Key, Pair, net_fee
+from webapp.kinds.label_revenue.report.compute import (
+    FIXED_POINT,
+    NO_LABEL,
+    NO_LISTENER,
+    Group,
+    Key,
+    Pair,
+    net_fee,
+)
 from webapp.kinds.label_revenue.report.currencies import digits
 from webapp.kinds.label_revenue.settings import Settings
 
@@ -77,18 +85,36 @@ class MonthFacts:
 
     def pairs(self) -> Iterator[Pair]:
         """Yield each paying listener's seconds of each label, a few thousand in memory."""
-        names: dict[int, Key] = {
-            label_id: _key(label_id, name)
-            for label_id, name, _ in db.session.execute(self._labels_query())
-        }
-        query = (
-            select(
-                self._terms.c.fee,
-                self._terms.c.origin,
-                ListenerMonth.seconds,
-                ListenerLabelMonth.label_id,
-                ListenerLabelMonth.seconds,
-            )
+        names = self._names()
+        query = self._heard(
+            ListenerMonth.seconds, ListenerLabelMonth.label_id, ListenerLabelMonth.seconds
+        )
+        rows = db.session.execute(query, execution_options={"yield_per": 5000})
+        for fee, origin, total_seconds, label_id, seconds in rows:
+            yield Pair(self._net(fee, origin), int(total_seconds), names[label_id], int(seconds))
+
+    def groups(self) -> Iterator[Group]:
+        """Yield the pairs added up by fee and label; only Postgres has numbers that long."""
+        names = self._names()
+        part = func.div(cast(str(FIXED_POINT), Numeric), ListenerMonth.seconds)
+        query = self._heard(
+            ListenerLabelMonth.label_id,
+            func.sum(ListenerLabelMonth.seconds),
+            func.sum(part * ListenerLabelMonth.seconds, type_=Numeric),
+            func.count(),
+        ).group_by(self._terms.c.fee, self._terms.c.origin, ListenerLabelMonth.label_id)
+        for fee, origin, label_id, seconds, scaled, count in db.session.execute(query):
+            net = self._net(fee, origin)
+            yield Group(net, names[label_id], int(seconds), int(scaled), int(count))
+
+    def _names(self) -> dict[int, Key]:
+        rows = db.session.execute(self._labels_query())
+        return {label_id: _key(label_id, name) for label_id, name, _ in rows}
+
+    def _heard(self, *columns: Any) -> Any:
+        """Return the query of what paying listeners heard, by listener and label."""
+        return (
+            select(self._terms.c.fee, self._terms.c.origin, *columns)
             .join_from(self._terms, ListenerMonth, self._same_listener())
             .join(
                 ListenerLabelMonth,
@@ -100,9 +126,6 @@ class MonthFacts:
             )
             .where(ListenerLabelMonth.seconds > 0)
         )
-        rows = db.session.execute(query, execution_options={"yield_per": 5000})
-        for fee, origin, total_seconds, label_id, seconds in rows:
-            yield Pair(self._net(fee, origin), int(total_seconds), names[label_id], int(seconds))
 
     def _net(self, fee: str, origin: str) -> Fraction:
         known = self._nets.get((fee, origin))

@@ -53,6 +53,20 @@ class Payout:
     pool_minor: int
 
 
+class Group(NamedTuple):
+    """Seconds of one label by many listeners of one net fee, added up in fixed point.
+
+    scaled: each part of a listener's seconds, in steps of 1/FIXED_POINT, each rounded down
+    pairs:  how many listeners these are
+    """
+
+    net: Fraction
+    key: Key
+    seconds: int
+    scaled: int
+    pairs: int
+
+
 class Pair(NamedTuple):
     """One listener's seconds of one label: the listener's net fee and all their seconds with it."""
 
@@ -104,6 +118,7 @@ def listener_payout(
     pairs: Callable[[], Iterable[Pair]],
     unknown_seconds: int = 0,
     *,
+    groups: Callable[[], Iterable[Group]] | None = None,
     exact_up_to: int = PAIRS_IN_FRACTIONS,
 ) -> Payout:
     """Share each listener's net fee by that listener's own seconds.
@@ -111,9 +126,11 @@ def listener_payout(
     net_total:       of all listeners; net_idle: of those without a second streamed
     pairs:           called again for a second look where the first was not sharp enough
     unknown_seconds: of listeners who pay nothing that is known of: a line without money
+    groups:          the same pairs added up already, by who can do that faster
     exact_up_to:     so many pairs are added up as fractions; more in fixed point, where it does
     """
-    exact, seconds = _shares(pairs, exact_up_to)
+    found = groups() if groups is not None else map(_group, pairs())
+    exact, seconds = _shares(found, pairs, exact_up_to)
     if net_idle:
         exact[Key(False, NO_STREAMS)] = net_idle
     if unknown_seconds:
@@ -134,49 +151,51 @@ def _payout(exact: Mapping[Key, Fraction], seconds: Mapping[Key, int], total: Fr
     return Payout(tuple(Line(key, seconds.get(key, 0), minor[key]) for key in keys), rounded(total))
 
 
+def _group(pair: Pair) -> Group:
+    scaled = FIXED_POINT // pair.total_seconds * pair.seconds
+    return Group(pair.net, pair.key, pair.seconds, scaled, 1)
+
+
 def _shares(
-    pairs: Callable[[], Iterable[Pair]], exact_up_to: int
+    groups: Iterable[Group], pairs: Callable[[], Iterable[Pair]], exact_up_to: int
 ) -> tuple[dict[Key, Fraction], dict[Key, int]]:
     """Return each key's exact share and seconds; for many pairs, a share that rounds as exactly."""
-    fixed, seconds, count = _fixed_point(pairs())
-    if count <= exact_up_to:
-        return _fractions(pairs(), set(seconds)), seconds
-    blurred = _blurred(fixed, seconds)
-    sharp = _fractions(pairs(), blurred) if blurred else {}
-    return {key: sharp.get(key, Fraction(low, FIXED_POINT)) for key, low in fixed.items()}, seconds
-
-
-def _fixed_point(pairs: Iterable[Pair]) -> tuple[dict[Key, int], dict[Key, int], int]:
-    """Return each key's share rounded down in fixed point, its seconds, and how many pairs."""
     low: dict[Key, int] = defaultdict(int)
+    reach: dict[Key, int] = defaultdict(int)
     seconds: dict[Key, int] = defaultdict(int)
     count = 0
-    for net, total_seconds, key, part in pairs:
-        count += 1
+    for net, key, part, scaled, of_pairs in groups:
+        count += of_pairs
         seconds[key] += part
-        low[key] += net.numerator * FIXED_POINT // (net.denominator * total_seconds) * part
-    return dict(low), dict(seconds), count
+        low[key] += net.numerator * scaled // net.denominator
+        # Every part lost less than a step a second, and the group less than one more.
+        reach[key] += net.numerator * part // net.denominator + 2
+    if count <= exact_up_to:
+        return _fractions(pairs(), set(seconds)), dict(seconds)
+    blurred = _blurred(low, reach)
+    sharp = _fractions(pairs(), blurred) if blurred else {}
+    exact = {key: sharp.get(key, Fraction(value, FIXED_POINT)) for key, value in low.items()}
+    return exact, dict(seconds)
 
 
-def _blurred(low: Mapping[Key, int], seconds: Mapping[Key, int]) -> set[Key]:
+def _blurred(low: Mapping[Key, int], reach: Mapping[Key, int]) -> set[Key]:
     """Return the keys whose rounding, or whose place among the remainders, is not yet certain.
 
-    Each pair's share per second was cut by less than one step, so a key's share lies less than
-    `seconds` steps above `low`.
+    A key's share lies less than `reach` steps above `low`.
     """
     blurred = {
         key
         for key, value in low.items()
-        if value // FIXED_POINT != (value + seconds[key]) // FIXED_POINT
+        if value // FIXED_POINT != (value + reach[key]) // FIXED_POINT
     }
     ordered = sorted(low, key=lambda key: low[key] % FIXED_POINT)
-    reach, holder = -1, None
+    end, holder = -1, None
     for key in ordered:
         start = low[key] % FIXED_POINT
-        if holder is not None and start <= reach:
+        if holder is not None and start <= end:
             blurred |= {key, holder}
-        if start + seconds[key] > reach:
-            reach, holder = start + seconds[key], key
+        if start + reach[key] > end:
+            end, holder = start + reach[key], key
     return blurred
 
 

@@ -259,7 +259,9 @@ def compute_month(company_id: str, month: date, method: Method) -> MonthPayout:
     if method == "pool":
         payout = pool_payout(total, facts.seconds())
     else:
-        payout = listener_payout(total, idle, facts.pairs, facts.unknown_seconds())
+        groups = facts.groups if db.engine.dialect.name == "postgresql" else None
+        unknown = facts.unknown_seconds()
+        payout = listener_payout(total, idle, facts.pairs, unknown, groups=groups)
     return MonthPayout(month, method, settings.currency, payout)
 
 
