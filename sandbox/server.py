@@ -13,6 +13,7 @@ from aiohttp import web
 from sandbox import control, methods, wire
 from sandbox.envelope import Refusal, failure
 from sandbox.faults import ANSWER_FAULTS, FaultBook, Rule
+from sandbox.keys import ALL_METHODS
 from sandbox.partners import DATA_CENTERS
 from sandbox.spoil import HOSTILE_DOMAIN, spoil
 from sandbox.tally import Tally
@@ -64,7 +65,7 @@ class StandIn:
         found = _PATH.fullmatch(request.path)
         if not found or found[2] not in DATA_CENTERS:
             return wire.status_page("404")
-        self.tally.requests[found[3] if found[3] in methods.ALL_METHODS else "other"] += 1
+        self.tally.requests[found[3] if found[3] in ALL_METHODS else "other"] += 1
         try:
             call = await _read(request, found[3], found[2])
         except Refusal as refusal:

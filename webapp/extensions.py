@@ -134,7 +134,7 @@ class QuickRedis(Redis):
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Return the answer; raises ConnectionError at once while Redis is held to be away."""
         with self.noticing():
-            return super().execute_command(*args, **options)
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> QuickPipeline:
         """Return a pipeline that shares this client's memory of when Redis was away."""

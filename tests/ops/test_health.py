@@ -152,6 +152,8 @@ def test_metrics_are_for_operators_only(
     for line in (
         "database_up 1.0",
         "redis_up 1.0",
+        "janitor_up 0.0",
+        f'build_info{{version="{VERSION}"}} 1.0',
         "report_workers_live 1.0",
         "report_queue_waiting 0.0",
         'reports{kind="partner-use",status="done"} 0.0',

@@ -23,7 +23,7 @@ from webapp.api.models import (
     ResultQuery,
     Retry,
 )
-from webapp.engine import months, service
+from webapp.engine import months, registry, service
 from webapp.engine.download import result_response
 from webapp.engine.export import FORMATS
 from webapp.engine.listing import list_reports
@@ -317,7 +317,7 @@ def expire_months() -> Response:
     """Force stored months of the caller's company to expire."""
     scope, query = current_scope(), read_query(MonthsQuery)
     if query.kind is not None:
-        service.kind_named(query.kind)
+        registry.kind_named(query.kind)
     expired = months.expire(company_id=scope.company_id, **query.model_dump())
     audit(scope, "expired months", f"{expired}")
     db.session.commit()

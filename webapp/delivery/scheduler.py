@@ -137,7 +137,7 @@ def _move(run_id: str, *statuses: str, **values: object) -> bool:
         .values(values)
         .execution_options(synchronize_session=False)
     )
-    return moved.rowcount == 1  # type: ignore[attr-defined]
+    return bool(moved.rowcount == 1)  # type: ignore[attr-defined]
 
 
 def _follow_report(run_id: str, now: datetime) -> None:

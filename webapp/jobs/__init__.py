@@ -41,6 +41,7 @@ from flask import Flask
 from webapp.jobs import stream, turns
 from webapp.jobs.attempt import Attempt
 from webapp.jobs.executor import run_queued
+from webapp.jobs.hub import Event
 from webapp.jobs.models import (
     ACTIVE,
     CANCELLED,
@@ -53,7 +54,7 @@ from webapp.jobs.models import (
     StatusLine,
 )
 from webapp.jobs.service import add, cancel, delete, find, start, start_again
-from webapp.jobs.stream import Event, listen, reader_gone, stored_events
+from webapp.jobs.stream import listen, reader_gone, stored_events
 from webapp.jobs.tasks import Ending, Task
 from webapp.jobs.turns import waiting_of
 

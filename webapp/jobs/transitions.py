@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from webapp.errors import RunEnded
 from webapp.extensions import db
 from webapp.jobs import stream, transport
+from webapp.jobs.hub import Event
 from webapp.jobs.models import CANCELLED, DONE, FAILED, QUEUED, Job, StatusLine
 from webapp.jobs.tasks import Ending, task_named
 from webapp.lib.moments import utcnow
@@ -71,7 +72,7 @@ class Ended:
     def publish(self) -> None:
         if self.line is not None:
             stream.publish_line(self.line)
-        stream.publish(self.job_id, stream.Event("end", self.seq, {"status": self.status}))
+        stream.publish(self.job_id, Event("end", self.seq, {"status": self.status}))
 
 
 def end_within(

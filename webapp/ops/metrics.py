@@ -25,6 +25,7 @@ from webapp.extensions import db, quick_redis
 from webapp.lib.moments import utcnow
 from webapp.ops import health
 from webapp.ops.workers import live_workers
+from webapp.version import VERSION
 
 WINDOW = timedelta(hours=24)
 QUANTILES = (0.5, 0.95, 1.0)
@@ -42,6 +43,9 @@ class _Scrape:
     """Collects once, for one answer."""
 
     def collect(self) -> Iterator[Metric]:
+        about = GaugeMetricFamily("build_info", "1; the version as a label.", labels=["version"])
+        about.add_metric([VERSION], 1)
+        yield about
         yield from _from_database()
         yield from _from_redis()
         hub = current_app.extensions["line_hub"]
@@ -56,6 +60,7 @@ def _from_database() -> Iterator[Metric]:
         yield _gauge("database_up", "1 while the database answers.", 0)
         return
     yield _gauge("database_up", "1 while the database answers.", 1)
+    yield _gauge("janitor_up", "1 while a janitor works.", int(health.janitor().ok))
     yield from found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response, request
 
 from webapp.accounts import current_scope
-from webapp.engine import service
+from webapp.engine import registry
 from webapp.engine.listing import list_reports
 from webapp.engine.models import STATUSES
 from webapp.htmx import render
@@ -18,7 +18,7 @@ def index_reports() -> Response:
     """List reports, filtered by kind and status; the rows alone for HTMX."""
     scope = current_scope()
     # A choice no list offers counts as none: an old link still shows a list.
-    kind = _one_of("kind", service.kinds())
+    kind = _one_of("kind", registry.kinds())
     status = _one_of("status", STATUSES)
     cursor = request.args.get("cursor") or None
     page = list_reports(scope, kind=kind, status=status, cursor=cursor)
@@ -27,8 +27,8 @@ def index_reports() -> Response:
         "reports/_reports.html",
         listing=page,
         emails=emails_of(page.reports),
-        kinds=service.kinds(),
-        may_run={slug for slug, kind in service.kinds().items() if scope.may(kind.run_role)},
+        kinds=registry.kinds(),
+        may_run={slug for slug, kind in registry.kinds().items() if scope.may(kind.run_role)},
         statuses=STATUSES,
         chosen={"kind": kind, "status": status, "cursor": cursor},
         is_new_here=not (page.reports or kind or status or cursor),

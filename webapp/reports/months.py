@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from flask import Response, flash, make_response, render_template, request, url_for
 
 from webapp.accounts import audit, check_role, current_scope
-from webapp.engine import months, service
+from webapp.engine import months, registry
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.htmx import redirect_to
@@ -37,7 +37,7 @@ def _page(
     body = render_template(
         "reports/index_months.html",
         stored=list(months.stored_overview(scope.company_id)),
-        kinds=service.kinds(),
+        kinds=registry.kinds(),
         may_expire=scope.may("expert"),
         typed=typed or {},
         errors=errors or {},
@@ -52,7 +52,7 @@ def expire_months() -> Response:
     try:
         sent = read_form(ExpireForm)
         if sent.kind:
-            service.kind_named(sent.kind)
+            registry.kind_named(sent.kind)
     except InvalidParams as error:
         return _page(request.form, error.errors, 422)
     expired = months.expire(company_id=scope.company_id, **sent.model_dump())

@@ -14,7 +14,7 @@ from typing import Any
 from flask import Response, make_response, render_template, request, url_for
 
 from webapp.accounts import Scope, audit, check_role
-from webapp.engine import service
+from webapp.engine import registry, service
 from webapp.engine.kind import Estimate, ReportKind
 from webapp.engine.params import FormField, form_fields
 from webapp.engine.service import Started
@@ -52,7 +52,7 @@ class Form:
 def choose_kind() -> str:
     """Show the kinds this user may start."""
     scope = check_role("expert")
-    kinds = [kind for kind in service.kinds().values() if scope.may(kind.run_role)]
+    kinds = [kind for kind in registry.kinds().values() if scope.may(kind.run_role)]
     return render_template("reports/choose_kind.html", kinds=kinds)
 
 
@@ -65,7 +65,7 @@ def new_report(slug: str) -> Response:
 
 
 def _open_kind(slug: str) -> tuple[Scope, ReportKind]:
-    kind = service.kinds().get(slug)
+    kind = registry.kinds().get(slug)
     if kind is None:
         raise NotFound("There is no such kind of report.")
     return check_role(kind.run_role), kind

@@ -8,7 +8,7 @@ from uuid import UUID
 from flask import Response, flash, make_response, render_template, request, url_for
 
 from webapp.accounts import audit, current_scope
-from webapp.engine import service
+from webapp.engine import registry, service
 from webapp.engine.download import result_response
 from webapp.engine.grids import find_row
 from webapp.engine.models import FAILED, INCOMPLETE
@@ -55,7 +55,7 @@ def _page(
 
 def _grid(report_id: str, table: str) -> Response:
     report = service.find_report(current_scope(), report_id)
-    kind, result = service.kinds()[report.kind], ReadResult(report)
+    kind, result = registry.kinds()[report.kind], ReadResult(report)
     grids = read_grids(kind, result, request.path, request.args, only=table)
     if not grids:
         raise NotFound("This result has no such table.")
@@ -68,7 +68,7 @@ def _grid(report_id: str, table: str) -> Response:
 def show_row(report_id: UUID, table: str, position: int) -> Response:
     """Show what a row of a result opens to, such as a site's own months."""
     report = service.find_report(current_scope(), str(report_id))
-    kind, result = service.kinds()[report.kind], ReadResult(report)
+    kind, result = registry.kinds()[report.kind], ReadResult(report)
     row = find_row(result, table, position) if position < 2**31 else None
     detail = kind.row_detail(table, row, result.head) if row is not None else None
     if row is None or detail is None:
@@ -126,7 +126,7 @@ def retry_report(report_id: UUID) -> Response:
     """Try again what failed; a way in goes along, because secrets were erased at the end."""
     scope = current_scope()
     report = service.find_report(scope, str(report_id))
-    kind = service.kinds()[report.kind]
+    kind = registry.kinds()[report.kind]
     raw = {name: request.form[name] for name in kind.retry_params if request.form.get(name)}
     try:
         service.retry_report(scope, report.id, raw)

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import select
 
 from webapp.accounts import Scope
-from webapp.engine import service
+from webapp.engine import registry
 from webapp.engine.kind import ReportKind
 from webapp.engine.models import FAILED, INCOMPLETE, QUEUED, Report
 from webapp.engine.params import FormField, form_fields
@@ -34,7 +34,7 @@ def report_view(
     report: Report, scope: Scope, *, all_lines: bool = False, is_refused: bool = False
 ) -> dict[str, Any]:
     """Return what the loader and the head of a result show; `is_refused`: a retry just was."""
-    kind = service.kinds()[report.kind]
+    kind = registry.kinds()[report.kind]
     may_run = scope.may(kind.run_role)
     lines = last_lines(report.id, LINES_AT_MOST if all_lines else LINES_SHOWN)
     return {
@@ -56,7 +56,7 @@ def meters(report: Report) -> dict[str, Any]:
     """Return what changes while a report is made."""
     return {
         "report": report,
-        "asks_partner": service.kinds()[report.kind].asks_partner,
+        "asks_partner": registry.kinds()[report.kind].asks_partner,
         "elapsed_s": seconds_since(_began(report), report.finished_at),
         "waits_for_worker": _waits_for_worker(report),
     }
@@ -100,7 +100,7 @@ def _retry_fields(
 
 def result_view(report: Report, path: str, args: Mapping[str, str]) -> dict[str, Any]:
     """Return what a finished report shows beside its head."""
-    kind = service.kinds()[report.kind]
+    kind = registry.kinds()[report.kind]
     result = ReadResult(report)
     charts = chart_data(kind, result)
     return {

@@ -9,7 +9,6 @@ from flask import Blueprint, Response, flash, make_response, render_template, re
 from pydantic import ValidationError
 
 from webapp.accounts import audit, current_scope, require, restrict
-from webapp.engine.params import sentences
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.htmx import redirect_to
@@ -18,6 +17,7 @@ from webapp.kinds.inventory.bodies import PeriodIn, UnitIn
 from webapp.kinds.inventory.compute import plain
 from webapp.kinds.inventory.flow_api import file_status, find_report, send_file
 from webapp.kinds.inventory.params import MADE
+from webapp.lib.bodies import sentences
 from webapp.lib.keyset import cut
 from webapp.lib.texts import storable
 

@@ -55,7 +55,9 @@ def number_of(text: str) -> int | None:
 
 def date_order(company_id: str) -> DateOrder | None:
     """Return how the company's last streams file wrote its dates."""
-    order: Any = db.session.scalar(select(Ledger.date_order).where(Ledger.company_id == company_id))
+    order: DateOrder | None = db.session.scalar(
+        select(Ledger.date_order).where(Ledger.company_id == company_id)
+    )
     return order
 
 

@@ -125,7 +125,10 @@ def load(
     }
 
     def progress(stage: str, done: int, total: int) -> None:
-        tellers.get(stage, lambda *_: attempt.check())(done, total)
+        if stage in tellers:
+            tellers[stage](done, total)
+        else:
+            attempt.check()
 
     loaded = loads.load(company_id, sources, options, user_id=user_id, progress=progress)
     if not loaded.batch.summed:

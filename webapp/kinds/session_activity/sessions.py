@@ -144,7 +144,7 @@ def _is_same(connection: Connection, found: Row[Any], sent: SentSession) -> bool
     if sent.at is None or found.started_at == sent.at:
         return True
     said = (found.number, SESSION, sent.at)
-    return first_arrivals(connection, [said]).get(said) == found.started_at
+    return bool(first_arrivals(connection, [said]).get(said) == found.started_at)
 
 
 def _rivals(sent: SentSession, login_id: int, computer_id: int) -> Any:

@@ -78,7 +78,7 @@ class Pair(NamedTuple):
 
 def net_fee(fee: Decimal, share: Decimal, digits: int) -> Fraction:
     """Return the part of a fee that is shared out, in minor units, exactly."""
-    return Fraction(fee) * Fraction(share) * 10**digits
+    return Fraction(fee) * Fraction(share) * Fraction(int(10**digits))
 
 
 def rounded(value: Fraction) -> int:
