@@ -80,6 +80,10 @@ class Sheet:
     beside: tuple[Column, ...] = ()
 
 
+# (label, column, how it is drawn)
+ChartView = tuple[str, str, Literal["line", "bar"]]
+
+
 @dataclass(frozen=True)
 class Chart:
     """A chart over one table: `x` names the label column; each view is (label, column, type).
@@ -89,7 +93,7 @@ class Chart:
 
     table: str
     x: str
-    views: tuple[tuple[str, str, Literal["line", "bar"]], ...]
+    views: tuple[ChartView, ...]
     leave_out: frozenset[str] = frozenset()
 
 

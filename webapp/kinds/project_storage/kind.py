@@ -18,6 +18,7 @@ from webapp.engine.kind import (
     StoredResult,
     Table,
 )
+from webapp.engine.shapes import ChartView
 from webapp.errors import InvalidParams
 from webapp.kinds.project_storage import api, commands, counting, demo, pages, tasks
 from webapp.kinds.project_storage.facts import projects_of
@@ -124,13 +125,13 @@ class ProjectStorage(ReportKind):
         )
 
     def charts(self, head: Mapping[str, Any]) -> tuple[Chart, ...]:
-        views = (
+        views: tuple[ChartView, ...] = (
             ("Active size", "active_size", "line"),
             ("Trash size", "trash_size", "line"),
             ("Growth", "active_bytes_delta", "bar"),
             ("Versions", "active_file_versions", "line"),
         )
-        return (Chart("months", "month", views),)  # type: ignore[arg-type]
+        return (Chart("months", "month", views),)
 
     def seed_demo(self, company_id: str) -> str:
         taken = demo.make_demo(company_id)

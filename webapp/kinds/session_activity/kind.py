@@ -77,8 +77,13 @@ class SessionActivity(ReportKind):
         )
 
     def charts(self, head: Mapping[str, Any]) -> tuple[Chart, ...]:
-        views = (("Person hours", "hours", "bar"), ("Machine hours", "machine_hours", "bar"))
-        return (Chart("periods", head["group_by"], views),)  # type: ignore[arg-type]
+        return (
+            Chart(
+                "periods",
+                head["group_by"],
+                (("Person hours", "hours", "bar"), ("Machine hours", "machine_hours", "bar")),
+            ),
+        )
 
     def seed_demo(self, company_id: str) -> str:
         begun = demo.make_demo(company_id)
