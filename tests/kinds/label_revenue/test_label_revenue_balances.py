@@ -16,6 +16,7 @@ from test_label_revenue_pages import send
 
 from webapp.accounts import Scope
 from webapp.kinds.label_revenue import closing
+from webapp.kinds.label_revenue.periods import states_of
 from webapp.kinds.label_revenue.report import payouts
 from webapp.kinds.label_revenue.report.balances import (
     Balance,
@@ -107,7 +108,12 @@ def test_a_locked_month_keeps_its_balances(
     with app.app_context():
         for state in ("calculated", "approved", "locked"):
             closing.advance(scope.company_id, JAN, state, scope)
+    with app.app_context():
+        closing.advance(scope.company_id, FEB, "calculated", scope)
     send(owner, "/label-revenue/minimums", amount="0")
+    with app.app_context():
+        # What was calculated would be paid otherwise now; what is locked stays.
+        assert states_of(scope.company_id) == {JAN: "locked", FEB: "open"}
     assert balances(JAN)["Alpha"] == (0, 1200, 0, 0, 1200)
     assert balances(FEB)["Alpha"] == (1200, 600, 0, 1800, 0)
 

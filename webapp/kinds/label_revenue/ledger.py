@@ -142,17 +142,19 @@ def _reopen(work: UnitOfWork, changed: Any) -> None:
         add_event(work, month, "changed", work.reason, work.link)
     locked = set(work.connection.scalars(select(AccountingPeriod.month).where(mine, closed)))
     owing = {first_month_not_in(locked, month) for month in causes}
-    calculated = AccountingPeriod.state.in_(("calculated", "approved"))
-    reopened = select(AccountingPeriod.month).where(
-        mine, calculated, or_(changed, AccountingPeriod.month.in_(owing))
+    open_calculated(work, or_(changed, AccountingPeriod.month.in_(owing)))
+
+
+def open_calculated(work: UnitOfWork, where: Any) -> None:
+    """Open the months of a condition again that were calculated or approved, and say why."""
+    calculated = and_(
+        AccountingPeriod.company_id == work.company_id,
+        AccountingPeriod.state.in_(("calculated", "approved")),
+        where,
     )
-    for month in work.connection.scalars(reopened).all():
+    for month in work.connection.scalars(select(AccountingPeriod.month).where(calculated)).all():
         add_event(work, month, "open", work.reason, work.link)
-        work.connection.execute(
-            update(AccountingPeriod)
-            .where(mine, AccountingPeriod.month == month)
-            .values(state="open")
-        )
+    work.connection.execute(update(AccountingPeriod).where(calculated).values(state="open"))
 
 
 def add_event(work: UnitOfWork, month: date, state: str, reason: str = "", link: str = "") -> None:

@@ -7,12 +7,13 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from flask import Blueprint, Response, flash, make_response, render_template, request
+from sqlalchemy import true
 
 from webapp.accounts import Scope, audit, current_scope, require, restrict
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.htmx import redirect_to
-from webapp.kinds.label_revenue.ledger import unit_of_work
+from webapp.kinds.label_revenue.ledger import open_calculated, unit_of_work
 from webapp.kinds.label_revenue.models import MinimumPayout
 from webapp.kinds.label_revenue.periods import months_due
 from webapp.kinds.label_revenue.report import payouts
@@ -210,6 +211,8 @@ def save_minimum() -> Response:
         db.session.add(row)
         whose = label or "all labels"
         work.record("set minimum payout", f"label-revenue {whose}: {before} before, now {amount}")
+        # What was approved says what is paid.
+        open_calculated(work, true())
     flash(f"{label or 'Every label'} is paid from {amount} on.")
     return redirect_to("/label-revenue/balances")
 
