@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -17,9 +18,11 @@ from webapp.intake import (
     Choices,
     Problem,
     Rejects,
+    Role,
     detect,
     heading_key,
     json_items,
+    look_at,
     read_date,
     read_number,
     read_rows,
@@ -229,3 +232,13 @@ def test_what_is_no_json_list_is_refused_with_its_line(
     with pytest.raises(BadFile) as refused:
         list(json_items(kept(tmp_path, text)))
     assert refused.value.line == line
+
+
+def test_what_is_shown_of_a_file_is_short_whatever_its_cells_hold(tmp_path: Path) -> None:
+    wide = ";".join("x" * 50_000 for _ in range(20))
+    head = HEAD.rstrip("\n") + ";" + ";".join(f"{n}" + "y" * 500 for n in range(20))
+    path = kept(tmp_path, f"{head}\n" + f"2025-03-13;1;5;note;{wide}\n" * 30)
+    role = Role("file", "File", "", FIELDS)
+    look = look_at(path, "f.csv", role, Choices(), lambda row: row.errors, Rejects())
+    assert (look["good"], look["bad"]) == (30, 0)
+    assert len(json.dumps(look)) < 150_000

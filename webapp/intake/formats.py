@@ -25,6 +25,7 @@ from webapp.intake.workbook import Workbook, is_workbook
 HEADER_WITHIN = 30
 PREVIEW_ROWS = 5
 PROOF_ROWS = 2_000
+LONGEST_HEADING = 200
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,9 @@ def _with_header(blank: Format, rows: Sequence[Numbered], fields: Sequence[Field
     """Return a format with the row that names the most fields as its header."""
 
     def read_as_header(row: Numbered) -> Format:
-        header = tuple(plain_text(cell).strip().strip("\ufeff") for cell in row[1])
+        header = tuple(
+            plain_text(cell).strip().strip("\ufeff")[:LONGEST_HEADING] for cell in row[1]
+        )
         while header and not header[-1]:
             header = header[:-1]
         return replace(blank, columns=places_of(header, fields), header=header, header_line=row[0])

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from webapp.intake.uploads import (
 )
 
 FIRST_ROWS = 20
+SHOWN_CHARS = 200
 TASK_S = 21_600
 Check = Callable[[Row], dict[str, str]]
 
@@ -246,6 +248,11 @@ def with_saved_mapping(
     return (replace(choices, **known.mapping), known.name) if known else (choices, "")
 
 
+def _as_read(value: Any) -> str:
+    text = f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)
+    return text[:SHOWN_CHARS]
+
+
 def look_at(
     path: Path,
     name: str,
@@ -280,7 +287,7 @@ def look_at(
             "decimal_mark": found.decimal_mark,
             "date_order": found.date_order,
             "asks": [list(question) for question in found.questions],
-            "first": [list(map(plain_text, row)) for row in found.preview],
+            "first": [[plain_text(cell)[:SHOWN_CHARS] for cell in row] for row in found.preview],
             "good": 0,
             "bad": 0,
         }
@@ -295,7 +302,7 @@ def look_at(
             if len(look["first"]) < FIRST_ROWS:
                 look["first"].append(
                     [
-                        str(row.values.get(name or "", plain_text(cell)))
+                        _as_read(row.values.get(name or "", plain_text(cell)))
                         for name, cell in zip(found.columns, row.cells, strict=False)
                     ]
                 )

@@ -50,7 +50,7 @@ FIELDS = (
         "description",
         "description",
         required=False,
-        words=("activity", "Beschreibung", "omschrijving", "désignation"),
+        words=("activity", "Beschreibung", "omschrijving", "désignation", "Aktivität", "activité"),
         takes_notes=True,
     ),
     Field(
