@@ -45,6 +45,32 @@ def test_compose_sets_only_settings_that_exist(compose: dict[str, Any]) -> None:
             assert variable.removesuffix("_FILE") in Settings.model_fields
 
 
+def test_every_setting_reaches_every_container_and_the_hosts_port_does_not(
+    compose: dict[str, Any],
+) -> None:
+    for name in ("web", "worker", "janitor", "migrate"):
+        service = compose["services"][name]
+        assert {"path": ".env", "required": False} in service["env_file"]
+        # What is set here goes before .env: only what differs inside, or comes from it anyway.
+        fixed = {
+            variable
+            for variable, value in service["environment"].items()
+            if not str(value).startswith("${") and not variable.endswith("_FILE")
+        }
+        assert fixed == {"DATA_DIR", "HOST", "PORT"}
+        assert service["environment"]["PORT"] == "8000"
+
+
+def test_the_number_of_workers_is_kept(compose: dict[str, Any]) -> None:
+    assert compose["services"]["worker"]["deploy"]["replicas"] == "${WORKERS:-2}"
+
+
+def test_workers_and_janitor_are_looked_after(compose: dict[str, Any]) -> None:
+    for name in ("worker", "janitor"):
+        check = compose["services"][name]["healthcheck"]["test"]
+        assert check == ["CMD", "flask", "health", name]
+
+
 def test_every_secret_is_a_file_that_git_ignores(compose: dict[str, Any]) -> None:
     used = {name for service in compose["services"].values() for name in service.get("secrets", [])}
     assert used == set(compose["secrets"])
