@@ -333,3 +333,58 @@ def test_everything_works_without_script(
     page.get_by_text("Delete…").click()
     page.get_by_role("button", name="Delete for good").click()
     expect(page.get_by_role("status")).to_contain_text("are deleted")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
+def test_a_grid_is_filtered_by_column_and_says_so(
+    signed_in: Callable[..., Page], site: Site, width: int, scheme: Any
+) -> None:
+    page = signed_in(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page.goto(f"/reports/{site.start_report(things=120)}")
+    wait_for_result(page)
+    grid = page.locator("#grid-things")
+    grid.locator("summary", has_text="Filter by column").click()
+    form = grid.get_by_role("form", name="Filter by column")
+    form.get_by_label("Column").select_option("Number")
+    form.get_by_label("Operator").select_option("at least, or since")
+    form.get_by_label("Value").fill("1000111")
+    form.get_by_role("button", name="Add filter").click()
+    expect(grid.locator("tbody tr")).to_have_count(10)
+    expect(page).to_have_url(re.compile(r"where=number%3Aabove%3A1000111$"))
+    # Who cannot see the grid change hears of it.
+    expect(page.locator("#said")).to_have_text("Things: 10 of 120 rows, page 1 of 1.")
+    # The rows as they are shown, as a file.
+    with page.expect_download() as download:
+        grid.get_by_role("link", name="Download as shown").click()
+    assert download.value.path().read_text("utf-8-sig").count("\n") == 11
+    # Fewer columns, and the filter stays.
+    grid.locator("summary", has_text="Choose columns").click()
+    form = grid.get_by_role("form", name="Choose columns")
+    for label in ("Share", "Key", "Problem", "Child"):
+        form.get_by_label(label, exact=True).uncheck()
+    form.get_by_role("button", name="Show these").click()
+    expect(grid.locator("thead th")).to_have_count(4)
+    expect(grid.locator("tbody tr")).to_have_count(10)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    # And away with it.
+    grid.get_by_role("link", name="Take away the filter Number at least, or since 1000111").click()
+    expect(grid.locator(".grid-count")).to_contain_text("120 rows")
+
+
+def test_the_next_page_begins_at_its_top_and_the_head_stays(
+    signed_in: Callable[..., Page], site: Site
+) -> None:
+    page = signed_in(viewport={"width": 1280, "height": 700})
+    page.goto(f"/reports/{site.start_report(things=120)}")
+    wait_for_result(page)
+    grid = page.locator("#grid-things")
+    head = grid.locator("thead th").first
+    frame = grid.locator(".table-scroll")
+    frame.scroll_into_view_if_needed()
+    frame.evaluate("frame => { frame.scrollTop = 900; }")
+    expect(head).to_be_in_viewport()
+    expect(grid.locator("tbody tr").first).not_to_be_in_viewport()
+    grid.get_by_role("link", name="Next").click()
+    expect(grid.locator(".grid-count")).to_contain_text("page 2 of 3")
+    expect(grid.locator("tbody tr").first).to_be_in_viewport()
+    expect(grid.get_by_role("heading", name="Things")).to_be_in_viewport()

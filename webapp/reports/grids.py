@@ -1,25 +1,48 @@
 """The grids of a result page: what the address asks of each, and the addresses of their links.
 
-The main table's query stands plainly in the address (`sort`, `dir`, `q`, `page` and switches), that
-of a further table behind its name (`sites.sort`), so that all grids of a page keep theirs.
+The main table's query stands plainly in the address (`sort`, `dir`, `q`, `page`, `where`, `columns`
+and switches), that of a further table behind its name (`sites.sort`), so that all grids of a page
+keep theirs. `where` holds filters as `column:operator:value`, with `;` between them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlencode
+from typing import Any, get_args
+from urllib.parse import quote, unquote, urlencode
 
-from webapp.engine.grids import Filter, GridPage, GridQuery, count_rows, folded_rows, grid_page
+from werkzeug.datastructures import MultiDict
+
+from webapp.engine.grids import (
+    Filter,
+    GridPage,
+    GridQuery,
+    Operator,
+    count_rows,
+    folded_rows,
+    grid_page,
+)
 from webapp.engine.kind import Column, ReportKind, Row, Table
 from webapp.engine.results import ReadResult
 
 # Switches are on where they are in the address: rows with problems alone, folded rows among the
 # others, all columns.
 SWITCHES = ("problems", "unfold", "all")
-GRID_QUERY = ("sort", "dir", "q", "page", *SWITCHES)
+GRID_QUERY = ("sort", "dir", "q", "page", "where", "columns", *SWITCHES)
+# What the filter form sends: one more filter, which joins `where`.
+NEW_FILTER = ("filter_column", "filter_operator", "filter_value")
 LONGEST_SEARCH = 200
+LONGEST_WHERE = 2000
+ROWS_PER_READ = 500
+OPERATORS = {
+    "has": "contains",
+    "has_not": "does not contain",
+    "is": "is",
+    "is_not": "is not",
+    "above": "at least, or since",
+    "below": "at most, or until",
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +57,7 @@ class Grid:
     folded: int = 0
     children: Mapping[str, list[Row]] = field(default_factory=dict)
     total: Row | None = None
+    filters: tuple[Filter, ...] = ()
 
     @property
     def table(self) -> Table:
@@ -42,16 +66,47 @@ class Grid:
     @property
     def columns(self) -> list[Column]:
         """Return the columns shown: the one that names a row first, details if asked for."""
-        shown = [
+        chosen = self.query.get(self.name("columns"), "").split(",")
+        return [
             column
-            for column in self.table.columns
-            if column.name != self.table.remark and (not column.is_detail or self.has("all"))
+            for column in self.possible_columns
+            if column.name == self.table.head_column
+            or self.has("all")
+            or (column.name in chosen if self.has("columns") else not column.is_detail)
         ]
+
+    @property
+    def possible_columns(self) -> list[Column]:
+        """Return the columns that can be shown, the one that names a row first."""
+        shown = [one for one in self.table.columns if one.name != self.table.remark]
         return sorted(shown, key=lambda column: column.name != self.table.head_column)
 
     @property
     def has_details(self) -> bool:
         return any(column.is_detail for column in self.table.columns)
+
+    @property
+    def operators(self) -> Mapping[str, str]:
+        return OPERATORS
+
+    def filter_text(self, one: Filter) -> str:
+        """Return a filter as people read it."""
+        labels = {column.name: column.label for column in self.table.columns}
+        return f"{labels[one.column]} {OPERATORS[one.operator]} {one.value}"
+
+    def without_filter(self, one: Filter) -> str:
+        """Return the link that takes a filter away."""
+        rest = [other for other in self.filters if other != one]
+        return self.link(where=where_text(rest), page=None)
+
+    def summary(self) -> str:
+        """Return what the grid shows, for who hears it change."""
+        page = self.page
+        labels = {column.name: column.label for column in self.table.columns}
+        said = f"{self.table.title}: {page.matching:,} of {page.total:,} rows"
+        if page.sort:
+            said += f", by {labels[page.sort]} {'down' if page.descending else 'up'}"
+        return f"{said}, page {page.page} of {page.pages}."
 
     @property
     def dom_id(self) -> str:
@@ -100,29 +155,93 @@ class Grid:
 
     def kept(self) -> list[tuple[str, str]]:
         """Return what the filter form must send along: all but its own text and the page."""
-        own = {self.name("q"), self.name("page")}
-        return [(name, value) for name, value in self.query.items() if name not in own]
+        return self.kept_without("q")
+
+    def kept_without(self, *own: str) -> list[tuple[str, str]]:
+        """Return what a form sends along that asks for some of GRID_QUERY itself."""
+        names = {self.name(one) for one in (*own, "page")}
+        return [(name, value) for name, value in self.query.items() if name not in names]
+
+    def download(self) -> str:
+        """Return the address of the rows as they are shown, all pages of them, as CSV."""
+        query = self.link(page=None).partition("?")[2]
+        return f"{self.path}/grid/{self.table.name}.csv{f'?{query}' if query else ''}"
 
 
 def read_grids(
-    kind: ReportKind, result: ReadResult, path: str, args: Mapping[str, str], only: str = ""
+    kind: ReportKind, result: ReadResult, path: str, args: MultiDict[str, str], only: str = ""
 ) -> list[Grid]:
     """Return the grids of a result, the main one first, or the one of a table's name.
 
     What nobody can grant falls back: an unknown column, a page beyond the end.
     """
     tables = kind.tables(result.head)
-    known = {
-        _prefix(number, table) + name for number, table in enumerate(tables) for name in GRID_QUERY
-    }
-    query = {
-        name: value[:LONGEST_SEARCH] for name, value in args.items() if name in known and value
-    }
+    query: dict[str, str] = {}
+    for number, table in enumerate(tables):
+        query |= _read_query(args, _prefix(number, table), table)
     return [
         _grid(kind, result, path, query, _prefix(number, table), table)
         for number, table in enumerate(tables)
         if not only or table.name == only
     ]
+
+
+def _read_query(args: MultiDict[str, str], prefix: str, table: Table) -> dict[str, str]:
+    """Return a grid's part of the address: filters joined, columns in one text."""
+    query = {
+        prefix + name: args[prefix + name][: LONGEST_WHERE if name == "where" else LONGEST_SEARCH]
+        for name in GRID_QUERY
+        if args.get(prefix + name)
+    }
+    if columns := args.getlist(f"{prefix}columns"):
+        query[f"{prefix}columns"] = ",".join(columns)[:LONGEST_WHERE]
+        query.pop(f"{prefix}all", None)
+    column, operator, value = (args.get(prefix + name, "").strip() for name in NEW_FILTER)
+    if column and operator and value:
+        added = where_text([Filter(column, operator, value[:LONGEST_SEARCH])])  # type: ignore[arg-type]
+        query[f"{prefix}where"] = ";".join(filter(None, [query.get(f"{prefix}where"), added]))
+    where = where_text(read_where(query.get(f"{prefix}where", ""), table))
+    return query | {f"{prefix}where": where} if where else _without(query, f"{prefix}where")
+
+
+def _without(query: dict[str, str], name: str) -> dict[str, str]:
+    return {key: value for key, value in query.items() if key != name}
+
+
+def where_text(filters: list[Filter]) -> str:
+    """Return filters as the address holds them."""
+    return ";".join(
+        ":".join(quote(part, safe="") for part in (one.column, one.operator, one.value))
+        for one in filters
+    )
+
+
+def read_where(text: str, table: Table) -> list[Filter]:
+    """Return the filters an address holds; those of no column, or of no operator, are left out."""
+    names = {column.name for column in table.columns}
+    found: dict[Filter, None] = {}
+    for piece in text.split(";"):
+        column, operator, value = (*map(unquote, piece.split(":")), "", "", "")[:3]
+        if column in names and operator in get_args(Operator) and value:
+            found[Filter(column, operator, value)] = None  # type: ignore[arg-type]
+    return list(found)
+
+
+def _as_stored(one: Filter, table: Table) -> Filter:
+    """Return a filter with yes and no as the database has them."""
+    column = next(column for column in table.columns if column.name == one.column)
+    stored = {"yes": "true", "no": "false"}.get(one.value.casefold(), one.value)
+    return Filter(one.column, one.operator, stored) if column.type == "boolean" else one
+
+
+def all_rows(kind: ReportKind, result: ReadResult, grid: Grid) -> Iterator[Row]:
+    """Yield the rows of all pages of a grid, as it shows them."""
+    number, pages = 1, 1
+    while number <= pages:
+        asked = _asked(grid.query, grid.prefix, grid.table, page=number, per_page=ROWS_PER_READ)
+        shown = grid_page(kind, result, grid.table, asked)
+        yield from shown.rows
+        number, pages = number + 1, shown.pages
 
 
 def _prefix(number: int, table: Table) -> str:
@@ -138,22 +257,9 @@ def _grid(
     table: Table,
 ) -> Grid:
     page = query.get(prefix + "page", "1")
-    sort = query.get(prefix + "sort", "")
-    search = query.get(prefix + "q", "").strip()
+    number = int(page) if page.isascii() and page.isdigit() and len(page) < 9 else 1
+    shown = grid_page(kind, result, table, _asked(query, prefix, table, page=number))
     with_problem, child = Filter(table.remark, "has", ""), Filter(table.folded, "is", "true")
-    filters = []
-    if table.problem and prefix + "problems" in query:
-        filters.append(with_problem)
-    elif table.folded and prefix + "unfold" not in query and not search:
-        filters.append(Filter(table.folded, "is_not", "true"))
-    asked = GridQuery(
-        sort=sort or table.sort,
-        descending=query.get(prefix + "dir") == "desc" if sort else table.descending,
-        search=search,
-        filters=filters,
-        page=int(page) if page.isascii() and page.isdigit() and len(page) < 9 else 1,
-    )
-    shown = grid_page(kind, result, table, asked)
     return Grid(
         path,
         prefix,
@@ -163,4 +269,29 @@ def _grid(
         folded=count_rows(result, table, child) if table.folded else 0,
         children=folded_rows(result, table, shown.rows) if table.folded else {},
         total=kind.total_row(table.name, result),
+        filters=tuple(read_where(query.get(prefix + "where", ""), table)),
+    )
+
+
+def _asked(
+    query: Mapping[str, str], prefix: str, table: Table, *, page: int, per_page: int = 50
+) -> GridQuery:
+    """Return the address' query as the engine takes it; the table's own order where none is asked.
+
+    Folded rows are left out until they are asked for, by their switch or by any filter.
+    """
+    sort, search = query.get(prefix + "sort", ""), query.get(prefix + "q", "").strip()
+    filters = [_as_stored(one, table) for one in read_where(query.get(prefix + "where", ""), table)]
+    is_filtered = bool(filters or search)
+    if table.problem and prefix + "problems" in query:
+        filters.append(Filter(table.remark, "has", ""))
+    elif table.folded and prefix + "unfold" not in query and not is_filtered:
+        filters.append(Filter(table.folded, "is_not", "true"))
+    return GridQuery(
+        sort=sort or table.sort,
+        descending=query.get(prefix + "dir") == "desc" if sort else table.descending,
+        search=search,
+        filters=filters,
+        page=page,
+        per_page=per_page,
     )

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
-from flask import Response, flash, make_response, render_template, request, url_for
+from flask import (
+    Response,
+    flash,
+    make_response,
+    render_template,
+    request,
+    stream_with_context,
+    url_for,
+)
+from werkzeug.datastructures import MultiDict
 
 from webapp.accounts import audit, current_scope
 from webapp.engine import registry, service
 from webapp.engine.download import result_response
+from webapp.engine.export import FORMATS, csv_chunks, file_name
 from webapp.engine.grids import find_row
+from webapp.engine.kind import Sheet
 from webapp.engine.models import FAILED, INCOMPLETE
 from webapp.engine.results import ReadResult
 from webapp.errors import InvalidParams, NotFound
@@ -18,7 +30,7 @@ from webapp.extensions import db
 from webapp.htmx import is_htmx, redirect_to, render, vary
 from webapp.reports.blueprint import bp
 from webapp.reports.charts import row_chart
-from webapp.reports.grids import read_grids
+from webapp.reports.grids import all_rows, read_grids
 from webapp.reports.view import report_view, result_view
 
 
@@ -56,12 +68,55 @@ def _page(
 def _grid(report_id: str, table: str) -> Response:
     report = service.find_report(current_scope(), report_id)
     kind, result = registry.kinds()[report.kind], ReadResult(report)
-    grids = read_grids(kind, result, request.path, request.args, only=table)
+    is_main = kind.tables(result.head)[0].name == table
+    args = _with_other_grids(table, is_main)
+    grids = read_grids(kind, result, request.path, args, only=table)
     if not grids:
         raise NotFound("This result has no such table.")
     response = make_response(render_template("reports/_grid.html", grid=grids[0]))
     response.headers["HX-Push-Url"] = grids[0].link()
     return vary(response)
+
+
+def _with_other_grids(table: str, is_main: bool) -> MultiDict[str, str]:
+    """Return the query, with what the page's address says of its other grids by now.
+
+    A link of a grid was written when the page was; the others may have changed since.
+    """
+    present = urlsplit(request.headers.get("HX-Current-URL", ""))
+    if present.path != request.path:
+        return request.args
+
+    def is_own(name: str) -> bool:
+        return "." not in name if is_main else name.startswith(f"{table}.")
+
+    own = [(name, value) for name, value in request.args.items(multi=True) if is_own(name)]
+    others = [(name, value) for name, value in parse_qsl(present.query) if not is_own(name)]
+    return MultiDict([*own, *others])
+
+
+@bp.get("/reports/<uuid:report_id>/grid/<table>.csv")
+def download_grid(report_id: UUID, table: str) -> Response:
+    """Give a grid's rows as they are shown: filtered, sorted, the same columns, all pages."""
+    scope = current_scope()
+    report = service.find_report(scope, str(report_id))
+    kind, result = registry.kinds()[report.kind], ReadResult(report)
+    here = url_for("reports.show_report", report_id=report.id)
+    grids = read_grids(kind, result, here, request.args, only=table)
+    if not grids:
+        raise NotFound("This result has no such table.")
+    grid = grids[0]
+    remark = tuple(one for one in grid.table.columns if one.name == grid.table.remark)
+    sheet = Sheet(table, grid.table.title, (*grid.columns, *remark), all_rows(kind, result, grid))
+    audit(scope, "downloaded", f"{report.kind} {report.id} csv of {table}")
+    db.session.commit()
+    db.session.refresh(report)
+    chunks = csv_chunks(sheet, bom=True)
+    response = Response(stream_with_context(chunks), content_type=FORMATS["csv"])
+    name = file_name(report, "csv", table)
+    response.headers.set("Content-Disposition", "attachment", filename=name)
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
 
 
 @bp.get("/reports/<uuid:report_id>/rows/<table>/<int:position>")

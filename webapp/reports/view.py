@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from flask import current_app
 from redis.exceptions import RedisError
 from sqlalchemy import select
+from werkzeug.datastructures import MultiDict
 
 from webapp.accounts import Scope
 from webapp.engine import registry
@@ -98,7 +98,7 @@ def _retry_fields(
     return [one for one in form_fields(kind, scope) if one.name in needed]
 
 
-def result_view(report: Report, path: str, args: Mapping[str, str]) -> dict[str, Any]:
+def result_view(report: Report, path: str, args: MultiDict[str, str]) -> dict[str, Any]:
     """Return what a finished report shows beside its head."""
     kind = registry.kinds()[report.kind]
     result = ReadResult(report)

@@ -45,3 +45,10 @@ document.addEventListener("htmx:after:swap", (event) => {
   const status = event.detail?.ctx?.response?.status ?? 0;
   if (status && status < 400) document.querySelectorAll("#messages .is-transient").forEach((one) => one.remove());
 });
+
+// A grid that was sorted, filtered or turned says so to who cannot see it.
+document.addEventListener("htmx:after:swap", (event) => {
+  const id = event.detail?.ctx?.target?.id;
+  const grid = id && document.getElementById(id);
+  if (grid?.dataset.said) document.getElementById("said").textContent = grid.dataset.said;
+});
