@@ -52,6 +52,8 @@ class Job(Model):
         Index("ix_job_company_created", "company_id", "created_at", "id"),
         Index("ix_job_company_handed", "company_id", "handed_at"),
         Index("ix_job_status_lease", "status", "lease_until"),
+        Index("ix_job_task_status", "task", "status"),
+        Index("ix_job_finished", "finished_at"),
         Index(
             "ix_job_waiting",
             "task",

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.engine.models import STATUSES, Report, StoredMonth
 from webapp.engine.registry import kinds
 from webapp.extensions import db, quick_redis
+from webapp.jobs import Job
 from webapp.lib.moments import utcnow
 from webapp.ops import health
 from webapp.ops.workers import live_workers
@@ -78,23 +79,27 @@ def _queue() -> Iterator[Metric]:
 
 def _reports() -> Iterator[Metric]:
     counts = dict.fromkeys(((kind, status) for kind in kinds() for status in STATUSES), 0)
+    # Of jobs, by an index: a report's kind is its job's task.
     rows = db.session.execute(
-        select(Report.kind, Report.status, func.count()).group_by(Report.kind, Report.status)
+        select(Job.task, Job.status, func.count())
+        .where(Job.task.in_(list(kinds())))
+        .group_by(Job.task, Job.status)
     )
     counts |= {(kind, status): count for kind, status, count in rows}
     family = GaugeMetricFamily("reports", "Reports kept, by state.", labels=["kind", "status"])
     for labels, count in sorted(counts.items()):
         family.add_metric(labels, count)
     yield family
-    lost = db.session.scalar(select(func.sum(Report.lost))) or 0
+    lost = db.session.scalar(select(func.sum(Job.lost)).where(Job.task.in_(list(kinds())))) or 0
     yield _gauge("report_workers_lost", "Times a kept report lost its worker.", lost)
 
 
 def _durations() -> Iterator[Metric]:
     rows = db.session.execute(
-        select(Report.kind, Report.started_at, Report.finished_at)
-        .where(Report.finished_at >= utcnow() - WINDOW, Report.started_at.is_not(None))
-        .order_by(Report.finished_at.desc())
+        select(Job.task, Job.started_at, Job.finished_at)
+        .where(Job.finished_at >= utcnow() - WINDOW, Job.started_at.is_not(None))
+        .where(Job.task.in_(list(kinds())))
+        .order_by(Job.finished_at.desc())
         .limit(MOST_DURATIONS)
     )
     by_kind: dict[str, list[float]] = defaultdict(list)
