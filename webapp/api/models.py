@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from flask import url_for
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
@@ -105,9 +105,20 @@ class ResultQuery(BaseModel):
         None, description="Wins over Accept."
     )
     by: str | None = Field(None, description="Another table of the CSV, e.g. site.")
+    layout: str | None = Field(None, description="Another layout of the CSV, e.g. wide.")
+    value: str | None = Field(None, description="What a layout shows, e.g. delta.")
     raw: str | None = Field(
         None, description="1: no text of the CSV is guarded.", json_schema_extra={"enum": ["1"]}
     )
+
+
+class ExplainQuery(BaseModel):
+    """Which value is explained."""
+
+    row: str | None = Field(None, description="The row of the main table, counted from 1.")
+    column: str | None = Field(None, description="The column of the value.")
+    site: str | None = Field(None, description="partner-use: a site, by its ID or API key.")
+    month: str | None = Field(None, description="partner-use: the month, YYYY-MM.")
 
 
 class MonthsQuery(MonthSpan):
@@ -117,6 +128,17 @@ class MonthsQuery(MonthSpan):
 
     kind: KindSlug | None = Field(None, description="Only this kind.")
     subject: str | None = Field(None, description="A partner ID or the ID of one of its sites.")
+
+
+class Explanation(BaseModel):
+    """Where one value of a result comes from."""
+
+    value: Any = None
+    source: Literal["live", "stored", "implied", "computed"]
+    counted_at: str | None = None
+    query: str | None = None
+    implied_by: list[dict[str, Any]] | None = None
+    left_out: list[dict[str, Any]] | None = None
 
 
 class Progress(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from uuid import UUID
 
 from flask import Blueprint, Response, request, url_for
@@ -14,6 +15,8 @@ from webapp.api.models import (
     EventHeaders,
     EventQuery,
     Expired,
+    ExplainQuery,
+    Explanation,
     Kind,
     MonthsQuery,
     NewReport,
@@ -30,6 +33,7 @@ from webapp.engine.listing import list_reports
 from webapp.engine.models import Report
 from webapp.engine.params import json_schema
 from webapp.engine.registry import kinds
+from webapp.engine.results import ReadResult
 from webapp.errors import InvalidParams, Unavailable
 from webapp.extensions import db
 from webapp.lib.bodies import answer_json, read_json, read_query
@@ -199,7 +203,15 @@ def report_result(report_id: UUID) -> Response:
     scope, query = current_scope(), read_query(ResultQuery)
     fmt = query.format or _accepted_format()
     report = service.find_report(scope, str(report_id))
-    response = result_response(report, fmt, by=query.by, raw=query.raw == "1", attach=fmt != "json")
+    response = result_response(
+        report,
+        fmt,
+        by=query.by,
+        layout=query.layout or "",
+        value=query.value or "",
+        raw=query.raw == "1",
+        attach=fmt != "json",
+    )
     if response.status_code == 200 and request.method == "GET":
         audit(scope, "downloaded", f"{report.kind} {report.id} {fmt}")
         db.session.commit()
@@ -207,6 +219,21 @@ def report_result(report_id: UUID) -> Response:
         db.session.refresh(report)
     response.vary.add("Accept")
     return response
+
+
+@bp.get("/reports/<uuid:report_id>/explain")
+@describe(
+    "Where a value of a result comes from",
+    query=ExplainQuery,
+    answer=Answer("The value and its origin.", {JSON: Explanation}),
+    errors=(404, 409, 422),
+)
+def explain_value(report_id: UUID) -> Response:
+    """Say where a value comes from: what was asked, when, and what implies it."""
+    query = read_query(ExplainQuery).model_dump(exclude_none=True)
+    report = service.find_report(current_scope(), str(report_id))
+    found = kinds()[report.kind].explain(ReadResult(report), query)
+    return answer_json(Explanation.model_validate(asdict(found)))
 
 
 def _accepted_format() -> str:

@@ -18,6 +18,8 @@ def result_response(
     fmt: str,
     *,
     by: str | None = None,
+    layout: str = "",
+    value: str = "",
     bom: bool = False,
     raw: bool = False,
     attach: bool = True,
@@ -25,6 +27,7 @@ def result_response(
     """Return the result in one of `export.FORMATS`; 304 where the caller has it already.
 
     by:     the sheet of a CSV, the first one where none is named
+    layout: another layout of the CSV and the value it shows, see ReportKind.sheet_as
     bom:    begin a CSV with the mark by which Excel knows UTF-8
     raw:    leave the texts of a CSV as they are, also those that a spreadsheet takes for formulas
     attach: offer it as a file to save, rather than to look at
@@ -33,8 +36,8 @@ def result_response(
     kind = kinds()[report.kind]
     result = ReadResult(report)
     # What the caller wrote is checked before it becomes a part of a header.
-    sheet = export.sheet_named(kind, result, by) if fmt == "csv" else None
-    name = sheet.name if sheet and by else ""
+    sheet = export.sheet_named(kind, result, by, layout, value) if fmt == "csv" else None
+    name = sheet.name if sheet and (by or layout) else ""
     tag = "-".join((report.id, str(report.attempt), fmt, name, "bom" * bom + "raw" * raw))
     if tag in request.if_none_match:
         response = Response(status=304)

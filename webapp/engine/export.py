@@ -31,8 +31,12 @@ FORMATS = {
 ROWS_PER_CHUNK = 500
 
 
-def sheet_named(kind: ReportKind, result: ReadResult, by: str | None) -> Sheet:
-    """Return the sheet a CSV is made of: the first one, or the one named by `?by=`."""
+def sheet_named(
+    kind: ReportKind, result: ReadResult, by: str | None, layout: str = "", value: str = ""
+) -> Sheet:
+    """Return the sheet a CSV is made of: the first one, the one named by `?by=`, or a layout."""
+    if layout:
+        return kind.sheet_as(result, layout, value)
     sheets = kind.sheets(result)
     if not by:
         return sheets[0]
@@ -63,7 +67,8 @@ def csv_chunks(sheet: Sheet, *, bom: bool = False, raw: bool = False) -> Iterato
     writer = csv.writer(buffer, lineterminator="\r\n")
     if bom:
         buffer.write("\ufeff")
-    writer.writerow([column.name for column in sheet.columns])
+    names = [column.name for column in sheet.columns]
+    writer.writerow(names if raw else map(safe_text, names))
     for number, row in enumerate(sheet.rows, start=1):
         cells = [_csv_cell(row.get(column.name), column, raw) for column in sheet.columns]
         writer.writerow(cells)

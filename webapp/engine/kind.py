@@ -22,6 +22,7 @@ from webapp.engine.shapes import (
     ColumnType,
     Download,
     Estimate,
+    Explanation,
     Figure,
     Result,
     Row,
@@ -29,6 +30,7 @@ from webapp.engine.shapes import (
     Sheet,
     Table,
 )
+from webapp.errors import InvalidParams
 from webapp.lib.months import months_between
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ __all__ = [
     "Context",
     "Download",
     "Estimate",
+    "Explanation",
     "Figure",
     "MonthStore",
     "ReportKind",
@@ -248,6 +251,30 @@ class ReportKind:
             Sheet(table.name, table.title, table.columns, result.rows(table.name))
             for table in self.tables(result.head)
         )
+
+    def sheet_as(self, result: StoredResult, layout: str, value: str) -> Sheet:
+        """Return a table in another layout (`?layout=wide&value=…`).
+
+        Raises: InvalidParams where the kind has no such layout
+        """
+        raise InvalidParams({"layout": "This result has no such layout."})
+
+    def explain(self, result: StoredResult, query: Mapping[str, str]) -> Explanation:
+        """Return where a value comes from; by default `row` and `column` of the main table.
+
+        query: `row`, counted from 1, and `column`, or what else the kind knows
+        Raises: InvalidParams with a sentence per parameter
+        """
+        table = self.tables(result.head)[0]
+        if query.get("column") not in {column.name for column in table.columns}:
+            raise InvalidParams({"column": "Name a column of this result."})
+        number = query.get("row", "")
+        rows = enumerate(result.rows(table.name), start=1)
+        row = next((row for place, row in rows if str(place) == number), None)
+        if row is None:
+            raise InvalidParams({"row": "Give the number of a row, counted from 1."})
+        shown = self.grid_row(table.name, row, result.head)
+        return Explanation(shown.get(query["column"]), "computed", result.head.get("generated_at"))
 
     def blueprints(self) -> tuple[Blueprint, ...]:
         """Return blueprints of addresses that only this kind has."""

@@ -45,6 +45,8 @@ class Table:
     folded:  a boolean column; its rows are folded away below the row whose `parent[1]` is their
              `parent[0]`, until they are asked for
     opens:   a row has a page of its own, see `ReportKind.row_detail`
+    explained: columns whose values say where they come from (`ReportKind.explain`), at a click
+    row_key:   (query parameter, member of a row) by which a row is explained
     """
 
     name: str
@@ -59,6 +61,8 @@ class Table:
     folded: str = ""
     parent: tuple[str, str] = ("", "")
     opens: bool = False
+    explained: frozenset[str] = frozenset()
+    row_key: tuple[str, str] = ("row", "")
 
     @property
     def head_column(self) -> str:
@@ -82,6 +86,25 @@ class Sheet:
 
 # (label, column, how it is drawn)
 ChartView = tuple[str, str, Literal["line", "bar"]]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Where one value of a result comes from.
+
+    source:     `live` (asked in this report), `stored`, `implied` by other values, `computed`
+    counted_at: RFC 3339, the oldest of what it is made of
+    query:      what was asked, without secrets; None where nothing was asked for it
+    implied_by: the values that imply it, or that it is made of
+    left_out:   what could belong to it and does not, with the reason
+    """
+
+    value: Any
+    source: Literal["live", "stored", "implied", "computed"]
+    counted_at: str | None = None
+    query: str | None = None
+    implied_by: list[Row] | None = None
+    left_out: list[Row] | None = None
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,12 @@ class Grid:
                 query[self.name(parameter)] = str(value)
         return f"{self.path}?{urlencode(query)}" if query else self.path
 
+    def explain_link(self, row: Row, column: Column) -> str:
+        """Return where it is said where a value of a row comes from."""
+        parameter, member = self.table.row_key
+        query = {parameter: row.get(member, ""), "column": column.name}
+        return f"{self.path}/explain?{urlencode(query)}"
+
     def partial(self, link: str) -> str:
         """Return a link of this grid as HTMX asks it: for the grid alone."""
         return f"{link}{'&' if '?' in link else '?'}grid={self.table.name}"

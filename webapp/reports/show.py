@@ -146,13 +146,29 @@ def download_report(report_id: UUID, fmt: str) -> Response:
     report = service.find_report(scope, str(report_id))
     by, asked = request.args.get("by") or None, request.args
     bom, raw = asked.get("bom") == "1", asked.get("raw") == "1"
-    response = result_response(report, fmt, by=by, bom=bom, raw=raw)
+    layout, value = asked.get("layout", ""), asked.get("value", "")
+    response = result_response(report, fmt, by=by, layout=layout, value=value, bom=bom, raw=raw)
     if response.status_code == 200 and request.method == "GET":
         audit(scope, "downloaded", f"{report.kind} {report.id} {fmt}")
         db.session.commit()
         # The commit made the report stale, and the file is written after this request's session.
         db.session.refresh(report)
     return response
+
+
+@bp.get("/reports/<uuid:report_id>/explain")
+def explain_value(report_id: UUID) -> Response:
+    """Say where a value of the result comes from; for HTMX without the page."""
+    report = service.find_report(current_scope(), str(report_id))
+    kind = service.kinds()[report.kind]
+    found = kind.explain(ReadResult(report), request.args)
+    return render(
+        "reports/explain_value.html",
+        "reports/_explanation.html",
+        explanation=found,
+        report=report,
+        kind=kind,
+    )
 
 
 @bp.post("/reports/<uuid:report_id>/cancel")

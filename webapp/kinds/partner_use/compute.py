@@ -43,7 +43,8 @@ class SiteFacts:
 class Answers:
     """What a summary's three searches said of one site; a hole is None with its problem.
 
-    is_open: some of the three have no answer yet
+    is_open:  some of the three have no answer yet
+    asked_at: when the accounts were counted
     """
 
     account_count: int | None = None
@@ -53,6 +54,7 @@ class Answers:
     codes: set[int | None] = field(default_factory=set)
     hole: bool = False
     is_open: bool = True
+    asked_at: datetime | None = None
 
 
 Series = Mapping[date, Count]
@@ -93,6 +95,7 @@ def summary_row(facts: SiteFacts, answers: Answers | None, now: datetime) -> Row
         "account_count": answers.account_count,
         "last_login": instant_text(answers.last_login),
         "last_created": instant_text(answers.last_created),
+        "asked_at": instant_text(answers.asked_at),
         "problem": _joined(facts.problem, *answers.problems, *later),
     }
 

@@ -11,6 +11,7 @@ from webapp.engine.kind import (
     Chart,
     Context,
     Estimate,
+    Explanation,
     Figure,
     MonthStore,
     ReportKind,
@@ -28,6 +29,7 @@ from webapp.kinds.partner_use.answer import answer
 from webapp.kinds.partner_use.compute import known_text
 from webapp.kinds.partner_use.discovery import session_of
 from webapp.kinds.partner_use.estimate import estimate_calls
+from webapp.kinds.partner_use.explain import explain
 from webapp.kinds.partner_use.params import NEEDED_MONTHS, PartnerUseParams
 from webapp.kinds.partner_use.report import make_report
 from webapp.kinds.partner_use.site_configs import SiteConfigCache
@@ -148,6 +150,12 @@ class PartnerUse(ReportKind):
 
     def sheets(self, result: StoredResult) -> tuple[Sheet, ...]:
         return tables.sheets(result)
+
+    def sheet_as(self, result: StoredResult, layout: str, value: str) -> Sheet:
+        return tables.wide_sheet(result, layout, value)
+
+    def explain(self, result: StoredResult, query: Mapping[str, str]) -> Explanation:
+        return explain(result, query)
 
     def blueprints(self) -> tuple[Blueprint, ...]:
         return (connections.bp,)

@@ -108,11 +108,12 @@ def _earlier_answers(found: Discovered, run: Run) -> dict[str, Answers]:
     for key, data in run.load_checkpoints(PREFIX).items():
         ref = key.removeprefix(PREFIX)
         if ref in found.counted:
-            login, created = (
-                datetime.fromisoformat(data[name]) if data[name] else None
-                for name in ("last_login", "last_created")
+            login, created, asked_at = (
+                datetime.fromisoformat(data[name]) if data.get(name) else None
+                for name in ("last_login", "last_created", "asked_at")
             )
             known[ref] = Answers(data["account_count"], login, created, is_open=False)
+            known[ref].asked_at = asked_at
     if known:
         run.calls(saved=len(QUESTIONS) * len(known))
         run.log(f"{len(known):,} sites are known from the attempt before.")
@@ -142,7 +143,9 @@ def _ask(
         one = answers.setdefault(ref, Answers())
         if isinstance(answer, Newest):
             newest[ref], answer = answer, answer.created
-        _take_answer(one, name, answer.value if isinstance(answer, Count) else answer)
+        if isinstance(answer, Count):
+            one.asked_at, answer = answer.counted_at, answer.value
+        _take_answer(one, name, answer)
         skipped = len(unasked[ref]) if isinstance(answer, PartnerUnavailable) else 0
         if skipped:  # it would only wait in vain again
             unasked[ref].clear()
@@ -164,6 +167,7 @@ def _keep(ref: str, site: Site, one: Answers, newest: Newest, run: Run, store: C
         "account_count": one.account_count,
         "last_login": instant_text(one.last_login),
         "last_created": instant_text(one.last_created),
+        "asked_at": instant_text(one.asked_at),
     }
     run.save_checkpoints({PREFIX + ref: kept})
     # Two answers a moment apart: where they differ, neither is taken for a closed month.

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 from webapp.engine.kind import Chart, Column, Row, RowDetail, Sheet, StoredResult, Table
+from webapp.errors import InvalidParams
 from webapp.kinds.partner_use.compute import known_text, site_months
 from webapp.lib.months import parse_month
 
@@ -62,7 +63,7 @@ KNOWN_COLUMNS = (
 )
 RUNNING_COLUMN = Column("running", "Not over", "boolean")
 # What a stored row of a site has beside what readers see.
-COMPACT = frozenset({"counted", "totals", "origin", "origins"})
+COMPACT = frozenset({"asked_at", "counted", "totals", "origin", "origins"})
 
 
 def tables(head: Mapping[str, Any]) -> tuple[Table, ...]:
@@ -86,11 +87,21 @@ def tables(head: Mapping[str, Any]) -> tuple[Table, ...]:
         folded="is_child",
         parent=("parent_api_key", "api_key"),
         opens="start" in head,
+        explained=frozenset({"account_count", "before", "after", "growth"}),
+        row_key=("site", "api_key"),
     )
     if "start" not in head:
         return (sites,)
     months = Table(
-        "months", "Months", MONTH_GRID, nothing, sort="month", descending=True, remark="note"
+        "months",
+        "Months",
+        MONTH_GRID,
+        nothing,
+        sort="month",
+        descending=True,
+        remark="note",
+        explained=frozenset({"total_users", "delta", "known_users"}),
+        row_key=("month", "key"),
     )
     return (months, sites)
 
@@ -136,9 +147,9 @@ def site_detail(row: Row, head: Mapping[str, Any]) -> RowDetail:
 
 def json_site(row: Row, head: Mapping[str, Any]) -> Row:
     """Return a stored row of a site as the JSON document shows it."""
-    if "start" not in head:
-        return row
     shown = {name: value for name, value in row.items() if name not in COMPACT}
+    if head["mode"] == "summary":
+        return shown
     if head["mode"] == "monthly":
         shown = {k: v for k, v in shown.items() if k not in {"api_key", "parent_api_key"}}
     return shown | {"months": site_months(row, *_span(head))}
@@ -164,7 +175,7 @@ def grid_month(row: Row) -> Row:
     if row["mixed_ages"]:
         notes.append("counted on different days")
     month = f"{row['month']} (not over)" if row["running"] else row["month"]
-    return row | {"month": month, "note": "; ".join(notes) or None}
+    return row | {"key": row["month"], "month": month, "note": "; ".join(notes) or None}
 
 
 def sheets(result: StoredResult) -> tuple[Sheet, ...]:
@@ -181,6 +192,34 @@ def sheets(result: StoredResult) -> tuple[Sheet, ...]:
     if "summary" in head:
         found.append(Sheet("sites", "Sites", SITE_COLUMNS, _sites_and_total(result)))
     return tuple(found)
+
+
+def wide_sheet(result: StoredResult, layout: str, value: str) -> Sheet:
+    """Return a row a month with a column of their sum, and one of each counted site.
+
+    value: `total_users` or `delta`
+    """
+    if layout != "wide" or "start" not in result.head:
+        raise InvalidParams({"layout": "Months have the layout wide; this is none."})
+    value = value or "total_users"
+    if value not in {"total_users", "delta"}:
+        raise InvalidParams({"value": "Choose total_users or delta."})
+    span = _span(result.head)
+    rows = [
+        {"month": row["month"], "total": row[value], "running": row["running"]}
+        for row in result.rows("months")
+    ]
+    columns: dict[str, Column] = {}
+    for site in result.rows("sites"):
+        if not site["counted"]:
+            continue
+        label = f"{site['name']} ({site['site_id']})"
+        label = f"{label} {site['api_key']}" if label in columns else label
+        columns[label] = Column(label, label, "integer")
+        for row, month in zip(rows, site_months(site, *span), strict=False):
+            row[label] = month[value]
+    first = (Column("month", "Month", "month"), Column("total", "Total", "integer"))
+    return Sheet(f"wide-{value}", "Months, wide", (*first, *columns.values()), rows)
 
 
 def _odd_columns(result: StoredResult) -> tuple[Column, ...]:
