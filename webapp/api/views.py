@@ -203,14 +203,9 @@ def report_result(report_id: UUID) -> Response:
     scope, query = current_scope(), read_query(ResultQuery)
     fmt = query.format or _accepted_format()
     report = service.find_report(scope, str(report_id))
+    raw, layout, value = query.raw == "1", query.layout or "", query.value or ""
     response = result_response(
-        report,
-        fmt,
-        by=query.by,
-        layout=query.layout or "",
-        value=query.value or "",
-        raw=query.raw == "1",
-        attach=fmt != "json",
+        report, fmt, by=query.by, layout=layout, value=value, raw=raw, attach=fmt != "json"
     )
     if response.status_code == 200 and request.method == "GET":
         audit(scope, "downloaded", f"{report.kind} {report.id} {fmt}")
@@ -232,8 +227,8 @@ def explain_value(report_id: UUID) -> Response:
     """Say where a value comes from: what was asked, when, and what implies it."""
     query = read_query(ExplainQuery).model_dump(exclude_none=True)
     report = service.find_report(current_scope(), str(report_id))
-    found = kinds()[report.kind].explain(ReadResult(report), query)
-    return answer_json(Explanation.model_validate(asdict(found)))
+    explained = kinds()[report.kind].explain(ReadResult(report), query)
+    return answer_json(Explanation(**asdict(explained)))
 
 
 def _accepted_format() -> str:
