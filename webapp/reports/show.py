@@ -24,7 +24,6 @@ from webapp.engine.export import FORMATS, csv_chunks, file_name
 from webapp.engine.grids import find_row
 from webapp.engine.kind import Sheet
 from webapp.engine.models import FAILED, INCOMPLETE
-from webapp.engine.registry import kinds
 from webapp.engine.results import ReadResult
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
@@ -161,7 +160,7 @@ def download_report(report_id: UUID, fmt: str) -> Response:
 def explain_value(report_id: UUID) -> Response:
     """Say where a value of the result comes from; for HTMX without the page."""
     report = service.find_report(current_scope(), str(report_id))
-    kind = kinds()[report.kind]
+    kind = registry.kinds()[report.kind]
     found = kind.explain(ReadResult(report), request.args)
     return render(
         "reports/explain_value.html",
