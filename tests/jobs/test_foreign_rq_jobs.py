@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from flask import Flask
@@ -69,14 +70,15 @@ def test_no_callback_of_a_job_is_called(
     app: Flask, foreign: Queue, start_worker: StartWorker, tmp_path: Path
 ) -> None:
     made = tmp_path / "made"
+    job_id = str(uuid4())
     marker = f"import pathlib; pathlib.Path({str(made)!r}).touch()"
     (tmp_path / "callbacks.py").write_text(f"def call(*args, **more):\n    exec({marker!r})\n")
-    put(foreign, "ours-by-name", transport.RUN, "ours-by-name")
-    job = Job.fetch("ours-by-name", connection=foreign.connection, serializer=JSONSerializer)
+    put(foreign, job_id, transport.RUN, job_id)
+    job = Job.fetch(job_id, connection=foreign.connection, serializer=JSONSerializer)
     for name in ("success_callback_name", "failure_callback_name", "stopped_callback_name"):
         foreign.connection.hset(job.key, name, "callbacks.call")
     start_worker(PYTHONPATH=str(tmp_path))
-    assert until(lambda: status(app, "ours-by-name") == "finished")
+    assert until(lambda: status(app, job_id) == "finished")
     assert not made.exists()
 
 
