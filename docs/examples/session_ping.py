@@ -40,7 +40,7 @@ AT_ONCE = 500
 TIMEOUT_S = 10
 TRY_AGAIN = 0
 # What a ping or a start may lack; each of them is used where it can be.
-EXTRAS = {"ip_addr", "session_type"}
+EXTRAS = {"ip_addr", "session_type", "sent_at"}
 Ping = dict[str, Any]
 
 
@@ -170,7 +170,8 @@ def catch_up(server: Server, spool: Spool, until: float = math.inf) -> int:
             verdicts = [_begin(server, ready[0])]
         else:
             sent = list(takewhile(lambda ping: not _is_start(ping), ready[:AT_ONCE]))
-            verdicts = server.post("/activity", sent)["data"]
+            stamped = [ping | {"sent_at": now_text()} for ping in sent]
+            verdicts = server.post("/activity", stamped)["data"]
         done = []
         for ping, verdict in zip(sent, verdicts, strict=True):
             taken += verdict["status"] == 201
@@ -203,7 +204,8 @@ def _session_of(ping: Ping) -> str:
 def _begin(server: Server, start: Ping) -> dict[str, Any]:
     """Send a session's start; return the verdict, TRY_AGAIN where the same may be taken later."""
     try:
-        server.post("/session", start)
+        # By its clock now the server knows how far that is off.
+        server.post("/session", start | {"sent_at": now_text()})
     except Refused as error:
         if error.status in (401, 403):
             raise

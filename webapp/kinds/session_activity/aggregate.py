@@ -16,6 +16,7 @@ from sqlalchemy import Connection, insert, update
 from webapp.kinds.session_activity import segments
 from webapp.kinds.session_activity.compute import (
     ONE_DAY,
+    STEADY_S,
     Span,
     added,
     credited,
@@ -45,7 +46,10 @@ class LoginFacts:
 
 @dataclass(frozen=True)
 class Ping:
-    """A ping of a known session."""
+    """A ping of a known session; see `SentPing` for `said_at` and `lag_s`.
+
+    session_lag_s: the lag of the single ping before it
+    """
 
     session_number: int
     login: LoginFacts
@@ -53,11 +57,27 @@ class Ping:
     at: datetime
     next_ping_sec: int
     arrived_at: datetime
+    said_at: datetime | None = None
+    lag_s: int | None = None
+    session_lag_s: int | None = None
 
     @property
     def span(self) -> Span:
         """Return the time it credits, on the earlier of both clocks."""
         return credited(self.at, timedelta(seconds=self.next_ping_sec), self.arrived_at)
+
+    @property
+    def online(self) -> Span:
+        """Return from when to when it shows its session online.
+
+        Pings that come singly and with the lag of the one before are of a clock that is behind;
+        they are no late ones, so they go by their arrival.
+        """
+        if self.lag_s is None or self.session_lag_s is None or self.lag_s <= 0:
+            return self.span
+        if abs(self.lag_s - self.session_lag_s) > STEADY_S:
+            return self.span
+        return Span(self.arrived_at, self.arrived_at + timedelta(seconds=self.next_ping_sec))
 
     @property
     def said(self) -> Said:
@@ -82,7 +102,7 @@ def aggregate(
     if not pings:
         return []
     now = pings[0].arrived_at
-    pings = _as_first_arrived(connection, pings)
+    pings = _as_first_arrived(connection, _as_first_corrected(connection, pings))
     new = _credited_spans(pings)
     before = _stored_spans(connection, new, grace)
     after = {key: list(found) for key, found in before.items()}
@@ -93,6 +113,42 @@ def aggregate(
     _write(connection, pings, before, after, logins)
     _lengthen(connection, after, logins)
     return _mark_late(connection, before, after, logins, (now, zone))
+
+
+def _as_first_corrected(connection: Connection, pings: Sequence[Ping]) -> Sequence[Ping]:
+    """Return the pings, those whose clock is known to be off where the first of them was put.
+
+    How far it is off is told anew with each sending, and never twice quite the same.
+    """
+    off = {
+        (ping.session_number, ping.event, ping.said_at): ping
+        for ping in reversed(pings)
+        if ping.said_at is not None
+    }
+    if not off:
+        return pings
+    first = segments.first_corrections(connection, sorted(off))
+    segments.keep_offsets(
+        connection,
+        [
+            {
+                "session_number": number,
+                "event": event,
+                "said_at": said_at,
+                "corrected_at": ping.at,
+                "arrived_at": ping.arrived_at,
+            }
+            for (number, event, said_at), ping in off.items()
+            if (number, event, said_at) not in first
+        ],
+    )
+    first = {key: ping.at for key, ping in off.items()} | first
+    return [
+        replace(ping, at=first[ping.session_number, ping.event, ping.said_at])
+        if ping.said_at is not None
+        else ping
+        for ping in pings
+    ]
 
 
 def _as_first_arrived(connection: Connection, pings: Sequence[Ping]) -> list[Ping]:
@@ -175,13 +231,14 @@ def _write(
 
 def _new_ends(pings: Iterable[Ping]) -> list[NewEnd]:
     """Return where each session ends by its newest ping."""
-    newest: dict[int, Span] = {}
+    newest: dict[int, tuple[Span, int | None]] = {}
     for ping in pings:
-        span = ping.span
-        newest[ping.session_number] = max(newest.get(ping.session_number, span), span)
+        span = ping.online
+        if ping.session_number not in newest or newest[ping.session_number][0] <= span:
+            newest[ping.session_number] = span, ping.lag_s
     return [
-        NewEnd(number, *span, segments.ends_day(span.end))
-        for number, span in sorted(newest.items())
+        NewEnd(number, *span, segments.ends_day(span.end), lag_s)
+        for number, (span, lag_s) in sorted(newest.items())
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from flask import Blueprint, Response, current_app, g, jsonify, request
 from pydantic import Field
 
-from webapp.accounts import authenticate_ingest_key, current_scope, restrict, sender_scope
+from webapp.accounts import authenticate_ingest_key, current_scope, require, restrict, sender_scope
 from webapp.error_pages import Problem, envelope
 from webapp.errors import InvalidParams, NotAllowed, NotFound
 from webapp.extensions import db
@@ -24,7 +24,15 @@ from webapp.kinds.session_activity.bodies import (
     PingBody,
     SessionStart,
 )
-from webapp.kinds.session_activity.compute import Hours, by_month, day_of, in_hours, total
+from webapp.kinds.session_activity.clocks import correct_clock
+from webapp.kinds.session_activity.compute import (
+    Hours,
+    by_month,
+    corrected,
+    day_of,
+    in_hours,
+    total,
+)
 from webapp.kinds.session_activity.directory import add_names, find_login
 from webapp.kinds.session_activity.facts import login_days
 from webapp.kinds.session_activity.ingest import SentPing, Verdict, intake, zone_of
@@ -42,6 +50,8 @@ from webapp.lib.openapi import JSON, Answer, Describer
 from webapp.lib.wire import parse_json
 
 PREFIX = "/api/session-manager"
+# What a database's whole numbers hold: a clock may be off by centuries.
+LONGEST_LAG_S = 2**31 - 1
 CREATED = b'{"message":"Created"}\n'
 taking = Blueprint("session_activity_taking", __name__, url_prefix=PREFIX)
 telling = restrict(Blueprint("session_activity_telling", __name__, url_prefix=PREFIX))
@@ -108,6 +118,21 @@ def _add(
     return _created()
 
 
+@telling.patch("/computers")
+@require("expert")
+@describe(
+    "Correct a computer's clock, or take that back",
+    body=bodies.CorrectedComputer,
+    answer=bodies.Said,
+    errors=(404,),
+)
+def correct_computer() -> Response:
+    """Let hours of a computer be read as if its clock were right, or as it says."""
+    wanted = read_value(bodies.CorrectedComputer, parse_json(request.get_data()))
+    correct_clock(current_scope(), wanted.name, wanted.corrects_clock)
+    return jsonify({"message": "Success"})
+
+
 @taking.post("/session")
 @describe(
     "Begin a session",
@@ -119,7 +144,8 @@ def _add(
 )
 def begin_session() -> tuple[Response, int]:
     """Begin a session: 201; 200 where the very same was begun before."""
-    start = read_value(SessionStart, parse_json(request.get_data()))
+    start, now = read_value(SessionStart, parse_json(request.get_data())), utcnow()
+    at, said_at, lag_s = _times(start, now)
     sent = SentSession(
         company_id=_company_id(),
         id=start.id,
@@ -127,8 +153,10 @@ def begin_session() -> tuple[Response, int]:
         ip_addr=start.ip_addr,
         login=start.login,
         next_ping_sec=start.next_ping_sec,
-        at=start.date_time,
-        arrived_at=utcnow(),
+        at=at,
+        arrived_at=now,
+        said_at=said_at,
+        lag_s=lag_s,
     )
     if begin(db.engine, sent, intake()):
         return _created()
@@ -149,29 +177,53 @@ def take_pings() -> tuple[Response, int]:
     body = parse_json(request.get_data())
     if isinstance(body, list):
         return _take_list(body)
-    [verdict] = intake().take(db.engine, [_sent(read_value(PingBody, body), utcnow())])
+    ping = _sent(read_value(PingBody, body), utcnow(), is_single=True)
+    [verdict] = intake().take(db.engine, [ping])
     if verdict.status == 201:
         return _created()
     return jsonify({"message": verdict.message, "data": []}), verdict.status
 
 
-def _sent(ping: PingBody, now: datetime) -> SentPing:
+def _sent(ping: PingBody, now: datetime, *, is_single: bool) -> SentPing:
+    at, said_at, lag_s = _times(ping, now)
     return SentPing(
         company_id=_company_id(),
         session_id=ping.session_id,
         event=ping.session_type,
         login=ping.login,
-        at=ping.date_time or now,
+        at=at or now,
         next_ping_sec=ping.next_ping_sec,
         arrived_at=now,
+        said_at=said_at,
+        lag_s=lag_s if is_single else None,
     )
+
+
+def _times(
+    body: PingBody | SessionStart, now: datetime
+) -> tuple[datetime | None, datetime | None, int | None]:
+    """Return when it was by our clock; by theirs where that is known to be off; its lag (s).
+
+    The lag of a sender that tells its clock is that of a late ping, and says nothing of the clock.
+    """
+    said_at = body.date_time
+    if said_at is None:
+        return None, None, None
+    if body.sent_at is None:
+        lag_s = int((now - said_at).total_seconds())
+        return said_at, None, max(-LONGEST_LAG_S, min(lag_s, LONGEST_LAG_S))
+    at = corrected(said_at, body.sent_at, now)
+    return at, said_at if at != said_at else None, None
 
 
 def _take_list(body: list[Any]) -> tuple[Response, int]:
     now = utcnow()
     pings, bad = bodies.read_items(PingBody, body)
     verdicts = {place: Verdict(400, bodies.in_words(error.errors)) for place, error in bad.items()}
-    taken = intake().take(db.engine, [_sent(ping, now) for ping in pings.values()])
+    # A list of one is what a program sends that only knows lists.
+    is_single = len(body) == 1
+    sent = [_sent(ping, now, is_single=is_single) for ping in pings.values()]
+    taken = intake().take(db.engine, sent)
     verdicts |= dict(zip(pings, taken, strict=True))
     data = [
         {

@@ -99,6 +99,7 @@ def _read_promise(value: Any) -> int:
 
 
 Moment = Annotated[datetime, BeforeValidator(read_moment), WithJsonSchema({"type": "string"})]
+SentAt = Annotated[Moment | None, Field(description="The sender's clock at the moment of sending.")]
 Day = Annotated[
     date, BeforeValidator(_read_day), WithJsonSchema({"type": "string", "format": "date"})
 ]
@@ -161,6 +162,7 @@ class SessionStart(_Body):
         str, BeforeValidator(_read_address), Field(json_schema_extra={"maxLength": ADDRESS_LENGTH})
     ] = ""
     date_time: Moment | None = None
+    sent_at: SentAt = None
 
 
 class PingBody(_Body):
@@ -171,6 +173,14 @@ class PingBody(_Body):
     next_ping_sec: Promise
     session_type: Event = ""
     date_time: Moment | None = None
+    sent_at: SentAt = None
+
+
+class CorrectedComputer(_Body):
+    """A computer, and whether the hours of its sessions are read as if its clock were right."""
+
+    name: Annotated[str, Field(alias="Name", max_length=COMPUTER_LENGTH), OneLine]
+    corrects_clock: bool
 
 
 class HoursQuery(_Body):

@@ -16,6 +16,10 @@ from zoneinfo import ZoneInfo
 
 NO_TIME = timedelta(0)
 ONE_DAY = timedelta(days=1)
+# A clock that is off by less troubles nobody.
+WORTH_CORRECTING = timedelta(minutes=1)
+# As many single pings that came with the same lag, give or take, are those of a clock behind.
+STEADY_PINGS, STEADY_S = 3, 15
 
 
 class Span(NamedTuple):
@@ -45,6 +49,24 @@ def credited(at: datetime, promise: timedelta, arrived_at: datetime) -> Span:
     """
     start = min(at, arrived_at)
     return Span(start, start + promise)
+
+
+def corrected(said_at: datetime, sent_at: datetime | None, arrived_at: datetime) -> datetime:
+    """Return when a ping was by our clock, as far as that is known.
+
+    sent_at: the sender's clock when it sent; beside the arrival it tells how far that clock is off.
+             Below a minute it may as well have been under way.
+    """
+    offset = arrived_at - sent_at if sent_at is not None else NO_TIME
+    return said_at + offset if abs(offset) > WORTH_CORRECTING else said_at
+
+
+def is_steady(low_s: int | None, high_s: int | None, pings: int) -> bool:
+    """Say whether pings that came with such lags (seconds) are those of a clock that is behind."""
+    if low_s is None or high_s is None:
+        return False
+    is_behind = low_s > WORTH_CORRECTING.total_seconds()
+    return pings >= STEADY_PINGS and is_behind and high_s - low_s <= STEADY_S
 
 
 def join(spans: list[Span], new: Span, grace: timedelta) -> list[Span]:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import func, select
 
 from webapp.extensions import db
+from webapp.kinds.session_activity.clocks import moved_sessions
 from webapp.kinds.session_activity.compute import (
     Hours,
     Span,
@@ -89,13 +90,29 @@ def read_spans(
 ) -> Spans:
     """Return the spans of each login (by its number, a page of them) at each computer."""
     found: Spans = {login.id: {} for login in logins}
-    if logins:
-        longest = max(login.longest_days for login in logins)
-        query = segment_query(found, event, first, last, zone, longest)
-        with db.engine.connect() as connection:
-            for login_id, computer_id, start, end in connection.execute(query):
-                found[login_id].setdefault(computer_id, []).append(Span(start, end))
+    if not logins:
+        return found
+    longest = max(login.longest_days for login in logins)
+    query = segment_query(found, event, first, last, zone, longest)
+    with db.engine.connect() as connection:
+        moved = moved_sessions(connection, found)
+        near = query.where(Segment.session_number.not_in(list(moved))) if moved else query
+        for login_id, computer_id, start, end in connection.execute(near):
+            found[login_id].setdefault(computer_id, []).append(Span(start, end))
+        for number, by in moved.items():
+            # Few, and wherever their clock has put them.
+            for login_id, computer_id, start, end in connection.execute(_segments(number, event)):
+                spans = found[login_id].setdefault(computer_id, [])
+                spans.append(Span(start + by, end + by))
     return found
+
+
+def _segments(session_number: int, event: str) -> Any:
+    return (
+        select(Segment.login_id, Session.computer_id, Segment.start_at, Segment.end_at)
+        .join(Session, Session.number == Segment.session_number)
+        .where(Segment.session_number == session_number, Segment.event == event)
+    )
 
 
 def login_days(

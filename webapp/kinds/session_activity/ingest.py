@@ -30,7 +30,12 @@ PINGS_PER_TRANSACTION = 2000
 
 @dataclass(frozen=True)
 class SentPing:
-    """A ping as a computer sent it, readable and within bounds."""
+    """A ping as a computer sent it, readable and within bounds.
+
+    at:      when it was, by our clock where `sent_at` told how far theirs is off
+    said_at: when it was by their clock, where that is another time
+    lag_s:   by how many seconds it came after its time, of pings that come singly
+    """
 
     company_id: str
     session_id: str
@@ -39,6 +44,8 @@ class SentPing:
     at: datetime
     next_ping_sec: int
     arrived_at: datetime
+    said_at: datetime | None = None
+    lag_s: int | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ class Verdict:
 CREATED = Verdict(201, "Created")
 UNKNOWN = Verdict(404, "There is no such session.")
 ELSEWHOSE = Verdict(400, "The session belongs to another login.")
+UNKNOWN_SESSION = (0, None, None)
 NOT_STORED = "The ping could not be stored. Keep it and send it again in a moment."
 
 
@@ -107,7 +115,7 @@ class Intake:
         sessions = _lock_sessions(connection, sent)
         verdicts, pings = [], []
         for one in sent:
-            number, login = sessions.get((one.company_id, one.session_id), (0, None))
+            number, login, lag_s = sessions.get((one.company_id, one.session_id), UNKNOWN_SESSION)
             if login is None:
                 verdicts.append(UNKNOWN)
             elif one.login != login.name:
@@ -115,22 +123,32 @@ class Intake:
             else:
                 verdicts.append(CREATED)
                 pings.append(
-                    Ping(number, login, one.event, one.at, one.next_ping_sec, one.arrived_at)
+                    Ping(
+                        number,
+                        login,
+                        one.event,
+                        one.at,
+                        one.next_ping_sec,
+                        one.arrived_at,
+                        one.said_at,
+                        one.lag_s,
+                        lag_s,
+                    )
                 )
         return verdicts, aggregate(connection, pings, self.grace, self.zone)
 
 
 def _lock_sessions(
     connection: Connection, pings: Iterable[SentPing]
-) -> dict[tuple[str, str], tuple[int, LoginFacts]]:
-    """Return number and login of the sessions pings name, by company and id, locked in order."""
+) -> dict[tuple[str, str], tuple[int, LoginFacts, int | None]]:
+    """Return number, login and lag of the sessions pings name, by company and id; locked."""
     wanted: dict[str, set[str]] = {}
     for ping in pings:
         wanted.setdefault(ping.company_id, set()).add(ping.session_id)
     return {
-        (company_id, session_id): (number, LoginFacts(login_id, company_id, name, longest))
+        (company_id, session_id): (number, LoginFacts(login_id, company_id, name, longest), lag)
         for company_id, ids in sorted(wanted.items())
-        for session_id, number, login_id, name, longest in lock_sessions(
+        for session_id, number, lag, login_id, name, longest in lock_sessions(
             connection, company_id, sorted(ids)
         )
     }

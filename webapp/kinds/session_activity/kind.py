@@ -24,6 +24,14 @@ HOURS = (
     Column("machine_hours", "Machine hours", "decimal", "hours"),
 )
 
+CLOCKS = (
+    Column("computer", "Computer"),
+    LOGIN,
+    Column("started_at", "Session since", "datetime"),
+    Column("minutes_behind", "Behind", "decimal", "minutes"),
+    Column("corrected", "Corrected"),
+)
+
 
 class SessionActivity(ReportKind):
     """Hours by login, by month or date."""
@@ -62,6 +70,7 @@ class SessionActivity(ReportKind):
             Table("hours", "Hours by login", (LOGIN, period, *HOURS), nothing),
             Table("periods", title, (period, *HOURS, count), nothing),
             Table("logins", "Logins", (LOGIN, *HOURS), nothing),
+            Table("clocks", "Clocks behind", CLOCKS, "No clock was seen to be behind."),
         )
 
     def figures(self, head: Mapping[str, Any]) -> tuple[Figure, ...]:

@@ -42,7 +42,11 @@ class Login(Model):
 
 
 class Computer(Model):
-    """A computer of the domain."""
+    """A computer of the domain.
+
+    corrects_clock: hours of its sessions whose pings all came with the same lag are read as if its
+                    clock were right; pings stay as they were sent, so it can be taken back
+    """
 
     __tablename__ = "session_activity_computer"
     __table_args__ = (UniqueConstraint("company_id", "name"),)
@@ -50,6 +54,7 @@ class Computer(Model):
     id: Mapped[int] = mapped_column(Number, primary_key=True)
     company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
     name: Mapped[str] = mapped_column(String(COMPUTER_LENGTH))
+    corrects_clock: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
 
 
@@ -59,6 +64,8 @@ class Session(Model):
     ip_addr: as the computer says it; an IP address in its one spelling, or any text
     started_at: when it began, on our clock where theirs is ahead
     last_at, ends_at: the newest ping and the end it promises, on our clock where theirs is ahead
+    lag_s:    by how much the newest single ping came after its own time (seconds); None: not known
+    lag_low_s, lag_high_s, lag_pings: the least and the most of them, and of how many pings
     ends_day: the day of `ends_at`, in days since 1970 UTC. It is the part of the end that is
               indexed, because it changes once a day and not with every ping.
     """
@@ -82,6 +89,10 @@ class Session(Model):
     last_at: Mapped[datetime] = mapped_column(UtcDateTime)
     ends_at: Mapped[datetime] = mapped_column(UtcDateTime)
     ends_day: Mapped[int] = mapped_column(Integer)
+    lag_s: Mapped[int | None] = mapped_column(Integer)
+    lag_low_s: Mapped[int | None] = mapped_column(Integer)
+    lag_high_s: Mapped[int | None] = mapped_column(Integer)
+    lag_pings: Mapped[int] = mapped_column(Integer, default=0)
 
 
 class Segment(Model):
@@ -117,3 +128,20 @@ class ClockAhead(Model):
     at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
     arrived_at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
     next_ping_sec: Mapped[int] = mapped_column(Integer)
+
+
+class ClockOffset(Model):
+    """A ping whose sender told its own clock: what it said, and when it was by ours.
+
+    One that came in for a second time counts where the first one put it.
+    """
+
+    __tablename__ = "session_activity_clock_offset"
+
+    session_number: Mapped[int] = mapped_column(
+        Number, ForeignKey("session_activity_session.number"), primary_key=True
+    )
+    event: Mapped[str] = mapped_column(String(EVENT_LENGTH), primary_key=True)
+    said_at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    corrected_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    arrived_at: Mapped[datetime] = mapped_column(UtcDateTime)

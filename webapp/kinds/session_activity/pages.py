@@ -6,20 +6,22 @@ from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from typing import Annotated, Any
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, current_app, request, url_for
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from webapp.accounts import current_scope, restrict
+from webapp.accounts import current_scope, require, restrict
 from webapp.errors import InvalidParams
 from webapp.extensions import db
-from webapp.htmx import render
+from webapp.htmx import redirect_to, render
 from webapp.kinds.session_activity.bodies import Event, LineOrEmpty, is_address
+from webapp.kinds.session_activity.clocks import correct_clock, corrected_computers
 from webapp.kinds.session_activity.compute import (
     ONE_DAY,
     Hours,
     by_month,
     day_of,
     in_hours,
+    is_steady,
     total,
 )
 from webapp.kinds.session_activity.directory import find_login, names_like
@@ -59,9 +61,25 @@ def show_online() -> Response:
         now=now,
         since={row.id: length_text(now - row.started_at) for row in rows},
         ahead={key: length_text(by) for key, by in ahead.items() if by >= WORTH_SAYING},
+        behind={
+            row.id: length_text(timedelta(seconds=row.lag_low_s))
+            for row in rows
+            if is_steady(row.lag_low_s, row.lag_high_s, row.lag_pings)
+        },
+        corrected=corrected_computers(company_id),
+        may_correct=current_scope().may("expert"),
         is_address=is_address,
         every_s=POLL_EVERY_S,
     )
+
+
+@bp.post("/clock")
+@require("expert")
+def correct() -> Response:
+    """Correct a computer's clock, or take that back."""
+    wanted = request.form.get("corrects_clock") == "true"
+    correct_clock(current_scope(), request.form.get("computer", ""), wanted)
+    return redirect_to(url_for("session_activity.show_online"))
 
 
 def newest_at_each_place(rows: Iterable[Any]) -> list[Any]:

@@ -14,10 +14,12 @@ from zoneinfo import ZoneInfo
 
 from webapp.engine.kind import Context, Result, Row, Run
 from webapp.engine.spooled import SpooledRows
+from webapp.kinds.session_activity.clocks import clocks_behind
 from webapp.kinds.session_activity.compute import (
     ONE_DAY,
     Hours,
     by_month,
+    day_end,
     day_of,
     day_start,
     hours_by_day,
@@ -153,8 +155,23 @@ class Report:
             "hours": self._rows,
             "periods": periods,
             "logins": self._logins,
+            "clocks": self._clocks(),
         }
         return Result(head, tables)
+
+    def _clocks(self) -> list[Row]:
+        start, end = day_start(self._first, self._zone), day_end(self._last, self._zone)
+        behind = clocks_behind(self._run.company_id, self._params.login, start, end)
+        return [
+            {
+                "computer": one.computer,
+                "login": one.login,
+                "started_at": rfc3339(one.started_at),
+                "minutes_behind": round(one.lag_s / 60, 1),
+                "corrected": "yes" if one.is_corrected else "no",
+            }
+            for one in behind
+        ]
 
     def _all_periods(self, now: datetime) -> list[date]:
         """Return every month or date of the range up to now, and those that have hours anyway."""

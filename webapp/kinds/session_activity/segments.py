@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ARRAY,
     Connection,
+    Integer,
     any_,
     bindparam,
+    case,
     delete,
     func,
     select,
@@ -26,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Engine
 
 from webapp.kinds.session_activity.compute import ONE_DAY
-from webapp.kinds.session_activity.models import ClockAhead, Login, Segment, Session
+from webapp.kinds.session_activity.models import ClockAhead, ClockOffset, Login, Segment, Session
 from webapp.lib.upserts import upsert
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -37,12 +39,13 @@ Said = tuple[int, str, datetime]
 
 
 class NewEnd(NamedTuple):
-    """Where a session ends by its newest ping."""
+    """Where a session ends by its newest ping, and the lag that one came with."""
 
     number: int
     last_at: datetime
     ends_at: datetime
     ends_day: int
+    lag_s: int | None
 
 
 class NewSegmentEnd(NamedTuple):
@@ -86,7 +89,7 @@ def _for_both(make: Callable[[Callable[[Any, str], Any]], Any]) -> dict[str, Any
 
 _LOCKED = _for_both(
     lambda among: (
-        select(Session.id, Session.number, Login.id, Login.name, Login.longest_days)
+        select(Session.id, Session.number, Session.lag_s, Login.id, Login.name, Login.longest_days)
         .join(Login, Login.id == Session.login_id)
         .where(Session.company_id == bindparam("company_id"), among(Session.id, "ids"))
         .order_by(Session.id)
@@ -100,6 +103,18 @@ _NEAR = _for_both(
         among(Segment.session_number, "numbers"),
         Segment.end_at >= bindparam("low"),
         Segment.start_at <= bindparam("high"),
+    )
+)
+_OFFSETS = _for_both(
+    lambda among: select(
+        ClockOffset.session_number,
+        ClockOffset.event,
+        ClockOffset.said_at,
+        ClockOffset.corrected_at,
+    ).where(
+        among(ClockOffset.session_number, "numbers"),
+        among(ClockOffset.event, "events"),
+        ClockOffset.said_at.between(bindparam("low"), bindparam("high")),
     )
 )
 _SAID = (ClockAhead.session_number, ClockAhead.event, ClockAhead.at)
@@ -117,7 +132,7 @@ _FIRST_ARRIVALS = _for_both(
 
 
 def lock_sessions(connection: Connection, company_id: str, ids: Sequence[str]) -> Iterator[Any]:
-    """Yield id, number, login's number, its name and longest_days of the company's sessions.
+    """Yield id, number, lag, login's number, its name and longest_days of the company's sessions.
 
     They are locked in one order everywhere, so no two transactions wait for each other.
     """
@@ -137,12 +152,23 @@ def near_segments(
 
 def first_arrivals(connection: Connection, said: Sequence[Said]) -> dict[Said, datetime]:
     """Return when what clocks ahead have said arrived first, as far as it is kept."""
+    return _moments_of(connection, _FIRST_ARRIVALS, said)
+
+
+def first_corrections(connection: Connection, said: Sequence[Said]) -> dict[Said, datetime]:
+    """Return where the first of them put what clocks have said, as far as it is kept."""
+    return _moments_of(connection, _OFFSETS, said)
+
+
+def _moments_of(
+    connection: Connection, statements: dict[str, Any], said: Sequence[Said]
+) -> dict[Said, datetime]:
     found: dict[Said, datetime] = {}
     for some in _chunks(said):
         numbers, events, ats = (sorted(set(column)) for column in zip(*some, strict=True))
         given = {"numbers": numbers, "events": events, "low": ats[0], "high": ats[-1]}
-        rows = connection.execute(_FIRST_ARRIVALS[connection.dialect.name], given)
-        found |= {(number, event, at): arrived for number, event, at, arrived in rows}
+        rows = connection.execute(statements[connection.dialect.name], given)
+        found |= {(number, event, at): moment for number, event, at, moment in rows}
     return found
 
 
@@ -157,13 +183,22 @@ def keep_ahead(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
         connection.execute(upsert(connection, ClockAhead).on_conflict_do_nothing(), list(rows))
 
 
+def keep_offsets(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Keep what clocks that are off have said, beside when it was."""
+    if rows:
+        connection.execute(upsert(connection, ClockOffset).on_conflict_do_nothing(), list(rows))
+
+
 # Both at once: each round trip costs about as much as ten pings.
 _MOVE_ALL = text(
     "WITH ended AS (UPDATE session_activity_session AS s "
-    "SET last_at = v.last_at, ends_at = v.ends_at, ends_day = v.ends_day "
+    "SET last_at = v.last_at, ends_at = v.ends_at, ends_day = v.ends_day, "
+    "lag_s = COALESCE(v.lag_s, s.lag_s), lag_low_s = LEAST(s.lag_low_s, v.lag_s), "
+    "lag_high_s = GREATEST(s.lag_high_s, v.lag_s), "
+    "lag_pings = s.lag_pings + CAST(v.lag_s IS NOT NULL AS integer) "
     "FROM unnest(CAST(:e_number AS bigint[]), CAST(:e_last_at AS timestamptz[]), "
-    "CAST(:e_ends_at AS timestamptz[]), CAST(:e_ends_day AS integer[])) "
-    "AS v(number, last_at, ends_at, ends_day) "
+    "CAST(:e_ends_at AS timestamptz[]), CAST(:e_ends_day AS integer[]), "
+    "CAST(:e_lag_s AS integer[])) AS v(number, last_at, ends_at, ends_day, lag_s) "
     "WHERE s.number = v.number AND (s.last_at, s.ends_at) < (v.last_at, v.ends_at)) "
     "UPDATE session_activity_segment AS s SET end_at = v.end_at "
     "FROM unnest(CAST(:m_session_number AS bigint[]), CAST(:m_event AS varchar[]), "
@@ -172,6 +207,7 @@ _MOVE_ALL = text(
     "WHERE s.session_number = v.session_number AND s.event = v.event "
     "AND s.start_at = v.start_at"
 )
+_LAG = bindparam("b_lag_s", type_=Integer)
 _MOVE_SESSION = (
     update(Session)
     .where(
@@ -179,7 +215,19 @@ _MOVE_SESSION = (
         tuple_(Session.last_at, Session.ends_at)
         < tuple_(bindparam("b_last_at"), bindparam("b_ends_at")),
     )
-    .values({name: bindparam(f"b_{name}") for name in ("last_at", "ends_at", "ends_day")})
+    .values(
+        last_at=bindparam("b_last_at"),
+        ends_at=bindparam("b_ends_at"),
+        ends_day=bindparam("b_ends_day"),
+        lag_s=func.coalesce(_LAG, Session.lag_s),
+        lag_low_s=func.min(
+            func.coalesce(Session.lag_low_s, _LAG), func.coalesce(_LAG, Session.lag_low_s)
+        ),
+        lag_high_s=func.max(
+            func.coalesce(Session.lag_high_s, _LAG), func.coalesce(_LAG, Session.lag_high_s)
+        ),
+        lag_pings=Session.lag_pings + case((_LAG.is_(None), 0), else_=1),
+    )
 )
 _OF_SEGMENT = (
     (Segment.session_number == bindparam("b_session_number"))

@@ -21,13 +21,21 @@ from webapp.kinds.session_activity.aggregate import (
 from webapp.kinds.session_activity.directory import find_id
 from webapp.kinds.session_activity.ingest import Intake, expire_late
 from webapp.kinds.session_activity.models import Computer, Login, Session
-from webapp.kinds.session_activity.segments import ends_day, first_arrivals, open_transaction
+from webapp.kinds.session_activity.segments import (
+    ends_day,
+    first_arrivals,
+    first_corrections,
+    open_transaction,
+)
 from webapp.lib.moments import rfc3339
 
 
 @dataclass(frozen=True)
 class SentSession:
-    """The start of a session as a computer sent it; `at` is None where it gave no time."""
+    """The start of a session as a computer sent it; `at` is None where it gave no time.
+
+    said_at, lag_s: as of a ping
+    """
 
     company_id: str
     id: str
@@ -37,6 +45,8 @@ class SentSession:
     next_ping_sec: int
     at: datetime | None
     arrived_at: datetime
+    said_at: datetime | None = None
+    lag_s: int | None = None
 
 
 class SessionTaken(Conflict):
@@ -97,7 +107,7 @@ def _store(
 ) -> list[LateChange]:
     # The first ping keeps the time as sent, for whoever sends the same start again.
     at = sent.at or sent.arrived_at
-    ping = Ping(0, login, SESSION, at, sent.next_ping_sec, sent.arrived_at)
+    ping = Ping(0, login, SESSION, at, sent.next_ping_sec, sent.arrived_at, sent.said_at)
     last, ends = ping.span
     row = {
         "company_id": sent.company_id,
@@ -110,6 +120,10 @@ def _store(
         "last_at": last,
         "ends_at": ends,
         "ends_day": ends_day(ends),
+        "lag_s": sent.lag_s,
+        "lag_low_s": sent.lag_s,
+        "lag_high_s": sent.lag_s,
+        "lag_pings": int(sent.lag_s is not None),
     }
     number = connection.execute(insert(Session).values(row).returning(Session.number)).scalar_one()
     return aggregate(connection, [replace(ping, session_number=number)], intake.grace, intake.zone)
@@ -126,6 +140,11 @@ def _listing() -> Any:
             Session.started_at,
             Session.ends_at,
             Session.next_ping_sec,
+            Session.lag_low_s,
+            Session.lag_high_s,
+            Session.lag_pings,
+            Computer.id.label("computer_id"),
+            Computer.corrects_clock,
         )
         .join(Computer, Computer.id == Session.computer_id)
         .join(Login, Login.id == Session.login_id)
@@ -143,6 +162,9 @@ def _is_same(connection: Connection, found: Row[Any], sent: SentSession) -> bool
         return False
     if sent.at is None or found.started_at == sent.at:
         return True
+    if sent.said_at is not None:
+        said = (found.number, SESSION, sent.said_at)
+        return first_corrections(connection, [said]).get(said) == found.started_at
     said = (found.number, SESSION, sent.at)
     return bool(first_arrivals(connection, [said]).get(said) == found.started_at)
 

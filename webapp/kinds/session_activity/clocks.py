@@ -1,0 +1,110 @@
+"""Clocks that are behind: found by the lag of single pings, corrected on demand, and back again.
+
+A slow clock and a late ping look alike, so nothing of what was sent is changed: where a computer's
+clock is corrected, the segments of its steady sessions are moved when they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from webapp.accounts import Scope, audit
+from webapp.engine import months
+from webapp.errors import NotFound
+from webapp.extensions import db
+from webapp.kinds.session_activity.compute import STEADY_PINGS, STEADY_S, WORTH_CORRECTING
+from webapp.kinds.session_activity.models import Computer, Login, Session
+from webapp.lib.moments import utcnow
+
+SLUG = "session-activity"
+MOST_LISTED = 1000
+# Sessions whose single pings all came with the same lag: see `compute.is_steady`.
+STEADY = (
+    (Session.lag_pings >= STEADY_PINGS)
+    & (Session.lag_low_s > int(WORTH_CORRECTING.total_seconds()))
+    & (Session.lag_high_s - Session.lag_low_s <= STEADY_S)
+)
+
+
+@dataclass(frozen=True)
+class ClockBehind:
+    """A computer whose clock is behind, as one session shows it."""
+
+    computer: str
+    login: str
+    started_at: datetime
+    lag_s: int
+    is_corrected: bool
+
+
+def correct_clock(scope: Scope, computer_name: str, wanted: bool) -> None:
+    """Let hours of a computer be read as if its clock were right, or as it says. Commits.
+
+    Stored months of the logins that sat at it are not used again.
+    Raises: NotFound
+    """
+    mine = (Computer.company_id == scope.company_id) & (Computer.name == computer_name)
+    computer_id = db.session.scalar(
+        update(Computer).where(mine).values(corrects_clock=wanted).returning(Computer.id)
+    )
+    if computer_id is None:
+        db.session.rollback()
+        raise NotFound("There is no such computer.")
+    moved = select(Session.login_id).where(Session.computer_id == computer_id, STEADY).distinct()
+    logins = db.session.execute(select(Login.id, Login.name).where(Login.id.in_(moved))).all()
+    now = utcnow()
+    for login_id, name in logins:
+        db.session.execute(update(Login).where(Login.id == login_id).values(late_at=now))
+        months.expire(company_id=scope.company_id, kind=SLUG, subject=name)
+    audit(scope, "corrected clock" if wanted else "clock as it says", computer_name)
+    db.session.commit()
+
+
+def corrected_computers(company_id: str) -> list[str]:
+    """Return the names of the computers whose clocks are corrected."""
+    query = select(Computer.name).where(Computer.company_id == company_id, Computer.corrects_clock)
+    return list(db.session.scalars(query.order_by(Computer.name)))
+
+
+def moved_sessions(connection: Any, login_ids: Iterable[int]) -> dict[int, timedelta]:
+    """Return by how much the segments of corrected sessions of some logins are moved."""
+    query = (
+        select(Session.number, Session.lag_low_s)
+        .join(Computer, Computer.id == Session.computer_id)
+        .where(Session.login_id.in_(list(login_ids)), Computer.corrects_clock, STEADY)
+    )
+    return {number: timedelta(seconds=lag_s or 0) for number, lag_s in connection.execute(query)}
+
+
+def clocks_behind(
+    company_id: str, login: str | None, start: datetime, end: datetime
+) -> list[ClockBehind]:
+    """Return sessions of a range whose clocks are behind, by computer, a thousand at most."""
+    query = (
+        select(
+            Computer.name,
+            Login.name,
+            Session.started_at,
+            func.coalesce(Session.lag_low_s, 0),
+            Computer.corrects_clock,
+        )
+        .join(Computer, Computer.id == Session.computer_id)
+        .join(Login, Login.id == Session.login_id)
+        .where(
+            Session.company_id == company_id,
+            STEADY,
+            Session.started_at < end,
+            Session.ends_at > start,
+        )
+        .order_by(Computer.name, Session.started_at)
+        .limit(MOST_LISTED)
+    )
+    if login:
+        query = query.where(Login.name == login)
+    with db.engine.connect() as connection:
+        return [ClockBehind(*row) for row in connection.execute(query)]
