@@ -164,7 +164,7 @@ def _is_same(connection: Connection, found: Row[Any], sent: SentSession) -> bool
         return True
     if sent.said_at is not None:
         said = (found.number, SESSION, sent.said_at)
-        return first_corrections(connection, [said]).get(said) == found.started_at
+        return bool(first_corrections(connection, [said]).get(said) == found.started_at)
     said = (found.number, SESSION, sent.at)
     return bool(first_arrivals(connection, [said]).get(said) == found.started_at)
 
