@@ -202,7 +202,7 @@ def test_skip_bad_names_the_file_of_rejected_rows(app: Flask, tmp_path: Path) ->
     assert (code, "s.csv, line 3, column date" in output) == (2, True)
     code, output = run(app, *words, "--skip-bad", "--rejected", str(rejected))
     assert code == 0, output
-    assert "1 rows rejected" in output
+    assert "1 row rejected" in output
     assert rejected.read_text().startswith("file,line,column,problem,row")
     kept = rejected.read_bytes()
     streams.write_text("date;user_id;region;track id;seconds\n22/02/2025;1;NL;A;5\ny;1;NL;A;5")

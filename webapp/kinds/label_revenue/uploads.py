@@ -65,7 +65,7 @@ def look_at_tracks(path: Path, name: str, rejects: Rejects, _told: Told) -> dict
         "first": first,
         "good": good,
         "bad": bad,
-        "notes": look_alikes(labels, ()),
+        "remarks": look_alikes(labels, ()),
     }
 
 
