@@ -65,7 +65,7 @@ class PartnerUse(ReportKind):
 
     def missing_params(self, given: Mapping[str, Any], present: AbstractSet[str]) -> dict[str, str]:
         needed = {} if "connection" in present else NEEDED_KEY
-        if given.get("mode") in {"monthly", "both"}:
+        if given.get("mode") in ("monthly", "both"):  # whatever was sent, also a list
             needed = needed | NEEDED_MONTHS
         return {name: sentence for name, sentence in needed.items() if name not in present}
 
