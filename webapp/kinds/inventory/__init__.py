@@ -1,9 +1,12 @@
 """inventory: greenhouse gas entries of a company, and the export flow that makes files of them.
 
-`places.py` holds periods and units, `entries.py` and `ingest.py` take entries in, `compute.py` adds
-them up without asking anybody, `snapshot.py` reads a report's data once, `workbooks.py`, `pdf.py`
-and `documents.py` write the files, `files.py` keeps them, `signing.py` lets strangers with a signed
-address fetch one. `flow_api.py` speaks as the seed's clients expect, `data_api.py` takes data in.
+Gathering facts: `places.py` holds periods and units, `entries.py` checks and stores entries,
+`ingest.py` says what uploaded files hold, `data_api.py` and `pages.py` are its addresses,
+`bodies.py` what they are sent, `answers.py` what they answer. The report reads these facts once, in
+`snapshot.py`, and asks nothing more: `compute.py` adds them up, `workbooks.py`, `pdf.py` and
+`documents.py` write the files, `making.py` does all of it, `kind.py` shows it to the engine.
+`flow_api.py` speaks as clients of the flow expect; `signing.py` makes addresses of files that need
+no sign-in.
 """
 
 from webapp.kinds.inventory.kind import Inventory
