@@ -11,7 +11,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from typing_extensions import TypedDict
 
 from webapp.kinds.project_storage.compute import EVENT_TYPES, LARGEST, moment_us
-from webapp.lib.bodies import OneOf, Text, WholeNumber
+from webapp.kinds.project_storage.projects import ROLES
+from webapp.lib.bodies import Id, OneOf, Text, WholeNumber
 from webapp.lib.moments import parse_rfc3339, utcnow
 
 EVENTS_PER_LIST = 10_000
@@ -105,7 +106,7 @@ class NewProvider(BaseModel):
 class RoleId(BaseModel):
     """A role by its id."""
 
-    id: str
+    id: Annotated[str, Field(json_schema_extra={"enum": list(ROLES)})]
 
 
 class NewPermission(BaseModel):
@@ -127,6 +128,9 @@ class PageQuery(BaseModel):
 
 # What is answered
 
+# A moment as it was written already: RFC 3339.
+MomentText = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
 
 class FieldError(TypedDict):
     """What is wrong with one field."""
@@ -145,9 +149,16 @@ class StorageError(TypedDict):
 
 
 class NamedId(TypedDict):
-    """A project, or a role in one, by id and name."""
+    """A project by id and name."""
 
-    id: str
+    id: Id
+    name: str
+
+
+class AuthRole(TypedDict):
+    """A role in a project by id and name."""
+
+    id: Annotated[str, Field(json_schema_extra={"enum": list(ROLES)})]
     name: str
 
 
@@ -163,7 +174,7 @@ class Counts(TypedDict):
 class StorageProvider(TypedDict):
     """Where file versions are stored."""
 
-    id: str
+    id: Id
     name: str
     description: str
 
@@ -175,7 +186,7 @@ class ProviderCounts(StorageProvider, Counts):
 class Stats(Counts):
     """What a project holds, in sum and by provider; `as_of`: all events up to then are counted."""
 
-    as_of: str
+    as_of: MomentText
     by_storage_provider: list[ProviderCounts]
 
 
@@ -183,7 +194,7 @@ class ProjectStats(TypedDict):
     """A project, the caller's role in it, and what it holds."""
 
     project: NamedId
-    current_user_auth_role: NamedId
+    current_user_auth_role: AuthRole
     stats: Stats
 
 
@@ -197,7 +208,7 @@ class Sums(Counts):
     """Sums over some projects."""
 
     projects: int
-    as_of: str
+    as_of: MomentText
 
 
 class UserStats(TypedDict):
@@ -218,7 +229,7 @@ class Usage(TypedDict):
 class ProjectUser(TypedDict):
     """A user with a role in a project."""
 
-    id: str
+    id: Id
     full_name: str
     email: str
 
@@ -228,7 +239,7 @@ class PermissionAnswer(TypedDict):
 
     project: NamedId
     user: ProjectUser
-    auth_role: NamedId
+    auth_role: AuthRole
 
 
 class Verdict(TypedDict):
