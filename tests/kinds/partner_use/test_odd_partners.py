@@ -14,6 +14,7 @@ from tests.conftest import add_people
 from tests.kinds.partner_use.odd_partner import OddPartner, OddSite, accounts
 from tests.kinds.partner_use.partner_use_helpers import NOW, House, Made, ago
 from tests.partner.bad_server import Asked, Move, answer, http, raw, refusal
+from tests.soon import SOON_S
 from webapp.partner import limits
 
 Params = Callable[..., dict[str, Any]]
@@ -82,8 +83,9 @@ def test_six_sites_that_never_answer_cost_the_other_34_nothing(
         made = house_of(partner, PARTNER_SEARCHES_PER_SECOND=100).make(partner_use(**mode))
         took_s = time.monotonic() - started
     assert made.status == "incomplete"
-    assert answered[-1] - started < 6
-    assert took_s < 36
+    # Before, none of them was asked at all, and it ended after 36 s at this tenth of the bounds.
+    assert answered[-1] - started < SOON_S
+    assert took_s < 60
     for site in made.result["sites"]:
         hangs = int(site["site_id"]) <= 100_006
         assert bool(site["problem"]) == hangs
