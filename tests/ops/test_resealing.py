@@ -111,4 +111,8 @@ def test_every_sealed_column_says_that_it_is_one(app: Flask) -> None:
         for column in table.columns
         if "sealed" in column.name
     }
-    assert sealed == {"job.sealed": True, "partner_use_connection.sealed_secret": True}
+    assert sealed == {
+        "definition.sealed": True,
+        "job.sealed": True,
+        "partner_use_connection.sealed_secret": True,
+    }
