@@ -332,7 +332,7 @@ def test_everything_works_without_script(
     expect(page.locator("#grid-things")).to_contain_text("1 of 12 rows match")
     page.get_by_text("Delete…").click()
     page.get_by_role("button", name="Delete for good").click()
-    expect(page.get_by_role("status")).to_contain_text("are deleted")
+    expect(page.locator("#messages").get_by_role("status")).to_contain_text("are deleted")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
