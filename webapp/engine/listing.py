@@ -6,11 +6,7 @@ between neither repeats nor hides one.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from uuid import UUID
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import defer
@@ -20,7 +16,7 @@ from webapp.engine.models import STATUSES, Report
 from webapp.engine.registry import kinds, personal_kinds
 from webapp.errors import InvalidParams
 from webapp.extensions import db
-from webapp.lib.keyset import cut, one_page
+from webapp.lib.keyset import cut, one_page, place, read_place
 
 MAX_LIMIT = 100
 
@@ -55,10 +51,11 @@ def list_reports(
         query = query.where(Report.kind == kind)
     if status:
         query = query.where(Report.status == status)
-    after = _place(cursor) if cursor else None
+    after = read_place(cursor) if cursor else None
     query = one_page(query, (Report.created_at, Report.id), after, limit, newest_first=True)
     reports, more = cut(db.session.scalars(query).all(), limit)
-    return Page(reports, cursor_after(reports[-1]) if more else None)
+    last = reports[-1] if more else None
+    return Page(reports, place(last.created_at, last.id) if last else None)
 
 
 def _check(kind: str | None, status: str | None, limit: int) -> None:
@@ -71,23 +68,3 @@ def _check(kind: str | None, status: str | None, limit: int) -> None:
         errors["limit"] = f"Write a number from 1 to {MAX_LIMIT}."
     if errors:
         raise InvalidParams(errors)
-
-
-def cursor_after(report: Report) -> str:
-    """Return the opaque text that names the place right after a report."""
-    place = f"{report.created_at.astimezone(UTC).isoformat()} {report.id}"
-    return base64.urlsafe_b64encode(place.encode("ascii")).decode("ascii").rstrip("=")
-
-
-def _place(cursor: str) -> tuple[datetime, str]:
-    try:
-        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        moment, _, report_id = base64.urlsafe_b64decode(padded).decode("ascii").partition(" ")
-        at = datetime.fromisoformat(moment)
-        if at.tzinfo is None:
-            raise ValueError("a time without a zone")
-        return at.astimezone(UTC), str(UUID(report_id))
-    except (ValueError, binascii.Error, OverflowError):
-        raise InvalidParams(
-            {"cursor": "This is not a place in the list; take the cursor from a page of it."}
-        ) from None

@@ -33,7 +33,7 @@ _WIDTHS = {"id": 38, "text": 28, "date": 12, "integer": 10, "decimal": 18}
 def write_inventory(snapshot: Snapshot, file: IO[bytes], tick: Tick) -> None:
     """Write the inventory: every entry, the sums, and what the report is about."""
     with new_workbook(file) as workbook:
-        book = Book(workbook, snapshot)
+        book = ReportWorkbook(workbook, snapshot)
         book.write("Inventory", ENTRY_COLUMNS, snapshot.entries(), tick)
         scopes, categories, units = compared(snapshot)
         book.write("Totals by scope", SCOPE_COLUMNS, scopes[:-1], total=scopes[-1])
@@ -46,7 +46,7 @@ def write_inventory(snapshot: Snapshot, file: IO[bytes], tick: Tick) -> None:
 def write_ghg_protocol(snapshot: Snapshot, file: IO[bytes], _tick: Tick) -> None:
     """Write scopes 1, 2 and 3 against the base period, each with its categories."""
     with new_workbook(file) as workbook:
-        book = Book(workbook, snapshot)
+        book = ReportWorkbook(workbook, snapshot)
         scopes, categories, units = compared(snapshot)
         book.write("Summary", SCOPE_COLUMNS, scopes[:-1], total=scopes[-1])
         for scope, of_scope in zip(SCOPES, scopes[:-1], strict=True):
@@ -58,7 +58,7 @@ def write_ghg_protocol(snapshot: Snapshot, file: IO[bytes], _tick: Tick) -> None
         book.write_about()
 
 
-class Book:
+class ReportWorkbook:
     """A workbook being written, with its formats."""
 
     def __init__(self, workbook: Any, snapshot: Snapshot) -> None:
