@@ -111,6 +111,8 @@ def test_nonsense_in_the_address_falls_back(run: Callable[..., str], owner: Flas
         "sort=nothing",
         "dir=up",
         "q=%00",
+        "things.q=a%00b",
+        "things.where=name:has:a%2500b",
         "page=²",
     ):
         assert owner.get(f"{here}?{query}").status_code == 200, query

@@ -24,6 +24,7 @@ from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.lib.bodies import read_value
 from webapp.lib.moments import utcnow
+from webapp.lib.texts import lookup_id
 
 bp = Blueprint("saved", __name__, template_folder="templates")
 restrict(bp)
@@ -45,7 +46,7 @@ def index_saved() -> Response:
 @bp.get("/saved/new")
 def new_saved() -> Response:
     """Show the form that saves a report like one that was made."""
-    report = find_report(current_scope(), request.args.get("report", ""))
+    report = find_report(current_scope(), lookup_id(request.args.get("report")))
     typed = MultiDict({"name": kinds()[report.kind].title})
     for name, word in _movable(report.params).items():
         typed[f"relative.{name}"] = word
@@ -56,7 +57,7 @@ def new_saved() -> Response:
 def create_saved() -> Response:
     """Save a report like one that was made."""
     scope = current_scope()
-    report = find_report(scope, request.form.get("report", ""))
+    report = find_report(scope, lookup_id(request.form.get("report")))
     params = {**report.params, **_relative(request.form)}
     try:
         body = {**_settings(request.form), "kind": report.kind, "params": params}

@@ -25,6 +25,7 @@ from webapp.engine.grids import (
 )
 from webapp.engine.kind import Column, ReportKind, Row, Table
 from webapp.engine.results import ReadResult
+from webapp.lib.texts import made_storable
 
 # Switches are on where they are in the address: rows with problems alone, folded rows among the
 # others, all columns.
@@ -227,7 +228,8 @@ def read_where(text: str, table: Table) -> list[Filter]:
     names = {column.name for column in table.columns}
     found: dict[Filter, None] = {}
     for piece in text.split(";"):
-        column, operator, value = (*map(unquote, piece.split(":")), "", "", "")[:3]
+        parts = (made_storable(unquote(part)) for part in piece.split(":"))
+        column, operator, value = (*parts, "", "", "")[:3]
         if column in names and operator in get_args(Operator) and value:
             found[Filter(column, operator, value)] = None  # type: ignore[arg-type]
     return list(found)
@@ -286,7 +288,10 @@ def _asked(
 
     Folded rows are left out until they are asked for, by their switch or by any filter.
     """
-    sort, search = query.get(prefix + "sort", ""), query.get(prefix + "q", "").strip()
+    sort, search = (
+        query.get(prefix + "sort", ""),
+        made_storable(query.get(prefix + "q", "")).strip(),
+    )
     filters = [_as_stored(one, table) for one in read_where(query.get(prefix + "where", ""), table)]
     is_filtered = bool(filters or search)
     if table.problem and prefix + "problems" in query:
