@@ -145,7 +145,7 @@ def test_postgres_away_in_the_middle(
             assert "The worker was lost" not in " ".join(stream.texts)
             is_right(found, report_id)
             with psycopg.connect(url) as reader:
-                sealed = reader.execute("SELECT count(*) FROM report WHERE sealed IS NOT NULL")
+                sealed = reader.execute("SELECT count(*) FROM job WHERE sealed IS NOT NULL")
                 assert sealed.fetchone() == (0,)
     finally:
         relay.close()
