@@ -75,5 +75,5 @@ def test_after_it_the_workers_are_found_again(
     # Longer than the worker may be silent, and than its own patience with Redis.
     time.sleep(SILENT_TOO_LONG.total_seconds() + 5)
     own_redis.thaw()
-    assert until(worker_is_found, 20)
+    assert until(worker_is_found)
     assert worker.poll() is None

@@ -56,7 +56,7 @@ class Reader:
         async with gate:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(
-                f"GET /api/v1/reports/{self.report_id}/events HTTP/1.1\r\nHost: x\r\n"
+                f"GET /api/v1/reports/{self.report_id}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n"
                 f"Authorization: Basic {auth}\r\n\r\n".encode()
             )
             self.answer = (await reader.readline()).decode()

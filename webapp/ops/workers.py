@@ -37,6 +37,8 @@ class ForkingWorker(Worker):
     """
 
     report_id: str | None = None
+    # RQ waits up to a minute between two looks at a Redis that was away; it may be back by then.
+    max_connection_wait_time = 5.0
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         if not (isinstance(job, GuardedJob) and job.is_ours):
