@@ -127,8 +127,7 @@ def test_a_planted_secret_is_nowhere_after_crashes(
     with sqlite3.connect(tmp_path / "house" / "app.sqlite3") as database:
         dump = "\n".join(database.iterdump())
         assert (
-            database.execute("SELECT count(*) FROM job WHERE sealed IS NOT NULL").fetchone()[0]
-            == 0
+            database.execute("SELECT count(*) FROM job WHERE sealed IS NOT NULL").fetchone()[0] == 0
         )
     database.close()
     for planted in (CANARY, secret, found.auth[1]):
