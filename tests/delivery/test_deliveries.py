@@ -185,6 +185,31 @@ def test_an_incomplete_report_is_held_where_that_is_wanted(
     assert mail["Subject"] == "Apples · 2031-03"
 
 
+def test_many_that_are_held_hide_none_that_is_done(
+    api: Api, clock: Clock, app: Flask, mailbox: Mailbox
+) -> None:
+    holes = {"topic": "apples", "holes": True}
+    held = saved(api, hold_incomplete=True, params=holes)
+    report = api.post(f"/definitions/{held['id']}/run").json["id"]
+    clock.work()
+    with app.app_context():
+        for number in range(150):
+            db.session.add(
+                DefinitionRun(
+                    definition_id=held["id"],
+                    period=f"{number}",
+                    due_at=DUE,
+                    status="held",
+                    report_id=report,
+                )
+            )
+        db.session.commit()
+    made = saved(api, schedule=MONTHLY, deliver=[by_mail("a@acme.example")])
+    clock.due(made["id"], DUE)
+    clock.turn(DUE)
+    assert len(mailbox.mails) == 1
+
+
 def test_a_webhook_is_signed_and_says_ids_and_figures(
     api: Api, clock: Clock, receiver: Receiver
 ) -> None:

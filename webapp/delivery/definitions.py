@@ -11,7 +11,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from flask import current_app
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import defer
 from sqlalchemy.sql.elements import ColumnElement
 
 from webapp.accounts import Scope
@@ -65,7 +66,8 @@ def create_definition(scope: Scope, new: NewDefinition) -> Definition:
     _check_role(scope, kind)
     _check_params(kind, scope, new.params)
     _check_folders(scope, new.deliver)
-    if len(list(db.session.scalars(_of_company(scope)))) >= MOST_DEFINITIONS:
+    kept = select(func.count()).where(Definition.company_id == scope.company_id)
+    if (db.session.scalar(kept) or 0) >= MOST_DEFINITIONS:
         raise InvalidParams({"name": f"A company keeps at most {MOST_DEFINITIONS} saved reports."})
     definition = Definition(company_id=scope.company_id, user_id=scope.user_id)
     for name, value in new.model_dump(mode="json").items():
@@ -75,10 +77,6 @@ def create_definition(scope: Scope, new: NewDefinition) -> Definition:
     plan(definition)
     db.session.flush()
     return definition
-
-
-def _of_company(scope: Scope) -> Any:
-    return select(Definition.id).where(Definition.company_id == scope.company_id)
 
 
 def change_definition(scope: Scope, definition: Definition, changes: Changes) -> None:
@@ -175,6 +173,8 @@ def runs_of(definition: Definition, limit: int = 100) -> list[tuple[DefinitionRu
         select(DefinitionRun, Report)
         .outerjoin(Report, Report.id == DefinitionRun.report_id)
         .where(DefinitionRun.definition_id == definition.id)
+        # The head of a result may be large and no list shows it.
+        .options(defer(Report.head))
         .order_by(DefinitionRun.created_at.desc(), DefinitionRun.id)
         .limit(limit)
     )

@@ -69,11 +69,14 @@ class Parcel:
 
 
 class NotSent(Exception):
-    """A try that failed; `for_good` where another one would fare no better."""
+    """A try that failed; `for_good` where another one would fare no better.
 
-    def __init__(self, answer: str, *, for_good: bool = False) -> None:
+    status: what such a delivery is then; not known is not the same as given up
+    """
+
+    def __init__(self, answer: str, *, for_good: bool = False, status: str = GIVEN_UP) -> None:
         super().__init__(answer)
-        self.answer, self.for_good = answer[:SENTENCE_LENGTH], for_good
+        self.answer, self.for_good, self.status = answer[:SENTENCE_LENGTH], for_good, status
 
 
 def public_url() -> str:
@@ -99,23 +102,24 @@ def deliver(attempt: Attempt, payload: dict[str, Any]) -> None:
         if was_begun and delivery.target["by"] == "email":
             raise NotSent(
                 "The worker was lost while the mail was sent: it may have gone out or not. "
-                "Resend it where it did not arrive."
+                "Resend it where it did not arrive.",
+                for_good=True,
+                status=UNKNOWN,
             )
         answer = SENDERS[delivery.target["by"]](parcel)
     except NotSent as failure:
-        status = UNKNOWN if was_begun and delivery.target["by"] == "email" else GIVEN_UP
-        _write_down(delivery, failure, status)
+        _write_down(delivery, failure)
     else:
         delivery.status, delivery.sent_at, delivery.next_try_at = SENT, utcnow(), None
         delivery.tries = [*delivery.tries, _try(True, answer)]
     db.session.commit()
 
 
-def _write_down(delivery: Delivery, failure: NotSent, status: str) -> None:
+def _write_down(delivery: Delivery, failure: NotSent) -> None:
     delivery.tries = [*delivery.tries, _try(False, failure.answer)]
     delivery.failures += 1
-    if failure.for_good or status == UNKNOWN or delivery.failures > len(PAUSES_S):
-        delivery.status, delivery.next_try_at = status, None
+    if failure.for_good or delivery.failures > len(PAUSES_S):
+        delivery.status, delivery.next_try_at = failure.status, None
         return
     pause_s = PAUSES_S[delivery.failures - 1] * random.uniform(0.8, 1.2)  # noqa: S311
     delivery.status, delivery.next_try_at = WAITING, utcnow() + timedelta(seconds=pause_s)
