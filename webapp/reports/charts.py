@@ -10,58 +10,42 @@ from webapp.engine.results import ReadResult
 
 
 def chart_data(kind: ReportKind, result: ReadResult) -> list[dict[str, Any]]:
-    """Return each chart that has a number to draw.
+    """Return each chart that has a number to draw: all of it may be holes.
 
     Shape: table, title, labels, views of label, name, type, unit, values
     """
     tables = {table.name: table for table in kind.tables(result.head)}
-    charts = [
-        {
-            "table": chart.table,
-            "title": tables[chart.table].title,
-            **_series(
-                (kind.grid_row(chart.table, row, result.head) for row in result.rows(chart.table)),
-                tables[chart.table],
-                chart,
-            ),
-        }
-        for chart in kind.charts(result.head)
-    ]
+    charts = []
+    for chart in kind.charts(result.head):
+        table = tables[chart.table]
+        rows = (kind.grid_row(table.name, row, result.head) for row in result.rows(table.name))
+        charts.append(_chart(table, table.title, rows, chart))
     return [chart for chart in charts if has_numbers(chart)]
 
 
 def has_numbers(chart: Mapping[str, Any]) -> bool:
-    """Return whether a chart has anything to draw: all of it may be holes."""
+    """Return whether a chart has anything to draw."""
     return any(value is not None for view in chart["views"] for value in view["values"])
 
 
 def row_chart(detail: RowDetail) -> dict[str, Any]:
     """Return the chart of what a row opens to, oldest first, in the shape of `chart_data`."""
     assert detail.chart is not None
-    series = _series(reversed(detail.rows), detail.table, detail.chart)
-    return {"table": detail.table.name, "title": detail.title, **series}
+    return _chart(detail.table, detail.title, reversed(detail.rows), detail.chart)
 
 
-def _series(rows: Iterable[Row], table: Table, chart: Chart) -> Mapping[str, Any]:
-    labels: list[Any] = []
+def _chart(table: Table, title: str, rows: Iterable[Row], chart: Chart) -> dict[str, Any]:
     units = {column.name: column.unit for column in table.columns}
-    values: dict[str, list[Any]] = {column: [] for _, column, _ in chart.views}
-    for row in rows:
-        if row.get(chart.x) in chart.leave_out:
-            continue
-        labels.append(row.get(chart.x))
-        for column, found in values.items():
-            found.append(row.get(column))
-    return {
-        "labels": labels,
-        "views": [
-            {
-                "label": label,
-                "name": column,
-                "type": type_,
-                "unit": units.get(column, ""),
-                "values": values[column],
-            }
-            for label, column, type_ in chart.views
-        ],
-    }
+    drawn = [row for row in rows if row.get(chart.x) not in chart.leave_out]
+    views = [
+        {
+            "label": label,
+            "name": name,
+            "type": type_,
+            "unit": units.get(name, ""),
+            "values": [row.get(name) for row in drawn],
+        }
+        for label, name, type_ in chart.views
+    ]
+    labels = [row.get(chart.x) for row in drawn]
+    return {"table": table.name, "title": title, "labels": labels, "views": views}

@@ -20,16 +20,8 @@ NOTHING = Markup('<span class="none">–</span>')
 
 def init_app(app: Flask) -> None:
     """Add the filters templates use."""
-    app.jinja_env.filters.update(
-        number=number,
-        duration=duration,
-        elapsed=elapsed,
-        format_value=format_value,
-        cell=cell,
-        clock=clock,
-        format_estimate=format_estimate,
-        param_text=param_text,
-    )
+    own = (number, duration, elapsed, format_value, cell, clock, format_estimate, param_text)
+    app.jinja_env.filters.update({function.__name__: function for function in own})
 
 
 def number(value: Any) -> str:
@@ -84,13 +76,10 @@ def format_value(value: Any, type: str) -> str | Markup:
         return number(value)
     if type == "datetime":
         return _moment(str(value))
-    return _clipped(str(value))
-
-
-def _clipped(text: str) -> str | Markup:
-    """Return a text whose one long word is cut short on the screen, whole under the pointer."""
+    text = str(value)
     if len(text) <= LONG_WORD or any(letter.isspace() for letter in text):
         return text
+    # One long word is cut short on the screen and whole under the pointer.
     return Markup('<span class="clipped" title="{0}">{0}</span>').format(text)
 
 
@@ -121,19 +110,17 @@ def cell(row: Row, column: Column) -> str | Markup:
 
 def format_estimate(estimate: Estimate, asks_partner: bool = True) -> str:
     """Return an estimate as a sentence; calls are named where a kind makes any."""
-    span = _span(math.ceil(estimate.seconds))
+    seconds = math.ceil(estimate.seconds)
+    if seconds <= 1:
+        span = "about a second"
+    elif seconds < 90:
+        span = f"about {seconds} seconds"
+    elif seconds < 5400:
+        span = f"about {round(seconds / 60)} minutes"
+    else:
+        span = f"about {seconds / 3600:.1f} hours"
     if not estimate.calls and not estimate.saved:
         return f"No calls to a partner are needed: {span}." if asks_partner else f"It takes {span}."
     calls = f"About {estimate.calls:,} call{'' if estimate.calls == 1 else 's'} to come"
     saved = f", {estimate.saved:,} saved by stored months" if estimate.saved else ""
     return f"{calls}{saved}: {span} at the granted pace."
-
-
-def _span(seconds: int) -> str:
-    if seconds <= 1:
-        return "about a second"
-    if seconds < 90:
-        return f"about {seconds} seconds"
-    if seconds < 5400:
-        return f"about {round(seconds / 60)} minutes"
-    return f"about {seconds / 3600:.1f} hours"

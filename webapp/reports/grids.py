@@ -8,8 +8,8 @@ keep theirs. `where` holds filters as `column:operator:value`, with `;` between 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, get_args
 from urllib.parse import quote, unquote, urlencode
 
 from werkzeug.datastructures import MultiDict
@@ -59,10 +59,15 @@ class Grid:
     children: Mapping[str, list[Row]] = field(default_factory=dict)
     total: Row | None = None
     filters: tuple[Filter, ...] = ()
+    operators: ClassVar[Mapping[str, str]] = OPERATORS
 
     @property
     def table(self) -> Table:
         return self.page.table
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {column.name: column.label for column in self.table.columns}
 
     @property
     def columns(self) -> list[Column]:
@@ -82,18 +87,9 @@ class Grid:
         shown = [one for one in self.table.columns if one.name != self.table.remark]
         return sorted(shown, key=lambda column: column.name != self.table.head_column)
 
-    @property
-    def has_details(self) -> bool:
-        return any(column.is_detail for column in self.table.columns)
-
-    @property
-    def operators(self) -> Mapping[str, str]:
-        return OPERATORS
-
     def filter_text(self, one: Filter) -> str:
         """Return a filter as people read it."""
-        labels = {column.name: column.label for column in self.table.columns}
-        return f"{labels[one.column]} {OPERATORS[one.operator]} {one.value}"
+        return f"{self.labels[one.column]} {OPERATORS[one.operator]} {one.value}"
 
     def without_filter(self, one: Filter) -> str:
         """Return the link that takes a filter away."""
@@ -103,15 +99,10 @@ class Grid:
     def summary(self) -> str:
         """Return what the grid shows, for who hears it change."""
         page = self.page
-        labels = {column.name: column.label for column in self.table.columns}
         said = f"{self.table.title}: {page.matching:,} of {page.total:,} rows"
         if page.sort:
-            said += f", by {labels[page.sort]} {'down' if page.descending else 'up'}"
+            said += f", by {self.labels[page.sort]} {'down' if page.descending else 'up'}"
         return f"{said}, page {page.page} of {page.pages}."
-
-    @property
-    def dom_id(self) -> str:
-        return f"grid-{self.table.name}"
 
     def has(self, switch: str) -> bool:
         """Return whether one of SWITCHES is on."""
@@ -160,10 +151,6 @@ class Grid:
             return "none"
         return "descending" if self.page.descending else "ascending"
 
-    def kept(self) -> list[tuple[str, str]]:
-        """Return what the filter form must send along: all but its own text and the page."""
-        return self.kept_without("q")
-
     def kept_without(self, *own: str) -> list[tuple[str, str]]:
         """Return what a form sends along that asks for some of GRID_QUERY itself."""
         names = {self.name(one) for one in (*own, "page")}
@@ -182,14 +169,15 @@ def read_grids(
 
     What nobody can grant falls back: an unknown column, a page beyond the end.
     """
-    tables = kind.tables(result.head)
+    main, *further = kind.tables(result.head)
+    tables = {"": main} | {f"{table.name}.": table for table in further}
     query: dict[str, str] = {}
-    for number, table in enumerate(tables):
-        query |= _read_query(args, _prefix(number, table), table)
+    for prefix, table in tables.items():
+        query |= _read_query(args, prefix, table)
     return [
-        _grid(kind, result, path, query, _prefix(number, table), table)
-        for number, table in enumerate(tables)
-        if not only or table.name == only
+        _grid(kind, result, path, query, prefix, table)
+        for prefix, table in tables.items()
+        if only in ("", table.name)
     ]
 
 
@@ -207,12 +195,9 @@ def _read_query(args: MultiDict[str, str], prefix: str, table: Table) -> dict[st
     if column and operator and value:
         added = where_text([Filter(column, operator, value[:LONGEST_SEARCH])])  # type: ignore[arg-type]
         query[f"{prefix}where"] = ";".join(filter(None, [query.get(f"{prefix}where"), added]))
-    where = where_text(read_where(query.get(f"{prefix}where", ""), table))
-    return query | {f"{prefix}where": where} if where else _without(query, f"{prefix}where")
-
-
-def _without(query: dict[str, str], name: str) -> dict[str, str]:
-    return {key: value for key, value in query.items() if key != name}
+    if where := where_text(read_where(query.pop(f"{prefix}where", ""), table)):
+        query[f"{prefix}where"] = where
+    return query
 
 
 def where_text(filters: list[Filter]) -> str:
@@ -235,13 +220,6 @@ def read_where(text: str, table: Table) -> list[Filter]:
     return list(found)
 
 
-def _as_stored(one: Filter, table: Table) -> Filter:
-    """Return a filter with yes and no as the database has them."""
-    column = next(column for column in table.columns if column.name == one.column)
-    stored = {"yes": "true", "no": "false"}.get(one.value.casefold(), one.value)
-    return Filter(one.column, one.operator, stored) if column.type == "boolean" else one
-
-
 def all_rows(kind: ReportKind, result: ReadResult, grid: Grid) -> Iterator[Row]:
     """Yield the rows of all pages of a grid, as it shows them."""
     number, pages = 1, 1
@@ -250,10 +228,6 @@ def all_rows(kind: ReportKind, result: ReadResult, grid: Grid) -> Iterator[Row]:
         shown = grid_page(kind, result, grid.table, asked)
         yield from shown.rows
         number, pages = number + 1, shown.pages
-
-
-def _prefix(number: int, table: Table) -> str:
-    return f"{table.name}." if number else ""
 
 
 def _grid(
@@ -288,11 +262,16 @@ def _asked(
 
     Folded rows are left out until they are asked for, by their switch or by any filter.
     """
-    sort, search = (
-        query.get(prefix + "sort", ""),
-        made_storable(query.get(prefix + "q", "")).strip(),
-    )
-    filters = [_as_stored(one, table) for one in read_where(query.get(prefix + "where", ""), table)]
+    sort = query.get(prefix + "sort", "")
+    search = made_storable(query.get(prefix + "q", "")).strip()
+    yes_no = {column.name for column in table.columns if column.type == "boolean"}
+    filters = [
+        # Yes and no as the database has them.
+        replace(one, value={"yes": "true", "no": "false"}.get(one.value.casefold(), one.value))
+        if one.column in yes_no
+        else one
+        for one in read_where(query.get(prefix + "where", ""), table)
+    ]
     is_filtered = bool(filters or search)
     if table.problem and prefix + "problems" in query:
         filters.append(Filter(table.remark, "has", ""))

@@ -10,7 +10,7 @@ from webapp.engine.listing import list_reports
 from webapp.engine.models import STATUSES
 from webapp.htmx import render
 from webapp.reports.blueprint import bp
-from webapp.reports.people import emails_of
+from webapp.reports.view import emails_of
 
 
 @bp.get("/")
@@ -18,8 +18,9 @@ def index_reports() -> Response:
     """List reports, filtered by kind and status; the rows alone for HTMX."""
     scope = current_scope()
     # A choice no list offers counts as none: an old link still shows a list.
-    kind = _one_of("kind", registry.kinds())
-    status = _one_of("status", STATUSES)
+    kind, status = request.args.get("kind"), request.args.get("status")
+    kind = kind if kind in registry.kinds() else None
+    status = status if status in STATUSES else None
     cursor = request.args.get("cursor") or None
     page = list_reports(scope, kind=kind, status=status, cursor=cursor)
     return render(
@@ -33,8 +34,3 @@ def index_reports() -> Response:
         chosen={"kind": kind, "status": status, "cursor": cursor},
         is_new_here=not (page.reports or kind or status or cursor),
     )
-
-
-def _one_of(name: str, known: object) -> str | None:
-    given = request.args.get(name)
-    return given if given and given in known else None  # type: ignore[operator]

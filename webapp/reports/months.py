@@ -23,26 +23,18 @@ class ExpireForm(MonthSpan):
 
 
 @bp.get("/months")
-def index_months() -> Response:
-    """List stored months by kind and subject."""
-    return _page()
-
-
-def _page(
-    typed: Mapping[str, str] | None = None,
-    errors: Mapping[str, str] | None = None,
-    status: int = 200,
-) -> Response:
+def index_months(errors: Mapping[str, str] | None = None) -> Response:
+    """List stored months by kind and subject; what was typed stays where it is refused."""
     scope = current_scope()
     body = render_template(
         "reports/index_months.html",
         stored=list(months.stored_overview(scope.company_id)),
         kinds=registry.kinds(),
         may_expire=scope.may("expert"),
-        typed=typed or {},
+        typed=request.form,
         errors=errors or {},
     )
-    return make_response(body, status)
+    return make_response(body, 422 if errors else 200)
 
 
 @bp.post("/months/expire")
@@ -54,7 +46,7 @@ def expire_months() -> Response:
         if sent.kind:
             registry.kind_named(sent.kind)
     except InvalidParams as error:
-        return _page(request.form, error.errors, 422)
+        return index_months(error.errors)
     expired = months.expire(company_id=scope.company_id, **sent.model_dump())
     audit(scope, "expired months", f"{expired}")
     db.session.commit()

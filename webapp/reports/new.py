@@ -17,14 +17,11 @@ from webapp.accounts import Scope, audit, check_role
 from webapp.engine import registry, service
 from webapp.engine.kind import Estimate, ReportKind
 from webapp.engine.params import FormField, form_fields
-from webapp.engine.service import Started
 from webapp.errors import InvalidParams, NotFound, PartnerError
 from webapp.extensions import db
 from webapp.htmx import is_htmx, redirect_to, vary
 from webapp.lib.texts import as_id
 from webapp.reports.blueprint import bp
-
-RETRY_KEY = "Idempotency-Key"
 
 
 @dataclass
@@ -94,7 +91,15 @@ def create_report(slug: str) -> Response:
     scope, kind = _open_kind(slug)
     form = _typed_form(scope, kind)
     try:
-        started = _start(scope, kind, _raw(form), form.once)
+        try:
+            started = service.start_report(
+                scope, kind.slug, _raw(form), idempotency_key=form.once or None
+            )
+        except InvalidParams as error:
+            if set(error.errors) != {"Idempotency-Key"}:
+                raise
+            # The reader went back, changed something and sent the same form: a new report.
+            started = service.start_report(scope, kind.slug, _raw(form))
     except InvalidParams as error:
         form.errors = error.errors
         return form.page(status=422)
@@ -102,16 +107,6 @@ def create_report(slug: str) -> Response:
         audit(scope, "ran", f"{kind.slug} {started.report.id}")
         db.session.commit()
     return redirect_to(url_for("reports.show_report", report_id=started.report.id))
-
-
-def _start(scope: Scope, kind: ReportKind, raw: dict[str, Any], once: str) -> Started:
-    try:
-        return service.start_report(scope, kind.slug, raw, idempotency_key=once or None)
-    except InvalidParams as error:
-        if set(error.errors) != {RETRY_KEY}:
-            raise
-    # The reader went back, changed something and sent the same form again: that is a new report.
-    return service.start_report(scope, kind.slug, raw)
 
 
 @bp.post("/reports/new/<slug>/estimate")

@@ -22,15 +22,15 @@ from webapp.engine import registry, service
 from webapp.engine.download import result_response
 from webapp.engine.export import FORMATS, csv_chunks, file_name
 from webapp.engine.grids import find_row
-from webapp.engine.kind import Sheet
-from webapp.engine.models import FAILED, INCOMPLETE
+from webapp.engine.kind import ReportKind, Sheet
+from webapp.engine.models import FAILED, INCOMPLETE, Report
 from webapp.engine.results import ReadResult
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.htmx import is_htmx, redirect_to, render, vary
 from webapp.reports.blueprint import bp
 from webapp.reports.charts import row_chart
-from webapp.reports.grids import all_rows, read_grids
+from webapp.reports.grids import Grid, all_rows, read_grids
 from webapp.reports.view import report_view, result_view
 
 
@@ -38,9 +38,14 @@ from webapp.reports.view import report_view, result_view
 def show_report(report_id: UUID) -> Response:
     """Show the loader or the result; for HTMX the same without the page, or one grid alone."""
     table = request.args.get("grid", "")
-    if is_htmx() and table:
-        return _grid(str(report_id), table)
-    return _page(str(report_id))
+    if not (is_htmx() and table):
+        return _page(str(report_id))
+    _, kind, result = _result(report_id)
+    is_main = kind.tables(result.head)[0].name == table
+    grid = _grid(kind, result, _with_other_grids(table, is_main), request.path, table)
+    response = make_response(render_template("reports/_grid.html", grid=grid))
+    response.headers["HX-Push-Url"] = grid.link()
+    return vary(response)
 
 
 def _page(
@@ -65,17 +70,18 @@ def _page(
     )
 
 
-def _grid(report_id: str, table: str) -> Response:
-    report = service.find_report(current_scope(), report_id)
-    kind, result = registry.kinds()[report.kind], ReadResult(report)
-    is_main = kind.tables(result.head)[0].name == table
-    args = _with_other_grids(table, is_main)
-    grids = read_grids(kind, result, request.path, args, only=table)
+def _result(report_id: object) -> tuple[Report, ReportKind, ReadResult]:
+    report = service.find_report(current_scope(), str(report_id))
+    return report, registry.kinds()[report.kind], ReadResult(report)
+
+
+def _grid(
+    kind: ReportKind, result: ReadResult, args: MultiDict[str, str], path: str, table: str
+) -> Grid:
+    grids = read_grids(kind, result, path, args, only=table)
     if not grids:
         raise NotFound("This result has no such table.")
-    response = make_response(render_template("reports/_grid.html", grid=grids[0]))
-    response.headers["HX-Push-Url"] = grids[0].link()
-    return vary(response)
+    return grids[0]
 
 
 def _with_other_grids(table: str, is_main: bool) -> MultiDict[str, str]:
@@ -98,17 +104,12 @@ def _with_other_grids(table: str, is_main: bool) -> MultiDict[str, str]:
 @bp.get("/reports/<uuid:report_id>/grid/<table>.csv")
 def download_grid(report_id: UUID, table: str) -> Response:
     """Give a grid's rows as they are shown: filtered, sorted, the same columns, all pages."""
-    scope = current_scope()
-    report = service.find_report(scope, str(report_id))
-    kind, result = registry.kinds()[report.kind], ReadResult(report)
+    report, kind, result = _result(report_id)
     here = url_for("reports.show_report", report_id=report.id)
-    grids = read_grids(kind, result, here, request.args, only=table)
-    if not grids:
-        raise NotFound("This result has no such table.")
-    grid = grids[0]
+    grid = _grid(kind, result, request.args, here, table)
     remark = tuple(one for one in grid.table.columns if one.name == grid.table.remark)
     sheet = Sheet(table, grid.table.title, (*grid.columns, *remark), all_rows(kind, result, grid))
-    audit(scope, "downloaded", f"{report.kind} {report.id} csv of {table}")
+    audit(current_scope(), "downloaded", f"{report.kind} {report.id} csv of {table}")
     db.session.commit()
     db.session.refresh(report)
     chunks = csv_chunks(sheet, bom=True)
@@ -122,8 +123,7 @@ def download_grid(report_id: UUID, table: str) -> Response:
 @bp.get("/reports/<uuid:report_id>/rows/<table>/<int:position>")
 def show_row(report_id: UUID, table: str, position: int) -> Response:
     """Show what a row of a result opens to, such as a site's own months."""
-    report = service.find_report(current_scope(), str(report_id))
-    kind, result = registry.kinds()[report.kind], ReadResult(report)
+    report, kind, result = _result(report_id)
     row = find_row(result, table, position) if position < 2**31 else None
     detail = kind.row_detail(table, row, result.head) if row is not None else None
     if row is None or detail is None:
@@ -159,13 +159,11 @@ def download_report(report_id: UUID, fmt: str) -> Response:
 @bp.get("/reports/<uuid:report_id>/explain")
 def explain_value(report_id: UUID) -> Response:
     """Say where a value of the result comes from; for HTMX without the page."""
-    report = service.find_report(current_scope(), str(report_id))
-    kind = registry.kinds()[report.kind]
-    found = kind.explain(ReadResult(report), request.args)
+    report, kind, result = _result(report_id)
     return render(
         "reports/explain_value.html",
         "reports/_explanation.html",
-        explanation=found,
+        explanation=kind.explain(result, request.args),
         report=report,
         kind=kind,
     )

@@ -54,27 +54,20 @@ def _messages(app: Flask, report_id: str, listening: stream.Listening) -> Iterat
     for event in listening:
         if event is None:
             yield ": still here\n\n"
-            html, seq = "", None
+            html, number = "", ""
         elif event.type == "end":
             yield f"event: end\nid: {event.seq}\ndata: {event.data['status']}\n\n"
             return
         else:
-            html, seq = _line(app, event), event.seq
+            html = app.jinja_env.get_template("reports/_line.html").render(line=event.data)
+            number = f"id: {event.seq}\n"
         if time.monotonic() - shown_at >= METERS_EVERY_S:
             html += _meters(app, report_id)
             shown_at = time.monotonic()
         if html:
-            yield message(html, seq)
-
-
-def message(html: str, seq: int | None) -> str:
-    """Return HTML as one unnamed server-sent event, which is what hx-sse swaps in."""
-    number = "" if seq is None else f"id: {seq}\n"
-    return number + "".join(f"data: {line}\n" for line in html.splitlines() if line.strip()) + "\n"
-
-
-def _line(app: Flask, event: jobs.Event) -> str:
-    return app.jinja_env.get_template("reports/_line.html").render(line=event.data)
+            # One unnamed event, which is what hx-sse swaps in.
+            lines = "".join(f"data: {line}\n" for line in html.splitlines() if line.strip())
+            yield f"{number}{lines}\n"
 
 
 def _meters(app: Flask, report_id: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from flask import current_app
@@ -10,7 +11,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import select
 from werkzeug.datastructures import MultiDict
 
-from webapp.accounts import Scope
+from webapp.accounts import Scope, User
 from webapp.engine import registry
 from webapp.engine.kind import ReportKind
 from webapp.engine.models import FAILED, INCOMPLETE, QUEUED, Report
@@ -22,7 +23,6 @@ from webapp.lib.moments import utcnow
 from webapp.reports.charts import chart_data
 from webapp.reports.filters import seconds_since
 from webapp.reports.grids import read_grids
-from webapp.reports.people import emails_of
 
 LINES_SHOWN = 200
 LINES_AT_MOST = 20_000
@@ -57,13 +57,11 @@ def meters(report: Report) -> dict[str, Any]:
     return {
         "report": report,
         "asks_partner": registry.kinds()[report.kind].asks_partner,
-        "elapsed_s": seconds_since(_began(report), report.finished_at),
+        "elapsed_s": seconds_since(
+            report.queued_at if report.status == QUEUED else report.started_at, report.finished_at
+        ),
         "waits_for_worker": _waits_for_worker(report),
     }
-
-
-def _began(report: Report) -> datetime | None:
-    return report.queued_at if report.status == QUEUED else report.started_at
 
 
 def _waits_for_worker(report: Report) -> bool:
@@ -76,6 +74,13 @@ def _waits_for_worker(report: Report) -> bool:
     except RedisError:
         # With Redis away nobody takes reports either.
         return True
+
+
+def emails_of(reports: Iterable[Report]) -> dict[str, str]:
+    """Return the requesters' email addresses by user id, in one query."""
+    ids = {report.requested_by for report in reports}
+    users = db.session.scalars(select(User).where(User.id.in_(ids))) if ids else ()
+    return {user.id: user.shown_email for user in users}
 
 
 def last_lines(report_id: str, limit: int) -> list[StatusLine]:
