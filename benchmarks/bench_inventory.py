@@ -68,7 +68,7 @@ def _app(database_url: str) -> Flask:
 
 
 def _fill(database_url: str) -> tuple[str, float]:
-    """Store the entries by the ways of the house; return the user and the entries a second."""
+    """Store the entries as the product does; return the user and the entries a second."""
     app = _app(database_url)
     with app.app_context():
         flask_migrate.upgrade()

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from benchmarks.house import KEY, SECRET, Crew, House, Made, house
+from benchmarks.local_stack import KEY, SECRET, Crew, LocalStack, Made, local_stack
 from benchmarks.plain_way import PlainWay
 from sandbox import truth
 from sandbox.testing import RunningStandIn, running
@@ -46,16 +46,16 @@ def run(*, quick: bool = False) -> list[Row]:
 
     quick: shorter windows and ranges; BENCH_FULL=1 adds the large partner, an hour and more
     """
-    parts: list[Callable[[House, RunningStandIn, bool], list[Row]]] = [
+    parts: list[Callable[[LocalStack, RunningStandIn, bool], list[Row]]] = [
         searches, rate, wall, cpu, warm, two_workers, plain_script,
     ]  # fmt: skip
     if FULL:
         parts.append(large)
     rows: list[Row] = []
     for part in parts:
-        # A house of its own for each, so that none finds what another has stored.
-        with house() as home, running() as partner:
-            rows += part(home, partner, quick)
+        # A stack of its own for each, so that none finds what another has stored.
+        with local_stack() as stack, running() as partner:
+            rows += part(stack, partner, quick)
     return rows
 
 
@@ -83,16 +83,16 @@ def plain_searches(partner_id: str, months: int = MONTHS) -> int:
     return sum(not site.is_child for site in truth.sites(int(partner_id))) * (months + 1)
 
 
-def searches(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
+def searches(stack: LocalStack, partner: RunningStandIn, quick: bool) -> list[Row]:
     """How many searches five years take, on three shapes of growth; and whether they are right."""
     rows, wrong, compared = [], 0, 0
-    with home.workers(partner, in_flight=IN_FLIGHT) as crew:
+    with stack.workers(partner, in_flight=IN_FLIGHT) as crew:
         for partner_id, shape, wanted in SHAPES:
             made, plain = crew.make(monthly(partner_id)), plain_searches(partner_id)
             exact = crew.make(monthly(partner_id, exact=True, refresh=True))
             if exact.searches != plain:
                 raise RuntimeError(f"The plain way took {exact.searches}, not {plain} searches.")
-            ours, theirs = totals(home, made), totals(home, exact)
+            ours, theirs = totals(stack, made), totals(stack, exact)
             wrong += sum(one != other for one, other in zip(ours, theirs, strict=True))
             compared += len(ours)
             claim = f"searches, {YEARS} years of 50 {shape} sites, against every month of each"
@@ -104,12 +104,12 @@ def searches(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
     return rows
 
 
-def totals(home: House, made: Made) -> list[int | None]:
+def totals(stack: LocalStack, made: Made) -> list[int | None]:
     """Return every number of a monthly report, by site and month."""
-    return [total for site in home.rows(made.ids[0], "sites") for total in site["totals"]]
+    return [total for site in stack.rows(made.ids[0], "sites") for total in site["totals"]]
 
 
-def rate(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
+def rate(stack: LocalStack, partner: RunningStandIn, quick: bool) -> list[Row]:
     """How much of the granted rate a report uses, near and far, and two at once in two workers."""
     window_s = 10 if quick else 60
     partner.settings(rate=RATE)
@@ -121,8 +121,8 @@ def rate(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
         (2, 40, 8, "two reports in two workers"),
     ):
         partner.settings(latency_ms=latency_ms)
-        home.forget_shared()  # a refusal halves the pace for a minute, of whoever comes next too
-        with home.workers(partner, number, in_flight=in_flight, per_second=RATE) as crew:
+        stack.forget_shared()  # a refusal halves the pace for a minute, of whoever comes next too
+        with stack.workers(partner, number, in_flight=in_flight, per_second=RATE) as crew:
             reports = [monthly(BUSY, exact=True, refresh=True), summary(BUSY)][:number]
             with stalls() as worst_s:
                 asked, refused = over_a_window(crew, reports, window_s)
@@ -167,7 +167,7 @@ def stalls() -> Iterator[list[float]]:
 def over_a_window(crew: Crew, reports: list[Row], window_s: int) -> tuple[int, int]:
     """Return how many searches were admitted within the window, and how many refused at all."""
     crew.partner.control("POST", "reset")
-    ids = [crew.house.start(params) for params in reports]
+    ids = [crew.stack.start(params) for params in reports]
     ends = time.monotonic() + BEGIN_S
     while not (seconds := crew.partner.stats()["per_second"]):
         if time.monotonic() > ends:
@@ -177,7 +177,7 @@ def over_a_window(crew: Crew, reports: list[Row], window_s: int) -> tuple[int, i
     while (stats := crew.partner.stats())["seconds"] < first + window_s + 0.5:
         time.sleep(0.2)
     for one in ids:
-        crew.house.cancel(one)
+        crew.stack.cancel(one)
     crew.idle()
     asked = sum(n for second, n in stats["per_second"] if first <= second < first + window_s)
     return asked, stats["refused"]
@@ -188,7 +188,7 @@ def summary(partner_id: str) -> Row:
     return {"partner_id": partner_id, "mode": "summary"}
 
 
-def wall(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
+def wall(stack: LocalStack, partner: RunningStandIn, quick: bool) -> list[Row]:
     """How close a report comes to its bound where the partner sets no limit.
 
     The stand-in is one process, and making 5,000 dates costs it more than waiting 40 ms: where its
@@ -196,7 +196,7 @@ def wall(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
     """
     partner.settings(latency_ms=LATENCY_MS)
     rows, tries = [], 1 if quick else 3
-    with home.workers(partner, in_flight=IN_FLIGHT) as crew:
+    with stack.workers(partner, in_flight=IN_FLIGHT) as crew:
         for what, params in (
             ("every month of 50 sites", monthly(BUSY, exact=True, refresh=True)),
             ("five years of 50 typical sites", monthly(TYPICAL, refresh=True)),
@@ -239,10 +239,10 @@ def quickest(crew: Crew, params: Row, tries: int) -> Made:
     return min((crew.make(params) for _ in range(tries)), key=lambda made: made.wall_s)
 
 
-def cpu(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
+def cpu(stack: LocalStack, partner: RunningStandIn, quick: bool) -> list[Row]:
     """What a request costs the worker, all of a report's work shared out; and a read by itself."""
     partner.settings(latency_ms=LATENCY_MS)
-    with home.workers(partner, in_flight=8) as crew:
+    with stack.workers(partner, in_flight=8) as crew:
         params = monthly(BUSY, exact=True, refresh=True)
         runs = [crew.make(params) for _ in range(1 if quick else 3)]
         mixed = crew.make(monthly(TYPICAL, refresh=True))
@@ -318,12 +318,12 @@ def plain_read(partner: RunningStandIn, site: truth.Site) -> Callable[[], object
     )
 
 
-def warm(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
+def warm(stack: LocalStack, partner: RunningStandIn, quick: bool) -> list[Row]:
     """What the same report costs a second time."""
     partner.settings(latency_ms=LATENCY_MS)
-    with home.workers(partner) as crew:
+    with stack.workers(partner) as crew:
         first = crew.make(monthly(TYPICAL))
-        home.forget_shared()
+        stack.forget_shared()
         again = crew.make(monthly(TYPICAL))
     current = plain_searches(TYPICAL, 0)
     return [
@@ -336,21 +336,21 @@ def warm(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
     ]  # fmt: skip
 
 
-def two_workers(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
+def two_workers(stack: LocalStack, partner: RunningStandIn, quick: bool) -> list[Row]:
     """How long two reports take in two workers."""
     partner.settings(latency_ms=LATENCY_MS)
     months = 12 if quick else MONTHS
     reports = [monthly(one, months, exact=True, refresh=True) for one in (TYPICAL, BUSY)]
     walls_s = []
     for number in (1, 2):
-        with home.workers(partner, number) as crew:
+        with stack.workers(partner, number) as crew:
             walls_s.append(crew.make(*reports).wall_s)
     one_s, two_s = walls_s
     claim = f"two reports in two workers, against one worker, {LATENCY_MS} ms, 8 in flight each"
     return [row(claim, f"{two_s:.1f} s", f"{one_s:.1f} s", two_s / one_s, "≤ 0.6")]
 
 
-def plain_script(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
+def plain_script(stack: LocalStack, partner: RunningStandIn, quick: bool) -> list[Row]:
     """How long a summary of 200 sites takes, against the script of the original request."""
     partner.settings(latency_ms=50)
     script = PlainWay(partner.url_template, KEY, SECRET)
@@ -359,9 +359,9 @@ def plain_script(home: House, partner: RunningStandIn, quick: bool) -> list[Row]
     plain_s = time.monotonic() - began
     rows = []
     for in_flight in (8, 32):
-        with home.workers(partner, in_flight=in_flight) as crew:
+        with stack.workers(partner, in_flight=in_flight) as crew:
             made = crew.make({**summary(MANY_SITES), "refresh": True})
-        found = sum(one["account_count"] or 0 for one in home.rows(made.ids[0], "sites"))
+        found = sum(one["account_count"] or 0 for one in stack.rows(made.ids[0], "sites"))
         if found != plain.account_count:
             raise RuntimeError(f"The script counts {plain.account_count}, the report {found}.")
         claim = f"summary of 200 sites at 50 ms, {in_flight} in flight, against one call at a time"
@@ -370,11 +370,11 @@ def plain_script(home: House, partner: RunningStandIn, quick: bool) -> list[Row]
     return rows
 
 
-def large(home: House, partner: RunningStandIn, quick: bool) -> list[Row]:
+def large(stack: LocalStack, partner: RunningStandIn, quick: bool) -> list[Row]:
     """What 5,000 sites by 120 months take of a worker's memory, and of searches."""
-    with home.workers(partner, in_flight=IN_FLIGHT) as crew:
+    with stack.workers(partner, in_flight=IN_FLIGHT) as crew:
         made = crew.make(monthly(LARGE, 120), time_limit_s=7200)
-        home.forget_shared()
+        stack.forget_shared()
         again = crew.make(monthly(LARGE, 120))
     plain = plain_searches(LARGE, 120)
     granted_h, plain_h = made.searches / RATE / 3600, plain / RATE / 3600

@@ -7,11 +7,12 @@ import asyncio
 import json
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
 
-from sandbox import truth
+from sandbox import control, truth
 from sandbox.faults import BadRule, parse_rules
 from sandbox.moments import month_text, parse_iso, parse_month
 from sandbox.server import Settings, StandIn
@@ -69,7 +70,8 @@ async def serve(options: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    server = web.Server(stand_in.handle, access_log=None, handler_cancellation=True)
+    answer = partial(control.handle, stand_in)
+    server = web.Server(answer, access_log=None, handler_cancellation=True)
     runner = web.ServerRunner(server, shutdown_timeout=STOP_S)
     await runner.setup()
     try:

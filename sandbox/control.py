@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from sandbox.faults import BadRule, read_rules
 from sandbox.moments import parse_iso
-
-if TYPE_CHECKING:
-    from sandbox.server import StandIn
+from sandbox.server import StandIn
 
 
-async def handle(stand_in: StandIn, request: web.BaseRequest) -> web.Response:
-    """Answer a request to a control address."""
+async def handle(stand_in: StandIn, request: web.BaseRequest) -> web.StreamResponse:
+    """Answer any request: to a control address, or to the partner's API."""
+    if not request.path.startswith("/_control/"):
+        return await stand_in.handle(request)
     if not _from_here(request):
         return _say(403, "Control is open to this machine only.")
     name = request.path.removeprefix("/_control/")

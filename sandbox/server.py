@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from sandbox import control, methods, wire
+from sandbox import methods, wire
 from sandbox.envelope import Refusal, failure
 from sandbox.faults import ANSWER_FAULTS, FaultBook, Rule
 from sandbox.keys import ALL_METHODS
@@ -49,9 +49,7 @@ class StandIn:
         self._dice = random.Random(self.settings.seed)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer any request: the partner's API, or the control addresses."""
-        if request.path.startswith("/_control/"):
-            return await control.handle(self, request)
+        """Answer a request to the partner's API; `control.handle` answers the others."""
         self.tally.enter()
         try:
             return await self._api(request)

@@ -244,7 +244,7 @@ PEOPLE = (
     Person("colleague", "Acme", "expert"),
     Person("viewer", "Acme", "viewer"),
     Person("stranger", "Other", "admin"),
-    Person("operator", "House", "operator"),
+    Person("operator", "Operations", "operator"),
 )
 
 

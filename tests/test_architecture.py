@@ -1,4 +1,4 @@
-"""The house keeps to its plan: who may import whom, how large files are, what is never written."""
+"""The code keeps to its plan: who may import whom, how large files are, what is never written."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ DASHBOARD = "/ops/rq/"
 ROLES = ("viewer", "expert", "admin", "operator")
 PEOPLE = (
     *(Person(role, "Acme", role) for role in ("viewer", "expert", "admin")),
-    Person("operator", "House", "operator"),
+    Person("operator", "Operations", "operator"),
 )
 ANYBODY, HOLDER = "anybody", "who holds its secret"
 SENDER = "send-only key"

@@ -34,7 +34,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.slug)
 
 
 def sample(app: Flask, kind: ReportKind) -> dict[str, Any]:
-    """Return parameters of a report that can be made of a house that was just founded.
+    """Return parameters of a report that can be made of an installation that was just made.
 
     Where a span of months does not do, `tests/kinds/<folder>/sample.py` says what does.
     """
@@ -47,7 +47,7 @@ def sample(app: Flask, kind: ReportKind) -> dict[str, Any]:
 
 @every_kind
 def test_a_demo_is_filled_once(app: Flask, kind: ReportKind) -> None:
-    """What `make run` shows of a kind stays as it is when the house is started again."""
+    """What `make run` shows of a kind stays as it is when everything is started again."""
     with app.app_context():
         scope = find_scope(app, "owner")
         kind.seed_demo(scope.company_id)

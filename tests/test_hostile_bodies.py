@@ -33,7 +33,7 @@ ODD = {
     "a long number": b"[" + b"9" * 4000 + b"]",
     "a number beyond all": b'{"a": 1e999}',
 }
-# What the bodies of this house's addresses are made of.
+# What the bodies of our addresses are made of.
 NAMES = (
     "apiKey", "secret", "companyId", "kind", "params", "name", "description", "reportType",
     "reportingPeriodId", "organizationUnitId", "baseReportingPeriodId", "periods", "units",

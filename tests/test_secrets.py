@@ -34,7 +34,7 @@ WRONG = base64.b64encode(b"planted canary of a user secret").decode()
 PLANTED = {DEMO_SECRET, WRONG}
 
 
-class House:
+class Installation:
     """Where a secret could be kept or shown, and a look into all of it."""
 
     def __init__(self, app: Flask, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
@@ -107,10 +107,10 @@ def _unsqueezed(part: bytes) -> bytes:
 
 
 @pytest.fixture
-def house(app: Flask, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> House:
+def installation(app: Flask, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> Installation:
     caplog.set_level(logging.DEBUG)
     logging.getLogger("webapp").setLevel(logging.DEBUG)
-    return House(app, caplog, tmp_path)
+    return Installation(app, caplog, tmp_path)
 
 
 def run(app: Flask, report_id: str) -> None:
@@ -122,15 +122,17 @@ def params(**more: Any) -> dict[str, Any]:
     return {"partner_id": "70000001", "user_key": DEMO_KEY, "user_secret": DEMO_SECRET} | more
 
 
-def test_what_is_really_there_would_be_found(house: House, api_for: Callable[[str], Api]) -> None:
+def test_what_is_really_there_would_be_found(
+    installation: Installation, api_for: Callable[[str], Api]
+) -> None:
     api = api_for("owner")
-    made = house.show(api.post("/reports", {"kind": "partner-use", "params": params()})).json
+    made = installation.show(api.post("/reports", {"kind": "partner-use", "params": params()})).json
     for known in (DEMO_KEY, made["id"]):
-        found = {place.split()[0] for place, text in house.places() if known in text}
+        found = {place.split()[0] for place, text in installation.places() if known in text}
         assert {"table", "answer", "file"} <= found | {"file"}
         assert known == DEMO_KEY or "redis" in found
     with pytest.raises(AssertionError):
-        house.assert_clean(DEMO_KEY)
+        installation.assert_clean(DEMO_KEY)
 
 
 PATHS = ("", "/events", "/result", "/result?format=csv", "/result?format=xlsx")
@@ -151,7 +153,7 @@ PATHS = ("", "/events", "/result", "/result?format=csv", "/result?format=xlsx")
     ids=["summary", "monthly", "wrong", "unknown", "refused", "html", "no-list", "odd-answer"],
 )
 def test_a_secret_sent_by_the_api_is_nowhere_whatever_came_of_it(
-    house: House,
+    installation: Installation,
     api_for: Callable[[str], Api],
     stand_in: RunningStandIn,
     given: dict[str, Any],
@@ -160,29 +162,29 @@ def test_a_secret_sent_by_the_api_is_nowhere_whatever_came_of_it(
     api = api_for("owner")
     stand_in.faults([fault] if fault else [])
     body = {"kind": "partner-use", "params": params(**given)}
-    report_id = house.show(api.post("/reports", body)).json["id"]
-    house.assert_clean(*PLANTED)
-    run(house.app, report_id)
+    report_id = installation.show(api.post("/reports", body)).json["id"]
+    installation.assert_clean(*PLANTED)
+    run(installation.app, report_id)
     for path in PATHS:
-        house.show(api.get(f"/reports/{report_id}{path}"))
-    house.show(api.get("/reports"))
-    house.assert_clean(*PLANTED, api.auth[1])
+        installation.show(api.get(f"/reports/{report_id}{path}"))
+    installation.show(api.get("/reports"))
+    installation.assert_clean(*PLANTED, api.auth[1])
 
 
 def test_a_secret_that_waits_for_a_worker_is_sealed(
-    house: House, api_for: Callable[[str], Api]
+    installation: Installation, api_for: Callable[[str], Api]
 ) -> None:
     api = api_for("owner")
     report_id = api.post("/reports", {"kind": "partner-use", "params": params()}).json["id"]
-    house.assert_clean(*PLANTED)
-    house.show(api.delete(f"/reports/{report_id}"))
-    house.assert_clean(*PLANTED)
-    with house.app.app_context():
+    installation.assert_clean(*PLANTED)
+    installation.show(api.delete(f"/reports/{report_id}"))
+    installation.assert_clean(*PLANTED)
+    with installation.app.app_context():
         assert db.session.get_one(Report, report_id).sealed is None
 
 
 def test_a_secret_in_a_refused_request_is_not_sent_back(
-    house: House, api_for: Callable[[str], Api]
+    installation: Installation, api_for: Callable[[str], Api]
 ) -> None:
     api = api_for("owner")
     for bad in (
@@ -193,101 +195,107 @@ def test_a_secret_in_a_refused_request_is_not_sent_back(
         params(secret=WRONG),
     ):
         for path in ("/reports", "/reports/estimate"):
-            house.show(api.post(path, {"kind": "partner-use", "params": bad}))
+            installation.show(api.post(path, {"kind": "partner-use", "params": bad}))
     raw = f'{{"kind": "partner-use", "params": {{"user_secret": "{WRONG}"'.encode()
-    house.show(
+    installation.show(
         api.client.post("/api/v1/reports", auth=api.auth, data=raw, content_type="application/json")
     )
-    house.show(
+    installation.show(
         api.post("/reports/estimate", {"kind": "partner-use", "params": params(user_secret=WRONG)})
     )
-    house.assert_clean(WRONG)
+    installation.assert_clean(WRONG)
 
 
 def test_a_secret_typed_into_the_form_is_nowhere(
-    house: House, client_for: Callable[[str], FlaskClient]
+    installation: Installation, client_for: Callable[[str], FlaskClient]
 ) -> None:
     client = client_for("owner")
     token = form_token(client)
     form = params(csrf_token=token, mode="summary")
     for bad in ({"partner_id": "x"}, {"mode": "monthly", "start": "2024-13"}):
-        house.show(client.post("/reports/new/partner-use", data=form | bad))
-    house.show(client.post("/reports/new/partner-use/estimate", data=form))
-    made = house.show(client.post("/reports/new/partner-use", data=form))
+        installation.show(client.post("/reports/new/partner-use", data=form | bad))
+    installation.show(client.post("/reports/new/partner-use/estimate", data=form))
+    made = installation.show(client.post("/reports/new/partner-use", data=form))
     assert made.status_code == 303
     page = made.headers["Location"]
-    house.show(client.get(page))
-    run(house.app, page.rsplit("/", 1)[1])
+    installation.show(client.get(page))
+    run(installation.app, page.rsplit("/", 1)[1])
     for path in (page, f"{page}.csv", f"{page}.json", f"{page}.xlsx", "/", "/months"):
-        house.show(client.get(path))
-    house.assert_clean(*PLANTED)
+        installation.show(client.get(path))
+    installation.assert_clean(*PLANTED)
 
 
 def test_a_stored_connection_shows_and_leaves_its_secret_nowhere(
-    house: House, client_for: Callable[[str], FlaskClient]
+    installation: Installation, client_for: Callable[[str], FlaskClient]
 ) -> None:
     client = client_for("owner")
     token = form_token(client)
     form = {"name": "Demo", **params(csrf_token=token)}
-    house.show(client.post("/connections", data=form | {"partner_id": "x"}))
-    house.show(client.post("/connections", data=form))
-    house.show(client.post("/connections", data=form | {"name": "Two", "user_secret": WRONG}))
-    with house.app.app_context():
-        stored = [one.id for one in connections.of_company(find_scope(house.app, "owner"))]
+    installation.show(client.post("/connections", data=form | {"partner_id": "x"}))
+    installation.show(client.post("/connections", data=form))
+    installation.show(
+        client.post("/connections", data=form | {"name": "Two", "user_secret": WRONG})
+    )
+    with installation.app.app_context():
+        stored = [one.id for one in connections.of_company(find_scope(installation.app, "owner"))]
     for one in stored:
-        house.show(client.post(f"/connections/{one}/test", data={"csrf_token": token}))
-    house.show(client.get("/connections"))
-    house.show(client.get("/audit"))
-    house.assert_clean(*PLANTED)
+        installation.show(client.post(f"/connections/{one}/test", data={"csrf_token": token}))
+    installation.show(client.get("/connections"))
+    installation.show(client.get("/audit"))
+    installation.assert_clean(*PLANTED)
 
 
 def test_a_crash_with_the_secret_in_its_words_leaves_it_nowhere(
-    house: House, api_for: Callable[[str], Api], monkeypatch: pytest.MonkeyPatch
+    installation: Installation, api_for: Callable[[str], Api], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one thing that must be broken by hand: a fault of ours that quotes what it was given."""
     api = api_for("owner")
-    kind = house.app.extensions["report_kinds"]["partner-use"]
+    kind = installation.app.extensions["report_kinds"]["partner-use"]
 
     def crash(_params: Any, run: Any, _context: Any) -> Any:
         raise ValueError(f"cannot use {run.secrets['user_secret']}")
 
     monkeypatch.setattr(kind, "run", crash, raising=False)
     report_id = api.post("/reports", {"kind": "partner-use", "params": params()}).json["id"]
-    run(house.app, report_id)
-    house.show(api.get(f"/reports/{report_id}"))
-    house.show(api.get(f"/reports/{report_id}/events"))
-    with house.app.app_context():
+    run(installation.app, report_id)
+    installation.show(api.get(f"/reports/{report_id}"))
+    installation.show(api.get(f"/reports/{report_id}/events"))
+    with installation.app.app_context():
         assert db.session.get_one(Report, report_id).status == "failed"
-    house.assert_clean(*PLANTED)
+    installation.assert_clean(*PLANTED)
 
 
 def test_passwords_keys_and_tokens_are_nowhere(
-    house: House, api_for: Callable[[str], Api], client_for: Callable[[str], FlaskClient]
+    installation: Installation,
+    api_for: Callable[[str], Api],
+    client_for: Callable[[str], FlaskClient],
 ) -> None:
-    with house.app.app_context():
+    with installation.app.app_context():
         user = find_user("owner@example.com")
         assert user is not None
         key, secret = create_key(user, "canary")
         key_id = key.key_id
-    client = house.app.test_client()
+    client = installation.app.test_client()
     token = client.post("/api/keys/v1/api/auth", json={"apiKey": key_id, "secret": secret}).json
     assert token is not None
     browser = client_for("owner")
     for path in ("/", "/keys", "/account", "/members", "/audit"):
-        house.show(browser.get(path))
-    house.show(client.get("/api/v1/reports", headers={"Authorization": "Bearer x.y.z"}))
-    house.show(client.get("/api/v1/reports", auth=(key_id, secret + "x")))
-    house.show(
+        installation.show(browser.get(path))
+    installation.show(client.get("/api/v1/reports", headers={"Authorization": "Bearer x.y.z"}))
+    installation.show(client.get("/api/v1/reports", auth=(key_id, secret + "x")))
+    installation.show(
         client.get("/api/v1/reports", headers={"Authorization": f"Bearer {token['accessToken']}x"})
     )
-    house.assert_clean(PASSWORD, secret, token["accessToken"], token["refreshToken"], SECRET_KEY)
+    installation.assert_clean(
+        PASSWORD, secret, token["accessToken"], token["refreshToken"], SECRET_KEY
+    )
 
 
 @pytest.mark.parametrize("secret", [DEMO_SECRET, WRONG], ids=["right", "wrong"])
 def test_the_command_line_takes_the_secret_unseen(
-    house: House, tmp_path: Path, secret: str
+    installation: Installation, tmp_path: Path, secret: str
 ) -> None:
-    config = house.app.config
+    config = installation.app.config
     kept = {name: str(config[name]) for name in ("DATABASE_URL", "REDIS_URL", "PARTNER_API_URL",
                                                  "DATA_DIR", "QUEUE")}  # fmt: skip
     env = os.environ | kept | {"SECRET_KEY": SECRET_KEY, "PARTNER_USER_SECRET": secret}
@@ -296,23 +304,25 @@ def test_the_command_line_takes_the_secret_unseen(
             "--format", "json"]  # fmt: skip
     done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == (0 if secret == DEMO_SECRET else 1), done.stderr
-    house.shown += [done.stdout, done.stderr]
-    house.assert_clean(secret)
+    installation.shown += [done.stdout, done.stderr]
+    installation.assert_clean(secret)
 
 
 def test_the_dashboard_of_the_queue_shows_no_secret(
-    house: House, api_for: Callable[[str], Api], client_for: Callable[[str], FlaskClient]
+    installation: Installation,
+    api_for: Callable[[str], Api],
+    client_for: Callable[[str], FlaskClient],
 ) -> None:
     api = api_for("owner")
     report_id = api.post("/reports", {"kind": "partner-use", "params": params()}).json["id"]
     operator = client_for("operator")
-    queue = house.app.config["QUEUE"]
+    queue = installation.app.config["QUEUE"]
     for path in (
         "/ops/rq/", f"/ops/rq/0/view/job/{report_id}", f"/ops/rq/0/data/job/{report_id}.json",
         f"/ops/rq/0/data/jobs/{queue}/queued/10/asc/1.json", "/metrics",
     ):  # fmt: skip
-        house.show(operator.get(path))
-    house.assert_clean(*PLANTED)
+        installation.show(operator.get(path))
+    installation.assert_clean(*PLANTED)
 
 
 def test_the_sources_hold_no_secret_but_the_stand_ins() -> None:

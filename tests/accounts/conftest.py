@@ -21,7 +21,7 @@ PEOPLE = (
 
 @pytest.fixture
 def make_app(make_app: Callable[..., Flask]) -> Callable[..., Flask]:
-    """Return the house's maker of applications, with a key these tests can forge tokens with."""
+    """Return the maker of applications, with a key these tests can forge tokens with."""
     return partial(make_app, SECRET_KEY=SECRET_KEY)
 
 

@@ -95,19 +95,19 @@ def test_an_unknown_role_in_the_code_is_a_fault_not_a_permission() -> None:
 @pytest.fixture
 def rooms(make_app: Callable[..., Flask], app: Flask) -> Flask:
     """An application with a closed blueprint, one for experts, and one for operators."""
-    house = make_app()
+    application = make_app()
     for role in (None, "expert", "operator"):
         name = role or "anyone"
         bp = restrict(Blueprint(name, __name__, url_prefix=f"/api/test/{name}"), role)
         bp.add_url_rule("", "show", lambda: jsonify(current_scope().email))
-        house.register_blueprint(bp)
+        application.register_blueprint(bp)
 
-    @house.post("/api/test/write")
+    @application.post("/api/test/write")
     @require("expert")
     def write() -> str:
         return "written"
 
-    return house
+    return application
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A whole house under fire: `flask up` on a Redis and a database that the test can take away.
+"""A whole stack under fire: `flask up` on a Redis and a database that the test can take away.
 
 The processes are the real ones, supervised as an operator has them; the test holds Redis itself
 (stopped, frozen, emptied) and, through `Relay`, the way to Postgres.
@@ -149,13 +149,13 @@ class Relay:
 class Stream(threading.Thread):
     """Follows a report as a browser does: comes back with Last-Event-ID until it hears the end."""
 
-    def __init__(self, house: House, report_id: str) -> None:
+    def __init__(self, stack: RunningStack, report_id: str) -> None:
         super().__init__(daemon=True)
         self.numbers: list[int] = []
         self.texts: list[str] = []
         self.end: dict[str, Any] | None = None
         self.times_connected = 0
-        self._house, self._path = house, f"/api/v1/reports/{report_id}/events"
+        self._stack, self._path = stack, f"/api/v1/reports/{report_id}/events"
         self.start()
 
     def run(self) -> None:
@@ -168,9 +168,9 @@ class Stream(threading.Thread):
     def _listen(self) -> None:
         last = str(self.numbers[-1]) if self.numbers else ""
         headers = {"Last-Event-ID": last} if last else {}
-        address = self._house.address + self._path
+        address = self._stack.address + self._path
         with requests.get(
-            address, auth=self._house.auth, headers=headers, stream=True, timeout=(5, 20)
+            address, auth=self._stack.auth, headers=headers, stream=True, timeout=(5, 20)
         ) as answer:
             if answer.status_code != 200:
                 return
@@ -191,13 +191,13 @@ class Stream(threading.Thread):
     def ended(self, seconds: float) -> dict[str, Any]:
         """Return the end once it is heard; every line was heard once and in order."""
         self.join(seconds)
-        assert self.end is not None, (self.texts, self._house.printed[-6000:])
+        assert self.end is not None, (self.texts, self._stack.printed[-6000:])
         assert self.numbers == list(range(1, len(self.numbers) + 1)), self.numbers
         return self.end
 
 
 @dataclass
-class House:
+class RunningStack:
     """A running `flask up` with the people of the tests and a key of the owner."""
 
     folder: Path
@@ -277,7 +277,7 @@ class House:
         return answer.status_code, answer.json()
 
     def processes(self) -> dict[int, str]:
-        """Return the command lines of this house's processes, by number."""
+        """Return the command lines of this stack's processes, by number."""
         found = {}
         mark = f"DATA_DIR={self.settings['DATA_DIR']}".encode()
         for folder in Path("/proc").glob("[0-9]*"):
@@ -304,11 +304,13 @@ class House:
 
 
 @contextlib.contextmanager
-def house(folder: Path, redis_url: str, stand_in_url: str, **settings: str) -> Iterator[House]:
-    """Run a house while the block lasts; its SQLite file and its logs are under the folder."""
+def running_stack(
+    folder: Path, redis_url: str, stand_in_url: str, **settings: str
+) -> Iterator[RunningStack]:
+    """Run a stack while the block lasts; its SQLite file and its logs are under the folder."""
     folder.mkdir(exist_ok=True)
     workers = int(settings.pop("WORKERS", "1"))
-    found = House(
+    found = RunningStack(
         folder,
         {
             "DATA_DIR": str(folder),

@@ -15,7 +15,15 @@ import pytest
 
 from sandbox import truth
 from sandbox.testing import RunningStandIn
-from tests.faults.faults_helpers import House, OwnRedis, Relay, Stream, answers_http, house, until
+from tests.faults.faults_helpers import (
+    OwnRedis,
+    Relay,
+    RunningStack,
+    Stream,
+    answers_http,
+    running_stack,
+    until,
+)
 
 pytestmark = pytest.mark.faults
 
@@ -28,7 +36,7 @@ def searching(stand_in: RunningStandIn, more_than: int) -> Callable[[], bool]:
     return lambda: len(stand_in.searches()) > more_than
 
 
-def is_right(found: House, report_id: str) -> None:
+def is_right(found: RunningStack, report_id: str) -> None:
     """Check the figures against the stand-in's own, and that the report ended once."""
     report = found.report(report_id)
     assert report["status"] == "done", report
@@ -41,8 +49,8 @@ def test_redis_frozen_then_stopped_then_emptied_in_the_middle(
     tmp_path: Path, own_redis: OwnRedis, stand_in: RunningStandIn, partner_use: Params
 ) -> None:
     stand_in.settings(latency_ms=150)
-    with house(
-        tmp_path / "house", own_redis.url, stand_in.url_template, PARTNER_CONCURRENCY="2"
+    with running_stack(
+        tmp_path / "stack", own_redis.url, stand_in.url_template, PARTNER_CONCURRENCY="2"
     ) as found:
         first = found.ask(**partner_use(**SPAN))
         stream = Stream(found, first)
@@ -95,13 +103,13 @@ def test_sqlite_locked_in_the_middle(
     tmp_path: Path, own_redis: OwnRedis, stand_in: RunningStandIn, partner_use: Params
 ) -> None:
     stand_in.settings(latency_ms=60)
-    with house(
-        tmp_path / "house", own_redis.url, stand_in.url_template, PARTNER_CONCURRENCY="2"
+    with running_stack(
+        tmp_path / "stack", own_redis.url, stand_in.url_template, PARTNER_CONCURRENCY="2"
     ) as found:
         report_id = found.ask(**partner_use(**SPAN))
         stream = Stream(found, report_id)
         until(lambda: len(stream.numbers) > 2, 60, lambda: found.printed)
-        with sqlite3.connect(tmp_path / "house" / "app.sqlite3", isolation_level=None) as lock:
+        with sqlite3.connect(tmp_path / "stack" / "app.sqlite3", isolation_level=None) as lock:
             lock.execute("BEGIN EXCLUSIVE")
             time.sleep(12)
             lock.execute("ROLLBACK")
@@ -124,8 +132,8 @@ def test_postgres_away_in_the_middle(
     stand_in.settings(latency_ms=60)
     try:
         admin.execute(f"CREATE DATABASE {name}")
-        with house(
-            tmp_path / "house",
+        with running_stack(
+            tmp_path / "stack",
             own_redis.url,
             stand_in.url_template,
             DATABASE_URL=url,
@@ -157,8 +165,8 @@ def test_a_web_server_started_again_in_the_middle_loses_no_line(
     tmp_path: Path, own_redis: OwnRedis, stand_in: RunningStandIn, partner_use: Params
 ) -> None:
     stand_in.settings(latency_ms=60)
-    with house(
-        tmp_path / "house", own_redis.url, stand_in.url_template, PARTNER_CONCURRENCY="2"
+    with running_stack(
+        tmp_path / "stack", own_redis.url, stand_in.url_template, PARTNER_CONCURRENCY="2"
     ) as found:
         report_id = found.ask(**partner_use(**SPAN))
         streams = [Stream(found, report_id) for _ in range(20)]

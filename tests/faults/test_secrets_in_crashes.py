@@ -18,7 +18,7 @@ from redis import Redis
 from sandbox.testing import RunningStandIn
 from tests.conftest import add_people
 from tests.engine.engine_helpers import Steps, run, start
-from tests.faults.faults_helpers import House, OwnRedis, Stream, house, until
+from tests.faults.faults_helpers import OwnRedis, RunningStack, Stream, running_stack, until
 from webapp.engine.kind import Result, Run
 
 CANARY = "cGxhbnRlZC1jYW5hcnktaW4tY3Jhc2hlcw=="
@@ -75,8 +75,8 @@ def test_a_planted_secret_is_nowhere_after_crashes(
     tmp_path: Path, own_redis: OwnRedis, stand_in: RunningStandIn, partner_use: Callable[..., Any]
 ) -> None:
     stand_in.settings(latency_ms=100)
-    with house(
-        tmp_path / "house",
+    with running_stack(
+        tmp_path / "stack",
         own_redis.url,
         stand_in.url_template,
         LEASE_SECONDS="2",
@@ -124,7 +124,7 @@ def test_a_planted_secret_is_nowhere_after_crashes(
         for planted in (CANARY, secret, found.auth[1]):
             assert planted not in told
     assert all(line.startswith("{") for line in found.lines), "one JSON line a record"
-    with sqlite3.connect(tmp_path / "house" / "app.sqlite3") as database:
+    with sqlite3.connect(tmp_path / "stack" / "app.sqlite3") as database:
         dump = "\n".join(database.iterdump())
         assert (
             database.execute("SELECT count(*) FROM job WHERE sealed IS NOT NULL").fetchone()[0] == 0
@@ -135,7 +135,7 @@ def test_a_planted_secret_is_nowhere_after_crashes(
         assert holds(tmp_path, planted) == []
 
 
-def horses(found: House) -> list[int]:
+def horses(found: RunningStack) -> list[int]:
     """Return the workers that are at work, and their work-horses."""
     both: list[int] = []
     for pid in found.numbers_of("worker.py"):
@@ -147,7 +147,7 @@ def horses(found: House) -> list[int]:
     return both
 
 
-def operator_pages(found: House) -> str:
+def operator_pages(found: RunningStack) -> str:
     """Return what the RQ dashboard and the metrics show an operator."""
     queue = "reports"
     told = []

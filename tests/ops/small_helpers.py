@@ -1,4 +1,4 @@
-"""A house of tiny programs for the supervisor's tests: started as a process of its own.
+"""A stack of tiny programs for the supervisor's tests: started as a process of its own.
 
 `python small_helpers.py FOLDER NAME…`: each program writes what happens to it into FOLDER/log.
 """

@@ -40,7 +40,7 @@ def run(bare_app: Flask, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def make_user(run: Run, email: str = "ops@example.com", role: str = "operator") -> Result:
-    argv = ("user", "create", email, "--company", "House", "--role", role, "--password-stdin")
+    argv = ("user", "create", email, "--company", "Operations", "--role", role, "--password-stdin")
     return run(*argv, input=f"{PASSWORD}\n")
 
 
@@ -215,6 +215,6 @@ def test_a_database_that_is_away_is_a_sentence(make_app: Callable[..., Flask]) -
 def test_the_kept_secret_key_is_its_owners_alone(
     make_app: Callable[..., Flask], tmp_path: Path
 ) -> None:
-    make_app(SECRET_KEY="", DATA_DIR=str(tmp_path / "house"))
-    mode = (tmp_path / "house" / "secret_key").stat().st_mode
+    make_app(SECRET_KEY="", DATA_DIR=str(tmp_path / "stack"))
+    mode = (tmp_path / "stack" / "secret_key").stat().st_mode
     assert stat.S_IMODE(mode) == 0o600

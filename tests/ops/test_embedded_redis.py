@@ -23,8 +23,8 @@ def wait(report_id: str) -> None:
 
 
 def test_the_socket_lies_in_the_data_folder() -> None:
-    url = embedded_redis_url(Path("/srv/house data"))
-    assert embedded_redis.socket_path(url) == Path("/srv/house data/redis/redis.sock")
+    url = embedded_redis_url(Path("/srv/stack data"))
+    assert embedded_redis.socket_path(url) == Path("/srv/stack data/redis/redis.sock")
 
 
 def test_a_url_with_odd_letters_is_read_as_it_was_written() -> None:

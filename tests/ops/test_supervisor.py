@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @dataclass
-class SmallHouse:
+class SmallStack:
     """A supervisor in a process of its own, and what its programs noted."""
 
     process: subprocess.Popen[str]
@@ -40,7 +40,7 @@ class SmallHouse:
             time.sleep(0.02)
 
     def end(self, signum: int = signal.SIGINT) -> str:
-        """Send the signal; return what was printed, once nothing of the house is left."""
+        """Send the signal; return what was printed, once nothing of the stack is left."""
         self.process.send_signal(signum)
         printed, _ = self.process.communicate(timeout=60)
         assert [pid for pid in self.pids() if is_running(pid)] == []
@@ -56,10 +56,10 @@ def is_running(pid: int) -> bool:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., SmallHouse]]:
-    houses: list[SmallHouse] = []
+def start(tmp_path: Path) -> Iterator[Callable[..., SmallStack]]:
+    stacks: list[SmallStack] = []
 
-    def start(*names: str, ready: bool = True) -> SmallHouse:
+    def start(*names: str, ready: bool = True) -> SmallStack:
         argv = [sys.executable, str(Path(__file__).with_name("small_helpers.py")), str(tmp_path)]
         process = subprocess.Popen(
             [*argv, *names],
@@ -70,105 +70,105 @@ def start(tmp_path: Path) -> Iterator[Callable[..., SmallHouse]]:
             # Under nohup it would be ignored from the start, which is another test's truth.
             preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
-        house = SmallHouse(process, tmp_path / "log")
-        houses.append(house)
+        stack = SmallStack(process, tmp_path / "log")
+        stacks.append(stack)
         if ready:
-            house.wait_for(lambda: all(house.notes(name, "up") for name in names))
-        return house
+            stack.wait_for(lambda: all(stack.notes(name, "up") for name in names))
+        return stack
 
     yield start
-    for house in houses:
-        if house.process.poll() is None:
-            house.process.kill()
-        if house.process.stdout and not house.process.stdout.closed:
-            house.process.communicate()
+    for stack in stacks:
+        if stack.process.poll() is None:
+            stack.process.kill()
+        if stack.process.stdout and not stack.process.stdout.closed:
+            stack.process.communicate()
 
 
-def test_a_killed_program_is_started_again(start: Callable[..., SmallHouse]) -> None:
-    house = start("web", "other")
-    first = house.notes("web", "up")[0][0]
+def test_a_killed_program_is_started_again(start: Callable[..., SmallStack]) -> None:
+    stack = start("web", "other")
+    first = stack.notes("web", "up")[0][0]
     os.kill(first, signal.SIGKILL)
-    house.wait_for(lambda: len(house.notes("web", "up")) == 2)
+    stack.wait_for(lambda: len(stack.notes("web", "up")) == 2)
     assert not is_running(first)
-    assert len(house.notes("other", "up")) == 1
-    printed = house.end()
+    assert len(stack.notes("other", "up")) == 1
+    printed = stack.end()
     assert "web was killed (signal 9); starting it again" in printed
 
 
-def test_ctrl_c_stops_everything_and_is_no_failure(start: Callable[..., SmallHouse]) -> None:
-    house = start("web", "worker", "slow")
-    printed = house.end()
-    assert house.process.returncode == 0
+def test_ctrl_c_stops_everything_and_is_no_failure(start: Callable[..., SmallStack]) -> None:
+    stack = start("web", "worker", "slow")
+    printed = stack.end()
+    assert stack.process.returncode == 0
     assert "web       | hello from web" in printed
-    assert len(house.notes("slow", "gone")) == 1
+    assert len(stack.notes("slow", "gone")) == 1
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
 def test_other_stop_signals_stop_everything_too(
-    start: Callable[..., SmallHouse], signum: int
+    start: Callable[..., SmallStack], signum: int
 ) -> None:
-    house = start("web", "worker")
-    house.end(signum)
-    assert house.process.returncode == 0
+    stack = start("web", "worker")
+    stack.end(signum)
+    assert stack.process.returncode == 0
 
 
-def test_what_others_need_stops_last(start: Callable[..., SmallHouse]) -> None:
-    house = start("store", "slow", "web")
-    house.end()
-    assert house.notes("store", "term")[0][1] >= house.notes("slow", "gone")[0][1]
+def test_what_others_need_stops_last(start: Callable[..., SmallStack]) -> None:
+    stack = start("store", "slow", "web")
+    stack.end()
+    assert stack.notes("store", "term")[0][1] >= stack.notes("slow", "gone")[0][1]
 
 
-def test_a_busy_worker_is_told_twice(start: Callable[..., SmallHouse]) -> None:
-    house = start("busy", "web")
-    house.end()
-    (_, first), (_, second) = house.notes("busy", "term")
+def test_a_busy_worker_is_told_twice(start: Callable[..., SmallStack]) -> None:
+    stack = start("busy", "web")
+    stack.end()
+    (_, first), (_, second) = stack.notes("busy", "term")
     assert second - first > 0.5
-    assert len(house.notes("web", "term")) == 1
+    assert len(stack.notes("web", "term")) == 1
 
 
-def test_a_second_ctrl_c_kills_what_does_not_listen(start: Callable[..., SmallHouse]) -> None:
-    house = start("deaf")
+def test_a_second_ctrl_c_kills_what_does_not_listen(start: Callable[..., SmallStack]) -> None:
+    stack = start("deaf")
     began = time.monotonic()
-    house.process.send_signal(signal.SIGINT)
-    house.wait_for(lambda: house.notes("deaf", "term"))
-    house.end()
+    stack.process.send_signal(signal.SIGINT)
+    stack.wait_for(lambda: stack.notes("deaf", "term"))
+    stack.end()
     assert time.monotonic() - began < 6
 
 
 def test_a_program_that_closed_its_output_is_still_watched(
-    start: Callable[..., SmallHouse],
+    start: Callable[..., SmallStack],
 ) -> None:
-    house = start("quiet")
-    os.kill(house.notes("quiet", "up")[0][0], signal.SIGKILL)
-    house.wait_for(lambda: len(house.notes("quiet", "up")) == 2)
-    house.end()
+    stack = start("quiet")
+    os.kill(stack.notes("quiet", "up")[0][0], signal.SIGKILL)
+    stack.wait_for(lambda: len(stack.notes("quiet", "up")) == 2)
+    stack.end()
 
 
-def test_a_vital_program_that_never_comes_up_ends_the_house(
-    start: Callable[..., SmallHouse],
+def test_a_vital_program_that_never_comes_up_ends_the_stack(
+    start: Callable[..., SmallStack],
 ) -> None:
-    house = start("other", "broken", ready=False)
-    printed, _ = house.process.communicate(timeout=60)
-    assert house.process.returncode == 1
+    stack = start("other", "broken", ready=False)
+    printed, _ = stack.process.communicate(timeout=60)
+    assert stack.process.returncode == 1
     assert "broken    | no such thing" in printed
     assert "broken ended (exit code 3) three times; giving up." in printed
-    assert not any(is_running(pid) for pid in house.pids())
+    assert not any(is_running(pid) for pid in stack.pids())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of a death")
-def test_killing_the_supervisor_leaves_no_process(start: Callable[..., SmallHouse]) -> None:
-    house = start("web", "store", "deaf")
-    house.process.kill()
-    house.process.communicate()
-    house.wait_for(lambda: not any(is_running(pid) for pid in house.pids()))
+def test_killing_the_supervisor_leaves_no_process(start: Callable[..., SmallStack]) -> None:
+    stack = start("web", "store", "deaf")
+    stack.process.kill()
+    stack.process.communicate()
+    stack.wait_for(lambda: not any(is_running(pid) for pid in stack.pids()))
 
 
-def test_a_reader_that_stopped_reading_does_not_keep_the_house_up(
-    start: Callable[..., SmallHouse],
+def test_a_reader_that_stopped_reading_does_not_keep_the_stack_up(
+    start: Callable[..., SmallStack],
 ) -> None:
-    house = start("web")
-    assert house.process.stdout is not None
-    house.process.stdout.close()
-    house.process.send_signal(signal.SIGTERM)
-    assert house.process.wait(timeout=60) == 0
-    assert not any(is_running(pid) for pid in house.pids())
+    stack = start("web")
+    assert stack.process.stdout is not None
+    stack.process.stdout.close()
+    stack.process.send_signal(signal.SIGTERM)
+    assert stack.process.wait(timeout=60) == 0
+    assert not any(is_running(pid) for pid in stack.pids())

@@ -71,7 +71,7 @@ class Up:
         self.wait_for(lambda: "Ready after" in self.printed)
 
     def processes(self) -> dict[int, str]:
-        """Return every process of this house: all that have its DATA_DIR in their environment."""
+        """Return every process of this stack: all that have its DATA_DIR in their environment."""
         found = {}
         mark = f"DATA_DIR={self.data_dir}".encode()
         for folder in Path("/proc").iterdir():
@@ -110,21 +110,21 @@ class Up:
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
-    houses: list[Up] = []
+    stacks: list[Up] = []
 
     def start(*argv: str, **more: str) -> Up:
-        data_dir = tmp_path / "house"
-        house = Up(data_dir, *argv, environ=clean_environ(data_dir, **more))
-        houses.append(house)
-        return house
+        data_dir = tmp_path / "stack"
+        stack = Up(data_dir, *argv, environ=clean_environ(data_dir, **more))
+        stacks.append(stack)
+        return stack
 
     yield start
-    for house in houses:
-        house.clean_up()
+    for stack in stacks:
+        stack.clean_up()
 
 
-def ready_status(house: Up) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", house.port, timeout=60)
+def ready_status(stack: Up) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=60)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status
@@ -134,27 +134,27 @@ def ready_status(house: Up) -> int:
         connection.close()
 
 
-def test_the_house_lives_mends_itself_and_leaves_nothing(up: Callable[..., Up]) -> None:
-    house = up()
-    house.wait_until_ready()
-    assert ready_status(house) == 200
+def test_the_stack_lives_mends_itself_and_leaves_nothing(up: Callable[..., Up]) -> None:
+    stack = up()
+    stack.wait_until_ready()
+    assert ready_status(stack) == 200
 
     # A second one on the same folder, and one on the same port.
     second = subprocess.run(
         [FLASK, "up", "--port", str(free_port())],
         cwd=ROOT,
-        env=clean_environ(house.data_dir),
+        env=clean_environ(stack.data_dir),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert second.returncode == 1
-    assert f"Another `flask up` (process {house.process.pid}) already runs" in second.stderr
+    assert f"Another `flask up` (process {stack.process.pid}) already runs" in second.stderr
     same_port = subprocess.run(
-        [FLASK, "up", "--port", str(house.port)],
+        [FLASK, "up", "--port", str(stack.port)],
         cwd=ROOT,
-        env=clean_environ(house.data_dir.with_name("other")),
+        env=clean_environ(stack.data_dir.with_name("other")),
         capture_output=True,
         text=True,
         timeout=60,
@@ -162,46 +162,46 @@ def test_the_house_lives_mends_itself_and_leaves_nothing(up: Callable[..., Up]) 
     )
     assert same_port.returncode == 1
     assert same_port.stderr == (
-        f"Port {house.port} on 127.0.0.1 is taken by another program. Choose another: --port.\n"
+        f"Port {stack.port} on 127.0.0.1 is taken by another program. Choose another: --port.\n"
     )
 
     # What is killed comes back: a worker, the web server, Redis itself.
-    worker = house.process_id("worker.py")
+    worker = stack.process_id("worker.py")
     os.kill(worker, signal.SIGKILL)
-    house.wait_for(lambda: "worker 1 was killed (signal 9); starting it again" in house.printed)
-    os.kill(house.process_id("gunicorn"), signal.SIGKILL)
-    os.kill(house.process_id("-server"), signal.SIGKILL)
-    house.wait_for(lambda: "redis was killed" in house.printed)
-    house.wait_for(lambda: ready_status(house) == 200)
+    stack.wait_for(lambda: "worker 1 was killed (signal 9); starting it again" in stack.printed)
+    os.kill(stack.process_id("gunicorn"), signal.SIGKILL)
+    os.kill(stack.process_id("-server"), signal.SIGKILL)
+    stack.wait_for(lambda: "redis was killed" in stack.printed)
+    stack.wait_for(lambda: ready_status(stack) == 200)
 
-    assert house.stop() == 0, house.printed
-    assert house.processes() == {}
-    assert not (house.data_dir / "redis" / "redis.sock").exists()
+    assert stack.stop() == 0, stack.printed
+    assert stack.processes() == {}
+    assert not (stack.data_dir / "redis" / "redis.sock").exists()
 
 
 def test_the_demo_shows_two_reports_and_a_sign_in_that_works(up: Callable[..., Up]) -> None:
-    house = up("--demo", PARTNER_SEARCHES_PER_SECOND="0")
-    house.wait_for(lambda: "Ctrl-C" in house.printed, wait_s=120)
-    assert house.printed.count("The report is done.") == 2
-    assert re.search(r"^ +account_count +[\d,]+$", house.printed, re.MULTILINE)
-    assert len(re.findall(r"^  \d{4}-\d{2} +[\d,]+ +-?[\d,]+$", house.printed, re.MULTILINE)) == 12
+    stack = up("--demo", PARTNER_SEARCHES_PER_SECOND="0")
+    stack.wait_for(lambda: "Ctrl-C" in stack.printed, wait_s=120)
+    assert stack.printed.count("The report is done.") == 2
+    assert re.search(r"^ +account_count +[\d,]+$", stack.printed, re.MULTILINE)
+    assert len(re.findall(r"^  \d{4}-\d{2} +[\d,]+ +-?[\d,]+$", stack.printed, re.MULTILINE)) == 12
 
-    kept = house.data_dir / "demo.json"
+    kept = stack.data_dir / "demo.json"
     assert kept.stat().st_mode & 0o777 == 0o600
     sign_in = json.loads(kept.read_text())
-    assert sign_in["password"] in house.printed
+    assert sign_in["password"] in stack.printed
     reports = requests.get(
-        f"{house.address}/api/v1/reports",
+        f"{stack.address}/api/v1/reports",
         auth=(sign_in["api_key"], sign_in["secret"]),
         timeout=60,
     ).json()
     assert [report["status"] for report in _items(reports)] == ["done", "done"]
     with requests.Session() as browser:
-        form = browser.get(f"{house.address}/login", timeout=60).text
+        form = browser.get(f"{stack.address}/login", timeout=60).text
         token = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', form)
         assert token is not None
         signed_in = browser.post(
-            f"{house.address}/login",
+            f"{stack.address}/login",
             data={
                 "csrf_token": token[1],
                 "email": sign_in["email"],
@@ -210,13 +210,13 @@ def test_the_demo_shows_two_reports_and_a_sign_in_that_works(up: Callable[..., U
             timeout=60,
         )
         assert signed_in.status_code == 200
-        assert browser.get(f"{house.address}/ops/rq/", timeout=60).status_code == 200
+        assert browser.get(f"{stack.address}/ops/rq/", timeout=60).status_code == 200
 
-    command_lines = " ".join(house.processes().values())
+    command_lines = " ".join(stack.processes().values())
     assert sign_in["secret"] not in command_lines
     assert "ZGVtby1zZWNyZXQ=" not in command_lines
-    assert house.stop(signal.SIGTERM) == 0
-    assert house.processes() == {}
+    assert stack.stop(signal.SIGTERM) == 0
+    assert stack.processes() == {}
 
 
 def _items(answer: object) -> list[dict[str, str]]:
@@ -229,19 +229,19 @@ def _items(answer: object) -> list[dict[str, str]]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of a death")
 @pytest.mark.faults
-def test_killing_the_house_hard_leaves_nothing_and_it_starts_again(up: Callable[..., Up]) -> None:
+def test_killing_the_stack_hard_leaves_nothing_and_it_starts_again(up: Callable[..., Up]) -> None:
     # Without a Redis of the machine: the server that comes with the package.
     path = f"{Path(sys.executable).parent}:/nowhere"
-    house = up("--no-sandbox", PATH=path)
-    house.wait_until_ready()
-    assert "valkey-server" in " ".join(house.processes().values())
-    assert "stand-in" not in house.printed
-    house.process.kill()
-    house.process.wait()
+    stack = up("--no-sandbox", PATH=path)
+    stack.wait_until_ready()
+    assert "valkey-server" in " ".join(stack.processes().values())
+    assert "stand-in" not in stack.printed
+    stack.process.kill()
+    stack.process.wait()
     deadline = time.monotonic() + 60
-    while house.processes() and time.monotonic() < deadline:
+    while stack.processes() and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert house.processes() == {}
+    assert stack.processes() == {}
 
     again = up("--no-sandbox", PATH=path)
     again.wait_until_ready()
@@ -253,10 +253,10 @@ def test_killing_the_house_hard_leaves_nothing_and_it_starts_again(up: Callable[
 def test_a_report_in_the_making_is_handed_back_and_goes_on_after_a_restart(
     up: Callable[..., Up],
 ) -> None:
-    house = up("--demo", PARTNER_SEARCHES_PER_SECOND="0")
-    house.wait_for(lambda: "Ctrl-C" in house.printed, wait_s=120)
-    assert house.stop() == 0
-    sign_in = json.loads((house.data_dir / "demo.json").read_text())
+    stack = up("--demo", PARTNER_SEARCHES_PER_SECOND="0")
+    stack.wait_for(lambda: "Ctrl-C" in stack.printed, wait_s=120)
+    assert stack.stop() == 0
+    sign_in = json.loads((stack.data_dir / "demo.json").read_text())
 
     slow = up(PARTNER_SEARCHES_PER_SECOND="1")
     slow.wait_until_ready()
@@ -272,8 +272,8 @@ def test_a_report_in_the_making_is_handed_back_and_goes_on_after_a_restart(
     report = program.post(f"{slow.address}/api/v1/reports", json=body, timeout=60).json()
     path = report["links"]["self"]
 
-    def now(house: Up) -> dict[str, Any]:
-        found: dict[str, Any] = program.get(f"{house.address}{path}", timeout=60).json()
+    def now(stack: Up) -> dict[str, Any]:
+        found: dict[str, Any] = program.get(f"{stack.address}{path}", timeout=60).json()
         return found
 
     slow.wait_for(lambda: now(slow)["progress"]["done"] >= 8)
@@ -294,9 +294,9 @@ def test_a_report_in_the_making_is_handed_back_and_goes_on_after_a_restart(
 
 @pytest.mark.faults
 def test_a_database_that_is_away_ends_it_with_a_sentence(up: Callable[..., Up]) -> None:
-    house = up(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
-    assert house.process.wait(timeout=60) == 1
-    house.clean_up()
-    assert "The database could not be brought up to date" in house.printed
-    assert "Traceback" not in house.printed
-    assert house.processes() == {}
+    stack = up(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    assert stack.process.wait(timeout=60) == 1
+    stack.clean_up()
+    assert "The database could not be brought up to date" in stack.printed
+    assert "Traceback" not in stack.printed
+    assert stack.processes() == {}

@@ -69,7 +69,7 @@ class Job(Model):
     type: Mapped[str] = mapped_column(String(20))
     task: Mapped[str] = mapped_column(String(40))
     key: Mapped[str | None] = mapped_column(String(120))
-    # Of nobody's where the house does it by itself, as its nightly upkeep; nobody reads it there.
+    # Of nobody's where the program does it by itself, as its nightly upkeep; nobody reads it there.
     company_id: Mapped[str] = mapped_column(
         Uuid(as_uuid=False), ForeignKey("company.id"), nullable=True
     )

@@ -35,7 +35,7 @@ def start(
 ) -> Job:
     """Add a job to the session; once the caller has committed, the workers are handed it.
 
-    company_id, user_id: whose it is; None for what the house does by itself
+    company_id, user_id: whose it is; None for what the program does by itself
     key: where a job of this task and key waits already, that one is returned
     """
     job_id = str(uuid.uuid4())

@@ -59,7 +59,7 @@ def socket_path(redis_url: str) -> Path:
 
 
 def program(redis_url: str, data_dir: Path) -> Program:
-    """Return the server as a program of the house; its folders are made, private to their owner."""
+    """Return the server as a program to supervise; its folders are made, private to their owner."""
     binary = find_binary()
     socket = socket_path(redis_url)
     _private_folder(socket.parent)
@@ -90,7 +90,7 @@ def answers(redis_url: str) -> bool:
 
 
 def stop_leftover(redis_url: str) -> None:
-    """Stop a server that an earlier house left behind; the caller holds the house's lock."""
+    """Stop a server that an earlier run left behind; the caller holds the lock of DATA_DIR."""
     with contextlib.closing(Redis.from_url(redis_url, socket_timeout=10)) as client:
         with contextlib.suppress(RedisError):
             client.shutdown()
@@ -101,7 +101,7 @@ def stop_leftover(redis_url: str) -> None:
 
 
 def forget_dead_workers(app: Flask) -> None:
-    """Clear what workers of an earlier house left in Redis: none of them can be alive.
+    """Clear what workers of an earlier run left in Redis: none of them can be alive.
 
     Left alone, RQ would call their jobs "started" for more than ten minutes.
     """

@@ -270,7 +270,7 @@ def test_the_demo_is_the_same_at_every_call(app: Flask) -> None:
     assert runner.invoke(args=["inventory", "demo", "--company", " "]).exit_code == 2
 
 
-def test_the_house_demo_brings_the_inventory_along(app: Flask, acme: str) -> None:
+def test_the_demo_brings_the_inventory_along(app: Flask, acme: str) -> None:
     with app.app_context():
         sentence = app.extensions["report_kinds"]["inventory"].seed_demo(acme)
     assert sentence.startswith("576 ")

@@ -212,7 +212,7 @@ def test_viewers_read_and_only_admins_change(api: Any, api_for: Callable[[str], 
         assert reader.delete(f"/stream/{one['id']}").status_code == 403
 
 
-def test_a_stranger_to_the_house_gets_a_401_in_the_envelope(api: Any) -> None:
+def test_a_stranger_gets_a_401_in_the_envelope(api: Any) -> None:
     answer = api.client.get("/api/v1/report")
     assert answer.status_code == 401
     assert set(answer.json) == {"error"}

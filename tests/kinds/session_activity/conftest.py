@@ -1,4 +1,4 @@
-"""A house that knows this kind, its computers and logins, and programs that send pings."""
+"""An application with this kind, its computers and logins, and programs that ping."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole house for a benchmark: SQLite file, Redis, real workers, the stand-in partner beside it.
+"""A local stack for a benchmark: SQLite file, Redis, real workers, the stand-in partner beside it.
 
 Reports are made as in the product: queued, taken by a worker, run in its work-horse. What a report
 costs is read from the system (`/proc`, so Linux only), not from within.
@@ -68,10 +68,10 @@ class Made:
 
 
 class Crew:
-    """Workers of one house that run now."""
+    """Workers of one stack that run now."""
 
-    def __init__(self, house: House, partner: RunningStandIn, pids: list[int]) -> None:
-        self.house, self.partner, self.pids = house, partner, pids
+    def __init__(self, stack: LocalStack, partner: RunningStandIn, pids: list[int]) -> None:
+        self.stack, self.partner, self.pids = stack, partner, pids
 
     def idle(self) -> None:
         """Return when no worker has a work-horse."""
@@ -86,8 +86,8 @@ class Crew:
         self.partner.control("POST", "reset")
         before, partner_before = sum(map(cpu_s, self.pids)), cpu_s(self.partner.pid)
         with self._watching() as peak:
-            ids = tuple(self.house.start(params) for params in reports)
-            wall_s = self.house.wait(ids, time_limit_s)
+            ids = tuple(self.stack.start(params) for params in reports)
+            wall_s = self.stack.wait(ids, time_limit_s)
         return Made(
             ids,
             wall_s,
@@ -118,7 +118,7 @@ class Crew:
             thread.join()
 
 
-class House:
+class LocalStack:
     """The application of one benchmark and its database."""
 
     def __init__(self, settings: dict[str, str]) -> None:
@@ -151,9 +151,9 @@ class House:
             "PARTNER_CALLS_PER_SECOND": "100" if per_second else "0",
             **more,
         }
-        with ExitStack() as stack:
-            log = stack.enter_context(self._log.open("w"))
-            pids = [stack.enter_context(_worker(settings, log)) for _ in range(number)]
+        with ExitStack() as running:
+            log = running.enter_context(self._log.open("w"))
+            pids = [running.enter_context(_worker(settings, log)) for _ in range(number)]
             self._wait_for_workers(number)
             yield Crew(self, partner, pids)
 
@@ -202,13 +202,13 @@ class House:
 
 
 @contextmanager
-def house() -> Iterator[House]:
-    """Build a house for the block: everything in a folder of its own, gone afterwards."""
+def local_stack() -> Iterator[LocalStack]:
+    """Build a stack for the block: everything in a folder of its own, gone afterwards."""
     # A socket's path may have 107 bytes, so the folder is not put below another one.
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     try:
         with _redis(folder) as redis_url:
-            built = House(
+            built = LocalStack(
                 {
                     "DATA_DIR": str(folder),
                     "DATABASE_URL": f"sqlite:///{folder}/bench.sqlite3",
