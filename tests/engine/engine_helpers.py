@@ -14,7 +14,6 @@ from sqlalchemy import select, update
 from tests.conftest import find_scope
 from webapp import jobs
 from webapp.engine import service
-from webapp.engine.attempt import ReportAttempt
 from webapp.engine.kind import Column, ReportKind, Result, Row, Run, Table
 from webapp.engine.models import RUNNING, Report
 from webapp.engine.registry import kinds
@@ -132,12 +131,12 @@ def change(app: Flask, report_id: str, **values: Any) -> None:
         db.session.commit()
 
 
-def begin(app: Flask, report_id: str, **secrets: str) -> ReportAttempt:
+def begin(app: Flask, report_id: str, **secrets: str) -> Run:
     """Take a queued report as a worker does and return its run, without doing any work."""
     with app.app_context():
         report = executor.take(report_id)
         assert report is not None
         assert report.status == RUNNING
         attempt = executor.attempt_at(report, secrets)
-        assert isinstance(attempt, ReportAttempt)
+        assert isinstance(attempt, Run)
         return attempt

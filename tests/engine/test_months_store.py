@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.conftest import find_scope
 from webapp.engine import months
 from webapp.engine.models import StoredMonth
-from webapp.engine.months import CompanyMonths
+from webapp.engine.months import MonthStore
 from webapp.extensions import db
 from webapp.lib.moments import utcnow
 from webapp.lib.months import (
@@ -84,18 +84,18 @@ def test_a_month_counts_as_closed_a_minute_after_its_end(seconds: int, closed: b
 
 
 @pytest.fixture
-def store(app: Flask) -> Callable[..., CompanyMonths]:
+def store(app: Flask) -> Callable[..., MonthStore]:
     """Return a maker of somebody's store."""
 
-    def make(who: str = "owner", kind: str = "partner-use", kept_days: float = 30) -> CompanyMonths:
+    def make(who: str = "owner", kind: str = "partner-use", kept_days: float = 30) -> MonthStore:
         company = find_scope(app, who).company_id
         with app.app_context():
-            return CompanyMonths(db.engine, company, kind, kept_days)
+            return MonthStore(db.engine, company, kind, kept_days)
 
     return make
 
 
-Store = Callable[..., CompanyMonths]
+Store = Callable[..., MonthStore]
 
 
 def counted(
@@ -104,7 +104,7 @@ def counted(
     return [(item, month, value, at or utcnow()) for item in items]
 
 
-def keys(store: CompanyMonths, *items: str, subject: str = "p") -> set[tuple[str, str]]:
+def keys(store: MonthStore, *items: str, subject: str = "p") -> set[tuple[str, str]]:
     found = store.fresh(subject, items, date(2024, 1, 1), date(2026, 1, 1))
     return {(item, month_text(month)) for item, month in found}
 

@@ -20,7 +20,7 @@ from tests.engine.engine_helpers import Steps, begin, lines, rows_result, start
 from tests.soon import until
 from webapp import jobs
 from webapp.engine import attempt, service
-from webapp.engine.attempt import ReportAttempt
+from webapp.engine.run import Run
 from webapp.errors import Unavailable
 from webapp.extensions import redis_client
 from webapp.jobs import Event, stream
@@ -62,13 +62,13 @@ class Listener(threading.Thread):
         return [event.seq for event in self.events if event.type == "status"]
 
 
-def say(app: Flask, run: ReportAttempt, *texts: str) -> None:
+def say(app: Flask, run: Run, *texts: str) -> None:
     with app.app_context():
         for text in texts:
             run.log(text)
 
 
-def finish(app: Flask, run: ReportAttempt) -> None:
+def finish(app: Flask, run: Run) -> None:
     with app.app_context():
         attempt.store(run, rows_result())
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from tests.conftest import add_people
 from tests.engine.engine_helpers import Steps, lines, row, rows_result, run, start
 from webapp.engine.kind import Result, Run
-from webapp.engine.months import CompanyMonths
+from webapp.engine.months import MonthStore
 from webapp.extensions import db, report_queue
 from webapp.jobs import janitor
 from webapp.lib.moments import utcnow
@@ -74,7 +74,7 @@ def test_stored_months_are_read_and_saved_again_after_an_outage(steps: Flask) ->
         return work()
 
     with steps.app_context():
-        stored = CompanyMonths(db.engine, row_company(steps), "steps", 30.0, patiently=patiently)
+        stored = MonthStore(db.engine, row_company(steps), "steps", 30.0, patiently=patiently)
         from datetime import date
 
         month = date(2024, 1, 1)

@@ -29,7 +29,7 @@ from tests.conftest import SECRET_KEY, Api, add_people
 from tests.engine.engine_helpers import Steps, begin, start
 from tests.faults.faults_helpers import ROOT, OwnRedis, answers_http, free_port, until
 from webapp.engine import attempt
-from webapp.engine.attempt import ReportAttempt
+from webapp.engine.run import Run
 from webapp.jobs import transport
 
 pytestmark = pytest.mark.faults
@@ -174,7 +174,7 @@ def _key(app: Flask) -> Api:
 async def _scene(
     app: Flask,
     readers: list[Reader],
-    runs: list[ReportAttempt],
+    runs: list[Run],
     address: str,
     api: Api,
     pages: list[float],
@@ -202,7 +202,7 @@ async def _scene(
     looking.join()
 
 
-def _speak(app: Flask, runs: list[ReportAttempt]) -> None:
+def _speak(app: Flask, runs: list[Run]) -> None:
     from tests.engine.engine_helpers import rows_result
 
     for _ in range(LINES):

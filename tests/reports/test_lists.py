@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 
 from tests.conftest import find_scope
 from webapp.engine.listing import list_reports
-from webapp.engine.months import CompanyMonths, stored_overview
+from webapp.engine.months import MonthStore, stored_overview
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.lib.moments import utcnow
@@ -89,7 +89,7 @@ def test_a_broken_cursor_is_a_sentence(app: Flask, owner: FlaskClient) -> None:
 def store(app: Flask, who: str, subject: str) -> None:
     company_id = find_scope(app, who).company_id
     with app.app_context():
-        months = CompanyMonths(db.engine, company_id, "tally", 30)
+        months = MonthStore(db.engine, company_id, "tally", 30)
         values = [("s1", date(2024, month, 1), 5, utcnow()) for month in range(1, 7)]
         months.save(subject, values)
 

@@ -1,96 +1,41 @@
-"""An attempt at a report: a job's attempt, and what a kind may call beside it.
-
-`task_of` is what the workers do for a kind's reports: its `run`, then the result written in the
-transaction that ends the report.
-"""
+"""What the workers do for a kind's reports: its `run`, then the result, written with the end."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable, Iterator
-from functools import partial
 from itertools import islice
 from typing import Any
 
-from flask import Flask, current_app
+from flask import current_app
 from sqlalchemy import Connection, delete, insert, null, select, update
 
 from webapp.counters import counters
-from webapp.engine.kind import ReportKind, Result, Row
-from webapp.engine.models import CANCELLED, DONE, FAILED, INCOMPLETE, Report, ResultRow
-from webapp.engine.months import CompanyMonths
+from webapp.engine.kind import ReportKind, Result, Row, Run
+from webapp.engine.models import CANCELLED, DONE, FAILED, INCOMPLETE, ResultRow
 from webapp.engine.params import stored_params
 from webapp.engine.registry import context, kind_named
+from webapp.engine.run import REPORT
 from webapp.engine.spooled import replayable
 from webapp.errors import ReportError
-from webapp.extensions import Base
-from webapp.jobs import Attempt, Ending, Job, Task
+from webapp.jobs import Ending, Task
 from webapp.lib.moments import rfc3339, utcnow
 from webapp.lib.texts import made_storable
 
 ROWS_PER_INSERT = 1000
 # In JSON, what Postgres keeps but does not look into: NUL and surrogates, whole pairs too.
 ESCAPED = re.compile(r"\\u(0000|d[89a-f])")
-# The table of a report's own columns, without those of its job.
-REPORT = Base.metadata.tables["report"]
 RETRY_CANCELLED = "Trying again was cancelled."
 KEPT = "The result from before is kept."
 
 
-class ReportAttempt(Attempt):
-    """The `Run` of engine/kind.py over the database. Thread-safe."""
-
-    def __init__(self, app: Flask, task: Task, job: Job, secrets: dict[str, str]) -> None:
-        super().__init__(app, task, job, secrets)
-        assert isinstance(job, Report)
-        self.report_id, self.attempt = self.job_id, self.number
-        self.params = dict(job.params)
-        self._made, self._saved = self._written = job.calls_made, job.calls_saved
-        self.months = CompanyMonths(
-            self._engine,
-            job.company_id,
-            job.kind,
-            app.config["MONTHS_KEPT_DAYS"],
-            self.fenced,
-            self.retry_while_database_is_down,
-            partial(counters(app).add, "months", job.kind),
-        )
-
-    def calls(self, *, made: int = 0, saved: int = 0) -> None:
-        """Count calls to the partner, and calls that stored values made unnecessary."""
-        with self._lock:
-            self._made += made
-            self._saved += saved
-
-    @property
-    def calls_made(self) -> int:
-        return self._made
-
-    @property
-    def calls_saved(self) -> int:
-        return self._saved
-
-    def write_along(self, connection: Connection) -> None:
-        """Write the calls counted so far, where there are new ones."""
-        counted = self._made, self._saved
-        if counted != self._written:
-            connection.execute(
-                update(REPORT)
-                .where(REPORT.c.id == self.job_id)
-                .values(calls_made=counted[0], calls_saved=counted[1])
-            )
-            self._written = counted
-
-
 def task_of(kind: ReportKind) -> Task:
     """Return what workers do for the reports of a kind."""
-    return Task(
-        kind.slug, run=make, noun="report", in_turn=True, attempt=ReportAttempt, on_end=keep_result
-    )
+    return Task(kind.slug, run=make, noun="report", in_turn=True, attempt=Run, on_end=keep_result)
 
 
-def make(attempt: ReportAttempt, _payload: dict[str, Any]) -> None:
+def make(attempt: Run, _payload: dict[str, Any]) -> None:
     """Let the kind make a report, and store what it found out with the end."""
     kind = kind_named(attempt.task.name)
     try:
@@ -100,7 +45,7 @@ def make(attempt: ReportAttempt, _payload: dict[str, Any]) -> None:
         counters().flush()
 
 
-def store(attempt: ReportAttempt, result: Result) -> None:
+def store(attempt: Run, result: Result) -> None:
     """Write a result and the end of its report in one transaction."""
     tables = {name: replayable(rows) for name, rows in result.tables.items()}
     # What every result says; a kind that knows it better has said so.

@@ -76,7 +76,7 @@ class GridPage:
 
 def grid_page(kind: ReportKind, result: ReadResult, table: Table, query: GridQuery) -> GridPage:
     """Return the page of a table that the query asks for."""
-    of_table = (ResultRow.report_id == result.report_id) & (ResultRow.table_name == table.name)
+    of_table = _of_table(result, table.name)
     columns = {column.name: column for column in table.columns}
     wanted = of_table
     if query.search:
@@ -112,9 +112,8 @@ def grid_page(kind: ReportKind, result: ReadResult, table: Table, query: GridQue
 
 def count_rows(result: ReadResult, table: Table, only: Filter) -> int:
     """Return how many rows of a table a filter keeps."""
-    of_table = (ResultRow.report_id == result.report_id) & (ResultRow.table_name == table.name)
     column = next(one for one in table.columns if one.name == only.column)
-    return _count(of_table & _kept(column, only))
+    return _count(_of_table(result, table.name) & _kept(column, only))
 
 
 def folded_rows(result: ReadResult, table: Table, parents: Sequence[Row]) -> dict[str, list[Row]]:
@@ -126,8 +125,7 @@ def folded_rows(result: ReadResult, table: Table, parents: Sequence[Row]) -> dic
     rows = db.session.scalars(
         select(ResultRow.data)
         .where(
-            ResultRow.report_id == result.report_id,
-            ResultRow.table_name == table.name,
+            _of_table(result, table.name),
             ResultRow.data[key_of_child].as_string().in_(found),
         )
         .order_by(ResultRow.position)
@@ -140,13 +138,13 @@ def folded_rows(result: ReadResult, table: Table, parents: Sequence[Row]) -> dic
 def find_row(result: ReadResult, table: str, position: int) -> Row | None:
     """Return the stored row at a position of a table, None where there is none."""
     row: Row | None = db.session.scalar(
-        select(ResultRow.data).where(
-            ResultRow.report_id == result.report_id,
-            ResultRow.table_name == table,
-            ResultRow.position == position,
-        )
+        select(ResultRow.data).where(_of_table(result, table), ResultRow.position == position)
     )
     return row
+
+
+def _of_table(result: ReadResult, table: str) -> ColumnElement[bool]:
+    return (ResultRow.report_id == result.report_id) & (ResultRow.table_name == table)
 
 
 def _count(condition: ColumnElement[bool]) -> int:

@@ -7,14 +7,16 @@ does its work in `run`, which is handed a `Run`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel
 
+from webapp.engine.months import MonthStore, StoredValue
+from webapp.engine.run import Run
 from webapp.engine.shapes import (
     Answer,
     Chart,
@@ -69,69 +71,6 @@ class StoredResult(Protocol):
     head: dict[str, Any]
 
     def rows(self, table: str) -> Iterator[Row]: ...
-
-
-class MonthStore(Protocol):
-    """Stored months of one company and one kind; see engine/months.py for shapes and units."""
-
-    def fresh(
-        self, subject: str, items: Iterable[str], start: date, end: date
-    ) -> dict[tuple[str, date], StoredValue]: ...
-
-    def save(self, subject: str, values: Iterable[tuple[str, date, Any, datetime]]) -> int: ...
-
-
-@dataclass(frozen=True)
-class StoredValue:
-    """One stored value and the moment it was counted (aware UTC)."""
-
-    value: Any
-    counted_at: datetime
-
-
-class Run(Protocol):
-    """What a running report may use. Every method raises RunEnded when the attempt was given up.
-
-    asked_at is when the report was asked for: what was counted since then is this report's own.
-    Thread-safe: a kind may call it from the threads of its own pool.
-    """
-
-    report_id: str
-    company_id: str
-    user_id: str
-    attempt: int
-    secrets: dict[str, str]
-    asked_at: datetime
-
-    @property
-    def months(self) -> MonthStore: ...
-
-    @property
-    def calls_made(self) -> int: ...
-
-    @property
-    def calls_saved(self) -> int: ...
-
-    def log(self, text: str, *, level: Literal["info", "warn", "error"] = "info") -> None:
-        """Store and publish a status line."""
-
-    def set_total(self, total: int) -> None:
-        """Set how many steps there are in all (the bar's m)."""
-
-    def advance(self, text: str | None = None, *, by: int = 1) -> None:
-        """Count steps done; the text becomes a line, but not more than a few a second."""
-
-    def calls(self, *, made: int = 0, saved: int = 0) -> None:
-        """Count calls to the partner, and calls that stored values made unnecessary."""
-
-    def check(self) -> None:
-        """Raise RunEnded if the report was cancelled or handed to another worker."""
-
-    def save_checkpoints(self, entries: Mapping[str, Any]) -> None:
-        """Keep partial answers (JSON) for a restart or a retry of this report."""
-
-    def load_checkpoints(self, prefix: str = "") -> dict[str, Any]:
-        """Return what earlier attempts of this report kept, by key."""
 
 
 @dataclass(frozen=True)

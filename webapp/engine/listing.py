@@ -42,7 +42,15 @@ def list_reports(
     limit:  1 to 100
     Raises: InvalidParams for an unknown kind or status, a limit out of bounds, a broken cursor
     """
-    _check(kind, status, limit)
+    errors = {}
+    if kind and kind not in kinds():
+        errors["kind"] = f"Choose one of {', '.join(kinds())}."
+    if status and status not in STATUSES:
+        errors["status"] = f"Choose one of {', '.join(STATUSES)}."
+    if not 1 <= limit <= MAX_LIMIT:
+        errors["limit"] = f"Write a number from 1 to {MAX_LIMIT}."
+    if errors:
+        raise InvalidParams(errors)
     # The head of a result may be large and no list shows it.
     query = select(Report).where(Report.company_id == scope.company_id).options(defer(Report.head))
     if hidden := personal_kinds():
@@ -56,15 +64,3 @@ def list_reports(
     reports, more = cut(db.session.scalars(query).all(), limit)
     last = reports[-1] if more else None
     return Page(reports, place(last.created_at, last.id) if last else None)
-
-
-def _check(kind: str | None, status: str | None, limit: int) -> None:
-    errors = {}
-    if kind and kind not in kinds():
-        errors["kind"] = f"Choose one of {', '.join(kinds())}."
-    if status and status not in STATUSES:
-        errors["status"] = f"Choose one of {', '.join(STATUSES)}."
-    if not 1 <= limit <= MAX_LIMIT:
-        errors["limit"] = f"Write a number from 1 to {MAX_LIMIT}."
-    if errors:
-        raise InvalidParams(errors)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, or_, select
 from sqlalchemy.engine import Engine
 
-from webapp.engine.kind import StoredValue
 from webapp.engine.models import StoredMonth
 from webapp.errors import InvalidParams
 from webapp.extensions import db
@@ -25,7 +25,15 @@ from webapp.lib.upserts import upsert
 ITEMS_PER_QUERY = 500
 
 
-class CompanyMonths:
+@dataclass(frozen=True)
+class StoredValue:
+    """One stored value and the moment it was counted (aware UTC)."""
+
+    value: Any
+    counted_at: datetime
+
+
+class MonthStore:
     """The stored months of one company and one kind.
 
     `writing` opens the transaction of a save; a run hands in one that is fenced by its attempt.
@@ -56,36 +64,33 @@ class CompanyMonths:
     ) -> dict[tuple[str, date], StoredValue]:
         """Return the values that have not expired, by (item, month), `end` included."""
         wanted = list(items)
-        found: dict[tuple[str, date], StoredValue] = self._patiently(
-            lambda: self._read(subject, wanted, start, end)
-        )
+
+        def read() -> dict[tuple[str, date], StoredValue]:
+            found = {}
+            with self._engine.connect() as connection:
+                for first in range(0, len(wanted), ITEMS_PER_QUERY):
+                    rows = connection.execute(
+                        select(
+                            StoredMonth.item,
+                            StoredMonth.month,
+                            StoredMonth.value,
+                            StoredMonth.counted_at,
+                        ).where(
+                            StoredMonth.company_id == self._company_id,
+                            StoredMonth.kind == self._kind,
+                            StoredMonth.subject == subject,
+                            StoredMonth.item.in_(wanted[first : first + ITEMS_PER_QUERY]),
+                            StoredMonth.month.between(start, end),
+                            StoredMonth.expires_at > utcnow(),
+                        )
+                    )
+                    for item, month, value, counted_at in rows:
+                        found[item, month] = StoredValue(value, counted_at)
+            return found
+
+        found: dict[tuple[str, date], StoredValue] = self._patiently(read)
         self._tally("stored", by=len(found))
         return found
-
-    def _read(
-        self, subject: str, wanted: list[str], start: date, end: date
-    ) -> dict[tuple[str, date], StoredValue]:
-        found: dict[tuple[str, date], StoredValue] = {}
-        with self._engine.connect() as connection:
-            for first in range(0, len(wanted), ITEMS_PER_QUERY):
-                chunk = wanted[first : first + ITEMS_PER_QUERY]
-                for item, month, value, counted_at in connection.execute(
-                    self._fresh_query(subject, chunk, start, end)
-                ):
-                    found[item, month] = StoredValue(value, counted_at)
-        return found
-
-    def _fresh_query(self, subject: str, items: list[str], start: date, end: date) -> Any:
-        return select(
-            StoredMonth.item, StoredMonth.month, StoredMonth.value, StoredMonth.counted_at
-        ).where(
-            StoredMonth.company_id == self._company_id,
-            StoredMonth.kind == self._kind,
-            StoredMonth.subject == subject,
-            StoredMonth.item.in_(items),
-            StoredMonth.month.between(start, end),
-            StoredMonth.expires_at > utcnow(),
-        )
 
     def save(self, subject: str, values: Iterable[tuple[str, date, Any, datetime]]) -> int:
         """Keep `(item, month, value, counted_at)`, replacing what was there; return how many.
@@ -107,27 +112,23 @@ class CompanyMonths:
             for item, month, value, counted_at in values
             if is_closed(month, counted_at)
         ]
+
+        def write() -> None:
+            with self._writing() as connection:
+                statement = upsert(connection, StoredMonth)
+                new = {
+                    name: statement.excluded[name] for name in ("value", "counted_at", "expires_at")
+                }
+                newer = StoredMonth.counted_at <= new["counted_at"]
+                key = ["company_id", "kind", "subject", "item", "month"]
+                connection.execute(
+                    statement.on_conflict_do_update(index_elements=key, set_=new, where=newer), rows
+                )
+
         if rows:
-            self._patiently(lambda: self._write(rows))
+            self._patiently(write)
             self._tally("counted", by=len(rows))
         return len(rows)
-
-    def _write(self, rows: list[dict[str, Any]]) -> None:
-        with self._writing() as connection:
-            statement = upsert(connection, StoredMonth)
-            new = statement.excluded
-            connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["company_id", "kind", "subject", "item", "month"],
-                    set_={
-                        "value": new.value,
-                        "counted_at": new.counted_at,
-                        "expires_at": new.expires_at,
-                    },
-                    where=StoredMonth.counted_at <= new.counted_at,
-                ),
-                rows,
-            )
 
 
 def expire(

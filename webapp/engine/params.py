@@ -19,6 +19,9 @@ from webapp.engine.kind import ReportKind
 from webapp.errors import InvalidParams
 from webapp.lib.bodies import MONTH_PATTERN, sentences
 
+DIFFERS = "A retry keeps what the report was asked with; ask for a new report to change this."
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
 
 @dataclass(frozen=True)
 class Parsed:
@@ -38,15 +41,23 @@ def read_params(kind: ReportKind, raw: Mapping[str, Any]) -> Parsed:
         raise InvalidParams({"params": "Send the parameters as a JSON object."})
     given = {str(key): value for key, value in raw.items() if value is not None and value != ""}
     secrets = {key: given.pop(key) for key in kind.secret_params if key in given}
-    errors = {
-        key: "Send this as text." for key, value in secrets.items() if not isinstance(value, str)
+    errors = {}
+    for key, value in secrets.items():
+        if not isinstance(value, str):
+            errors[key] = "Send this as text."
+        elif len(value) > 4096 or not value.isprintable():
+            errors[key] = (
+                "The text is longer than 4,096 characters or holds characters that cannot be sent."
+            )
+    # Texts no database takes: NUL and lone surrogates.
+    unstorable = {
+        "params" if UNSTORABLE.search(key) else key: (
+            "The text holds characters that cannot be stored."
+        )
+        for key, value in given.items()
+        if UNSTORABLE.search(key) or (isinstance(value, str) and UNSTORABLE.search(value))
     }
-    errors |= {
-        key: "The text is longer than 4,096 characters or holds characters that cannot be sent."
-        for key, value in secrets.items()
-        if isinstance(value, str) and (len(value) > 4096 or not value.isprintable())
-    }
-    if unstorable := _unstorable(given):
+    if unstorable:
         raise InvalidParams(errors | unstorable)
     params: BaseModel | None = None
     try:
@@ -63,14 +74,31 @@ def read_params(kind: ReportKind, raw: Mapping[str, Any]) -> Parsed:
     return Parsed(params, public, {key: value.strip() for key, value in secrets.items()})
 
 
-def _unstorable(given: Mapping[str, Any]) -> dict[str, str]:
-    """Find texts no database takes: NUL and lone surrogates."""
-    bad = re.compile("[\x00\ud800-\udfff]")
-    return {
-        key if not bad.search(key) else "params": "The text holds characters that cannot be stored."
-        for key, value in given.items()
-        if bad.search(key) or (isinstance(value, str) and bad.search(value))
-    }
+def retried_params(
+    kind: ReportKind, stored: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the parameters a report is tried again with, secrets among them.
+
+    stored: the report's own, without secrets
+    given:  what the retry sends: only a way in, or all that the report was asked with once more
+    Raises: InvalidParams with a sentence per field that says something else than the report
+    """
+    sent = {name: value for name, value in given.items() if value is not None and value != ""}
+    taken = [
+        way for way in kind.credential_options if way & set(sent) and way <= set(sent) | set(stored)
+    ]
+    # The ways in that another one now replaces.
+    left = set().union(*kind.credential_options).difference(*taken) if taken else set()
+    again = {name: value for name, value in stored.items() if name not in left} | sent
+    public = read_params(kind, again).public
+    differing = [
+        name
+        for name in sent
+        if name not in kind.retry_params and public.get(name) != stored.get(name)
+    ]
+    if differing:
+        raise InvalidParams(dict.fromkeys(differing, DIFFERS))
+    return again
 
 
 def stored_params(kind: ReportKind, public: Mapping[str, Any]) -> Any:

@@ -20,7 +20,12 @@ class ReadResult:
 
     def __init__(self, report: Report) -> None:
         if not report.has_result or report.head is None:
-            raise Conflict(_why_not(report))
+            why = f"The report failed, so it has no result: {report.error}"
+            if report.is_active:
+                why = f"The report is {report.status}; its result comes when it is finished."
+            elif report.status == "cancelled":
+                why = "The report was cancelled, so it has no result."
+            raise Conflict(why)
         self.report_id = report.id
         self.head: dict[str, Any] = report.head
 
@@ -43,11 +48,3 @@ class ReadResult:
             if len(batch) < ROWS_PER_READ:
                 return
             after = batch[-1][0]
-
-
-def _why_not(report: Report) -> str:
-    if report.is_active:
-        return f"The report is {report.status}; its result comes when it is finished."
-    if report.status == "cancelled":
-        return "The report was cancelled, so it has no result."
-    return f"The report failed, so it has no result: {report.error}"

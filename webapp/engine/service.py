@@ -22,10 +22,9 @@ from webapp import jobs
 from webapp.accounts import Scope
 from webapp.engine.kind import Estimate, ReportKind
 from webapp.engine.models import FAILED, INCOMPLETE, Report
-from webapp.engine.months import CompanyMonths
-from webapp.engine.params import Parsed, read_params
+from webapp.engine.months import MonthStore
+from webapp.engine.params import Parsed, read_params, retried_params
 from webapp.engine.registry import context, kind_named, kinds, personal_kinds
-from webapp.engine.retry_params import retried_params
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, ReportError, TooManyWaiting
 from webapp.extensions import db
 from webapp.jobs import service as job_service
@@ -125,7 +124,7 @@ def _made_before(scope: Scope, key: str, body: str) -> Report | None:
 def estimate_report(scope: Scope, slug: Any, raw: Mapping[str, Any]) -> Estimate:
     """Return what a report with these parameters would cost, without making it."""
     kind, parsed = _prepared(scope, slug, raw)
-    months = CompanyMonths(
+    months = MonthStore(
         db.engine, scope.company_id, kind.slug, current_app.config["MONTHS_KEPT_DAYS"]
     )
     # The kind may ask a partner, who takes its time; no database connection waits with it.
@@ -136,9 +135,11 @@ def estimate_report(scope: Scope, slug: Any, raw: Mapping[str, Any]) -> Estimate
 def find_report(scope: Scope, report_id: str) -> Report:
     """Return a report of the caller's company; another company's is as unknown as none."""
     report = db.session.get(Report, str(report_id))
-    if report is None or report.company_id != scope.company_id:
-        raise NotFound("There is no such report.")
-    if report.kind in personal_kinds() and report.requested_by != scope.user_id:
+    if (
+        report is None
+        or report.company_id != scope.company_id
+        or (report.kind in personal_kinds() and report.requested_by != scope.user_id)
+    ):
         raise NotFound("There is no such report.")
     return report
 

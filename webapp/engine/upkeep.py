@@ -62,7 +62,11 @@ def ask_nightly(now: datetime | None = None) -> list[str]:
     now = now or utcnow()
     if now.hour < NIGHT_BEGINS:
         return []
-    keys = {f"{slug} {now:%Y-%m-%d}": slug for slug, kind in kinds().items() if _has_nightly(kind)}
+    keys = {
+        f"{slug} {now:%Y-%m-%d}": slug
+        for slug, kind in kinds().items()
+        if type(kind).nightly is not ReportKind.nightly
+    }
     asked = select(jobs.Job.key).where(jobs.Job.task == NIGHTLY.name, jobs.Job.key.in_(keys))
     for key in db.session.scalars(asked):
         keys.pop(key or "", None)
@@ -70,10 +74,6 @@ def ask_nightly(now: datetime | None = None) -> list[str]:
         jobs.start(NIGHTLY.name, company_id=None, user_id=None, payload={"kind": slug}, key=key)
     db.session.commit()
     return list(keys.values())
-
-
-def _has_nightly(kind: ReportKind) -> bool:
-    return type(kind).nightly is not ReportKind.nightly
 
 
 def run_nightly(_attempt: jobs.Attempt, payload: dict[str, Any]) -> None:
@@ -118,20 +118,19 @@ def loop(app: Flask, stop: threading.Event | None = None) -> None:
                     tidied = utcnow()
         except SQLAlchemyError as error:
             log.warning("the janitor waits for the database: %s", type(error).__name__)
-            wait_s = _until_it_answers(app, stop)
+            with app.app_context():
+                while not stop.wait(1.0) and not _database_answers():
+                    pass
+            wait_s = min(app.config["LEASE_SECONDS"] / 4, 5.0)
         stop.wait(SWEEP_EVERY_S)
     with app.app_context(), suppress(SQLAlchemyError):
         installation.end_turn(JANITOR, me)
 
 
-def _until_it_answers(app: Flask, stop: threading.Event) -> float:
-    """Wait until the database answers; return how long leases may take to be renewed (seconds)."""
-    while not stop.wait(1.0):
-        try:
-            with app.app_context():
-                db.session.execute(select(1))
-        except SQLAlchemyError:
-            continue
-        break
-    lease_s: float = app.config["LEASE_SECONDS"]
-    return min(lease_s / 4, 5.0)
+def _database_answers() -> bool:
+    try:
+        db.session.execute(select(1))
+    except SQLAlchemyError:
+        db.session.remove()
+        return False
+    return True

@@ -13,8 +13,7 @@ from typing import Any
 
 from flask import current_app
 
-from webapp.engine.kind import MonthStore
-from webapp.engine.months import CompanyMonths
+from webapp.engine.months import MonthStore
 from webapp.errors import InvalidParams, ReportError
 from webapp.extensions import db
 from webapp.kinds.label_revenue.facts import MonthFacts
@@ -273,10 +272,10 @@ def payer(
     return Payer(company_id, method, store or company_store(company_id), refresh)
 
 
-def company_store(company_id: str) -> CompanyMonths:
+def company_store(company_id: str) -> MonthStore:
     """Return the stored months of this kind, outside of a report's run."""
     kept_days = current_app.config["MONTHS_KEPT_DAYS"]
-    return CompanyMonths(db.engine, company_id, SLUG, kept_days)
+    return MonthStore(db.engine, company_id, SLUG, kept_days)
 
 
 def _revision(company_id: str, month: date) -> int:
