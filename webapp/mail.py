@@ -1,7 +1,7 @@
 """Mail, sent through the server SMTP_URL names; nothing is sent where it is not set.
 
-A mail is text, with files beside it where there are any. Passwords and links in it are protected on
-their way by TLS: plain SMTP is spoken with a server on this machine, or where `tls=none` says so.
+Passwords and links in a mail are protected on their way by TLS: plain SMTP is spoken with a server
+on this machine, or where `tls=none` says so.
 """
 
 from __future__ import annotations
@@ -38,15 +38,6 @@ class Server:
     tls: str
 
 
-@dataclass(frozen=True)
-class Attachment:
-    """A file beside the text."""
-
-    name: str
-    media_type: str
-    content: bytes
-
-
 def parse_smtp_url(url: str) -> Server:
     """Return the server a URL names; raises ValueError, without the URL: it has a password."""
     parts = urlsplit(url)
@@ -78,9 +69,7 @@ class MailRefused(Unavailable):
         self.reason = f"SMTP {code}" if code else type(error).__name__
 
 
-def send(
-    to: Iterable[str], subject: str, text: str, attachments: Iterable[Attachment] = ()
-) -> None:
+def send(to: Iterable[str], subject: str, text: str) -> None:
     """Hand one mail of text over to the server; it has taken it when this returns.
 
     Raises: MailRefused
@@ -93,9 +82,6 @@ def send(
     message["Message-ID"] = make_msgid(domain=message["From"].addresses[0].domain)
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(text)
-    for file in attachments:
-        main, _, sub = file.media_type.partition("/")
-        message.add_attachment(file.content, maintype=main, subtype=sub, filename=file.name)
     send_message(message)
 
 
@@ -118,13 +104,10 @@ def send_message(message: EmailMessage) -> None:
     except (OSError, smtplib.SMTPException) as error:
         # The words may quote addresses or the sign-in.
         log.error("a mail could not be sent: %s", type(error).__name__)
-        raise MailRefused(_code(error), error) from None
-
-
-def _code(error: Exception) -> int | None:
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        return int(next(iter(error.recipients.values()))[0])
-    return int(error.smtp_code) if isinstance(error, smtplib.SMTPResponseException) else None
+        code = getattr(error, "smtp_code", None)
+        if isinstance(error, smtplib.SMTPRecipientsRefused):
+            code = next(iter(error.recipients.values()))[0]
+        raise MailRefused(code, error) from None
 
 
 def _connect(server: Server) -> smtplib.SMTP:

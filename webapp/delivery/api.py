@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, url_for
+from flask import Blueprint, Response, request, url_for
+from pydantic import BaseModel
 from sqlalchemy import select
+from sqlalchemy.orm import joinedload
 
 from webapp.accounts import audit, current_scope, restrict
 from webapp.api.models import ReportAnswer
@@ -25,17 +27,12 @@ from webapp.delivery.bodies import (
 )
 from webapp.delivery.comparison import compare
 from webapp.delivery.models import Definition, Delivery
-from webapp.delivery.sending import resend
 from webapp.engine.download import result_response
 from webapp.engine.export import FORMATS
 from webapp.engine.service import find_report
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
-from webapp.lib.bodies import (
-    answer_json,
-    read_json,
-    read_query,
-)
+from webapp.lib.bodies import answer_json, read_json, read_query
 from webapp.lib.keyset import cut, one_page, place, read_place
 from webapp.lib.openapi import JSON, TEXT, Answer, Describer
 
@@ -55,26 +52,22 @@ describe = Describer("Saved reports")
 )
 def index_definitions() -> Response:
     """List what is saved in the caller's company, newest first."""
-    scope, query = current_scope(), read_query(PageQuery)
-    found = select(Definition).where(definitions.visible(scope))
-    page, following = _page(found, Definition, query)
-    response = answer_json([_answer(definition) for definition in page])
-    return _linked(response, "definitions.index_definitions", following, query)
+    query = read_query(PageQuery)
+    found = select(Definition).where(definitions.visible(current_scope()))
+    return _page(found, Definition, DefinitionAnswer, query)
 
 
-def _page(found: Any, model: Any, query: PageQuery) -> tuple[list[Any], str | None]:
+def _page(found: Any, model: Any, answer: type[BaseModel], query: PageQuery) -> Response:
+    """Return a page of rows as answers, with the address of the next one."""
     after = read_place(query.cursor) if query.cursor else None
     keys = (model.created_at, model.id)
     rows = db.session.scalars(one_page(found, keys, after, query.limit, newest_first=True)).all()
-    page, more = cut(rows, query.limit)
-    return page, place(page[-1].created_at, page[-1].id) if more else None
-
-
-def _linked(
-    response: Response, endpoint: str, following: str | None, query: PageQuery, **more: Any
-) -> Response:
-    if following:
-        address = url_for(endpoint, limit=query.limit, cursor=following, **more)
+    page, has_more = cut(rows, query.limit)
+    response = answer_json([answer.model_validate(row) for row in page])
+    if has_more:
+        given = query.model_dump(exclude={"cursor"}, exclude_none=True)
+        following = place(page[-1].created_at, page[-1].id)
+        address = url_for(request.endpoint or "", **given, cursor=following)
         response.headers["Link"] = f'<{address}>; rel="next"'
     return response
 
@@ -89,10 +82,7 @@ def _linked(
 )
 def create_definition() -> Response:
     """Save a report; the secret that signs its webhooks is shown this once."""
-    scope = current_scope()
-    definition = definitions.create_definition(scope, read_json(NewDefinition))
-    audit(scope, "saved report", f"{definition.name} {definition.id}")
-    db.session.commit()
+    definition = definitions.create_definition(current_scope(), read_json(NewDefinition))
     has_webhook = any(target["by"] == "webhook" for target in definition.deliver)
     secret = definitions.signing_secrets(definition)[-1] if has_webhook else None
     response = answer_json(_answer(definition, secret), 201)
@@ -110,8 +100,8 @@ def show_definition(definition_id: UUID) -> Response:
 
 
 def _answer(definition: Definition, secret: str | None = None) -> DefinitionAnswer:
-    runs = definitions.runs_of(definition, limit=1)
-    return DefinitionAnswer.of(definition, runs[0][0].report_id if runs else None, secret)
+    answer = DefinitionAnswer.model_validate(definition)
+    return answer.model_copy(update={"webhook_secret": secret})
 
 
 def _found(definition_id: UUID) -> Definition:
@@ -184,8 +174,7 @@ def rotate_secret(definition_id: UUID) -> Response:
 )
 def latest_result(definition_id: UUID) -> Response:
     """Return the newest finished result, with an ETag; 404 before there is one."""
-    definition, query = _found(definition_id), read_query(LatestQuery)
-    return _latest(definition, query.format)
+    return _latest(_found(definition_id), read_query(LatestQuery).format)
 
 
 @bp.get("/definitions/<uuid:definition_id>/latest.<fmt>")
@@ -213,9 +202,8 @@ def _latest(definition: Definition, fmt: str) -> Response:
 @describe("Its runs, newest first", answer=list[RunAnswer], errors=(404,))
 def index_runs(definition_id: UUID) -> Response:
     """List what was made of a definition, newest first."""
-    return answer_json(
-        [RunAnswer.of(run, report) for run, report in definitions.runs_of(_found(definition_id))]
-    )
+    runs = definitions.runs_of(_found(definition_id))
+    return answer_json([RunAnswer.model_validate(run) for run in runs])
 
 
 @bp.get("/definitions/<uuid:definition_id>/compare")
@@ -228,28 +216,11 @@ def index_runs(definition_id: UUID) -> Response:
 def compare_runs(definition_id: UUID) -> Response:
     """Return what came, went and changed between two results of a definition."""
     scope, definition, query = current_scope(), _found(definition_id), read_query(CompareQuery)
-    of_it = {run.report_id for run, _ in definitions.runs_of(definition, limit=1000)}
-    unknown = [name for name, value in _ends(query).items() if value not in of_it]
-    if unknown:
+    of_it = {run.report_id for run in definitions.runs_of(definition, limit=1000)}
+    ends = query.model_dump(by_alias=True)
+    if unknown := [name for name, value in ends.items() if value not in of_it]:
         raise InvalidParams(dict.fromkeys(unknown, "This is no report of this definition."))
-    before, after = find_report(scope, query.before), find_report(scope, query.after)
-    found = compare(before, after)
-    return answer_json(
-        ComparisonAnswer.model_construct(
-            before=before.id,
-            after=after.id,
-            counted_at={
-                report.id: (report.head or {}).get("generated_at") for report in (before, after)
-            },
-            came=found.came,
-            went=found.went,
-            changed=found.changed,
-        )
-    )
-
-
-def _ends(query: CompareQuery) -> dict[str, str]:
-    return {"from": query.before, "to": query.after}
+    return answer_json(compare(find_report(scope, query.before), find_report(scope, query.after)))
 
 
 @bp.get("/deliveries")
@@ -262,29 +233,18 @@ def _ends(query: CompareQuery) -> dict[str, str]:
 def index_deliveries() -> Response:
     """List who was told of what, newest first, each with its tries and their answers."""
     scope, query = current_scope(), read_query(DeliveriesQuery)
-    found = (
-        select(Delivery)
-        .join(Definition, Definition.id == Delivery.definition_id)
-        .where(definitions.visible(scope))
-    )
+    found = select(Delivery).join(Delivery.definition).where(definitions.visible(scope))
     if query.definition:
         definition = definitions.find_definition(scope, str(query.definition))
         found = found.where(Delivery.definition_id == definition.id)
-    page, following = _page(found, Delivery, query)
-    response = answer_json([DeliveryAnswer.of(delivery) for delivery in page])
-    return _linked(
-        response, "definitions.index_deliveries", following, query, definition=query.definition
-    )
+    # Each row shows its run's period.
+    found = found.options(joinedload(Delivery.run))
+    return _page(found, Delivery, DeliveryAnswer, query)
 
 
 @bp.post("/deliveries/<uuid:delivery_id>/resend")
 @describe("Send it again", answer=DeliveryAnswer, status=202, errors=(403, 404, 409))
 def resend_delivery(delivery_id: UUID) -> Response:
     """Let a delivery be sent again at once."""
-    scope = current_scope()
-    delivery = definitions.find_delivery(scope, str(delivery_id))
-    definitions.check_may_change(scope, db.session.get_one(Definition, delivery.definition_id))
-    resend(delivery)
-    audit(scope, "resent delivery", delivery.id)
-    db.session.commit()
-    return answer_json(DeliveryAnswer.of(delivery), 202)
+    delivery = definitions.resend(current_scope(), str(delivery_id))
+    return answer_json(DeliveryAnswer.model_validate(delivery), 202)

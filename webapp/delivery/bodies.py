@@ -6,14 +6,11 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from flask import current_app
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AliasPath, BaseModel, ConfigDict, Field
 
-from webapp.delivery.models import Definition, DefinitionRun, Delivery
 from webapp.delivery.schedules import Schedule
 from webapp.engine.export import FORMATS
-from webapp.engine.models import Report
 from webapp.errors import InvalidParams
-from webapp.extensions import db
 from webapp.lib.bodies import Id, Moment, OneOf, Text, WholeNumber
 from webapp.lib.public_addresses import check_address
 from webapp.lib.texts import as_email
@@ -117,6 +114,8 @@ class Changes(BaseModel):
 class DefinitionAnswer(BaseModel):
     """A saved report: what is asked for, when it is due next, what came of it last."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     id: Id
     name: str
     kind: str
@@ -126,103 +125,45 @@ class DefinitionAnswer(BaseModel):
     hold_incomplete: bool
     paused: bool
     private: bool
-    owner: Id
+    owner: Annotated[Id, Field(validation_alias="user_id")]
     created_at: Moment
     last_report: Id | None
     next_run_at: Moment | None
     webhook_secret: str | None = Field(None, description="Shown once, when it is made.")
 
-    @classmethod
-    def of(
-        cls, definition: Definition, last_report: str | None, secret: str | None = None
-    ) -> DefinitionAnswer:
-        """Return the answer about a definition."""
-        fields = {name: getattr(definition, name) for name in FIELDS}
-        return cls(
-            **fields,
-            owner=definition.user_id,
-            last_report=last_report,
-            webhook_secret=secret,
-        )
-
-
-FIELDS = (
-    "id",
-    "name",
-    "kind",
-    "params",
-    "schedule",
-    "deliver",
-    "hold_incomplete",
-    "paused",
-    "private",
-    "created_at",
-    "next_run_at",
-)
-
 
 class RunAnswer(BaseModel):
     """One making of a saved report."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     id: Id
     period: str | None
     due_at: Moment
     missed: int
     status: str
-    report: Id | None
+    report: Annotated[Id | None, Field(validation_alias="report_id")]
     report_status: str | None
     error: str | None
-
-    @classmethod
-    def of(cls, run: DefinitionRun, report: Report | None) -> RunAnswer:
-        """Return the answer about a run and its report, where that is kept."""
-        return cls(
-            id=run.id,
-            period=run.period,
-            due_at=run.due_at,
-            missed=run.missed,
-            status=run.status,
-            report=run.report_id,
-            report_status=report.status if report else None,
-            error=run.error,
-        )
 
 
 class DeliveryAnswer(BaseModel):
     """Somebody told of a run, with every try and its answer."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     id: Id
-    definition: Id
-    run: Id
-    period: str | None
+    definition: Annotated[Id, Field(validation_alias="definition_id")]
+    run: Annotated[Id, Field(validation_alias="run_id")]
+    period: Annotated[str | None, Field(validation_alias=AliasPath("run", "period"))]
     event: str
-    by: str
+    by: Annotated[str, Field(validation_alias=AliasPath("target", "by"))]
     to: str
     status: str
     tries: list[dict[str, Any]]
     next_try_at: Moment | None
     sent_at: Moment | None
     created_at: Moment
-
-    @classmethod
-    def of(cls, delivery: Delivery) -> DeliveryAnswer:
-        """Return the answer about a delivery."""
-        run = db.session.get_one(DefinitionRun, delivery.run_id)
-        target = delivery.target
-        return cls(
-            id=delivery.id,
-            definition=delivery.definition_id,
-            run=run.id,
-            period=run.period,
-            event=delivery.event,
-            by=target["by"],
-            to=", ".join(target["to"]) if target["by"] == "email" else target["url"],
-            status=delivery.status,
-            tries=delivery.tries,
-            next_try_at=delivery.next_try_at,
-            sent_at=delivery.sent_at,
-            created_at=delivery.created_at,
-        )
 
 
 class ComparisonAnswer(BaseModel):

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
+from webapp.delivery.bodies import ComparisonAnswer
 from webapp.engine.models import Report
 from webapp.engine.registry import kinds
 from webapp.engine.results import ReadResult
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What came, went and changed between two results of one definition, row by row."""
-
-    came: list[dict[str, Any]]
-    went: list[dict[str, Any]]
-    changed: list[dict[str, Any]]
-
-
-def compare(before: Report, after: Report) -> Comparison:
+def compare(before: Report, after: Report) -> ComparisonAnswer:
     """Return how the main sheet of two results differs.
 
     A row is the same row where the ids and months before its first number agree, or the texts
@@ -32,10 +23,12 @@ def compare(before: Report, after: Report) -> Comparison:
     _, new = _keyed(after)
     changed = []
     for key in [key for key in new if key in old]:
-        cells = _differences(old[key], new[key])
-        if cells:
+        if cells := _differences(old[key], new[key]):
             changed.append({**dict(zip(keys, key, strict=True)), "changes": cells})
-    return Comparison(
+    return ComparisonAnswer.model_construct(
+        before=before.id,
+        after=after.id,
+        counted_at={one.id: (one.head or {}).get("generated_at") for one in (before, after)},
         came=[row for key, row in new.items() if key not in old],
         went=[row for key, row in old.items() if key not in new],
         changed=changed,

@@ -7,17 +7,18 @@ import secrets
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from flask import current_app
 from sqlalchemy import func, or_, select
-from sqlalchemy.orm import defer
+from sqlalchemy.orm import joinedload
 from sqlalchemy.sql.elements import ColumnElement
 
-from webapp.accounts import Scope
+from webapp.accounts import Scope, audit
 from webapp.delivery.bodies import Changes, NewDefinition, Target
-from webapp.delivery.models import MAKING, Definition, DefinitionRun, Delivery
+from webapp.delivery.models import MAKING, SENDING, WAITING, Definition, DefinitionRun, Delivery
 from webapp.delivery.relative import resolve
 from webapp.delivery.schedules import Schedule
 from webapp.engine.kind import ReportKind
@@ -25,7 +26,7 @@ from webapp.engine.models import WITH_RESULT, Report
 from webapp.engine.params import json_schema, read_params
 from webapp.engine.registry import kind_named, personal_kinds
 from webapp.engine.service import start_report
-from webapp.errors import InvalidParams, NotAllowed, NotFound
+from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound
 from webapp.extensions import db
 from webapp.lib.moments import utcnow
 from webapp.security import seal, unseal
@@ -58,7 +59,7 @@ def find_definition(scope: Scope, definition_id: str) -> Definition:
 
 
 def create_definition(scope: Scope, new: NewDefinition) -> Definition:
-    """Add a definition to the session; the caller commits.
+    """Save a definition; commits, with its audit entry.
 
     Raises: InvalidParams for parameters its kind could not run with, NotAllowed
     """
@@ -76,6 +77,8 @@ def create_definition(scope: Scope, new: NewDefinition) -> Definition:
     db.session.add(definition)
     plan(definition)
     db.session.flush()
+    audit(scope, "saved report", f"{definition.name} {definition.id}")
+    db.session.commit()
     return definition
 
 
@@ -151,8 +154,7 @@ def next_moments(
     if definition.schedule is None:
         return []
     schedule = Schedule.model_validate(definition.schedule)
-    moments = schedule.moments(after or utcnow(), zone())
-    return [moment for _, moment in zip(range(count), moments, strict=False)]
+    return list(islice(schedule.moments(after or utcnow(), zone()), count))
 
 
 def run_now(scope: Scope, definition: Definition, *, enqueue: bool = True) -> Report:
@@ -167,18 +169,17 @@ def run_now(scope: Scope, definition: Definition, *, enqueue: bool = True) -> Re
     return report
 
 
-def runs_of(definition: Definition, limit: int = 100) -> list[tuple[DefinitionRun, Report | None]]:
+def runs_of(definition: Definition, limit: int = 100) -> list[DefinitionRun]:
     """Return a definition's runs, newest first, each with its report while that is kept."""
     query = (
-        select(DefinitionRun, Report)
-        .outerjoin(Report, Report.id == DefinitionRun.report_id)
+        select(DefinitionRun)
         .where(DefinitionRun.definition_id == definition.id)
         # The head of a result may be large and no list shows it.
-        .options(defer(Report.head))
+        .options(joinedload(DefinitionRun.report).defer(Report.head))
         .order_by(DefinitionRun.created_at.desc(), DefinitionRun.id)
         .limit(limit)
     )
-    return [(run, report) for run, report in db.session.execute(query)]
+    return list(db.session.scalars(query))
 
 
 def newest_result(definition: Definition) -> Report | None:
@@ -192,15 +193,19 @@ def newest_result(definition: Definition) -> Report | None:
     )
 
 
-def find_delivery(scope: Scope, delivery_id: str) -> Delivery:
-    """Return a delivery of a definition that the caller may see; raises NotFound."""
+def resend(scope: Scope, delivery_id: str) -> Delivery:
+    """Let a delivery be sent again at once; commits. Raises: NotFound, NotAllowed, Conflict"""
     found = db.session.scalar(
-        select(Delivery)
-        .join(Definition, Definition.id == Delivery.definition_id)
-        .where(Delivery.id == delivery_id, visible(scope))
+        select(Delivery).join(Delivery.definition).where(Delivery.id == delivery_id, visible(scope))
     )
     if found is None:
         raise NotFound("There is no such delivery.")
+    check_may_change(scope, found.definition)
+    if found.status in {WAITING, SENDING}:
+        raise Conflict("It is being sent already.")
+    found.status, found.next_try_at, found.failures = WAITING, utcnow(), 0
+    audit(scope, "resent delivery", found.id)
+    db.session.commit()
     return found
 
 
@@ -209,11 +214,8 @@ def find_delivery(scope: Scope, delivery_id: str) -> Delivery:
 
 def new_secret() -> dict[str, str]:
     """Return a fresh secret as Standard Webhooks writes it, and since when it holds."""
-    return {"secret": "whsec_" + b64encode(secrets.token_bytes(24)).decode(), "since": _now()}
-
-
-def _now() -> str:
-    return utcnow().isoformat()
+    secret = "whsec_" + b64encode(secrets.token_bytes(24)).decode()
+    return {"secret": secret, "since": utcnow().isoformat()}
 
 
 def signing_secrets(definition: Definition) -> list[str]:

@@ -7,57 +7,57 @@ import mimetypes
 from collections.abc import Sequence
 from email.message import EmailMessage
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import current_app, render_template
 from PIL import Image, ImageDraw
 
 from webapp import mail
-from webapp.delivery.models import Definition
+from webapp.delivery.models import Delivery
+from webapp.engine.kind import Figure
 from webapp.engine.models import Report
 from webapp.engine.registry import kinds
 from webapp.engine.results import ReadResult
 from webapp.lib.texts import storable
 
-if TYPE_CHECKING:
-    from webapp.delivery.sending import Parcel
-
 WIDTH, HEIGHT, MARGIN = 600, 200, 12
 LINE, GROUND, AXIS = "#1f5fbf", "#ffffff", "#8a93a0"
-MEGABYTE = 1024 * 1024
 
 
 def letter(
-    parcel: Parcel,
+    delivery: Delivery,
     *,
     link: str,
     unsubscribe_link: str,
     attachments: Sequence[tuple[str, bytes]],
     left_out: Sequence[str],
 ) -> EmailMessage:
-    """Return the mail of a parcel to its one reader: plain text and HTML that say the same.
+    """Return the mail of a delivery to its one reader: plain text and HTML that say the same.
 
     Its Message-ID is made of the delivery, so that a mail that came twice is known for the same.
     """
-    report, definition = parcel.report, parcel.definition
+    run, report = delivery.run, delivery.run.report
+    value_text = current_app.jinja_env.filters["format_value"]
     shown = {
-        "definition": definition,
-        "run": parcel.run,
+        "definition": delivery.definition,
+        "run": run,
         "report": report,
-        "figures": _figures(report),
-        "failed": parcel.delivery.event == "report.failed",
+        "figures": [
+            (one.label, str(value_text(one.value, one.type)), one.note) for one in figures(report)
+        ],
+        "failed": delivery.event == "report.failed",
         "link": link,
         "unsubscribe": unsubscribe_link,
         "left_out": left_out,
         "picture": _picture(report),
     }
     message = EmailMessage()
-    message["Subject"] = subject(definition, parcel)
+    message["Subject"] = _subject(delivery)
     message["From"] = mail.sender()
-    message["To"] = parcel.delivery.target["to"][0]
+    message["To"] = delivery.target["to"][0]
     message["Date"] = formatdate()
     domain = str(message["From"]).rpartition("@")[2].strip("> ") or "localhost"
-    message["Message-ID"] = f"<{parcel.delivery.id}@{domain}>"
+    message["Message-ID"] = f"<{delivery.id}@{domain}>"
     if unsubscribe_link:
         message["List-Unsubscribe"] = f"<{unsubscribe_link}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
@@ -72,43 +72,37 @@ def letter(
     return message
 
 
-def subject(definition: Definition, parcel: Parcel) -> str:
+def _subject(delivery: Delivery) -> str:
     """Return a mail's subject: what it is, for when, and whether something is wrong."""
-    words = [definition.name]
-    if parcel.run.period:
-        words.append(parcel.run.period)
-    if parcel.delivery.event == "report.failed":
+    words = [delivery.definition.name, delivery.run.period]
+    if delivery.event == "report.failed":
         words.append("failed")
-    elif parcel.report is not None and parcel.report.status == "incomplete":
+    elif delivery.run.report_status == "incomplete":
         words.append("incomplete")
-    text = " · ".join(words)
-    return " ".join(text.split()) if storable(text) else definition.kind
+    text = " · ".join(word for word in words if word)
+    return " ".join(text.split()) if storable(text) else delivery.definition.kind
 
 
-def _figures(report: Report | None) -> list[tuple[str, str, str]]:
+def figures(report: Report | None) -> Sequence[Figure]:
+    """Return the figures of a result, as its page shows them on top."""
     if report is None or not report.has_result:
-        return []
-    shown = kinds()[report.kind].figures(report.head or {})
-    value_text = current_app.jinja_env.filters["format_value"]
-    return [(one.label, str(value_text(one.value, one.type)), one.note) for one in shown]
+        return ()
+    return kinds()[report.kind].figures(report.head or {})
 
 
 def _picture(report: Report | None) -> bytes | None:
     """Return the result's first chart as a small PNG of bars, or None where there is nothing."""
     if report is None or not report.has_result:
         return None
-    kind = kinds()[report.kind]
-    charts = kind.charts(report.head or {})
-    if not charts:
+    kind, head = kinds()[report.kind], report.head or {}
+    chart = next(iter(kind.charts(head)), None)
+    if chart is None:
         return None
-    chart, column = charts[0], charts[0].views[0][1]
-    rows = [
-        kind.grid_row(chart.table, row, report.head or {})
-        for row in ReadResult(report).rows(chart.table)
-    ]
+    column = chart.views[0][1]
+    rows = [kind.grid_row(chart.table, row, head) for row in ReadResult(report).rows(chart.table)]
     values = [row.get(column) for row in rows if row.get(chart.x) not in chart.leave_out]
     numbers = [float(value) if isinstance(value, int | float) else None for value in values]
-    return _bars(numbers) if any(number for number in numbers) else None
+    return _bars(numbers) if any(numbers) else None
 
 
 def _bars(numbers: Sequence[float | None]) -> bytes:

@@ -11,9 +11,11 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint, Uuid
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint, Uuid, select
+from sqlalchemy.orm import Mapped, column_property, foreign, mapped_column, relationship
 
+from webapp.accounts import User
+from webapp.engine.models import Report
 from webapp.extensions import Model, UtcDateTime
 from webapp.lib.moments import utcnow
 from webapp.security import SEALED
@@ -28,6 +30,45 @@ WAITING, SENDING, SENT, GIVEN_UP, UNKNOWN = "waiting", "sending", "sent", "faile
 
 def _id() -> Mapped[str]:
     return mapped_column(Uuid(as_uuid=False), primary_key=True, default=lambda: str(uuid4()))
+
+
+class DefinitionRun(Model):
+    """One making of a definition's report.
+
+    period: what it is about (`2025-03`, `2025-W14`, a day, a moment); None where asked by hand
+    missed: how many earlier times were slept through and are made up for by this one
+    """
+
+    __tablename__ = "definition_run"
+    __table_args__ = (
+        UniqueConstraint("definition_id", "period"),
+        Index("ix_definition_run_definition", "definition_id", "created_at"),
+        Index("ix_definition_run_status", "status"),
+        Index("ix_definition_run_report", "report_id"),
+    )
+
+    id: Mapped[str] = _id()
+    definition_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("definition.id", ondelete="CASCADE")
+    )
+    period: Mapped[str | None] = mapped_column(String(40))
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    missed: Mapped[int] = mapped_column(default=0)
+    status: Mapped[str] = mapped_column(String(12), default=DUE)
+    # The report may be deleted before its run is.
+    report_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False))
+    retries: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    definition: Mapped[Definition] = relationship(viewonly=True)
+    report: Mapped[Report | None] = relationship(
+        primaryjoin=lambda: foreign(DefinitionRun.report_id) == Report.id, viewonly=True
+    )
+
+    @property
+    def report_status(self) -> str | None:
+        """Return what became of the report, while that is kept."""
+        return self.report.status if self.report else None
 
 
 class Definition(Model):
@@ -60,36 +101,16 @@ class Definition(Model):
     private: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     next_run_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-
-
-class DefinitionRun(Model):
-    """One making of a definition's report.
-
-    period: what it is about (`2025-03`, `2025-W14`, a day, a moment); None where asked by hand
-    missed: how many earlier times were slept through and are made up for by this one
-    """
-
-    __tablename__ = "definition_run"
-    __table_args__ = (
-        UniqueConstraint("definition_id", "period"),
-        Index("ix_definition_run_definition", "definition_id", "created_at"),
-        Index("ix_definition_run_status", "status"),
-        Index("ix_definition_run_report", "report_id"),
+    owner: Mapped[User] = relationship(viewonly=True)
+    # The report that was made last.
+    last_report: Mapped[str | None] = column_property(
+        select(DefinitionRun.report_id)
+        .where(DefinitionRun.definition_id == id)
+        .order_by(DefinitionRun.created_at.desc(), DefinitionRun.id)
+        .limit(1)
+        .correlate_except(DefinitionRun)
+        .scalar_subquery()
     )
-
-    id: Mapped[str] = _id()
-    definition_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("definition.id", ondelete="CASCADE")
-    )
-    period: Mapped[str | None] = mapped_column(String(40))
-    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    missed: Mapped[int] = mapped_column(default=0)
-    status: Mapped[str] = mapped_column(String(12), default=DUE)
-    # The report may be deleted before its run is.
-    report_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False))
-    retries: Mapped[int] = mapped_column(default=0)
-    error: Mapped[str | None] = mapped_column(Text)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
 
 
 class Delivery(Model):
@@ -126,3 +147,10 @@ class Delivery(Model):
     next_try_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=utcnow)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    definition: Mapped[Definition] = relationship(viewonly=True)
+    run: Mapped[DefinitionRun] = relationship(viewonly=True)
+
+    @property
+    def to(self) -> str:
+        """Return who is told, as people read it."""
+        return ", ".join(self.target.get("to", ())) or str(self.target["url"])

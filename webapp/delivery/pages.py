@@ -9,14 +9,16 @@ from uuid import UUID
 from flask import Blueprint, Response, abort, flash, make_response, render_template, request
 from itsdangerous import BadSignature
 from sqlalchemy import select
+from sqlalchemy.orm import joinedload
 from werkzeug.datastructures import MultiDict
 
 from webapp import mail
 from webapp.accounts import audit, current_scope, restrict
 from webapp.delivery import definitions, sending
 from webapp.delivery.bodies import Changes, NewDefinition
-from webapp.delivery.models import SENDING, WAITING, Definition, DefinitionRun, Delivery
+from webapp.delivery.models import SENDING, WAITING, Definition, Delivery
 from webapp.delivery.relative import relative_label, relative_word
+from webapp.engine.models import Report
 from webapp.engine.registry import kinds
 from webapp.engine.service import find_report
 from webapp.errors import InvalidParams
@@ -36,10 +38,10 @@ leaving = Blueprint("leaving", __name__)
 def index_saved() -> Response:
     """List what is saved, with when it is due next and what came last."""
     found = select(Definition).where(definitions.visible(current_scope()))
-    rows = []
-    for definition in db.session.scalars(found.order_by(Definition.name, Definition.id)):
-        runs = definitions.runs_of(definition, limit=1)
-        rows.append((definition, *(runs[0] if runs else (None, None))))
+    rows = [
+        (definition, next(iter(definitions.runs_of(definition, limit=1)), None))
+        for definition in db.session.scalars(found.order_by(Definition.name, Definition.id))
+    ]
     return make_response(render_template("delivery/index.html", rows=rows, kinds=kinds()))
 
 
@@ -50,7 +52,7 @@ def new_saved() -> Response:
     typed = MultiDict({"name": kinds()[report.kind].title})
     for name, word in _movable(report.params).items():
         typed[f"relative.{name}"] = word
-    return _form(report.id, report.kind, report.params, typed)
+    return _form(report, typed)
 
 
 @bp.post("/saved")
@@ -58,21 +60,18 @@ def create_saved() -> Response:
     """Save a report like one that was made."""
     scope = current_scope()
     report = find_report(scope, lookup_id(request.form.get("report")))
-    params = {**report.params, **_relative(request.form)}
+    relative = {
+        name.removeprefix("relative."): word
+        for name, word in request.form.items()
+        if name.startswith("relative.") and word
+    }
+    body = {**_settings(request.form), "kind": report.kind, "params": report.params | relative}
     try:
-        body = {**_settings(request.form), "kind": report.kind, "params": params}
         definition = definitions.create_definition(scope, read_value(NewDefinition, body))
     except InvalidParams as error:
-        return _form(report.id, report.kind, report.params, request.form, error.errors)
-    audit(scope, "saved report", f"{definition.name} {definition.id}")
-    db.session.commit()
+        return _form(report, request.form, error.errors)
     flash(f"{definition.name} is saved.")
     return redirect_to(f"/saved/{definition.id}")
-
-
-def _relative(form: MultiDict[str, str]) -> dict[str, str]:
-    names = (name.removeprefix("relative.") for name in form if name.startswith("relative."))
-    return {name: form[f"relative.{name}"] for name in names if form[f"relative.{name}"]}
 
 
 def _settings(form: MultiDict[str, str]) -> dict[str, Any]:
@@ -101,19 +100,14 @@ def _settings(form: MultiDict[str, str]) -> dict[str, Any]:
     }
 
 
-def _form(
-    report_id: str,
-    slug: str,
-    params: dict[str, Any],
-    typed: Any,
-    errors: dict[str, str] | None = None,
-) -> Response:
+def _form(report: Report, typed: Any, errors: dict[str, str] | None = None) -> Response:
+    months = _movable(report.params)
     page = render_template(
         "delivery/new.html",
-        report_id=report_id,
-        kind=kinds()[slug],
-        params=params,
-        months={name: (word, relative_label(word)) for name, word in _movable(params).items()},
+        report_id=report.id,
+        kind=kinds()[report.kind],
+        params=report.params,
+        months={name: (word, relative_label(word)) for name, word in months.items()},
         typed=typed,
         errors=errors or {},
         mail=mail.is_set_up(),
@@ -136,9 +130,9 @@ def show_saved(definition_id: UUID) -> Response:
     """Show one saved report: its last result, its next times, its runs, who was told."""
     definition = _found(definition_id)
     sent = (
-        select(Delivery, DefinitionRun.period)
-        .join(DefinitionRun, DefinitionRun.id == Delivery.run_id)
+        select(Delivery)
         .where(Delivery.definition_id == definition.id)
+        .options(joinedload(Delivery.run))
         .order_by(Delivery.created_at.desc(), Delivery.id)
         .limit(50)
     )
@@ -148,7 +142,7 @@ def show_saved(definition_id: UUID) -> Response:
         kind=kinds()[definition.kind],
         params=definitions.resolved(kinds()[definition.kind], definition.params),
         runs=definitions.runs_of(definition, limit=24),
-        deliveries=db.session.execute(sent).all(),
+        deliveries=db.session.scalars(sent).all(),
         times=[] if definition.paused else definitions.next_moments(definition, 5),
         zone=definitions.zone(),
         latest=definitions.newest_result(definition),
@@ -179,15 +173,9 @@ def act_on_saved(definition_id: UUID, verb: str) -> Response:
 @bp.post("/saved/deliveries/<uuid:delivery_id>/resend")
 def resend_saved(delivery_id: UUID) -> Response:
     """Send a delivery again."""
-    scope = current_scope()
-    delivery = definitions.find_delivery(scope, str(delivery_id))
-    definition = db.session.get_one(Definition, delivery.definition_id)
-    definitions.check_may_change(scope, definition)
-    sending.resend(delivery)
-    audit(scope, "resent delivery", delivery.id)
-    db.session.commit()
+    delivery = definitions.resend(current_scope(), str(delivery_id))
     flash("It is sent again.")
-    return redirect_to(f"/saved/{definition.id}")
+    return redirect_to(f"/saved/{delivery.definition_id}")
 
 
 @leaving.route("/unsubscribe/<token>", methods=["GET", "POST"])

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import ColumnElement, Select, select, update
 
 from webapp import jobs, mail
 from webapp.accounts import User, scope_of
@@ -36,7 +36,7 @@ from webapp.engine.models import FAILED as REPORT_FAILED
 from webapp.engine.registry import kind_named
 from webapp.engine.service import retry_report, start_report
 from webapp.errors import ReportError
-from webapp.extensions import db
+from webapp.extensions import Model, db
 from webapp.lib.moments import utcnow
 from webapp.lib.upserts import upsert
 
@@ -85,14 +85,8 @@ def _begin_run(definition_id: str, now: datetime) -> None:
         if moment > now:
             break
         times.append(moment)
-    planned = db.session.execute(
-        update(Definition)
-        .where(Definition.id == definition_id, Definition.next_run_at == first)
-        .values(next_run_at=None)
-        .execution_options(synchronize_session=False)
-    )
-    if planned.rowcount != 1:  # type: ignore[attr-defined]
-        db.session.rollback()
+    due = (Definition.id == definition_id) & (Definition.next_run_at == first)
+    if not _moved(Definition, due, next_run_at=None):
         return
     run = {
         "definition_id": definition_id,
@@ -110,10 +104,8 @@ def _begin_run(definition_id: str, now: datetime) -> None:
 
 def _ask_for_report(run_id: str) -> None:
     """Ask for a run's report as the definition's owner; what forbids it ends the run, told."""
-    run = db.session.get_one(DefinitionRun, run_id)
-    definition = db.session.get_one(Definition, run.definition_id)
-    owner = db.session.get(User, definition.user_id)
-    scope = scope_of(owner, definition.company_id) if owner else None
+    definition = db.session.get_one(DefinitionRun, run_id).definition
+    scope = scope_of(definition.owner, definition.company_id)
     try:
         if scope is None:
             raise ReportError(
@@ -127,25 +119,28 @@ def _ask_for_report(run_id: str) -> None:
         db.session.rollback()
         _end_run(run_id, FAILED, "report.failed", error=error.message)
         return
-    _move(run_id, DUE, status=MAKING, report_id=report.id)
-    db.session.commit()
+    if _moved(DefinitionRun, _in_status(run_id, DUE), status=MAKING, report_id=report.id):
+        db.session.commit()
 
 
-def _move(run_id: str, *statuses: str, **values: object) -> bool:
-    moved = db.session.execute(
-        update(DefinitionRun)
-        .where(DefinitionRun.id == run_id, DefinitionRun.status.in_(statuses))
-        .values(values)
-        .execution_options(synchronize_session=False)
-    )
-    return bool(moved.rowcount == 1)  # type: ignore[attr-defined]
+def _in_status(run_id: str, *statuses: str) -> ColumnElement[bool]:
+    return (DefinitionRun.id == run_id) & DefinitionRun.status.in_(statuses)
+
+
+def _moved(table: type[Model], mine: ColumnElement[bool], **values: object) -> bool:
+    """Change the one row that is still so; where another janitor was faster, roll back."""
+    statement = update(table).where(mine).values(values)
+    moved = db.session.execute(statement.execution_options(synchronize_session=False))
+    if moved.rowcount != 1:  # type: ignore[attr-defined]
+        db.session.rollback()
+        return False
+    return True
 
 
 def _follow_report(run_id: str, now: datetime) -> None:
     """End a run whose report has ended: its deliveries stand, or it is tried again, or waits."""
     run = db.session.get_one(DefinitionRun, run_id)
-    report = db.session.get(Report, run.report_id)
-    definition = db.session.get_one(Definition, run.definition_id)
+    report = run.report
     if report is None:
         _end_run(run_id, FAILED, None, error="The report was deleted before it was sent.")
     elif report.is_active:
@@ -154,7 +149,7 @@ def _follow_report(run_id: str, now: datetime) -> None:
         _end_run(run_id, OVER, None, error="The report was cancelled.")
     elif report.status == REPORT_FAILED:
         _try_again(run, report, now)
-    elif report.status == INCOMPLETE and definition.hold_incomplete:
+    elif report.status == INCOMPLETE and run.definition.hold_incomplete:
         _hold(run)
     else:
         _end_run(run_id, OVER, "report.finished")
@@ -168,8 +163,8 @@ def _hold(run: DefinitionRun) -> None:
     if db.session.scalar(newer.limit(1)):
         _end_run(run.id, OVER, None, error="A newer run took its place before it was complete.")
         return
-    _move(run.id, MAKING, status=HELD)
-    db.session.commit()
+    if _moved(DefinitionRun, _in_status(run.id, MAKING), status=HELD):
+        db.session.commit()
 
 
 def _try_again(run: DefinitionRun, report: Report, now: datetime) -> None:
@@ -181,10 +176,9 @@ def _try_again(run: DefinitionRun, report: Report, now: datetime) -> None:
     if now < ended_at + RETRY_AFTER * (run.retries + 1):
         db.session.rollback()
         return
-    owner = db.session.get_one(User, report.user_id)
-    scope = scope_of(owner, report.company_id)
-    if not _move(run_id, MAKING, HELD, status=MAKING, retries=run.retries + 1):
-        db.session.rollback()
+    scope = scope_of(db.session.get_one(User, report.user_id), report.company_id)
+    open_run = _in_status(run_id, MAKING, HELD)
+    if not _moved(DefinitionRun, open_run, status=MAKING, retries=run.retries + 1):
         return
     try:
         if scope is not None:
@@ -200,10 +194,8 @@ def _end_run(run_id: str, status: str, event: str | None, *, error: str | None =
 
     A failure is told to the owner and to webhooks; mail and folders get no empty success.
     """
-    run = db.session.get_one(DefinitionRun, run_id)
-    definition = db.session.get_one(Definition, run.definition_id)
-    if not _move(run_id, *OPEN, status=status, error=error):
-        db.session.rollback()
+    definition = db.session.get_one(DefinitionRun, run_id).definition
+    if not _moved(DefinitionRun, _in_status(run_id, *OPEN), status=status, error=error):
         return
     for place, target in _readers(definition, event):
         db.session.add(
@@ -231,8 +223,7 @@ def _readers(definition: Definition, event: str | None) -> Iterator[tuple[str, d
         else:
             yield str(number), target
     if event == "report.failed" and mail.is_set_up():
-        owner = db.session.get_one(User, definition.user_id)
-        yield "owner", {"by": "email", "to": [owner.email], "attach": []}
+        yield "owner", {"by": "email", "to": [definition.owner.email], "attach": []}
 
 
 def _hand_over(delivery_id: str) -> None:
@@ -240,13 +231,12 @@ def _hand_over(delivery_id: str) -> None:
     delivery = db.session.get(Delivery, delivery_id)
     if delivery is None or delivery.status not in {WAITING, SENDING}:
         return
-    definition = db.session.get_one(Definition, delivery.definition_id)
     # The task sets the next try; should it be lost for good, it is found again after this.
     delivery.next_try_at = utcnow() + WATCHED_FOR
     jobs.start(
         TASK,
         company_id=delivery.company_id,
-        user_id=definition.user_id,
+        user_id=delivery.definition.user_id,
         payload={"delivery": delivery_id},
         key=delivery_id,
     )

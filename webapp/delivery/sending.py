@@ -11,8 +11,7 @@ import json
 import random
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from standardwebhooks import Webhook
 
 from webapp import mail
 from webapp.delivery.definitions import signing_secrets
-from webapp.delivery.letters import MEGABYTE, letter
+from webapp.delivery.letters import figures, letter
 from webapp.delivery.models import (
     GIVEN_UP,
     SENDING,
@@ -32,13 +31,12 @@ from webapp.delivery.models import (
     UNKNOWN,
     WAITING,
     Definition,
-    DefinitionRun,
     Delivery,
 )
 from webapp.engine import export
 from webapp.engine.models import Report
 from webapp.engine.registry import kinds
-from webapp.errors import Conflict, InvalidParams, Unavailable
+from webapp.errors import InvalidParams, Unavailable
 from webapp.extensions import db
 from webapp.jobs import FAILED, Attempt, Ending, Job, Task
 from webapp.lib.moments import rfc3339, utcnow
@@ -50,22 +48,7 @@ from webapp.security import derived_key, secret_keys
 PAUSES_S = (10, 60, 300, 1800, 7200, 18_000, 39_600)
 ANSWER_WITHIN_S = (5, 20)
 SENTENCE_LENGTH = 300
-
-
-@dataclass(frozen=True)
-class Parcel:
-    """What is sent: a delivery with all it speaks of. `report` may be gone, of a failed run."""
-
-    delivery: Delivery
-    definition: Definition
-    run: DefinitionRun
-    report: Report | None
-
-    @property
-    def address(self) -> str:
-        """Return where people look at it."""
-        path = f"/reports/{self.report.id}" if self.report else f"/saved/{self.definition.id}"
-        return public_url() + path
+MEGABYTE = 1024 * 1024
 
 
 class NotSent(Exception):
@@ -85,15 +68,18 @@ def public_url() -> str:
     return str(config["PUBLIC_URL"] or f"http://{config['HOST']}:{config['PORT']}").rstrip("/")
 
 
+def page_url(delivery: Delivery) -> str:
+    """Return where people look at what is sent; of a failed run the report may be gone."""
+    report = delivery.run.report
+    path = f"/reports/{report.id}" if report else f"/saved/{delivery.definition_id}"
+    return public_url() + path
+
+
 def deliver(attempt: Attempt, payload: dict[str, Any]) -> None:
     """Try a delivery once, and write down what came of it and when the next try is."""
     delivery = db.session.get(Delivery, payload["delivery"])
     if delivery is None or delivery.status not in {WAITING, SENDING}:
         return
-    definition = db.session.get_one(Definition, delivery.definition_id)
-    run = db.session.get_one(DefinitionRun, delivery.run_id)
-    report = db.session.get(Report, run.report_id) if run.report_id else None
-    parcel = Parcel(delivery, definition, run, report)
     was_begun = delivery.status == SENDING
     delivery.status = SENDING
     db.session.commit()
@@ -106,23 +92,19 @@ def deliver(attempt: Attempt, payload: dict[str, Any]) -> None:
                 for_good=True,
                 status=UNKNOWN,
             )
-        answer = SENDERS[delivery.target["by"]](parcel)
+        answer = SENDERS[delivery.target["by"]](delivery)
     except NotSent as failure:
-        _write_down(delivery, failure)
+        delivery.tries = [*delivery.tries, _try(False, failure.answer)]
+        delivery.failures += 1
+        if failure.for_good or delivery.failures > len(PAUSES_S):
+            delivery.status, delivery.next_try_at = failure.status, None
+        else:
+            pause_s = PAUSES_S[delivery.failures - 1] * random.uniform(0.8, 1.2)  # noqa: S311
+            delivery.status, delivery.next_try_at = WAITING, utcnow() + timedelta(seconds=pause_s)
     else:
         delivery.status, delivery.sent_at, delivery.next_try_at = SENT, utcnow(), None
         delivery.tries = [*delivery.tries, _try(True, answer)]
     db.session.commit()
-
-
-def _write_down(delivery: Delivery, failure: NotSent) -> None:
-    delivery.tries = [*delivery.tries, _try(False, failure.answer)]
-    delivery.failures += 1
-    if failure.for_good or delivery.failures > len(PAUSES_S):
-        delivery.status, delivery.next_try_at = failure.status, None
-        return
-    pause_s = PAUSES_S[delivery.failures - 1] * random.uniform(0.8, 1.2)  # noqa: S311
-    delivery.status, delivery.next_try_at = WAITING, utcnow() + timedelta(seconds=pause_s)
 
 
 def _tell_failure(connection: Connection, job_id: str, ending: Ending) -> Ending:
@@ -143,45 +125,35 @@ def _try(ok: bool, answer: str) -> dict[str, Any]:
     return {"at": rfc3339(utcnow()), "ok": ok, "answer": answer}
 
 
-def resend(delivery: Delivery) -> None:
-    """Let a delivery be sent again at once, in the session; the caller commits. Raises: Conflict"""
-    if delivery.status in {WAITING, SENDING}:
-        raise Conflict("It is being sent already.")
-    delivery.status, delivery.next_try_at, delivery.failures = WAITING, utcnow(), 0
-
-
 # What is told
 
 
-def figures(report: Report) -> list[dict[str, Any]]:
-    """Return the figures of a result, as its page shows them on top."""
-    shown = kinds()[report.kind].figures(report.head or {})
-    return [{"label": figure.label, "value": figure.value, "note": figure.note} for figure in shown]
-
-
-def event(parcel: Parcel) -> dict[str, Any]:
+def event(delivery: Delivery) -> dict[str, Any]:
     """Return the body of a webhook: ids, status, figures and links; never a secret."""
-    report, data = parcel.report, dict[str, Any]()
-    if report is not None:
-        own = f"{public_url()}/api/v1/reports/{report.id}"
+    run, data = delivery.run, dict[str, Any]()
+    if run.report is not None:
+        own = f"{public_url()}/api/v1/reports/{run.report.id}"
         data = {
-            "report": report.id,
-            "kind": report.kind,
-            "status": report.status,
-            "figures": figures(report) if report.has_result else [],
-            "links": {"self": own, "result": f"{own}/result", "page": parcel.address},
+            "report": run.report.id,
+            "kind": run.report.kind,
+            "status": run.report.status,
+            "figures": [
+                {"label": figure.label, "value": figure.value, "note": figure.note}
+                for figure in figures(run.report)
+            ],
+            "links": {"self": own, "result": f"{own}/result", "page": page_url(delivery)},
         }
     return {
-        "type": parcel.delivery.event,
-        "timestamp": rfc3339(parcel.delivery.created_at),
+        "type": delivery.event,
+        "timestamp": rfc3339(delivery.created_at),
         "data": {
-            "definition": parcel.definition.id,
-            "name": parcel.definition.name,
-            "delivery": parcel.delivery.id,
-            "period": parcel.run.period,
-            "due_at": rfc3339(parcel.run.due_at),
-            "missed": parcel.run.missed,
-            "error": parcel.run.error,
+            "definition": delivery.definition_id,
+            "name": delivery.definition.name,
+            "delivery": delivery.id,
+            "period": run.period,
+            "due_at": rfc3339(run.due_at),
+            "missed": run.missed,
+            "error": run.error,
             **data,
         },
     }
@@ -189,10 +161,9 @@ def event(parcel: Parcel) -> dict[str, Any]:
 
 def files(report: Report, formats: list[str]) -> Iterator[tuple[str, Path]]:
     """Yield the name and the file of a result in each format; a file is gone after its turn."""
-    kind = kinds()[report.kind]
     for fmt in formats:
         with tempfile.NamedTemporaryFile() as file:
-            export.write(kind, report, fmt, file)
+            export.write(kinds()[report.kind], report, fmt, file)
             file.flush()
             yield export.file_name(report, fmt), Path(file.name)
 
@@ -200,17 +171,16 @@ def files(report: Report, formats: list[str]) -> Iterator[tuple[str, Path]]:
 # How it is sent
 
 
-def _by_webhook(parcel: Parcel) -> str:
-    url = parcel.delivery.target["url"]
+def _by_webhook(delivery: Delivery) -> str:
+    url, definition = delivery.target["url"], delivery.definition
     private = bool(current_app.config["FETCH_PRIVATE_ADDRESSES"])
-    body, now = json.dumps(event(parcel)), datetime.now(UTC)
+    body, now = json.dumps(event(delivery)), utcnow()
     signatures = " ".join(
-        Webhook(secret).sign(parcel.delivery.id, now, body)
-        for secret in signing_secrets(parcel.definition)
+        Webhook(secret).sign(delivery.id, now, body) for secret in signing_secrets(definition)
     )
     headers = {
         "Content-Type": "application/json",
-        "webhook-id": parcel.delivery.id,
+        "webhook-id": delivery.id,
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": signatures,
     }
@@ -235,29 +205,24 @@ def _by_webhook(parcel: Parcel) -> str:
         except requests.RequestException as error:
             raise NotSent(f"{type(error).__name__} from the server.") from error
     if answer.status_code == 410:
-        _switch_off(parcel)
+        definition.deliver = [
+            target | ({"off": True} if target.get("url") == url else {})
+            for target in definition.deliver
+        ]
         raise NotSent("HTTP 410: the receiver is gone; the webhook is switched off.", for_good=True)
     if not 200 <= answer.status_code < 300:
         raise NotSent(f"HTTP {answer.status_code}")
     return f"HTTP {answer.status_code}"
 
 
-def _switch_off(parcel: Parcel) -> None:
-    url = parcel.delivery.target["url"]
-    parcel.definition.deliver = [
-        {**target, "off": True} if target.get("url") == url else target
-        for target in parcel.definition.deliver
-    ]
-
-
-def _into_folder(parcel: Parcel) -> str:
-    target, report = parcel.delivery.target, parcel.report
-    if report is None:
+def _into_folder(delivery: Delivery) -> str:
+    target, run = delivery.target, delivery.run
+    if run.report is None:
         raise NotSent("The report is gone.", for_good=True)
-    folder = (parcel.run.period or f"{parcel.run.due_at:%Y-%m-%dT%H%M%SZ}").replace(":", "")
+    folder = (run.period or f"{run.due_at:%Y-%m-%dT%H%M%SZ}").replace(":", "")
     names = []
     try:
-        for name, path in files(report, target["attach"]):
+        for name, path in files(run.report, target["attach"]):
             with path.open("rb") as file:
                 put_object(target["url"], f"{folder}/{name}", iter(lambda: file.read(1 << 16), b""))
             names.append(f"{folder}/{name}")
@@ -266,23 +231,23 @@ def _into_folder(parcel: Parcel) -> str:
     return ", ".join(names)
 
 
-def _by_mail(parcel: Parcel) -> str:
-    target = parcel.delivery.target
+def _by_mail(delivery: Delivery) -> str:
     if not mail.is_set_up():
         raise NotSent("This installation sends no mail: SMTP_URL is not set.", for_good=True)
-    reader = target["to"][0]
+    target, report = delivery.target, delivery.run.report
     attached, left_out, room = [], [], current_app.config["MAIL_ATTACH_MB"] * MEGABYTE
-    if parcel.report is not None and parcel.report.has_result:
-        for name, path in files(parcel.report, target["attach"]):
+    if report is not None and report.has_result:
+        for name, path in files(report, target["attach"]):
             if path.stat().st_size > room:
                 left_out.append(name)
                 continue
             attached.append((name, path.read_bytes()))
             room -= path.stat().st_size
-    token = unsubscribe_token(parcel.definition.id, reader)
+    # What proves that a reader of this mail wants no more of them.
+    token = _signer().dumps([delivery.definition_id, target["to"][0]])
     message = letter(
-        parcel,
-        link=parcel.address,
+        delivery,
+        link=page_url(delivery),
         unsubscribe_link=f"{public_url()}/unsubscribe/{token}",
         attachments=attached,
         left_out=left_out,
@@ -291,7 +256,7 @@ def _by_mail(parcel: Parcel) -> str:
         mail.send_message(message)
     except mail.MailRefused as error:
         raise NotSent(f"{error.reason} from the mail server.", for_good=error.is_final) from None
-    return f"handed to the mail server for {reader}"
+    return f"handed to the mail server for {target['to'][0]}"
 
 
 SENDERS = {"email": _by_mail, "webhook": _by_webhook, "folder": _into_folder}
@@ -301,11 +266,6 @@ DELIVER = Task(
 
 
 # Unsubscribing
-
-
-def unsubscribe_token(definition_id: str, email: str) -> str:
-    """Return what proves that a reader of this mail wants no more of them."""
-    return _signer().dumps([definition_id, email])
 
 
 def subscriber(token: str) -> str:
