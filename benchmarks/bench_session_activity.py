@@ -34,10 +34,11 @@ from flask import Flask
 from webapp import create_app
 from webapp.accounts import Scope, User, create_key, create_user, scope_of
 from webapp.extensions import db
-from webapp.kinds.session_activity.compute import in_hours, total
+from webapp.kinds.session_activity.aggregate import Ping
+from webapp.kinds.session_activity.compute import Hours, in_hours
 from webapp.kinds.session_activity.directory import add_names, find_login
 from webapp.kinds.session_activity.facts import login_days, segment_query
-from webapp.kinds.session_activity.ingest import Intake, SentPing
+from webapp.kinds.session_activity.ingest import Intake
 from webapp.kinds.session_activity.models import Computer, Login, Session
 from webapp.kinds.session_activity.segments import ends_day
 
@@ -143,9 +144,9 @@ class Bench:
         db.session.execute(sa.insert(Session), rows)
         db.session.commit()
 
-    def ping(self, name: str, step: int) -> SentPing:
+    def ping(self, name: str, step: int) -> Ping:
         at = self.start + timedelta(seconds=step)
-        return SentPing(self.scope.company_id, name, "", name, at, 60, at)
+        return Ping(self.scope.company_id, name, "", name, at, 60, at)
 
     # One login among many
 
@@ -313,7 +314,7 @@ def month_ms(bench: Bench) -> float:
             login = find_login(bench.scope.company_id, bench.names[number * 7 % LOGINS])
             assert login is not None
             begun = time.perf_counter()
-            in_hours(total(login_days(login, "", *MONTH, UTC_ZONE).values()).person)
+            in_hours(sum(login_days(login, "", *MONTH, UTC_ZONE).values(), Hours()).person)
             spent.append((time.perf_counter() - begun) * 1000)
     return statistics.median(spent)
 

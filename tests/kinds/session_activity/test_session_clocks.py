@@ -17,7 +17,8 @@ from tests.conftest import find_scope
 from tests.kinds.session_activity.session_helpers import Sender
 from tests.kinds.session_activity.test_session_hours import alive_seconds
 from webapp.extensions import db
-from webapp.kinds.session_activity.ingest import Intake, SentPing, Verdict, grace_of, zone_of
+from webapp.kinds.session_activity.aggregate import Ping
+from webapp.kinds.session_activity.ingest import Verdict, intake
 from webapp.kinds.session_activity.models import ClockAhead, Login, Segment, Session
 
 START = datetime(2023, 9, 6, 8, tzinfo=UTC)
@@ -44,12 +45,11 @@ def arrive(app: Flask, sender: Sender) -> Callable[..., None]:
 
     def take(session: str, pings: list[tuple[int, int, str]], when: int) -> None:
         with app.app_context():
-            intake = Intake(grace_of(app), zone_of(app))
             sent = [
-                SentPing(company_id, session, event, "anna", moment(at), promise, moment(when))
+                Ping(company_id, session, event, "anna", moment(at), promise, moment(when))
                 for at, promise, event in pings
             ]
-            assert set(intake.take(db.engine, sent)) <= {Verdict(201, "Created")}
+            assert set(intake().take(db.engine, sent)) <= {Verdict(201, "Created")}
 
     return take
 

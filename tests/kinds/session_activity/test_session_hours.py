@@ -13,14 +13,13 @@ from webapp.kinds.session_activity.compute import (
     ONE_DAY,
     Hours,
     Span,
-    added,
     by_month,
+    changed,
     credited,
     day_start,
     hours_by_day,
     in_hours,
     join,
-    total,
     united,
 )
 
@@ -112,7 +111,7 @@ def test_hours_by_day_are_the_seconds_that_fall_on_each_day(
 @given(SENT, SENT)
 def test_what_was_added_lies_between_its_ends(before: list[Sent], more: list[Sent]) -> None:
     old, new = joined(before), joined(before + more)
-    change = added(old, new)
+    change = changed(old, new)
     gained = seconds_of(new) - seconds_of(old)
     if not gained:
         assert change is None
@@ -154,11 +153,15 @@ def test_a_month_that_loses_an_hour_says_so() -> None:
     }
 
 
+def sum_of(spans: dict[int, list[Span]], last: date) -> Hours:
+    return sum(hours_by_day(spans, date(2023, 10, 28), last, BERLIN).values(), Hours())
+
+
 def test_person_hours_are_the_union_and_machine_hours_the_sum() -> None:
     spans = {1: [Span(at(0), at(7200))], 2: [Span(at(3600), at(10_800))]}
-    whole = total(hours_by_day(spans, date(2023, 10, 28), date(2023, 10, 28), BERLIN).values())
+    whole = sum_of(spans, date(2023, 10, 28))
     assert (in_hours(whole.person), in_hours(whole.machine)) == (2.0, 3.0)
-    whole = total(hours_by_day(spans, date(2023, 10, 28), date(2023, 10, 29), BERLIN).values())
+    whole = sum_of(spans, date(2023, 10, 29))
     assert (in_hours(whole.person), in_hours(whole.machine)) == (3.0, 4.0)
 
 

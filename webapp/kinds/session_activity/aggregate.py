@@ -6,9 +6,10 @@ leave the very segments that pings in order would have left.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, insert, update
@@ -18,48 +19,43 @@ from webapp.kinds.session_activity.compute import (
     ONE_DAY,
     STEADY_S,
     Span,
-    added,
+    changed,
     credited,
     day_of,
     day_start,
     join,
 )
-from webapp.kinds.session_activity.models import Login, Segment
-from webapp.kinds.session_activity.segments import NewEnd, NewSegmentEnd, Said
+from webapp.kinds.session_activity.models import ClockAhead, ClockOffset, Login, Segment
+from webapp.kinds.session_activity.segments import NewEnd, NewSegmentEnd, Said, SessionFacts
 
 # The event that stands for the session itself.
 SESSION = ""
+UNKNOWN_SESSION = SessionFacts()
 MICROSECOND = timedelta(microseconds=1)
 # Spans by session and event, sorted and separate.
 Spans = dict[tuple[int, str], list[Span]]
 
 
-@dataclass(frozen=True)
-class LoginFacts:
-    """What aggregating needs to know of a login."""
-
-    id: int
-    company_id: str
-    name: str
-    longest_days: int
-
-
-@dataclass(frozen=True)
+@dataclass
 class Ping:
-    """A ping of a known session; see `SentPing` for `said_at` and `lag_s`.
+    """A ping as a computer sent it, readable and within bounds.
 
-    session_lag_s: the lag of the single ping before it
+    at:      when it was, by our clock where `sent_at` told how far theirs is off
+    said_at: when it was by their clock, where that is another time
+    lag_s:   by how many seconds it came after its time, of pings that come singly
+    session: what is known of its session, once that is looked up
     """
 
-    session_number: int
-    login: LoginFacts
+    company_id: str
+    session_id: str
     event: str
+    login: str
     at: datetime
     next_ping_sec: int
     arrived_at: datetime
     said_at: datetime | None = None
     lag_s: int | None = None
-    session_lag_s: int | None = None
+    session: SessionFacts = UNKNOWN_SESSION
 
     @property
     def span(self) -> Span:
@@ -73,20 +69,18 @@ class Ping:
         Pings that come singly and with the lag of the one before are of a clock that is behind;
         they are no late ones, so they go by their arrival.
         """
-        if self.lag_s is None or self.session_lag_s is None or self.lag_s <= 0:
+        if self.lag_s is None or self.session.lag_s is None or self.lag_s <= 0:
             return self.span
-        if abs(self.lag_s - self.session_lag_s) > STEADY_S:
+        if abs(self.lag_s - self.session.lag_s) > STEADY_S:
             return self.span
         return Span(self.arrived_at, self.arrived_at + timedelta(seconds=self.next_ping_sec))
 
-    @property
-    def said(self) -> Said:
-        """Return what its clock said, by which it is known when it is sent again."""
-        return self.session_number, self.event, self.at
+    def said(self, at: datetime | None = None) -> Said:
+        """Return by what a ping is known when it is sent again."""
+        return self.session.number, self.event, at or self.at
 
 
-@dataclass(frozen=True)
-class LateChange:
+class LateChange(NamedTuple):
     """A login whose hours of months that were over have changed, and which months."""
 
     company_id: str
@@ -103,16 +97,19 @@ def aggregate(
         return []
     now = pings[0].arrived_at
     pings = _as_first_arrived(connection, _as_first_corrected(connection, pings))
-    new = _credited_spans(pings)
+    new: Spans = {}
+    for ping in pings:
+        # Each counts for the session itself.
+        for event in {SESSION, ping.event}:
+            new.setdefault((ping.session.number, event), []).append(ping.span)
     before = _stored_spans(connection, new, grace)
-    after = {key: list(found) for key, found in before.items()}
+    after = dict(before)
     for key, spans in new.items():
         for span in spans:
             after[key] = join(after[key], span, grace)
-    logins = {ping.session_number: ping.login for ping in pings}
-    _write(connection, pings, before, after, logins)
-    _lengthen(connection, after, logins)
-    return _mark_late(connection, before, after, logins, (now, zone))
+    sessions = {ping.session.number: ping.session for ping in pings}
+    _write(connection, pings, before, after, sessions)
+    return _mark_logins(connection, before, after, sessions, (now, zone))
 
 
 def _as_first_corrected(connection: Connection, pings: Sequence[Ping]) -> Sequence[Ping]:
@@ -120,34 +117,28 @@ def _as_first_corrected(connection: Connection, pings: Sequence[Ping]) -> Sequen
 
     How far it is off is told anew with each sending, and never twice quite the same.
     """
-    off = {
-        (ping.session_number, ping.event, ping.said_at): ping
-        for ping in reversed(pings)
-        if ping.said_at is not None
-    }
+    off = {ping.said(ping.said_at): ping for ping in reversed(pings) if ping.said_at}
     if not off:
         return pings
-    first = segments.first_corrections(connection, sorted(off))
-    segments.keep_offsets(
+    first = segments.first_kept(connection, ClockOffset, sorted(off))
+    new = {said: ping for said, ping in off.items() if said not in first}
+    segments.keep(
         connection,
+        ClockOffset,
         [
             {
-                "session_number": number,
-                "event": event,
-                "said_at": said_at,
+                "session_number": ping.session.number,
+                "event": ping.event,
+                "said_at": ping.said_at,
                 "corrected_at": ping.at,
                 "arrived_at": ping.arrived_at,
             }
-            for (number, event, said_at), ping in off.items()
-            if (number, event, said_at) not in first
+            for ping in new.values()
         ],
     )
-    first = {key: ping.at for key, ping in off.items()} | first
+    first |= {said: ping.at for said, ping in new.items()}
     return [
-        replace(ping, at=first[ping.session_number, ping.event, ping.said_at])
-        if ping.said_at is not None
-        else ping
-        for ping in pings
+        replace(ping, at=first[ping.said(ping.said_at)]) if ping.said_at else ping for ping in pings
     ]
 
 
@@ -158,17 +149,18 @@ def _as_first_arrived(connection: Connection, pings: Sequence[Ping]) -> list[Pin
     its time has come; only what was kept tells that it is the same, and when it arrived first.
     """
     # What gives no time of its own counts at its arrival: it repeats nothing.
-    timed = sorted({ping.said for ping in pings if ping.at != ping.arrived_at})
-    first = segments.first_arrivals(connection, timed)
+    timed = sorted({ping.said() for ping in pings if ping.at != ping.arrived_at})
+    first = segments.first_kept(connection, ClockAhead, timed)
     new: dict[Said, Ping] = {}
     for ping in pings:
-        if ping.at > ping.arrived_at and ping.arrived_at < first.get(ping.said, ping.at):
-            first[ping.said], new[ping.said] = ping.arrived_at, ping
-    segments.keep_ahead(
+        if ping.at > ping.arrived_at and ping.arrived_at < first.get(ping.said(), ping.at):
+            first[ping.said()], new[ping.said()] = ping.arrived_at, ping
+    segments.keep(
         connection,
+        ClockAhead,
         [
             {
-                "session_number": ping.session_number,
+                "session_number": ping.session.number,
                 "event": ping.event,
                 "at": ping.at,
                 "arrived_at": ping.arrived_at,
@@ -179,17 +171,7 @@ def _as_first_arrived(connection: Connection, pings: Sequence[Ping]) -> list[Pin
     )
     if not first:
         return list(pings)
-    return [replace(ping, arrived_at=first.get(ping.said, ping.arrived_at)) for ping in pings]
-
-
-def _credited_spans(pings: Iterable[Ping]) -> Spans:
-    """Return the credited time by session and event; each ping counts for the session itself."""
-    spans: Spans = {}
-    for ping in pings:
-        span = ping.span
-        for event in {SESSION, ping.event}:
-            spans.setdefault((ping.session_number, event), []).append(span)
-    return spans
+    return [replace(ping, arrived_at=first.get(ping.said(), ping.arrived_at)) for ping in pings]
 
 
 def _stored_spans(connection: Connection, new: Spans, grace: timedelta) -> Spans:
@@ -201,18 +183,26 @@ def _stored_spans(connection: Connection, new: Spans, grace: timedelta) -> Spans
     for number, event, start, end in segments.near_segments(connection, numbers, low, high):
         if (number, event) in near:
             near[number, event].append(Span(start, end))
-    for found in near.values():
-        found.sort()
-    return near
+    return {key: sorted(found) for key, found in near.items()}
 
 
 def _write(
     connection: Connection,
-    pings: Sequence[Ping],
+    pings: Iterable[Ping],
     before: Spans,
     after: Spans,
-    logins: Mapping[int, LoginFacts],
+    sessions: dict[int, SessionFacts],
 ) -> None:
+    """Write what differs, and where each session ends by its newest ping."""
+    newest: dict[int, tuple[Span, int | None]] = {}
+    for ping in pings:
+        number, span = ping.session.number, ping.online
+        if number not in newest or newest[number][0] <= span:
+            newest[number] = span, ping.lag_s
+    ends = [
+        NewEnd(number, *span, segments.ends_day(span.end), lag_s)
+        for number, (span, lag_s) in sorted(newest.items())
+    ]
     gone, moved, new = [], [], []
     for key, spans in after.items():
         old, now = dict(before[key]), dict(spans)
@@ -220,65 +210,47 @@ def _write(
         for start, end in now.items():
             if start not in old:
                 row = NewSegmentEnd(*key, start, end)._asdict()
-                new.append(row | {"login_id": logins[key[0]].id})
+                new.append(row | {"login_id": sessions[key[0]].login_id})
             elif old[start] != end:
                 moved.append(NewSegmentEnd(*key, start, end))
     segments.delete_segments(connection, gone)
-    segments.move_ends(connection, _new_ends(pings), moved)
+    segments.move_ends(connection, ends, moved)
     if new:
         connection.execute(insert(Segment), new)
 
 
-def _new_ends(pings: Iterable[Ping]) -> list[NewEnd]:
-    """Return where each session ends by its newest ping."""
-    newest: dict[int, tuple[Span, int | None]] = {}
-    for ping in pings:
-        span = ping.online
-        if ping.session_number not in newest or newest[ping.session_number][0] <= span:
-            newest[ping.session_number] = span, ping.lag_s
-    return [
-        NewEnd(number, *span, segments.ends_day(span.end), lag_s)
-        for number, (span, lag_s) in sorted(newest.items())
-    ]
-
-
-def _lengthen(connection: Connection, after: Spans, logins: Mapping[int, LoginFacts]) -> None:
-    """Keep how long a login's longest segment is, in days rounded up; it seldom grows."""
-    longest: dict[int, int] = {}
-    for (number, _), spans in after.items():
-        login = logins[number]
-        days = max((-((span.start - span.end) // ONE_DAY) for span in spans), default=0)
-        if days > max(login.longest_days, longest.get(login.id, 0)):
-            longest[login.id] = days
-    for login_id, days in sorted(longest.items()):
-        connection.execute(
-            update(Login)
-            .where(Login.id == login_id, Login.longest_days < days)
-            .values(longest_days=days)
-        )
-
-
-def _mark_late(
+def _mark_logins(
     connection: Connection,
     before: Spans,
     after: Spans,
-    logins: Mapping[int, LoginFacts],
+    sessions: dict[int, SessionFacts],
     when: tuple[datetime, ZoneInfo],
 ) -> list[LateChange]:
-    """Mark logins whose past months changed, so that no older count of them is used again."""
+    """Keep how long a login's longest segment is, in days rounded up; it seldom grows.
+
+    Logins whose past months changed are marked, so that no older count of them is used again.
+    """
     now, zone = when
     month_began = day_start(day_of(now, zone).replace(day=1), zone)
+    longest: dict[int, int] = {}
     changes: dict[int, LateChange] = {}
     for key, spans in after.items():
-        change = added(before[key], spans) if spans[0].start < month_began else None
+        session = sessions[key[0]]
+        days = max(-((span.start - span.end) // ONE_DAY) for span in spans)
+        if days > max(session.longest_days, longest.get(session.login_id, 0)):
+            longest[session.login_id] = days
+        change = changed(before[key], spans) if spans[0].start < month_began else None
         if change is None or change.start >= month_began:
             continue
-        login = logins[key[0]]
         first = day_of(change.start, zone).replace(day=1)
         last = day_of(min(change.end, month_began) - MICROSECOND, zone).replace(day=1)
-        if known := changes.get(login.id):
+        if known := changes.get(session.login_id):
             first, last = min(first, known.first), max(last, known.last)
-        changes[login.id] = LateChange(login.company_id, login.name, first, last)
-    for login_id in sorted(changes):
-        connection.execute(update(Login).where(Login.id == login_id).values(late_at=now))
+        changes[session.login_id] = LateChange(session.company_id, session.login, first, last)
+    for login_id, days in sorted(longest.items()):
+        is_shorter = (Login.id == login_id) & (Login.longest_days < days)
+        connection.execute(update(Login).where(is_shorter).values(longest_days=days))
+    if changes:
+        late = update(Login).where(Login.id.in_(sorted(changes))).values(late_at=now)
+        connection.execute(late)
     return list(changes.values())

@@ -17,6 +17,7 @@ from webapp.error_pages import Problem, envelope
 from webapp.errors import InvalidParams, NotAllowed, NotFound
 from webapp.extensions import db
 from webapp.kinds.session_activity import bodies
+from webapp.kinds.session_activity.aggregate import SESSION, Ping
 from webapp.kinds.session_activity.bodies import (
     HoursQuery,
     NewComputer,
@@ -25,25 +26,12 @@ from webapp.kinds.session_activity.bodies import (
     SessionStart,
 )
 from webapp.kinds.session_activity.clocks import correct_clock
-from webapp.kinds.session_activity.compute import (
-    Hours,
-    by_month,
-    corrected,
-    day_of,
-    in_hours,
-    total,
-)
+from webapp.kinds.session_activity.compute import Hours, by_month, corrected, day_of, in_hours
 from webapp.kinds.session_activity.directory import add_names, find_login
 from webapp.kinds.session_activity.facts import login_days
-from webapp.kinds.session_activity.ingest import SentPing, Verdict, intake, zone_of
+from webapp.kinds.session_activity.ingest import Verdict, intake, zone_of
 from webapp.kinds.session_activity.models import Computer, Login
-from webapp.kinds.session_activity.sessions import (
-    SentSession,
-    SessionTaken,
-    begin,
-    described,
-    online,
-)
+from webapp.kinds.session_activity.sessions import SessionTaken, begin, described, online
 from webapp.lib.bodies import read_query, read_value
 from webapp.lib.moments import utcnow
 from webapp.lib.openapi import JSON, Answer, Describer
@@ -144,21 +132,9 @@ def correct_computer() -> Response:
 )
 def begin_session() -> tuple[Response, int]:
     """Begin a session: 201; 200 where the very same was begun before."""
-    start, now = read_value(SessionStart, parse_json(request.get_data())), utcnow()
-    at, said_at, lag_s = _times(start, now)
-    sent = SentSession(
-        company_id=_company_id(),
-        id=start.id,
-        computer=start.comp_name,
-        ip_addr=start.ip_addr,
-        login=start.login,
-        next_ping_sec=start.next_ping_sec,
-        at=at,
-        arrived_at=now,
-        said_at=said_at,
-        lag_s=lag_s,
-    )
-    if begin(db.engine, sent, intake()):
+    start = read_value(SessionStart, parse_json(request.get_data()))
+    first = _ping(start, start.id, SESSION, utcnow())
+    if begin(db.engine, first, start.comp_name, start.ip_addr, intake()):
         return _created()
     return jsonify({"message": "Success"}), 200
 
@@ -177,43 +153,35 @@ def take_pings() -> tuple[Response, int]:
     body = parse_json(request.get_data())
     if isinstance(body, list):
         return _take_list(body)
-    ping = _sent(read_value(PingBody, body), utcnow(), is_single=True)
-    [verdict] = intake().take(db.engine, [ping])
+    ping = read_value(PingBody, body)
+    sent = _ping(ping, ping.session_id, ping.session_type, utcnow())
+    [verdict] = intake().take(db.engine, [sent])
     if verdict.status == 201:
         return _created()
     return jsonify({"message": verdict.message, "data": []}), verdict.status
 
 
-def _sent(ping: PingBody, now: datetime, *, is_single: bool) -> SentPing:
-    at, said_at, lag_s = _times(ping, now)
-    return SentPing(
-        company_id=_company_id(),
-        session_id=ping.session_id,
-        event=ping.session_type,
-        login=ping.login,
-        at=at or now,
-        next_ping_sec=ping.next_ping_sec,
-        arrived_at=now,
-        said_at=said_at,
-        lag_s=lag_s if is_single else None,
-    )
-
-
-def _times(
-    body: PingBody | SessionStart, now: datetime
-) -> tuple[datetime | None, datetime | None, int | None]:
-    """Return when it was by our clock; by theirs where that is known to be off; its lag (s).
+def _ping(
+    body: PingBody | SessionStart,
+    session_id: str,
+    event: str,
+    now: datetime,
+    *,
+    is_single: bool = True,
+) -> Ping:
+    """Return a ping that has come in now, or the start of a session, which is its first one.
 
     The lag of a sender that tells its clock is that of a late ping, and says nothing of the clock.
     """
-    said_at = body.date_time
-    if said_at is None:
-        return None, None, None
-    if body.sent_at is None:
-        lag_s = int((now - said_at).total_seconds())
-        return said_at, None, max(-LONGEST_LAG_S, min(lag_s, LONGEST_LAG_S))
-    at = corrected(said_at, body.sent_at, now)
-    return at, said_at if at != said_at else None, None
+    said = body.date_time or now
+    ping = Ping(_company_id(), session_id, event, body.login, said, body.next_ping_sec, now)
+    if body.date_time and body.sent_at:
+        ping.at = corrected(said, body.sent_at, now)
+        ping.said_at = said if said != ping.at else None
+    elif body.date_time and is_single:
+        lag_s = int((now - said).total_seconds())
+        ping.lag_s = max(-LONGEST_LAG_S, min(lag_s, LONGEST_LAG_S))
+    return ping
 
 
 def _take_list(body: list[Any]) -> tuple[Response, int]:
@@ -222,7 +190,10 @@ def _take_list(body: list[Any]) -> tuple[Response, int]:
     verdicts = {place: Verdict(400, bodies.in_words(error.errors)) for place, error in bad.items()}
     # A list of one is what a program sends that only knows lists.
     is_single = len(body) == 1
-    sent = [_sent(ping, now, is_single=is_single) for ping in pings.values()]
+    sent = [
+        _ping(ping, ping.session_id, ping.session_type, now, is_single=is_single)
+        for ping in pings.values()
+    ]
     taken = intake().take(db.engine, sent)
     verdicts |= dict(zip(pings, taken, strict=True))
     data = [
@@ -273,7 +244,7 @@ def show_activity() -> Response:
     if login is None:
         raise NotFound(f"There is no login {asked.login!r}.")
     days = login_days(login, asked.session_type, first, last, zone)
-    whole = total(days.values())
+    whole = sum(days.values(), Hours())
     periods = (
         [{"date": f"{day.isoformat()}T00:00:00Z", **_hours(hours)} for day, hours in days.items()]
         if asked.group_by == "date"

@@ -7,7 +7,6 @@ clock is corrected, the segments of its steady sessions are moved when they are 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,28 +17,16 @@ from webapp.engine import months
 from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.kinds.session_activity.compute import STEADY_PINGS, STEADY_S, WORTH_CORRECTING
-from webapp.kinds.session_activity.models import Computer, Login, Session
-from webapp.lib.moments import utcnow
+from webapp.kinds.session_activity.models import SLUG, Computer, Login, Session
+from webapp.lib.moments import rfc3339, utcnow
 
-SLUG = "session-activity"
 MOST_LISTED = 1000
-# Sessions whose single pings all came with the same lag: see `compute.is_steady`.
+# Sessions whose single pings all came with the same lag, those of a clock that is behind.
 STEADY = (
     (Session.lag_pings >= STEADY_PINGS)
     & (Session.lag_low_s > int(WORTH_CORRECTING.total_seconds()))
     & (Session.lag_high_s - Session.lag_low_s <= STEADY_S)
 )
-
-
-@dataclass(frozen=True)
-class ClockBehind:
-    """A computer whose clock is behind, as one session shows it."""
-
-    computer: str
-    login: str
-    started_at: datetime
-    lag_s: int
-    is_corrected: bool
 
 
 def correct_clock(scope: Scope, computer_name: str, wanted: bool) -> None:
@@ -56,10 +43,8 @@ def correct_clock(scope: Scope, computer_name: str, wanted: bool) -> None:
         db.session.rollback()
         raise NotFound("There is no such computer.")
     moved = select(Session.login_id).where(Session.computer_id == computer_id, STEADY).distinct()
-    logins = db.session.execute(select(Login.id, Login.name).where(Login.id.in_(moved))).all()
-    now = utcnow()
-    for login_id, name in logins:
-        db.session.execute(update(Login).where(Login.id == login_id).values(late_at=now))
+    late = update(Login).where(Login.id.in_(moved)).values(late_at=utcnow()).returning(Login.name)
+    for name in db.session.scalars(late).all():
         months.expire(company_id=scope.company_id, kind=SLUG, subject=name)
     audit(scope, "corrected clock" if wanted else "clock as it says", computer_name)
     db.session.commit()
@@ -83,8 +68,11 @@ def moved_sessions(connection: Any, login_ids: Iterable[int]) -> dict[int, timed
 
 def clocks_behind(
     company_id: str, login: str | None, start: datetime, end: datetime
-) -> list[ClockBehind]:
-    """Return sessions of a range whose clocks are behind, by computer, a thousand at most."""
+) -> list[dict[str, Any]]:
+    """Return sessions of a range whose clocks are behind, by computer, a thousand at most.
+
+    Shape: as the report's table `clocks`
+    """
     query = (
         select(
             Computer.name,
@@ -107,4 +95,13 @@ def clocks_behind(
     if login:
         query = query.where(Login.name == login)
     with db.engine.connect() as connection:
-        return [ClockBehind(*row) for row in connection.execute(query)]
+        return [
+            {
+                "computer": computer,
+                "login": name,
+                "started_at": rfc3339(started_at),
+                "minutes_behind": round(lag_s / 60, 1),
+                "corrected": "yes" if is_corrected else "no",
+            }
+            for computer, name, started_at, lag_s, is_corrected in connection.execute(query)
+        ]

@@ -7,10 +7,12 @@ may be stored in place of pings. Days and months are cut when hours are read, in
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -51,22 +53,14 @@ def credited(at: datetime, promise: timedelta, arrived_at: datetime) -> Span:
     return Span(start, start + promise)
 
 
-def corrected(said_at: datetime, sent_at: datetime | None, arrived_at: datetime) -> datetime:
+def corrected(said_at: datetime, sent_at: datetime, arrived_at: datetime) -> datetime:
     """Return when a ping was by our clock, as far as that is known.
 
     sent_at: the sender's clock when it sent; beside the arrival it tells how far that clock is off.
              Below a minute it may as well have been under way.
     """
-    offset = arrived_at - sent_at if sent_at is not None else NO_TIME
+    offset = arrived_at - sent_at
     return said_at + offset if abs(offset) > WORTH_CORRECTING else said_at
-
-
-def is_steady(low_s: int | None, high_s: int | None, pings: int) -> bool:
-    """Say whether pings that came with such lags (seconds) are those of a clock that is behind."""
-    if low_s is None or high_s is None:
-        return False
-    is_behind = low_s > WORTH_CORRECTING.total_seconds()
-    return pings >= STEADY_PINGS and is_behind and high_s - low_s <= STEADY_S
 
 
 def join(spans: list[Span], new: Span, grace: timedelta) -> list[Span]:
@@ -94,21 +88,11 @@ def united(spans: Iterable[Span]) -> list[Span]:
     return whole
 
 
-def added(before: list[Span], after: list[Span]) -> Span | None:
-    """Return from where to where `after` has time that `before` has not; None for nowhere.
-
-    Both are sorted and separate, and `after` covers `before`.
-    """
-    first = last = None
-    for start, end in after:
-        inside = [span for span in before if start <= span.start and span.end <= end]
-        at = start
-        for hole in [*inside, Span(end, end)]:
-            if at < hole.start:
-                first = at if first is None else first
-                last = hole.start
-            at = hole.end
-    return None if first is None or last is None else Span(first, last)
+def changed(before: Iterable[Span], after: Iterable[Span]) -> Span | None:
+    """Return from where to where two lists of sorted, separate spans differ; None for nowhere."""
+    # A moment where both begin or end something changes nothing of how they differ.
+    ends = set(chain.from_iterable(before)) ^ set(chain.from_iterable(after))
+    return Span(min(ends), max(ends)) if ends else None
 
 
 @lru_cache(maxsize=20_000)
@@ -156,35 +140,24 @@ def hours_by_day(
     first, last: days of the zone, both included; what lies outside does not count
     """
     start, end = day_start(first, zone), day_end(last, zone)
-    machines = [united(clipped(spans, start, end)) for spans in spans_of.values()]
-    person = _by_day(united(span for spans in machines for span in spans), zone)
-    machine = _by_day((span for spans in machines for span in spans), zone)
-    return {day: Hours(person[day], machine[day]) for day in sorted(person)}
-
-
-def _by_day(spans: Iterable[Span], zone: ZoneInfo) -> dict[date, timedelta]:
-    days: dict[date, timedelta] = {}
-    for span in spans:
+    inside = [united(clipped(spans, start, end)) for spans in spans_of.values()]
+    machines = list(chain.from_iterable(inside))
+    days: defaultdict[date, Hours] = defaultdict(Hours)
+    for span in united(machines):
         for day, length in days_of(span, zone):
-            days[day] = days.get(day, NO_TIME) + length
-    return days
+            days[day] += Hours(person=length)
+    for span in machines:
+        for day, length in days_of(span, zone):
+            days[day] += Hours(machine=length)
+    return dict(sorted(days.items()))
 
 
 def by_month(days: Mapping[date, Hours]) -> dict[date, Hours]:
     """Return hours by month (its first day), oldest first, from hours by day."""
-    months: dict[date, Hours] = {}
+    months: defaultdict[date, Hours] = defaultdict(Hours)
     for day in sorted(days):
-        month = day.replace(day=1)
-        months[month] = months.get(month, Hours()) + days[day]
-    return months
-
-
-def total(hours: Iterable[Hours]) -> Hours:
-    """Return the sum of hours."""
-    whole = Hours()
-    for one in hours:
-        whole += one
-    return whole
+        months[day.replace(day=1)] += days[day]
+    return dict(months)
 
 
 def in_hours(length: timedelta, places: int = 6) -> float:

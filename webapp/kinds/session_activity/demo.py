@@ -9,10 +9,11 @@ from datetime import datetime, time, timedelta
 from flask import current_app
 
 from webapp.extensions import db
+from webapp.kinds.session_activity.aggregate import SESSION, Ping
 from webapp.kinds.session_activity.directory import add_names, find_login
-from webapp.kinds.session_activity.ingest import SentPing, intake, zone_of
+from webapp.kinds.session_activity.ingest import intake, zone_of
 from webapp.kinds.session_activity.models import Computer, Login
-from webapp.kinds.session_activity.sessions import SentSession, begin
+from webapp.kinds.session_activity.sessions import begin
 from webapp.lib.moments import utcnow
 
 DAYS_BACK = 60
@@ -48,15 +49,17 @@ def make_demo(company_id: str) -> int:
     add_names(Computer, company_id, [one.computer for one in WORKERS])
     now = utcnow().replace(microsecond=0)
     begun = 0
-    pings: list[SentPing] = []
+    pings: list[Ping] = []
     for start, worker in _working_days(now):
         session_id = f"demo-{worker.login}-{start:%Y-%m-%d}"
-        sent = _session(company_id, session_id, worker, start, now)
-        begun += begin(db.engine, sent, intake())
-        pings += _pings(sent, worker, start, now)
+        begun += _begin(company_id, session_id, worker, start, now)
+        for number in range(1, worker.half_hours):
+            if number == worker.lunch:
+                continue  # nobody is at the computer: a gap of half an hour
+            event, at = MEETING if number in worker.meeting else SESSION, start + number * STEP
+            pings.append(Ping(company_id, session_id, event, worker.login, at, PROMISE_S, now))
     intake().take(db.engine, pings)
-    online = _session(company_id, "demo-ada-now", WORKERS[0], now, now)
-    return begun + begin(db.engine, online, intake())
+    return begun + _begin(company_id, "demo-ada-now", WORKERS[0], now, now)
 
 
 def _working_days(now: datetime) -> Iterator[tuple[datetime, Worker]]:
@@ -69,27 +72,6 @@ def _working_days(now: datetime) -> Iterator[tuple[datetime, Worker]]:
                 yield datetime.combine(day, worker.begins, zone), worker
 
 
-def _session(
-    company_id: str, session_id: str, worker: Worker, at: datetime, now: datetime
-) -> SentSession:
-    return SentSession(
-        company_id, session_id, worker.computer, "192.0.2.17", worker.login, PROMISE_S, at, now
-    )
-
-
-def _pings(
-    session: SentSession, worker: Worker, start: datetime, now: datetime
-) -> Iterator[SentPing]:
-    for number in range(1, worker.half_hours):
-        if number == worker.lunch:
-            continue  # nobody is at the computer: a gap of half an hour
-        event = MEETING if number in worker.meeting else ""
-        yield SentPing(
-            session.company_id,
-            session.id,
-            event,
-            worker.login,
-            start + number * STEP,
-            PROMISE_S,
-            now,
-        )
+def _begin(company_id: str, session_id: str, worker: Worker, at: datetime, now: datetime) -> bool:
+    first = Ping(company_id, session_id, SESSION, worker.login, at, PROMISE_S, now)
+    return begin(db.engine, first, worker.computer, "192.0.2.17", intake())

@@ -53,9 +53,7 @@ def find_login(company_id: str, name: str) -> Login | None:
     )
 
 
-def names_like(company_id: str, text: str, limit: int) -> list[str]:
-    """Return names of logins that contain a text, in order, for a list to choose from."""
+def login_names(company_id: str, limit: int) -> list[str]:
+    """Return the first names of logins, in order, for a list to choose from."""
     query = select(Login.name).where(Login.company_id == company_id)
-    if text:
-        query = query.where(Login.name.contains(text, autoescape=True))
     return list(db.session.scalars(query.order_by(Login.name).limit(limit)))

@@ -6,62 +6,29 @@ asked for are read, and only those near the range.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import date, datetime, timedelta
-from typing import Any, Protocol
+from collections.abc import Iterable
+from datetime import date, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from webapp.extensions import db
 from webapp.kinds.session_activity.clocks import moved_sessions
-from webapp.kinds.session_activity.compute import (
-    Hours,
-    Span,
-    day_end,
-    day_start,
-    hours_by_day,
-)
+from webapp.kinds.session_activity.compute import Hours, Span, day_end, day_start, hours_by_day
 from webapp.kinds.session_activity.models import Login, Segment, Session
 
-LOGINS_AT_ONCE = 200
 Spans = dict[int, dict[int, list[Span]]]
 
 
-class KnownLogin(Protocol):
-    """A login; see `models.Login`."""
-
-    id: int
-    name: str
-    longest_days: int
-    late_at: datetime | None
-
-
-def _is_wanted(company_id: str, name: str | None) -> Any:
-    mine = Login.company_id == company_id
-    return mine & (Login.name == name) if name else mine
-
-
-def count_logins(company_id: str, name: str | None) -> int:
-    """Return how many logins a company has, of that name where one is given."""
-    query = select(func.count()).select_from(Login).where(_is_wanted(company_id, name))
-    with db.engine.connect() as connection:
-        return int(connection.execute(query).scalar_one())
-
-
-def login_pages(company_id: str, name: str | None) -> Iterator[list[KnownLogin]]:
-    """Yield a company's logins in the order of their names, some hundred at a time."""
+def find_logins(company_id: str, name: str | None) -> list[Login]:
+    """Return a company's logins in the order of their names, or the one of that name."""
     columns = (Login.id, Login.name, Login.longest_days, Login.late_at)
-    query = select(*columns).where(_is_wanted(company_id, name))
-    query = query.order_by(Login.name).limit(LOGINS_AT_ONCE)
-    logins: list[Any] = []
-    while not logins or len(logins) == LOGINS_AT_ONCE:
-        after = logins[-1].name if logins else ""
-        with db.engine.connect() as connection:
-            logins = list(connection.execute(query.where(Login.name > after)))
-        if not logins:
-            return
-        yield logins
+    query = select(*columns).where(Login.company_id == company_id).order_by(Login.name)
+    if name:
+        query = query.where(Login.name == name)
+    with db.engine.connect() as connection:
+        return list[Any](connection.execute(query))
 
 
 def segment_query(
@@ -72,51 +39,47 @@ def segment_query(
     longest: no segment of these logins is longer (days); so far back may one have begun
     """
     start, end = day_start(first, zone), day_end(last, zone)
-    return (
-        select(Segment.login_id, Session.computer_id, Segment.start_at, Segment.end_at)
-        .join(Session, Session.number == Segment.session_number)
-        .where(
-            Segment.login_id.in_(list(login_ids)),
-            Segment.event == event,
-            Segment.start_at >= start - timedelta(days=longest),
-            Segment.start_at < end,
-            Segment.end_at > start,
-        )
+    return _segments(event).where(
+        Segment.login_id.in_(list(login_ids)),
+        Segment.start_at >= start - timedelta(days=longest),
+        Segment.start_at < end,
+        Segment.end_at > start,
     )
 
 
-def read_spans(
-    logins: list[KnownLogin], event: str, first: date, last: date, zone: ZoneInfo
-) -> Spans:
+def _segments(event: str) -> Any:
+    return (
+        select(Segment.login_id, Session.computer_id, Segment.start_at, Segment.end_at)
+        .join(Session, Session.number == Segment.session_number)
+        .where(Segment.event == event)
+    )
+
+
+def read_spans(logins: list[Login], event: str, first: date, last: date, zone: ZoneInfo) -> Spans:
     """Return the spans of each login (by its number, a page of them) at each computer."""
     found: Spans = {login.id: {} for login in logins}
     if not logins:
         return found
     longest = max(login.longest_days for login in logins)
-    query = segment_query(found, event, first, last, zone, longest)
+    near = segment_query(found, event, first, last, zone, longest)
     with db.engine.connect() as connection:
         moved = moved_sessions(connection, found)
-        near = query.where(Segment.session_number.not_in(list(moved))) if moved else query
-        for login_id, computer_id, start, end in connection.execute(near):
-            found[login_id].setdefault(computer_id, []).append(Span(start, end))
-        for number, by in moved.items():
+        queries = [(near, timedelta(0))]
+        if moved:
             # Few, and wherever their clock has put them.
-            for login_id, computer_id, start, end in connection.execute(_segments(number, event)):
-                spans = found[login_id].setdefault(computer_id, [])
-                spans.append(Span(start + by, end + by))
+            queries = [(near.where(Segment.session_number.not_in(list(moved))), timedelta(0))]
+            queries += [
+                (_segments(event).where(Segment.session_number == number), by)
+                for number, by in moved.items()
+            ]
+        for query, by in queries:
+            for login_id, computer_id, start, end in connection.execute(query):
+                found[login_id].setdefault(computer_id, []).append(Span(start + by, end + by))
     return found
 
 
-def _segments(session_number: int, event: str) -> Any:
-    return (
-        select(Segment.login_id, Session.computer_id, Segment.start_at, Segment.end_at)
-        .join(Session, Session.number == Segment.session_number)
-        .where(Segment.session_number == session_number, Segment.event == event)
-    )
-
-
 def login_days(
-    login: KnownLogin, event: str, first: date, last: date, zone: ZoneInfo
+    login: Login, event: str, first: date, last: date, zone: ZoneInfo
 ) -> dict[date, Hours]:
     """Return the hours of one login by day, both days included, days without any left out."""
     spans = read_spans([login], event, first, last, zone)[login.id]

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from webapp.extensions import Model, UtcDateTime
 from webapp.lib.moments import utcnow
 
+SLUG = "session-activity"
 # SQLite numbers rows by itself only where the key is exactly INTEGER.
 Number = BigInteger().with_variant(Integer, "sqlite")
 LOGIN_LENGTH, COMPUTER_LENGTH, EVENT_LENGTH, ID_LENGTH = 50, 30, 50, 64

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date, timedelta
+from operator import attrgetter
 from typing import Annotated, Any
 
 from flask import Blueprint, Response, current_app, request, url_for
@@ -15,16 +16,8 @@ from webapp.extensions import db
 from webapp.htmx import redirect_to, render
 from webapp.kinds.session_activity.bodies import Event, LineOrEmpty, is_address
 from webapp.kinds.session_activity.clocks import correct_clock, corrected_computers
-from webapp.kinds.session_activity.compute import (
-    ONE_DAY,
-    Hours,
-    by_month,
-    day_of,
-    in_hours,
-    is_steady,
-    total,
-)
-from webapp.kinds.session_activity.directory import find_login, names_like
+from webapp.kinds.session_activity.compute import ONE_DAY, Hours, by_month, day_of, in_hours
+from webapp.kinds.session_activity.directory import find_login, login_names
 from webapp.kinds.session_activity.facts import login_days
 from webapp.kinds.session_activity.ingest import zone_of
 from webapp.kinds.session_activity.models import Login
@@ -50,7 +43,10 @@ WORTH_SAYING = timedelta(seconds=10)
 def show_online() -> Response:
     """Show who is online where since when; the list asks for itself every few seconds."""
     now, company_id = utcnow(), current_scope().company_id
-    rows = newest_at_each_place(online(db.session, company_id, now))
+    # Of the sessions of a login at a computer the newest; a restart leaves older ones.
+    started = sorted(online(db.session, company_id, now), key=attrgetter("started_at"))
+    newest = {(row.login, row.comp_name): row for row in started}
+    rows = [newest[place] for place in sorted(newest)]
     ahead = online_ahead(db.session, company_id, now)
     return render(
         "session_activity/online.html",
@@ -62,9 +58,7 @@ def show_online() -> Response:
         since={row.id: length_text(now - row.started_at) for row in rows},
         ahead={key: length_text(by) for key, by in ahead.items() if by >= WORTH_SAYING},
         behind={
-            row.id: length_text(timedelta(seconds=row.lag_low_s))
-            for row in rows
-            if is_steady(row.lag_low_s, row.lag_high_s, row.lag_pings)
+            row.id: length_text(timedelta(seconds=row.lag_low_s)) for row in rows if row.is_behind
         },
         corrected=corrected_computers(company_id),
         may_correct=current_scope().may("expert"),
@@ -80,16 +74,6 @@ def correct() -> Response:
     wanted = request.form.get("corrects_clock") == "true"
     correct_clock(current_scope(), request.form.get("computer", ""), wanted)
     return redirect_to(url_for("session_activity.show_online"))
-
-
-def newest_at_each_place(rows: Iterable[Any]) -> list[Any]:
-    """Return the newest session of each login at each computer; a restart leaves older ones."""
-    newest: dict[tuple[str, str], Any] = {}
-    for row in rows:
-        place = (row.login, row.comp_name)
-        if place not in newest or newest[place].started_at < row.started_at:
-            newest[place] = row
-    return list(newest.values())
 
 
 def length_text(length: timedelta) -> str:
@@ -143,7 +127,7 @@ def show_login() -> Response:
         status=422 if problems else 200,
         typed=asked.model_dump(mode="json") | request.args.to_dict(),
         errors=problems,
-        names=names_like(company_id, "", NAMES_OFFERED),
+        names=login_names(company_id, NAMES_OFFERED),
         shown=shown,
         zone=zone_of(current_app).key,
     )
@@ -151,54 +135,40 @@ def show_login() -> Response:
 
 def _shown(login: Login, asked: LoginQuery) -> dict[str, Any]:
     """Return what the page shows of a login: totals, rows and charts by month and by day."""
-    zone, first, end = zone_of(current_app), asked.start, last_day(asked.end)
-    days = login_days(login, asked.session_type, first, end, zone)
-    whole = total(days.values())
+    zone, first, last = zone_of(current_app), asked.start, last_day(asked.end)
+    days = login_days(login, asked.session_type, first, last, zone)
+    whole = sum(days.values(), Hours())
     months = {month: Hours() for month in months_between(first, asked.end)} | by_month(days)
+    by_month_text = {month_text(month): _in_hours(hours) for month, hours in months.items()}
+    # A chart's days are evenly apart, up to today.
+    count = max((min(last, max([day_of(utcnow(), zone), *days])) - first).days + 1, 0)
+    every_day = (first + ONE_DAY * number for number in range(count))
+    by_day = {day.isoformat(): _in_hours(days.get(day, Hours())) for day in every_day}
     return {
-        "hours": in_hours(whole.person, 2),
-        "machine_hours": in_hours(whole.machine, 2),
-        "days": [_row(day.isoformat(), hours) for day, hours in reversed(days.items())],
-        "months": [_row(month_text(month), hours) for month, hours in months.items()],
-        "charts": [
-            _chart("Hours by month", {month_text(month): one for month, one in months.items()}),
-            _chart("Hours by day", _every_day(days, first, min(end, _newest(days, zone)))),
-        ],
+        **_in_hours(whole),
+        "days": [{"period": str(day), **_in_hours(days[day])} for day in reversed(days)],
+        "months": [{"period": month, **hours} for month, hours in by_month_text.items()],
+        "charts": [_chart("Hours by month", by_month_text), _chart("Hours by day", by_day)],
     }
 
 
-def _newest(days: Mapping[date, Hours], zone: Any) -> date:
-    return max([day_of(utcnow(), zone), *days])
+def _in_hours(hours: Hours) -> dict[str, float]:
+    return {"hours": in_hours(hours.person, 2), "machine_hours": in_hours(hours.machine, 2)}
 
 
-def _every_day(days: Mapping[date, Hours], first: date, last: date) -> dict[str, Hours]:
-    """Return hours by date without gaps, so that a chart's days are evenly apart."""
-    count = max((last - first).days + 1, 0)
-    every = [first + ONE_DAY * number for number in range(count)]
-    return {day.isoformat(): days.get(day, Hours()) for day in every}
-
-
-def _row(period: str, hours: Hours) -> dict[str, Any]:
-    return {
-        "period": period,
-        "hours": in_hours(hours.person, 2),
-        "machine_hours": in_hours(hours.machine, 2),
-    }
-
-
-def _chart(title: str, hours: Mapping[str, Hours]) -> dict[str, Any]:
+def _chart(title: str, rows: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     """Return a chart as the script in the page draws it."""
-    views = (("Person hours", "person"), ("Machine hours", "machine"))
+    views = (("Person hours", "person", "hours"), ("Machine hours", "machine", "machine_hours"))
     return {
         "title": title,
-        "labels": list(hours),
+        "labels": list(rows),
         "views": [
             {
                 "label": label,
                 "name": name,
                 "type": "bar",
-                "values": [in_hours(getattr(one, name), 2) for one in hours.values()],
+                "values": [row[key] for row in rows.values()],
             }
-            for label, name in views
+            for label, name, key in views
         ],
     }

@@ -15,9 +15,11 @@ from webapp.lib.bodies import Month, at_field, check_months
 from webapp.lib.moments import utcnow
 from webapp.lib.months import last_day
 
-MONTHS: dict[str, JsonValue] = {"when": ["range", "months"]}
-DATES: dict[str, JsonValue] = {"when": ["range", "dates"]}
 MOST_DAYS = 3660
+
+
+def _form(**hints: JsonValue) -> dict[str, JsonValue]:
+    return {"form": hints}
 
 
 class SessionActivityParams(BaseModel):
@@ -26,63 +28,50 @@ class SessionActivityParams(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     login: Annotated[str, Field(max_length=LOGIN_LENGTH)] | None = Field(
-        None,
-        title="Login",
-        description="Leave empty for all logins.",
-        json_schema_extra={"form": {"widget": "text"}},
+        None, title="Login", description="Leave empty for all logins."
     )
     session_type: Annotated[str, Field(max_length=EVENT_LENGTH)] | None = Field(
         None,
         title="Event",
         description="For example platform zero; leave empty for the whole session time.",
-        json_schema_extra={"form": {"widget": "text"}},
     )
     group_by: Literal["month", "date"] = Field(
-        "month",
-        title="One row per",
-        json_schema_extra={
-            "form": {"widget": "radio", "choices": [["month", "Month"], ["date", "Date"]]}
-        },
+        "month", title="One row per", json_schema_extra=_form(widget="radio")
     )
     range: Literal["months", "dates"] = Field(
         "months",
         title="Range",
-        json_schema_extra={
-            "form": {
-                "widget": "radio",
-                "choices": [["months", "Whole months"], ["dates", "From one date to another"]],
-            }
-        },
+        json_schema_extra=_form(
+            widget="radio",
+            choices=[["months", "Whole months"], ["dates", "From one date to another"]],
+        ),
     )
     start: Month | None = Field(
         None,
         title="First month",
         description="Included; empty: the current month.",
-        json_schema_extra={"form": {"widget": "month", **MONTHS}},
+        json_schema_extra=_form(when=["range", "months"]),
     )
     end: Month | None = Field(
         None,
         title="Last month",
         description="Included; empty: the current month.",
-        json_schema_extra={"form": {"widget": "month", **MONTHS}},
+        json_schema_extra=_form(when=["range", "months"]),
     )
     from_date: date | None = Field(
         None,
         title="First date",
         description="Included.",
-        json_schema_extra={"form": {"widget": "date", **DATES}},
+        json_schema_extra=_form(when=["range", "dates"]),
     )
     to_date: date | None = Field(
         None,
         title="Last date",
         description="Included.",
-        json_schema_extra={"form": {"widget": "date", **DATES}},
+        json_schema_extra=_form(when=["range", "dates"]),
     )
     refresh: bool = Field(
-        False,
-        title="Count again",
-        description="Ignore stored months and replace them.",
-        json_schema_extra={"form": {"widget": "checkbox"}},
+        False, title="Count again", description="Ignore stored months and replace them."
     )
 
     @model_validator(mode="before")
@@ -99,7 +88,15 @@ class SessionActivityParams(BaseModel):
     def _settle(self) -> SessionActivityParams:
         self.login = (self.login or "").strip() or None
         self.session_type = (self.session_type or "").strip() or None
-        self._refuse_others()
+        # What belongs to the other range is refused, rather than dropped: somebody meant it.
+        others, sentence = (
+            (("from_date", "to_date"), "The range is whole months: leave dates out.")
+            if self.range == "months"
+            else (("start", "end"), "The range is dates: leave months out.")
+        )
+        for name in others:
+            if getattr(self, name) is not None:
+                raise at_field(name, sentence)
         if self.range == "months":
             self._settle_months()
         else:
@@ -109,19 +106,6 @@ class SessionActivityParams(BaseModel):
             raise at_field(field, "A report covers ten years at most.")
         return self
 
-    def _refuse_others(self) -> None:
-        """Refuse what belongs to the other range, rather than drop what somebody meant."""
-        if self.range == "months":
-            names, sentence = (
-                ("from_date", "to_date"),
-                "The range is whole months: leave dates out.",
-            )
-        else:
-            names, sentence = ("start", "end"), "The range is dates: leave months out."
-        for name in names:
-            if getattr(self, name) is not None:
-                raise at_field(name, sentence)
-
     def _settle_months(self) -> None:
         this_month = day_of(utcnow(), zone_of(current_app)).replace(day=1)
         self.end = self.end or max(this_month, self.start or this_month)
@@ -129,13 +113,12 @@ class SessionActivityParams(BaseModel):
         check_months(self.start, self.end)
 
     def _settle_dates(self) -> None:
-        if self.from_date is None:
-            raise at_field("from_date", "A range of dates needs its first date, as YYYY-MM-DD.")
-        if self.to_date is None:
-            raise at_field("to_date", "A range of dates needs its last date, as YYYY-MM-DD.")
-        if self.to_date < self.from_date:
+        for name, which in (("from_date", "first"), ("to_date", "last")):
+            if getattr(self, name) is None:
+                raise at_field(name, f"A range of dates needs its {which} date, as YYYY-MM-DD.")
+        if self.last_day < self.first_day:
             raise at_field("to_date", "The last date is before the first date.")
-        if not 1970 <= self.from_date.year <= self.to_date.year <= 9000:
+        if not 1970 <= self.first_day.year <= self.last_day.year <= 9000:
             raise at_field("from_date", "The year of the date cannot be right.")
 
     @property

@@ -6,10 +6,11 @@ used only where it was counted after the last late ping that changed a past mont
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from itertools import chain
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from webapp.engine.kind import Context, Result, Row, Run
@@ -24,14 +25,16 @@ from webapp.kinds.session_activity.compute import (
     day_start,
     hours_by_day,
     in_hours,
-    total,
 )
-from webapp.kinds.session_activity.facts import KnownLogin, count_logins, login_pages, read_spans
+from webapp.kinds.session_activity.facts import find_logins, read_spans
+from webapp.kinds.session_activity.models import Login
 from webapp.kinds.session_activity.params import SessionActivityParams
 from webapp.lib.moments import rfc3339
 from webapp.lib.months import SETTLING, last_day, months_between, next_month
+from webapp.lib.texts import counted
 
 MICROSECOND = timedelta(microseconds=1)
+LOGINS_AT_ONCE = 200
 Days = dict[date, Hours]
 
 
@@ -48,49 +51,44 @@ class Report:
         self._subject = f"{what} ({self._zone.key})"
         self._rows = SpooledRows()
         self._logins: list[Row] = []
-        self._periods: dict[date, Hours] = {}
+        self._periods: defaultdict[date, Hours] = defaultdict(Hours)
         self._present: Counter[date] = Counter()
 
     def make(self) -> Result:
         """Count all logins asked for and return the result."""
-        run, wanted = self._run, (self._run.company_id, self._params.login)
-        count = count_logins(*wanted)
+        run = self._run
+        logins = find_logins(run.company_id, self._params.login)
+        count = len(logins)
         run.set_total(count)
         span = f"{self._first.isoformat()} to {self._last.isoformat()}, days of {self._zone.key}"
-        run.log(f"{count:,} login{'' if count == 1 else 's'} to count, {span}.")
-        for logins in login_pages(*wanted):
-            self._take(logins)
-            run.advance(f"{logins[-1].name}: counted.", by=len(logins))
+        run.log(f"{counted(count, 'login')} to count, {span}.")
+        for first in range(0, count, LOGINS_AT_ONCE):
+            some = logins[first : first + LOGINS_AT_ONCE]
+            self._take(some)
+            run.advance(f"{some[-1].name}: counted.", by=len(some))
         result = self._result(count)
         hours, machine = result.head["total_hours"], result.head["total_machine_hours"]
         run.log(f"{hours:,.2f} hours of people, {machine:,.2f} hours of machines.")
         return result
 
-    def _take(self, logins: list[KnownLogin]) -> None:
+    def _take(self, logins: list[Login]) -> None:
         """Count some logins: closed months from the store, the others from their spans."""
-        stored = self._stored(logins)
+        found = self._stored(logins)
         counted_at = self._context.now()
-        missing = [
-            (login, month)
-            for login in logins
-            for month in self._months
-            if (login.name, month) not in stored
-        ]
-        counted = self._count(missing)
+        counted = self._count(logins, found)
         self._run.months.save(
             self._subject,
             [
                 (name, month, _as_json(days), counted_at)
                 for (name, month), days in counted.items()
-                if self._is_over(month, counted_at)
+                if counted_at >= day_start(next_month(month), self._zone) + SETTLING
             ],
         )
-        found = stored | counted
+        found |= counted
         for login in logins:
-            days = [found[login.name, month] for month in self._months]
-            self._add(login.name, dict(chain.from_iterable(one.items() for one in days)))
+            self._add(login.name, [found[login.name, month] for month in self._months])
 
-    def _stored(self, logins: list[KnownLogin]) -> dict[tuple[str, date], Days]:
+    def _stored(self, logins: list[Login]) -> dict[tuple[str, date], Days]:
         """Return the stored months that are still right."""
         late = {login.name: login.late_at for login in logins}
         found = self._run.months.fresh(self._subject, late, self._months[0], self._months[-1])
@@ -105,23 +103,32 @@ class Report:
             self._run.calls(saved=len(good))
         return good
 
-    def _count(self, missing: list[tuple[KnownLogin, date]]) -> dict[tuple[str, date], Days]:
+    def _count(self, logins: list[Login], stored: Container[Any]) -> dict[tuple[str, date], Days]:
+        """Return the days of each login's months that are not stored."""
+        missing = [
+            (login, month)
+            for login in logins
+            for month in self._months
+            if (login.name, month) not in stored
+        ]
         if not missing:
             return {}
-        logins = list({login.id: login for login, _ in missing}.values())
         months = [month for _, month in missing]
-        event, zone = self._params.event, self._zone
-        spans = read_spans(logins, event, min(months), last_day(max(months)), zone)
+        spans = read_spans(
+            list({login.id: login for login, _ in missing}.values()),
+            self._params.event,
+            min(months),
+            last_day(max(months)),
+            self._zone,
+        )
         return {
-            (login.name, month): hours_by_day(spans[login.id], month, last_day(month), zone)
+            (login.name, month): hours_by_day(spans[login.id], month, last_day(month), self._zone)
             for login, month in missing
         }
 
-    def _is_over(self, month: date, counted_at: datetime) -> bool:
-        return counted_at >= day_start(next_month(month), self._zone) + SETTLING
-
-    def _add(self, name: str, days: Days) -> None:
-        inside = {day: days[day] for day in sorted(days) if self._first <= day <= self._last}
+    def _add(self, name: str, months: Iterable[Days]) -> None:
+        found = sorted(chain.from_iterable(days.items() for days in months))
+        inside = {day: hours for day, hours in found if self._first <= day <= self._last}
         group_by = self._params.group_by
         grouped = by_month(inside) if group_by == "month" else inside
         self._rows.extend(
@@ -129,14 +136,13 @@ class Report:
             for period, hours in grouped.items()
         )
         for period, hours in grouped.items():
-            self._periods[period] = self._periods.get(period, Hours()) + hours
+            self._periods[period] += hours
             self._present[period] += 1
         if grouped or self._params.login:
-            self._logins.append({"login": name, **_hours(total(grouped.values()))})
+            self._logins.append({"login": name, **_hours(sum(grouped.values(), Hours()))})
 
     def _result(self, count: int) -> Result:
-        whole = total(self._periods.values())
-        now = self._context.now()
+        whole, now = sum(self._periods.values(), Hours()), self._context.now()
         head = {
             "login": self._params.login,
             "session_type": self._params.event,
@@ -150,28 +156,22 @@ class Report:
             "total_hours": in_hours(whole.person, 2),
             "total_machine_hours": in_hours(whole.machine, 2),
         }
-        periods = [self._period(period) for period in self._all_periods(now)]
+        start, end = day_start(self._first, self._zone), day_end(self._last, self._zone)
+        group_by = self._params.group_by
         tables: dict[str, Iterable[Row]] = {
             "hours": self._rows,
-            "periods": periods,
+            "periods": [
+                {
+                    group_by: _period_text(period, group_by),
+                    **_hours(self._periods[period]),
+                    "logins": self._present[period],
+                }
+                for period in self._all_periods(now)
+            ],
             "logins": self._logins,
-            "clocks": self._clocks(),
+            "clocks": clocks_behind(self._run.company_id, self._params.login, start, end),
         }
         return Result(head, tables)
-
-    def _clocks(self) -> list[Row]:
-        start, end = day_start(self._first, self._zone), day_end(self._last, self._zone)
-        behind = clocks_behind(self._run.company_id, self._params.login, start, end)
-        return [
-            {
-                "computer": one.computer,
-                "login": one.login,
-                "started_at": rfc3339(one.started_at),
-                "minutes_behind": round(one.lag_s / 60, 1),
-                "corrected": "yes" if one.is_corrected else "no",
-            }
-            for one in behind
-        ]
 
     def _all_periods(self, now: datetime) -> list[date]:
         """Return every month or date of the range up to now, and those that have hours anyway."""
@@ -182,13 +182,6 @@ class Report:
             count = (min(self._last, today) - self._first).days + 1
             periods = [self._first + ONE_DAY * number for number in range(max(count, 0))]
         return sorted({*periods, *self._periods})
-
-    def _period(self, period: date) -> Row:
-        return {
-            self._params.group_by: _period_text(period, self._params.group_by),
-            **_hours(self._periods.get(period, Hours())),
-            "logins": self._present[period],
-        }
 
 
 def _period_text(period: date, group_by: str) -> str:

@@ -36,6 +36,22 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KEYS_PER_QUERY = 500
 # What a clock has said: session, event, time.
 Said = tuple[int, str, datetime]
+Clock = type[ClockAhead] | type[ClockOffset]
+
+
+class SessionFacts(NamedTuple):
+    """What taking a ping needs to know of its session and login.
+
+    lag_s: the lag of the single ping before it
+    """
+
+    company_id: str = ""
+    id: str = ""
+    number: int = 0
+    lag_s: int | None = None
+    login_id: int = 0
+    login: str = ""
+    longest_days: int = 1
 
 
 class NewEnd(NamedTuple):
@@ -89,7 +105,15 @@ def _for_both(make: Callable[[Callable[[Any, str], Any]], Any]) -> dict[str, Any
 
 _LOCKED = _for_both(
     lambda among: (
-        select(Session.id, Session.number, Session.lag_s, Login.id, Login.name, Login.longest_days)
+        select(
+            Session.company_id,
+            Session.id,
+            Session.number,
+            Session.lag_s,
+            Login.id,
+            Login.name,
+            Login.longest_days,
+        )
         .join(Login, Login.id == Session.login_id)
         .where(Session.company_id == bindparam("company_id"), among(Session.id, "ids"))
         .order_by(Session.id)
@@ -105,88 +129,75 @@ _NEAR = _for_both(
         Segment.start_at <= bindparam("high"),
     )
 )
-_OFFSETS = _for_both(
-    lambda among: select(
-        ClockOffset.session_number,
-        ClockOffset.event,
-        ClockOffset.said_at,
-        ClockOffset.corrected_at,
-    ).where(
-        among(ClockOffset.session_number, "numbers"),
-        among(ClockOffset.event, "events"),
-        ClockOffset.said_at.between(bindparam("low"), bindparam("high")),
-    )
-)
-_SAID = (ClockAhead.session_number, ClockAhead.event, ClockAhead.at)
-_FIRST_ARRIVALS = _for_both(
-    lambda among: (
-        select(*_SAID, func.min(ClockAhead.arrived_at))
-        .where(
-            among(ClockAhead.session_number, "numbers"),
-            among(ClockAhead.event, "events"),
-            ClockAhead.at.between(bindparam("low"), bindparam("high")),
+
+
+def _first_kept(table: Any, said_at: Any, moment: Any) -> dict[str, Any]:
+    key = (table.session_number, table.event, said_at)
+    return _for_both(
+        lambda among: (
+            select(*key, func.min(moment))
+            .where(
+                among(table.session_number, "numbers"),
+                among(table.event, "events"),
+                said_at.between(bindparam("low"), bindparam("high")),
+            )
+            .group_by(*key)
         )
-        .group_by(*_SAID)
     )
-)
 
 
-def lock_sessions(connection: Connection, company_id: str, ids: Sequence[str]) -> Iterator[Any]:
-    """Yield id, number, lag, login's number, its name and longest_days of the company's sessions.
+_FIRST_KEPT = {
+    ClockAhead: _first_kept(ClockAhead, ClockAhead.at, ClockAhead.arrived_at),
+    ClockOffset: _first_kept(ClockOffset, ClockOffset.said_at, ClockOffset.corrected_at),
+}
+
+
+def lock_sessions(
+    connection: Connection, company_id: str, ids: Sequence[str]
+) -> Iterator[SessionFacts]:
+    """Yield what is known of the company's sessions.
 
     They are locked in one order everywhere, so no two transactions wait for each other.
     """
-    for some in _chunks(ids):
+    for some in batched(ids):
         given = {"company_id": company_id, "ids": some}
-        yield from connection.execute(_LOCKED[connection.dialect.name], given)
+        rows = connection.execute(_LOCKED[connection.dialect.name], given)
+        yield from map(SessionFacts._make, rows)
 
 
 def near_segments(
     connection: Connection, numbers: Sequence[int], low: datetime, high: datetime
 ) -> Iterator[Any]:
     """Yield session, event, start and end of the sessions' segments that touch [low, high]."""
-    for some in _chunks(numbers):
+    for some in batched(numbers):
         given = {"numbers": some, "low": low, "high": high}
         yield from connection.execute(_NEAR[connection.dialect.name], given)
 
 
-def first_arrivals(connection: Connection, said: Sequence[Said]) -> dict[Said, datetime]:
-    """Return when what clocks ahead have said arrived first, as far as it is kept."""
-    return _moments_of(connection, _FIRST_ARRIVALS, said)
+def first_kept(connection: Connection, table: Clock, said: Sequence[Said]) -> dict[Said, datetime]:
+    """Return of what clocks have said, as far as it is kept, what the first of them came to.
 
-
-def first_corrections(connection: Connection, said: Sequence[Said]) -> dict[Said, datetime]:
-    """Return where the first of them put what clocks have said, as far as it is kept."""
-    return _moments_of(connection, _OFFSETS, said)
-
-
-def _moments_of(
-    connection: Connection, statements: dict[str, Any], said: Sequence[Said]
-) -> dict[Said, datetime]:
+    Of clocks ahead that is when it arrived, of those known to be off when it was.
+    """
     found: dict[Said, datetime] = {}
-    for some in _chunks(said):
+    for some in batched(said):
         numbers, events, ats = (sorted(set(column)) for column in zip(*some, strict=True))
         given = {"numbers": numbers, "events": events, "low": ats[0], "high": ats[-1]}
-        rows = connection.execute(statements[connection.dialect.name], given)
+        rows = connection.execute(_FIRST_KEPT[table][connection.dialect.name], given)
         found |= {(number, event, at): moment for number, event, at, moment in rows}
     return found
 
 
-def _chunks(keys: Sequence[Any]) -> Iterator[list[Any]]:
+def batched(keys: Sequence[Any]) -> Iterator[list[Any]]:
+    """Yield keys some hundred at a time."""
     for first in range(0, len(keys), KEYS_PER_QUERY):
         yield list(keys[first : first + KEYS_PER_QUERY])
 
 
-def keep_ahead(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Keep what clocks ahead have said, beside the time it arrived."""
+def keep(connection: Connection, table: Clock, rows: Sequence[dict[str, Any]]) -> None:
+    """Keep what clocks that are off have said."""
     if rows:
-        connection.execute(upsert(connection, ClockAhead).on_conflict_do_nothing(), list(rows))
-
-
-def keep_offsets(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Keep what clocks that are off have said, beside when it was."""
-    if rows:
-        connection.execute(upsert(connection, ClockOffset).on_conflict_do_nothing(), list(rows))
+        connection.execute(upsert(connection, table).on_conflict_do_nothing(), list(rows))
 
 
 # Both at once: each round trip costs about as much as ten pings.

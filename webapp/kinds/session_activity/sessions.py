@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
@@ -11,42 +10,18 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError
 
 from webapp.errors import Conflict, InvalidParams
-from webapp.kinds.session_activity.aggregate import (
-    SESSION,
-    LateChange,
-    LoginFacts,
-    Ping,
-    aggregate,
-)
+from webapp.kinds.session_activity.aggregate import SESSION, LateChange, Ping, aggregate
+from webapp.kinds.session_activity.clocks import STEADY
 from webapp.kinds.session_activity.directory import find_id
 from webapp.kinds.session_activity.ingest import Intake, expire_late
-from webapp.kinds.session_activity.models import Computer, Login, Session
+from webapp.kinds.session_activity.models import ClockAhead, ClockOffset, Computer, Login, Session
 from webapp.kinds.session_activity.segments import (
+    SessionFacts,
     ends_day,
-    first_arrivals,
-    first_corrections,
+    first_kept,
     open_transaction,
 )
 from webapp.lib.moments import rfc3339
-
-
-@dataclass(frozen=True)
-class SentSession:
-    """The start of a session as a computer sent it; `at` is None where it gave no time.
-
-    said_at, lag_s: as of a ping
-    """
-
-    company_id: str
-    id: str
-    computer: str
-    ip_addr: str
-    login: str
-    next_ping_sec: int
-    at: datetime | None
-    arrived_at: datetime
-    said_at: datetime | None = None
-    lag_s: int | None = None
 
 
 class SessionTaken(Conflict):
@@ -57,41 +32,44 @@ class SessionTaken(Conflict):
         self.data = data
 
 
-def begin(engine: Engine, sent: SentSession, intake: Intake) -> bool:
+def begin(engine: Engine, first: Ping, computer: str, ip_addr: str, intake: Intake) -> bool:
     """Store a session and its first ping; return False where the very same is known.
 
     Raises: InvalidParams for an unknown login or computer; SessionTaken when the login is online
             at another computer, or the id belongs to another session
     """
     try:
-        return _begin(engine, sent, intake)
+        return _begin(engine, first, computer, ip_addr, intake)
     except IntegrityError:
         # The same id twice at the same moment: the other request was first.
-        return _begin(engine, sent, intake)
+        return _begin(engine, first, computer, ip_addr, intake)
 
 
-def _begin(engine: Engine, sent: SentSession, intake: Intake) -> bool:
+def _begin(engine: Engine, first: Ping, computer: str, ip_addr: str, intake: Intake) -> bool:
     with open_transaction(engine) as connection:
-        login, computer_id = _find_names(connection, sent)
-        if found := connection.execute(_listing().where(_is(sent))).first():
-            if _is_same(connection, found, sent):
+        login, computer_id = _find_names(connection, first, computer)
+        known = (Session.company_id == first.company_id) & (Session.id == first.session_id)
+        if found := connection.execute(_listing().where(known)).first():
+            if (found.comp_name, found.ip_addr) == (computer, ip_addr) and _is_same(
+                connection, found, first
+            ):
                 return False
             raise SessionTaken("Another session has this id already.", described(found))
-        if rival := connection.execute(_rivals(sent, login.id, computer_id)).first():
+        if rival := connection.execute(_rivals(first, login.login_id, computer_id)).first():
             raise SessionTaken(
-                f"{sent.login} is online at {rival.comp_name} already.", described(rival)
+                f"{first.login} is online at {rival.comp_name} already.", described(rival)
             )
-        late = _store(connection, sent, login, computer_id, intake)
+        late = _store(connection, first, login, (computer_id, ip_addr), intake)
     expire_late(late)
     return True
 
 
-def _find_names(connection: Connection, sent: SentSession) -> tuple[LoginFacts, int]:
+def _find_names(connection: Connection, first: Ping, computer: str) -> tuple[SessionFacts, int]:
     """Return login and computer; the login is locked, so its sessions come in turn."""
-    mine = (Login.company_id == sent.company_id) & (Login.name == sent.login)
-    query = select(Login.id, Login.company_id, Login.name, Login.longest_days).where(mine)
-    login = connection.execute(query.with_for_update()).first()
-    computer_id = find_id(connection, Computer, sent.company_id, sent.computer)
+    mine = (Login.company_id == first.company_id) & (Login.name == first.login)
+    query = select(Login.id, Login.name, Login.longest_days).where(mine).with_for_update()
+    login = connection.execute(query).first()
+    computer_id = find_id(connection, Computer, first.company_id, computer)
     errors = {}
     if login is None:
         errors["login"] = "This login is not known; add it with POST /users first."
@@ -99,34 +77,37 @@ def _find_names(connection: Connection, sent: SentSession) -> tuple[LoginFacts, 
         errors["comp_name"] = "This computer is not known; add it with POST /computers first."
     if login is None or computer_id is None:
         raise InvalidParams(errors)
-    return LoginFacts(*login), computer_id
+    return SessionFacts(first.company_id, first.session_id, 0, None, *login), computer_id
 
 
 def _store(
-    connection: Connection, sent: SentSession, login: LoginFacts, computer_id: int, intake: Intake
+    connection: Connection,
+    first: Ping,
+    login: SessionFacts,
+    place: tuple[int, str],
+    intake: Intake,
 ) -> list[LateChange]:
-    # The first ping keeps the time as sent, for whoever sends the same start again.
-    at = sent.at or sent.arrived_at
-    ping = Ping(0, login, SESSION, at, sent.next_ping_sec, sent.arrived_at, sent.said_at)
-    last, ends = ping.span
+    last, ends = first.span
+    computer_id, ip_addr = place
     row = {
-        "company_id": sent.company_id,
-        "id": sent.id,
-        "login_id": login.id,
+        "company_id": first.company_id,
+        "id": first.session_id,
+        "login_id": login.login_id,
         "computer_id": computer_id,
-        "ip_addr": sent.ip_addr,
-        "next_ping_sec": sent.next_ping_sec,
+        "ip_addr": ip_addr,
+        "next_ping_sec": first.next_ping_sec,
         "started_at": last,
         "last_at": last,
         "ends_at": ends,
         "ends_day": ends_day(ends),
-        "lag_s": sent.lag_s,
-        "lag_low_s": sent.lag_s,
-        "lag_high_s": sent.lag_s,
-        "lag_pings": int(sent.lag_s is not None),
+        "lag_s": first.lag_s,
+        "lag_low_s": first.lag_s,
+        "lag_high_s": first.lag_s,
+        "lag_pings": int(first.lag_s is not None),
     }
     number = connection.execute(insert(Session).values(row).returning(Session.number)).scalar_one()
-    return aggregate(connection, [replace(ping, session_number=number)], intake.grace, intake.zone)
+    first.session = login._replace(number=number)
+    return aggregate(connection, [first], intake.grace, intake.zone)
 
 
 def _listing() -> Any:
@@ -141,9 +122,7 @@ def _listing() -> Any:
             Session.ends_at,
             Session.next_ping_sec,
             Session.lag_low_s,
-            Session.lag_high_s,
-            Session.lag_pings,
-            Computer.id.label("computer_id"),
+            STEADY.label("is_behind"),
             Computer.corrects_clock,
         )
         .join(Computer, Computer.id == Session.computer_id)
@@ -151,38 +130,30 @@ def _listing() -> Any:
     )
 
 
-def _is(sent: SentSession) -> Any:
-    return (Session.company_id == sent.company_id) & (Session.id == sent.id)
-
-
-def _is_same(connection: Connection, found: Row[Any], sent: SentSession) -> bool:
-    """Say whether a session was begun with the same body; a missing time differs from none."""
-    its = (found.comp_name, found.login, found.ip_addr, found.next_ping_sec)
-    if its != (sent.computer, sent.login, sent.ip_addr, sent.next_ping_sec):
+def _is_same(connection: Connection, found: Row[Any], first: Ping) -> bool:
+    """Say whether a session was begun with the same ping; a missing time differs from none."""
+    if (found.login, found.next_ping_sec) != (first.login, first.next_ping_sec):
         return False
-    if sent.at is None or found.started_at == sent.at:
+    if first.at in (first.arrived_at, found.started_at):
         return True
-    if sent.said_at is not None:
-        said = (found.number, SESSION, sent.said_at)
-        return bool(first_corrections(connection, [said]).get(said) == found.started_at)
-    said = (found.number, SESSION, sent.at)
-    return bool(first_arrivals(connection, [said]).get(said) == found.started_at)
+    table = ClockOffset if first.said_at is not None else ClockAhead
+    said = (found.number, SESSION, first.said_at or first.at)
+    return bool(first_kept(connection, table, [said]).get(said) == found.started_at)
 
 
-def _rivals(sent: SentSession, login_id: int, computer_id: int) -> Any:
+def _rivals(first: Ping, login_id: int, computer_id: int) -> Any:
     """Select sessions of the login that run elsewhere now and did so when this one began.
 
     One that began later is no rival: this session was over before and is only reported late.
     """
-    began_at = min(sent.at or sent.arrived_at, sent.arrived_at)
     return (
         _listing()
         .where(
             Session.login_id == login_id,
             Session.computer_id != computer_id,
-            Session.ends_day >= ends_day(sent.arrived_at),
-            Session.ends_at > sent.arrived_at,
-            Session.started_at < began_at + timedelta(seconds=sent.next_ping_sec),
+            Session.ends_day >= ends_day(first.arrived_at),
+            Session.ends_at > first.arrived_at,
+            Session.started_at < first.span.end,
         )
         .order_by(Session.ends_at.desc())
     )
