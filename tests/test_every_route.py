@@ -33,6 +33,9 @@ OPEN = {
     "api_documents.read_docs",
     "inventory_files.fetch_file",
     "leaving.unsubscribe",
+    "shared.show_shared",
+    "shared.open_shared",
+    "shared.download_shared",
 }
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 

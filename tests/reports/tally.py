@@ -84,7 +84,7 @@ THINGS = Table(
         Column("share", "Share", "decimal"),
         Column("is_child", "Child", "boolean"),
         Column("seen", "Last seen", "datetime"),
-        Column("key", "Key"),
+        Column("key", "Key", is_internal=True),
         Column("problem", "Problem"),
     ),
     "There is no thing.",

@@ -21,7 +21,8 @@ def audit(
 ) -> None:
     """Add an entry to the session: it is kept if, and only if, the caller commits its change.
 
-    who: a user's id with the company beside it, too; None for a command on the machine itself
+    who: a user's id with the company beside it, too; None for a command on the machine itself, and
+         in a request for somebody without an account
     """
     user_id: str | None
     if who is None or isinstance(who, str):
@@ -31,7 +32,7 @@ def audit(
     else:
         user_id, company = who.user_id, company_id or who.company_id
     address = (request.remote_addr or "") if has_request_context() else ""
-    if who is None:
+    if who is None and not address:
         address = f"command line: {_account()}"
     db.session.add(
         AuditEntry(

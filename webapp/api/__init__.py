@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from flask import Flask
 
-from webapp.api import documents, views
+from webapp.api import documents, shares, views
 
 
 def init_app(app: Flask) -> None:
     """Register the blueprints of the API and of its document."""
+    # Imported for its routes.
+    assert shares
     app.register_blueprint(views.bp)
     app.register_blueprint(documents.bp)
 

@@ -20,6 +20,7 @@ class Column:
     unit:   shown beside the label, e.g. "hours"
     places: digits after the point that a workbook shows of a decimal, 0 to 6
     is_detail: left out of the grid until all columns are asked for
+    is_internal: left out where people without an account look, such as a site's API key
     """
 
     name: str
@@ -28,6 +29,7 @@ class Column:
     unit: str = ""
     places: int = 2
     is_detail: bool = False
+    is_internal: bool = False
 
     @property
     def is_number(self) -> bool:

@@ -31,7 +31,7 @@ FORMATS = ("json", "text")
 FACTS = ("report_id", "kind", "request_id", "user")
 MORE = ("method", "path", "status", "duration_ms")
 _LEVELS = {"WARNING": "warn", "CRITICAL": "error"}
-_INVITE = re.compile(r"(/invite/)[^/]+")
+_TOKEN = re.compile(r"(/(?:invite|reset|confirm|unsubscribe|shared)/)[^/]+")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MOST = 8000
 # `json.dumps` with an option makes an encoder each time.
@@ -188,7 +188,7 @@ def init_app(app: Flask) -> None:
 
 def safe_path(path: str) -> str:
     """Return a path without the tokens it may hold."""
-    return plain(_INVITE.sub(r"\1…", path)).replace("\n", " ")[:500]
+    return plain(_TOKEN.sub(r"\1…", path)).replace("\n", " ")[:500]
 
 
 def message_of(record: logging.LogRecord) -> str:

@@ -13,13 +13,14 @@ from webapp.reports import filters
 
 def init_app(app: Flask) -> None:
     """Register the room's blueprint and what templates write values with."""
-    from webapp.reports import lists, months, new, show, stream
+    from webapp.reports import lists, months, new, shares, show, stream
     from webapp.reports.blueprint import bp
 
     # Imported for their routes.
-    assert all((lists, months, new, show, stream))
+    assert all((lists, months, new, shares, show, stream))
     filters.init_app(app)
     app.register_blueprint(bp)
+    app.register_blueprint(shares.shared)
 
 
 __all__ = ["init_app"]

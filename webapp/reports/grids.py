@@ -7,7 +7,7 @@ keep theirs. `where` holds filters as `column:operator:value`, with `;` between 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, get_args
 from urllib.parse import quote, unquote, urlencode
@@ -23,7 +23,7 @@ from webapp.engine.grids import (
     folded_rows,
     grid_page,
 )
-from webapp.engine.kind import Column, ReportKind, Row, Table
+from webapp.engine.kind import Column, ReportKind, Row, Sheet, Table
 from webapp.engine.results import ReadResult
 from webapp.lib.texts import made_storable
 
@@ -163,13 +163,20 @@ class Grid:
 
 
 def read_grids(
-    kind: ReportKind, result: ReadResult, path: str, args: MultiDict[str, str], only: str = ""
+    kind: ReportKind,
+    result: ReadResult,
+    path: str,
+    args: MultiDict[str, str],
+    *,
+    only: str = "",
+    shown: Sequence[Table] | None = None,
 ) -> list[Grid]:
     """Return the grids of a result, the main one first, or the one of a table's name.
 
+    shown: the tables of the kind, or what a reader may see of them
     What nobody can grant falls back: an unknown column, a page beyond the end.
     """
-    main, *further = kind.tables(result.head)
+    main, *further = shown or kind.tables(result.head)
     tables = {"": main} | {f"{table.name}.": table for table in further}
     query: dict[str, str] = {}
     for prefix, table in tables.items():
@@ -228,6 +235,13 @@ def all_rows(kind: ReportKind, result: ReadResult, grid: Grid) -> Iterator[Row]:
         shown = grid_page(kind, result, grid.table, asked)
         yield from shown.rows
         number, pages = number + 1, shown.pages
+
+
+def grid_sheet(kind: ReportKind, result: ReadResult, grid: Grid) -> Sheet:
+    """Return a grid as a flat table: the columns it shows, and what is remarked of a row."""
+    remark = tuple(one for one in grid.table.columns if one.name == grid.table.remark)
+    rows = all_rows(kind, result, grid)
+    return Sheet(grid.table.name, grid.table.title, (*grid.columns, *remark), rows)
 
 
 def _grid(

@@ -27,7 +27,7 @@ def index_reports() -> Response:
         "reports/index_reports.html",
         "reports/_reports.html",
         listing=page,
-        emails=emails_of(page.reports),
+        emails=emails_of(report.requested_by for report in page.reports),
         kinds=registry.kinds(),
         may_run={slug for slug, kind in registry.kinds().items() if scope.may(kind.run_role)},
         statuses=STATUSES,

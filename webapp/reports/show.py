@@ -22,7 +22,7 @@ from webapp.engine import registry, service
 from webapp.engine.download import result_response
 from webapp.engine.export import FORMATS, csv_chunks, file_name
 from webapp.engine.grids import find_row
-from webapp.engine.kind import ReportKind, Sheet
+from webapp.engine.kind import ReportKind
 from webapp.engine.models import FAILED, INCOMPLETE, Report
 from webapp.engine.results import ReadResult
 from webapp.errors import InvalidParams, NotFound
@@ -30,7 +30,7 @@ from webapp.extensions import db
 from webapp.htmx import is_htmx, redirect_to, render, vary
 from webapp.reports.blueprint import bp
 from webapp.reports.charts import row_chart
-from webapp.reports.grids import Grid, all_rows, read_grids
+from webapp.reports.grids import Grid, grid_sheet, read_grids
 from webapp.reports.view import report_view, result_view
 
 
@@ -107,12 +107,10 @@ def download_grid(report_id: UUID, table: str) -> Response:
     report, kind, result = _result(report_id)
     here = url_for("reports.show_report", report_id=report.id)
     grid = _grid(kind, result, request.args, here, table)
-    remark = tuple(one for one in grid.table.columns if one.name == grid.table.remark)
-    sheet = Sheet(table, grid.table.title, (*grid.columns, *remark), all_rows(kind, result, grid))
     audit(current_scope(), "downloaded", f"{report.kind} {report.id} csv of {table}")
     db.session.commit()
     db.session.refresh(report)
-    chunks = csv_chunks(sheet, bom=True)
+    chunks = csv_chunks(grid_sheet(kind, result, grid), bom=True)
     response = Response(stream_with_context(chunks), content_type=FORMATS["csv"])
     name = file_name(report, "csv", table)
     response.headers.set("Content-Disposition", "attachment", filename=name)

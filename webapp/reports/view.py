@@ -40,7 +40,7 @@ def report_view(
     return {
         "report": report,
         "kind": kind,
-        "asked_by": emails_of([report]).get(report.requested_by, ""),
+        "asked_by": emails_of([report.requested_by]).get(report.requested_by, ""),
         "lines": lines,
         "hidden_lines": lines[0].seq - 1 if lines else 0,
         "last_seq": lines[-1].seq if lines else 0,
@@ -76,9 +76,9 @@ def _waits_for_worker(report: Report) -> bool:
         return True
 
 
-def emails_of(reports: Iterable[Report]) -> dict[str, str]:
-    """Return the requesters' email addresses by user id, in one query."""
-    ids = {report.requested_by for report in reports}
+def emails_of(user_ids: Iterable[str]) -> dict[str, str]:
+    """Return the email addresses of users by their id, in one query."""
+    ids = set(user_ids)
     users = db.session.scalars(select(User).where(User.id.in_(ids))) if ids else ()
     return {user.id: user.shown_email for user in users}
 

@@ -14,7 +14,7 @@ from webapp.lib.months import parse_month
 SITE_COLUMNS = (
     Column("site_id", "Site ID", "id"),
     Column("name", "Name"),
-    Column("api_key", "API key", is_detail=True),
+    Column("api_key", "API key", is_detail=True, is_internal=True),
     Column("data_center", "Data centre", is_detail=True),
     Column("is_child", "Child site", "boolean", is_detail=True),
     Column("account_count", "Accounts", "integer"),
