@@ -187,8 +187,8 @@ def make_app(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Call
 
     yield make
     for app in made:
-        hub_thread = app.extensions["line_hub"]._thread
-        if hub_thread is not None:  # it reads from the client until it has seen that nobody listens
+        # It reads from the client until it has seen that nobody listens.
+        if hub_thread := app.extensions["line_hub"].threads.get("line-hub"):
             hub_thread.join(2)
         with app.app_context():
             db.session.remove()

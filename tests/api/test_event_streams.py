@@ -180,7 +180,7 @@ def test_a_post_for_which_no_stream_is_left_says_where_its_report_is(
 ) -> None:
     app.config["WEB_THREADS"] = 9
     with app.app_context():
-        listening = jobs.listen("another report")
+        listening = jobs.Listening("another report")
     body = {"kind": "partner-use", "params": partner_use()}
     answer = api.post("/reports", body, headers={"Accept": "text/event-stream"})
     listening.close()

@@ -111,7 +111,7 @@ def test_its_listeners_hear_how_it_stands(steps: Flask, how: Callable[[Flask, st
     report_id = with_holes(steps)
     how(steps, report_id)
     with steps.app_context():
-        events = [event for event in jobs.listen(report_id) if event is not None]
+        events = [event for event in jobs.Listening(report_id) if event is not None]
     assert events[-1].data == {"status": "incomplete"}
     assert any(ENDS[how].lower() in event.data["text"].lower() for event in events[:-1])
 
@@ -142,7 +142,7 @@ def test_a_done_report_has_all_its_steps_behind_it(steps: Flask) -> None:
     assert (report.status, report.done, report.total) == ("done", 10, 10)
     assert lines(steps, report.id) == [(1, "One of ten."), (2, "The report is done.")]
     with steps.app_context():
-        events = [event for event in jobs.listen(report.id) if event is not None]
+        events = [event for event in jobs.Listening(report.id) if event is not None]
     assert (events[-2].data["done"], events[-2].data["total"]) == (10, 10)
     assert (events[-1].type, events[-1].seq) == ("end", 2)
 

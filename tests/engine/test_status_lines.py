@@ -43,7 +43,7 @@ class Listener(threading.Thread):
 
     def run(self) -> None:
         with self._app.app_context():
-            listening = jobs.listen(self._report_id, self._after, gone=self.gone.is_set)
+            listening = jobs.Listening(self._report_id, self._after, gone=self.gone.is_set)
         for event in listening:
             self.up.set()
             if event is None:
@@ -242,7 +242,7 @@ def test_the_hub_listens_again_after_it_was_idle(steps: Flask) -> None:
 def test_a_stream_that_is_never_read_is_forgotten_when_it_is_closed(steps: Flask) -> None:
     report_id = start(steps)
     with steps.app_context():
-        listening = jobs.listen(report_id)
+        listening = jobs.Listening(report_id)
     assert len(steps.extensions["line_hub"]) == 1
     listening.close()
     assert len(steps.extensions["line_hub"]) == 0
@@ -255,11 +255,11 @@ def test_more_streams_than_the_server_can_serve_are_refused(
     add_people(app)
     report_id = start(app)
     with app.app_context():
-        first = [jobs.listen(report_id) for _ in range(2)]
+        first = [jobs.Listening(report_id) for _ in range(2)]
         with pytest.raises(Unavailable):
-            jobs.listen(report_id)
+            jobs.Listening(report_id)
         first[0].close()
-        jobs.listen(report_id).close()
+        jobs.Listening(report_id).close()
         first[1].close()
 
 
@@ -278,7 +278,7 @@ def test_a_deleted_report_ends_its_streams(steps: Flask) -> None:
     run = begin(steps, start(steps))
     finish(steps, run)
     with steps.app_context():
-        listening = jobs.listen(run.report_id)
+        listening = jobs.Listening(run.report_id)
         service.delete_report(find_scope(steps, "owner"), run.report_id)
     assert [event.type for event in listening if event] == ["end"]
 

@@ -80,7 +80,7 @@ def test_open_streams_are_counted(
 ) -> None:
     with app.app_context():
         report = service.start_report(find_scope(app, "owner"), "partner-use", partner_use()).report
-        listening = jobs.listen(report.id)
+        listening = jobs.Listening(report.id)
     assert "report_streams_open 1.0" in metrics(api_for)
     listening.close()
     assert "report_streams_open 0.0" in metrics(api_for)

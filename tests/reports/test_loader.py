@@ -166,7 +166,7 @@ def test_too_many_streams_are_refused_with_a_time_to_come_back(
     report_id = start()
     app.config["WEB_THREADS"] = 9
     with app.app_context():
-        other = jobs.listen(report_id)
+        other = jobs.Listening(report_id)
     answer = owner.get(f"/reports/{report_id}/events", headers=HTMX)
     other.close()
     assert answer.status_code == 503

@@ -176,7 +176,7 @@ def _last_event_id() -> tuple[int, bool]:
 def event_stream(report_id: str, after: int) -> Response:
     """Return the stream of a report's events; it holds no database connection while it waits."""
     left, ended = jobs.reader_gone(request.environ), access_ended()
-    events = jobs.listen(report_id, after, gone=lambda: left() or ended())
+    events = jobs.Listening(report_id, after, gone=lambda: left() or ended())
     db.session.remove()
 
     def body() -> Iterator[str]:

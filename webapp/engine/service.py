@@ -199,7 +199,7 @@ def run_here(
 
     def follow() -> None:
         with app.app_context():
-            for event in jobs.listen(report.id):
+            for event in jobs.Listening(report.id):
                 if event is not None:
                     on_event(event)
 

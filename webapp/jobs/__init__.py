@@ -28,7 +28,7 @@ one that already runs does not count, as it may have passed what the second star
 
 Jobs of a task that is `in_turn` wait for their company's turn; all others go to RQ at once.
 
-`find`, `cancel`, `start_again`, `delete` by id; `listen` yields the events of a job's stream,
+`find`, `cancel`, `start_again`, `delete` by id; `Listening` yields the events of a job's stream,
 `stored_events` what it said so far; `run_queued` does a job in this process (commands, tests).
 """
 
@@ -54,7 +54,7 @@ from webapp.jobs.models import (
     StatusLine,
 )
 from webapp.jobs.service import add, cancel, delete, find, start, start_again
-from webapp.jobs.stream import listen, reader_gone, stored_events
+from webapp.jobs.stream import Listening, reader_gone, stored_events
 from webapp.jobs.tasks import Ending, Task
 from webapp.jobs.turns import waiting_of
 
@@ -70,6 +70,7 @@ __all__ = [
     "Ending",
     "Event",
     "Job",
+    "Listening",
     "StatusLine",
     "Task",
     "add",
@@ -78,7 +79,6 @@ __all__ = [
     "delete",
     "find",
     "init_app",
-    "listen",
     "reader_gone",
     "run_queued",
     "start",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import traceback
-from collections.abc import Mapping
 from datetime import timedelta
 
 from flask import Flask, current_app
@@ -65,7 +64,8 @@ def run_queued(job_id: str) -> None:
         ) from None
     except Exception as error:
         fail(attempt, error)
-        if _names_a_secret(error, attempt.secrets):
+        text = "".join(traceback.format_exception(error))
+        if any(len(secret) > 3 and secret in text for secret in attempt.secrets.values()):
             raise RuntimeError(f"The {task.noun} failed; its details held a secret.") from None
         raise
     finally:
@@ -163,8 +163,3 @@ def _sentence(attempt: Attempt, error: Exception) -> str:
         f"A fault of this program ended the {noun} ({type(error).__name__}). "
         f"The operator finds it in the log under {attempt.job_id}."
     )
-
-
-def _names_a_secret(error: BaseException, secrets: Mapping[str, str]) -> bool:
-    text = "".join(traceback.format_exception(error))
-    return any(len(secret) > 3 and secret in text for secret in secrets.values())

@@ -13,6 +13,7 @@ import logging
 import queue
 import threading
 import time
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -70,8 +71,7 @@ class Hub:
         self._app = app
         self._lock = threading.Lock()
         self._listeners: dict[str, list[queue.SimpleQueue[Event | None]]] = {}
-        self._thread: threading.Thread | None = None
-        self._poller: threading.Thread | None = None
+        self.threads: dict[str, threading.Thread] = {}
         self._polled: dict[str, tuple[int, bool]] = {}
         self.connected = False
         self.closing = False
@@ -95,12 +95,10 @@ class Hub:
                     "without one; a program may try again in a few seconds."
                 )
             self._listeners.setdefault(channel, []).append(events)
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="line-hub", daemon=True)
-                self._thread.start()
-            if self._poller is None or not self._poller.is_alive():
-                self._poller = threading.Thread(target=self._poll, name="line-poll", daemon=True)
-                self._poller.start()
+            for name, work in (("line-hub", self._run), ("line-poll", self._poll)):
+                if name not in self.threads or not self.threads[name].is_alive():
+                    self.threads[name] = threading.Thread(target=work, name=name, daemon=True)
+                    self.threads[name].start()
         return events
 
     def close(self) -> None:
@@ -126,20 +124,24 @@ class Hub:
                 self._listeners.pop(channel, None)
                 self._polled.pop(channel, None)
 
+    def _is_needed(self, thread: str) -> bool:
+        """Return whether anybody listens; a thread that is told that nobody does ends."""
+        with self._lock:
+            if not self._listeners:
+                self.threads.pop(thread, None)
+            return bool(self._listeners)
+
     def _poll(self) -> None:
-        while True:
+        while self._is_needed("line-poll"):
             time.sleep(POLL_EVERY_S if self.connected else POLL_ALONE_S)
-            with self._lock:
-                channels = list(self._listeners)
-                if not channels:
-                    self._poller = None
-                    return
             try:
-                self._poll_channels(channels)
+                self._poll_channels()
             except SQLAlchemyError as error:
                 log.warning("live lines wait for the database: %s", type(error).__name__)
 
-    def _poll_channels(self, channels: list[str]) -> None:
+    def _poll_channels(self) -> None:
+        with self._lock:
+            channels = list(self._listeners)
         for first in range(0, len(channels), JOBS_PER_POLL):
             chunk = channels[first : first + JOBS_PER_POLL]
             with self._app.app_context():
@@ -156,63 +158,42 @@ class Hub:
                 self._polled |= {key: at for key, at in polled.items() if key in self._listeners}
 
     def _run(self) -> None:
-        while self._wanted_or_end():
+        while self._is_needed("line-hub"):
             try:
-                self._listen()
+                with closing(redis_client(self._app).pubsub()) as pubsub:
+                    self._listen(pubsub)
             except RedisError as error:
                 if self.connected:
                     log.warning("live lines by database until Redis is back: %s", error)
                 self.connected = False
                 time.sleep(0.5)
 
-    def _wanted_or_end(self) -> bool:
-        with self._lock:
-            if not self._listeners:
-                self._thread = None
-                return False
-            return True
-
-    def _listen(self) -> None:
-        pubsub = redis_client(self._app).pubsub()
+    def _listen(self, pubsub: Any) -> None:
+        """Follow the channels that have listeners until none has."""
         subscribed: set[str] = set()
-        try:
-            while self._follow_listeners(pubsub, subscribed):
-                message = pubsub.get_message(timeout=TICK_S)
-                if message:
-                    self._deliver(message)
-        finally:
-            pubsub.close()
-
-    def _follow_listeners(self, pubsub: Any, subscribed: set[str]) -> bool:
-        with self._lock:
-            wanted = set(self._listeners)
-        if not wanted:
-            return False
-        if new := wanted - subscribed:
-            pubsub.subscribe(*new)
-        if gone := subscribed - wanted:
-            pubsub.unsubscribe(*gone)
-        subscribed.clear()
-        subscribed |= wanted
-        return True
+        while True:
+            with self._lock:
+                wanted = set(self._listeners)
+            if not wanted:
+                return
+            if new := wanted - subscribed:
+                pubsub.subscribe(*new)
+            if gone := subscribed - wanted:
+                pubsub.unsubscribe(*gone)
+            subscribed = wanted
+            if message := pubsub.get_message(timeout=TICK_S):
+                self._deliver(message)
 
     def _deliver(self, message: dict[str, Any]) -> None:
-        channel = message["channel"].decode()
-        event = self.REREAD
-        if message["type"] == "message":
-            event = _read_event(message["data"])
-        elif message["type"] != "subscribe":
+        if message["type"] not in {"message", "subscribe"}:
             return
+        channel, event = message["channel"].decode(), self.REREAD
+        if message["type"] == "message":
+            # Anything unreadable makes listeners read the database.
+            with suppress(ValueError, KeyError, TypeError):
+                found = json.loads(message["data"])
+                event = Event(str(found["type"]), int(found["id"]), dict(found["data"]))
         self.connected = True
         with self._lock:
             for events in self._listeners.get(channel, []):
                 events.put(event)
-
-
-def _read_event(raw: bytes) -> Event | None:
-    """Return the published event; anything unreadable makes listeners read the database."""
-    try:
-        message = json.loads(raw)
-        return Event(str(message["type"]), int(message["id"]), dict(message["data"]))
-    except (ValueError, KeyError, TypeError):
-        return Hub.REREAD

@@ -13,7 +13,7 @@ from typing import Any
 
 from flask import current_app
 from redis.exceptions import RedisError
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, or_, select, update
 
 from webapp.errors import RunEnded
 from webapp.extensions import db
@@ -42,16 +42,15 @@ def _found(*conditions: ColumnElement[bool]) -> list[Any]:
         return list(connection.execute(query.order_by(Job.queued_at)))
 
 
+def _is_running(job: Any) -> ColumnElement[bool]:
+    return (Job.id == job.id) & (Job.status == RUNNING) & (Job.attempt == job.attempt)
+
+
 def _lost(job: Any, now: datetime) -> bool:
     """Give a job whose worker is gone to another one, or end it."""
     task = task_named(job.task)
     lost, most = job.lost + 1, task.most_attempts
-    still_lost = (
-        (Job.id == job.id)
-        & (Job.status == RUNNING)
-        & (Job.attempt == job.attempt)
-        & (Job.lease_until < now)
-    )
+    still_lost = _is_running(job) & (Job.lease_until < now)
     try:
         if lost >= most:
             sentence = (
@@ -98,10 +97,9 @@ def hand_back(job_id: str) -> bool:
     if not found:
         return False
     noun = task_named(found[0].task).noun
-    still_its = (Job.id == job_id) & (Job.status == RUNNING) & (Job.attempt == found[0].attempt)
     text = f"The worker was told to stop; the {noun} goes on as soon as another one is free."
     try:
-        transitions.queue_again(still_its, text)
+        transitions.queue_again(_is_running(found[0]), text)
     except RunEnded:
         return False
     log.info("%s %s was handed back", noun, job_id)
@@ -111,19 +109,12 @@ def hand_back(job_id: str) -> bool:
 def drop_ended(now: datetime | None = None) -> int:
     """Delete jobs that ended longer ago than their task keeps them; return how many."""
     now = now or utcnow()
-    kept_s = current_app.config["REPORTS_KEPT_DAYS"] * 86400
-    tasks: list[Task] = [
-        task for task in current_app.extensions["tasks"].values() if task.kept_s is not None
-    ]
-    short = Job.task.in_([task.name for task in tasks])
-    ended = Job.status.not_in(ACTIVE)
-    dropped = [~short & (Job.finished_at < now - timedelta(seconds=kept_s))]
-    dropped += [
-        (Job.task == task.name) & (Job.finished_at < now - timedelta(seconds=task.kept_s or 0))
-        for task in tasks
-    ]
+    long_ago = now - timedelta(days=current_app.config["REPORTS_KEPT_DAYS"])
+    tasks: list[Task] = list(current_app.extensions["tasks"].values())
+    kept = {task.name: task.kept_s for task in tasks if task.kept_s is not None}
+    dropped = [Job.task.not_in(kept) & (Job.finished_at < long_ago)]
+    for name, kept_s in kept.items():
+        dropped.append((Job.task == name) & (Job.finished_at < now - timedelta(seconds=kept_s)))
     with db.engine.begin() as connection:
-        return sum(
-            connection.execute(delete(Job).where(ended, condition)).rowcount
-            for condition in dropped
-        )
+        ended = delete(Job).where(Job.status.not_in(ACTIVE), or_(*dropped))
+        return connection.execute(ended).rowcount

@@ -39,22 +39,22 @@ def start(
     key: where a job of this task and key waits already, that one is returned
     """
     job_id = str(uuid.uuid4())
-    row = {
-        "id": job_id,
-        "type": "job",
-        "task": task,
-        "key": key,
-        "company_id": company_id,
-        "user_id": user_id,
-        "payload": dict(payload),
-        "sealed": sealed(secrets or {}),
-        "handed_at": None if task_named(task).in_turn else utcnow(),
-    }
+    row = upsert(db.session, Job.__table__).values(
+        id=job_id,
+        type="job",
+        task=task,
+        key=key,
+        company_id=company_id,
+        user_id=user_id,
+        payload=dict(payload),
+        sealed=sealed(secrets or {}),
+        handed_at=None if task_named(task).in_turn else utcnow(),
+    )
     waiting = (Job.task == task) & (Job.key == key) & (Job.status == QUEUED)
     found = None
     while found is None:
         # Not by the session's own way: of two at the same moment the second finds the first one's.
-        db.session.execute(upsert(db.session, Job.__table__).on_conflict_do_nothing(), row)
+        db.session.execute(row.on_conflict_do_nothing())
         found = db.session.scalar(select(Job).where(waiting if key else Job.id == job_id))
     if found.id == job_id:
         turns.after_commit(job_id, task)

@@ -29,6 +29,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.extensions import db, quick_redis
 from webapp.jobs.hub import Event, Hub
 from webapp.jobs.models import ACTIVE, Job, StatusLine
+from webapp.lib.moments import rfc3339
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ def line_data(line: Any) -> dict[str, Any]:
     """Return a line as its event's data. Shape: seq, at, level, text, done, total."""
     return {
         "seq": line.seq,
-        "at": line.at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{line.at.microsecond // 1000:03d}Z",
+        "at": rfc3339(line.at, "milliseconds"),
         "level": line.level,
         "text": line.text,
         "done": line.done,
@@ -81,14 +82,19 @@ def publish(job_id: str, event: Event) -> bool:
 
 
 class Listening:
-    """One listener of one job: iterate over it, and close it whatever happened.
+    """One listener of a job's lines numbered above `after`: iterate over it, and close it.
 
     Yields every line once and in order, then the end; None is a heartbeat, the first one at once,
     because headers do not leave before the first byte. Needs no request context, and holds no
     database connection while it waits.
+
+    gone:   says that nobody may or can read any more; asked once a second, however busy the job
+    Raises: Unavailable when this process has as many streams open as it can serve
     """
 
-    def __init__(self, job_id: str, after: int, gone: Callable[[], bool]) -> None:
+    def __init__(
+        self, job_id: str, after: int = 0, *, gone: Callable[[], bool] = lambda: False
+    ) -> None:
         self._app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
         self._hub: Hub = self._app.extensions["line_hub"]
         self._job_id, self._after, self._gone = job_id, after, gone
@@ -152,15 +158,6 @@ class Listening:
             name = type(error).__name__
             log.warning("a listener of %s waits for the database: %s", self._job_id, name)
             return [], None
-
-
-def listen(job_id: str, after: int = 0, *, gone: Callable[[], bool] = lambda: False) -> Listening:
-    """Return a listener of a job's lines with numbers above `after`.
-
-    gone:   says that nobody may or can read any more; asked once a second, however busy the job
-    Raises: Unavailable when this process has as many streams open as it can serve
-    """
-    return Listening(job_id, after, gone)
 
 
 def stored_events(job_id: str, after: int = 0) -> tuple[list[Event], Event | None]:

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from rq import Worker
 from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
-from sqlalchemy import Connection, case, event, func, select, text, update
+from sqlalchemy import Connection, event, func, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.extensions import db, report_queue
@@ -50,16 +50,8 @@ def hand_over() -> list[str]:
     return handed
 
 
-def pass_on(job_id: str, task_name: str) -> None:
-    """Hand RQ a job that was put into its row just now, or let it wait for its turn."""
-    if task_named(task_name).in_turn:
-        hand_over()
-    else:
-        transport.enqueue(job_id, task_name)
-
-
 def after_commit(job_id: str, task_name: str) -> None:
-    """Pass a job on as soon as the session has committed its row, and only then."""
+    """Hand RQ a job once the session has committed its row, or let it wait for its turn then."""
     db.session.info.setdefault(AFTER_COMMIT, {})[job_id] = task_name
 
 
@@ -74,7 +66,10 @@ def _committed(session: Any) -> None:
     if session.in_nested_transaction():
         return
     for job_id, task_name in session.info.pop(AFTER_COMMIT, {}).items():
-        pass_on(job_id, task_name)
+        if task_named(task_name).in_turn:
+            hand_over()
+        else:
+            transport.enqueue(job_id, task_name)
 
 
 def _rolled_back(session: Any, transaction: Any) -> None:
@@ -102,12 +97,7 @@ def _claim_next() -> Any:
         found = connection.execute(
             select(Job.id, Job.task)
             .where(waiting, Job.handed_at.is_(None), Job.company_id == company_id)
-            .order_by(
-                case((Job.queued_at < now - WAITED_LONG, 0), else_=1),
-                Job.size,
-                Job.queued_at,
-                Job.id,
-            )
+            .order_by(Job.queued_at >= now - WAITED_LONG, Job.size, Job.queued_at, Job.id)
             .limit(1)
         ).one()
         connection.execute(update(Job).where(Job.id == found.id).values(handed_at=now))
@@ -155,14 +145,6 @@ def _idle_workers() -> int:
 
 def waiting_of(company_id: str) -> int:
     """Return how many jobs of a company wait for their turn."""
-    query = select(func.count()).select_from(Job)
-    return (
-        db.session.scalar(
-            query.where(
-                Job.status == QUEUED,
-                Job.company_id == company_id,
-                Job.task.in_(_tasks_in_turn()),
-            )
-        )
-        or 0
-    )
+    waiting = (Job.status == QUEUED) & Job.task.in_(_tasks_in_turn())
+    query = select(func.count()).select_from(Job).where(waiting, Job.company_id == company_id)
+    return db.session.scalar(query) or 0

@@ -34,7 +34,7 @@ def listen_report(report_id: UUID) -> Response:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     after = _number(request.headers.get("Last-Event-ID")) or _number(request.args.get("after")) or 0
     left, ended = jobs.reader_gone(request.environ), access_ended()
-    listening = jobs.listen(report.id, after, gone=lambda: left() or ended())
+    listening = jobs.Listening(report.id, after, gone=lambda: left() or ended())
     messages = _messages(app, report.id, listening)
     # A stream lasts for hours; it must not sit on a database connection.
     db.session.remove()
