@@ -24,14 +24,7 @@ from webapp.lib.bodies import MonthSpan, read_value
 
 def init_app(app: Flask) -> None:
     """Register the commands."""
-    commands = (
-        *ops.commands.COMMANDS,
-        user,
-        key,
-        months_group,
-        cli_report.report,
-    )
-    for command in commands:
+    for command in (*ops.commands.COMMANDS, user, key, months_group, cli_report.report):
         app.cli.add_command(command)
 
 

@@ -84,7 +84,7 @@ def _option(name: str, field: Mapping[str, Any], *, is_secret: bool) -> click.Op
     """Return the option of one parameter; a yes-or-no one may stand without its value."""
     help_text = field.get("description", "")
     if is_secret:
-        help_text = f"{help_text} Better in {_environment_name(name)} than here.".strip()
+        help_text = f"{help_text} Better in PARTNER_{name.upper()} than here.".strip()
     flag: dict[str, Any] = {}
     if field.get("type") == "boolean":
         flag = {"is_flag": False, "flag_value": "true"}
@@ -95,13 +95,10 @@ def _option(name: str, field: Mapping[str, Any], *, is_secret: bool) -> click.Op
     return click.Option([f"param_{name}", *names], help=help_text, metavar="VALUE", **flag)
 
 
-def _environment_name(name: str) -> str:
-    return f"PARTNER_{name.upper()}"
-
-
 def _run(kind: ReportKind, options: Mapping[str, Any]) -> None:
     output: Path | None = options["output"]
-    fmt = options["fmt"] or _format_of(output)
+    suffix = output.suffix.removeprefix(".").lower() if output else ""
+    fmt = options["fmt"] or (suffix if suffix in export.FORMATS else "csv")
     if output is None and fmt == "xlsx" and sys.stdout.isatty():
         raise InvalidParams({"format": "A workbook is not for a terminal; name a file: --output."})
     if output is not None and not output.resolve().parent.is_dir():
@@ -125,8 +122,8 @@ def _raw_params(kind: ReportKind, options: Mapping[str, Any]) -> dict[str, Any]:
     for name in kind.secret_params:
         if given.get(name) == "-":
             given[name] = sys.stdin.readline().strip()
-        elif name not in given and os.environ.get(_environment_name(name)):
-            given[name] = os.environ[_environment_name(name)]
+        elif name not in given and (kept := os.environ.get(f"PARTNER_{name.upper()}")):
+            given[name] = kept
     return given
 
 
@@ -166,11 +163,6 @@ def _show(draw: Callable[[int, int, str], None], event: jobs.Event) -> None:
     draw(int(data["done"]), int(data["total"]), data["text"])
 
 
-def _format_of(output: Path | None) -> str:
-    suffix = output.suffix.removeprefix(".").lower() if output else ""
-    return suffix if suffix in export.FORMATS else "csv"
-
-
 def _deliver(kind: ReportKind, made: Report, fmt: str, output: Path | None, by: str | None) -> None:
     """Write the result; a file appears whole or not at all."""
     if output is None:
@@ -196,7 +188,11 @@ def find_scope(company_name: str | None, email: str | None, role: str) -> Scope:
         return _scope_of_user(email, company_name)
     company = _company(company_name)
     if company is None:
-        return _local_scope()
+        # Nobody exists yet: a local user, whose password nobody knows.
+        password = random_secrets.token_urlsafe(24)
+        made = accounts.create_user(LOCAL_USER, LOCAL_COMPANY, "admin", password)
+        current_app.logger.info("made the local user %s", LOCAL_USER)
+        return _scope_of_user(made.email, None)
     members = db.session.scalars(
         select(User)
         .join(Membership, Membership.user_id == User.id)
@@ -232,15 +228,3 @@ def _company(name: str | None) -> Company | None:
     if count and count > 1:
         raise InvalidParams({"company": "There are several companies; name one: --company."})
     return db.session.scalar(select(Company))
-
-
-def _local_scope() -> Scope:
-    """Return a user made where nobody exists yet; nobody knows its password."""
-    user = accounts.create_user(
-        LOCAL_USER, LOCAL_COMPANY, "admin", random_secrets.token_urlsafe(24)
-    )
-    current_app.logger.info("made the local user %s", LOCAL_USER)
-    scope = accounts.scope_of(user, user.home_company_id)
-    if scope is None:
-        raise InvalidParams({"user": "The local user has no role in its company."})
-    return scope

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import select
 import time
+from contextlib import closing
 from functools import lru_cache
 from typing import Any
 
@@ -46,11 +47,15 @@ def _tune_sqlite(connection: Any, _record: Any) -> None:
     """Readers beside one writer, and a writer that waits its turn instead of failing."""
     if _driver(connection) != "sqlite3":
         return
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "busy_timeout=10000", "synchronous=NORMAL"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
+    with closing(connection.cursor()) as cursor:
+        pragmas = (
+            "journal_mode=WAL",
+            "busy_timeout=10000",
+            "synchronous=NORMAL",
+            "foreign_keys=ON",
+        )
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
     connection.create_function("casefold", 1, _casefold, deterministic=True)
 
 
@@ -77,8 +82,11 @@ def _look_again(connection: Any, record: Any, _fairy: Any) -> None:
     # Here, so that who has SQLite need not load it.
     import psycopg
 
+    # Whether the server has sent something that nobody asked for.
+    poller = select.poll()
+    poller.register(connection.fileno(), select.POLLIN)
     try:
-        if _has_word(connection) or time.monotonic() - record.info["returned"] > ASK_AFTER_S:
+        if poller.poll(0) or time.monotonic() - record.info["returned"] > ASK_AFTER_S:
             connection.execute("SELECT 1")
             connection.rollback()
     except psycopg.Error as error:
@@ -87,13 +95,6 @@ def _look_again(connection: Any, record: Any, _fairy: Any) -> None:
 
 def _driver(connection: Any) -> str:
     return type(connection).__module__.partition(".")[0]
-
-
-def _has_word(connection: Any) -> bool:
-    """Say whether the server has sent something that nobody asked for."""
-    poller = select.poll()
-    poller.register(connection.fileno(), select.POLLIN)
-    return bool(poller.poll(0))
 
 
 def trouble_of(error: Exception) -> str | None:

@@ -7,9 +7,10 @@ sealed. So a fingerprint of the key is kept, and a process that has another key 
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import String, select, update
+from sqlalchemy import String, Update, select, update
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped, mapped_column
@@ -48,7 +49,7 @@ def check_key(engine: Engine, key: str, previous: str = "") -> None:
             query = select(InstallationFact.value).where(InstallationFact.name == KEY)
             known = connection.scalar(query)
             if known == before:
-                _say(connection, KEY, own)
+                connection.execute(_saying(KEY, value=own))
     except SQLAlchemyError:
         return
     if known not in {own, before}:
@@ -64,32 +65,23 @@ def adopt_key(engine: Engine, key: str) -> None:
     """Let the database know this key from now on, whatever it knew before."""
     with engine.begin() as connection:
         _say_if_nobody_did(connection, KEY, _fingerprint(key))
-        _say(connection, KEY, _fingerprint(key))
+        connection.execute(_saying(KEY, value=_fingerprint(key)))
 
 
 def take_turn(name: str, who: str, turn: timedelta) -> bool:
     """Return whether it is this one's turn: its own still, or that of one silent for a turn."""
-    now = utcnow()
-    is_mine = (InstallationFact.value == who) | (InstallationFact.at < now - turn)
+    is_mine = (InstallationFact.value == who) | (InstallationFact.at < utcnow() - turn)
     with db.engine.begin() as connection:
         if _say_if_nobody_did(connection, name, who):
             return True
-        claimed = connection.execute(
-            update(InstallationFact)
-            .where(InstallationFact.name == name, is_mine)
-            .values(value=who, at=now)
-        )
-    return claimed.rowcount == 1
+        return connection.execute(_saying(name, value=who).where(is_mine)).rowcount == 1
 
 
 def end_turn(name: str, who: str) -> None:
     """Let another one take its turn at once."""
     with db.engine.begin() as connection:
-        connection.execute(
-            update(InstallationFact)
-            .where(InstallationFact.name == name, InstallationFact.value == who)
-            .values(at=datetime.fromtimestamp(0, tz=utcnow().tzinfo))
-        )
+        ended = _saying(name, at=datetime.fromtimestamp(0, tz=UTC))
+        connection.execute(ended.where(InstallationFact.value == who))
 
 
 def silence_of(name: str) -> timedelta | None:
@@ -110,9 +102,6 @@ def _say_if_nobody_did(connection: Connection, name: str, value: str) -> bool:
     return bool(said.rowcount == 1)
 
 
-def _say(connection: Connection, name: str, value: str) -> None:
-    connection.execute(
-        update(InstallationFact)
-        .where(InstallationFact.name == name)
-        .values(value=value, at=utcnow())
-    )
+def _saying(name: str, **values: Any) -> Update:
+    told = {"at": utcnow(), **values}
+    return update(InstallationFact).where(InstallationFact.name == name).values(told)

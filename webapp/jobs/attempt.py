@@ -76,9 +76,9 @@ class Attempt:
         with self._lock:
             self._done += by
             self._total = max(self._total, self._done)
-            speak = text is not None and self._may_speak()
-        if speak and text is not None:
-            self.log(text)
+            spoken = text if text is not None and self._may_speak() else None
+        if spoken is not None:
+            self.log(spoken)
 
     def _may_speak(self) -> bool:
         """Say whether another routine line fits: a few a second, with a burst of as many."""
@@ -181,16 +181,13 @@ class Attempt:
         return (Job.id == self.job_id) & (Job.attempt == self.number) & (Job.status == RUNNING)
 
     @contextmanager
-    def fenced(self) -> Iterator[Connection]:
-        """Open a transaction that holds the job's row and belongs to this attempt."""
+    def fenced(self, **values: Any) -> Iterator[Connection]:
+        """Open a transaction that changes the job's row and belongs to this attempt."""
         with self._engine.begin() as connection:
-            self._touch(connection, {})
+            with self._noticing():
+                transitions.change(connection, self.fence(), {**self._progress(), **values})
+            self.write_along(connection)
             yield connection
-
-    def _touch(self, connection: Connection, values: Mapping[str, Any]) -> None:
-        with self._noticing():
-            transitions.change(connection, self.fence(), {**self._progress(), **values})
-        self.write_along(connection)
 
     def _progress(self) -> dict[str, Any]:
         """Return how far the work is; each write takes it along, so that the bar keeps up."""
@@ -239,8 +236,8 @@ class Attempt:
         while not self._stop_renewing.wait(pause_s):
             pause_s = self._lease.total_seconds() / 4
             try:
-                with self._engine.begin() as connection:
-                    self._touch(connection, {"lease_until": utcnow() + self._lease})
+                with self.fenced(lease_until=utcnow() + self._lease):
+                    pass
             except RunEnded:
                 return
             except DBAPIError as error:

@@ -24,7 +24,7 @@ from pydantic import (
     WithJsonSchema,
     field_validator,
 )
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema, to_jsonable_python
 from werkzeug.datastructures import MultiDict
 
 from webapp.errors import InvalidParams, Unreadable, UnsupportedType
@@ -55,6 +55,10 @@ SENTENCES = {
     "dict_type": "Send a JSON object.",
     "model_type": "Send a JSON object.",
     "list_type": "Send a list.",
+    "string_too_long": "Use at most {max_length} characters.",
+    "string_too_short": "Use at least {min_length} characters.",
+    "value_error": "{error}",
+    "at_field": "{sentence}",
 }
 
 
@@ -138,21 +142,11 @@ def sentences(
 
 def _sentence(finding: Any, unknown: str) -> str:
     kind, context = finding["type"], finding.get("ctx", {})
-    if kind in SENTENCES:
-        return SENTENCES[kind]
-    if kind == "value_error":
-        return str(context["error"])
-    if kind == "at_field":
-        return str(context["sentence"])
     if kind == "extra_forbidden":
         return unknown
     if kind in {"literal_error", "enum"}:
         return f"Choose one of {context['expected'].replace(' or ', ', ')}."
-    if kind == "string_too_long":
-        return f"Use at most {context['max_length']} characters."
-    if kind == "string_too_short":
-        return f"Use at least {context['min_length']} characters."
-    return f"{finding['msg']}."
+    return SENTENCES[kind].format(**context) if kind in SENTENCES else f"{finding['msg']}."
 
 
 # Answering
@@ -160,10 +154,7 @@ def _sentence(finding: Any, unknown: str) -> str:
 
 def answer_json(value: BaseModel | Sequence[BaseModel], status: int = 200) -> Response:
     """Return a model, or a list of them, as the JSON its description promises."""
-    if isinstance(value, BaseModel):
-        response = jsonify(value.model_dump(mode="json", by_alias=True))
-    else:
-        response = jsonify([one.model_dump(mode="json", by_alias=True) for one in value])
+    response = jsonify(to_jsonable_python(value, by_alias=True))
     response.status_code = status
     return response
 
@@ -178,11 +169,10 @@ def _storable(text: str) -> str:
 
 
 def _read_month(value: Any) -> date:
-    if isinstance(value, date):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("Write the month as YYYY-MM, for example 2025-03.")
-    return parse_month(value)
+    # What is no text is no month either.
+    return (
+        value if isinstance(value, date) else parse_month(value if isinstance(value, str) else "")
+    )
 
 
 # The ID of a thing of ours, as answers show it.
@@ -215,13 +205,7 @@ Month = Annotated[
     date,
     BeforeValidator(_read_month),
     PlainSerializer(month_text, when_used="json"),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "pattern": MONTH_PATTERN,
-            "examples": ["2025-03"],
-        }
-    ),
+    WithJsonSchema({"type": "string", "pattern": MONTH_PATTERN, "examples": ["2025-03"]}),
 ]
 # A moment as answers show it: RFC 3339, UTC, milliseconds.
 Moment = Annotated[

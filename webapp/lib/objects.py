@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -61,18 +61,19 @@ def read_object(url: str, path: str, size_bytes: int) -> Iterator[bytes]:
             first = _range(store, path, 0, size_bytes)
         except FileNotFoundError:
             raise NotFound("The file is gone.") from None
-    return chain([first], _others(store, url, path, len(first), size_bytes))
 
+    def others() -> Iterator[bytes]:
+        start = len(first)
+        while start < size_bytes:
+            with _sentences(url):
+                try:
+                    data = _range(store, path, start, size_bytes)
+                except FileNotFoundError:
+                    return
+            yield data
+            start += len(data)
 
-def _others(store: ObjectStore, url: str, path: str, start: int, end: int) -> Iterator[bytes]:
-    while start < end:
-        with _sentences(url):
-            try:
-                data = _range(store, path, start, end)
-            except FileNotFoundError:
-                return
-        yield data
-        start += len(data)
+    return chain([first], others())
 
 
 def _range(store: ObjectStore, path: str, start: int, end: int) -> bytes:
@@ -84,13 +85,10 @@ def _range(store: ObjectStore, path: str, start: int, end: int) -> bytes:
 
 def remove_object(url: str, path: str) -> None:
     """Remove an object; one that is gone already is as good. Raises: Unavailable"""
-    with _sentences(url):
+    with _sentences(url), suppress(FileNotFoundError):
         import obstore
 
-        try:
-            obstore.delete(_opened(url), path)
-        except FileNotFoundError:
-            return
+        obstore.delete(_opened(url), path)
 
 
 def _opened(url: str) -> ObjectStore:
@@ -110,15 +108,10 @@ def _sentences(url: str) -> Iterator[None]:
     try:
         yield
     except (BaseError, FileNotFoundError) as error:
-        reason = _reason(error)
+        # The status and the store's own code; of all other words none can be trusted.
+        status = re.search(r"status code: (\d{3})", str(error))
+        code = re.search(r"<Code>([A-Za-z]{1,60})</Code>", str(error))
+        words = ([f"HTTP {status[1]}"] if status else []) + ([code[1]] if code else [])
+        reason = " ".join(words) or type(error).__name__
         log.warning("the store of files at %s failed: %s", url, reason)
         raise Unavailable(AWAY.format(reason)) from None
-
-
-def _reason(error: Exception) -> str:
-    """Return the status and the store's own code; of all other words none can be trusted."""
-    text = str(error)
-    status = re.search(r"status code: (\d{3})", text)
-    code = re.search(r"<Code>([A-Za-z]{1,60})</Code>", text)
-    words = [f"HTTP {status[1]}"] if status else []
-    return " ".join(words + ([code[1]] if code else [])) or type(error).__name__

@@ -221,7 +221,8 @@ class _Schemas:
                 wanted += [(kind, "validation") for kind in operation.body.content.values()]
             for answer in operation.answers.values():
                 wanted += [(kind, "serialization") for kind in answer.content.values()]
-        self._types = [one for one in dict.fromkeys(map(_key, wanted)) if one is not None]
+        types = ((kind, mode) for kind, mode in wanted if not isinstance(kind, Ref | dict))
+        self._types = list(dict.fromkeys(types))
         inputs = [
             (number, mode, TypeAdapter(kind)) for number, (kind, mode) in enumerate(self._types)
         ]
@@ -281,7 +282,3 @@ class _Schemas:
         return {
             media: {"schema": self.schema(kind, mode)} for media, kind in answer.content.items()
         }
-
-
-def _key(wanted: tuple[Any, JsonSchemaMode]) -> tuple[Any, JsonSchemaMode] | None:
-    return None if isinstance(wanted[0], Ref | dict) else wanted

@@ -97,18 +97,13 @@ def _public(connected: socket.socket) -> socket.socket:
 
 def _check_public(address: str) -> None:
     ip = ipaddress.ip_address(address.partition("%")[0])
-    for one in (ip, *_leads_to(ip)):
-        if not one.is_global or one.is_multicast:
-            raise InvalidParams(
-                {"url": "The address is inside a private network; reports may not go there."}
-            )
-
-
-def _leads_to(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
-    """Return the IPv4 addresses that an IPv6 address stands for: mapped, 6to4, NAT64."""
-    if isinstance(ip, ipaddress.IPv4Address):
-        return []
-    found = [ip.ipv4_mapped, ip.sixtofour]
-    if ip in NAT64:
-        found.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
-    return [one for one in found if one is not None]
+    found = [ip]
+    if isinstance(ip, ipaddress.IPv6Address):
+        # The IPv4 addresses that it stands for: mapped, 6to4, NAT64.
+        found += [one for one in (ip.ipv4_mapped, ip.sixtofour) if one is not None]
+        if ip in NAT64:
+            found.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
+    if not all(one.is_global and not one.is_multicast for one in found):
+        raise InvalidParams(
+            {"url": "The address is inside a private network; reports may not go there."}
+        )

@@ -75,20 +75,14 @@ def parse_json(raw: bytes, *, parse_float: Callable[[str], Any] | None = None) -
 
     Raises: Unreadable where it is broken, nested too deeply, or has numbers JSON has not (NaN)
     """
+
+    def refuse(name: str) -> float:
+        raise ValueError(f"{name} is no JSON")
+
     try:
-        value = json.loads(raw, parse_float=parse_float, parse_constant=_no_constant)
+        value = json.loads(raw, parse_float=parse_float, parse_constant=refuse)
     except (ValueError, RecursionError):
         raise Unreadable(UNREADABLE) from None
-    if _is_deep(value):
-        raise Unreadable(f"The body is nested more than {MOST_NESTED} deep.")
-    return value
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _is_deep(value: Any) -> bool:
     level = [value]
     for _ in range(MOST_NESTED + 1):
         level = [
@@ -98,5 +92,5 @@ def _is_deep(value: Any) -> bool:
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
         if not level:
-            return False
-    return True
+            return value
+    raise Unreadable(f"The body is nested more than {MOST_NESTED} deep.")

@@ -82,7 +82,7 @@ class SheetWriter:
         most_rows: int = SHEET_ROWS,
     ) -> None:
         """Write a table under a frozen header; past the last row a sheet has, it says so."""
-        page = self._workbook.add_worksheet(sheet_name(title))
+        page = self._workbook.add_worksheet(re.sub(r"[\[\]:*?/\\]", " ", title)[:31])
         page.freeze_panes(1, 0)
         for index, column in enumerate(columns):
             page.set_column(index, index, 22 if column.type in {"text", "id", "datetime"} else 14)
@@ -120,11 +120,6 @@ class SheetWriter:
             page.write_datetime(line, index, moment, self._formats[column.type])
         else:
             page.write_string(line, index, str(value)[:32_767])
-
-
-def sheet_name(title: str) -> str:
-    """Return a title as a sheet may be called."""
-    return re.sub(r"[\[\]:*?/\\]", " ", title)[:31]
 
 
 def heading(column: AnyColumn) -> str:

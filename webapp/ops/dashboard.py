@@ -30,7 +30,6 @@ from webapp.security import DASHBOARD_PREFIX
 REGISTRIES = frozenset(
     {"queued", "started", "finished", "failed", "deferred", "scheduled", "canceled"}
 )
-ORDERS = frozenset({"asc", "dsc"})
 MOST_PER_PAGE = 200
 
 bp = web.blueprint
@@ -58,37 +57,30 @@ def known_things_only() -> None:
     if request.endpoint == "rq_dashboard.requeue_all" and request.method != "POST":
         abort(405, response=Response(status=405, headers={"Allow": "POST"}))
     args = request.view_args or {}
-    if args.get("instance_number", 0) != 0:
+    is_known = (
+        args.get("instance_number", 0) == 0
+        and args.get("registry_name", "queued") in REGISTRIES
+        and args.get("order", "asc") in {"asc", "dsc"}
+        and _is_small_number(args.get("per_page", 1), MOST_PER_PAGE)
+        and _is_small_number(args.get("page", 1), 10**6)
+    )
+    if not is_known:
         abort(404)
-    if args.get("registry_name", "queued") not in REGISTRIES:
-        abort(404)
-    if args.get("order", "asc") not in ORDERS:
-        abort(404)
-    for name in ("per_page", "page"):
-        if not _is_small_number(args.get(name, 1), MOST_PER_PAGE if name == "per_page" else 10**6):
-            abort(404)
     if request.endpoint == "rq_dashboard.jobs_overview" and args.get("queue_name") is None:
         # By itself its tab of jobs opens a queue "default", which is not ours.
         args["queue_name"] = current_app.config["QUEUE"]
     queue_name = args.get("queue_name")
-    if queue_name is not None and queue_name not in _queue_names():
-        abort(404)
-    if "job_id" in args and not _job_exists(args["job_id"]):
+    if queue_name is not None:
+        known = {queue.name for queue in Queue.all(connection=quick_redis())}
+        if queue_name not in known | {current_app.config["QUEUE"], "default"}:
+            abort(404)
+    if "job_id" in args and not Job.exists(args["job_id"], connection=quick_redis()):
         abort(404)
 
 
 def _is_small_number(value: object, most: int) -> bool:
     text = str(value)
     return text.isascii() and text.isdigit() and 1 <= int(text) <= most
-
-
-def _queue_names() -> set[str]:
-    found = {queue.name for queue in Queue.all(connection=quick_redis())}
-    return found | {current_app.config["QUEUE"], "default"}
-
-
-def _job_exists(job_id: str) -> bool:
-    return Job.exists(job_id, connection=quick_redis())
 
 
 def hand_over_token(response: Response) -> Response:
@@ -112,24 +104,20 @@ class _Workers:
         return Worker.all(connection=connection, serializer=JSONSerializer)
 
 
-def _attach() -> None:
-    web.config.serializer = JSONSerializer
-    web.Worker = _Workers
-    bp.before_request_funcs[None].remove(web.push_rq_connection)
-    bp.before_request(operators_only)
-    bp.before_request(known_things_only)
-    bp.after_request(hand_over_token)
-    for kind, sentence, status in (
-        (NoSuchJobError, "There is no such job.", 404),
-        (InvalidJobOperation, "This cannot be done to that job.", 409),
-        (RedisError, "Redis does not answer.", 503),
-    ):
-        bp.register_error_handler(kind, partial(_say, sentence, status))
-
-
 def _say(sentence: str, status: int, error: Exception) -> tuple[str, int]:
     current_app.logger.info("the dashboard met %s", type(error).__name__)
     return sentence, status
 
 
-_attach()
+web.config.serializer = JSONSerializer
+web.Worker = _Workers
+bp.before_request_funcs[None].remove(web.push_rq_connection)
+bp.before_request(operators_only)
+bp.before_request(known_things_only)
+bp.after_request(hand_over_token)
+for kind, sentence, status in (
+    (NoSuchJobError, "There is no such job.", 404),
+    (InvalidJobOperation, "This cannot be done to that job.", 409),
+    (RedisError, "Redis does not answer.", 503),
+):
+    bp.register_error_handler(kind, partial(_say, sentence, status))

@@ -157,7 +157,10 @@ def kept_sign_in(path: Path) -> SignIn:
             "alone. Delete the user, or set DATA_DIR to another folder."
         )
     if user is None or kept is None:
-        password = _password()
+        # One that is typed without mistakes: groups of plain letters and digits.
+        letters = "abcdefghjkmnpqrstuvwxyz23456789"
+        groups = ("".join(secrets.choice(letters) for _ in range(4)) for _ in range(4))
+        password = "-".join(groups)
         user = accounts.create_user(EMAIL, COMPANY, "operator", password, first_name="Demo")
     else:
         password = kept.password if password_matches(user.password_hash, kept.password) else ""
@@ -169,12 +172,6 @@ def kept_sign_in(path: Path) -> SignIn:
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(asdict(made), file)
     return made
-
-
-def _password() -> str:
-    """Return a password that is typed without mistakes: groups of plain letters and digits."""
-    letters = "abcdefghjkmnpqrstuvwxyz23456789"
-    return "-".join("".join(secrets.choice(letters) for _ in range(4)) for _ in range(4))
 
 
 def _read(path: Path) -> SignIn | None:

@@ -91,13 +91,12 @@ def answers(redis_url: str) -> bool:
 
 def stop_leftover(redis_url: str) -> None:
     """Stop a server that an earlier run left behind; the caller holds the lock of DATA_DIR."""
-    with contextlib.closing(Redis.from_url(redis_url, socket_timeout=10)) as client:
-        with contextlib.suppress(RedisError):
-            client.shutdown()
-        for _ in range(100):
-            if not answers(redis_url):
-                return
-            time.sleep(0.1)
+    client = Redis.from_url(redis_url, socket_timeout=10)
+    with contextlib.closing(client), contextlib.suppress(RedisError):
+        client.shutdown()
+    deadline = time.monotonic() + 10
+    while answers(redis_url) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def forget_dead_workers(app: Flask) -> None:

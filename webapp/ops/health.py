@@ -49,8 +49,7 @@ def checks() -> list[Check]:
     """Return every check, in the order in which a fault spreads."""
     database = _database()
     migrations = _migrations() if database.ok else Check("migrations", False, "Not looked at.")
-    redis, workers = _redis_and_workers()
-    return [database, _disk(), migrations, redis, workers, janitor()]
+    return [database, _disk(), migrations, *_redis_and_workers(), janitor()]
 
 
 def queue() -> Queue | None:
@@ -126,9 +125,8 @@ def _migrations() -> Check:
     except SQLAlchemyError as error:
         sentence = f"The database's version cannot be read ({type(error).__name__})."
         return Check("migrations", False, sentence)
-    if newest:
-        return Check("migrations", True, "The database is up to date.")
-    return Check("migrations", False, "The database is not up to date: run `flask db upgrade`.")
+    sentence = "up to date." if newest else "not up to date: run `flask db upgrade`."
+    return Check("migrations", newest, f"The database is {sentence}")
 
 
 def worker_of_this_machine() -> Check:
@@ -161,8 +159,6 @@ def _redis_and_workers() -> tuple[Check, Check]:
     except RedisError as error:
         away = f"Redis does not answer ({type(error).__name__})."
         return Check("redis", False, away), Check("worker", False, "Not known without Redis.")
-    redis = Check("redis", True, "Redis answers.")
-    if not alive:
-        sentence = "No worker is alive: queued reports wait until one is started."
-        return redis, Check("worker", False, sentence)
-    return redis, Check("worker", True, f"{alive} alive.")
+    none = "No worker is alive: queued reports wait until one is started."
+    worker = Check("worker", alive > 0, f"{alive} alive." if alive else none)
+    return Check("redis", True, "Redis answers."), worker

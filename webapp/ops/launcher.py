@@ -76,12 +76,11 @@ class LocalStack:
             self.address = f"http://{_url_host(self.plan.host)}:{port}"
             self._prepare_environ(port)
             self.supervisor.listen_to_signals()
+            steps = (self._start_redis, self._migrate, self._start_partner, self._start_application)
             try:
-                for start in (self._start_redis, self._migrate, self._start_partner):
+                for start in steps:
                     if not self.supervisor.is_stopping:
                         start()
-                if not self.supervisor.is_stopping:
-                    self._start_application()
             except BaseException:
                 self.supervisor.shut_down()
                 raise

@@ -25,6 +25,7 @@ from typing import Any
 from flask import Flask, Response, g, has_request_context, request
 
 from webapp.errors import ReportError
+from webapp.lib.moments import rfc3339, utcnow
 from webapp.tracing import request_id
 
 FORMATS = ("json", "text")
@@ -47,7 +48,13 @@ class Facts(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return True: no record is left out."""
-        for name, value in {**_process_facts, **_request_facts(), **_named(record)}.items():
+        facts = {**_process_facts, **_request_facts()}
+        if record.name.startswith("webapp.") and isinstance(record.args, tuple):
+            # The report that a message of the engine names.
+            for arg in reversed(record.args):
+                if isinstance(arg, str) and _UUID.fullmatch(arg):
+                    facts["report_id"] = arg
+        for name, value in facts.items():
             if getattr(record, name, None) is None:
                 setattr(record, name, value)
         return True
@@ -63,7 +70,7 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line."""
         line: dict[str, Any] = {
-            "time": moment(record.created),
+            "time": rfc3339(datetime.fromtimestamp(record.created, UTC), "milliseconds"),
             "level": _LEVELS.get(record.levelname, record.levelname.lower()),
             "logger": record.name,
             "message": message_of(record),
@@ -128,22 +135,15 @@ class TextLines(logging.Formatter):
 
 def settings(program: str, log_format: str, level: str) -> dict[str, Any]:
     """Return the configuration of `logging` for one program; gunicorn takes it as it is."""
-    formatters = {
-        "json": {"()": f"{__name__}.JsonLines", "program": program},
-        "text": {"()": f"{__name__}.TextLines"},
-    }
+    formatter: dict[str, str] = {"()": f"{__name__}.TextLines"}
+    if log_format == "json":
+        formatter = {"()": f"{__name__}.JsonLines", "program": program}
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "filters": {"facts": {"()": f"{__name__}.Facts"}},
-        "formatters": {"line": formatters[log_format]},
-        "handlers": {
-            "out": {
-                "()": f"{__name__}.Lines",
-                "formatter": "line",
-                "filters": ["facts"],
-            }
-        },
+        "formatters": {"line": formatter},
+        "handlers": {"out": {"()": f"{__name__}.Lines", "formatter": "line", "filters": ["facts"]}},
         "root": {"handlers": ["out"], "level": "WARNING"},
         "loggers": {
             "webapp": {"level": level.upper()},
@@ -182,13 +182,8 @@ def about(**facts: str | None) -> None:
 
 def init_app(app: Flask) -> None:
     """Log each answered request, without its query: `webapp.access`."""
-    app.before_request(_note_start)
+    app.before_request(lambda: setattr(g, "began", time.monotonic()))
     app.after_request(_log_access)
-
-
-def safe_path(path: str) -> str:
-    """Return a path without the tokens it may hold."""
-    return plain(_TOKEN.sub(r"\1…", path)).replace("\n", " ")[:500]
 
 
 def message_of(record: logging.LogRecord) -> str:
@@ -212,48 +207,28 @@ def place_of(error: BaseException) -> str:
     return f"{type(error).__name__}{words}\n{frames}"
 
 
-def moment(at: float | None = None) -> str:
-    """Return a moment (seconds since 1970) as RFC 3339 UTC with milliseconds."""
-    found = datetime.fromtimestamp(time.time() if at is None else at, UTC)
-    return f"{found:%Y-%m-%dT%H:%M:%S}.{found.microsecond // 1000:03d}Z"
-
-
 def program_line(name: str, text: str) -> str:
     """Return a program's line as `flask up` passes it on: JSON, which stays as it is if it was."""
     if text.startswith('{"time": '):
         return text
-    line = {"time": moment(), "level": "info", "logger": name, "message": text}
-    return json.dumps(line | {"program": name, "pid": os.getpid()})
-
-
-def _named(record: logging.LogRecord) -> dict[str, str]:
-    """Return the report a message of the engine names."""
-    if not record.name.startswith("webapp.") or not isinstance(record.args, tuple):
-        return {}
-    found = (arg for arg in record.args if isinstance(arg, str) and _UUID.fullmatch(arg))
-    report_id = next(found, None)
-    return {"report_id": report_id} if report_id else {}
+    line = {"time": rfc3339(utcnow(), "milliseconds"), "level": "info", "logger": name}
+    return json.dumps(line | {"message": text, "program": name, "pid": os.getpid()})
 
 
 def _request_facts() -> dict[str, str]:
     if not has_request_context():
         return {}
     facts = {"request_id": request_id() or ""}
-    report_id = (request.view_args or {}).get("report_id")
-    if report_id:
+    if report_id := (request.view_args or {}).get("report_id"):
         facts["report_id"] = str(report_id)
-    scope = g.get("accounts_scope")
-    if scope is not None:
+    if scope := g.get("accounts_scope"):
         facts["user"] = str(scope.user_id)
     return facts
 
 
-def _note_start() -> None:
-    g.began = time.monotonic()
-
-
 def _log_access(response: Response) -> Response:
-    path = safe_path(request.path)
+    # Without the tokens it may hold.
+    path = plain(_TOKEN.sub(r"\1…", request.path)).replace("\n", " ")[:500]
     more = {
         "method": request.method,
         "path": path,

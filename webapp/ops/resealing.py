@@ -5,7 +5,6 @@ Tables say themselves which of their columns hold sealed texts (`webapp.security
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,19 +27,15 @@ class Resealed:
 def reseal_everything() -> Resealed:
     """Seal whatever is stored sealed under the newest key; done twice, nothing new. Commits."""
     done = Resealed()
-    for table, column in _sealed_columns():
-        keys = list(table.primary_key.columns)
+    columns = [column for table in db.metadata.sorted_tables for column in table.columns]
+    for column in columns:
+        if SEALED not in column.info:
+            continue
+        keys = list(column.table.primary_key.columns)
         for key in db.session.execute(select(*keys).where(column.is_not(None))).all():
             is_row = and_(*(name == value for name, value in zip(keys, key, strict=True)))
-            _reseal_row(table, column, is_row, done)
+            _reseal_row(column.table, column, is_row, done)
     return done
-
-
-def _sealed_columns() -> Iterator[tuple[Table, Column[Any]]]:
-    for table in db.metadata.sorted_tables:
-        for column in table.columns:
-            if SEALED in column.info:
-                yield table, column
 
 
 def _reseal_row(table: Table, column: Column[Any], is_row: Any, done: Resealed) -> None:
@@ -51,7 +46,8 @@ def _reseal_row(table: Table, column: Column[Any], is_row: Any, done: Resealed) 
     try:
         after = reseal(before)
     except SealBroken:
-        done.broken.append(_name_of(column, row))
+        company = db.session.get_one(Company, row["company_id"])
+        done.broken.append(f"{column.info[SEALED].format_map(row)} of {company.name}")
         return
     if after == before:
         done.unchanged += 1
@@ -62,9 +58,3 @@ def _reseal_row(table: Table, column: Column[Any], is_row: Any, done: Resealed) 
     )
     db.session.commit()
     done.renewed += changed.rowcount  # type: ignore[attr-defined]
-
-
-def _name_of(column: Column[Any], row: Any) -> str:
-    company = db.session.get(Company, row["company_id"])
-    assert company is not None  # rows refer to their company
-    return f"{column.info[SEALED].format_map(row)} of {company.name}"

@@ -108,23 +108,17 @@ def _is_heard(worker: BaseWorker, now: datetime) -> bool:
 
 
 def _runs(worker: BaseWorker) -> bool:
-    """Return False for a worker of this very machine whose process is gone."""
+    """Return False for a worker of this very machine whose process is gone, or a zombie."""
     if not worker.name.startswith(f"{this_machine()}.") or not worker.pid:
         return True
     try:
         os.kill(worker.pid, 0)
+        state = Path(f"/proc/{worker.pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0]
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except OSError:  # not ours to ask, or no Linux
         return True
-    return not _is_zombie(worker.pid)
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return False
+    return state != "Z"
 
 
 def this_machine() -> str:
