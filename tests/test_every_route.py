@@ -18,6 +18,7 @@ from tests.conftest import add_people
 OPEN = {
     "static",
     "accounts.login",
+    "accounts.sign_in",
     "accounts.logout",
     "tokens.password_login",
     "tokens.key_login",

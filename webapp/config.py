@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -51,13 +52,23 @@ class Unit:
     name: str
 
 
-def check_zone(name: str) -> str:
-    """Return the name of a time zone that is known here."""
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise ValueError(f"{name!r} is not a time zone; write one like Europe/Berlin") from None
-    return name
+def parsed_by(
+    parse: Callable[[str], Any], sentence: str, *errors: type[Exception]
+) -> AfterValidator:
+    """Return the check of a text that, unless it is empty, has to be read without an error.
+
+    sentence: with `{!r}` where the text may be quoted; most hold a password
+    """
+
+    def check(text: str) -> str:
+        try:
+            if text:
+                parse(text)
+        except (ValueError, *errors):
+            raise ValueError(sentence.format(text)) from None
+        return text
+
+    return AfterValidator(check)
 
 
 def check_partner_url(template: str) -> str:
@@ -86,16 +97,6 @@ def check_proxy(url: str) -> str:
     if url and not (parts.scheme in {"http", "https"} and parts.hostname):
         raise ValueError("must be http://host:port, or https://…")
     return url
-
-
-def check_ca_file(path: str) -> str:
-    """Return the path of a file with certificates that can be read."""
-    if path:
-        try:
-            ssl.create_default_context(cafile=path)
-        except (OSError, ValueError):
-            raise ValueError("is no readable file of certificates (PEM)") from None
-    return path
 
 
 def check_user_agent(text: str) -> str:
@@ -138,25 +139,6 @@ def standard_scheme(url: str) -> str:
     return "postgresql://" + url[11:] if url.startswith("postgres://") else url
 
 
-def check_redis_url(url: str) -> str:
-    """Return a Redis URL; never quoted in an error, for it may hold a password."""
-    try:
-        if url:
-            parse_url(url)
-    except ValueError:
-        raise ValueError("is not a Redis URL; write one like redis://127.0.0.1:6379/0") from None
-    return url
-
-
-def check_limit(text: str) -> str:
-    """Return a limit: how often in which time."""
-    try:
-        limits.parse(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is no limit; write one like 10 per minute") from None
-    return text
-
-
 def check_smtp_url(url: str) -> str:
     """Return a mail server's URL; never quoted in an error, for it may hold a password."""
     if url:
@@ -164,6 +146,16 @@ def check_smtp_url(url: str) -> str:
     return url
 
 
+RedisUrl = parsed_by(parse_url, "is not a Redis URL; write one like redis://127.0.0.1:6379/0")
+Limit = parsed_by(limits.parse, "{!r} is no limit; write one like 10 per minute")
+CaFile = parsed_by(
+    lambda path: ssl.create_default_context(cafile=path),
+    "is no readable file of certificates (PEM)",
+    OSError,
+)
+Zone = parsed_by(
+    ZoneInfo, "{!r} is not a time zone; write one like Europe/Berlin", ZoneInfoNotFoundError
+)
 LowerCase = BeforeValidator(lambda raw: raw.strip().lower() if isinstance(raw, str) else raw)
 Flag = Annotated[bool, LowerCase]
 Days = Annotated[float, Unit("days")]
@@ -206,7 +198,7 @@ class Settings(BaseSettings):
     """folder that everything of the embedded default is kept in"""
     DATABASE_URL: Annotated[str, AfterValidator(check_database_url)] = ""
     """SQLAlchemy URL; empty: a SQLite file under DATA_DIR"""
-    REDIS_URL: Annotated[str, AfterValidator(check_redis_url)] = ""
+    REDIS_URL: Annotated[str, RedisUrl] = ""
     """empty: the embedded Redis that `flask up` starts"""
     SECRET_KEY: str = ""
     """signs and seals; empty: made once, kept under DATA_DIR"""
@@ -232,7 +224,7 @@ class Settings(BaseSettings):
     """data centre asked for the list of sites"""
     PARTNER_PROXY: Annotated[str, AfterValidator(check_proxy)] = ""
     """proxy to the partner, http://host:port; empty: none"""
-    PARTNER_CA_FILE: Annotated[str, AfterValidator(check_ca_file)] = ""
+    PARTNER_CA_FILE: Annotated[str, CaFile] = ""
     """certificates (PEM) trusted beside the system's"""
     PARTNER_USER_AGENT: Annotated[str, AfterValidator(check_user_agent)] = ""
     """User-Agent of calls; empty: partner-use-report"""
@@ -256,7 +248,7 @@ class Settings(BaseSettings):
     """how long an upload that nobody loaded is kept"""
     FILES_URL: Annotated[str, AfterValidator(check_files_url)] = ""
     """object store of report files and uploads; empty: they are in the database"""
-    SESSION_TIMEZONE: Annotated[str, AfterValidator(check_zone)] = "UTC"
+    SESSION_TIMEZONE: Annotated[str, Zone] = "UTC"
     """where days and months of session activity begin"""
     SESSION_GRACE_SECONDS: Seconds = Field(default=10, ge=0, le=3600)
     """gap between two pings still joined"""
@@ -290,7 +282,7 @@ class Settings(BaseSettings):
     """mail server: smtp://user:password@host:587?tls=starttls, smtps://…; empty: no mail"""
     MAIL_FROM: str = ""
     """sender of mails; empty: partner-use-report@ the mail server"""
-    SIGN_IN_TRIES: Annotated[str, AfterValidator(check_limit)] = "10 per minute"
+    SIGN_IN_TRIES: Annotated[str, Limit] = "10 per minute"
     """sign-ins per account and address"""
     LOG_FORMAT: Annotated[Literal["json", "text"], LowerCase] = "json"
     """text: for a terminal"""

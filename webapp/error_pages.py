@@ -74,7 +74,7 @@ def envelope(where: str, make: Envelope) -> None:
 
     A path also covers what no route matches: an unknown address, a method not taken.
     """
-    _envelopes[where] = make
+    _envelopes[where.rstrip("/")] = make
 
 
 class Application(Flask):
@@ -91,7 +91,8 @@ def init_app(app: Flask) -> None:
     """Turn every error of the application into an answer."""
     app.register_error_handler(ReportError, _report_error)
     app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(CSRFError, _csrf_error)
+    stale = Problem(400, "The form is out of date", STALE_FORM)
+    app.register_error_handler(CSRFError, lambda _: answer_for(stale))
     for kind in (DBAPIError, PoolTimeout):
         app.register_error_handler(kind, _database_error)
     app.register_error_handler(OSError, _disk_error)
@@ -125,10 +126,6 @@ def _http_error(error: HTTPException) -> Response:
     if code in (429, 503):
         headers.setdefault("Retry-After", "5")
     return answer_for(Problem(code, error.name, detail, headers=headers))
-
-
-def _csrf_error(_error: CSRFError) -> Response:
-    return answer_for(Problem(400, "The form is out of date", STALE_FORM))
 
 
 def _database_error(error: Exception) -> Response:
@@ -182,13 +179,9 @@ def _own_envelope() -> Envelope | None:
     for name in request.blueprints:
         if name in _envelopes:
             return _envelopes[name]
-    below = [path for path in _envelopes if _is_below(request.path, path)]
-    return _envelopes[max(below, key=len)] if below else None
-
-
-def _is_below(path: str, where: str) -> bool:
-    """Say whether an address is a path or below it: /api/v1/report is not /api/v1/reports."""
-    return where.startswith("/") and f"{path}/".startswith(f"{where.rstrip('/')}/")
+    # /api/v1/report is not /api/v1/reports.
+    above = [path for path in _envelopes if f"{request.path}/".startswith(f"{path}/")]
+    return _envelopes[max(above, key=len)] if above else None
 
 
 def problem_json(problem: Problem) -> Response:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 
 class ReportError(Exception):
-    """A sentence for the reader, and whether trying again is useless (`permanent`)."""
+    """A sentence for the reader; `permanent` where trying again is useless."""
 
     status = 500
     title = "The report could not be made"
+    permanent = True
 
-    def __init__(self, message: str, *, permanent: bool = True) -> None:
+    def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
-        self.permanent = permanent
 
 
 class Unreadable(ReportError):
@@ -87,11 +87,12 @@ class TooMany(ReportError):
 
     status = 429
     title = "Too many tries"
+    permanent = False
 
     def __init__(
         self, message: str, *, retry_after_s: int, quota: tuple[int, int] | None = None
     ) -> None:
-        super().__init__(message, permanent=False)
+        super().__init__(message)
         self.retry_after_s, self.quota = retry_after_s, quota
 
 
@@ -106,9 +107,10 @@ class Unavailable(ReportError):
 
     status = 503
     title = "Not available right now"
+    permanent = False
 
     def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
-        super().__init__(message, permanent=False)
+        super().__init__(message)
         self.retry_after_s = retry_after_s
 
 
@@ -116,6 +118,7 @@ class PartnerError(ReportError):
     """Base of all that the partner's API can do to us.
 
     `code` is the partner's six-digit errorCode or None; `call_id` its callId, quoted for support.
+    `retry_after_s` is how long it asked to be left alone.
     `stops_run` says that no other site will fare better (wrong secret, unknown key).
     """
 
@@ -126,54 +129,28 @@ class PartnerError(ReportError):
         self,
         message: str,
         *,
-        permanent: bool,
-        code: int | None = None,
-        call_id: str | None = None,
-        stops_run: bool = False,
-    ) -> None:
-        super().__init__(message, permanent=permanent)
-        self.code = code
-        self.call_id = call_id
-        self.stops_run = stops_run
-
-
-class PartnerUnavailable(PartnerError):
-    """Timeout, connection trouble, 429, 5xx: worth trying again."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
         code: int | None = None,
         call_id: str | None = None,
         retry_after_s: float | None = None,
         stops_run: bool = False,
     ) -> None:
-        super().__init__(message, permanent=False, code=code, call_id=call_id, stops_run=stops_run)
-        self.retry_after_s = retry_after_s
+        super().__init__(message)
+        self.code, self.call_id = code, call_id
+        self.retry_after_s, self.stops_run = retry_after_s, stops_run
+
+
+class PartnerUnavailable(PartnerError):
+    """Timeout, connection trouble, 429, 5xx: worth trying again."""
+
+    permanent = False
 
 
 class PartnerRefused(PartnerError):
     """The partner understood and said no."""
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: int | None = None,
-        call_id: str | None = None,
-        stops_run: bool = False,
-    ) -> None:
-        super().__init__(message, permanent=True, code=code, call_id=call_id, stops_run=stops_run)
-
 
 class PartnerContract(PartnerError):
     """The answer cannot be read as the partner documents it; never guessed at."""
-
-    def __init__(
-        self, message: str, *, code: int | None = None, call_id: str | None = None
-    ) -> None:
-        super().__init__(message, permanent=True, code=code, call_id=call_id)
 
 
 class RunEnded(ReportError):

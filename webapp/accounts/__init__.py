@@ -7,8 +7,6 @@ a `Scope`, close their blueprints with `restrict`, single views with `require`, 
 
 from __future__ import annotations
 
-from flask import Flask
-
 from webapp.accounts.audit_log import audit
 from webapp.accounts.companies import (
     Scope,
@@ -30,6 +28,7 @@ from webapp.accounts.keys import authenticate_ingest_key, create_key, find_key
 from webapp.accounts.members import grant
 from webapp.accounts.models import ApiKey, AuditEntry, Company, Membership, User
 from webapp.accounts.people import create_user, find_user
+from webapp.accounts.setup import init_app
 
 __all__ = [
     "ApiKey",
@@ -58,10 +57,3 @@ __all__ = [
     "scope_of",
     "sender_scope",
 ]
-
-
-def init_app(app: Flask) -> None:
-    """Register sign-in, pages and addresses, and set what the session cookie may do."""
-    from webapp.accounts import setup
-
-    setup.init_app(app)

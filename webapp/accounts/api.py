@@ -9,13 +9,13 @@ from uuid import UUID
 from flask import Blueprint, Response, g, request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from webapp.accounts import sessions
 from webapp.accounts.audit_log import audit
 from webapp.accounts.companies import default_company, scope_of
 from webapp.accounts.identity import current_scope, restrict, signed_in
-from webapp.accounts.keys import find_key, touch_key
+from webapp.accounts.keys import find_key, new_secret, touch_key
 from webapp.accounts.limits import count_failure
 from webapp.accounts.models import FULL, ApiKey, Company, Membership, User
 from webapp.accounts.people import check_password
@@ -96,13 +96,8 @@ class Tokens(AccessToken):
     expires_in: int = LIFETIME_S
 
 
-class KeyTokens(Camel):
+class KeyTokens(Tokens, Camel):
     """The tokens of a sign-in by API key, and how long the first one lasts."""
-
-    access_token: str
-    token_type: Literal["Bearer"] = "Bearer"
-    refresh_token: str
-    expires_in: int = LIFETIME_S
 
 
 class CompanyAnswer(Camel):
@@ -146,11 +141,7 @@ def never_store(response: Response) -> Response:
 
 @tokens_bp.post("/api/keys/v1/api/auth")
 @tokens_describe(
-    "Tokens for an API key",
-    body=KeySignIn,
-    answer=KeyTokens,
-    errors=(422,),
-    security=NO_SIGN_IN,
+    "Tokens for an API key", body=KeySignIn, answer=KeyTokens, errors=(422,), security=NO_SIGN_IN
 )
 def key_login() -> Response:
     """Give tokens for an API key and its secret."""
@@ -269,7 +260,7 @@ def _open(user: User, key: ApiKey | None = None) -> tuple[str, str]:
     company_id = default_company(user)
     if company_id is None:
         raise NotAllowed("This account has no company at the moment. Ask an admin for access.")
-    refresh = sessions.new_refresh_token()
+    refresh = new_secret(sessions.REFRESH_PREFIX)
     row = sessions.open_session(user, company_id, key=key, refresh=refresh)
     by = f"API key {key.label or key.key_id}" if key else "password"
     audit(user, "program signed in", f"by {by}", company_id=company_id)
@@ -281,16 +272,10 @@ def _company(company: Company) -> CompanyAnswer:
     user = signed_in().user
     clients = None
     if company.id == user.home_company_id:
-        elsewhere = (
-            select(func.count())
-            .select_from(Membership)
-            .where(
-                Membership.user_id == user.id,
-                Membership.company_id != user.home_company_id,
-                Membership.role.in_(("expert", "admin")),
-            )
+        clients = sum(
+            member.company_id != company.id and member.role != "viewer"
+            for member in user.memberships
         )
-        clients = db.session.scalar(elsewhere)
     return CompanyAnswer(
         id=company.id,
         name=company.name,

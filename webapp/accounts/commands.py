@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import click
 from flask import current_app
@@ -25,6 +28,20 @@ from webapp.lib.moments import rfc3339
 user = AppGroup("user", help="People who sign in.")
 key = AppGroup("key", help="API keys of programs.")
 of_company = click.option("--company", help="Where an address has several accounts: this one's.")
+
+
+def _of_user(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the user its EMAIL names, with --company where an address has several."""
+
+    @click.argument("email")
+    @of_company
+    @handle_cli_errors
+    @with_database
+    @wraps(command)
+    def run(email: str, company: str | None, **options: Any) -> None:
+        command(_find(email, company), **options)
+
+    return run
 
 
 @user.command("create")
@@ -64,68 +81,49 @@ def list_users() -> None:
 
 
 @user.command("disable")
-@click.argument("email")
-@of_company
-@handle_cli_errors
-@with_database
-def disable(email: str, company: str | None) -> None:
+@_of_user
+def disable(found: User) -> None:
     """Keep a user from signing in; sessions end at once, keys rest."""
-    found = _find(email, company)
     switch_member(found, on=False)
     _done(found, "account switched off", f"{found.email} may not sign in any more.")
 
 
 @user.command("enable")
-@click.argument("email")
-@of_company
-@handle_cli_errors
-@with_database
-def enable(email: str, company: str | None) -> None:
+@_of_user
+def enable(found: User) -> None:
     """Let a user sign in again; their keys work as before."""
-    found = _find(email, company)
     switch_member(found, on=True)
     _done(found, "account switched on", f"{found.email} may sign in.")
 
 
 @user.command("confirm")
-@click.argument("email")
-@of_company
-@handle_cli_errors
-@with_database
-def confirm(email: str, company: str | None) -> None:
+@_of_user
+def confirm(found: User) -> None:
     """Confirm that an address is its user's: other companies may let them in, too."""
-    found = _find(email, company)
     confirm_address(found)
     _done(found, "account confirmed", f"{found.email} is confirmed.")
 
 
 @user.command("reset")
-@click.argument("email")
-@of_company
+@_of_user
 @click.option("--url", help="Where people reach the site; https://reports.example.com")
-@handle_cli_errors
-@with_database
-def reset(email: str, company: str | None, url: str | None) -> None:
+def reset(found: User, url: str | None) -> None:
     """Write the link by which a user sets a new password; it works once, for a day."""
-    found = _find(email, company)
     here = url or "http://{HOST}:{PORT}".format(**current_app.config)
     link = f"{here.rstrip('/')}/reset/{make_link(RESET, found)}"
     _done(found, "password link made", link)
 
 
 @user.command("delete")
-@click.argument("email")
-@of_company
+@_of_user
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@handle_cli_errors
-@with_database
-def delete(email: str, company: str | None, yes: bool) -> None:
+def delete(found: User, yes: bool) -> None:
     """Delete a user; reports and the audit log stay, under "a former member"."""
-    found = _find(email, company)
     if not yes:
         click.confirm(f"Delete the account of {found.email} for good?", abort=True, err=True)
+    sentence = f"{found.email} is deleted."
     delete_user(found)
-    _done(found, "account deleted", f"{email} is deleted.")
+    _done(found, "account deleted", sentence)
 
 
 @key.command("create")

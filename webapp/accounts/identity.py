@@ -153,10 +153,8 @@ def _may_go_on(
     key = db.session.get(ApiKey, key_id) if key_id is not None else None
     if key_id is not None and (key is None or not key.works_at(utcnow())):
         return False
-    user = db.session.get(User, scope.user_id)
     member = find_membership(scope.user_id, scope.company_id)
-    still_there = member is not None and member.created_at == grant
-    return user is not None and user.is_active and still_there
+    return member is not None and member.created_at == grant and member.user.is_active
 
 
 def check_role(role: str | None) -> Scope:

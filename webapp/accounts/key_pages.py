@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flask import Blueprint, Response, flash, make_response, render_template, request, url_for
+from flask import Blueprint, Response, flash, render_template, request, url_for
+from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
@@ -24,29 +25,29 @@ restrict(bp)
 
 
 @bp.get("/keys")
-def list_keys() -> Response:
+def list_keys() -> str:
     """Show one's own keys of this company; an admin sees everybody's."""
     return _page()
 
 
 @bp.post("/keys")
-def add_key() -> Response:
+def add_key() -> ResponseReturnValue:
     """Make a key and show its secret, this once, in the answer itself: it is kept nowhere."""
     scope = current_scope()
-    label, expires = request.form.get("label", ""), request.form.get("expires", "")
+    label, expires = request.form.get("label", ""), request.form.get("expires", "").strip()
     sends_only = request.form.get("sends_only") == "true"
     try:
         key, secret = create_key(
             signed_in().user,
             label,
             company_id=scope.company_id,
-            expires_at=_end_of_day(expires),
+            expires_at=_end_of_day(expires) if expires else None,
             scope=SEND if sends_only else FULL,
         )
     except InvalidParams as error:
         typed = {"label": label, "expires": expires, "sends_only": sends_only}
-        return _page(errors=error.errors, status=422, **typed)
-    return _page(made=key, secret=secret, status=201)
+        return _page(errors=error.errors, **typed), 422
+    return _page(made=key, secret=secret), 201
 
 
 @bp.post("/keys/<key_id>/revoke")
@@ -64,29 +65,25 @@ def revoke(key_id: str) -> Response:
     return redirect_to(url_for("keys.list_keys"))
 
 
-def _end_of_day(text: str) -> datetime | None:
-    """Return the last instant of a day written YYYY-MM-DD (UTC), None for no expiry."""
-    if not text.strip():
-        return None
+def _end_of_day(text: str) -> datetime:
+    """Return the last instant of a day written YYYY-MM-DD (UTC)."""
     try:
-        day = datetime.strptime(text.strip(), "%Y-%m-%d").replace(tzinfo=UTC).date()
-        return datetime.combine(day + timedelta(days=1), time.min, tzinfo=UTC)
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) + timedelta(days=1)
     except (ValueError, OverflowError):
         raise InvalidParams({"expires": "Write a day like 2030-12-31."}) from None
 
 
-def _page(*, status: int = 200, **shown: Any) -> Response:
+def _page(**shown: Any) -> str:
     """Return the page of keys; `shown` is what was typed, what is wrong, a key just made."""
     scope = current_scope()
     query = select(ApiKey).where(ApiKey.company_id == scope.company_id)
     if not scope.may("admin"):
         query = query.where(ApiKey.user_id == scope.user_id)
     query = query.options(joinedload(ApiKey.user)).order_by(ApiKey.created_at.desc())
-    page = render_template(
+    return render_template(
         "accounts/keys.html",
         keys=list(db.session.scalars(query)),
         scope=scope,
         now=utcnow(),
         **({"errors": {}, "label": "", "expires": "", "sends_only": False} | shown),
     )
-    return make_response(page, status)

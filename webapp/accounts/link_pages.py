@@ -15,6 +15,7 @@ from flask import (
     url_for,
 )
 from flask.ctx import AppContext
+from flask.typing import ResponseReturnValue
 
 from webapp import mail
 from webapp.accounts import invites, people
@@ -46,19 +47,18 @@ Until then your account works in one company only.
 
 
 @bp.get("/invite/<token>")
-def show_invite(token: str) -> Response:
+def show_invite(token: str) -> str:
     """Show what the invitation is for and what its reader can do with it."""
-    return _invite_page(invites.find_invite(token), token)
+    return _invite_page(invites.find_invite(token), {})
 
 
 @bp.post("/invite/<token>")
-def accept_invite(token: str) -> Response:
+def accept_invite(token: str) -> ResponseReturnValue:
     """Join the company: as the user who is signed in, or as a new one with a password."""
     invite, form, who = invites.find_invite(token), request.form, identity()
     if who is not None:
-        if not invites.may_join(invite, who.user):
-            return _invite_page(invite, token)
-        return _join(invite, who.user)
+        may_join = invites.may_join(invite, who.user)
+        return _join(invite, who.user) if may_join else _invite_page(invite, {})
     try:
         user = invites.join_as_new_user(
             invite,
@@ -68,32 +68,45 @@ def accept_invite(token: str) -> Response:
             last_name=form.get("last_name", ""),
         )
     except InvalidParams as error:
-        return _invite_page(invite, token, errors=error.errors, status=422)
+        return _invite_page(invite, error.errors), 422
     return _welcome(invite, user)
 
 
+def _invite_page(invite: Invite, errors: dict[str, str]) -> str:
+    """Return the page; it does not tell whether the address has an account."""
+    who = identity()
+    return render_template(
+        "accounts/invite.html",
+        invite=invite,
+        user=who.user if who else None,
+        may_join=who is not None and invites.may_join(invite, who.user),
+        here=request.script_root + request.path,
+        errors=errors,
+        first_name=request.form.get("first_name", ""),
+        last_name=request.form.get("last_name", ""),
+    )
+
+
 @bp.get("/invitations")
-def list_invitations() -> Response:
+def list_invitations() -> ResponseReturnValue:
     """Show the invitations of who is signed in, above all to who has no company."""
     who = identity()
     if who is None:
         return to_sign_in()
-    page = render_template(
-        "accounts/invitations.html", user=who.user, invites=invites.invites_for(who.user)
-    )
-    return make_response(page)
+    found = invites.invites_for(who.user)
+    return render_template("accounts/invitations.html", user=who.user, invites=found)
 
 
 @bp.post("/invitations/<invite_id>/join")
 def join_by_invitation(invite_id: str) -> Response:
     """Join a company with an invitation from one's own list."""
-    if identity() is None:
+    who = identity()
+    if who is None:
         return to_sign_in()
-    user = signed_in().user
     invite = db.session.get(Invite, lookup_id(invite_id))
-    if invite is None or invite not in invites.invites_for(user):
+    if invite is None or invite not in invites.invites_for(who.user):
         raise NotFound(invites.GONE)
-    return _join(invite, user)
+    return _join(invite, who.user)
 
 
 def _join(invite: Invite, user: User) -> Response:
@@ -109,32 +122,14 @@ def _welcome(invite: Invite, user: User) -> Response:
     return redirect_to("/")
 
 
-def _invite_page(
-    invite: Invite, token: str, *, errors: dict[str, str] | None = None, status: int = 200
-) -> Response:
-    """Return the page; it does not tell whether the address has an account."""
-    who = identity()
-    page = render_template(
-        "accounts/invite.html",
-        invite=invite,
-        user=who.user if who else None,
-        may_join=who is not None and invites.may_join(invite, who.user),
-        here=url_for("links.show_invite", token=token),
-        errors=errors or {},
-        first_name=request.form.get("first_name", ""),
-        last_name=request.form.get("last_name", ""),
-    )
-    return make_response(page, status)
-
-
 @bp.get("/forgot")
-def show_forgotten() -> Response:
+def show_forgotten() -> str:
     """Show how to get a new password: by mail, or by whom to ask where there is no mail."""
-    return make_response(render_template("accounts/forgot.html", by_mail=mail.is_set_up()))
+    return render_template("accounts/forgot.html", by_mail=mail.is_set_up())
 
 
 @bp.post("/forgot")
-def ask_for_password() -> Response:
+def ask_for_password() -> ResponseReturnValue:
     """Send a link to the address; the answer is the same whether it has an account."""
     if not mail.is_set_up():
         return show_forgotten()
@@ -163,15 +158,14 @@ def _send_all(context: AppContext, mails: list[tuple[str, str]]) -> None:
 
 
 @bp.route("/reset/<token>", methods=["GET", "POST"])
-def show_reset(token: str) -> Response:
+def show_reset(token: str) -> ResponseReturnValue:
     """Show the form for a new password, or store it; all sessions and tokens end."""
     user, form = read_link(RESET, token), request.form
     errors: dict[str, str] = {}
     if request.method == "POST":
+        new, again = form.get("new_password", ""), form.get("new_password_again", "")
         try:
-            people.set_password(
-                user, form.get("new_password", ""), form.get("new_password_again", "")
-            )
+            people.set_password(user, new, again)
         except InvalidParams as error:
             errors = error.errors
         else:
@@ -180,7 +174,7 @@ def show_reset(token: str) -> Response:
             flash("Your password is set. Sign in with it.")
             return redirect_to(url_for("accounts.login"))
     page = render_template("accounts/reset.html", user=user, token=token, errors=errors)
-    return make_response(page, 422 if errors else 200)
+    return page, 422 if errors else 200
 
 
 @bp.post("/account/confirm")
@@ -200,11 +194,11 @@ def ask_to_confirm() -> Response:
 
 
 @bp.route("/confirm/<token>", methods=["GET", "POST"])
-def confirm(token: str) -> Response:
+def confirm(token: str) -> ResponseReturnValue:
     """Ask for one click, which no mail scanner makes, and let the account work everywhere."""
     user = read_link(CONFIRM, token)
     if request.method == "GET":
-        return make_response(render_template("accounts/confirm.html", user=user, token=token))
+        return render_template("accounts/confirm.html", user=user, token=token)
     people.confirm_address(user)
     db.session.commit()
     flash(f"{user.email} is confirmed.")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from flask import Blueprint, Response, flash, make_response, render_template, request, url_for
+from flask import Blueprint, Response, flash, render_template, request, url_for
+from flask.typing import ResponseReturnValue
 
 from webapp import mail
 from webapp.accounts import invites, members
 from webapp.accounts.audit_log import audit, read_entries
 from webapp.accounts.identity import current_scope, forget_identity, restrict, scope_or_none
 from webapp.accounts.links import RESET, make_link
-from webapp.accounts.models import FORMER_MEMBER, ROLES, User
-from webapp.errors import Conflict, InvalidParams
+from webapp.accounts.models import FORMER_MEMBER, ROLES
+from webapp.errors import Conflict, InvalidParams, ReportError
 from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.lib.texts import lookup_id
@@ -30,20 +30,20 @@ Join within a week:
 
 
 @bp.get("/members")
-def list_members() -> Response:
+def list_members() -> str:
     """Show who has which role in the company, and open invitations."""
     return _page()
 
 
 @bp.post("/members/invite")
-def invite() -> Response:
+def invite() -> ResponseReturnValue:
     """Make an invitation; its link goes out by mail, or is in the answer, this once."""
     scope, form = current_scope(), request.form
     email, role = form.get("email", ""), form.get("role", "")
     try:
         made, token = invites.make_invite(scope, email, role, by_mail=mail.is_set_up())
     except InvalidParams as error:
-        return _page(errors=error.errors, email=email, role=role, status=422)
+        return _page(errors=error.errors, email=email, role=role), 422
     audit(scope, "invited", f"{made.email} as {made.role}")
     link = url_for("links.show_invite", token=token, _external=True)
     if made.by_mail:
@@ -52,7 +52,7 @@ def invite() -> Response:
         mail.send([made.email], f"Invitation to {scope.company_name}", text)
         link = ""
     db.session.commit()
-    return _page(link=link, invited=made.email, status=201)
+    return _page(link=link, invited=made.email), 201
 
 
 @bp.post("/members/invites/<invite_id>/withdraw")
@@ -60,108 +60,91 @@ def withdraw_invite(invite_id: str) -> Response:
     """End an invitation before it was used."""
     scope = current_scope()
     email = invites.withdraw_invite(scope.company_id, lookup_id(invite_id))
-    audit(scope, "invitation withdrawn", email)
-    db.session.commit()
-    flash(f"The invitation of {email} is withdrawn.")
-    return redirect_to(url_for("members.list_members"))
+    return _done("invitation withdrawn", email, f"The invitation of {email} is withdrawn.")
+
+
+@bp.errorhandler(Conflict)
+def show_conflict(error: ReportError) -> ResponseReturnValue:
+    """Show the members, and what stands against the change."""
+    return _page(errors={"members": error.message}), error.status
 
 
 @bp.post("/members/<user_id>/role")
-def change_role(user_id: str) -> Response:
+def change_role(user_id: str) -> ResponseReturnValue:
     """Grant a member another role."""
     scope, role = current_scope(), request.form.get("role", "")
     try:
-        member = members.change_role(scope.company_id, lookup_id(user_id), role)
-    except (InvalidParams, Conflict) as error:
-        return _page(errors={"members": error.message}, status=error.status)
-    email = member.user.email
-    audit(scope, "role granted", f"{email} as {role}")
-    db.session.commit()
-    return _back(f"{email} is now {role}.")
+        email = members.change_role(scope.company_id, lookup_id(user_id), role).user.email
+    except InvalidParams as error:
+        return show_conflict(error)
+    return _done("role granted", f"{email} as {role}", f"{email} is now {role}.")
 
 
 @bp.post("/members/<user_id>/remove")
-def remove(user_id: str) -> Response:
+def remove(user_id: str) -> ResponseReturnValue:
     """Withdraw a member's access to the company; keys and tokens for it stop at once."""
     scope = current_scope()
-    try:
-        email = members.remove_member(scope.company_id, lookup_id(user_id)).email
-    except Conflict as error:
-        return _page(errors={"members": error.message}, status=error.status)
-    audit(scope, "access withdrawn", email)
-    db.session.commit()
-    return _back(f"{email} has no access to {scope.company_name} any more.")
+    email = members.remove_member(scope.company_id, lookup_id(user_id)).email
+    sentence = f"{email} has no access to {scope.company_name} any more."
+    return _done("access withdrawn", email, sentence)
 
 
 @bp.post("/members/<user_id>/password-link")
-def make_password_link(user_id: str) -> Response:
+def make_password_link(user_id: str) -> ResponseReturnValue:
     """Make the link by which a member of this company alone sets a new password; shown once."""
     scope = current_scope()
-    try:
-        user = members.find_own_member(scope.company_id, lookup_id(user_id))
-    except Conflict as error:
-        return _page(errors={"members": error.message}, status=error.status)
+    user = members.find_own_member(scope.company_id, lookup_id(user_id))
     audit(scope, "password link made", user.email)
     db.session.commit()
     link = url_for("links.show_reset", token=make_link(RESET, user), _external=True)
-    return _page(reset_link=link, reset_for=user.email, status=201)
+    return _page(reset_link=link, reset_for=user.email), 201
 
 
 @bp.post("/members/<user_id>/switch")
-def switch_member(user_id: str) -> Response:
+def switch_member(user_id: str) -> ResponseReturnValue:
     """Keep a member of this company alone from signing in, or let them again."""
+    user = members.find_own_member(current_scope().company_id, lookup_id(user_id))
     on = request.form.get("on") == "true"
-    return _change_account(
-        user_id,
-        lambda user: members.switch_member(user, on=on),
-        "switched on" if on else "switched off",
-    )
+    members.switch_member(user, on=on)
+    done = "switched on" if on else "switched off"
+    return _done(f"account {done}", user.email, f"The account of {user.email} is {done}.")
 
 
 @bp.post("/members/<user_id>/delete")
-def delete_member(user_id: str) -> Response:
+def delete_member(user_id: str) -> ResponseReturnValue:
     """Delete the account of a member of this company alone; what they made stays."""
-    return _change_account(user_id, members.delete_user, "deleted")
-
-
-def _change_account(user_id: str, change: Callable[[User], None], done: str) -> Response:
-    scope = current_scope()
-    try:
-        user = members.find_own_member(scope.company_id, lookup_id(user_id))
-        email = user.email
-        change(user)
-    except Conflict as error:
-        return _page(errors={"members": error.message}, status=error.status)
-    audit(scope, f"account {done}", FORMER_MEMBER if done == "deleted" else email)
-    db.session.commit()
-    return _back(f"The account of {email} is {done}.")
+    user = members.find_own_member(current_scope().company_id, lookup_id(user_id))
+    sentence = f"The account of {user.email} is deleted."
+    members.delete_user(user)
+    return _done("account deleted", FORMER_MEMBER, sentence)
 
 
 @bp.get("/audit")
-def show_audit() -> Response:
+def show_audit() -> str:
     """Show who did what in the company, newest first, a page at a time."""
     before = request.args.get("before", type=int)
     if before is not None and not 0 < before < 2**31:
         before = None
     entries, more = read_entries(current_scope().company_id, before=before, limit=PAGE_SIZE)
     older = entries[-1].id if more else None
-    page = render_template("accounts/audit.html", entries=entries, older=older)
-    return make_response(page)
+    return render_template("accounts/audit.html", entries=entries, older=older)
 
 
-def _back(message: str) -> Response:
-    """Return to the members, or home for an admin who has just given the role away."""
+def _done(action: str, subject: str, sentence: str) -> Response:
+    """Keep a change and return to the members, or home for who has just given the role away."""
+    audit(current_scope(), action, subject)
+    db.session.commit()
     forget_identity()
-    flash(message)
+    flash(sentence)
     scope = scope_or_none()
     still_admin = scope is not None and scope.may("admin")
     return redirect_to(url_for("members.list_members") if still_admin else "/")
 
 
-def _page(*, status: int = 200, **shown: Any) -> Response:
+def _page(**shown: Any) -> str:
     """Return the page of members; `shown` is what was typed, what is wrong, a link just made."""
     scope = current_scope()
-    page = render_template(
+    return render_template(
         "accounts/members.html",
         members=members.members_of(scope.company_id),
         invites=invites.pending_invites(scope.company_id),
@@ -170,4 +153,3 @@ def _page(*, status: int = 200, **shown: Any) -> Response:
         **({"errors": {}, "email": "", "role": "viewer", "link": "", "invited": ""} | shown),
         own_members=members.own_members(scope.company_id),
     )
-    return make_response(page, status)

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from flask import (
-    Blueprint,
-    Response,
-    flash,
-    make_response,
-    render_template,
-    request,
-    session,
-    url_for,
-)
+from flask import Blueprint, Response, flash, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
 
 from webapp import mail
 from webapp.accounts import people, sessions
@@ -32,18 +24,16 @@ WRONG = "Email or password is wrong."
 
 @bp.before_request
 def _only_signed_in() -> Response | None:
-    if request.endpoint == "accounts.login":
+    if request.endpoint in {"accounts.login", "accounts.sign_in"}:
         return None
     # Who has no company may sign out, and see what else the account can do.
     without_company = request.endpoint in {"accounts.logout", "accounts.sign_out_everywhere"}
     return None if without_company and identity() is not None else require_access()
 
 
-@bp.route("/login", methods=["GET", "POST"])
-def login() -> Response:
-    """Show the sign-in form, or sign in; who is signed in goes on to where they wanted."""
-    if request.method == "POST":
-        return _sign_in()
+@bp.get("/login")
+def login() -> ResponseReturnValue:
+    """Show the sign-in form; who is signed in goes on to where they wanted."""
     target = local_path(request.args.get("next"))
     who = identity()
     if who is None:
@@ -53,21 +43,29 @@ def login() -> Response:
     return redirect_to(target)
 
 
-def _sign_in() -> Response:
-    email = request.form.get("email", "")
-    target = local_path(request.form.get("next"))
+@bp.post("/login")
+def sign_in() -> ResponseReturnValue:
+    """Sign in by email and password."""
+    email, target = request.form.get("email", ""), local_path(request.form.get("next"))
     try:
         user = people.check_password(email, request.form.get("password", ""))
     except TooMany as error:
-        response = _login_form(target, email=email, problem=error.message, status=429)
-        response.headers["Retry-After"] = str(error.retry_after_s)
-        return response
+        return _login_form(target, error.message), 429, _wait(error)
     db.session.commit()
     if user is None:
-        return _login_form(target, email=email, problem=WRONG, status=422)
+        return _login_form(target, WRONG), 422
     # Somebody without a company signs in all the same: an invitation may wait for them.
     begin_session(user, default_company(user) or user.home_company_id)
     return redirect_to(target)
+
+
+def _login_form(target: str, problem: str = "") -> str:
+    email = request.form.get("email", "")
+    return render_template("accounts/login.html", email=email, next=target, problem=problem)
+
+
+def _wait(error: TooMany) -> dict[str, str]:
+    return {"Retry-After": str(error.retry_after_s)}
 
 
 def begin_session(user: User, company_id: str) -> None:
@@ -77,11 +75,6 @@ def begin_session(user: User, company_id: str) -> None:
     audit(user, "signed in", company_id=company_id)
     db.session.commit()
     forget_identity()
-
-
-def _login_form(target: str, *, email: str = "", problem: str = "", status: int = 200) -> Response:
-    page = render_template("accounts/login.html", email=email, next=target, problem=problem)
-    return make_response(page, status)
 
 
 @bp.post("/logout")
@@ -96,13 +89,13 @@ def logout() -> Response:
 
 
 @bp.get("/account")
-def show_account() -> Response:
+def show_account() -> str:
     """Show the own account: who, where, password, sessions."""
     return _account_page()
 
 
 @bp.post("/account/password")
-def change_password() -> Response:
+def change_password() -> ResponseReturnValue:
     """Change the password; every other session and all tokens end."""
     who, form = signed_in(), request.form
     try:
@@ -113,11 +106,9 @@ def change_password() -> Response:
             form.get("new_password_again", ""),
         )
     except InvalidParams as error:
-        return _account_page(error.errors, status=422)
+        return _account_page(error.errors), 422
     except TooMany as error:
-        response = _account_page({"password": error.message}, status=429)
-        response.headers["Retry-After"] = str(error.retry_after_s)
-        return response
+        return _account_page({"password": error.message}), 429, _wait(error)
     audit(who.user, "password changed", company_id=who.company_id)
     begin_session(who.user, who.company_id)
     flash("Your password is changed. All other sessions and tokens have ended.")
@@ -153,11 +144,10 @@ def switch_company() -> Response:
     return redirect_to("/")
 
 
-def _account_page(errors: dict[str, str] | None = None, *, status: int = 200) -> Response:
-    page = render_template(
+def _account_page(errors: dict[str, str] | None = None) -> str:
+    return render_template(
         "accounts/account.html",
         user=signed_in().user,
         errors=errors or {},
         mail_is_sent=mail.is_set_up(),
     )
-    return make_response(page, status)

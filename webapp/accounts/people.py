@@ -143,17 +143,13 @@ def change_password(user: User, present: str, new: str, again: str) -> None:
 
     Raises: InvalidParams with a sentence per field, TooMany
     """
-    problems = _new_password_problems(user.email, new, again)
     count_try(user.email)
-    if password_matches(user.password_hash, present):
-        forget_tries(user.email)
-    else:
+    if not password_matches(user.password_hash, present):
         count_wrong(user.email)
-        problems |= {"password": "This is not your present password."}
-    if problems:
-        raise InvalidParams(problems)
-    user.password_hash = hash_password(new)
-    end_all_sessions(user)
+        problems = {"password": "This is not your present password."}
+        raise InvalidParams(_new_password_problems(user.email, new, again) | problems)
+    forget_tries(user.email)
+    set_password(user, new, again)
 
 
 def set_password(user: User, new: str, again: str) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import joinedload
 
 from webapp.accounts.companies import find_membership
-from webapp.accounts.keys import hash_secret, new_secret
+from webapp.accounts.keys import hash_secret
 from webapp.accounts.models import ApiKey, LoginSession, Membership, User
 from webapp.extensions import db
 from webapp.lib.moments import utcnow
@@ -42,7 +42,8 @@ def open_session(
     user: User, company_id: str, *, key: ApiKey | None = None, refresh: str | None = None
 ) -> LoginSession:
     """Return a new session of the user, with the refresh token's hash if there is one."""
-    forget_idle_sessions(user)
+    mine = delete(LoginSession).where(LoginSession.user_id == user.id)
+    db.session.execute(mine.where(LoginSession.seen_at < utcnow() - IDLE))
     row = LoginSession(
         user_id=user.id,
         company_id=company_id,
@@ -54,11 +55,6 @@ def open_session(
     db.session.add(row)
     db.session.flush()
     return row
-
-
-def new_refresh_token() -> str:
-    """Return a fresh refresh token."""
-    return new_secret(REFRESH_PREFIX)
 
 
 def find_session(session_id: str) -> LoginSession | None:
@@ -115,15 +111,6 @@ def end_program_sessions(user_id: str, company_id: str) -> None:
         LoginSession.revoked_at.is_(None),
     )
     db.session.execute(sessions.values(revoked_at=utcnow()))
-
-
-def forget_idle_sessions(user: User) -> None:
-    """Delete the user's sessions that ended by lying idle."""
-    db.session.execute(
-        delete(LoginSession).where(
-            LoginSession.user_id == user.id, LoginSession.seen_at < utcnow() - IDLE
-        )
-    )
 
 
 def _living(condition: ColumnElement[bool]) -> LoginSession | None:

@@ -6,7 +6,7 @@ kind from the kind, so the document cannot fall behind them.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify, make_response, render_template
 
@@ -38,15 +38,11 @@ def read_docs() -> Response:
 
 def document() -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of this installation; it is made once."""
-    made = current_app.extensions.get("openapi_document")
-    if made is None:
-        made = current_app.extensions["openapi_document"] = _document()
-    return cast("dict[str, Any]", made)
-
-
-def _document() -> dict[str, Any]:
+    extensions: dict[str, dict[str, Any]] = current_app.extensions
+    if "openapi_document" in extensions:
+        return extensions["openapi_document"]
     paths, schemas = paths_and_schemas(current_app)
-    return {
+    made = extensions["openapi_document"] = {
         "openapi": "3.1.0",
         "info": {"title": "Partner Use Report", "version": "1", "description": ABOUT},
         "servers": [{"url": "/"}],
@@ -60,6 +56,7 @@ def _document() -> dict[str, Any]:
             "schemas": schemas | kind_schemas(list(kinds().values())),
         },
     }
+    return made
 
 
 def kind_schemas(kinds: list[ReportKind]) -> dict[str, Any]:

@@ -180,18 +180,11 @@ class ReportAnswer(BaseModel):
             events=url_for("api.report_events", report_id=report.id),
             result=url_for("api.report_result", report_id=report.id),
         )
+        own = cls.model_fields.keys() - {"progress", "company", "links"}
         return cls.model_construct(
-            id=report.id,
-            kind=report.kind,
-            status=report.status,
-            params=report.params,
+            **{name: getattr(report, name) for name in own},
             progress=Progress(done=report.done, total=report.total),
             company=report.company_id,
-            requested_by=report.requested_by,
-            created_at=report.created_at,
-            started_at=report.started_at,
-            finished_at=report.finished_at,
-            error=report.error,
             links=links,
         )
 

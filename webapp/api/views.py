@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from uuid import UUID
 
@@ -30,7 +32,6 @@ from webapp.engine import months, registry, service
 from webapp.engine.download import result_response
 from webapp.engine.export import FORMATS
 from webapp.engine.listing import list_reports
-from webapp.engine.models import Report
 from webapp.engine.params import json_schema
 from webapp.engine.registry import kinds
 from webapp.engine.results import ReadResult
@@ -54,8 +55,6 @@ RESULT = {
 
 @bp.post("/reports")
 @describe(
-    "Make a report",
-    description="With Accept: text/event-stream the answer is the report's event stream.",
     headers=NewReportHeaders,
     body=Ref("NewReport"),
     answer=Answer("The report, queued.", {JSON: ReportAnswer}, headers=("Location",)),
@@ -64,7 +63,10 @@ RESULT = {
     errors=(422,),
 )
 def create_report() -> Response:
-    """Make a report; with Accept: text/event-stream follow it to its end."""
+    """Make a report.
+
+    With Accept: text/event-stream the answer is the report's event stream.
+    """
     scope = current_scope()
     body = read_json(NewReport)
     key = request.headers.get("Idempotency-Key")
@@ -75,38 +77,26 @@ def create_report() -> Response:
     if started.is_new:
         audit(scope, "ran", f"{report.kind} {report.id}")
         db.session.commit()
-    response = _followed(report) if _wants_events() else None
-    if response is None:
-        response = answer_json(ReportAnswer.of(report), 202)
-        response.headers["Retry-After"] = "1"
+    response = answer_json(ReportAnswer.of(report), 202)
+    response.headers["Retry-After"] = "1"
+    accepted = request.accept_mimetypes
+    if accepted["text/event-stream"] > 0 and accepted.best == "text/event-stream":
+        # Where no more streams fit, the report is made all the same.
+        with suppress(Unavailable):
+            response = event_stream(report.id, 0)
     response.headers["Location"] = url_for("api.show_report", report_id=report.id)
     return response
 
 
-def _wants_events() -> bool:
-    """Return whether the caller asks for the event stream rather than JSON."""
-    accepted = request.accept_mimetypes
-    return accepted["text/event-stream"] > 0 and accepted.best == "text/event-stream"
-
-
-def _followed(report: Report) -> Response | None:
-    """Return the stream of a report just made; None where no more streams fit."""
-    try:
-        return event_stream(report.id, 0)
-    except Unavailable:
-        return None
-
-
 @bp.get("/reports")
 @describe(
-    "List reports, newest first",
     query=ReportsQuery,
     answer=Answer("Reports; Link: rel=next where there are more.", {JSON: list[ReportAnswer]}),
     also=UNCHANGED,
     errors=(422,),
 )
 def index_reports() -> Response:
-    """List the company's reports, newest first."""
+    """List reports, newest first."""
     scope, query = current_scope(), read_query(ReportsQuery)
     page = list_reports(scope, **query.model_dump())
     response = answer_json([ReportAnswer.of(report) for report in page.reports])
@@ -124,25 +114,15 @@ def _tagged(response: Response) -> Response:
 
 
 @bp.get("/reports/<uuid:report_id>")
-@describe(
-    "One report",
-    answer=Answer("The report.", {JSON: ReportAnswer}),
-    also=UNCHANGED,
-    errors=(404,),
-)
+@describe(answer=Answer("The report.", {JSON: ReportAnswer}), also=UNCHANGED, errors=(404,))
 def show_report(report_id: UUID) -> Response:
-    """Return one report."""
+    """One report."""
     report = service.find_report(current_scope(), str(report_id))
     return _tagged(answer_json(ReportAnswer.of(report)))
 
 
 @bp.get("/reports/<uuid:report_id>/events")
 @describe(
-    "Status lines, from the first to the end",
-    description=(
-        "`event: status` with `id: <seq>` and data `{seq, at, level, text, done, total}`; last "
-        "`event: end` with data `{status}`. Comments keep a quiet stream open."
-    ),
     headers=EventHeaders,
     query=EventQuery,
     answer=Answer("Server-Sent Events.", EVENTS),
@@ -150,27 +130,18 @@ def show_report(report_id: UUID) -> Response:
     errors=(404,),
 )
 def report_events(report_id: UUID) -> Response:
-    """Stream every line from the first, or after the last one heard, then live ones, then the end.
+    """Status lines, from the first to the end.
 
-    204 for a reader that has heard the end: browsers come back until they are told so.
+    `event: status` with `id: <seq>` and data `{seq, at, level, text, done, total}`; last `event:
+    end` with data `{status}`. Comments keep a quiet stream open.
     """
     report = service.find_report(current_scope(), str(report_id))
-    after, has_heard_end = _last_event_id()
-    if has_heard_end and not report.is_active:
+    sent = (request.headers.get("Last-Event-ID", ""), request.args.get("after", ""))
+    last = next((raw for raw in sent if re.fullmatch("[0-9]{1,10}", raw)), "0")
+    # The end has its line's number behind a 0. Browsers come back until they are told not to.
+    if len(last) > 1 and last.startswith("0") and not report.is_active:
         return Response(status=204)
-    return event_stream(report.id, after)
-
-
-def _last_event_id() -> tuple[int, bool]:
-    """Return the number of the last line the caller has, 0 for none; and whether it heard the end.
-
-    From `Last-Event-ID`, or `?after=` for who cannot send headers. See `jobs.hub.Event` for how
-    the end's number differs from its line's.
-    """
-    for raw in (request.headers.get("Last-Event-ID", ""), request.args.get("after", "")):
-        if raw.isascii() and raw.isdigit() and len(raw) <= 10:
-            return int(raw), len(raw) > 1 and raw.startswith("0")
-    return 0, False
+    return event_stream(report.id, int(last))
 
 
 def event_stream(report_id: str, after: int) -> Response:
@@ -192,16 +163,14 @@ def event_stream(report_id: str, after: int) -> Response:
 
 @bp.get("/reports/<uuid:report_id>/result")
 @describe(
-    "The result as JSON, CSV or XLSX",
-    query=ResultQuery,
-    answer=Answer("The result.", RESULT),
-    also=UNCHANGED,
-    errors=(404, 409, 422),
+    query=ResultQuery, answer=Answer("The result.", RESULT), also=UNCHANGED, errors=(404, 409, 422)
 )
 def report_result(report_id: UUID) -> Response:
-    """Return the result as JSON, CSV or XLSX; 409 while there is none."""
+    """The result as JSON, CSV or XLSX."""
     scope, query = current_scope(), read_query(ResultQuery)
-    fmt = query.format or _accepted_format()
+    by_type = {media.partition(";")[0]: fmt for fmt, media in FORMATS.items()}
+    best = request.accept_mimetypes.best_match(list(by_type), default="application/json")
+    fmt = query.format or by_type[best]
     report = service.find_report(scope, str(report_id))
     raw, layout, value = query.raw == "1", query.layout or "", query.value or ""
     response = result_response(
@@ -218,35 +187,27 @@ def report_result(report_id: UUID) -> Response:
 
 @bp.get("/reports/<uuid:report_id>/explain")
 @describe(
-    "Where a value of a result comes from",
     query=ExplainQuery,
     answer=Answer("The value and its origin.", {JSON: Explanation}),
     errors=(404, 409, 422),
 )
 def explain_value(report_id: UUID) -> Response:
-    """Say where a value comes from: what was asked, when, and what implies it."""
+    """Where a value of a result comes from."""
     query = read_query(ExplainQuery).model_dump(exclude_none=True)
     report = service.find_report(current_scope(), str(report_id))
     explained = kinds()[report.kind].explain(ReadResult(report), query)
     return answer_json(Explanation(**asdict(explained)))
 
 
-def _accepted_format() -> str:
-    by_type = {media.partition(";")[0]: fmt for fmt, media in FORMATS.items()}
-    best = request.accept_mimetypes.best_match(list(by_type), default="application/json")
-    return by_type[best]
-
-
 @bp.delete("/reports/<uuid:report_id>")
 @describe(
-    "Cancel a queued or running report, delete a finished one",
     answer=Answer("Cancelled.", {JSON: ReportAnswer}),
     status=202,
     also={204: Answer("Deleted.")},
     errors=(403, 404, 409),
 )
 def delete_report(report_id: UUID) -> Response:
-    """Cancel a queued or running report (202), delete a finished one (204)."""
+    """Cancel a queued or running report, delete a finished one."""
     scope = current_scope()
     report = service.find_report(scope, str(report_id))
     if report.is_active:
@@ -262,12 +223,6 @@ def delete_report(report_id: UUID) -> Response:
 
 @bp.post("/reports/<uuid:report_id>/retry")
 @describe(
-    "Try again only what failed",
-    description=(
-        "For incomplete and failed reports. Secrets are erased when a report ends: send them "
-        'again as `{"params": {…}}`, unless the report uses a stored connection. The body the '
-        "report was made with will do, and other credentials may take the place of the first."
-    ),
     body=Retry,
     body_needed=False,
     answer=Answer("The report, queued again.", {JSON: ReportAnswer}, headers=("Location",)),
@@ -275,7 +230,12 @@ def delete_report(report_id: UUID) -> Response:
     errors=(404, 409, 422),
 )
 def retry_report(report_id: UUID) -> Response:
-    """Try again only what failed; the body may carry a way in: secrets were erased at the end."""
+    """Try again only what failed.
+
+    For incomplete and failed reports. Secrets are erased when a report ends: send them again as
+    `{"params": {…}}`, unless the report uses a stored connection. The body the report was made with
+    will do, and other credentials may take the place of the first.
+    """
     scope = current_scope()
     body = read_json(Retry, optional=True)
     params = body.given()
@@ -292,13 +252,10 @@ def retry_report(report_id: UUID) -> Response:
 
 @bp.post("/reports/estimate")
 @describe(
-    "About how many calls a report needs, and how long",
-    body=Ref("NewReport"),
-    answer=Answer("The estimate.", {JSON: Estimate}),
-    errors=(422, 502),
+    body=Ref("NewReport"), answer=Answer("The estimate.", {JSON: Estimate}), errors=(422, 502)
 )
 def estimate_report() -> Response:
-    """Say what a report would cost, without making it."""
+    """About how many calls a report needs, and how long."""
     body = read_json(NewReport)
     found = service.estimate_report(current_scope(), body.kind, body.params)
     return answer_json(
@@ -307,12 +264,9 @@ def estimate_report() -> Response:
 
 
 @bp.get("/kinds")
-@describe(
-    "The kinds of report and their parameters",
-    answer=Answer("Kinds, with parameters as JSON Schema.", {JSON: list[Kind]}),
-)
+@describe(answer=Answer("Kinds, with parameters as JSON Schema.", {JSON: list[Kind]}))
 def index_kinds() -> Response:
-    """List the kinds with their parameters as JSON Schema."""
+    """The kinds of report and their parameters."""
     current_scope()
     return answer_json(
         [
@@ -329,14 +283,9 @@ def index_kinds() -> Response:
 
 @bp.delete("/months")
 @require("expert")
-@describe(
-    "Force stored months to expire",
-    query=MonthsQuery,
-    answer=Answer("How many expired.", {JSON: Expired}),
-    errors=(403, 422),
-)
+@describe(query=MonthsQuery, answer=Answer("How many expired.", {JSON: Expired}), errors=(403, 422))
 def expire_months() -> Response:
-    """Force stored months of the caller's company to expire."""
+    """Force stored months to expire."""
     scope, query = current_scope(), read_query(MonthsQuery)
     if query.kind is not None:
         registry.kind_named(query.kind)

@@ -110,7 +110,6 @@ def _ask_for_report(run_id: str) -> None:
         if scope is None:
             raise ReportError(
                 "Its owner is no member of the company any more. An admin may save it anew.",
-                permanent=True,
             )
         params = resolved(kind_named(definition.kind), definition.params)
         key = f"definition-run:{run_id}"

@@ -69,5 +69,4 @@ def task_named(name: str) -> Task:
 def _unknown(attempt: Attempt, _payload: dict[str, Any]) -> None:
     raise ReportError(
         f"This installation has no {attempt.task.name!r} any more, so it cannot be made.",
-        permanent=True,
     )

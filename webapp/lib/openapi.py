@@ -5,19 +5,21 @@ A room makes one `Describer` (its heading, the envelope of its errors) and decor
     describe = Describer("Reports", Problem, "application/problem+json")
 
     @bp.post("/reports")
-    @describe("Make a report", body=NewReport, answer=ReportAnswer, status=202, errors=(422,))
+    @describe(body=NewReport, answer=ReportAnswer, status=202, errors=(422,))
     def create_report() -> Response: ...
 
+The first line of a view's docstring is its summary there, what stands below it the description.
 Bodies, queries, headers and answers are pydantic models or other types pydantic knows; what they
 are called and say there is what the document shows.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from flask import Flask
@@ -109,7 +111,7 @@ class Describer:
 
     def __call__(
         self,
-        summary: str,
+        summary: str = "",
         *,
         body: Any = None,
         body_type: str = JSON,
@@ -124,6 +126,7 @@ class Describer:
     ) -> Callable[[View], View]:
         """Return the decorator of a view.
 
+        summary: the first line of the view's docstring and, below it, the description, if empty
         answer:  a type, answered as JSON; an `Answer` where there is more to say
         also:    other good answers by their status
         members: members of OpenAPI's operation, as `description`, `deprecated`, `security`
@@ -135,7 +138,7 @@ class Describer:
             code: Answer(REASONS[code], {self.error_type: self.error}) for code in sorted(codes)
         }
         operation = Operation(
-            members={"tags": [self.tag], "summary": summary, **members},
+            members={"tags": [self.tag], **members},
             parameters=tuple(
                 (place, model) for place, model in (("query", query), ("header", headers)) if model
             ),
@@ -146,7 +149,11 @@ class Describer:
         )
 
         def decorate(view: View) -> View:
-            setattr(view, DESCRIPTION, operation)
+            head, _, below = (inspect.getdoc(view) or "").partition("\n\n")
+            said = {"summary": summary or head.rstrip(".")}
+            if below and not summary:
+                said["description"] = " ".join(below.split())
+            setattr(view, DESCRIPTION, replace(operation, members=operation.members | said))
             return view
 
         return decorate

@@ -193,7 +193,6 @@ class Payer:
                 return found
         raise ReportError(
             f"The streams of {month_text(month)} keep changing; try again in a moment.",
-            permanent=False,
         )
 
     def _stored(self, month: date) -> MonthPayout | None:
