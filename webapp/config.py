@@ -60,11 +60,13 @@ def parsed_by(
     sentence: with `{!r}` where the text may be quoted; most hold a password
     """
 
+    bad: tuple[type[Exception], ...] = (ValueError, *errors)
+
     def check(text: str) -> str:
         try:
             if text:
                 parse(text)
-        except (ValueError, *errors):
+        except bad:
             raise ValueError(sentence.format(text)) from None
         return text
 
