@@ -286,7 +286,7 @@ def count_beside(database_url: str, wanted: int, ready: Any, done: Any) -> None:
             ready.set()
             counted = 0
             while counted < wanted:
-                counted += counting.count_all()
+                counted += sum(map(counting.count_project, counting.waiting_projects()))
                 time.sleep(0.01)
         done.set()
 

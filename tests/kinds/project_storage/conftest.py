@@ -45,7 +45,7 @@ def count(app: Flask) -> Callable[[], int]:
 
     def run() -> int:
         with app.app_context():
-            return counting.count_all()
+            return sum(map(counting.count_project, counting.waiting_projects()))
 
     return run
 

@@ -4,7 +4,7 @@ The service that gathers: `ingest.py` stores events, `counting.py` brings counte
 date and compares them with events (`tasks.py`: as jobs), `compute.py` says what events amount to
 without asking anybody, `projects.py` has projects, roles and providers, `stats.py` what a user may
 see, `api.py` and `pages.py` the addresses, `bodies.py` what they take and answer. The report:
-`kind.py`, `params.py` and `growth.py`, which know of the rest what `facts.py` tells them.
+`kind.py`, `params.py` and `growth.py`.
 """
 
 from webapp.kinds.project_storage.kind import ProjectStorage

@@ -20,6 +20,13 @@ _RANK = {name: rank for rank, name in enumerate(EVENT_TYPES)}
 ACTIVE = "active"
 COUNTED = ("active_file_versions", "active_bytes", "trash_file_versions", "trash_bytes")
 MONTHLY = (*COUNTED, "active_area", "trash_area")
+# A month as people read it: held at its end, grown within it, held on average over it.
+GROWTH = (
+    *COUNTED,
+    *(f"{name}_delta" for name in COUNTED),
+    "active_byte_months",
+    "trash_byte_months",
+)
 LARGEST = 2**63 - 1
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -48,7 +55,7 @@ class Effects:
 
     def add(self, events: Iterable[Event], sign: int = 1) -> None:
         """Add what one version's events amount to, or take it away (sign -1)."""
-        ordered = sorted(events, key=_in_order)
+        ordered = sorted(events, key=lambda one: (one.at_us, _RANK[one.type], one.event_id))
         uploads = [event for event in ordered if event.type == UPLOAD]
         if not uploads:
             return
@@ -61,24 +68,21 @@ class Effects:
             self._month(at_us, state, -sign, size)
             self._month(at_us, new, sign, size)
             state = new
-        if state is not None:
-            held, first = self.counters[provider], 0 if state == ACTIVE else 2
-            held[first] += sign
-            held[first + 1] += sign * size
+        _count(self.counters[provider], state, sign, size)
 
     def _month(self, at_us: int, state: str | None, sign: int, size: int) -> None:
-        if state is None:
-            return
         month, end_us = month_of(at_us)
         change = self.months.setdefault(month, [0] * len(MONTHLY))
+        _count(change, state, sign, size)
+        if state is not None:
+            change[4 if state == ACTIVE else 5] += sign * size * (end_us - at_us)
+
+
+def _count(numbers: list[int], state: str | None, sign: int, size: int) -> None:
+    if state is not None:
         first = 0 if state == ACTIVE else 2
-        change[first] += sign
-        change[first + 1] += sign * size
-        change[4 if state == ACTIVE else 5] += sign * size * (end_us - at_us)
-
-
-def _in_order(event: Event) -> tuple[int, int, str]:
-    return event.at_us, _RANK[event.type], event.event_id
+        numbers[first] += sign
+        numbers[first + 1] += sign * size
 
 
 def _changes(ordered: Iterable[Event]) -> Iterator[tuple[int, str | None]]:
@@ -128,21 +132,10 @@ def held(number: int) -> int:
     return max(-LARGEST, min(number, LARGEST))
 
 
-@dataclass(frozen=True)
-class MonthRow:
-    """A project's month: held at its end, grown within it (order of COUNTED), byte-months."""
-
-    month: date
-    held: tuple[int, ...]
-    grown: tuple[int, ...]
-    active_byte_months: int
-    trash_byte_months: int
-
-
 def month_rows(
     opening: list[int], changes: dict[date, list[int]], months: list[date], now_us: int
-) -> list[MonthRow]:
-    """Return a row per month.
+) -> list[tuple[int, ...]]:
+    """Return a row per month, in the order of GROWTH.
 
     opening: what was held before the first month, in the order of COUNTED
     changes: month → change within it, in the order of MONTHLY; none of it after `now_us`
@@ -164,10 +157,6 @@ def month_rows(
             before[held_at] * length + change[area_at] - balance[held_at] * to_come
             for held_at, area_at in ((1, 4), (3, 5))
         ]
-        active, trash = (_rounded(area, length) for area in areas)
-        rows.append(MonthRow(month, tuple(balance), tuple(change[:4]), active, trash))
+        byte_months = [(2 * area + length) // (2 * length) for area in areas]
+        rows.append((*balance, *change[:4], *byte_months))
     return rows
-
-
-def _rounded(area: int, length: int) -> int:
-    return (2 * area + length) // (2 * length)

@@ -14,7 +14,7 @@ from datetime import date, timedelta
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 
 from webapp.extensions import db
 from webapp.kinds.project_storage.compute import (
@@ -123,15 +123,6 @@ COUNTERS = Sums(Counter, "provider_key", COUNTED)
 MONTHS = Sums(StorageMonth, "month", MONTHLY)
 
 
-@dataclass(frozen=True)
-class Place:
-    """How far a project's events were counted, read while its row is held."""
-
-    key: int
-    last_seq: int
-    counted_seq: int
-
-
 def count_project(project_key: int) -> int:
     """Count all events of a project that wait; return how many. Commits after each step."""
     total = 0
@@ -145,83 +136,82 @@ def count_step(project_key: int) -> int:
 
     Returns: how many there were
     """
-    place = _hold(project_key)
-    now_us = moment_us(utcnow())
+    place = hold_project(project_key)
+    of_project, now_us = FileEvent.project_key == project_key, moment_us(utcnow())
     ahead = _events_ahead(project_key)
     due = {seq for seq, at_us in ahead.items() if at_us <= now_us}
     if place is None or (place.counted_seq >= place.last_seq and not due):
         db.session.rollback()
         return 0
     upto = min(place.last_seq, place.counted_seq + EVENTS_PER_STEP)
-    new = (FileEvent.project_key == project_key) & FileEvent.seq.between(
-        place.counted_seq + 1, upto
+    new = FileEvent.seq.between(place.counted_seq + 1, upto)
+    still_ahead = select(FileEvent.seq, FileEvent.at_us).where(
+        of_project, new | FileEvent.seq.in_(ahead), FileEvent.at_us > now_us
     )
-    still = {seq: at_us for seq, at_us in ahead.items() if seq not in due}
-    still |= _numbered(select(FileEvent.seq, FileEvent.at_us).where(new, FileEvent.at_us > now_us))
-    effects = _difference(place, upto, ahead, still)
+    still: dict[int, int] = dict(db.session.execute(still_ahead).all())
+    touched = select(FileEvent.version_id).where(of_project, new | FileEvent.seq.in_(due))
+    effects = Effects()
+    for version in _versions(project_key, upto, FileEvent.version_id.in_(touched)):
+        done = {seq: event for seq, event in version.items() if seq <= place.counted_seq}
+        effects.add([event for seq, event in done.items() if seq not in ahead], -1)
+        effects.add([event for seq, event in version.items() if seq not in still])
     if _is_capped(project_key):
         counters = _everything(project_key, upto, still).counters
         COUNTERS.compare(project_key, counters, repair=True)
     else:
         COUNTERS.apply(project_key, effects.counters)
     MONTHS.apply(project_key, effects.months)
-    _keep_ahead(project_key, ahead, still)
-    _advance(project_key, upto, place.last_seq, still)
+    mine = AheadEvent.project_key == project_key
+    db.session.execute(delete(AheadEvent).where(mine, AheadEvent.seq.in_(due)))
+    if rows := [(seq, at_us) for seq, at_us in still.items() if seq not in ahead]:
+        fields = [{"project_key": project_key, "seq": seq, "at_us": at_us} for seq, at_us in rows]
+        db.session.execute(insert(AheadEvent), fields)
+    waiting = select(FileEvent.received_at).where(of_project, FileEvent.seq == upto + 1)
+    db.session.execute(
+        update(Project)
+        .where(Project.key == project_key)
+        .values(
+            counted_seq=upto,
+            waiting_since=db.session.scalar(waiting) if upto < place.last_seq else None,
+            due_at=moment_at(min(still.values())) if still else None,
+        )
+        .execution_options(synchronize_session=False)
+    )
     db.session.commit()
     return upto - place.counted_seq + len(due)
 
 
-def _events_ahead(project_key: int) -> dict[int, int]:
-    """Return the numbers and times of events that did not count yet because they were ahead."""
-    return _numbered(
-        select(AheadEvent.seq, AheadEvent.at_us).where(AheadEvent.project_key == project_key)
-    )
+def hold_project(project_key: int) -> Row[int, int] | None:
+    """Make other writers of a project wait; return its last_seq and counted_seq.
 
-
-def _numbered(query: Any) -> dict[int, int]:
-    return {row[0]: row[1] for row in db.session.execute(query)}
-
-
-def _keep_ahead(project_key: int, before: dict[int, int], after: dict[int, int]) -> None:
-    if gone := before.keys() - after.keys():
-        mine = (AheadEvent.project_key == project_key) & AheadEvent.seq.in_(gone)
-        db.session.execute(delete(AheadEvent).where(mine))
-    if new := after.keys() - before.keys():
-        rows = [{"project_key": project_key, "seq": seq, "at_us": after[seq]} for seq in new]
-        db.session.execute(insert(AheadEvent), rows)
-
-
-def _hold(project_key: int) -> Place | None:
-    """Take the project's row, by a write so that SQLite holds it too; None for a deleted one."""
-    row = db.session.execute(
+    By a write, because SQLite has no row locks; None for a deleted one.
+    """
+    return db.session.execute(
         update(Project)
         .where(Project.key == project_key, Project.deleted_at.is_(None))
-        .values(counted_seq=Project.counted_seq)
+        .values(last_seq=Project.last_seq)
         .returning(Project.last_seq, Project.counted_seq)
         .execution_options(synchronize_session=False)
     ).first()
-    return Place(project_key, row[0], row[1]) if row else None
 
 
-def _difference(place: Place, upto: int, ahead: Collection[int], still: Collection[int]) -> Effects:
-    """Return by how much the events that count now differ from those counted before.
+def _events_ahead(project_key: int) -> dict[int, int]:
+    """Return the numbers and times of events that did not count yet because they were ahead."""
+    query = select(AheadEvent.seq, AheadEvent.at_us).where(AheadEvent.project_key == project_key)
+    return dict(db.session.execute(query).all())
 
-    ahead: numbers of the events that did not count yet; still: of those that do not count now
-    """
-    of_project = FileEvent.project_key == place.key
-    news = FileEvent.seq.between(place.counted_seq + 1, upto)
-    due = [seq for seq in ahead if seq not in still]
-    touched = select(FileEvent.version_id).where(of_project, news | FileEvent.seq.in_(due))
-    where = (of_project, FileEvent.version_id.in_(touched), FileEvent.seq <= upto)
-    versions: dict[str, list[tuple[int, Event]]] = {}
-    for version_id, seq, *event in db.session.execute(_events().where(*where)):
-        versions.setdefault(version_id, []).append((seq, Event(*event)))
-    effects = Effects()
-    for numbered in versions.values():
-        before = [event for seq, event in numbered if seq <= place.counted_seq and seq not in ahead]
-        effects.add(before, -1)
-        effects.add([event for seq, event in numbered if seq not in still])
-    return effects
+
+def _versions(project_key: int, upto: int, *where: Any) -> Iterator[dict[int, Event]]:
+    """Yield the events up to a number of each file version, by their numbers."""
+    columns = ("version_id", "seq", "at_us", "event_id", "type", "bytes", "provider_key")
+    query = select(*(getattr(FileEvent, name) for name in columns)).where(
+        FileEvent.project_key == project_key, FileEvent.seq <= upto, *where
+    )
+    found = db.session.execute(
+        query.order_by(FileEvent.version_id), execution_options={"yield_per": 5000}
+    )
+    for _, rows in groupby(found, key=lambda row: row[0]):
+        yield {row[1]: Event(*row[2:]) for row in rows}
 
 
 def _is_capped(project_key: int) -> bool:
@@ -237,38 +227,9 @@ def _is_capped(project_key: int) -> bool:
 def _everything(project_key: int, upto: int, ahead: Collection[int]) -> Effects:
     """Return what all events up to a number amount to, but for those ahead."""
     effects = Effects()
-    for events in _by_version(project_key, upto, ahead):
-        effects.add(events)
+    for version in _versions(project_key, upto):
+        effects.add([event for seq, event in version.items() if seq not in ahead])
     return effects
-
-
-def _events() -> Any:
-    return select(
-        FileEvent.version_id,
-        FileEvent.seq,
-        FileEvent.at_us,
-        FileEvent.event_id,
-        FileEvent.type,
-        FileEvent.bytes,
-        FileEvent.provider_key,
-    )
-
-
-def _advance(project_key: int, upto: int, last_seq: int, ahead: dict[int, int]) -> None:
-    waiting = None
-    if upto < last_seq:
-        waiting = db.session.scalar(
-            select(FileEvent.received_at).where(
-                FileEvent.project_key == project_key, FileEvent.seq == upto + 1
-            )
-        )
-    due_at = moment_at(min(ahead.values())) if ahead else None
-    db.session.execute(
-        update(Project)
-        .where(Project.key == project_key)
-        .values(counted_seq=upto, waiting_since=waiting, due_at=due_at)
-        .execution_options(synchronize_session=False)
-    )
 
 
 # Whatever was left behind
@@ -287,11 +248,6 @@ def waiting_projects(*, longer_than: timedelta = timedelta(0)) -> list[int]:
     return keys
 
 
-def count_all() -> int:
-    """Count whatever waits, in every project; return how many events."""
-    return sum(count_project(key) for key in waiting_projects())
-
-
 # Counters against events
 
 
@@ -302,7 +258,7 @@ def recount(project_key: int, *, repair: bool = True) -> list[Drift]:
     stored numbers are replaced by what the events say.
     """
     count_project(project_key)
-    place = _hold(project_key)
+    place = hold_project(project_key)
     if place is None:
         db.session.rollback()
         return []
@@ -313,15 +269,6 @@ def recount(project_key: int, *, repair: bool = True) -> list[Drift]:
     drift += MONTHS.compare(project_key, months, repair)
     db.session.commit()
     return drift
-
-
-def _by_version(project_key: int, upto: int, ahead: Collection[int]) -> Iterator[list[Event]]:
-    query = _events().where(FileEvent.project_key == project_key, FileEvent.seq <= upto)
-    found = db.session.execute(
-        query.order_by(FileEvent.version_id), execution_options={"yield_per": 5000}
-    )
-    for _, rows in groupby(found, key=lambda row: row[0]):
-        yield [Event(*row[2:]) for row in rows if row[1] not in ahead]
 
 
 def recount_all(*, repair: bool = True) -> Iterator[tuple[int, list[Drift]]]:

@@ -1,28 +1,32 @@
-"""The report: growth of a user's projects by month, from what `facts` knows of them."""
+"""The report: growth of a user's projects by month.
+
+The months are current as soon as events are counted, so nothing of them is kept a second time among
+the engine's stored months: a late event could only make such a copy wrong.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
+
+from sqlalchemy import select
 
 from webapp.engine.kind import Context, Result, Row, Run
 from webapp.engine.spooled import SpooledRows
 from webapp.errors import NotFound
 from webapp.extensions import db
-from webapp.kinds.project_storage.compute import COUNTED, MonthRow, moment_us, month_rows
-from webapp.kinds.project_storage.facts import (
-    RoleProject,
-    count_waiting,
-    month_changes,
-    projects_of,
-)
+from webapp.kinds.project_storage import counting
+from webapp.kinds.project_storage.compute import COUNTED, GROWTH, MONTHLY, moment_us, month_rows
+from webapp.kinds.project_storage.models import Permission, Project, StorageMonth
 from webapp.kinds.project_storage.params import UNITS, ProjectStorageParams
-from webapp.lib.moments import rfc3339
+from webapp.lib.moments import rfc3339, utcnow
 from webapp.lib.months import month_text, months_between
 
 PROJECTS_PER_STEP = 200
 PLACES = Decimal("0.001")
+Changes = dict[date, list[int]]
 
 
 def make_growth(params: ProjectStorageParams, run: Run, context: Context) -> Result:
@@ -35,19 +39,24 @@ def make_growth(params: ProjectStorageParams, run: Run, context: Context) -> Res
     run.set_total(len(found))
     run.log(f"{len(found):,} projects, {len(months):,} months.")
     now = context.now()
-    sums: list[list[int]] = [[0] * 10 for _ in months]
+    sums = [(0,) * len(GROWTH) for _ in months]
     rows = SpooledRows()
     for first in range(0, len(found), PROJECTS_PER_STEP):
         run.check()
         step = found[first : first + PROJECTS_PER_STEP]
-        openings, changes = month_changes([one.key for one in step], months[0], months[-1])
+        openings, changes = _month_changes([one.key for one in step], months[0], months[-1])
         for project in step:
-            key = project.key
+            key, named = project.key, {"project_id": project.id, "project": project.name}
             made = month_rows(openings[key], changes[key], months, moment_us(now))
-            rows.extend(_row(params, one, project) for one in made)
-            sums = [_added(total, one) for total, one in zip(sums, made, strict=True)]
+            rows.extend(
+                _row(params, month, one, named) for month, one in zip(months, made, strict=True)
+            )
+            sums = [
+                tuple(map(sum, zip(total, one, strict=True)))
+                for total, one in zip(sums, made, strict=True)
+            ]
         run.advance(f"{first + len(step):,} of {len(found):,} projects.", by=len(step))
-    totals = [_total(params, month, total) for month, total in zip(months, sums, strict=True)]
+    totals = [_row(params, month, total, {}) for month, total in zip(months, sums, strict=True)]
     last = totals[-1]
     run.log(
         f"{last['active_file_versions']:,} versions, {last['active_bytes']:,} bytes active at the "
@@ -67,7 +76,28 @@ def make_growth(params: ProjectStorageParams, run: Run, context: Context) -> Res
     return Result(head, {"growth": rows, "months": totals})
 
 
-def _counted_projects(run: Run, params: ProjectStorageParams) -> list[RoleProject]:
+def projects_of(
+    company_id: str, user_id: str, project_id: str | None = None, limit: int | None = None
+) -> Sequence[Any]:
+    """Return the projects in which a user has a role, or the one of that id, by name.
+
+    Shape: rows of key, id, name, waits (with events that are not counted yet)
+    """
+    is_due = Project.due_at.is_not(None) & (Project.due_at <= utcnow())
+    waits = Project.waiting_since.is_not(None) | is_due
+    query = (
+        select(Project.key, Project.id, Project.name, waits.label("waits"))
+        .join(Permission, Permission.project_key == Project.key)
+        .where(Permission.company_id == company_id, Permission.user_id == user_id)
+        .order_by(Project.name, Project.key)
+        .limit(limit)
+    )
+    if project_id is not None:
+        query = query.where(Project.id == project_id)
+    return db.session.execute(query).all()
+
+
+def _counted_projects(run: Run, params: ProjectStorageParams) -> Sequence[Any]:
     """Return the report's projects by name, their waiting events counted first."""
     project_id = str(params.project) if params.project else None
     found = projects_of(run.company_id, run.user_id, project_id)
@@ -76,32 +106,42 @@ def _counted_projects(run: Run, params: ProjectStorageParams) -> list[RoleProjec
         raise NotFound("There is no such project among those you have a role in.")
     for project in found:
         if project.waits:
-            counted = count_waiting(project)
+            counted = counting.count_project(project.key)
             run.log(f"{project.name}: {counted:,} waiting events counted first.")
     return found
 
 
-def _added(total: list[int], one: MonthRow) -> list[int]:
-    numbers = (*one.held, *one.grown, one.active_byte_months, one.trash_byte_months)
-    return [old + new for old, new in zip(total, numbers, strict=True)]
+def _month_changes(
+    keys: Sequence[int], first: date, last: date
+) -> tuple[dict[int, list[int]], dict[int, Changes]]:
+    """Return what projects held before the first month, and by how much months changed them.
+
+    Shape: by project, in the order of COUNTED; by project and month, in the order of MONTHLY
+    """
+    columns = [getattr(StorageMonth, name) for name in MONTHLY]
+    query = select(StorageMonth.project_key, StorageMonth.month, *columns).where(
+        StorageMonth.project_key.in_(keys), StorageMonth.month <= last
+    )
+    openings = {key: [0, 0, 0, 0] for key in keys}
+    changes: dict[int, Changes] = {key: {} for key in keys}
+    for key, month, *change in db.session.execute(query):
+        if month < first:
+            openings[key] = [a + b for a, b in zip(openings[key], change, strict=False)]
+        else:
+            changes[key][month] = change
+    # A report of many projects takes a while; no connection waits with it.
+    db.session.remove()
+    return openings, changes
 
 
-def _total(params: ProjectStorageParams, month: date, total: list[int]) -> Row:
-    one = MonthRow(month, tuple(total[:4]), tuple(total[4:8]), total[8], total[9])
-    return _row(params, one, None)
-
-
-def _row(params: ProjectStorageParams, one: MonthRow, project: RoleProject | None) -> Row:
-    row: dict[str, Any] = {"month": month_text(one.month)}
-    if project is not None:
-        row |= {"project_id": project.id, "project": project.name}
-    row |= dict(zip(COUNTED, one.held, strict=True))
-    row |= {f"{name}_delta": number for name, number in zip(COUNTED, one.grown, strict=True)}
-    row["active_byte_months"] = one.active_byte_months
-    row["trash_byte_months"] = one.trash_byte_months
-    row["active_size"] = in_unit(one.held[1], params.unit)
-    row["trash_size"] = in_unit(one.held[3], params.unit)
-    return row
+def _row(
+    params: ProjectStorageParams, month: date, numbers: Sequence[int], named: dict[str, str]
+) -> Row:
+    row: dict[str, Any] = dict(zip(GROWTH, numbers, strict=True))
+    sizes = {
+        f"{what}_size": in_unit(row[f"{what}_bytes"], params.unit) for what in ("active", "trash")
+    }
+    return {"month": month_text(month), **named, **row, **sizes}
 
 
 def in_unit(size_bytes: int, unit: str) -> float | int:

@@ -14,7 +14,7 @@ from sqlalchemy import case, func, insert, select, update
 from webapp.accounts import Scope
 from webapp.errors import InvalidParams, NotAllowed, NotFound, TooLarge
 from webapp.extensions import db
-from webapp.kinds.project_storage import tasks
+from webapp.kinds.project_storage import counting, tasks
 from webapp.kinds.project_storage.bodies import EVENTS_PER_LIST, EventBody, Verdict
 from webapp.kinds.project_storage.compute import UPLOAD
 from webapp.kinds.project_storage.models import FileEvent, Project, Provider
@@ -40,10 +40,14 @@ def take_events(scope: Scope, project_id: str, body: Any) -> tuple[int, list[Ver
         raise InvalidParams({"file_events": "Send a list of file events."})
     if len(body) > EVENTS_PER_LIST:
         raise TooLarge(f"Send at most {EVENTS_PER_LIST:,} events in one list.")
-    providers = _providers(scope.company_id)
+    mine = select(Provider.id, Provider.key).where(Provider.company_id == scope.company_id)
+    providers = dict(db.session.execute(mine).all())
     read = [_read_event(raw, allowed, providers) for raw in body]
     key = project.key
-    last_seq = _lock(key)
+    place = counting.hold_project(key)
+    if place is None:
+        db.session.rollback()
+        raise NotFound("There is no such project.")
     known = _known_contents(key, [row["event_id"] for row, _ in read if row])
     verdicts, rows = [], []
     for row, refusal in read:
@@ -52,15 +56,10 @@ def take_events(scope: Scope, project_id: str, body: Any) -> tuple[int, list[Ver
         if verdict["verdict"] == "accepted":
             rows.append(row)
     if rows:
-        _store(key, last_seq, rows)
+        _store(key, place.last_seq, rows)
         tasks.start(tasks.COUNT, scope, key)
     db.session.commit()
     return key, verdicts
-
-
-def _providers(company_id: str) -> dict[str, int]:
-    query = select(Provider.id, Provider.key).where(Provider.company_id == company_id)
-    return {row.id: row.key for row in db.session.execute(query)}
 
 
 def _read_event(
@@ -99,21 +98,6 @@ def _what_is_wrong(
     if (provider_id or event.type == UPLOAD) and str(provider_id) not in providers:
         errors["storage_provider_id"] = "There is no such storage provider."
     return errors
-
-
-def _lock(project_key: int) -> int:
-    """Make other writers of the project wait; return the number of its newest event."""
-    last_seq = db.session.execute(
-        update(Project)
-        .where(Project.key == project_key, Project.deleted_at.is_(None))
-        .values(last_seq=Project.last_seq)
-        .returning(Project.last_seq)
-        .execution_options(synchronize_session=False)
-    ).scalar()
-    if last_seq is None:
-        db.session.rollback()
-        raise NotFound("There is no such project.")
-    return last_seq
 
 
 def _known_contents(project_key: int, ids: list[str]) -> dict[str, tuple[Any, ...]]:

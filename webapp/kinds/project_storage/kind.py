@@ -21,8 +21,7 @@ from webapp.engine.kind import (
 from webapp.engine.shapes import ChartView
 from webapp.errors import InvalidParams
 from webapp.kinds.project_storage import api, commands, counting, demo, pages, tasks
-from webapp.kinds.project_storage.facts import projects_of
-from webapp.kinds.project_storage.growth import in_unit, make_growth
+from webapp.kinds.project_storage.growth import in_unit, make_growth, projects_of
 from webapp.kinds.project_storage.params import ProjectStorageParams
 
 if TYPE_CHECKING:
@@ -40,15 +39,15 @@ MOST_CHOICES = 1000
 MONTH = Column("month", "Month", "month")
 PROJECT = Column("project", "Project")
 PROJECT_ID = Column("project_id", "Project ID", "id")
+HELD = (
+    ("active_file_versions", "active versions", ""),
+    ("active_bytes", "active", "bytes"),
+    ("trash_file_versions", "versions in trash", ""),
+    ("trash_bytes", "trash", "bytes"),
+)
 BYTES = (
-    Column("active_file_versions", "Active versions", "integer"),
-    Column("active_bytes", "Active", "integer", "bytes"),
-    Column("trash_file_versions", "Versions in trash", "integer"),
-    Column("trash_bytes", "Trash", "integer", "bytes"),
-    Column("active_file_versions_delta", "Growth of active versions", "integer"),
-    Column("active_bytes_delta", "Growth of active", "integer", "bytes"),
-    Column("trash_file_versions_delta", "Growth of versions in trash", "integer"),
-    Column("trash_bytes_delta", "Growth of trash", "integer", "bytes"),
+    *(Column(name, what.capitalize(), "integer", unit) for name, what, unit in HELD),
+    *(Column(f"{name}_delta", f"Growth of {what}", "integer", unit) for name, what, unit in HELD),
     Column("active_byte_months", "Active over the month", "integer", "byte-months"),
     Column("trash_byte_months", "Trash over the month", "integer", "byte-months"),
 )

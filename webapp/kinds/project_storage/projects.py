@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 
 from webapp.accounts import Membership, Scope, User, audit, membership_ended
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound
 from webapp.extensions import db
-from webapp.kinds.project_storage import tasks
+from webapp.kinds.project_storage import counting, tasks
 from webapp.kinds.project_storage.compute import EVENT_TYPES, UPLOAD
 from webapp.kinds.project_storage.models import (
     AheadEvent,
@@ -47,53 +47,33 @@ def auth_role(role: str) -> dict[str, str]:
     return {"id": role, "name": ROLES[role]}
 
 
-def find_project(scope: Scope, project_id: str) -> tuple[Project, str]:
+def find_project(scope: Scope, project_id: str, *, to_open: bool = False) -> tuple[Project, str]:
     """Return a project the caller may see, and the caller's role in it.
 
+    to_open: an admin of the company may give roles in every project: none is lost whose admins left
     Raises: NotFound where the company has no such project, NotAllowed without a role in it
     """
-    project, role = _find(scope, project_id)
-    if role is None:
-        raise NotAllowed("You have no role in this project.")
-    return project, role
-
-
-def find_own_project(scope: Scope, project_id: str) -> Project:
-    """Return a project the caller is an admin of; raises as `find_project` does."""
-    project, role = find_project(scope, project_id)
-    if role != ADMIN:
-        raise NotAllowed("Only a project admin may do this.")
-    return project
-
-
-def find_project_to_open(scope: Scope, project_id: str) -> Project:
-    """Return a project the caller may give roles in; an admin of the company may in every one.
-
-    So a project whose admins have left is not lost. Raises as `find_project` does.
-    """
-    if scope.may("admin"):
-        return _find(scope, project_id)[0]
-    return find_own_project(scope, project_id)
-
-
-def _find(scope: Scope, project_id: str) -> tuple[Project, str | None]:
-    row = db.session.execute(
-        select(Project, Permission.auth_role)
-        .outerjoin(
-            Permission,
-            (Permission.project_key == Project.key)
-            & (Permission.company_id == scope.company_id)
-            & (Permission.user_id == scope.user_id),
-        )
-        .where(
+    project = db.session.scalar(
+        select(Project).where(
             Project.company_id == scope.company_id,
             Project.id == project_id,
             Project.deleted_at.is_(None),
         )
-    ).first()
-    if row is None:
+    )
+    if project is None:
         raise NotFound("There is no such project.")
-    return row[0], row[1]
+    own = db.session.get(Permission, (scope.company_id, scope.user_id, project.key))
+    if own is None and not (to_open and scope.may("admin")):
+        raise NotAllowed("You have no role in this project.")
+    return project, own.auth_role if own else ""
+
+
+def find_own_project(scope: Scope, project_id: str, *, to_open: bool = False) -> Project:
+    """Return a project the caller is an admin of; arguments and what it raises as `find_project`"""
+    project, role = find_project(scope, project_id, to_open=to_open)
+    if role != ADMIN and not (to_open and scope.may("admin")):
+        raise NotAllowed("Only a project admin may do this.")
+    return project
 
 
 def create_project(scope: Scope, name: str, project_id: str | None) -> Project:
@@ -105,20 +85,19 @@ def create_project(scope: Scope, name: str, project_id: str | None) -> Project:
     db.session.add(project)
     try:
         db.session.flush()
-        db.session.add(
-            Permission(
-                company_id=scope.company_id,
-                user_id=scope.user_id,
-                project_key=project.key,
-                auth_role=ADMIN,
-            )
-        )
+        db.session.add(_permission(scope.company_id, scope.user_id, project.key, ADMIN))
         audit(scope, "made project", project.id)
         db.session.commit()
     except IntegrityError:
         db.session.rollback()
         raise Conflict("There is a project of this id already.") from None
     return project
+
+
+def _permission(company_id: str, user_id: str, project_key: int, role: str) -> Permission:
+    return Permission(
+        company_id=company_id, user_id=user_id, project_key=project_key, auth_role=role
+    )
 
 
 def create_provider(scope: Scope, name: str, description: str) -> Provider:
@@ -141,17 +120,14 @@ def give_role(scope: Scope, project_id: str, user_id: str, role: str) -> tuple[P
 
     Raises: NotFound, NotAllowed, InvalidParams, Conflict for a project's last admin
     """
-    project = find_project_to_open(scope, project_id)
+    project = find_own_project(scope, project_id, to_open=True)
     if role not in ROLES:
         raise InvalidParams({"auth_role": f"Choose one of {', '.join(ROLES)}."})
-    user = _colleague(scope, user_id)
+    user = db.session.get(User, user_id)
+    if user is None or db.session.get(Membership, (user_id, scope.company_id)) is None:
+        raise NotFound("There is no such user in this company.")
     _lock(project.key)
-    key = (scope.company_id, user.id, project.key)
-    found = db.session.get(Permission, key)
-    if found is None:
-        found = Permission(company_id=key[0], user_id=key[1], project_key=key[2])
-        db.session.add(found)
-    found.auth_role = role
+    db.session.merge(_permission(scope.company_id, user.id, project.key, role))
     _keep_an_admin(project.key)
     audit(scope, "gave project role", f"{role} in {project.id} to {user.email}")
     db.session.commit()
@@ -181,22 +157,9 @@ def end_roles(_sender: object, *, company_id: str, user_id: str) -> None:
     db.session.execute(theirs.where(Permission.user_id == user_id))
 
 
-def _colleague(scope: Scope, user_id: str) -> User:
-    user = db.session.get(User, user_id)
-    if user is None or db.session.get(Membership, (user_id, scope.company_id)) is None:
-        raise NotFound("There is no such user in this company.")
-    return user
-
-
 def _lock(project_key: int) -> None:
-    """Let one change at a time through; a write, because SQLite has no row locks."""
-    found = db.session.execute(
-        update(Project)
-        .where(Project.key == project_key, Project.deleted_at.is_(None))
-        .values(name=Project.name)
-        .execution_options(synchronize_session=False)
-    )
-    if found.rowcount != 1:  # type: ignore[attr-defined]
+    """Let one change at a time through."""
+    if counting.hold_project(project_key) is None:
         db.session.rollback()
         raise NotFound("There is no such project.")
 
