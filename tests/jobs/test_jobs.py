@@ -11,6 +11,7 @@ from flask import Flask
 from sqlalchemy import Connection, insert, select
 
 from tests.conftest import add_people, find_scope
+from tests.soon import until
 from webapp import jobs
 from webapp.accounts.audit_log import AuditEntry
 from webapp.engine.kind import ReportKind
@@ -306,3 +307,55 @@ def test_a_job_that_changed_meanwhile_is_not_started_again(app: Flask) -> None:
 def test_a_change_that_matches_nothing_says_so(app: Flask) -> None:
     with app.app_context(), db.engine.begin() as connection, pytest.raises(RunEnded):
         transitions.change(connection, jobs.Job.id == start(app, commit=False), {"done": 1})
+
+
+def test_the_bar_never_turns_back(app: Flask, kind: Tasks) -> None:
+    shown = []
+
+    def work(attempt: jobs.Attempt, _payload: dict[str, Any]) -> None:
+        def show() -> None:
+            attempt.log("So far.")
+            with app.app_context():
+                shown.append(db.session.get_one(jobs.Job, attempt.job_id).permille)
+
+        attempt.stage("Looking", upto=0.2)
+        attempt.set_total(2)
+        for total in (None, 12, 9, 20, None, 40):
+            if total:
+                attempt.set_total(total)
+                attempt.stage("Counting")
+            attempt.advance()
+            show()
+        attempt.advance(by=34)
+        show()
+
+    kind.work = work
+    do(app, start(app))
+    assert shown == sorted(shown)
+    assert shown[0] == 100
+
+    assert shown[-1] == 990
+    assert len(set(shown)) > 4
+
+
+def test_who_waits_hears_something_again_and_again(
+    app: Flask, kind: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.jobs.attempt.SILENT_S", 0.1)
+
+    def work(attempt: jobs.Attempt, _payload: dict[str, Any]) -> None:
+        attempt.stage("Counting")
+        attempt.hold_up = lambda: "waiting for the partner"
+        attempt.set_total(2000)
+        until(lambda: len(lines_of(app, attempt.job_id)) >= 2)
+
+    kind.work = work
+    job_id = start(app)
+    do(app, job_id)
+    assert "Counting; waiting for the partner, 0 of 2,000 steps." in lines_of(app, job_id)
+
+
+def lines_of(app: Flask, job_id: str) -> list[str]:
+    with app.app_context():
+        query = select(jobs.StatusLine.text).where(jobs.StatusLine.job_id == job_id)
+        return list(db.session.scalars(query.order_by(jobs.StatusLine.seq)))

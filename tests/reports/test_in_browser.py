@@ -94,7 +94,7 @@ def test_from_sign_in_to_live_lines_to_the_download(signed_in: Callable[..., Pag
     page.wait_for_url(re.compile("/reports/[0-9a-f-]{36}$"))
     expect(page.locator("#lines")).to_contain_text("Thing 3 of 40 is counted.")
     expect(page.locator("#meters")).to_contain_text("running")
-    expect(page.locator("#meters progress")).to_have_attribute("max", "40")
+    expect(page.locator("#meters progress")).to_have_attribute("max", "1000")
     lines = shown_lines(page)
     assert lines == list(range(1, len(lines) + 1))
     wait_for_result(page)
@@ -172,6 +172,26 @@ def test_without_streaming_the_loader_arrives_by_polling(
     page.on("request", lambda request: polls.append(request.url))
     page.wait_for_timeout(3000)
     assert polls == []
+
+
+def test_the_tab_counts_lines_fold_and_the_end_is_told(
+    signed_in: Callable[..., Page], site: Site
+) -> None:
+    page = signed_in(permissions=["notifications"])
+    page.add_init_script(
+        "window.told = []; window.Notification = class extends EventTarget {"
+        " static permission = 'granted';"
+        " constructor(title, { body }) { super(); window.told.push(`${title}: ${body}`); } };"
+        "Object.defineProperty(document, 'hidden', { get: () => true });"
+    )
+    page.goto(f"/reports/{site.start_report(things=50, pause_ms=80, holes=True)}")
+    expect(page).to_have_title(re.compile(r"^[1-9]\d? % · Tally: apples short · "))
+    expect(page.locator("#lines .is-info").first).to_be_visible()
+    page.get_by_label("Warnings and errors only").check()
+    expect(page.locator("#lines .is-info").first).to_be_hidden()
+    wait_for_result(page)
+    expect(page).to_have_title(re.compile("^Tally: apples short · "))
+    assert page.evaluate("told") == ["Tally: apples short: The report is incomplete."]
 
 
 def test_cancel_ends_the_report_at_once(signed_in: Callable[..., Page], site: Site) -> None:

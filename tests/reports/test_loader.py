@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import update
 from tally import HOSTILE, Tally
 
-from tests.conftest import add_people
+from tests.conftest import add_people, find_scope
 from webapp import jobs
+from webapp.engine import service
 from webapp.engine.models import Report
 from webapp.extensions import db
-from webapp.jobs import StatusLine
+from webapp.jobs import Job, StatusLine
+from webapp.lib.moments import utcnow
 
 HTMX = {"HX-Request": "true"}
 
@@ -46,6 +49,9 @@ def test_a_queued_report_shows_its_loader(start: Callable[..., str], owner: Flas
     page = owner.get(f"/reports/{report_id}").text
     assert 'class="badge is-queued"' in page
     assert '<progress class="bar" aria-label="Progress">' in page
+    assert "Number 1 in your company’s queue" in page or "Next to start" in page
+    assert "If you cancel: What was worked out so far is not kept." in page
+    assert "<title>waiting · Tally: apples short · " in page
     assert f'action="/reports/{report_id}/cancel"' in page
     assert f'hx-sse:connect="/reports/{report_id}/events?after=0"' in page
     assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in page
@@ -186,11 +192,40 @@ def test_a_report_nobody_takes_says_so(
     assert "No worker is running" in owner.get(f"/reports/{report_id}").text
 
 
+def test_a_report_that_waits_says_its_place(app: Flask, owner: FlaskClient) -> None:
+    with app.app_context():
+        scope = find_scope(app, "owner")
+        ids = [
+            service.start_report(scope, "tally", {"topic": "apples"}, enqueue=False).report.id
+            for _ in range(3)
+        ]
+        db.session.execute(update(Job).values(handed_at=None))
+        db.session.commit()
+    assert "Number 3 in your company’s queue" in owner.get(f"/reports/{ids[2]}").text
+
+
+def test_the_loader_says_how_far_it_is_and_how_long_it_takes(
+    app: Flask, start: Callable[..., str], owner: FlaskClient
+) -> None:
+    report_id = start()
+    with app.app_context():
+        report = db.session.get_one(Report, report_id)
+        report.status, report.started_at = "running", utcnow() - timedelta(seconds=60)
+        report.permille, report.stage = 250, "Counting; 4.0 calls a second"
+        db.session.commit()
+    page = owner.get(f"/reports/{report_id}").text
+    assert '<progress class="bar" max="1000" value="250" aria-label="Progress">25 %<' in page
+    assert "<strong>25 %</strong> Counting; 4.0 calls a second" in page
+    assert re.search(r"<dt>Left</dt><dd>about (3 min 0|2 min 59|3 min 1) s", page)
+    assert "<title>25 % · Tally: apples short · " in page
+
+
 def test_a_failed_report_says_why_and_offers_another_try(
     run: Callable[..., str], owner: FlaskClient, post: Callable[..., Any]
 ) -> None:
     report_id = run(fails=True)
     page = owner.get(f"/reports/{report_id}").text
+    assert "<progress" not in page
     assert "The partner went away" in page
     assert f'action="/reports/{report_id}/retry"' in page
     assert 'type="password"' in page

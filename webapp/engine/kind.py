@@ -97,6 +97,8 @@ class ReportKind:
     run_role: ClassVar[str] = "expert"
     # True where reports show what not everybody in the company may see: their maker alone does.
     personal: ClassVar[bool] = False
+    # What stays of a report that is cancelled, for who is about to do so.
+    kept_when_cancelled: ClassVar[str] = "What was worked out so far is not kept."
     # True where a run calls a partner: its page shows the calls made and saved.
     asks_partner: ClassVar[bool] = False
 

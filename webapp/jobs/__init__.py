@@ -56,7 +56,7 @@ from webapp.jobs.models import (
 from webapp.jobs.service import add, cancel, delete, find, start, start_again
 from webapp.jobs.stream import Listening, reader_gone, stored_events
 from webapp.jobs.tasks import Ending, Task
-from webapp.jobs.turns import waiting_of
+from webapp.jobs.turns import place_of, waiting_of
 
 __all__ = [
     "ACTIVE",
@@ -79,6 +79,7 @@ __all__ = [
     "delete",
     "find",
     "init_app",
+    "place_of",
     "reader_gone",
     "run_queued",
     "start",

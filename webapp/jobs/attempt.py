@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from webapp.errors import RunEnded
 from webapp.extensions import db
 from webapp.jobs import stream, transitions
-from webapp.jobs.models import DONE, RUNNING, Checkpoint, Job
+from webapp.jobs.models import DONE, RUNNING, Checkpoint, Job, StatusLine
 from webapp.jobs.tasks import Ending, Task
 from webapp.lib.moments import utcnow
 from webapp.lib.upserts import upsert
@@ -32,6 +32,10 @@ T = TypeVar("T")
 LINES_PER_SECOND = 8.0
 DATABASE_PATIENCE_S = 60.0
 RENEW_AGAIN_S = 0.5
+# A reader hears something at least every ten seconds.
+SILENT_S = 9.0
+# Of 1000: what the bar shows at most before the end is written.
+ALMOST = 990
 
 
 class Attempt:
@@ -53,6 +57,10 @@ class Attempt:
         self.is_finished = False
         self._lock = threading.RLock()
         self._done, self._total, self._told = 0, 0, (0, 0)
+        # The bar's present stretch: from where it was at `_since` steps up to where it ends.
+        self._stage, self._since, self._from, self._upto = "", 0, job.permille, 1000
+        self.hold_up: Callable[[], str] = lambda: ""
+        self._heard = time.monotonic()
         self._allowance, self._spoken = LINES_PER_SECOND, time.monotonic()
         self._over = threading.Event()
         self._lease = timedelta(seconds=app.config["LEASE_SECONDS"])
@@ -68,7 +76,19 @@ class Attempt:
     def set_total(self, total: int) -> None:
         """Set how many steps there are in all."""
         with self._lock:
+            self._from, self._since = self._permille(), self._done
             self._total = max(total, self._done)
+
+    def stage(self, text: str, upto: float = 1.0) -> None:
+        """Say what is done from now on, and where the bar stands once it is, of 1."""
+        with self._lock:
+            self._from, self._since = self._permille(), self._done
+            self._stage, self._upto = text, max(self._from, int(upto * 1000))
+
+    def _permille(self) -> int:
+        """Return how far the bar is; a total that grows slows it down and never turns it back."""
+        steps, ahead = self._done - self._since, self._total - self._since
+        return self._from + (self._upto - self._from) * steps // ahead if ahead else self._from
 
     def advance(self, text: str | None = None, *, by: int = 1) -> None:
         """Count steps done; the text becomes a line, but not more than a few a second."""
@@ -94,21 +114,34 @@ class Attempt:
     def log(self, text: str, *, level: str = "info") -> None:
         """Store and publish a status line."""
         self.check()
-
-        def store() -> Any:
-            with self._engine.begin() as connection:
-                line, _ = transitions.add_line(
-                    connection, self.fence(), text, level, **self._progress()
-                )
-                self.write_along(connection)
-                return line
-
         with self._lock:
-            with self._noticing():
-                line = self.retry_while_database_is_down(store)
-            self._told = (line.done, line.total)
-            with self._app.app_context():
-                stream.publish_line(line)
+            line = self.retry_while_database_is_down(lambda: self._store_line(text, level))
+            self._publish(line)
+
+    def _store_line(self, text: str, level: str = "info") -> StatusLine:
+        with self._noticing(), self._engine.begin() as connection:
+            line, _ = transitions.add_line(
+                connection, self.fence(), text, level, **self._progress()
+            )
+            self.write_along(connection)
+            return line
+
+    def _publish(self, line: StatusLine) -> None:
+        self._told, self._heard = (line.done, line.total), time.monotonic()
+        with self._app.app_context():
+            stream.publish_line(line)
+
+    def _say_still_at_it(self) -> None:
+        """Tell who waits that the work goes on, where nothing else was told for a while."""
+        if time.monotonic() - self._heard < SILENT_S or not self._lock.acquire(blocking=False):
+            return
+        try:
+            progress = self._progress()
+            stage = progress["stage"] or "Still at work"
+            steps = f", {self._done:,} of {self._total:,} steps" if self._total else ""
+            self._publish(self._store_line(f"{stage}{steps}."))
+        finally:
+            self._lock.release()
 
     def save_checkpoints(self, entries: Mapping[str, Any]) -> None:
         """Keep partial answers (JSON) for another attempt at this job."""
@@ -191,7 +224,9 @@ class Attempt:
 
     def _progress(self) -> dict[str, Any]:
         """Return how far the work is; each write takes it along, so that the bar keeps up."""
-        return {"done": self._done, "total": self._total}
+        stage = "; ".join(filter(None, (self._stage, self.hold_up())))[:200]
+        permille = min(self._permille(), ALMOST)
+        return {"done": self._done, "total": self._total, "permille": permille, "stage": stage}
 
     def write_along(self, connection: Connection) -> None:
         """Write what a subclass counts beside the steps, in each fenced transaction."""
@@ -232,17 +267,19 @@ class Attempt:
             thread.join(timeout=5)
 
     def _renew(self) -> None:
-        pause_s = self._lease.total_seconds() / 4
-        while not self._stop_renewing.wait(pause_s):
-            pause_s = self._lease.total_seconds() / 4
+        due = time.monotonic() + self._lease.total_seconds() / 4
+        while not self._stop_renewing.wait(min(max(due - time.monotonic(), 0), 1.0)):
             try:
-                with self.fenced(lease_until=utcnow() + self._lease):
-                    pass
+                if time.monotonic() >= due:
+                    with self.fenced(lease_until=utcnow() + self._lease):
+                        pass
+                    due = time.monotonic() + self._lease.total_seconds() / 4
+                self._say_still_at_it()
             except RunEnded:
                 return
             except DBAPIError as error:
                 log.warning("the lease of %s waits: %s", self.job_id, type(error).__name__)
-                pause_s = min(pause_s, RENEW_AGAIN_S)
+                due = min(due, time.monotonic() + RENEW_AGAIN_S)
 
 
 def is_away(error: DBAPIError) -> bool:

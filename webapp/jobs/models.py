@@ -42,6 +42,8 @@ class Job(Model):
     attempt: counts starts and fences writes: only the attempt named here may write while running
     lost:    how often its worker was lost since it was last asked for
     size:    about how large it is, compared with others of its company
+    permille: how far it is, in thousandths; grows alone, whatever done and total do
+    stage:   what is being done now, and what holds it up, as people read it
     handed_at: when RQ was handed it; null while it waits for its turn
     status:  queued, running, then how it ended: done, failed, cancelled, or the task's own word
     """
@@ -85,6 +87,8 @@ class Job(Model):
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     done: Mapped[int] = mapped_column(Integer, default=0)
     total: Mapped[int] = mapped_column(Integer, default=0)
+    permille: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    stage: Mapped[str] = mapped_column(String(200), default="", server_default="")
     last_seq: Mapped[int] = mapped_column(Integer, default=0)
     error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)

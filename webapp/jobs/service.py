@@ -115,6 +115,8 @@ def start_again(job: Job, secrets: Mapping[str, str]) -> None:
             status=QUEUED,
             sealed=sealed(secrets),
             lost=0,
+            permille=0,
+            stage="",
             error=None,
             finished_at=None,
             queued_at=utcnow(),

@@ -97,11 +97,24 @@ def _claim_next() -> Any:
         found = connection.execute(
             select(Job.id, Job.task)
             .where(waiting, Job.handed_at.is_(None), Job.company_id == company_id)
-            .order_by(Job.queued_at >= now - WAITED_LONG, Job.size, Job.queued_at, Job.id)
+            .order_by(*_order())
             .limit(1)
         ).one()
         connection.execute(update(Job).where(Job.id == found.id).values(handed_at=now))
         return found
+
+
+def _order() -> tuple[Any, ...]:
+    """Return the order of a company's own: what has waited long, then small ones first."""
+    return Job.queued_at >= utcnow() - WAITED_LONG, Job.size, Job.queued_at, Job.id
+
+
+def place_of(job: Job) -> int:
+    """Return the place of a job among those of its company that wait, 0 once it was handed over."""
+    waiting = (Job.status == QUEUED) & Job.handed_at.is_(None)
+    own = waiting & Job.task.in_(_tasks_in_turn()) & (Job.company_id == job.company_id)
+    ids = db.session.scalars(select(Job.id).where(own).order_by(*_order())).all()
+    return ids.index(job.id) + 1 if job.id in ids else 0
 
 
 def _lock(connection: Connection) -> None:

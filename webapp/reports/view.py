@@ -11,10 +11,11 @@ from redis.exceptions import RedisError
 from sqlalchemy import select
 from werkzeug.datastructures import MultiDict
 
+from webapp import jobs
 from webapp.accounts import Scope, User
 from webapp.engine import registry
 from webapp.engine.kind import ReportKind
-from webapp.engine.models import FAILED, INCOMPLETE, QUEUED, Report
+from webapp.engine.models import FAILED, INCOMPLETE, QUEUED, RUNNING, Report
 from webapp.engine.params import FormField, form_fields
 from webapp.engine.results import ReadResult
 from webapp.extensions import db, quick_redis
@@ -28,6 +29,7 @@ LINES_SHOWN = 200
 LINES_AT_MOST = 20_000
 # A worker takes a report within milliseconds; only one that waits longer is worth a word.
 PATIENCE = timedelta(seconds=3)
+TELLS_AFTER_S = 5.0
 
 
 def report_view(
@@ -54,12 +56,17 @@ def report_view(
 
 def meters(report: Report) -> dict[str, Any]:
     """Return what changes while a report is made."""
+    is_queued = report.status == QUEUED
+    elapsed_s = seconds_since(
+        report.queued_at if is_queued else report.started_at, report.finished_at
+    )
     return {
         "report": report,
         "asks_partner": registry.kinds()[report.kind].asks_partner,
-        "elapsed_s": seconds_since(
-            report.queued_at if report.status == QUEUED else report.started_at, report.finished_at
-        ),
+        "elapsed_s": elapsed_s,
+        "left_s": _left_s(report, elapsed_s),
+        "place": jobs.place_of(report) if is_queued else 0,
+        "tab_word": {QUEUED: "waiting", RUNNING: f"{report.permille // 10} %"}.get(report.status),
         "waits_for_worker": _waits_for_worker(report),
     }
 
@@ -74,6 +81,15 @@ def _waits_for_worker(report: Report) -> bool:
     except RedisError:
         # With Redis away nobody takes reports either.
         return True
+
+
+def _left_s(report: Report, elapsed_s: float) -> float | None:
+    """Return about how long it still takes, once there is enough to tell by."""
+    # After a lost worker the bar goes on from where it was, and the clock from zero.
+    can_tell = report.status == RUNNING and not report.lost and report.permille >= 30
+    if not can_tell or elapsed_s < TELLS_AFTER_S:
+        return None
+    return elapsed_s * (1000 - report.permille) / report.permille
 
 
 def emails_of(user_ids: Iterable[str]) -> dict[str, str]:

@@ -33,6 +33,7 @@ from webapp.partner import (
 )
 
 BRIEFLY = Limits(total_s=20.0, tries=2, few_tries=2, throttled_tries=2)
+SPEED_OVER_S = 5.0
 NO_API_KEY = "The partner lists this site without an API key; it cannot be asked."
 
 
@@ -106,7 +107,7 @@ def _pace(context: Context, partner_id: str, what: str, per_second: float) -> Ra
 
 def session_of(run: Run, partner_id: str, context: Context) -> PartnerSession:
     """Return a session whose calls, notices and end belong to a run."""
-    return open_session(
+    session = open_session(
         partner_id,
         run.secrets,
         context,
@@ -114,6 +115,32 @@ def session_of(run: Run, partner_id: str, context: Context) -> PartnerSession:
         counted=lambda: run.calls(made=1),
         stop=run.check,
     )
+    run.hold_up = _hold_up(session, run)
+    return session
+
+
+def _hold_up(session: PartnerSession, run: Run) -> Callable[[], str]:
+    """Return what says how fast the partner is asked, over the last seconds, and what slows it."""
+    now = time.monotonic(), run.calls_made
+    marks = [now, now]
+
+    def hold_up() -> str:
+        now = time.monotonic(), run.calls_made
+        before, after = marks
+        if now[0] - after[0] > SPEED_OVER_S:
+            marks[:] = [after, now]
+        seconds, calls = now[0] - before[0], now[1] - before[1]
+        if seconds < 1 or not calls:
+            return ""
+        speed, rate = calls / seconds, session.search_pace.rate
+        if session.search_pace.throttled:
+            reason = "the partner asked for fewer calls"
+        else:
+            paced = rate and speed >= 0.7 * rate
+            reason = f"waiting for the partner's {'pace' if paced else 'answers'}"
+        return f"{reason}; {speed:.1f} calls a second"
+
+    return hold_up
 
 
 def discover_sites(
@@ -124,6 +151,7 @@ def discover_sites(
     refresh: what was remembered before this report was asked for is read again
     Raises:  PartnerError for what no site can do about: a wrong secret, an unknown partner
     """
+    run.stage("Reading the sites", upto=0.1)
     run.log(f"Listing the sites of partner {partner_id}.")
     sites = listed_sites(session, partner_id)
     run.set_total(1 + len(sites))

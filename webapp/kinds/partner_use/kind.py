@@ -56,6 +56,7 @@ class PartnerUse(ReportKind):
     Params = PartnerUseParams
     secret_params = frozenset({"user_secret"})
     asks_partner = True
+    kept_when_cancelled = "Months counted so far are kept, and no later report asks for them again."
     credential_options = (frozenset({"connection"}), frozenset({"user_key", "user_secret"}))
 
     def choices(self, scope: Scope) -> Mapping[str, tuple[tuple[str, str], ...]]:

@@ -73,6 +73,7 @@ class Monthly:
         """Ask for what is not known yet. `steps` is how far the bar is before."""
         self._plans = self._plan()
         unknown = sum(plan.unknown for plan in self._plans.values())
+        self._run.stage("Counting the users of each month")
         self._run.set_total(steps + unknown)
         if unknown:
             self._run.log(f"{amount(unknown, 'site month')} to find out.")

@@ -25,7 +25,8 @@ def make_report(
     summary = months = None
     steps = 1 + len(found.facts)
     if params.mode != "monthly":
-        summary = make_summary(session, found, params.partner_id, run, context, steps)
+        upto = 1.0 if params.mode == "summary" else 0.5
+        summary = make_summary(session, found, params.partner_id, run, context, steps, upto)
         steps = summary.steps
     if params.mode != "summary":
         months = Monthly(session, found, params, run, context).make(steps)

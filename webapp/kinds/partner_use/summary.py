@@ -67,11 +67,13 @@ def make_summary(
     run: Run,
     context: Context,
     steps: int,
+    upto: float,
 ) -> Summary:
     """Ask every counted site. `steps` is how far the bar is before."""
     answers = _earlier_answers(found, run)
     sites = {ref: site for ref, site in found.counted.items() if ref not in answers}
     steps += len(QUESTIONS) * len(sites)
+    run.stage("Asking each site", upto=upto)
     run.set_total(steps)
     store = CountStore(run, partner_id, sites, refresh=False)
     try:

@@ -78,14 +78,42 @@ for (const name of ["htmx:sse:before:message", "htmx:sse:after:connection"]) {
   });
 }
 
+// The tab tells how far it is, and so does a notice at the end, where the reader asked for one.
+const site = document.title.split(" · ").at(-1);
+function tell() {
+  const report = document.querySelector("#report");
+  if (!report) return;
+  const word = document.querySelector("#meters")?.dataset.tab;
+  document.title = [word, report.dataset.title, site].filter(Boolean).join(" · ");
+  const button = document.querySelector("#notify");
+  if (button) button.hidden = !("Notification" in window) || Notification.permission !== "default";
+}
+
+document.addEventListener("click", async (event) => {
+  if (event.target.id !== "notify") return;
+  const answer = await Notification.requestPermission();
+  document.querySelector("#said").textContent = answer === "granted"
+    ? "You will be told when the report ends." : "The browser shows no notices of this site.";
+  tell();
+});
+
+function notify(report) {
+  if (!document.hidden || !("Notification" in window) || Notification.permission !== "granted") return;
+  const notice = new Notification(report.dataset.title, { body: `The report is ${report.dataset.status}.`, tag: report.dataset.title });
+  notice.addEventListener("click", () => { window.focus(); notice.close(); });
+}
+
 // The finished report takes the loader's place: whoever was in it goes on at its heading.
 let status = document.querySelector("#report")?.dataset.status;
 document.addEventListener("htmx:after:swap", () => {
+  tell();
   const report = document.querySelector("#report");
   if (!report || report.dataset.status === status) return;
   status = report.dataset.status;
+  if (!["queued", "running"].includes(status)) notify(report);
   if (document.activeElement === document.body) report.querySelector("h1")?.focus({ preventScroll: true });
 });
 
+tell();
 tick();
 followLines();
