@@ -1,15 +1,15 @@
-"""What programs and files send: periods, units and entries, read strictly, a sentence per field.
+"""What programs send and are answered: periods, units, entries, reports; a sentence per field.
 
-Names may come in snake_case or camelCase. Numbers stay decimals from the first character on.
+Sent names may be in snake_case or camelCase. Numbers stay decimals from the first character on.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import (
@@ -19,17 +19,15 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
-    create_model,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic.fields import FieldInfo
 
 from webapp.errors import InvalidParams
 from webapp.intake import round_places
 from webapp.kinds.inventory.models import PLACES, WHOLE_DIGITS
 from webapp.kinds.inventory.params import MADE, REPORT_TYPES
-from webapp.lib.bodies import OneOf, Text, WholeNumber, sentences
-from webapp.lib.texts import storable
+from webapp.lib.bodies import Id, OneOf, Text, WholeNumber, at_field, sentences
 
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -41,19 +39,9 @@ def snake(name: str) -> str:
 
 def snake_keys(body: Any) -> Any:
     """Return an object with its names in snake_case; anything else as it is."""
-    return {snake(str(key)): value for key, value in body.items()} if _is_object(body) else body
-
-
-def _is_object(body: Any) -> bool:
-    return isinstance(body, Mapping)
-
-
-def _text(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    if not storable(value):
-        raise ValueError("The text holds characters that cannot be stored.")
-    return value
+    if not isinstance(body, Mapping):
+        return body
+    return {snake(str(key)): value for key, value in body.items()}
 
 
 def _number(value: Any) -> Decimal:
@@ -66,17 +54,10 @@ def _number(value: Any) -> Decimal:
     try:
         number = Decimal(value.strip() if isinstance(value, str) else str(value))
     except InvalidOperation:
-        raise ValueError("Write a number like 1234.5, without thousands separators.") from None
+        number = Decimal("NaN")
     if not number.is_finite():
         raise ValueError("Write a number like 1234.5, without thousands separators.")
     return round_places(number, WHOLE_DIGITS, PLACES)
-
-
-def _date(value: Any) -> Any:
-    # A workbook's dates are times at midnight.
-    if isinstance(value, datetime):
-        return value.date()
-    return value.strip() if isinstance(value, str) else value
 
 
 def _scope(value: Any) -> int:
@@ -86,22 +67,19 @@ def _scope(value: Any) -> int:
     return int(text)
 
 
-def _text_of(value: Any) -> Any:
-    """Return ids and names as text: a spreadsheet makes numbers of those that look like one."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return _text(value)
-
-
-def _trimmed(least: int, most: int, before: Any = _text) -> Any:
+def _trimmed(least: int, most: int) -> Any:
+    """Return a text without spaces around it; ids and names may be sent as whole numbers."""
     limits = StringConstraints(strip_whitespace=True, min_length=least, max_length=most)
-    return Annotated[str, limits, BeforeValidator(before)]
+    as_text = BeforeValidator(lambda value: str(value) if type(value) is int else value)
+    return Annotated[Text, limits, as_text]
 
 
+Name = _trimmed(1, 200)
+Note = _trimmed(0, 2000)
 Number = Annotated[Decimal, BeforeValidator(_number)]
-Day = Annotated[date, BeforeValidator(_date)]
+Day = Annotated[
+    date, BeforeValidator(lambda value: value.strip() if isinstance(value, str) else value)
+]
 
 
 class PeriodIn(BaseModel):
@@ -111,10 +89,16 @@ class PeriodIn(BaseModel):
 
     id: UUID | None = None
     short_name: _trimmed(1, 100)  # type: ignore[valid-type]
-    description: _trimmed(0, 2000) | None = None  # type: ignore[valid-type]
+    description: Note | None = None  # type: ignore[valid-type]
     start_date: Day
     end_date: Day
     is_locked: bool = False
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.end_date < self.start_date:
+            raise at_field("end_date", "The end is before the start.")
+        return self
 
 
 class UnitIn(BaseModel):
@@ -123,7 +107,7 @@ class UnitIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: UUID | None = None
-    name: _trimmed(1, 200)  # type: ignore[valid-type]
+    name: Name  # type: ignore[valid-type]
     position: int = Field(0, ge=0, le=1_000_000)
     parent_id: UUID | None = None
 
@@ -133,29 +117,18 @@ class EntryIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    id: _trimmed(1, 64, _text_of)  # type: ignore[valid-type]
-    period_id: _trimmed(1, 200, _text_of)  # type: ignore[valid-type]
-    unit_id: _trimmed(1, 200, _text_of)  # type: ignore[valid-type]
+    id: _trimmed(1, 64)  # type: ignore[valid-type]
+    period_id: Name  # type: ignore[valid-type]
+    unit_id: Name  # type: ignore[valid-type]
     scope: Annotated[int, BeforeValidator(_scope)]
-    category: _trimmed(1, 200, _text_of)  # type: ignore[valid-type]
-    description: _trimmed(0, 2000, _text_of) = ""  # type: ignore[valid-type]
+    category: Name  # type: ignore[valid-type]
+    description: Note = ""  # type: ignore[valid-type]
     quantity: Number
-    unit_of_measure: _trimmed(1, 50, _text_of)  # type: ignore[valid-type]
+    unit_of_measure: _trimmed(1, 50)  # type: ignore[valid-type]
     emission_factor: Number
-    factor_source: _trimmed(0, 500, _text_of) = ""  # type: ignore[valid-type]
+    factor_source: _trimmed(0, 500) = ""  # type: ignore[valid-type]
     start_date: Day | None = None
     end_date: Day | None = None
-
-
-# What is left of an entry when some of its values cannot be used: the rest is checked all the same.
-_PartOfEntry = create_model(
-    "_PartOfEntry",
-    __base__=EntryIn,
-    **{
-        name: (field.annotation, FieldInfo.merge_field_infos(field, default=None))
-        for name, field in EntryIn.model_fields.items()
-    },  # type: ignore[call-overload]
-)
 
 
 def read_entry(raw: Any) -> tuple[EntryIn, dict[str, str]]:
@@ -168,11 +141,13 @@ def read_entry(raw: Any) -> tuple[EntryIn, dict[str, str]]:
         return EntryIn.model_validate(body), {}
     except ValidationError as error:
         errors = sentences(error)
-    if not _is_object(body):
+    if not isinstance(body, Mapping):
         raise InvalidParams(errors)
-    names = set(EntryIn.model_fields) - set(errors)
-    rest = {name: value for name, value in body.items() if name in names}
-    return _PartOfEntry.model_validate(rest), errors
+    # The rest is checked all the same.
+    part = EntryIn.model_construct(**dict.fromkeys(EntryIn.model_fields))
+    for name in (EntryIn.model_fields.keys() & body.keys()) - errors.keys():
+        EntryIn.__pydantic_validator__.validate_assignment(part, name, body[name])
+    return part, errors
 
 
 class NewPeriods(BaseModel):
@@ -201,16 +176,84 @@ class EntryQuery(BaseModel):
     limit: Annotated[int, WholeNumber(1, 1000)] = Field(100, description="How many.")
 
 
+class PeriodRow(BaseModel):
+    """A reporting period."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: Id
+    short_name: str
+    description: str | None
+    start_date: date
+    end_date: date
+    is_locked: bool
+
+
+class UnitRow(BaseModel):
+    """An organizational unit; the root alone has no parent."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: Id
+    name: str
+    position: int
+    parent_id: Id | None
+
+
+class EntryRow(BaseModel):
+    """An inventory entry as it is kept; emissions are in kg CO2e."""
+
+    id: str
+    period_id: Id
+    unit_id: Id
+    scope: int
+    category: str
+    description: str
+    quantity: int | float
+    unit_of_measure: str
+    emission_factor: int | float
+    factor_source: str
+    emissions: int | float
+    start_date: date
+    end_date: date
+
+
+class PeriodRows(BaseModel):
+    """The company's periods."""
+
+    periods: list[PeriodRow]
+
+
+class UnitRows(BaseModel):
+    """The company's units."""
+
+    units: list[UnitRow]
+
+
+class EntryRows(BaseModel):
+    """A page of the company's entries."""
+
+    entries: list[EntryRow]
+
+
+class Stored(BaseModel):
+    """What became of the entries that were sent."""
+
+    created: int
+    updated: int
+    unchanged: int
+
+
 class Flow(BaseModel):
     """What the export flow sends and answers: camelCase outside."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, from_attributes=True)
 
 
-def _not_empty(value: Any) -> Any:
+def _not_empty(value: Any) -> str:
     if value is None or value == "":
         raise ValueError("This is missing.")
-    return value if isinstance(value, str) else str(value)
+    return str(value)
 
 
 Wanted = Annotated[str, BeforeValidator(_not_empty)]
@@ -231,3 +274,40 @@ class FileQuery(Flow):
 
     report_type: Annotated[str, OneOf([*MADE])] = Field(description="Which file.")
     file_type: Annotated[str, OneOf(sorted({*MADE.values()}))] = Field(description="Its format.")
+
+
+class FlowPeriod(Flow, PeriodRow):
+    """A reporting period as clients of the flow read it."""
+
+
+class FlowUnit(Flow, UnitRow):
+    """An organizational unit as clients of the flow read it."""
+
+
+State = Literal["PROCESSING", "DONE", "FAILED"]
+
+
+class FlowReport(Flow):
+    """A report, and how many of its files are ready."""
+
+    id: Id
+    name: str
+    json_version: int = 1
+    created_on: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    report_status: State
+    report_file_status: State
+    done_report_files: int
+    count_report_files: int
+
+
+class SignedUrl(BaseModel):
+    """An address good for five minutes."""
+
+    url: str
+
+
+class Deleted(BaseModel):
+    """A report that is gone."""
+
+    id: Id
+    msg: str

@@ -6,42 +6,38 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from flask import Blueprint, Response, jsonify, url_for
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from webapp.accounts import audit, current_scope, require, restrict
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.kinds.inventory import entries, places
-from webapp.kinds.inventory.answers import (
-    EntryRows,
-    PeriodRow,
-    PeriodRows,
-    Stored,
-    UnitRow,
-    UnitRows,
-)
 from webapp.kinds.inventory.bodies import (
     EntryQuery,
+    EntryRows,
     NewEntries,
     NewPeriods,
     NewUnits,
     PeriodIn,
+    PeriodRow,
+    PeriodRows,
+    Stored,
     UnitIn,
+    UnitRow,
+    UnitRows,
     snake_keys,
 )
-from webapp.kinds.inventory.models import Unit
 from webapp.lib.bodies import answer_json, read_query, sentences
 from webapp.lib.keyset import cut
 from webapp.lib.openapi import Describer
 from webapp.lib.wire import json_body
 
-PREFIX = "/api/v1/inventory"
 MOST_PER_REQUEST = 10_000
-Body = TypeVar("Body", bound=BaseModel)
+Body = TypeVar("Body", PeriodIn, UnitIn)
 
 describe = Describer("Inventory")
 
-bp = Blueprint("inventory_data", __name__, url_prefix=PREFIX)
+bp = Blueprint("inventory_data", __name__, url_prefix="/api/v1/inventory")
 restrict(bp)
 
 
@@ -64,7 +60,7 @@ def _read(name: str, model: type[Body]) -> list[Body]:
             found.append(model.model_validate(snake_keys(body)))
         except ValidationError as error:
             errors |= {f"{name}.{place}.{key}": value for key, value in sentences(error).items()}
-    ids = [str(one.id) for one in found if one.id]  # type: ignore[attr-defined]
+    ids = [one.id for one in found if one.id]
     if len(set(ids)) < len(ids):
         errors.setdefault(name, "An id stands there twice.")
     if errors:
@@ -90,14 +86,8 @@ def index_periods() -> Response:
 @require("admin")
 def put_periods() -> Response:
     """Make periods or change those whose id is known; `is_locked` keeps entries as they are."""
-    scope, bodies = current_scope(), _read("periods", PeriodIn)
-    for place, body in enumerate(bodies):
-        if body.end_date < body.start_date:
-            raise InvalidParams({f"periods.{place}.end_date": "The end is before the start."})
-    try:
-        found = places.put_periods(scope.company_id, bodies)
-    except InvalidParams as error:
-        raise _named("periods", error) from None
+    scope = current_scope()
+    found = places.put_periods(scope.company_id, _read("periods", PeriodIn))
     audit(scope, "stored periods", ", ".join(one.short_name for one in found))
     db.session.commit()
     return answer_json(PeriodRows(periods=[PeriodRow.model_validate(one) for one in found]))
@@ -108,7 +98,7 @@ def put_periods() -> Response:
 def index_units() -> Response:
     """Give the company's units, parents before children."""
     tree = places.read_tree(current_scope().company_id)
-    return answer_json(UnitRows(units=[_unit(unit, tree) for unit, _ in tree.walk()]))
+    return answer_json(UnitRows(units=[UnitRow.model_validate(unit) for unit, _ in tree.walk()]))
 
 
 @bp.post("/units")
@@ -116,19 +106,13 @@ def index_units() -> Response:
 @require("admin")
 def put_units() -> Response:
     """Make units or change those whose id is known; without a parent: below the root."""
-    scope, bodies = current_scope(), _read("units", UnitIn)
-    try:
-        found = places.put_units(scope.company_id, bodies)
-    except InvalidParams as error:
-        raise _named("units", error) from None
+    scope = current_scope()
+    found = places.put_units(scope.company_id, _read("units", UnitIn))
     audit(scope, "stored units", ", ".join(one.name for one in found))
     db.session.commit()
     tree = places.read_tree(scope.company_id)
-    return answer_json(UnitRows(units=[_unit(tree.by_key[one.key], tree) for one in found]))
-
-
-def _named(name: str, error: InvalidParams) -> InvalidParams:
-    return InvalidParams({f"{name}.{key}": value for key, value in error.errors.items()})
+    changed = [tree.by_key[one.key] for one in found]
+    return answer_json(UnitRows(units=[UnitRow.model_validate(unit) for unit in changed]))
 
 
 @bp.get("/entries")
@@ -138,8 +122,12 @@ def index_entries() -> Response:
     company_id = current_scope().company_id
     query = read_query(EntryQuery)
     period = places.find_period(company_id, query.period_id) if query.period_id else None
-    found = entries.list_entries(company_id, period=period, after=query.after, limit=query.limit)
+    found = entries.read_entries(company_id, period=period, after=query.after, limit=query.limit)
     shown, more = cut(found, query.limit)
+    for entry in shown:
+        for name in ("quantity", "emission_factor", "emissions"):
+            value = entry[name]
+            entry[name] = int(value) if value == value.to_integral_value() else float(value)
     response = jsonify(entries=shown)
     if more:
         following = {"after": shown[-1]["id"], "limit": query.limit}
@@ -174,13 +162,3 @@ def delete_entry(entry_id: str) -> Response:
     audit(scope, "deleted entry", entry_id)
     db.session.commit()
     return Response(status=204)
-
-
-def _unit(unit: Unit, tree: places.Tree) -> UnitRow:
-    parent = tree.by_key.get(unit.parent_key or 0)
-    return UnitRow(
-        id=unit.id,
-        name=unit.name,
-        position=unit.position,
-        parent_id=parent.id if parent else None,
-    )

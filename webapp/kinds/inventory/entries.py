@@ -15,7 +15,7 @@ from sqlalchemy import delete, func, select, text, update
 from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.intake import Row
-from webapp.kinds.inventory.bodies import EntryIn, read_entry
+from webapp.kinds.inventory.bodies import read_entry
 from webapp.kinds.inventory.compute import emissions_of
 from webapp.kinds.inventory.models import Entry, Period, Unit
 from webapp.kinds.inventory.places import list_periods, read_tree
@@ -28,8 +28,6 @@ FIRST_LOOK = 2000
 VALUES = tuple(
     column.name for column in Entry.__table__.columns if column.name not in {"company_id", "id"}
 )
-# Of an entry as it is shown.
-NUMBERS = ("quantity", "emission_factor", "emissions")
 LOCKED = "The period is locked; an admin can unlock it."
 
 
@@ -65,9 +63,10 @@ class Checker:
             errors["id"] = f"This id came before, at {first}."
         period = _one(self._periods, entry.period_id, "period_id", "period", errors)
         unit = _one(self._units, entry.unit_id, "unit_id", "unit", errors)
-        start = end = None
         if period is not None:
-            start, end = _days(period, entry, errors)
+            entry.start_date = entry.start_date or period.start_date
+            entry.end_date = entry.end_date or period.end_date
+            _check_days(period, entry.start_date, entry.end_date, errors)
         if errors or period is None or unit is None:
             raise InvalidParams(errors)
         row = entry.model_dump(exclude={"period_id", "unit_id", "emission_factor"})
@@ -76,23 +75,19 @@ class Checker:
             "period_key": period.key,
             "unit_key": unit.key,
             "factor": entry.emission_factor,
-            "start_date": start,
-            "end_date": end,
         }
 
 
-def _days(period: Period, entry: EntryIn, errors: dict[str, str]) -> tuple[date, date]:
-    """Return first and last day, those of the period where none are given."""
+def _check_days(period: Period, start: date, end: date, errors: dict[str, str]) -> None:
     if period.is_locked:
         errors["period_id"] = LOCKED
-    start, end = entry.start_date or period.start_date, entry.end_date or period.end_date
+    outside = f"The period runs from {period.start_date} to {period.end_date}."
     if not period.start_date <= start <= period.end_date:
-        errors["start_date"] = _outside(period)
+        errors["start_date"] = outside
     if not period.start_date <= end <= period.end_date:
-        errors["end_date"] = _outside(period)
+        errors["end_date"] = outside
     elif end < start:
         errors["end_date"] = "The end is before the start."
-    return start, end
 
 
 def _one(known: dict[str, list[Any]], text: str | None, name: str, what: str, errors: Any) -> Any:
@@ -105,10 +100,6 @@ def _one(known: dict[str, list[Any]], text: str | None, name: str, what: str, er
         f"Several {what}s have this name; write the id." if found else f"There is no such {what}."
     )
     return None
-
-
-def _outside(period: Period) -> str:
-    return f"The period runs from {period.start_date} to {period.end_date}."
 
 
 def check_all(company_id: str, bodies: Sequence[Any]) -> list[dict[str, Any]]:
@@ -148,16 +139,12 @@ def store(company_id: str, rows: Iterable[dict[str, Any]]) -> dict[str, int]:
             db.session.rollback()
             raise
         if counted["created"] >= look_at:
-            _tell_planner()
+            # Postgres would go on searching as in a small table.
+            if db.engine.dialect.name == "postgresql":
+                db.session.execute(text("ANALYZE (SKIP_LOCKED) inventory_entry"))
             look_at *= 4
     db.session.commit()
     return counted
-
-
-def _tell_planner() -> None:
-    """Let Postgres see what this transaction has added: it would search as in a small table."""
-    if db.engine.dialect.name == "postgresql":
-        db.session.execute(text("ANALYZE (SKIP_LOCKED) inventory_entry"))
 
 
 def _store_batch(
@@ -201,20 +188,10 @@ def unpacked(line: bytes) -> dict[str, Any]:
     return row
 
 
-def list_entries(
-    company_id: str, *, period: Period | None, after: str | None, limit: int
-) -> list[dict[str, Any]]:
-    """Return entries as JSON, by id, those after an id where one is given."""
-    found = read_entries(company_id, period=period, after=after, limit=limit)
-    for entry in found:
-        entry.update({name: json_number(entry[name]) for name in NUMBERS})
-    return found
-
-
 def read_entries(
     company_id: str, *, period: Period | None, after: str | None, limit: int
 ) -> list[dict[str, Any]]:
-    """Return the same with numbers as exact as they are: Decimal. One more than the limit."""
+    """Return entries by id, those after an id where one is given; one more than the limit."""
     query = (
         select(Entry, Period.id, Unit.id)
         .join(Period, Period.key == Entry.period_key)
@@ -224,30 +201,24 @@ def read_entries(
     if period is not None:
         query = query.where(Entry.period_key == period.key)
     query = one_page(query, (Entry.id,), (after,) if after else None, limit)
-    return [_shown(*row) for row in db.session.execute(query)]
-
-
-def _shown(entry: Entry, period_id: str, unit_id: str) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "period_id": period_id,
-        "unit_id": unit_id,
-        "scope": entry.scope,
-        "category": entry.category,
-        "description": entry.description,
-        "quantity": entry.quantity,
-        "unit_of_measure": entry.unit_of_measure,
-        "emission_factor": entry.factor,
-        "factor_source": entry.factor_source,
-        "emissions": emissions_of(entry.quantity, entry.factor),
-        "start_date": entry.start_date.isoformat(),
-        "end_date": entry.end_date.isoformat(),
-    }
-
-
-def json_number(value: Decimal) -> int | float:
-    """Return a decimal as JSON's numbers can hold it."""
-    return int(value) if value == value.to_integral_value() else float(value)
+    return [
+        {
+            "id": entry.id,
+            "period_id": period_id,
+            "unit_id": unit_id,
+            "scope": entry.scope,
+            "category": entry.category,
+            "description": entry.description,
+            "quantity": entry.quantity,
+            "unit_of_measure": entry.unit_of_measure,
+            "emission_factor": entry.factor,
+            "factor_source": entry.factor_source,
+            "emissions": emissions_of(entry.quantity, entry.factor),
+            "start_date": entry.start_date.isoformat(),
+            "end_date": entry.end_date.isoformat(),
+        }
+        for entry, period_id, unit_id in db.session.execute(query)
+    ]
 
 
 def delete_entry(company_id: str, entry_id: str) -> None:

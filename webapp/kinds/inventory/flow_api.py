@@ -6,7 +6,7 @@ is fetched without signing in; whether it is good is looked at when the transfer
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from flask import Blueprint, Response, request
@@ -16,24 +16,24 @@ from sqlalchemy.orm import defer
 from webapp.accounts import Scope, User, audit, current_scope, require, restrict, scope_of
 from webapp.engine import service
 from webapp.engine.models import ACTIVE, DONE, Report
-from webapp.error_pages import Problem, envelope
+from webapp.error_pages import envelope
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, RunEnded
 from webapp.extensions import db
 from webapp.files import StoredFile, read_chunks
 from webapp.kinds.inventory import files
-from webapp.kinds.inventory.answers import (
+from webapp.kinds.inventory.bodies import (
     Deleted,
+    FileQuery,
     FlowPeriod,
     FlowReport,
     FlowUnit,
+    NewFlowReport,
     SignedUrl,
     State,
 )
-from webapp.kinds.inventory.bodies import FileQuery, NewFlowReport
 from webapp.kinds.inventory.files import MIME_TYPES
-from webapp.kinds.inventory.models import Unit
 from webapp.kinds.inventory.params import MADE, TYPES
-from webapp.kinds.inventory.places import Tree, find_period, find_unit, list_periods, read_tree
+from webapp.kinds.inventory.places import find_period, find_unit, list_periods, read_tree
 from webapp.kinds.inventory.signing import check_address, presigned_url
 from webapp.lib.bodies import answer_json, read_json
 from webapp.lib.openapi import Describer
@@ -69,25 +69,14 @@ def show_period(period_id: str) -> Response:
 def list_units() -> Response:
     """Give the company's units, parents before children; the first is the root."""
     tree = read_tree(current_scope().company_id)
-    return answer_json([_unit_answer(unit, tree) for unit, _ in tree.walk()])
+    return answer_json([FlowUnit.model_validate(unit) for unit, _ in tree.walk()])
 
 
 @bp.get("/api/organizational-units/v1/organizational-units/<unit_id>")
 @describe("One unit", answer=FlowUnit, errors=(404,))
 def show_unit(unit_id: str) -> Response:
     """Give one unit."""
-    company_id = current_scope().company_id
-    return answer_json(_unit_answer(find_unit(company_id, unit_id), read_tree(company_id)))
-
-
-def _unit_answer(unit: Unit, tree: Tree) -> FlowUnit:
-    parent = tree.by_key.get(unit.parent_key or 0)
-    return FlowUnit(
-        id=unit.id,
-        name=unit.name,
-        position=unit.position,
-        parent_id=parent.id if parent else None,
-    )
+    return answer_json(FlowUnit.model_validate(find_unit(current_scope().company_id, unit_id)))
 
 
 @bp.post(REPORTS)
@@ -115,7 +104,7 @@ def create_report() -> Response:
     if started.is_new:
         audit(scope, "ran", f"{SLUG} {started.report.id}")
         db.session.commit()
-    return answer_json(_report_answer(started.report, _ready(started.report)))
+    return answer_json(_report_answer(started.report))
 
 
 @bp.get(REPORTS)
@@ -142,7 +131,7 @@ def list_reports() -> Response:
 def show_report(report_id: str) -> Response:
     """Give one report: how many of its files are ready."""
     report = find_report(current_scope(), report_id)
-    return answer_json(_report_answer(report, _ready(report)))
+    return answer_json(_report_answer(report))
 
 
 @bp.delete(f"{REPORTS}/<report_id>")
@@ -176,22 +165,20 @@ def find_report(scope: Scope, report_id: str) -> Report:
     return report
 
 
-def _ready(report: Report) -> int:
-    return len(files.files_of(report.id, report.attempt))
-
-
 def file_status(report: Report, ready: int) -> State:
     """Return where a report's files stand; those that are gone count as failed. Never null."""
     if report.status in ACTIVE:
         return "PROCESSING"
-    return "DONE" if report.status == DONE and ready >= _count(report) else "FAILED"
+    return "DONE" if report.status == DONE and ready >= len(_types(report)) else "FAILED"
 
 
-def _count(report: Report) -> int:
-    return len(report.params.get("types") or TYPES)
+def _types(report: Report) -> Sequence[str]:
+    return report.params.get("types") or TYPES
 
 
-def _report_answer(report: Report, ready: int) -> FlowReport:
+def _report_answer(report: Report, ready: int | None = None) -> FlowReport:
+    if ready is None:
+        ready = len(files.files_of(report.id, report.attempt))
     status = file_status(report, ready)
     return FlowReport(
         id=report.id,
@@ -199,8 +186,8 @@ def _report_answer(report: Report, ready: int) -> FlowReport:
         created_on=f"{report.created_at:%Y-%m-%dT%H:%M:%S.%fZ}",
         report_status=status,
         report_file_status=status,
-        done_report_files=min(ready, _count(report)),
-        count_report_files=_count(report),
+        done_report_files=min(ready, len(_types(report))),
+        count_report_files=len(_types(report)),
     )
 
 
@@ -216,9 +203,15 @@ def show_presigned_url(report_id: str) -> Response:
     """Give an address of one file, good for five minutes without signing in."""
     scope = current_scope()
     report = find_report(scope, report_id)
-    report_type = _pair()
-    if report_type not in (report.params.get("types") or TYPES):
-        made = ", ".join(report.params["types"])
+    report_type = request.args.get("reportType", "")
+    if MADE.get(report_type) != request.args.get("fileType"):
+        pairs = ", ".join(f"{kind} as {format}" for kind, format in MADE.items())
+        name = "fileType" if report_type in MADE else "reportType"
+        raise InvalidParams(
+            {name: f"Choose one of these pairs of reportType and fileType: {pairs}."}
+        )
+    if report_type not in _types(report):
+        made = ", ".join(_types(report))
         raise InvalidParams({"reportType": f"This report was made with {made} only."})
     found = files.files_of(report.id, report.attempt)
     status = file_status(report, len(found))
@@ -233,23 +226,11 @@ def show_presigned_url(report_id: str) -> Response:
     return response
 
 
-def _pair() -> str:
-    """Return the report type asked for; raises InvalidParams with the pairs that are made."""
-    report_type = request.args.get("reportType", "")
-    if MADE.get(report_type) != request.args.get("fileType"):
-        pairs = ", ".join(f"{kind} as {format}" for kind, format in MADE.items())
-        sentence = f"Choose one of these pairs of reportType and fileType: {pairs}."
-        name = "fileType" if report_type in MADE else "reportType"
-        raise InvalidParams({name: sentence})
-    return report_type
-
-
-def as_text(problem: Problem) -> Response:
-    """Return a problem as a short text: who fetches a file reads no envelope."""
-    return Response(f"{problem.detail}\n", problem.status, mimetype="text/plain")
-
-
-envelope(files_bp.name, as_text)
+# Who fetches a file reads no envelope.
+envelope(
+    files_bp.name,
+    lambda problem: Response(f"{problem.detail}\n", problem.status, mimetype="text/plain"),
+)
 
 
 @files_bp.get("/inventory/files/<uuid:file_id>")

@@ -24,7 +24,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from webapp.extensions import Model
@@ -51,10 +51,6 @@ class DecimalColumn(TypeDecorator[Decimal]):
         return None if value is None else Decimal(value)
 
 
-def _company() -> Mapped[str]:
-    return mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
-
-
 class Period(Model):
     """A reporting period; once it is locked its entries stay as they are."""
 
@@ -62,7 +58,7 @@ class Period(Model):
     __table_args__ = (UniqueConstraint("company_id", "id"),)
 
     key: Mapped[int] = mapped_column(Key, primary_key=True)
-    company_id: Mapped[str] = _company()
+    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
     id: Mapped[str] = mapped_column(Uuid(as_uuid=False))
     short_name: Mapped[str] = mapped_column(String(100))
     description: Mapped[str | None] = mapped_column(Text)
@@ -88,11 +84,17 @@ class Unit(Model):
     )
 
     key: Mapped[int] = mapped_column(Key, primary_key=True)
-    company_id: Mapped[str] = _company()
+    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
     id: Mapped[str] = mapped_column(Uuid(as_uuid=False))
     name: Mapped[str] = mapped_column(String(200))
     position: Mapped[int] = mapped_column(Integer, default=0)
     parent_key: Mapped[int | None] = mapped_column(Key, ForeignKey("inventory_unit.key"))
+    parent: Mapped[Unit | None] = relationship(remote_side=key)
+
+    @property
+    def parent_id(self) -> str | None:
+        """The id of the unit above; the root alone has none."""
+        return self.parent.id if self.parent else None
 
 
 class Entry(Model):

@@ -70,8 +70,6 @@ def add_period() -> Response:
         body = PeriodIn.model_validate(typed)
     except ValidationError as error:
         return _overview(sentences(error), typed, 422)
-    if body.end_date < body.start_date:
-        return _overview({"end_date": "The end is before the start."}, typed, 422)
     scope = current_scope()
     places.put_periods(scope.company_id, [body])
     audit(scope, "stored periods", body.short_name)
@@ -103,18 +101,14 @@ def add_unit() -> Response:
     try:
         body = UnitIn.model_validate(typed)
         places.put_units(scope.company_id, [body])
-    except ValidationError as error:
-        return _overview(_unit_errors(sentences(error)), typed, 422)
-    except InvalidParams as error:
-        return _overview(_unit_errors(error.errors), typed, 422)
+    except (ValidationError, InvalidParams) as error:
+        errors = error.errors if isinstance(error, InvalidParams) else sentences(error)
+        named = {f"unit_{key.removeprefix('units.0.')}": one for key, one in errors.items()}
+        return _overview(named, typed, 422)
     audit(scope, "stored units", body.name)
     db.session.commit()
     flash(f"The unit {body.name} is made.")
     return redirect_to(url_for("inventory.show_inventory"))
-
-
-def _unit_errors(errors: dict[str, str]) -> dict[str, str]:
-    return {f"unit_{key.removeprefix('0.')}": sentence for key, sentence in errors.items()}
 
 
 @bp.get("/entries")

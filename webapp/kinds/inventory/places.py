@@ -115,9 +115,15 @@ def put_periods(company_id: str, bodies: Sequence[PeriodIn]) -> list[Period]:
             period = Period(company_id=company_id, id=str(body.id or uuid4()))
             known[period.id] = period
             db.session.add(period)
-        elif (period.start_date, period.end_date) != (body.start_date, body.end_date):
-            _check_room(period, body, place)
-        _take_over(period, body, body.model_dump(exclude={"id"}))
+        outside = select(Entry.id).where(
+            Entry.period_key == period.key,
+            (Entry.start_date < body.start_date) | (Entry.end_date > body.end_date),
+        )
+        if period.key is not None and db.session.scalar(outside.limit(1)) is not None:
+            db.session.rollback()
+            sentence = "There are entries outside these dates; change them first."
+            raise InvalidParams({f"periods.{place}.start_date": sentence})
+        _take_over(period, body)
         found.append(period)
     _flush()
     db.session.commit()
@@ -133,22 +139,11 @@ def _flush() -> None:
         raise Conflict("Somebody else stored the same at this moment; send it again.") from None
 
 
-def _take_over(row: Period | Unit, body: PeriodIn | UnitIn, values: dict[str, Any]) -> None:
-    is_known = row.key is not None
-    for name, value in values.items():
-        if not is_known or name in body.model_fields_set:
+def _take_over(row: Period | Unit, body: PeriodIn | UnitIn) -> None:
+    """Take over all of a body into a new row, and what was sent into a known one."""
+    for name, value in body.model_dump(exclude={"id", "parent_id"}).items():
+        if row.key is None or name in body.model_fields_set:
             setattr(row, name, value)
-
-
-def _check_room(period: Period, body: PeriodIn, place: int) -> None:
-    outside = select(Entry.id).where(
-        Entry.period_key == period.key,
-        (Entry.start_date < body.start_date) | (Entry.end_date > body.end_date),
-    )
-    if period.key is not None and db.session.scalar(outside.limit(1)) is not None:
-        db.session.rollback()
-        sentence = "There are entries outside these dates; change them first."
-        raise InvalidParams({f"{place}.start_date": sentence})
 
 
 def put_units(company_id: str, bodies: Sequence[UnitIn]) -> list[Unit]:
@@ -161,53 +156,42 @@ def put_units(company_id: str, bodies: Sequence[UnitIn]) -> list[Unit]:
     root = ensure_root(company_id)
     query = select(Unit).where(Unit.company_id == company_id)
     known = {unit.id: unit for unit in db.session.scalars(query)}
-    found = [_put_unit(company_id, known, body, root) for body in bodies]
+    found = []
+    for body in bodies:
+        unit = known.get(str(body.id)) if body.id else None
+        if unit is None:
+            unit = Unit(company_id=company_id, id=str(body.id or uuid4()), parent_key=root.key)
+            known[unit.id] = unit
+            db.session.add(unit)
+        _take_over(unit, body)
+        found.append(unit)
     _flush()
-    errors: dict[str, str] = {}
-    for place, (unit, body) in enumerate(zip(found, bodies, strict=True)):
-        problem = _set_parent(unit, body, known, root)
-        if problem:
-            errors[f"{place}.parent_id"] = problem
-    db.session.flush()
-    errors |= _circles(found, known)
-    if errors:
-        db.session.rollback()
-        raise InvalidParams(errors)
-    _flush()
-    db.session.commit()
-    return found
-
-
-def _put_unit(company_id: str, known: dict[str, Unit], body: UnitIn, root: Unit) -> Unit:
-    unit = known.get(str(body.id)) if body.id else None
-    if unit is None:
-        unit = Unit(company_id=company_id, id=str(body.id or uuid4()), parent_key=root.key)
-        known[unit.id] = unit
-        db.session.add(unit)
-    _take_over(unit, body, {"name": body.name, "position": body.position})
-    return unit
-
-
-def _set_parent(unit: Unit, body: UnitIn, known: dict[str, Unit], root: Unit) -> str | None:
-    if unit is root:
-        return "The root has no parent." if body.parent_id else None
-    if "parent_id" not in body.model_fields_set:
-        return None
-    parent = known.get(str(body.parent_id)) if body.parent_id else root
-    if parent is None:
-        return "There is no such unit."
-    unit.parent_key = parent.key
-    return None
-
-
-def _circles(changed: Sequence[Unit], known: dict[str, Unit]) -> dict[str, str]:
+    problems = [_move(unit, body, known, root) for unit, body in zip(found, bodies, strict=True)]
     parents = {unit.key: unit.parent_key for unit in known.values()}
-    errors = {}
-    for place, unit in enumerate(changed):
+    for place, unit in enumerate(found):
         seen, at = {unit.key}, unit.parent_key
         while at is not None and at not in seen:
             seen.add(at)
             at = parents.get(at)
         if at is not None:
-            errors[f"{place}.parent_id"] = "A unit cannot lie below itself."
-    return errors
+            problems[place] = "A unit cannot lie below itself."
+    if any(problems):
+        db.session.rollback()
+        raise InvalidParams(
+            {f"units.{place}.parent_id": one for place, one in enumerate(problems) if one}
+        )
+    _flush()
+    db.session.commit()
+    return found
+
+
+def _move(unit: Unit, body: UnitIn, known: dict[str, Unit], root: Unit) -> str:
+    """Put a unit below its new parent where one was sent; return what is wrong with it."""
+    if unit is root:
+        return "The root has no parent." if body.parent_id else ""
+    if "parent_id" in body.model_fields_set:
+        parent = known.get(str(body.parent_id)) if body.parent_id else root
+        if parent is None:
+            return "There is no such unit."
+        unit.parent_key = parent.key
+    return ""
