@@ -16,7 +16,7 @@ from pathlib import Path
 from webapp.intake import text
 from webapp.intake.cells import DateOrder, plain_text
 from webapp.intake.columns import Field, places_of
-from webapp.intake.marks import Proof, Question, mark_of, mark_question, order_of, order_question
+from webapp.intake.marks import Proof, Question, mark_of, order_of, question
 from webapp.intake.rows import Format, Numbered, data_rows
 from webapp.intake.text import BadFile
 from webapp.intake.workbook import Workbook, is_workbook
@@ -60,27 +60,22 @@ def detect(
     Raises:  BadFile with the sentence of what is missing
     """
     found = (_book_format if is_workbook(path) else _text_format)(path, fields, choices)
-    found = _mapped(found, choices)
-    if sentence := _columns_missing(found, fields):
-        if not may_ask:
-            raise BadFile(sentence, found.header_line)
-        return replace(found, questions=(*found.questions, Question("columns", sentence)))
-    return _with_marks(path, found, fields, choices)
-
-
-def _mapped(found: Format, choices: Choices) -> Format:
-    """Return a format with the columns that a person has named."""
     columns = list(found.columns)
     for name, place in (choices.columns or {}).items():
         columns = [None if one == name else one for one in columns]
         if place is not None and place < len(columns):
             columns[place] = name
-    return replace(
+    found = replace(
         found,
         columns=tuple(columns),
         values={name: value for name, value in choices.values.items() if name not in columns},
         notes=tuple(place for place in choices.notes if place < len(columns)),
     )
+    if sentence := _columns_missing(found, fields):
+        if not may_ask:
+            raise BadFile(sentence, found.header_line)
+        return replace(found, questions=(*found.questions, Question("columns", sentence)))
+    return _with_marks(path, found, fields, choices)
 
 
 def _book_format(path: Path, fields: Sequence[Field], choices: Choices) -> Format:
@@ -107,7 +102,14 @@ def _text_format(path: Path, fields: Sequence[Field], choices: Choices) -> Forma
     encoding = choices.encoding or text.detect_encoding(path)
     questions: tuple[Question, ...] = ()
     if encoding == "utf-8" and not text.is_text(path, encoding):
-        encoding, questions = text.WESTERN, (_encoding_question(path),)
+        if not text.is_text(path, text.WESTERN):
+            raise BadFile("The file is not utf-8 text; save it as UTF-8.")
+        sentence = (
+            "The file is not UTF-8. As Windows-1252 its letters would be those below; say so if "
+            "they are right, or save it as UTF-8."
+        )
+        encoding = text.WESTERN
+        questions = (Question("encoding", sentence, text.words_in_doubt(path)),)
     sample = text.read_sample(path, encoding)
     told = choices.separator or text.told_separator(sample)
     formats = []
@@ -120,17 +122,6 @@ def _text_format(path: Path, fields: Sequence[Field], choices: Choices) -> Forma
     if not formats:
         raise BadFile("The file is empty.")
     return max(formats, key=_known)
-
-
-def _encoding_question(path: Path) -> Question:
-    if not text.is_text(path, text.WESTERN):
-        raise BadFile("The file is not utf-8 text; save it as UTF-8.")
-    return Question(
-        "encoding",
-        "The file is not UTF-8. As Windows-1252 its letters would be those below; say so if they "
-        "are right, or save it as UTF-8.",
-        text.words_in_doubt(path),
-    )
 
 
 def _known(found: Format) -> tuple[int, int]:
@@ -185,25 +176,24 @@ def _with_marks(path: Path, found: Format, fields: Sequence[Field], choices: Cho
         for place, name in enumerate(found.columns)
         if name and types[name] in proofs
     ]
-    needed = {id(proof): proof for _, proof in places}.values()
     tail = text.last_rows(path, found.encoding, found.separator) if found.sheet is None else ()
     rows = data_rows(path, found)
     if found.sheet is not None:
         rows = islice(rows, PROOF_ROWS)
     for cells in chain(tail, (cells for _, cells in rows)):
-        if all(proof.answer for proof in needed):
+        if all(proof.answer for _, proof in places):
             break
         for place, proof in places:
             if place < len(cells):
                 proof.look_at(cells[place])
-    questions = found.questions
-    if not mark.answer and mark.doubtful:
-        questions += (mark_question(mark.doubtful),)
-    if not order.answer and order.doubtful:
-        questions += (order_question(order.doubtful),)
+    open_still = [
+        question(name, proof.doubtful)
+        for name, proof in (("decimal_mark", mark), ("date_order", order))
+        if proof.doubtful and not proof.answer
+    ]
     return replace(
         found,
         decimal_mark=mark.answer or ("" if found.sheet else "."),
         date_order=order.answer,
-        questions=questions,
+        questions=(*found.questions, *open_still),
     )

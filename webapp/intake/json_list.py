@@ -8,7 +8,7 @@ from typing import Any
 
 import ijson
 
-from webapp.intake.text import BadFile, detect_encoding, open_text
+from webapp.intake.text import BadFile, detect_encoding
 
 PIECE_CHARS = 1 << 16
 LONGEST_ITEM_CHARS = 1 << 20
@@ -51,7 +51,7 @@ def _pieces(path: Path) -> Iterator[tuple[int, str]]:
     encoding = detect_encoding(path)
     line = 1
     try:
-        with open_text(path, encoding) as file:
+        with path.open(encoding=encoding, newline="") as file:
             while piece := file.readline(PIECE_CHARS):
                 yield line, piece
                 line += piece.endswith("\n")

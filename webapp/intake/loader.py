@@ -44,6 +44,11 @@ from webapp.intake.uploads import (
 
 FIRST_ROWS = 20
 SHOWN_CHARS = 200
+# What a look tells of how a file was read.
+SHOWN = (
+    *("encoding", "separator", "sheet", "sheets", "header_line", "header"),
+    *("columns", "values", "notes", "decimal_mark", "date_order"),
+)
 TASK_S = 21_600
 Check = Callable[[Row], dict[str, str]]
 
@@ -100,14 +105,21 @@ class Loader:
         files, problems, rejected = look_through(self, upload, attempt)
         # The load reads the columns as the look did.
         roles = {name: read_as(file["look"]) for name, file in files.items() if "look" in file}
-        values = {
-            "files": files,
-            "problems": problems,
-            "result": {REJECTED: rejected},
-            "options": upload.options | {"roles": roles},
-        }
-        attempt.finish(write=lambda connection: _end(connection, upload.id, READY, values))
-        _load_if_asked(upload.id)
+        options = upload.options | {"roles": roles}
+        ended = update(Upload).where(Upload.id == upload.id).values(status=READY)
+        found = ended.values(files=files, problems=problems, options=options)
+        found = found.values(result={REJECTED: rejected})
+        attempt.finish(write=lambda connection: connection.execute(found))
+        self._load_if_asked(upload.id)
+
+    def _load_if_asked(self, upload_id: str) -> None:
+        """Load at once where somebody asked for it before this look and nothing is wrong."""
+        upload = db.session.get_one(Upload, upload_id, populate_existing=True)
+        wanted = upload.options.get("load") and upload.status == READY
+        is_clean = not upload.questions and not upload.broken
+        if wanted and is_clean and (upload.options.get("skip_bad") or not upload.bad_rows):
+            start(upload, LOADING, upload.created_by)
+            db.session.commit()
 
     def _load(self, attempt: jobs.Attempt, payload: dict[str, Any]) -> None:
         upload = db.session.get(Upload, payload["upload"])
@@ -123,23 +135,16 @@ class Loader:
                 }
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="load-")))
                 sentence, more = self.load(upload, paths, folder / "rejected.csv", attempt)
-            values: dict[str, Any] = {"sentence": sentence, "problems": []}
-            values["result"] = result | more
-            status = LOADED
-        except LoadRefused as refused:
-            db.session.rollback()
-            shown = [list(one[:4]) for one in refused.problems]
-            values, status = {"sentence": refused.message, "problems": shown}, REFUSED
+            values: dict[str, Any] = {"status": LOADED, "problems": [], "result": result | more}
         except ReportError as error:
             db.session.rollback()
-            values, status = {"sentence": error.message}, REFUSED
-        attempt.finish(write=lambda connection: _end(connection, upload_id, status, values))
-        if status == LOADED:
+            sentence, values = error.message, {"status": REFUSED}
+            if isinstance(error, LoadRefused):
+                values["problems"] = [list(one[:4]) for one in error.problems]
+        ended = update(Upload).where(Upload.id == upload_id).values(sentence=sentence, **values)
+        attempt.finish(write=lambda connection: connection.execute(ended))
+        if values["status"] == LOADED:
             drop_bytes(upload_id, keep=REJECTED)
-
-
-def _end(connection: Connection, upload_id: str, status: str, values: Mapping[str, Any]) -> None:
-    connection.execute(update(Upload).where(Upload.id == upload_id).values(status=status, **values))
 
 
 def _on_end(connection: Connection, job_id: str, ending: jobs.Ending) -> jobs.Ending:
@@ -149,16 +154,6 @@ def _on_end(connection: Connection, job_id: str, ending: jobs.Ending) -> jobs.En
         sentence = ending.error or "The work was cancelled."
         connection.execute(update(Upload).where(mine).values(status=FAILED, sentence=sentence))
     return ending
-
-
-def _load_if_asked(upload_id: str) -> None:
-    """Go on with the load where somebody asked for it before this look and nothing is wrong."""
-    upload = db.session.get_one(Upload, upload_id, populate_existing=True)
-    wanted = upload.options.get("load") and upload.status == READY
-    is_clean = not upload.questions and not upload.broken
-    if wanted and is_clean and (upload.options.get("skip_bad") or not upload.bad_rows):
-        start(upload, LOADING, upload.created_by)
-        db.session.commit()
 
 
 def look_through(
@@ -176,16 +171,11 @@ def look_through(
                 role = loader.role(name)
                 check = loader.checker(company_id, name) if role.fields else None
                 told = teller(attempt, 100 * number)
+                choices = choices_of(options, name)
+                saved = partial(find_mapping, company_id, loader.kind, name)
                 with as_path(file["file_id"]) as path:
                     file["look"] = look_at(
-                        path,
-                        file["name"],
-                        role,
-                        choices_of(options, name),
-                        check,
-                        rejects,
-                        told,
-                        partial(find_mapping, company_id, loader.kind, name),
+                        path, file["name"], role, choices, check, rejects, told, saved
                     )
                 if check is not None:
                     file["look"]["remarks"] = loader.notes(check)
@@ -273,20 +263,9 @@ def look_at(
             return role.look(path, name, rejects, told)
         choices, mapping = with_saved_mapping(path, role.fields, choices, saved)
         found = detect(path, role.fields, choices, may_ask=True)
-        look: dict[str, Any] = {
-            "encoding": found.encoding,
-            "separator": found.separator,
-            "sheet": found.sheet,
-            "sheets": list(found.sheets),
-            "header_line": found.header_line,
-            "header": list(found.header),
-            "columns": list(found.columns),
-            "values": dict(found.values),
-            "notes": list(found.notes),
+        look: dict[str, Any] = {name: getattr(found, name) for name in SHOWN} | {
             "mapping": mapping,
-            "decimal_mark": found.decimal_mark,
-            "date_order": found.date_order,
-            "asks": [list(question) for question in found.questions],
+            "asks": found.questions,
             "first": [[plain_text(cell)[:SHOWN_CHARS] for cell in row] for row in found.preview],
             "good": 0,
             "bad": 0,
@@ -300,11 +279,9 @@ def look_at(
             errors = check(row)
             look["bad" if errors else "good"] += 1
             if len(look["first"]) < FIRST_ROWS:
+                cells = zip(found.columns, row.cells, strict=False)
                 look["first"].append(
-                    [
-                        _as_read(row.values.get(name or "", plain_text(cell)))
-                        for name, cell in zip(found.columns, row.cells, strict=False)
-                    ]
+                    [_as_read(row.values.get(name or "", plain_text(cell))) for name, cell in cells]
                 )
             for column, sentence in errors.items():
                 rejects(Problem(name, row.line, column, sentence, row.cells))

@@ -69,22 +69,16 @@ def order_of(cell: str) -> DateOrder | Literal["either"] | None:
     return "either" if first <= 12 and second <= 12 else None
 
 
-def mark_question(example: str) -> Question:
-    """Return the question whether a number is large or has decimals."""
-    mark = "." if "." in example else ","
-    bare = example.replace(mark, "")
-    return Question(
-        "decimal_mark",
-        f"{example} may be {bare}, or a number with three decimals. Say which mark stands before "
-        "the decimals: the comma (,) or the point (.).",
-        (example,),
-    )
-
-
-def order_question(example: str) -> Question:
-    """Return the question which part of a date is the day."""
-    return Question(
-        "date_order",
-        f"No day is above 12, so {example} may be read in two ways. Say which: dmy or mdy.",
-        (example,),
-    )
+def question(name: str, example: str) -> Question:
+    """Return the question of a mark or an order that a cell leaves open."""
+    if name == "decimal_mark":
+        bare = example.replace("." if "." in example else ",", "")
+        sentence = (
+            f"{example} may be {bare}, or a number with three decimals. Say which mark stands "
+            "before the decimals: the comma (,) or the point (.)."
+        )
+    else:
+        sentence = (
+            f"No day is above 12, so {example} may be read in two ways. Say which: dmy or mdy."
+        )
+    return Question(name, sentence, (example,))

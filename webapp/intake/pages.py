@@ -25,6 +25,7 @@ from webapp.intake.uploads import AT_WORK, LOADABLE, LOADING, LOOKING, REJECTED,
 from webapp.lib.texts import counted
 
 MOST_BYTES = 4 * 1024**3
+NO_FILE = "Choose a file that is not empty."
 SEPARATORS = {";": "semicolon", ",": "comma", "\t": "tab", "|": "bar"}
 CHOICES: dict[str, dict[str, str]] = {
     "encoding": {"utf-8": "UTF-8", "cp1252": "Windows-1252"},
@@ -72,8 +73,8 @@ class UploadPages:
         """Return the address of an upload."""
         return f"/{self.slug}/uploads/{upload.id}"
 
-    def show_form(self, errors: Mapping[str, str] | None = None, status: int = 200) -> Response:
-        """Return the form, with the uploads of late."""
+    def new_upload(self, errors: Mapping[str, str] | None = None, status: int = 200) -> Response:
+        """Show the form, with the uploads of late."""
         page = render_template(
             "intake/new_upload.html",
             here=self,
@@ -83,8 +84,8 @@ class UploadPages:
         )
         return make_response(page, status)
 
-    def keep(self) -> Response:
-        """Keep the files that were sent and begin to look through them."""
+    def create_upload(self) -> Response:
+        """Keep the files that were sent and begin to look through them; nothing is loaded yet."""
         scope = current_scope()
         try:
             sent, urls = self._sent(), self.read_urls(scope)
@@ -92,11 +93,10 @@ class UploadPages:
                 sentence = "Send a file or its address, not both."
                 raise InvalidParams({f"{name}_url": sentence for name in both})
             if not sent and not urls:
-                first = self.loader.roles[0].name
-                raise InvalidParams({first: "Choose a file that is not empty."})
+                raise InvalidParams({self.loader.roles[0].name: NO_FILE})
             upload = uploads.keep_upload(scope, self.slug, sent, urls)
         except InvalidParams as error:
-            return self.show_form(error.errors, 422)
+            return self.new_upload(error.errors, 422)
         audit(scope, "uploaded", upload.names)
         db.session.commit()
         return redirect_to(self.address(upload))
@@ -108,19 +108,23 @@ class UploadPages:
             if file is None or not file.filename:
                 continue
             if not file.stream.read(1):
-                raise InvalidParams({role.name: "Choose a file that is not empty."})
+                raise InvalidParams({role.name: NO_FILE})
             file.stream.seek(0)
             sent[role.name] = (file.stream, file.filename)
         return sent
 
-    def show(
+    def _find(self, upload_id: UUID) -> Upload:
+        return uploads.find_upload(current_scope(), self.slug, upload_id)
+
+    def show_upload(
         self,
-        upload: Upload,
+        upload_id: UUID,
         errors: Mapping[str, str] | None = None,
         typed: Mapping[str, Any] | None = None,
         status: int = 200,
     ) -> Response:
-        """Return the page of an upload, or the part of it that changes."""
+        """Show what is in the files, how far the work is, or what came of it."""
+        upload = self._find(upload_id)
         job = db.session.get(jobs.Job, upload.job_id) if upload.job_id else None
         return render(
             "intake/show_upload.html",
@@ -139,9 +143,9 @@ class UploadPages:
             typed=typed if typed is not None else upload.options,
         )
 
-    def go_on(self, upload: Upload) -> Response:
+    def start_upload(self, upload_id: UUID) -> Response:
         """Look again with what was said, or load; a load waits for a look that knows it all."""
-        scope = current_scope()
+        scope, upload = current_scope(), self._find(upload_id)
         if upload.status not in LOADABLE:
             raise Conflict(f"This upload is {upload.status}.")
         try:
@@ -156,7 +160,7 @@ class UploadPages:
                 options["load"] = not wants_look
                 uploads.begin(scope, upload, LOOKING, options)
         except InvalidParams as error:
-            return self.show(upload, error.errors, request.form, 422)
+            return self.show_upload(upload_id, error.errors, request.form, 422)
         db.session.commit()
         return redirect_to(self.address(upload))
 
@@ -168,8 +172,7 @@ class UploadPages:
                 if value not in values:
                     raise InvalidParams({name: "Choose one of the list."})
                 options[name] = value
-        looked = {role: file["look"] for role, file in upload.files.items() if "look" in file}
-        roles = {role: self._said_of(role, look) for role, look in looked.items()}
+        roles = {role: self._said_of(role, look) for role, look in upload.looks.items()}
         return options | {"roles": roles}
 
     def _said_of(self, role: str, look: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,14 +204,16 @@ class UploadPages:
         """Say whether the last look knew all that is said of how to read the files."""
         if any(options.get(name) != upload.options.get(name) for name in CHOICES):
             return False
-        for role, said in options["roles"].items():
-            there = read_as(upload.files[role]["look"])
-            columns = {
-                name: place for name, place in said.get("columns", {}).items() if place is not None
+        return all(
+            said
+            | {
+                "columns": {
+                    name: at for name, at in said.get("columns", {}).items() if at is not None
+                }
             }
-            if said | {"columns": columns} != there:
-                return False
-        return True
+            == read_as(upload.files[role]["look"])
+            for role, said in options["roles"].items()
+        )
 
     def _save_mappings(self, upload: Upload, options: Mapping[str, Any]) -> None:
         for role, said in options["roles"].items():
@@ -229,9 +234,17 @@ class UploadPages:
             )
             raise InvalidParams({"skip_bad": sentence})
 
-    def rejected(self, upload: Upload) -> Response:
-        """Return the CSV of rows that cannot be used."""
-        file_id = upload.result.get(REJECTED)
+    def delete_upload(self, upload_id: UUID) -> Response:
+        """Forget an upload; what was loaded from it stays."""
+        upload = self._find(upload_id)
+        audit(current_scope(), "deleted upload", upload.names)
+        uploads.forget_upload(upload)
+        db.session.commit()
+        return redirect_to(f"/{self.slug}/{self.form_path}")
+
+    def rejected_rows(self, upload_id: UUID) -> Response:
+        """Give the CSV of rows that cannot be used."""
+        file_id = self._find(upload_id).result.get(REJECTED)
         file = db.session.get(StoredFile, file_id) if file_id else None
         if file is None:
             raise NotFound("There are no such rows.")
@@ -259,41 +272,15 @@ def upload_pages(pages: UploadPages) -> Blueprint:
             return
         request.max_content_length = MOST_BYTES
 
-    @bp.get(f"/{pages.form_path}")
-    def new_upload() -> Response:
-        """Show the form."""
-        return pages.show_form()
-
-    @bp.post(f"/{pages.form_path}")
-    def create_upload() -> Response:
-        """Keep files; nothing is loaded yet."""
-        return pages.keep()
-
-    def find(upload_id: UUID) -> Upload:
-        return uploads.find_upload(current_scope(), pages.slug, upload_id)
-
-    @bp.get("/uploads/<uuid:upload_id>")
-    def show_upload(upload_id: UUID) -> Response:
-        """Show what is in the files, how far the work is, or what came of it."""
-        return pages.show(find(upload_id))
-
-    @bp.post("/uploads/<uuid:upload_id>")
-    def start_upload(upload_id: UUID) -> Response:
-        """Look again, or load."""
-        return pages.go_on(find(upload_id))
-
-    @bp.post("/uploads/<uuid:upload_id>/delete")
-    def delete_upload(upload_id: UUID) -> Response:
-        """Forget an upload; what was loaded from it stays."""
-        upload = find(upload_id)
-        audit(current_scope(), "deleted upload", upload.names)
-        uploads.forget_upload(upload)
-        db.session.commit()
-        return redirect_to(f"/{pages.slug}/{pages.form_path}")
-
-    @bp.get("/uploads/<uuid:upload_id>/rejected.csv")
-    def rejected_rows(upload_id: UUID) -> Response:
-        """Give the rows that cannot be used."""
-        return pages.rejected(find(upload_id))
-
+    form, one = f"/{pages.form_path}", "/uploads/<uuid:upload_id>"
+    views: tuple[tuple[str, str, Any], ...] = (
+        ("GET", form, pages.new_upload),
+        ("POST", form, pages.create_upload),
+        ("GET", one, pages.show_upload),
+        ("POST", one, pages.start_upload),
+        ("POST", f"{one}/delete", pages.delete_upload),
+        ("GET", f"{one}/rejected.csv", pages.rejected_rows),
+    )
+    for method, rule, view in views:
+        bp.add_url_rule(rule, view.__name__, view, methods=[method])
     return bp

@@ -57,21 +57,19 @@ class Rejects:
         self.total += 1
         if len(self.shown) < PROBLEMS_SHOWN:
             self.shown.append(problem)
-        if self._path is not None:
-            self._write(self._path, problem)
-
-    def _write(self, path: Path, problem: Problem) -> None:
+        if self._path is None:
+            return
         if self._writer is None:
             try:
-                self._file = path.open("w", encoding="utf-8", newline="")
+                self._file = self._path.open("w", encoding="utf-8", newline="")
             except OSError as error:
-                sentence = f"{path} cannot be written: {error.strerror}."
+                sentence = f"{self._path} cannot be written: {error.strerror}."
                 raise InvalidParams({"rejected": sentence}) from error
             self._writer = csv.writer(self._file)
             self._writer.writerow(["file", "line", "column", "problem", "row"])
-        file, column = safe_text(problem.file), safe_text(problem.column)
-        sentence, row = safe_text(problem.sentence), safe_text(";".join(problem.row))
-        self._writer.writerow([file, problem.line, column, sentence, row])
+        texts = (problem.file, problem.column, problem.sentence, ";".join(problem.row))
+        file, *others = map(safe_text, texts)
+        self._writer.writerow([file, problem.line, *others])
 
     def close(self) -> None:
         """Close the file of rejected rows, where there is one."""

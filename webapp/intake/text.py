@@ -10,6 +10,8 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 SEPARATORS = (";", ",", "\t", "|")
@@ -80,18 +82,13 @@ def words_in_doubt(path: Path) -> tuple[str, ...]:
     return tuple(words)[:EXAMPLES]
 
 
-def open_text(path: Path, encoding: str) -> io.TextIOWrapper:
-    """Return the file as text; line ends stay as they are, for the CSV reader to see."""
-    return path.open(encoding=encoding, newline="")
-
-
 def read_sample(path: Path, encoding: str) -> str:
     """Return the start of a file in whole lines.
 
     Raises: BadFile where it is empty or not text of that encoding
     """
     try:
-        with open_text(path, encoding) as file:
+        with path.open(encoding=encoding, newline="") as file:
             sample = file.read(SAMPLE_CHARS)
     except UnicodeError as error:
         raise BadFile(f"The file is not {encoding} text; save it as UTF-8.") from error
@@ -112,14 +109,10 @@ def sample_rows(sample: str, separator: str, count: int) -> list[tuple[int, list
     rows: list[tuple[int, list[str]]] = []
     reader = csv.reader(io.StringIO(sample, newline=""), delimiter=separator)
     line = 1
-    try:
-        for row in reader:
+    with suppress(csv.Error):
+        for row in islice(reader, count):
             rows.append((line, row))
             line = reader.line_num + 1
-            if len(rows) == count:
-                break
-    except csv.Error:
-        pass
     return rows
 
 

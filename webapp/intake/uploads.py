@@ -26,14 +26,8 @@ from webapp.lib.moments import utcnow
 from webapp.lib.texts import storable
 
 UPLOAD, REJECTED = "upload", "rejected"
-LOOKING, READY, LOADING, LOADED, REFUSED, FAILED = (
-    "looking",
-    "ready",
-    "loading",
-    "loaded",
-    "refused",
-    "failed",
-)
+LOOKING, READY, LOADING = "looking", "ready", "loading"
+LOADED, REFUSED, FAILED = "loaded", "refused", "failed"
 AT_WORK = (LOOKING, LOADING)
 LOADABLE = (READY, REFUSED, FAILED)
 
@@ -71,21 +65,24 @@ class Upload(Model):
         return ", ".join(str(file["name"]) for file in self.files.values())
 
     @property
-    def questions(self) -> list[tuple[str, str, list[str]]]:
+    def looks(self) -> dict[str, dict[str, Any]]:
+        """What was found in the files, by role."""
+        return {role: file["look"] for role, file in self.files.items() if "look" in file}
+
+    @property
+    def questions(self) -> list[Any]:
         """What the files do not tell by themselves: name, sentence, examples."""
-        looks = [file.get("look", {}) for file in self.files.values()]
-        return [(one[0], one[1], one[2]) for look in looks for one in look.get("asks", ())]
+        return [one for look in self.looks.values() for one in look.get("asks", ())]
 
     @property
     def broken(self) -> dict[str, str]:
         """By role why a file cannot be read."""
-        looks = {role: file.get("look", {}) for role, file in self.files.items()}
-        return {role: look["broken"] for role, look in looks.items() if "broken" in look}
+        return {role: look["broken"] for role, look in self.looks.items() if "broken" in look}
 
     @property
     def bad_rows(self) -> int:
         """How many rows cannot be used."""
-        return sum(file.get("look", {}).get("bad", 0) for file in self.files.values())
+        return sum(look.get("bad", 0) for look in self.looks.values())
 
 
 class SavedMapping(Model):
@@ -147,14 +144,8 @@ def keep_upload(
         files[role] = {"name": shown, "file_id": file_id}
     for role, url in (urls or {}).items():
         files[role] = {"name": role, "url": url}
-    upload = Upload(
-        id=str(uuid4()),
-        company_id=scope.company_id,
-        created_by=scope.user_id,
-        kind=kind,
-        files=files,
-        options={},
-    )
+    owner = {"company_id": scope.company_id, "created_by": scope.user_id}
+    upload = Upload(kind=kind, files=files, options={}, **owner)
     db.session.add(upload)
     db.session.flush()
     start(upload, LOOKING, scope.user_id)
