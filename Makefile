@@ -22,13 +22,13 @@ help:  ## list these verbs
 install: $(STAMP)  ## set up .venv with the pinned requirements, those of tests too; start nothing
 
 $(STAMP): requirements.txt requirements-dev.txt
-	@$(call set_up,requirements-dev.txt,about 200 MB,a minute and a half)
+	@$(call set_up,requirements-dev.txt,about 225 MB,a minute and a half)
 	@touch $(RUNTIME)
 
 # With the tests' packages there already, all are brought up to date: none is taken away.
 $(RUNTIME): requirements.txt
 	@if [ -x $(BIN)/pytest ]; then $(MAKE) --no-print-directory $(STAMP) && touch $@; \
-	else $(call set_up,requirements.txt,about 70 MB,a minute); fi
+	else $(call set_up,requirements.txt,about 95 MB,a minute); fi
 
 # $(call set_up,PINS,SIZE,TIME): nothing is made before the Python is known to be new enough, and an
 # environment of another one is made anew. Where uv cannot reach its index, pip may.

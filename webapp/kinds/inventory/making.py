@@ -13,7 +13,7 @@ from flask import current_app
 from webapp.engine.kind import Result, Run
 from webapp.extensions import db
 from webapp.files import store_file
-from webapp.kinds.inventory import documents, files, workbooks
+from webapp.kinds.inventory import documents, files, pdf, workbooks
 from webapp.kinds.inventory.compute import Line
 from webapp.kinds.inventory.params import MADE, InventoryParams
 from webapp.kinds.inventory.places import ensure_root
@@ -29,19 +29,11 @@ from webapp.kinds.inventory.tabular import compared
 from webapp.kinds.inventory.workbooks import Tick
 from webapp.lib.texts import counted
 
-
-def _write_iso14064(snapshot: Snapshot, file: IO[bytes], tick: Tick) -> None:
-    # The PDF's library takes 15 MB, which web processes and idle workers need not carry.
-    from webapp.kinds.inventory import pdf
-
-    pdf.write_iso14064(snapshot, file, tick)
-
-
 Writer = Callable[[Snapshot, IO[bytes], Tick], None]
 WRITERS: dict[str, Writer] = {
     "DATA_DUMP": workbooks.write_inventory,
     "GHG_PROTOCOL": workbooks.write_ghg_protocol,
-    "ISO14064": _write_iso14064,
+    "ISO14064": pdf.write_iso14064,
     "REPORT_DATA": documents.write_report_data,
 }
 ROWS_PER_LINE = 50_000
