@@ -140,11 +140,12 @@ def count_step(project_key: int) -> int:
     of_project, now_us = FileEvent.project_key == project_key, moment_us(utcnow())
     ahead = _events_ahead(project_key)
     due = {seq for seq, at_us in ahead.items() if at_us <= now_us}
-    if place is None or (place.counted_seq >= place.last_seq and not due):
+    last_seq, counted_seq = place or (0, 0)
+    if counted_seq >= last_seq and not (place and due):
         db.session.rollback()
         return 0
-    upto = min(place.last_seq, place.counted_seq + EVENTS_PER_STEP)
-    new = FileEvent.seq.between(place.counted_seq + 1, upto)
+    upto = min(last_seq, counted_seq + EVENTS_PER_STEP)
+    new = FileEvent.seq.between(counted_seq + 1, upto)
     still_ahead = select(FileEvent.seq, FileEvent.at_us).where(
         of_project, new | FileEvent.seq.in_(ahead), FileEvent.at_us > now_us
     )
@@ -152,7 +153,7 @@ def count_step(project_key: int) -> int:
     touched = select(FileEvent.version_id).where(of_project, new | FileEvent.seq.in_(due))
     effects = Effects()
     for version in _versions(project_key, upto, FileEvent.version_id.in_(touched)):
-        done = {seq: event for seq, event in version.items() if seq <= place.counted_seq}
+        done = {seq: event for seq, event in version.items() if seq <= counted_seq}
         effects.add([event for seq, event in done.items() if seq not in ahead], -1)
         effects.add([event for seq, event in version.items() if seq not in still])
     if _is_capped(project_key):
@@ -172,13 +173,13 @@ def count_step(project_key: int) -> int:
         .where(Project.key == project_key)
         .values(
             counted_seq=upto,
-            waiting_since=db.session.scalar(waiting) if upto < place.last_seq else None,
+            waiting_since=db.session.scalar(waiting) if upto < last_seq else None,
             due_at=moment_at(min(still.values())) if still else None,
         )
         .execution_options(synchronize_session=False)
     )
     db.session.commit()
-    return upto - place.counted_seq + len(due)
+    return upto - counted_seq + len(due)
 
 
 def hold_project(project_key: int) -> Row[int, int] | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from webapp.accounts import Scope, User, scope_of
+from webapp.accounts import User, scope_of
 from webapp.extensions import db
 from webapp.kinds.project_storage.counting import count_project
 from webapp.kinds.project_storage.ingest import take_events
@@ -36,20 +36,15 @@ def make_demo(company_id: str) -> int:
     scope = scope_of(user, company_id) if user else None
     if scope is None:
         return 0
-    provider_id = create_provider(scope, "Main storage", "Made up for the demo").id
-    return sum(
-        _fill(scope, number, provider_id, *project) for number, project in enumerate(PROJECTS, 1)
-    )
-
-
-def _fill(
-    scope: Scope, number: int, provider_id: str, name: str, uploads: int, size: int, trashed: int
-) -> int:
-    project = create_project(scope, name, None)
-    events = list(_events(number, provider_id, uploads, size, trashed))
-    project_key, verdicts = take_events(scope, project.id, events)
-    count_project(project_key)
-    return len(verdicts)
+    provider_id, taken = create_provider(scope, "Main storage", "Made up for the demo").id, 0
+    for number, (name, *shape) in enumerate(PROJECTS, 1):
+        project = create_project(scope, name, None)
+        project_key, verdicts = take_events(
+            scope, project.id, list(_events(number, provider_id, *shape))
+        )
+        count_project(project_key)
+        taken += len(verdicts)
+    return taken
 
 
 def _events(
@@ -67,21 +62,14 @@ def _events(
                 "bytes": size * (60 + (number * 37 + month * 11) % 80) // 100,
                 "storage_provider_id": provider_id,
             }
-            steps = [("upload", at, upload)]
+            steps: list[tuple[str, datetime, dict[str, Any]]] = [("upload", at, upload)]
             if trashed and number % trashed == trashed - 1:
                 steps.append(("trash", at + timedelta(days=9), {}))
                 if number % 2:
                     steps.append(("purge", at + timedelta(days=39), {}))
+            named = {"file_version_id": version}
             yield from (
-                _event(kind, version, moment, more) for kind, moment, more in steps if moment < now
+                {"id": f"{version}-{kind}", "type": kind, "at": at.isoformat(), **named, **more}
+                for kind, at, more in steps
+                if at < now
             )
-
-
-def _event(kind: str, version: str, at: datetime, more: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "id": f"{version}-{kind}",
-        "type": kind,
-        "file_version_id": version,
-        "at": at.isoformat(),
-        **more,
-    }

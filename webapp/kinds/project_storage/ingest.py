@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import case, func, insert, select, update
+from sqlalchemy import case, insert, select, update
 
 from webapp.accounts import Scope
 from webapp.errors import InvalidParams, NotAllowed, NotFound, TooLarge
@@ -138,19 +138,3 @@ def _store(project_key: int, last_seq: int, rows: list[dict[str, Any]]) -> None:
         .values(last_seq=last_seq + len(rows), received_at=now, waiting_since=waiting)
         .execution_options(synchronize_session=False)
     )
-
-
-def newest_events(project_keys: list[int], limit: int) -> list[Any]:
-    """Return the newest events of some projects as (event, project, provider), newest first."""
-    query = (
-        select(FileEvent, Project, Provider)
-        .join(Project, Project.key == FileEvent.project_key)
-        .outerjoin(Provider, Provider.key == FileEvent.provider_key)
-        .where(
-            FileEvent.project_key.in_(project_keys),
-            FileEvent.seq > func.coalesce(Project.last_seq, 0) - limit,
-        )
-        .order_by(FileEvent.received_at.desc(), FileEvent.project_key, FileEvent.seq.desc())
-        .limit(limit)
-    )
-    return list(db.session.execute(query))

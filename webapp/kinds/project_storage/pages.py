@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -11,14 +12,20 @@ from sqlalchemy import select
 
 from webapp.accounts import Scope, current_scope, restrict
 from webapp.extensions import db
-from webapp.kinds.project_storage.compute import moment_at
-from webapp.kinds.project_storage.ingest import newest_events
-from webapp.kinds.project_storage.models import Counter, Permission, Project, Provider
+from webapp.kinds.project_storage.compute import moment_at, moment_us
+from webapp.kinds.project_storage.models import (
+    Counter,
+    FileEvent,
+    Permission,
+    Project,
+    Provider,
+)
 from webapp.kinds.project_storage.projects import ROLES
 from webapp.kinds.project_storage.stats import (
     count_projects,
     list_items,
     provider_shares,
+    role_of,
     summed,
     user_stats,
 )
@@ -62,7 +69,9 @@ def show_storage() -> str:
         items=list_items(scope, (page - 1) * PROJECTS_PER_PAGE, PROJECTS_PER_PAGE),
         providers=provider_shares(scope),
         trash=fullest_trash(scope),
-        events=[_event(*row) for row in newest_events(_lively(scope), EVENTS_SHOWN)],
+        events=newest_events(scope),
+        now_us=moment_us(utcnow()),
+        moment_at=moment_at,
         roles=ROLES,
         page=page,
         page_count=pages,
@@ -70,47 +79,36 @@ def show_storage() -> str:
     )
 
 
-def fullest_trash(scope: Scope, limit: int = 10) -> list[tuple[Project, Provider, Counter, str]]:
+def fullest_trash(scope: Scope, limit: int = 10) -> Sequence[Any]:
     """Return where most could be freed: project, provider, counter, the caller's role."""
     query = (
         select(Project, Provider, Counter, Permission.auth_role)
         .join(Counter, Counter.project_key == Project.key)
         .join(Provider, Provider.key == Counter.provider_key)
         .join(Permission, Permission.project_key == Project.key)
-        .where(
-            Permission.company_id == scope.company_id,
-            Permission.user_id == scope.user_id,
-            Counter.trash_file_versions > 0,
-        )
+        .where(*role_of(scope), Counter.trash_file_versions > 0)
         .order_by(Counter.trash_bytes.desc(), Project.key)
         .limit(limit)
     )
-    return [tuple(row) for row in db.session.execute(query)]  # type: ignore[misc]
+    return db.session.execute(query).all()
 
 
-def _lively(scope: Scope) -> list[int]:
-    """Return the caller's projects that had events last; the newest events are among theirs."""
-    query = (
+def newest_events(scope: Scope) -> Sequence[Any]:
+    """Return the newest events of the caller's projects: event, project, provider, newest first."""
+    # They are among those of the projects that had events last.
+    lively = (
         select(Project.key)
         .join(Permission, Permission.project_key == Project.key)
-        .where(Permission.company_id == scope.company_id, Permission.user_id == scope.user_id)
-        .where(Project.received_at.is_not(None))
+        .where(*role_of(scope), Project.received_at.is_not(None))
         .order_by(Project.received_at.desc())
         .limit(EVENTS_SHOWN)
     )
-    return list(db.session.scalars(query))
-
-
-def _event(event: Any, project: Any, provider: Any) -> dict[str, Any]:
-    counted = "yes" if event.seq <= project.counted_seq else "soon"
-    if moment_at(event.at_us) > utcnow():
-        counted = "at its time"
-    return {
-        "at": moment_at(event.at_us),
-        "type": event.type,
-        "project": project.name,
-        "version_id": event.version_id,
-        "bytes": event.bytes,
-        "provider": provider.name if provider else None,
-        "counted": counted,
-    }
+    query = (
+        select(FileEvent, Project, Provider)
+        .join(Project, Project.key == FileEvent.project_key)
+        .outerjoin(Provider, Provider.key == FileEvent.provider_key)
+        .where(Project.key.in_(lively), FileEvent.seq > Project.last_seq - EVENTS_SHOWN)
+        .order_by(FileEvent.received_at.desc(), FileEvent.project_key, FileEvent.seq.desc())
+        .limit(EVENTS_SHOWN)
+    )
+    return db.session.execute(query).all()

@@ -58,10 +58,11 @@ class Item:
 
 def count_projects(scope: Scope) -> int:
     """Return how many projects the caller has a role in."""
-    return int(db.session.scalar(select(func.count()).where(*_mine(scope))) or 0)
+    return int(db.session.scalar(select(func.count()).where(*role_of(scope))) or 0)
 
 
-def _mine(scope: Scope) -> tuple[Any, ...]:
+def role_of(scope: Scope) -> tuple[Any, ...]:
+    """Return the conditions of the caller's roles."""
     return (Permission.company_id == scope.company_id, Permission.user_id == scope.user_id)
 
 
@@ -70,7 +71,7 @@ def list_items(scope: Scope, offset: int = 0, limit: int | None = None) -> list[
     query = (
         select(Project, Permission.auth_role)
         .join(Permission, Permission.project_key == Project.key)
-        .where(*_mine(scope))
+        .where(*role_of(scope))
         .order_by(Permission.project_key)
     )
     rows = db.session.execute(query.offset(offset).limit(limit)).all()
@@ -107,7 +108,7 @@ def user_stats(scope: Scope) -> dict[str, dict[str, Any]]:
     held = select(Permission.auth_role, *_sums()).join(
         Counter, Counter.project_key == Permission.project_key
     )
-    held = held.where(*_mine(scope)).group_by(Permission.auth_role)
+    held = held.where(*role_of(scope)).group_by(Permission.auth_role)
     by_role = {role: _wholes(halves) for role, *halves in db.session.execute(held)}
     due = func.min(case((Project.due_at <= utcnow(), Project.due_at)))
     waits = (func.min(Project.waiting_since), due)
@@ -121,7 +122,7 @@ def user_stats(scope: Scope) -> dict[str, dict[str, Any]]:
             "as_of": min((at for at in waiting if at), default=None),
         }
         for role, projects, *waiting in db.session.execute(
-            listed.where(*_mine(scope)).group_by(Permission.auth_role)
+            listed.where(*role_of(scope)).group_by(Permission.auth_role)
         )
     }
 
@@ -146,7 +147,7 @@ def provider_shares(scope: Scope) -> list[dict[str, Any]]:
         select(Provider.name, Provider.description, *_sums())
         .join(Counter, Counter.provider_key == Provider.key)
         .join(Permission, Permission.project_key == Counter.project_key)
-        .where(*_mine(scope))
+        .where(*role_of(scope))
         .group_by(Provider.key, Provider.name, Provider.description)
     )
     shares: list[dict[str, Any]] = [
