@@ -126,7 +126,7 @@ def xlsx_file(
         ("Report ID", report.id),
     ]
     with new_workbook(file) as workbook:
-        writer = SheetWriter(workbook)
+        writer = SheetWriter(workbook, footer=kind.title)
         for sheet in kind.sheets(result):
             columns = (*sheet.columns, *sheet.beside)
             writer.table(sheet.title, columns, sheet.rows, sheet_rows)

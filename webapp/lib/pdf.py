@@ -43,9 +43,10 @@ def paragraph(text: str, title: str = "") -> Block:
     return {"kind": "paragraph", "title": title, "text": text}
 
 
-def facts(pairs: Iterable[tuple[str, str]], title: str = "") -> Block:
+def facts(pairs: Iterable[tuple[str, str | int]], title: str = "") -> Block:
     """Return labels with their texts."""
-    return {"kind": "facts", "title": title, "pairs": list(pairs)}
+    told = [(label, f"{one:,}" if isinstance(one, int) else one) for label, one in pairs]
+    return {"kind": "facts", "title": title, "pairs": told}
 
 
 def table(

@@ -61,17 +61,33 @@ def number_format(places: int) -> dict[str, str]:
 
 
 class SheetWriter:
-    """Writes tables and facts into a workbook, each on a sheet of its own."""
+    """Writes tables and facts into a workbook, each on a sheet of its own that prints well.
 
-    def __init__(self, workbook: Any) -> None:
+    footer:   stands below each printed page, with its number
+    decimals: the format of all decimals, in place of the places of their columns
+    """
+
+    def __init__(self, workbook: Any, footer: str = "", decimals: str = "") -> None:
         self._workbook = workbook
-        self._header = workbook.add_format({"bold": True, "bottom": 1, "text_wrap": True})
-        self._formats = {
-            "integer": workbook.add_format(number_format(0)),
-            **{f"decimal{n}": workbook.add_format(number_format(n)) for n in range(7)},
-            "date": workbook.add_format({"num_format": "yyyy-mm-dd"}),
-            "month": workbook.add_format({"num_format": "yyyy-mm"}),
-            "datetime": workbook.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"}),
+        # An ampersand begins a code in a footer.
+        self._footer = f"&L{footer.replace('&', '&&')[:120]}&C&A&RPage &P of &N"
+        self._header = workbook.add_format(
+            {"bold": True, "bottom": 1, "text_wrap": True, "valign": "top"}
+        )
+        formats = {
+            "text": {"num_format": "@"},
+            "integer": number_format(0),
+            **{f"decimal{n}": number_format(n) for n in range(7)},
+            "date": {"num_format": "yyyy-mm-dd"},
+            "month": {"num_format": "yyyy-mm"},
+            "datetime": {"num_format": "yyyy-mm-dd hh:mm:ss"},
+        }
+        if decimals:
+            formats |= {f"decimal{n}": {"num_format": decimals} for n in range(7)}
+        self._formats = {name: workbook.add_format(one) for name, one in formats.items()}
+        self._bold = {
+            name: workbook.add_format(one | {"bold": True, "top": 1})
+            for name, one in formats.items()
         }
 
     def table(
@@ -80,12 +96,17 @@ class SheetWriter:
         columns: Sequence[AnyColumn],
         rows: Iterable[Mapping[str, Any]],
         most_rows: int = SHEET_ROWS,
+        *,
+        total: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write a table under a frozen header; past the last row a sheet has, it says so."""
-        page = self._workbook.add_worksheet(re.sub(r"[\[\]:*?/\\]", " ", title)[:31])
+        """Write a table under a frozen header; past the last row a sheet has, it says so.
+
+        total: a last row in bold, outside of what the filter filters and sorts
+        """
+        page = self._sheet(re.sub(r"[\[\]:*?/\\]", " ", title)[:31])
         page.freeze_panes(1, 0)
         for index, column in enumerate(columns):
-            page.set_column(index, index, 22 if column.type in {"text", "id", "datetime"} else 14)
+            page.set_column(index, index, _width(column, rows, total))
             page.write_string(0, index, heading(column), self._header)
         last = 0
         for last, row in enumerate(rows, start=1):
@@ -94,19 +115,36 @@ class SheetWriter:
                 page.write_string(last, 0, CUT)
                 break
             for index, column in enumerate(columns):
-                self._cell(page, last, index, row.get(column.name), column)
+                self._cell(page, last, index, row.get(column.name), column, self._formats)
         page.autofilter(0, 0, max(last, 1), max(len(columns) - 1, 0))
+        for index, column in enumerate(columns if total else ()):
+            self._cell(page, last + 1, index, (total or {})[column.name], column, self._bold)
 
-    def facts(self, title: str, facts: Iterable[tuple[str, str]]) -> None:
+    def facts(self, title: str, facts: Iterable[tuple[str, str | int]]) -> None:
         """Write names and values, a line each."""
-        page = self._workbook.add_worksheet(title)
-        page.set_column(0, 0, 22)
-        page.set_column(1, 1, 60)
+        page = self._sheet(title)
+        page.set_column(0, 0, 28)
+        page.set_column(1, 1, 70)
         for line, (name, value) in enumerate(facts):
             page.write_string(line, 0, name, self._header)
-            page.write_string(line, 1, value)
+            if isinstance(value, int):
+                page.write_number(line, 1, value, self._formats["integer"])
+            else:
+                page.write_string(line, 1, value)
 
-    def _cell(self, page: Any, line: int, index: int, value: Any, column: AnyColumn) -> None:
+    def _sheet(self, title: str) -> Any:
+        """Return a new sheet, set up for paper: as wide as a page, its header again on each."""
+        page = self._workbook.add_worksheet(title)
+        page.set_landscape()
+        page.set_paper(9)
+        page.fit_to_pages(1, 0)
+        page.repeat_rows(0)
+        page.set_footer(self._footer)
+        return page
+
+    def _cell(
+        self, page: Any, line: int, index: int, value: Any, column: AnyColumn, formats: Any
+    ) -> None:
         if value is None or value == "":
             return
         if isinstance(value, bool):
@@ -115,11 +153,29 @@ class SheetWriter:
             page.write_string(line, index, str(value))  # beyond what a workbook's numbers hold
         elif is_number(value, column):
             places = column.places if column.type == "decimal" else ""
-            page.write_number(line, index, float(value), self._formats[f"{column.type}{places}"])
+            page.write_number(line, index, float(value), formats[f"{column.type}{places}"])
         elif (moment := _moment(value, column)) is not None:
-            page.write_datetime(line, index, moment, self._formats[column.type])
+            page.write_datetime(line, index, moment, formats[column.type])
         else:
-            page.write_string(line, index, str(value)[:32_767])
+            bold = formats["text"] if formats is self._bold else None
+            page.write_string(line, index, str(value)[:32_767], bold)
+
+
+def _width(column: AnyColumn, rows: Any, total: Mapping[str, Any] | None) -> int:
+    """Return a width at which a column's cells and the words of its heading can be read.
+
+    Rows that come one at a time are not looked at before they are written.
+    """
+    if not isinstance(rows, list):
+        return 22 if column.type in {"text", "id", "datetime"} else 14
+    cells = [row.get(column.name) for row in (*rows, total or {})]
+    words = [len(word) for word in heading(column).split()]
+    longest = [
+        len(f"{one:,.2f}") + 4 if isinstance(one, Decimal) else len(str(one))
+        for one in cells
+        if one is not None
+    ]
+    return min(max(8, *words, *longest) + 3, 60)
 
 
 def heading(column: AnyColumn) -> str:

@@ -65,7 +65,7 @@ def compared(snapshot: Snapshot) -> tuple[list[Line], list[Line], list[Line]]:
     )
 
 
-def about(snapshot: Snapshot) -> list[tuple[str, str]]:
+def about(snapshot: Snapshot) -> list[tuple[str, str | int]]:
     """Return what a reader needs to know of the report, as label and text."""
     facts = snapshot.facts
     return [
@@ -77,8 +77,8 @@ def about(snapshot: Snapshot) -> list[tuple[str, str]]:
         ("Made (UTC)", f"{facts.made_at:%Y-%m-%d %H:%M:%S}"),
         ("Made by", facts.made_by),
         ("Report ID", facts.report_id),
-        ("Rows", f"{snapshot.now.rows}"),
-        ("Rows of the base period", f"{snapshot.base.rows}" if snapshot.base else "none"),
+        ("Rows", snapshot.now.rows),
+        ("Rows of the base period", snapshot.base.rows if snapshot.base else "none"),
         ("SHA-256 of the data", snapshot.sha256),
     ]
 
