@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import flask_migrate
 import sqlalchemy as sa
-from flask import Flask
 
+from benchmarks.local_stack import database, settings_of
 from webapp import create_app
 from webapp.accounts import create_user, scope_of
 from webapp.engine import service
@@ -35,41 +32,11 @@ ENTRIES = int(os.environ.get("BENCH_ENTRIES") or 200_000)
 UNITS = 40
 LOOKED_AT = 100_000
 LIMIT_MB = 150
-SECRET_KEY = "a key that only benchmarks use, 012345"
-
-
-@contextmanager
-def _database() -> Iterator[str]:
-    given = os.environ.get("BENCH_DATABASE_URL") or os.environ.get("TEST_DATABASE_URL")
-    if not given:
-        with tempfile.TemporaryDirectory() as folder:
-            yield f"sqlite:///{folder}/bench.sqlite3"
-        return
-    url = sa.make_url(given.replace("postgres://", "postgresql://", 1))
-    name = f"pur_bench_{secrets.token_hex(4)}"
-    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    yield url.set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
-
-
-def _app(database_url: str) -> Flask:
-    return create_app(
-        {
-            "DATA_DIR": tempfile.mkdtemp(),
-            "DATABASE_URL": database_url,
-            "SECRET_KEY": SECRET_KEY,
-            "REDIS_URL": "redis://127.0.0.1:1/0",
-        }
-    )
 
 
 def _fill(database_url: str) -> tuple[str, float]:
     """Store the entries as the product does; return the user and the entries a second."""
-    app = _app(database_url)
+    app = create_app(settings_of(database_url, tempfile.mkdtemp()))
     with app.app_context():
         flask_migrate.upgrade()
         user = create_user("bench@example.com", "Bench", "admin", "correct horse battery")
@@ -115,7 +82,7 @@ def _body(number: int, period: str, units: list[str]) -> dict[str, Any]:
 
 def _report(database_url: str, user_id: str) -> dict[str, Any]:
     """Make a report with all files in this process; return seconds and sizes."""
-    app = _app(database_url)
+    app = create_app(settings_of(database_url, tempfile.mkdtemp()))
     idle_mb = _peak_mb()
     with app.app_context():
         from webapp.accounts import User
@@ -142,7 +109,7 @@ def _in_memory(database_url: str, user_id: str) -> dict[str, Any]:
     """Read all entries and write the one workbook the plain way: everything held in memory."""
     import xlsxwriter
 
-    app = _app(database_url)
+    app = create_app(settings_of(database_url, tempfile.mkdtemp()))
     idle_mb = _peak_mb()
     with app.app_context():
         from webapp.kinds.inventory.models import Entry
@@ -171,7 +138,7 @@ def _look(database_url: str, user_id: str) -> dict[str, Any]:
     from webapp.intake import Choices, Rejects, look_at
     from webapp.kinds.inventory import ingest
 
-    app = _app(database_url)
+    app = create_app(settings_of(database_url, tempfile.mkdtemp()))
     with app.app_context(), tempfile.TemporaryDirectory() as folder:
         from webapp.accounts import User
 
@@ -213,7 +180,7 @@ def _apart(way: str, database_url: str, user_id: str) -> dict[str, Any]:
 
 def run() -> list[Row]:
     """Return the rows of this benchmark."""
-    with _database() as database_url:
+    with database() as database_url:
         user_id, rate = _fill(database_url)
         ours = _apart("report", database_url, user_id)
         plain = _apart("plain", database_url, user_id)

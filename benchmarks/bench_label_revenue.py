@@ -11,11 +11,9 @@ from __future__ import annotations
 import os
 import random
 import resource
-import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,8 +21,8 @@ from typing import Any
 import flask_migrate
 import psycopg
 import sqlalchemy as sa
-from flask import Flask
 
+from benchmarks.local_stack import database, settings_of
 from webapp import create_app
 from webapp.accounts import create_user
 from webapp.extensions import db
@@ -38,34 +36,6 @@ STREAMS = int(os.environ.get("BENCH_STREAMS") or (10_000_000 if FULL else 1_000_
 LABELS, TRACKS_A_LABEL, LABELS_HEARD = 500, 40, 8
 STREAMS_A_LISTENER = 100
 MONTH = date(2025, 6, 1)
-
-
-@contextmanager
-def _database(given: str | None) -> Iterator[str]:
-    if not given:
-        with tempfile.TemporaryDirectory() as folder:
-            yield f"sqlite:///{folder}/bench.sqlite3"
-        return
-    url = sa.make_url(given.replace("postgres://", "postgresql://", 1))
-    name = f"pur_bench_{secrets.token_hex(4)}"
-    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    yield url.set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
-
-
-def _app(database_url: str, folder: str) -> Flask:
-    return create_app(
-        {
-            "DATA_DIR": folder,
-            "DATABASE_URL": database_url,
-            "SECRET_KEY": "a key that only benchmarks use, 012345",
-            "REDIS_URL": "redis://127.0.0.1:1/0",
-        }
-    )
 
 
 def write_files(folder: Path, streams: int) -> dict[Any, Source]:
@@ -137,9 +107,9 @@ def run(*, quick: bool = False) -> list[Row]:
     streams = min(STREAMS, 1_000_000) if quick else STREAMS
     if not given:
         streams = min(streams, 300_000)
-    with tempfile.TemporaryDirectory() as name, _database(given) as database_url:
+    with tempfile.TemporaryDirectory() as name, database() as database_url:
         sources = write_files(Path(name), streams)
-        app = _app(database_url, name)
+        app = create_app(settings_of(database_url, name))
         with app.app_context():
             flask_migrate.upgrade()
             owner = create_user("bench@example.com", "Bench", "admin", "correct horse battery")

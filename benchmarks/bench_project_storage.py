@@ -10,13 +10,11 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import secrets
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -24,6 +22,7 @@ import flask_migrate
 import sqlalchemy as sa
 from flask import Flask
 
+from benchmarks.local_stack import database, settings_of
 from webapp import create_app
 from webapp.accounts import User, create_key, create_user, scope_of
 from webapp.extensions import db, redis_client
@@ -36,7 +35,6 @@ VERSIONS = int(os.environ.get("BENCH_VERSIONS") or (20_000_000 if FULL else 200_
 FEW = 20_000 if FULL else 2_000
 INTAKE = 60_000 if FULL else 20_000
 LIST = 1_000
-SECRET_KEY = "a key that only benchmarks use, 012345"
 EVENT_COLUMNS = (
     "project_key, seq, event_id, type, version_id, bytes, provider_key, at_us, received_at"
 )
@@ -66,40 +64,10 @@ SELECT count(*), sum(bytes) FROM (
 """
 
 
-@contextmanager
-def database() -> Iterator[str]:
-    """Yield the URL of an empty database of this run's own."""
-    given = os.environ.get("BENCH_DATABASE_URL") or os.environ.get("TEST_DATABASE_URL")
-    if not given:
-        with tempfile.TemporaryDirectory() as folder:
-            yield f"sqlite:///{folder}/bench.sqlite3"
-        return
-    url = sa.make_url(given)
-    name = f"bench_storage_{secrets.token_hex(4)}"
-    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    try:
-        yield url.set(database=name).render_as_string(hide_password=False)
-    finally:
-        with admin.connect() as connection:
-            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-        admin.dispose()
-
-
 def make_app(database_url: str, folder: str) -> Flask:
     """Return an application on the database; without TEST_REDIS_URL its jobs go nowhere."""
     logging.getLogger("webapp").setLevel(logging.CRITICAL)
-    return create_app(
-        {
-            "DATA_DIR": folder,
-            "DATABASE_URL": database_url,
-            "SECRET_KEY": SECRET_KEY,
-            "REDIS_URL": os.environ.get("TEST_REDIS_URL", "redis://127.0.0.1:1/0"),
-            "QUEUE": f"bench-{secrets.token_hex(4)}",
-            "RATELIMIT_STORAGE_URI": "memory://",
-        }
-    )
+    return create_app(settings_of(database_url, folder))
 
 
 class Bench:

@@ -11,7 +11,6 @@ import http.client
 import json
 import logging
 import os
-import secrets
 import socket
 import statistics
 import subprocess
@@ -31,6 +30,7 @@ import flask_migrate
 import sqlalchemy as sa
 from flask import Flask
 
+from benchmarks.local_stack import database, settings_of
 from webapp import create_app
 from webapp.accounts import Scope, User, create_key, create_user, scope_of
 from webapp.extensions import db
@@ -54,39 +54,8 @@ TURNS = 5
 TAKE_S = 5.0 if FULL else 1.0
 PACE = 333
 HOLD_S = 600.0 if FULL else 8.0
-SECRET_KEY = "a key that only benchmarks use, 012345"
 UTC_ZONE = ZoneInfo("UTC")
 MONTH = (date(2025, 3, 1), date(2025, 3, 31))
-
-
-@contextmanager
-def database() -> Iterator[str]:
-    """Yield the URL of an empty database of this run's own."""
-    given = os.environ.get("BENCH_DATABASE_URL") or os.environ.get("TEST_DATABASE_URL")
-    if not given:
-        with tempfile.TemporaryDirectory() as folder:
-            yield f"sqlite:///{folder}/bench.sqlite3"
-        return
-    url = sa.make_url(given.replace("postgres://", "postgresql://", 1))
-    name = f"bench_session_{secrets.token_hex(4)}"
-    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    try:
-        yield url.set(database=name).render_as_string(hide_password=False)
-    finally:
-        with admin.connect() as connection:
-            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-        admin.dispose()
-
-
-def settings_of(database_url: str, folder: str) -> dict[str, str]:
-    return {
-        "DATA_DIR": folder,
-        "DATABASE_URL": database_url,
-        "SECRET_KEY": SECRET_KEY,
-        "REDIS_URL": os.environ.get("TEST_REDIS_URL") or "redis://127.0.0.1:1/0",
-    }
 
 
 def make_app(settings: dict[str, str]) -> Flask:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import flask_migrate
+import sqlalchemy as sa
 
 from sandbox.testing import RunningStandIn
 from webapp import create_app
@@ -199,6 +200,39 @@ class LocalStack:
                 ResultRow.report_id == report_id, ResultRow.table_name == table
             )
             return list(db.session.scalars(query.order_by(ResultRow.position)))
+
+
+@contextmanager
+def database() -> Iterator[str]:
+    """Yield the URL of an empty database of this run's own, on Postgres where one is named."""
+    given = os.environ.get("BENCH_DATABASE_URL") or os.environ.get("TEST_DATABASE_URL")
+    if not given:
+        with tempfile.TemporaryDirectory() as folder:
+            yield f"sqlite:///{folder}/bench.sqlite3"
+        return
+    url = sa.make_url(given.replace("postgres://", "postgresql://", 1))
+    name = f"bench_{secrets.token_hex(4)}"
+    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    try:
+        yield url.set(database=name).render_as_string(hide_password=False)
+    finally:
+        with admin.connect() as connection:
+            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+        admin.dispose()
+
+
+def settings_of(database_url: str, folder: str) -> dict[str, str]:
+    """Return the settings of an application without workers; without TEST_REDIS_URL jobs wait."""
+    return {
+        "DATA_DIR": folder,
+        "DATABASE_URL": database_url,
+        "SECRET_KEY": "a key that only benchmarks use, 012345",
+        "REDIS_URL": os.environ.get("TEST_REDIS_URL") or "redis://127.0.0.1:1/0",
+        "QUEUE": f"bench-{secrets.token_hex(4)}",
+        "RATELIMIT_STORAGE_URI": "memory://",
+    }
 
 
 @contextmanager
