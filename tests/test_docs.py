@@ -29,6 +29,7 @@ from flask import Flask
 
 from sandbox import truth
 from sandbox.testing import running
+from tests.servers import GUNICORN, free_port
 from webapp import create_app
 from webapp.accounts import create_key, create_user
 from webapp.config import Settings, Unit
@@ -361,8 +362,10 @@ def place(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             "WEB_THREADS": "16",
             "PYTHONPATH": str(ROOT),
         }
-        web = [sys.executable, "-m", "gunicorn", "-c", "python:webapp.ops.gunicorn_conf"]
-        programs = [spawn(web, environ), spawn([sys.executable, str(ROOT / "worker.py")], environ)]
+        programs = [
+            spawn(GUNICORN, environ),
+            spawn([sys.executable, str(ROOT / "worker.py")], environ),
+        ]
         try:
             wait_for(port, programs)
             yield Place(port, api_key, secret)
@@ -397,12 +400,6 @@ def stop(programs: list[subprocess.Popen[bytes]]) -> None:
 
 def spawn(argv: list[str], environ: dict[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(argv, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(port: int, programs: list[subprocess.Popen[bytes]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import threading
 import time
@@ -17,6 +16,7 @@ from redis import Redis
 
 from tests.conftest import add_people, find_scope
 from tests.engine.engine_helpers import Steps, begin, lines, rows_result, start
+from tests.servers import free_port
 from tests.soon import until
 from webapp import jobs
 from webapp.engine import attempt, service
@@ -336,13 +336,6 @@ def answers(client: Redis) -> bool:
         return bool(client.ping())
     except Exception:
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_redis_killed_in_the_middle_of_a_stream_costs_no_line(

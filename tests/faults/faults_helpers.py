@@ -26,6 +26,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from tests.conftest import PASSWORD, SECRET_KEY
+from tests.servers import free_port
 from webapp import create_app
 from webapp.accounts import create_key, create_user
 from webapp.extensions import db, redis_client
@@ -33,12 +34,6 @@ from webapp.ops.embedded_redis import find_binary
 
 ROOT = Path(__file__).resolve().parents[2]
 FLASK = Path(sys.executable).with_name("flask")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(is_true: Callable[[], Any], seconds: float, said: Callable[[], str] = str) -> None:

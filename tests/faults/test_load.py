@@ -12,7 +12,6 @@ import os
 import resource
 import statistics
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +26,8 @@ from flask import Flask
 
 from tests.conftest import SECRET_KEY, Api, add_people
 from tests.engine.engine_helpers import Steps, begin, start
-from tests.faults.faults_helpers import ROOT, OwnRedis, answers_http, free_port, until
+from tests.faults.faults_helpers import ROOT, OwnRedis, answers_http, until
+from tests.servers import GUNICORN, free_port
 from webapp.engine import attempt
 from webapp.engine.run import Run
 from webapp.jobs import transport
@@ -92,10 +92,9 @@ def web_server(app: Flask, tmp_path: Path) -> Iterator[tuple[str, int]]:
         "LOG_LEVEL": "warning",
         "PYTHONPATH": str(ROOT),
     }
-    argv = [sys.executable, "-m", "gunicorn", "-c", "python:webapp.ops.gunicorn_conf"]
     with (tmp_path / "web.log").open("wb") as log:
         master = subprocess.Popen(
-            [*argv, "tests.faults.steps_site:app"], cwd=ROOT, env=env, stdout=log, stderr=log
+            [*GUNICORN, "tests.faults.steps_site:app"], cwd=ROOT, env=env, stdout=log, stderr=log
         )
     try:
         address = f"http://127.0.0.1:{port}"

@@ -17,6 +17,7 @@ from flask.testing import FlaskClient
 from rq import Worker
 
 from tests.conftest import SECRET_KEY
+from tests.servers import GUNICORN
 from tests.soon import until
 from webapp import installation
 from webapp.config import BadSetting
@@ -25,7 +26,6 @@ from webapp.extensions import db
 
 ROOT = Path(__file__).parents[2]
 OTHER_KEY = "another machine's own key, 0123456789"
-GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "python:webapp.ops.gunicorn_conf"]
 
 
 def test_the_first_key_is_remembered_and_another_one_refused(app: Flask) -> None:

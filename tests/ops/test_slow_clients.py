@@ -6,7 +6,6 @@ import json
 import resource
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
@@ -14,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ops.test_up import clean_environ, free_port
+from tests.ops.test_up import clean_environ
+from tests.servers import GUNICORN, free_port
 from tests.soon import until
 from webapp.ops.web_worker import INCOMPLETE, LARGE, SMALL_BODY_BYTES, WHOLE, state_of
 
@@ -48,8 +48,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("slow")
     port = free_port()
     environ = clean_environ(folder, WEB_THREADS=str(THREADS), PORT=str(port), LOG_LEVEL="error")
-    argv = [sys.executable, "-m", "gunicorn", "-c", "python:webapp.ops.gunicorn_conf"]
-    server = subprocess.Popen(argv, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL)
+    server = subprocess.Popen(GUNICORN, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL)
     try:
         until(lambda: status(port) == 200, 60)
         yield port

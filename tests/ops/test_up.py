@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,15 +18,11 @@ from typing import Any
 import pytest
 import requests
 
+from tests.servers import free_port
+
 ROOT = Path(__file__).parents[2]
 FLASK = Path(sys.executable).with_name("flask")
 OURS = ("DATABASE_URL", "REDIS_URL", "PARTNER_API_URL", "DATA_DIR", "HOST", "PORT", "SECRET_KEY")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def clean_environ(data_dir: Path, **more: str) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from rq.serializers import JSONSerializer
 from tally import Tally
 
 from tests.conftest import add_people, find_scope
+from tests.servers import GUNICORN, free_port
 from webapp import create_app
 from webapp.engine import service
 from webapp.extensions import db, redis_client
@@ -58,8 +58,7 @@ class Site:
 
     def start_web(self) -> None:
         """Start gunicorn with the real settings and wait until it answers."""
-        argv = [sys.executable, "-m", "gunicorn", "-c", "python:webapp.ops.gunicorn_conf"]
-        self.web = self._spawn([*argv, "tally_site:app"], "web.log")
+        self.web = self._spawn([*GUNICORN, "tally_site:app"], "web.log")
         deadline = time.monotonic() + READY_S
         while not self._answers():
             if self.web.poll() is not None or time.monotonic() > deadline:
@@ -116,7 +115,7 @@ class Site:
 @contextmanager
 def running(folder: Path, redis_url: str, **settings: str) -> Iterator[Site]:
     """Run a site with its own database under `folder`, its people made, one worker at work."""
-    port = _free_port()
+    port = free_port()
     config = {
         "DATA_DIR": str(folder),
         "DATABASE_URL": f"sqlite:///{folder / 'site.sqlite3'}",
@@ -156,9 +155,3 @@ def _prepare(config: dict[str, str]) -> None:
         db.session.remove()
         db.engine.dispose()
     redis_client(app).close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from sqlalchemy import func, select
 from werkzeug.serving import make_server
 
 from tests.kinds.session_activity.session_helpers import Sender
+from tests.servers import free_port
 from tests.soon import until
 from webapp.extensions import db
 from webapp.kinds.session_activity.models import Segment, Session
@@ -46,12 +46,6 @@ def serving(app: Flask, port: int) -> Iterator[None]:
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @contextmanager
