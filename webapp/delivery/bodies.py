@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from flask import current_app
-from pydantic import AfterValidator, AliasPath, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AliasPath, BaseModel, ConfigDict, Field, model_validator
 
-from webapp.delivery.schedules import Schedule
+from webapp.delivery.schedules import Schedule, check_time
 from webapp.engine.export import FORMATS
 from webapp.errors import InvalidParams
 from webapp.lib.bodies import Id, Moment, OneOf, Text, WholeNumber
@@ -82,6 +82,67 @@ Target = Annotated[EmailTarget | WebhookTarget | FolderTarget, Field(discriminat
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 
 
+# What each rule of an alert needs beside the value that is watched.
+NEEDED = {
+    "above": ("limit",),
+    "below": ("limit",),
+    "share": ("limit", "percent"),
+    "change": ("percent",),
+    "unusual": (),
+}
+
+
+class Alert(BaseModel):
+    """One thing to watch: a figure on top of the result, or a column of its main table.
+
+    when: above, below  at least, or at most, the limit
+          share         at least so many percent of the limit
+          change        at least so many percent away from the result before, up or down
+          unusual       outside of what its own past lets expect
+    """
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    name: Annotated[Text, Field(min_length=1, max_length=80)]
+    figure: Annotated[Text, Field(max_length=200)] | None = None
+    column: Annotated[Text, Field(max_length=80)] | None = None
+    when: Literal["above", "below", "share", "change", "unusual"]
+    limit: float | None = None
+    percent: float | None = Field(None, gt=0, le=1_000_000)
+
+    @model_validator(mode="after")
+    def _check(self) -> Alert:
+        if (self.figure is None) == (self.column is None):
+            raise ValueError("Give either figure or column.")
+        needed = NEEDED[self.when]
+        for name in ("limit", "percent"):
+            if (getattr(self, name) is None) == (name in needed):
+                verb = "needs" if name in needed else "takes no"
+                raise ValueError(f"An alert '{self.when}' {verb} {name}.")
+        if self.when == "unusual" and self.column is not None:
+            raise ValueError("What is unusual is told of a figure, not of a column.")
+        return self
+
+
+class Quiet(BaseModel):
+    """The hours in which nobody is told of alerts; they are told when it is over."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    begin: Annotated[str, AfterValidator(check_time)]
+    end: Annotated[str, AfterValidator(check_time)]
+
+
+def _by_name(alerts: list[Alert]) -> list[Alert]:
+    names = [alert.name for alert in alerts]
+    if len(set(names)) < len(names):
+        raise ValueError("Give each alert a name of its own.")
+    return alerts
+
+
+Alerts = Annotated[list[Alert], Field(max_length=20), AfterValidator(_by_name)]
+
+
 class NewDefinition(BaseModel):
     """What makes a definition. `params` as of a report, months also relative; no secrets."""
 
@@ -92,6 +153,8 @@ class NewDefinition(BaseModel):
     params: dict[str, Any] = {}
     schedule: Schedule | None = None
     deliver: list[Target] = Field(default=[], max_length=20)
+    alerts: Alerts = []
+    quiet: Quiet | None = None
     hold_incomplete: bool = False
     paused: bool = False
     private: bool = False
@@ -106,6 +169,8 @@ class Changes(BaseModel):
     params: dict[str, Any] | None = None
     schedule: Schedule | None = None
     deliver: list[Target] | None = Field(default=None, max_length=20)
+    alerts: Alerts | None = None
+    quiet: Quiet | None = None
     hold_incomplete: bool | None = None
     paused: bool | None = None
     private: bool | None = None
@@ -122,6 +187,11 @@ class DefinitionAnswer(BaseModel):
     params: dict[str, Any]
     schedule: Schedule | None
     deliver: list[dict[str, Any]]
+    alerts: list[Alert]
+    alert_states: dict[str, Any] = Field(
+        description="By name: since when it holds (null: it does not), what the last result said."
+    )
+    quiet: Quiet | None
     hold_incomplete: bool
     paused: bool
     private: bool
@@ -144,6 +214,7 @@ class RunAnswer(BaseModel):
     status: str
     report: Annotated[Id | None, Field(validation_alias="report_id")]
     report_status: str | None
+    figures: list[dict[str, Any]] | None
     error: str | None
 
 
@@ -157,6 +228,7 @@ class DeliveryAnswer(BaseModel):
     run: Annotated[Id, Field(validation_alias="run_id")]
     period: Annotated[str | None, Field(validation_alias=AliasPath("run", "period"))]
     event: str
+    about: dict[str, Any] | None
     by: Annotated[str, Field(validation_alias=AliasPath("target", "by"))]
     to: str
     status: str

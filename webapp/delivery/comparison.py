@@ -19,8 +19,8 @@ def compare(before: Report, after: Report) -> ComparisonAnswer:
     there where it has neither.
     A changed row has its key and, of each number that differs, `from`, `to` and `by`.
     """
-    keys, old = _keyed(before)
-    _, new = _keyed(after)
+    keys, old = keyed_rows(before)
+    _, new = keyed_rows(after)
     changed = []
     for key in [key for key in new if key in old]:
         if cells := _differences(old[key], new[key]):
@@ -35,7 +35,8 @@ def compare(before: Report, after: Report) -> ComparisonAnswer:
     )
 
 
-def _keyed(report: Report) -> tuple[list[str], dict[tuple[Any, ...], dict[str, Any]]]:
+def keyed_rows(report: Report) -> tuple[list[str], dict[tuple[Any, ...], dict[str, Any]]]:
+    """Return what names the rows of the main sheet, and the rows by their names."""
     sheet = kinds()[report.kind].sheets(ReadResult(report))[0]
     leading = list(takewhile(lambda column: not column.is_number, sheet.columns))
     ids = [column for column in leading if column.type in {"id", "month", "date"}]

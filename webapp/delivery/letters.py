@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from webapp import mail
 from webapp.delivery.models import Delivery
-from webapp.engine.kind import Figure
+from webapp.engine.kind import Answer
 from webapp.engine.models import Report
 from webapp.engine.registry import kinds
 from webapp.engine.results import ReadResult
@@ -37,14 +37,18 @@ def letter(
     Its Message-ID is made of the delivery, so that a mail that came twice is known for the same.
     """
     run, report = delivery.run, delivery.run.report
+    said = answer(report)
     value_text = current_app.jinja_env.filters["format_value"]
     shown = {
         "definition": delivery.definition,
         "run": run,
         "report": report,
+        "sentence": said.sentence,
         "figures": [
-            (one.label, str(value_text(one.value, one.type)), one.note) for one in figures(report)
+            (one.label, str(value_text(one.value, one.type)), one.note) for one in said.figures
         ],
+        "about": delivery.about,
+        "began": delivery.event == "alert.began",
         "failed": delivery.event == "report.failed",
         "link": link,
         "unsubscribe": unsubscribe_link,
@@ -75,7 +79,10 @@ def letter(
 def _subject(delivery: Delivery) -> str:
     """Return a mail's subject: what it is, for when, and whether something is wrong."""
     words = [delivery.definition.name, delivery.run.period]
-    if delivery.event == "report.failed":
+    if delivery.about:
+        verb = "alert" if delivery.event == "alert.began" else "over"
+        words.append(f"{verb}: {delivery.about['alert']}")
+    elif delivery.event == "report.failed":
         words.append("failed")
     elif delivery.run.report_status == "incomplete":
         words.append("incomplete")
@@ -83,11 +90,11 @@ def _subject(delivery: Delivery) -> str:
     return " ".join(text.split()) if storable(text) else delivery.definition.kind
 
 
-def figures(report: Report | None) -> Sequence[Figure]:
-    """Return the figures of a result, as its page shows them on top."""
+def answer(report: Report | None) -> Answer:
+    """Return what a result says and its figures, as its page has them on top."""
     if report is None or not report.has_result:
-        return ()
-    return kinds()[report.kind].figures(report.head or {})
+        return Answer("")
+    return kinds()[report.kind].answer(ReadResult(report))
 
 
 def _picture(report: Report | None) -> bytes | None:

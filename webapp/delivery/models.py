@@ -37,6 +37,7 @@ class DefinitionRun(Model):
 
     period: what it is about (`2025-03`, `2025-W14`, a day, a moment); None where asked by hand
     missed: how many earlier times were slept through and are made up for by this one
+    figures: the numbers on top of its result, [{"label", "value"}]; they outlast the report
     """
 
     __tablename__ = "definition_run"
@@ -59,6 +60,7 @@ class DefinitionRun(Model):
     report_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False))
     retries: Mapped[int] = mapped_column(default=0)
     error: Mapped[str | None] = mapped_column(Text)
+    figures: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     definition: Mapped[Definition] = relationship(viewonly=True)
     report: Mapped[Report | None] = relationship(
@@ -77,6 +79,9 @@ class Definition(Model):
     params:   as they were given, months relative (`last_closed`, `-11`) or fixed; no secrets
     schedule: a `Schedule` as JSON, or None where it is made by hand
     deliver:  a list of targets as JSON (`by`: email, webhook, folder)
+    alerts:   a list of `Alert` as JSON
+    alert_states: by an alert's name since when it holds, and what the last result says of it
+    quiet:    a `Quiet` as JSON, or None
     sealed:   the secret that signs this definition's webhooks
     private:  only its owner sees it and its runs
     """
@@ -95,6 +100,9 @@ class Definition(Model):
     params: Mapped[dict[str, Any]] = mapped_column(JSON)
     schedule: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     deliver: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    alerts: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    alert_states: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    quiet: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     sealed: Mapped[str | None] = mapped_column(Text, info={SEALED: "definition {id}"})
     hold_incomplete: Mapped[bool] = mapped_column(default=False)
     paused: Mapped[bool] = mapped_column(default=False)
@@ -119,6 +127,7 @@ class Delivery(Model):
     place:    which of the definition's targets, counted from 0, and of a mail its reader; `owner`
               is the owner, told of a failure
     target:   the target as it stood when the run was over, without secrets
+    about:    of an alert: its name, since when, what the result says, which rows
     tries:    [{"at", "ok", "answer"}], oldest first
     failures: how many tries failed since it was last asked for
     """
@@ -138,9 +147,10 @@ class Delivery(Model):
         Uuid(as_uuid=False), ForeignKey("definition_run.id", ondelete="CASCADE")
     )
     company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
-    place: Mapped[str] = mapped_column(String(300))
+    place: Mapped[str] = mapped_column(String(500))
     target: Mapped[dict[str, Any]] = mapped_column(JSON)
     event: Mapped[str] = mapped_column(String(40))
+    about: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     status: Mapped[str] = mapped_column(String(12), default=WAITING)
     tries: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
     failures: Mapped[int] = mapped_column(default=0)

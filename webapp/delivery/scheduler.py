@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Select, select, update
 
 from webapp import jobs, mail
 from webapp.accounts import User, scope_of
+from webapp.delivery.alerts import watch
 from webapp.delivery.definitions import plan, resolved, zone
 from webapp.delivery.models import (
     DUE,
@@ -30,7 +31,7 @@ from webapp.delivery.models import (
     DefinitionRun,
     Delivery,
 )
-from webapp.delivery.schedules import Schedule
+from webapp.delivery.schedules import Schedule, quiet_until
 from webapp.engine.models import CANCELLED, INCOMPLETE, Report
 from webapp.engine.models import FAILED as REPORT_FAILED
 from webapp.engine.registry import kind_named
@@ -151,7 +152,7 @@ def _follow_report(run_id: str, now: datetime) -> None:
     elif report.status == INCOMPLETE and run.definition.hold_incomplete:
         _hold(run)
     else:
-        _end_run(run_id, OVER, "report.finished")
+        _end_run(run_id, OVER, "report.finished", now=now)
 
 
 def _hold(run: DefinitionRun) -> None:
@@ -188,33 +189,54 @@ def _try_again(run: DefinitionRun, report: Report, now: datetime) -> None:
         _end_run(run_id, FAILED, "report.failed", error=error.message)
 
 
-def _end_run(run_id: str, status: str, event: str | None, *, error: str | None = None) -> None:
+def _end_run(
+    run_id: str,
+    status: str,
+    event: str | None,
+    *,
+    error: str | None = None,
+    now: datetime | None = None,
+) -> None:
     """End a run once; its deliveries are written in the same transaction.
 
     A failure is told to the owner and to webhooks; mail and folders get no empty success.
     """
-    definition = db.session.get_one(DefinitionRun, run_id).definition
+    run = db.session.get_one(DefinitionRun, run_id)
     if not _moved(DefinitionRun, _in_status(run_id, *OPEN), status=status, error=error):
         return
+    _tell(run, event, now or utcnow())
+    for about in watch(run) if event == "report.finished" else ():
+        _tell(run, about["event"], now or utcnow(), about)
+    db.session.commit()
+
+
+def _tell(
+    run: DefinitionRun, event: str | None, at: datetime, about: dict[str, Any] | None = None
+) -> None:
+    """Add the deliveries of an event; those of an alert wait until the hours of quiet are over."""
+    definition = run.definition
+    if about and definition.quiet:
+        at = quiet_until(at, definition.quiet["begin"], definition.quiet["end"], zone())
     for place, target in _readers(definition, event):
         db.session.add(
             Delivery(
                 definition_id=definition.id,
-                run_id=run_id,
+                run_id=run.id,
                 company_id=definition.company_id,
-                place=place,
-                target=target,
+                place=f"{event}:{about['alert']}:{place}" if about else place,
+                target=target | {"attach": []} if about else target,
                 event=event,
+                about=about,
+                next_try_at=at,
             )
         )
-    db.session.commit()
 
 
 def _readers(definition: Definition, event: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield who is told of an event, each mail's reader by themselves: a place and a target."""
-    takes_it = {"webhook"} if event == "report.failed" else {"webhook", "folder", "email"}
+    takes_it = {"report.finished": {"webhook", "folder", "email"}, "report.failed": {"webhook"}}
     for number, target in enumerate(definition.deliver if event else ()):
-        if target["by"] not in takes_it or target.get("off"):
+        if target["by"] not in takes_it.get(str(event), {"webhook", "email"}) or target.get("off"):
             continue
         if target["by"] == "email":
             for address in target["to"]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
@@ -92,3 +92,15 @@ class Schedule(BaseModel):
             year, week, _ = local.isocalendar()
             return f"{year}-W{week:02d}"
         return local.date().isoformat() if self.every == "day" else rfc3339(due_at)
+
+
+def quiet_until(now: datetime, begin: str, end: str, zone: ZoneInfo) -> datetime:
+    """Return when the hours of quiet that hold now are over, aware UTC; now where none do."""
+    local = now.astimezone(zone)
+    first, last = time.fromisoformat(begin), time.fromisoformat(end)
+    clock = local.time()
+    is_quiet = first <= clock < last if first < last else clock >= first or clock < last
+    if not is_quiet:
+        return now
+    day = local.date() + timedelta(days=clock >= last)
+    return datetime.combine(day, last, zone).astimezone(UTC)

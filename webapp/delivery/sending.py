@@ -23,7 +23,7 @@ from standardwebhooks import Webhook
 
 from webapp import mail
 from webapp.delivery.definitions import signing_secrets
-from webapp.delivery.letters import figures, letter
+from webapp.delivery.letters import answer, letter
 from webapp.delivery.models import (
     GIVEN_UP,
     SENDING,
@@ -139,7 +139,7 @@ def event(delivery: Delivery) -> dict[str, Any]:
             "status": run.report.status,
             "figures": [
                 {"label": figure.label, "value": figure.value, "note": figure.note}
-                for figure in figures(run.report)
+                for figure in answer(run.report).figures
             ],
             "links": {"self": own, "result": f"{own}/result", "page": page_url(delivery)},
         }
@@ -154,6 +154,7 @@ def event(delivery: Delivery) -> dict[str, Any]:
             "due_at": rfc3339(run.due_at),
             "missed": run.missed,
             "error": run.error,
+            **({"alert": delivery.about} if delivery.about else {}),
             **data,
         },
     }

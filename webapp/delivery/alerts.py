@@ -1,0 +1,196 @@
+"""Alerts: what is watched of a saved report's results, and what each result says of it.
+
+An alert begins with the first result in which it holds and ends with the first one in which it
+holds no more. A result that lacks the value (a hole) says neither.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from sqlalchemy import select
+
+from webapp.delivery.bodies import Alert
+from webapp.delivery.comparison import keyed_rows
+from webapp.delivery.letters import answer
+from webapp.delivery.models import DefinitionRun
+from webapp.engine.models import Report
+from webapp.extensions import db
+from webapp.lib.moments import rfc3339
+
+# So many results are needed before a range is expected, and so many are looked back at.
+LEAST_PAST, MOST_PAST = 6, 24
+# A median absolute deviation times this is a standard deviation of what is normally distributed.
+AS_DEVIATION = 1.4826
+DEVIATIONS = 4
+# Of the last value: less than this is never unusual, however even the past was.
+LEAST_SHARE = 0.005
+ROWS_NAMED = 5
+NUMBER = re.compile(r"[+-]?[0-9][0-9,]*(\.[0-9]+)?")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a result says of an alert: whether it holds (None: it cannot say), and in which words.
+
+    rows: of a column, which rows hold
+    """
+
+    holds: bool | None
+    sentence: str
+    rows: tuple[str, ...] = ()
+
+
+def watch(run: DefinitionRun) -> list[dict[str, Any]]:
+    """Write down a run's figures, and return what begins and ends with it; the caller commits.
+
+    Shape: event (`alert.began`, `alert.ended`), alert, since, sentence, rows
+    """
+    definition, report = run.definition, run.report
+    assert report is not None
+    run.figures = main_figures(report)
+    if not definition.alerts:
+        return []
+    # Another run of it may end at this very moment: what is told once is decided one by one.
+    db.session.refresh(definition, with_for_update=True)
+    earlier = list(
+        db.session.scalars(
+            select(DefinitionRun)
+            .where(
+                DefinitionRun.definition_id == definition.id,
+                DefinitionRun.id != run.id,
+                DefinitionRun.figures.is_not(None),
+            )
+            .order_by(DefinitionRun.due_at.desc(), DefinitionRun.id)
+            .limit(MOST_PAST)
+        )
+    )
+    if earlier and earlier[0].due_at > run.due_at:
+        return []  # an older result says nothing of now
+    past = [{one["label"]: one["value"] for one in run.figures or ()} for run in earlier[::-1]]
+    kept = earlier[0].report if earlier else None
+    before = kept if kept is not None and kept.has_result else None
+    told, states = [], {}
+    for alert in map(Alert.model_validate, definition.alerts):
+        found = find(alert, report, before, past)
+        was = definition.alert_states.get(alert.name, {}).get("since")
+        now = rfc3339(run.due_at)
+        since = was if found.holds is None else (was or now) if found.holds else None
+        states[alert.name] = {"since": since, "sentence": found.sentence, "at": now}
+        if bool(since) != bool(was):
+            about = {"alert": alert.name, "since": since or was, "sentence": found.sentence}
+            event = "alert.began" if since else "alert.ended"
+            told.append({"event": event, **about, "rows": list(found.rows)})
+    definition.alert_states = states
+    return told
+
+
+def main_figures(report: Report) -> list[dict[str, Any]]:
+    """Return the figures of a result that are numbers: label, and value as a float."""
+    found = ((one.label, as_number(one.value)) for one in answer(report).figures)
+    return [{"label": label, "value": value} for label, value in found if value is not None]
+
+
+def as_number(value: Any) -> float | None:
+    """Return a value as a number, of a text such as `1,234.50 EUR` its beginning; None for none."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int | float | Decimal):
+        return float(value)
+    found = NUMBER.match(str(value).strip())
+    # A month or a day begins with digits, too.
+    if found is None or re.match(r"[-:]", str(value).strip()[found.end() :]):
+        return None
+    return float(found[0].replace(",", ""))
+
+
+def find(
+    alert: Alert, report: Report, before: Report | None, past: Sequence[Mapping[str, float]]
+) -> Finding:
+    """Return what a report's result says of an alert.
+
+    before: the report of the run before, while it is kept
+    past:   the figures of earlier runs by label, oldest first
+    """
+    if alert.figure is not None:
+        now = {one["label"]: one["value"] for one in main_figures(report)}
+        value = now.get(alert.figure)
+        known = [one[alert.figure] for one in past if alert.figure in one][-MOST_PAST:]
+        if value is None:
+            return Finding(None, f"{alert.figure} is not known.")
+        if alert.when == "unusual":
+            return _unusual(alert.figure, value, known)
+        return _held(alert, alert.figure, value, known[-1] if known else None)
+    assert alert.column is not None
+    _, rows = keyed_rows(report)
+    _, old = keyed_rows(before) if before is not None else ((), {})
+    findings = {
+        " · ".join(str(part) for part in key): _held(
+            alert, alert.column, value, as_number(old.get(key, {}).get(alert.column))
+        )
+        for key, row in rows.items()
+        if (value := as_number(row.get(alert.column))) is not None
+    }
+    held = [name for name, one in findings.items() if one.holds]
+    if not held:
+        says = any(one.holds is False for one in findings.values())
+        return Finding(False if says else None, f"No row: {_words(alert, alert.column)}.")
+    named = "; ".join(f"{name}: {findings[name].sentence}" for name in held[:ROWS_NAMED])
+    more = f" and {len(held) - ROWS_NAMED:,} more" if len(held) > ROWS_NAMED else ""
+    return Finding(True, f"{named}{more}", tuple(held))
+
+
+def _held(alert: Alert, label: str, value: float, before: float | None) -> Finding:
+    limit, percent = alert.limit or 0.0, alert.percent or 0.0
+    if alert.when == "change":
+        if before is None or before == 0:
+            return Finding(None, f"{label} has nothing to be compared with.")
+        change = (value - before) / abs(before) * 100
+        words = f"{label} is {_text(value)}, {change:+.1f} % against {_text(before)} before."
+        return Finding(abs(change) >= percent, words)
+    if alert.when == "share":
+        share = f"{value / limit * 100:.1f} %" if limit else "more than all"
+        words = f"{label} is {_text(value)}, {share} of {_text(limit)}."
+        return Finding(value >= limit * percent / 100, words)
+    holds = value >= limit if alert.when == "above" else value <= limit
+    bound = "limit" if alert.when == "above" else "lower limit"
+    return Finding(holds, f"{label} is {_text(value)}; the {bound} is {_text(limit)}.")
+
+
+def _unusual(label: str, value: float, past: Sequence[float]) -> Finding:
+    """Say whether a figure has changed by more than its earlier changes let expect."""
+    if len(past) < LEAST_PAST:
+        return Finding(None, f"{label} has too short a past: {len(past)} of {LEAST_PAST} results.")
+    steps = [after - before for before, after in pairwise(past)]
+    middle = median(steps)
+    deviation = AS_DEVIATION * median(abs(step - middle) for step in steps)
+    reach = max(DEVIATIONS * deviation, abs(past[-1]) * LEAST_SHARE)
+    low, high = past[-1] + middle - reach, past[-1] + middle + reach
+    words = f"{label} is {_text(value)}; expected was {_text(low)} to {_text(high)}."
+    return Finding(not low <= value <= high, words)
+
+
+def _words(alert: Alert, label: str) -> str:
+    return {
+        "above": f"{label} at least {_text(alert.limit or 0)}",
+        "below": f"{label} at most {_text(alert.limit or 0)}",
+        "share": f"{label} at least {alert.percent or 0:g} % of {_text(alert.limit or 0)}",
+        "change": f"{label} changed by {alert.percent or 0:g} % or more",
+        "unusual": f"{label} outside of what its past lets expect",
+    }[alert.when]
+
+
+def rule_text(alert: Mapping[str, Any]) -> str:
+    """Return an alert as it is stored, in words."""
+    read = Alert.model_validate(alert)
+    return _words(read, read.figure or read.column or "")
+
+
+def _text(number: float) -> str:
+    return f"{number:,.2f}".rstrip("0").rstrip(".") if number % 1 else f"{number:,.0f}"
