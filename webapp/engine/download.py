@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import IO
+from functools import partial
 
 from flask import Response, request, stream_with_context
 
@@ -43,13 +42,15 @@ def result_response(
         response = Response(status=304)
     elif fmt == "xlsx":
         workbook = export.xlsx_file(kind, report, result)
-        response = Response(_chunks(workbook), mimetype=export.FORMATS[fmt])
+        chunks = iter(partial(workbook.read, 1 << 16), b"")
+        response = Response(chunks, mimetype=export.FORMATS[fmt])
         response.call_on_close(workbook.close)
-    elif sheet is not None:
-        chunks = export.csv_chunks(sheet, bom=bom, raw=raw)
-        response = Response(stream_with_context(chunks), content_type=export.FORMATS[fmt])
     else:
-        chunks = export.json_chunks(kind, report, result)
+        chunks = (
+            export.csv_chunks(sheet, bom=bom, raw=raw)
+            if sheet
+            else export.json_chunks(kind, report, result)
+        )
         response = Response(stream_with_context(chunks), content_type=export.FORMATS[fmt])
     if attach and response.status_code == 200:
         file_name = export.file_name(report, fmt, name)
@@ -57,9 +58,3 @@ def result_response(
     response.set_etag(tag)
     response.headers["Cache-Control"] = "private, no-cache"
     return response
-
-
-def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(1 << 16):
-            yield chunk

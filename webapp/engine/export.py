@@ -11,8 +11,10 @@ import csv
 import io
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
+from itertools import islice
 from typing import IO, Any
 
 from webapp.engine.kind import Column, ReportKind, Sheet
@@ -40,11 +42,11 @@ def sheet_named(
     sheets = kind.sheets(result)
     if not by:
         return sheets[0]
-    for sheet in sheets:
-        if sheet.name == by:
-            return sheet
-    names = ", ".join(sheet.name for sheet in sheets)
-    raise InvalidParams({"by": f"This result has no such table; choose one of {names}."})
+    named = {sheet.name: sheet for sheet in sheets}
+    if by not in named:
+        names = ", ".join(named)
+        raise InvalidParams({"by": f"This result has no such table; choose one of {names}."})
+    return named[by]
 
 
 def _csv_cell(value: Any, column: Column, raw: bool) -> str:
@@ -63,10 +65,9 @@ def csv_chunks(sheet: Sheet, *, bom: bool = False, raw: bool = False) -> Iterato
     bom: begin with the mark by which Excel sees UTF-8
     raw: leave texts as they are, for programs that know no formulas
     """
-    buffer = io.StringIO()
+    buffer = io.StringIO("\ufeff" if bom else "")
+    buffer.seek(0, io.SEEK_END)
     writer = csv.writer(buffer, lineterminator="\r\n")
-    if bom:
-        buffer.write("\ufeff")
     names = [column.name for column in sheet.columns]
     writer.writerow(names if raw else map(safe_text, names))
     for number, row in enumerate(sheet.rows, start=1):
@@ -91,22 +92,14 @@ def json_chunks(kind: ReportKind, report: Report, result: ReadResult) -> Iterato
     yield json.dumps(head, ensure_ascii=False)[:-1].encode("utf-8", errors="replace")
     for table in kind.tables(result.head):
         yield f", {json.dumps(table.name)}: [".encode()
-        yield from _json_rows(kind, table.name, result)
+        rows, comma = result.rows(table.name), ""
+        while batch := list(islice(rows, ROWS_PER_CHUNK)):
+            shown = (kind.json_row(table.name, row, result.head) for row in batch)
+            text = ",\n".join(json.dumps(row, ensure_ascii=False) for row in shown)
+            yield f"{comma}{text}".encode("utf-8", errors="replace")
+            comma = ",\n"
         yield b"]"
     yield b"}\n"
-
-
-def _json_rows(kind: ReportKind, table: str, result: ReadResult) -> Iterator[bytes]:
-    parts: list[str] = []
-    comma = ""
-    for row in result.rows(table):
-        shown = kind.json_row(table, row, result.head)
-        parts.append(comma + json.dumps(shown, ensure_ascii=False))
-        comma = ",\n"
-        if len(parts) >= ROWS_PER_CHUNK:
-            yield "".join(parts).encode("utf-8", errors="replace")
-            parts.clear()
-    yield "".join(parts).encode("utf-8", errors="replace")
 
 
 def xlsx_file(
@@ -141,16 +134,10 @@ def write(
     result = ReadResult(report)
     if fmt == "xlsx":
         with xlsx_file(kind, report, result) as workbook:
-            while chunk := workbook.read(1 << 16):
-                file.write(chunk)
+            shutil.copyfileobj(workbook, file)
         return
-    chunks = (
-        csv_chunks(sheet_named(kind, result, by))
-        if fmt == "csv"
-        else json_chunks(kind, report, result)
-    )
-    for chunk in chunks:
-        file.write(chunk)
+    csv_sheet = sheet_named(kind, result, by) if fmt == "csv" else None
+    file.writelines(csv_chunks(csv_sheet) if csv_sheet else json_chunks(kind, report, result))
 
 
 def file_name(report: Report, fmt: str, by: str | None = None) -> str:

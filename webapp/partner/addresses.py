@@ -44,10 +44,6 @@ class Addresses:
         self._template = checked_template(url_template)
         self._made: dict[tuple[str, str], str] = {}
 
-    @property
-    def encrypted(self) -> bool:
-        return not self._template.startswith("http:")
-
     def url(self, method: str, data_center: str) -> str:
         """Return where to send a method.
 
@@ -63,15 +59,11 @@ class Addresses:
             )
         url = self._made.get((method, name))
         if url is None:
-            url = self._made[method, name] = self._url_of(method, name)
+            namespace = method.partition(".")[0]
+            base = self._template or f"https://{{namespace}}.{DOMAINS[name]}"
+            base = base.replace("{namespace}", namespace).replace("{data_center}", name)
+            url = self._made[method, name] = f"{base.rstrip('/')}/{method}"
         return url
-
-    def _url_of(self, method: str, name: str) -> str:
-        namespace = method.partition(".")[0]
-        if not self._template:
-            return f"https://{namespace}.{DOMAINS[name]}/{method}"
-        base = self._template.replace("{namespace}", namespace).replace("{data_center}", name)
-        return f"{base.rstrip('/')}/{method}"
 
 
 def checked_template(template: str) -> str:

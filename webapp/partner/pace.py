@@ -179,7 +179,13 @@ class RedisRateLimiter(RateLimiter):
     def __init__(self, client: Any, key: str, per_second: float, **times: float) -> None:
         super().__init__(per_second, **times)
         self._keys = [f"pace:{{{key}}}:slot", f"pace:{{{key}}}:throttle"]
-        self._client = _impatient(client)
+        # A client of the same server that gives up after SILENT_S.
+        pool = client.connection_pool
+        options = dict(pool.connection_kwargs)
+        options |= {"socket_timeout": SILENT_S, "socket_connect_timeout": SILENT_S}
+        options["retry"] = Retry(NoBackoff(), 1)  # once, for one that was closed while idle
+        connections = redis.ConnectionPool(connection_class=pool.connection_class, **options)
+        self._client = redis.Redis(connection_pool=connections)
         self._reserve = self._client.register_script(_RESERVE)
         self._alone = LocalRateLimiter(per_second, **times)
         self._lock = threading.Lock()
@@ -204,28 +210,26 @@ class RedisRateLimiter(RateLimiter):
         slot, now = (int(text) / 1_000_000 for text in found[:2])
         self._ahead_s, self._last_slot = now - time.monotonic(), slot
         self._throttle = self._read_throttle(found[2], now)
-        return max(
-            0.0, slot - now, self._throttle.held_until - now
-        ), self._throttle.held_until > now
+        held_s = self._throttle.held_until - now
+        return max(0.0, slot - now, held_s), held_s > 0
 
     def throttle(self, seconds: float | None) -> None:
         self._alone.throttle(seconds)
-        self._ask(lambda: self._client.transaction(self._refuse(seconds or 0.0), self._keys[1]))
-        if self._is_away:
-            self._throttle = self._alone._throttle
 
-    def _refuse(self, hold_s: float) -> Callable[[Any], None]:
         def change(pipe: Any) -> None:
-            seconds, micro = pipe.time()
-            now = seconds + micro / 1_000_000
-            new = self._read_throttle(pipe.get(self._keys[1]) or b"", now).refused(now, hold_s)
+            whole, micro = pipe.time()
+            now = whole + micro / 1_000_000
+            known = self._read_throttle(pipe.get(self._keys[1]) or b"", now)
+            new = known.refused(now, seconds or 0.0)
             lasts_s = max(new.ends + new.steps * new.slow_s, new.held_until) - now
             text = f"{new.steps}:{new.ends:.6f}:{new.stepped:.6f}:{new.held_until:.6f}"
             pipe.multi()
             pipe.set(self._keys[1], text, px=int(lasts_s * 1000) + 1)
             self._ahead_s, self._throttle = now - time.monotonic(), new
 
-        return change
+        self._ask(lambda: self._client.transaction(change, self._keys[1]))
+        if self._is_away:
+            self._throttle = self._alone._throttle
 
     def _read_throttle(self, stored: bytes, now: float) -> Throttle:
         """Return the stored throttle; none where the clock was set back or it is unreadable."""
@@ -233,12 +237,13 @@ class RedisRateLimiter(RateLimiter):
         try:
             steps, *moments = stored.decode().split(":")
             ends, stepped, held_until = (float(moment) for moment in moments)
-            found = replace(none, steps=int(steps), ends=ends, stepped=stepped)
+            found = replace(
+                none, steps=int(steps), ends=ends, stepped=stepped, held_until=held_until
+            )
         except ValueError:
             return none
-        if stepped > now or max(ends, held_until) > now + FARTHEST_S + none.slow_s:
-            return none
-        return replace(found, held_until=held_until)
+        is_ahead = stepped > now or max(ends, held_until) > now + FARTHEST_S + none.slow_s
+        return none if is_ahead else found
 
     def _ask(self, question: Callable[[], Any]) -> Any:
         """Return what Redis says, None while it is away; one thread tries it now and then."""
@@ -254,14 +259,3 @@ class RedisRateLimiter(RateLimiter):
             return None
         self._is_away = False
         return found
-
-
-def _impatient(client: Any) -> Any:
-    """Return a client of the same server that gives up after SILENT_S."""
-    pool = client.connection_pool
-    options = dict(pool.connection_kwargs)
-    options |= {"socket_timeout": SILENT_S, "socket_connect_timeout": SILENT_S}
-    options["retry"] = Retry(NoBackoff(), 1)  # once, for a connection that was closed while idle
-    return redis.Redis(
-        connection_pool=redis.ConnectionPool(connection_class=pool.connection_class, **options)
-    )

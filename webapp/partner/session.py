@@ -8,6 +8,7 @@ threads at once.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -145,7 +146,7 @@ class PartnerSession:
         self._lock = threading.Lock()
         self._found_at: dict[str, str] = {}
         self._told_at: dict[str, float] = {}
-        self._told_slow: set[int] = set()
+        self._told_slow: set[RateLimiter] = set()
         self._closed = False
         # False once totalCount contradicted a count: it says nothing then.
         self.trusts_totals = True
@@ -210,9 +211,9 @@ class PartnerSession:
             self._failed(outcome.label)
             return self._again(call, outcome, pace)
         if call.moved:
-            self._found_at[call.question.params.get("apiKey", "")] = call.data_center
-        if id(pace) in self._told_slow and not pace.throttled:
-            self._told_slow.discard(id(pace))
+            self._found_at[site] = call.data_center
+        if pace in self._told_slow and not pace.throttled:
+            self._told_slow.discard(pace)
             self.notice("Back to the full pace.")
         return call.question.read(outcome)
 
@@ -277,11 +278,11 @@ class PartnerSession:
         if failure.throttles:
             return self._throttled(call, failure, pace)
         if failure.extend_timeout and call.question.is_search:
-            longest_s = 3 * self.limits.server_timeout_s
-            longer_s = call.server_timeout_s + self.limits.server_timeout_s
-            call.server_timeout_s = min(longer_s, longest_s)
+            one_s = self.limits.server_timeout_s
+            call.server_timeout_s = min(call.server_timeout_s + one_s, 3 * one_s)
         wait_s = max(self.limits.backoff_s(call.tries), failure.retry_after_s or 0.0)
-        tries = self._tries(failure)
+        few = failure.tries == FEW_TRIES
+        tries = min(self.limits.few_tries if few else failure.tries, self.limits.tries)
         given_up = call.tries >= tries or call.spent_s + wait_s >= self.limits.total_s
         if given_up or self.breaker.is_silent(call.data_center):
             raise failure.error(call.tries)
@@ -295,7 +296,7 @@ class PartnerSession:
     def _throttled(self, call: Call[Any], failure: Failure, pace: RateLimiter) -> Again:
         """Slow down and ask again at once: the pace makes it wait, and no try is counted."""
         pace.throttle(failure.retry_after_s)
-        self._told_slow.add(id(pace))
+        self._told_slow.add(pace)
         rate = f" ({pace.rate:.3g} a second)" if pace.rate else ""
         self._tell("slow", f"The partner asks for fewer calls: slowing down for a while{rate}.")
         call.tries -= 1
@@ -306,24 +307,15 @@ class PartnerSession:
             raise failure.error(call.throttled)
         return Again(0.0, is_trouble=False)
 
-    def _tries(self, failure: Failure) -> int:
-        few = failure.tries == FEW_TRIES
-        return min(self.limits.few_tries if few else failure.tries, self.limits.tries)
-
-    # What the reader is told: the same matter at most once in some seconds.
-
     def warn_once(self, sentence: str) -> None:
         """Tell the reader something once in this conversation."""
-        with self._lock:
-            if sentence in self._told_at:
-                return
-            self._told_at[sentence] = time.monotonic()
-        self.notice(sentence)
+        self._tell(sentence, sentence, quiet_s=math.inf)
 
-    def _tell(self, matter: str, sentence: str) -> None:
+    def _tell(self, matter: str, sentence: str, quiet_s: float = QUIET_S) -> None:
+        """Tell the reader something, the same matter at most once in some seconds."""
         now = time.monotonic()
         with self._lock:
-            if now - self._told_at.get(matter, -QUIET_S) < QUIET_S:
+            if now - self._told_at.get(matter, -math.inf) < quiet_s:
                 return
             self._told_at[matter] = now
         self.notice(sentence)

@@ -64,7 +64,7 @@ class SideBySide:
         self._in_trouble: set[str] = set()
         self._proven: set[str] = set()
         self._under_way: Counter[str] = Counter()
-        self._running = {False: 0, True: 0}  # by whether suspect
+        self._running = [0, 0]  # sound ones, suspects
         self._done: SimpleQueue[tuple[Task, Future[Any]]] = SimpleQueue()
 
     def put_in_line(self, sites: Iterable[str]) -> None:
@@ -76,16 +76,24 @@ class SideBySide:
         pool = ThreadPoolExecutor(most, thread_name_prefix="partner")
         try:
             while True:
-                while self._places_taken < most and (task := self._next_task()):
-                    self._send(pool, task)
+                while sum(self._running) < most and (task := self._next_task()):
+                    self._running[task.is_suspect] += 1
+                    self._under_way[task.site] += 1
+                    future = pool.submit(self._session.attempt, task.call)
+                    future.add_done_callback(lambda done, task=task: self._done.put((task, done)))
                 self._stop()
-                if not self._places_taken and not self._waiting:
+                if not any(self._running) and not self._waiting:
                     return
                 task, outcome = self._finished()
                 if task is None:
                     continue
                 if isinstance(outcome, Again):
-                    self._put_aside(task, outcome)
+                    if outcome.is_trouble:
+                        self._in_trouble.add(task.site)
+                        at = time.monotonic() + outcome.wait_s
+                        heapq.heappush(self._waiting, (at, next(self._numbers), task))
+                    else:
+                        self._at_once.append(task)
                     continue
                 self._in_trouble.discard(task.site)
                 answered = not isinstance(outcome, PartnerUnavailable)
@@ -96,10 +104,6 @@ class SideBySide:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    @property
-    def _places_taken(self) -> int:
-        return self._running[False] + self._running[True]
-
     def _next_task(self) -> Task | None:
         """Return what is sent next: first who is sound, then the suspects that may be asked now."""
         if self._at_once:
@@ -109,9 +113,9 @@ class SideBySide:
         )
         if task is not None:
             return task
-        others_at_work = self._running[False] > 0
+        others_at_work = self._running[0] > 0
         half = max(1, self._session.concurrency // 2)
-        if others_at_work and self._running[True] >= half:
+        if others_at_work and self._running[1] >= half:
             return None
         task = self._next_in_line(
             lambda site: not (others_at_work and self._session.breaker.is_silent(self._sites[site]))
@@ -134,16 +138,10 @@ class SideBySide:
                 return Task(site, asked[0], self._session.call(asked[1]))
         return None
 
-    def _send(self, pool: ThreadPoolExecutor, task: Task) -> None:
-        self._running[task.is_suspect] += 1
-        self._under_way[task.site] += 1
-        future = pool.submit(self._session.attempt, task.call)
-        future.add_done_callback(lambda future: self._done.put((task, future)))
-
     def _finished(self) -> tuple[Task | None, Any]:
         """Return a task that is through with a try, and its outcome; None for it after a while."""
         wait_s = _POLL_S
-        if self._waiting and self._places_taken < self._session.concurrency:
+        if self._waiting and sum(self._running) < self._session.concurrency:
             wait_s = min(wait_s, max(self._waiting[0][0] - time.monotonic(), 0.001))
         try:
             task, future = self._done.get(timeout=wait_s)
@@ -157,14 +155,6 @@ class SideBySide:
             if error.stops_run:
                 raise
             return task, error
-
-    def _put_aside(self, task: Task, again: Again) -> None:
-        if not again.is_trouble:
-            self._at_once.append(task)
-            return
-        self._in_trouble.add(task.site)
-        at = time.monotonic() + again.wait_s
-        heapq.heappush(self._waiting, (at, next(self._numbers), task))
 
 
 def _taking_turns(sites: Mapping[str, str]) -> list[str]:

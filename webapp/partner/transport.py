@@ -14,8 +14,8 @@ import ssl
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from errno import EINPROGRESS, EWOULDBLOCK
 from typing import Any, TypeVar
@@ -30,6 +30,8 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from urllib3.util.wait import wait_for_write
 
 _CHUNK = 64 * 1024
+# How zlib reads each encoding of a body; 0 as it is.
+_WINDOW_BITS = {"": 0, "identity": 0, "gzip": 31, "x-gzip": 31, "deflate": 15}
 T = TypeVar("T")
 
 
@@ -58,20 +60,12 @@ class Deadline:
 
 
 class _Current(threading.local):
+    """What all sockets obey that a thread uses while it posts."""
+
     deadline: Deadline | None = None
 
 
 _current = _Current()
-
-
-@contextmanager
-def deadline_scope(deadline: Deadline) -> Iterator[None]:
-    """All sockets this thread uses inside obey the deadline."""
-    _current.deadline = deadline
-    try:
-        yield
-    finally:
-        _current.deadline = None
 
 
 def _by_deadline(sock: socket.socket, step: Callable[[], T]) -> T:
@@ -103,37 +97,31 @@ class _TlsSocket(ssl.SSLSocket):
 def _connected(host: str, port: int, seconds: float, options: Any) -> socket.socket:
     """Return a socket connected to a host's address; each address gets its share of the time."""
     ends = time.monotonic() + seconds
+    deadline = _current.deadline or Deadline(seconds, 0.5, lambda: None)
     found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     trouble: OSError | None = None
     for number, (family, kind, protocol, _, address) in enumerate(found):
-        share = (ends - time.monotonic()) / (len(found) - number)
-        sock = _Socket(family, kind, protocol)
-        done = False
-        try:
-            for option in options or ():
-                sock.setsockopt(*option)
-            _connect(sock, address, time.monotonic() + share)
-            sock.settimeout(seconds)
-            done = True
-            return sock
-        except OSError as error:
-            trouble = error
-        finally:
-            if not done:
-                sock.close()
+        now = time.monotonic()
+        with ExitStack() as undo:
+            sock = undo.enter_context(_Socket(family, kind, protocol))
+            try:
+                for option in options or ():
+                    sock.setsockopt(*option)
+                sock.setblocking(False)
+                code = sock.connect_ex(address)
+                if code in (EINPROGRESS, EWOULDBLOCK):
+                    share_ends = now + (ends - now) / (len(found) - number)
+                    while not wait_for_write(sock, timeout=deadline.slice_s(share_ends)):
+                        pass
+                    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if code:
+                    raise OSError(code, os.strerror(code))
+                sock.settimeout(seconds)
+                undo.pop_all()
+                return sock
+            except OSError as error:
+                trouble = error
     raise trouble or OSError("the host has no address")
-
-
-def _connect(sock: socket.socket, address: Any, ends: float) -> None:
-    deadline = _current.deadline or Deadline(ends - time.monotonic(), 0.5, lambda: None)
-    sock.setblocking(False)
-    code = sock.connect_ex(address)
-    if code in (EINPROGRESS, EWOULDBLOCK):
-        while not wait_for_write(sock, timeout=deadline.slice_s(ends)):
-            pass
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if code:
-        raise OSError(code, os.strerror(code))
 
 
 class _ConnectsByDeadline:
@@ -257,7 +245,8 @@ class Transport:
         request.method, request.url, request.body = "POST", url, body
         request.headers = CaseInsensitiveDict(self._headers)
         request.headers["Content-Length"] = str(len(body))
-        with deadline_scope(deadline):
+        _current.deadline = deadline
+        try:
             response = self._http.get_adapter(url).send(
                 request,
                 stream=True,
@@ -273,6 +262,8 @@ class Transport:
             finally:
                 if not whole:
                     response.close()
+        finally:
+            _current.deadline = None
         return HttpResponse(response.status_code, response.headers, unpacked)
 
     def close(self) -> None:
@@ -283,7 +274,11 @@ def _unpacked_body(response: requests.Response, cap: int) -> bytes:
     declared = response.headers.get("Content-Length", "")
     if declared.isdigit() and len(declared) < 20 and int(declared) > cap:
         raise BodyTooLong
-    unpack = _unpacker(response.headers.get("Content-Encoding", ""))
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in _WINDOW_BITS:
+        raise BodyBroken
+    bits = _WINDOW_BITS[encoding]
+    unpack = zlib.decompressobj(bits) if bits else None
     parts: list[bytes] = []
     size = 0
     while chunk := response.raw.read(_CHUNK, decode_content=False):
@@ -298,14 +293,3 @@ def _unpacked_body(response: requests.Response, cap: int) -> bytes:
     if unpack and not unpack.eof:
         raise BodyBroken
     return b"".join(parts)
-
-
-def _unpacker(encoding: str) -> Any:
-    name = encoding.strip().lower()
-    if name in {"", "identity"}:
-        return None
-    if name in {"gzip", "x-gzip"}:
-        return zlib.decompressobj(31)
-    if name == "deflate":
-        return zlib.decompressobj(15)
-    raise BodyBroken

@@ -7,13 +7,13 @@ used only for the sites that this list has just shown.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from webapp.engine.kind import Context, Run
 from webapp.errors import PartnerError, PartnerRefused, PartnerUnavailable
-from webapp.kinds.partner_use.compute import SiteFacts
+from webapp.kinds.partner_use.compute import SiteFacts, amount
 from webapp.kinds.partner_use.site_configs import SiteConfigCache
 from webapp.partner import (
     Credentials,
@@ -68,14 +68,29 @@ def open_session(
     """
     config = context.config
     if briefly:
-        more["stop"] = _until(time.monotonic() + BRIEFLY.total_s + 1)
+        ends = time.monotonic() + BRIEFLY.total_s + 1
+
+        def stop() -> None:
+            if time.monotonic() > ends:  # the pace may be held for minutes
+                raise PartnerUnavailable(
+                    "The partner's API asked for fewer calls and was not asked in time: try again "
+                    "later."
+                )
+
+        more["stop"] = stop
+
+    def pace(what: str, per_second: float) -> RateLimiter:
+        if not per_second:
+            return LocalRateLimiter(0)
+        return RedisRateLimiter(context.redis, f"pace:partner:{partner_id}:{what}", per_second)
+
     return PartnerSession(
         Credentials(secrets["user_key"], secrets["user_secret"]),
         url_template=config["PARTNER_API_URL"],
         home_data_center=config["PARTNER_HOME_DATA_CENTER"],
         concurrency=config["PARTNER_CONCURRENCY"],
-        search_pace=_pace(context, partner_id, "search", config["PARTNER_SEARCHES_PER_SECOND"]),
-        call_pace=_pace(context, partner_id, "call", config["PARTNER_CALLS_PER_SECOND"]),
+        search_pace=pace("search", config["PARTNER_SEARCHES_PER_SECOND"]),
+        call_pace=pace("call", config["PARTNER_CALLS_PER_SECOND"]),
         failed=lambda label: context.count("partner_errors", label),
         busy=lambda took_ms: context.count("partner_busy_ms", by=took_ms),
         limits=BRIEFLY if briefly else None,
@@ -84,25 +99,6 @@ def open_session(
         user_agent=config["PARTNER_USER_AGENT"],
         **more,
     )
-
-
-def _until(ends: float) -> Callable[[], None]:
-    """Return what ends a wait for the pace, which may be held for minutes (monotonic seconds)."""
-
-    def stop() -> None:
-        if time.monotonic() > ends:
-            raise PartnerUnavailable(
-                "The partner's API asked for fewer calls and was not asked in time: try again "
-                "later."
-            )
-
-    return stop
-
-
-def _pace(context: Context, partner_id: str, what: str, per_second: float) -> RateLimiter:
-    if not per_second:
-        return LocalRateLimiter(0)
-    return RedisRateLimiter(context.redis, f"pace:partner:{partner_id}:{what}", per_second)
 
 
 def session_of(run: Run, partner_id: str, context: Context) -> PartnerSession:
@@ -163,11 +159,11 @@ def discover_sites(
             level="warn",
         )
         return Discovered({})
-    run.log(f"{_amount(len(sites), 'site')} listed; reading how they are set up.")
+    run.log(f"{amount(len(sites), 'site')} listed; reading how they are set up.")
     configs = cache.load([site.api_key for site in sites], run.asked_at if refresh else None)
     if configs:
         run.calls(saved=len(configs))
-        run.advance(f"{_amount(len(configs), 'site')} known from the last day.", by=len(configs))
+        run.advance(f"{amount(len(configs), 'site')} known from the last day.", by=len(configs))
     problems = _read_configs(session, sites, run, cache, configs)
     classes = classify(sites, configs)
     found = Discovered(
@@ -178,8 +174,8 @@ def discover_sites(
     )
     children = sum(facts.is_child for facts in found.facts.values())
     run.log(
-        f"{_amount(len(found.counted), 'site')} to count; "
-        f"{_amount(children, 'child site')} share their parent's accounts."
+        f"{amount(len(found.counted), 'site')} to count; "
+        f"{amount(children, 'child site')} share their parent's accounts."
     )
     return found
 
@@ -251,7 +247,3 @@ def _facts(
         run.log(f"{site.name}: {found.warning}", level="warn")
     is_child = found.kind == "child"
     return SiteFacts(site, is_child, found.parent_api_key, not is_child, problem=found.warning)
-
-
-def _amount(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
 from webapp.engine.kind import Explanation, Row, StoredResult
 from webapp.errors import InvalidParams
-from webapp.lib.months import month_end, month_text, next_month, parse_month
+from webapp.lib.months import month_end, month_text, months_between, next_month, parse_month
 from webapp.partner import Site, count_accounts, created_between, newest_account
 
 COLUMNS = {"total_users", "delta", "account_count", "before", "after", "growth", "known_users"}
@@ -20,40 +20,33 @@ def explain(result: StoredResult, query: Mapping[str, str]) -> Explanation:
     query: `site` (ID or API key), `month`, or both; `column`, the total by default
     Raises: InvalidParams with a sentence per parameter
     """
-    column = query.get("column") or "total_users"
+    column, asked, site = query.get("column") or "total_users", query.get("month", ""), None
     if column not in COLUMNS:
         raise InvalidParams({"column": f"Choose one of {', '.join(sorted(COLUMNS))}."})
+    if query.get("site"):
+        site = _site_row(result, query["site"])
     if "start" not in result.head:
-        if not query.get("site"):
-            return _of_all_sites(result, result.head["summary"] | {"counted_at": None})
-        return _of_summary(_site_row(result, query["site"]))
-    if not query.get("site"):
-        return _of_month(result, _month(result, query.get("month", "")), column)
-    row = _site_row(result, query["site"])
-    if column == "account_count" and "account_count" in row:
-        return _of_summary(row)
-    if column == "growth":
-        return _difference(result, row, parse_month(result.head["end"]), result.head["start"])
-    ends = {"before": _baseline(result), "after": parse_month(result.head["end"])}
-    month = ends.get(column) or _month(result, query.get("month", ""))
-    if column == "delta":
-        return _difference(result, row, month, month_text(month))
-    return _of_site_month(result, row, month)
-
-
-def _baseline(result: StoredResult) -> date:
-    return next_month(parse_month(result.head["start"]), -1)
-
-
-def _month(result: StoredResult, text: str) -> date:
-    """Return a month of the report, or the one before it, which the first delta needs."""
+        return _of_summary(site) if site else _of_all_sites(result, result.head["summary"])
+    if site and column == "account_count" and column in site:
+        return _of_summary(site)
+    start, end = parse_month(result.head["start"]), parse_month(result.head["end"])
+    # The month before is counted too, for the first delta.
+    months = months_between(next_month(start, -1), end)
+    if site and column == "growth":
+        return _difference(site, months, months[0], end)
+    if site and column in {"before", "after"}:
+        return _of_site_month(site, months, months[0] if column == "before" else end)
     try:
-        month = parse_month(text)
+        month = parse_month(asked)
     except ValueError as error:
         raise InvalidParams({"month": str(error)}) from None
-    if not _baseline(result) <= month <= parse_month(result.head["end"]):
+    if month not in months or (month == months[0] and not site):
         raise InvalidParams({"month": "This month is not in the report."})
-    return month
+    if not site:
+        return _of_month(result, month, column)
+    if column == "delta":
+        return _difference(site, months, next_month(month, -1), month)
+    return _of_site_month(site, months, month)
 
 
 def _site_row(result: StoredResult, asked: str) -> Row:
@@ -79,12 +72,12 @@ def _of_summary(row: Row) -> Explanation:
     return Explanation(value, "live", asked_at, query, None, _problem(row))
 
 
-def _of_site_month(result: StoredResult, row: Row, month: date) -> Explanation:
-    place = _place(result, month)
-    if not row["totals"] or row["totals"][place] is None:
-        return Explanation(None, "computed", left_out=_problem(row) or _why_not_counted(row))
-    how, by, counted_at, is_stored = row["origins"][row["origin"][place]]
-    value = row["totals"][place]
+def _of_site_month(row: Row, months: Sequence[date], month: date) -> Explanation:
+    known = _known(row, months, month_text(month))
+    if known.get("total_users") is None:
+        reason = {"site_id": row["site_id"], "reason": _why_not_counted(row)}
+        return Explanation(None, "computed", left_out=[reason])
+    how, by, counted_at, is_stored = row["origins"][row["origin"][months.index(month)]]
     source: Any = "stored" if is_stored else "implied" if how == "implied" else "live"
     query, implied_by = None, None
     if how == "count":
@@ -96,49 +89,40 @@ def _of_site_month(result: StoredResult, row: Row, month: date) -> Explanation:
         start = month_end(parse_month(since)) if since else None
         end = month_end(parse_month(until))
         query = created_between(_site(row), start, end, limit).params["query"]
-        implied_by = [_known(result, row, since)] if since else None
+        implied_by = [_known(row, months, since)] if since else None
     else:
-        implied_by = [_known(result, row, text) for text in by]
-    return Explanation(value, source, counted_at, query, implied_by, _problem(row))
+        implied_by = [_known(row, months, text) for text in by]
+    return Explanation(known["total_users"], source, counted_at, query, implied_by, _problem(row))
 
 
-def _known(result: StoredResult, row: Row, text: str) -> Row:
+def _known(row: Row, months: Sequence[date], text: str) -> Row:
     """Return a month that others are implied by; a stored one may lie outside of this report."""
     month = parse_month(text)
-    if not _baseline(result) <= month <= parse_month(result.head["end"]):
+    if month not in months or not row["totals"]:
         return {"month": text}
-    place = _place(result, month)
+    place = months.index(month)
     origin = row["origin"][place]
     counted_at = None if origin is None else row["origins"][origin][2]
     return {"month": text, "total_users": row["totals"][place], "counted_at": counted_at}
 
 
-def _place(result: StoredResult, month: date) -> int:
-    first = _baseline(result)
-    return (month.year - first.year) * 12 + month.month - first.month
-
-
-def _difference(result: StoredResult, row: Row, month: date, since: str) -> Explanation:
-    before = next_month(parse_month(since), -1)
+def _difference(row: Row, months: Sequence[date], before: date, after: date) -> Explanation:
     ends = (
-        [_known(result, row, month_text(one)) for one in (before, month)] if row["totals"] else []
+        [_known(row, months, month_text(one)) for one in (before, after)] if row["totals"] else []
     )
-    values = [end["total_users"] for end in ends]
+    values = [end.get("total_users") for end in ends]
     value = None if not ends or None in values else values[1] - values[0]
-    moments = [end["counted_at"] for end in ends if end["counted_at"]]
+    moments = [end["counted_at"] for end in ends if end.get("counted_at")]
     return Explanation(value, "computed", min(moments, default=None), None, ends, _problem(row))
 
 
 def _of_month(result: StoredResult, month: date, column: str) -> Explanation:
     rows = {row["month"]: row for row in result.rows("months")}
-    row = rows.get(month_text(month))
-    if row is None:
-        raise InvalidParams({"month": "This month is not in the report."})
+    row = rows[month_text(month)]
     found = _of_all_sites(result, row | {"account_count": row.get(column)})
     if column != "delta":
         return found
-    before = rows.get(month_text(next_month(month, -1)))
-    ends = [one for one in (before, row) if one]
+    ends = [one for one in (rows.get(month_text(next_month(month, -1))), row) if one]
     made_of = [{"month": one["month"], "total_users": one["total_users"]} for one in ends]
     return Explanation(row["delta"], "computed", found.counted_at, None, made_of, found.left_out)
 
@@ -146,15 +130,15 @@ def _of_month(result: StoredResult, month: date, column: str) -> Explanation:
 def _of_all_sites(result: StoredResult, figures: Row) -> Explanation:
     """Return how a sum over all sites is made: of all that are not left out."""
     left_out = [
-        {"site_id": row["site_id"], "reason": row["problem"] or _why_not_counted(row)[0]["reason"]}
+        {"site_id": row["site_id"], "reason": _why_not_counted(row)}
         for row in result.rows("sites")
         if row["is_child"] or row["problem"]
     ]
-    return Explanation(
-        figures["account_count"], "computed", figures["counted_at"], left_out=left_out or None
-    )
+    value, counted_at = figures["account_count"], figures.get("counted_at")
+    return Explanation(value, "computed", counted_at, left_out=left_out or None)
 
 
-def _why_not_counted(row: Row) -> list[Row]:
-    reason = "Its accounts are its parent's." if row["is_child"] else "It was not counted."
-    return [{"site_id": row["site_id"], "reason": reason}]
+def _why_not_counted(row: Row) -> str:
+    if row["problem"]:
+        return str(row["problem"])
+    return "Its accounts are its parent's." if row["is_child"] else "It was not counted."
