@@ -77,10 +77,7 @@ class SideBySide:
         try:
             while True:
                 while sum(self._running) < most and (task := self._next_task()):
-                    self._running[task.is_suspect] += 1
-                    self._under_way[task.site] += 1
-                    future = pool.submit(self._session.attempt, task.call)
-                    future.add_done_callback(lambda done, task=task: self._done.put((task, done)))
+                    self._send(pool, task)
                 self._stop()
                 if not any(self._running) and not self._waiting:
                     return
@@ -103,6 +100,12 @@ class SideBySide:
                 self._line.appendleft(task.site)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def _send(self, pool: ThreadPoolExecutor, task: Task) -> None:
+        self._running[task.is_suspect] += 1
+        self._under_way[task.site] += 1
+        future = pool.submit(self._session.attempt, task.call)
+        future.add_done_callback(lambda future: self._done.put((task, future)))
 
     def _next_task(self) -> Task | None:
         """Return what is sent next: first who is sound, then the suspects that may be asked now."""

@@ -181,7 +181,8 @@ def test_nobody_waits_minutes_for_a_pace_that_is_held(
     monkeypatch.setattr(discovery, "BRIEFLY", replace(discovery.BRIEFLY, total_s=0.5))
     house.app.config["PARTNER_CALLS_PER_SECOND"] = 10.0
     with house.app.app_context():
-        discovery._pace(service.context(), "70000001", "call", 10.0).throttle(60)
+        secrets = {"user_key": "key", "user_secret": "secret"}
+        discovery.open_session("70000001", secrets, service.context()).call_pace.throttle(60)
     with soon(), pytest.raises(PartnerUnavailable):
         estimate(house, partner_use())
 

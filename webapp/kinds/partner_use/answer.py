@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from webapp.engine.kind import Answer, Figure, Row, StoredResult
-from webapp.kinds.partner_use.compute import known_text
+from webapp.kinds.partner_use.compute import difference, known_text
 from webapp.lib.months import month_text, next_month, parse_month
 
 
@@ -48,9 +48,8 @@ class _Span:
     def __init__(self, months: Sequence[Row]) -> None:
         self.months = months
         self.first, self.last = months[0], months[-1]
-        begun = self.first["total_users"] is not None and self.first["delta"] is not None
         self.begin = month_text(next_month(parse_month(self.first["month"]), -1))
-        self.before = self.first["total_users"] - self.first["delta"] if begun else None
+        self.before = difference(self.first["total_users"], self.first["delta"])
         self.totals = {row["month"]: row["total_users"] for row in months}
         self.totals[self.begin] = self.before
         self.growth = self.growth_since(self.begin)
@@ -62,8 +61,7 @@ class _Span:
 
     def growth_since(self, month: str) -> int | None:
         """Return how many users came since the end of a month; None where an end is a hole."""
-        then, now = self.totals.get(month), self.last["total_users"]
-        return None if then is None or now is None else int(now - then)
+        return difference(self.last["total_users"], self.totals.get(month))
 
     def figures(self) -> tuple[Figure, ...]:
         """Return the figures, the answer first."""

@@ -220,12 +220,12 @@ def site_months(row: Row, start: date, end: date) -> list[Row]:
         {
             "month": month_text(month),
             "total_users": totals[index + 1],
-            "delta": _difference(totals[index + 1], totals[index]),
+            "delta": difference(totals[index + 1], totals[index]),
         }
         for index, month in enumerate(months_between(start, end) if totals else [])
     ]
 
 
-def _difference(later: int | None, earlier: int | None) -> int | None:
+def difference(later: int | None, earlier: int | None) -> int | None:
     """Return the growth, negative where accounts were deleted, None where an end is a hole."""
     return None if later is None or earlier is None else later - earlier

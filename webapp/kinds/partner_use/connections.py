@@ -90,7 +90,11 @@ def add(scope: Scope, form: Any) -> Connection:
     secret = str(form.get("user_secret", "")).strip()
     user_key = str(form.get("user_key", "")).strip()
     errors = _problems(scope, name, user_key, secret)
-    partner_id = _partner_id(str(form.get("partner_id", "")), errors)
+    partner_id = PartnerUseParams.model_fields["partner_id"].metadata[0].func
+    try:
+        partner_id = partner_id(str(form.get("partner_id", "")))
+    except ValueError as error:
+        errors["partner_id"] = str(error)
     if errors:
         raise InvalidParams(errors)
     connection = Connection(
@@ -121,15 +125,6 @@ def _problems(scope: Scope, name: str, user_key: str, secret: str) -> dict[str, 
     if not secret or len(secret) > 4096 or not secret.isprintable():
         errors["user_secret"] = "Give the secret that belongs to the user key."
     return errors
-
-
-def _partner_id(text: str, errors: dict[str, str]) -> str:
-    field = PartnerUseParams.model_fields["partner_id"].metadata[0]
-    try:
-        return str(field.func(text))
-    except ValueError as error:
-        errors["partner_id"] = str(error)
-        return ""
 
 
 def test(connection: Connection) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from webapp.engine.kind import Explanation, Row, StoredResult
 from webapp.errors import InvalidParams
+from webapp.kinds.partner_use.compute import difference
 from webapp.lib.months import month_end, month_text, months_between, next_month, parse_month
 from webapp.partner import Site, count_accounts, created_between, newest_account
 
@@ -110,8 +111,7 @@ def _difference(row: Row, months: Sequence[date], before: date, after: date) -> 
     ends = (
         [_known(row, months, month_text(one)) for one in (before, after)] if row["totals"] else []
     )
-    values = [end.get("total_users") for end in ends]
-    value = None if not ends or None in values else values[1] - values[0]
+    value = difference(*(end.get("total_users") for end in reversed(ends))) if ends else None
     moments = [end["counted_at"] for end in ends if end.get("counted_at")]
     return Explanation(value, "computed", min(moments, default=None), None, ends, _problem(row))
 

@@ -135,13 +135,7 @@ class PartnerUse(ReportKind):
         return tables.site_detail(row, head) if table == "sites" and "start" in head else None
 
     def charts(self, head: Mapping[str, Any]) -> tuple[Chart, ...]:
-        if "start" not in head:
-            return ()
-        return (
-            Chart(
-                "months", "month", (("Overall", "total_users", "line"), ("Delta", "delta", "bar"))
-            ),
-        )
+        return (tables.CHART,) if "start" in head else ()
 
     def json_row(self, table: str, row: Row, head: Mapping[str, Any]) -> Row:
         return tables.json_site(row, head) if table == "sites" else row

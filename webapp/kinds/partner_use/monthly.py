@@ -82,10 +82,12 @@ class Monthly:
         running = current_month(self._context.now())
         facts = list(self._facts.values())
         rows = month_rows(facts, series, self._start, self._end, running)
-        sites = {
-            ref: site_row(one, series.get(ref, {}), self._start, self._end, self._why_missing(ref))
-            for ref, one in self._facts.items()
-        }
+        sites = {}
+        for ref, one in self._facts.items():
+            plan = self._plans.get(ref)
+            # A failure that was made up for is none.
+            problem = plan.problem if plan and plan.unknown and one.counted else None
+            sites[ref] = site_row(one, series.get(ref, {}), self._start, self._end, problem)
         return Months(rows, sites, all(row["complete"] for row in rows))
 
     def _plan(self) -> dict[str, SitePlan]:
@@ -111,10 +113,12 @@ class Monthly:
             self._session, data_centers, self._next_question, stop=self._check_and_renew
         )
         try:
-            self._take_answers(searches)
-            while self._held_elsewhere:
+            while True:
+                for ref, search, answer in searches:
+                    self._take_answer(ref, search, answer)
+                if not self._held_elsewhere:
+                    break
                 self._wait_for_others(searches)
-                self._take_answers(searches)
         except PartnerError as error:
             if not any(plan.counts for plan in self._plans.values()):
                 raise
@@ -133,10 +137,6 @@ class Monthly:
         if implied > 0:
             self._run.calls(saved=implied)
             self._run.log(f"{implied:,} searches were not needed: their months were implied.")
-
-    def _take_answers(self, searches: SideBySide) -> None:
-        for ref, search, answer in searches:
-            self._take_answer(ref, search, answer)
 
     def _check_and_renew(self) -> None:
         self._run.check()
@@ -245,23 +245,15 @@ class Monthly:
         if search.what == "count":
             self._run.log(f"{facts.site.name}, {problem}", level="warn")
         elif isinstance(error, PartnerRefused):
-            self._count_only(ref)
-
-    def _count_only(self, ref: str) -> None:
-        """Fall back to counts where creation dates may not be read: this site, then all of them."""
-        self._refused_reads.add(ref)
-        self._plans[ref].without_reads()
-        if len(self._refused_reads) == REFUSALS_THAT_TELL:
-            self._run.log("This key may not read creation dates; asking by counts only.")
-            for plan in self._plans.values():
-                plan.without_reads()
+            # Counts where creation dates may not be read: of this site, then of all of them.
+            self._refused_reads.add(ref)
+            plan.without_reads()
+            if len(self._refused_reads) == REFUSALS_THAT_TELL:
+                self._run.log("This key may not read creation dates; asking by counts only.")
+                for one in self._plans.values():
+                    one.without_reads()
 
     def _site_line(self, ref: str) -> str:
         last = self._plans[ref].counts[self._end]
         name = self._facts[ref].site.name
         return f"{name}: {amount(last.value, 'user')} at the end of {month_text(self._end)}."
-
-    def _why_missing(self, ref: str) -> str | None:
-        """Return why months of a site are missing; a failure that was made up for is none."""
-        plan = self._plans.get(ref)
-        return plan.problem if plan and plan.unknown and self._facts[ref].counted else None

@@ -7,14 +7,7 @@ from datetime import date
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from webapp.lib.bodies import Month, at_field, check_months
 from webapp.lib.months import current_month
@@ -122,23 +115,20 @@ class PartnerUseParams(BaseModel):
         if self.mode == "summary":
             self.start = self.end = None
             return self
-        if self.start is None:
-            raise at_field("start", NEEDED_MONTHS["start"])
-        if self.end is None:
-            raise at_field("end", NEEDED_MONTHS["end"])
-        check_months(self.start, self.end, newest=current_month())
+        for name, sentence in NEEDED_MONTHS.items():
+            if getattr(self, name) is None:
+                raise at_field(name, sentence)
+        check_months(self.first_month, self.last_month, newest=current_month())
         return self
 
     @property
     def first_month(self) -> date:
         """Return the first month of a monthly report."""
-        if self.start is None:
-            raise ValueError("a summary has no months")
+        assert self.start is not None, "a summary has no months"
         return self.start
 
     @property
     def last_month(self) -> date:
         """Return the last month of a monthly report."""
-        if self.end is None:
-            raise ValueError("a summary has no months")
+        assert self.end is not None, "a summary has no months"
         return self.end

@@ -90,18 +90,14 @@ def make_summary(
                 one.problems.append(error.message)
     finally:
         store.flush()
-    facts = [
-        replace(one, site=replace(one.site, data_center=_asked_at(session, one.site)))
-        for one in found.facts.values()
-    ]
-    holes = any(one.hole for one in facts) or any(one.hole for one in answers.values())
+    facts = []
+    for fact in found.facts.values():
+        asked_at = session.data_center_of(fact.site.api_key, fact.site.data_center)
+        facts.append(replace(fact, site=replace(fact.site, data_center=asked_at)))
+    holes = any(fact.hole for fact in facts) or any(one.hole for one in answers.values())
     now = context.now()
-    rows = {one.site.ref: summary_row(one, answers.get(one.site.ref), now) for one in facts}
+    rows = {fact.site.ref: summary_row(fact, answers.get(fact.site.ref), now) for fact in facts}
     return Summary(summary_figures(facts, answers, now), rows, not holes, steps)
-
-
-def _asked_at(session: PartnerSession, site: Site) -> str:
-    return session.data_center_of(site.api_key, site.data_center)
 
 
 def _earlier_answers(found: Discovered, run: Run) -> dict[str, Answers]:
@@ -161,21 +157,15 @@ def _ask(
             problems = " ".join(dict.fromkeys(one.problems))
             run.log(f"{sites[ref].name}: {problems}", level="warn")
         else:
-            _keep(ref, sites[ref], one, newest.pop(ref), run, store)
-
-
-def _keep(ref: str, site: Site, one: Answers, newest: Newest, run: Run, store: CountStore) -> None:
-    kept = {
-        "account_count": one.account_count,
-        "last_login": instant_text(one.last_login),
-        "last_created": instant_text(one.last_created),
-        "asked_at": instant_text(one.asked_at),
-    }
-    run.save_checkpoints({PREFIX + ref: kept})
-    # Two answers a moment apart: where they differ, neither is taken for a closed month.
-    if newest.total == one.account_count:
-        store.store(ref, dict(implied_months(newest)))
-    run.advance(f"{site.name}: {amount(one.account_count or 0, 'account')}.")
+            moments = {
+                name: instant_text(getattr(one, name))
+                for name in ("last_login", "last_created", "asked_at")
+            }
+            run.save_checkpoints({PREFIX + ref: {"account_count": one.account_count, **moments}})
+            # Two answers a moment apart: where they differ, neither is taken for a closed month.
+            if newest[ref].total == one.account_count:
+                store.store(ref, dict(implied_months(newest[ref])))
+            run.advance(f"{sites[ref].name}: {amount(one.account_count or 0, 'account')}.")
 
 
 def implied_months(newest: Newest) -> Iterator[tuple[date, Count]]:

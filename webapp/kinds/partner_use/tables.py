@@ -8,7 +8,7 @@ from typing import Any
 
 from webapp.engine.kind import Chart, Column, Row, RowDetail, Sheet, StoredResult, Table
 from webapp.errors import InvalidParams
-from webapp.kinds.partner_use.compute import known_text, site_months
+from webapp.kinds.partner_use.compute import difference, known_text, site_months
 from webapp.lib.months import parse_month
 
 SITE_COLUMNS = (
@@ -27,12 +27,15 @@ MONTH_COLUMNS = (
     Column("total_users", "Total users", "integer"),
     Column("delta", "Delta", "integer"),
 )
-MONTH_GRID = (
-    *MONTH_COLUMNS,
-    Column("complete", "Complete", "boolean", is_detail=True),
+KNOWN_COLUMNS = (
     Column("known_users", "Known users", "integer", is_detail=True),
     Column("sites_counted", "Sites counted", "integer", is_detail=True),
     Column("sites", "Sites", "integer", is_detail=True),
+)
+MONTH_GRID = (
+    *MONTH_COLUMNS,
+    Column("complete", "Complete", "boolean", is_detail=True),
+    *KNOWN_COLUMNS,
     Column("counted_at", "Oldest count", "datetime", is_detail=True),
     Column("mixed_ages", "Counted on different days", "boolean", is_detail=True),
     Column("note", "Note"),
@@ -43,24 +46,13 @@ GROWTH_COLUMNS = (
     Column("growth", "Growth", "integer"),
 )
 MONTH_SITE_GRID = (
-    Column("site_id", "Site ID", "id"),
-    Column("name", "Name"),
+    *SITE_COLUMNS[:2],
     Column("is_child", "Child site", "boolean", is_detail=True),
     *GROWTH_COLUMNS,
     Column("problem", "Problem"),
 )
-SITE_MONTH_COLUMNS = (
-    Column("month", "Month", "month"),
-    Column("site_id", "Site ID", "id"),
-    Column("name", "Name"),
-    Column("total_users", "Total users", "integer"),
-    Column("delta", "Delta", "integer"),
-)
-KNOWN_COLUMNS = (
-    Column("known_users", "Known users", "integer"),
-    Column("sites_counted", "Sites counted", "integer"),
-    Column("sites", "Sites", "integer"),
-)
+SITE_MONTH_COLUMNS = (MONTH_COLUMNS[0], *MONTH_SITE_GRID[:2], *MONTH_COLUMNS[1:])
+CHART = Chart("months", "month", (("Overall", "total_users", "line"), ("Delta", "delta", "bar")))
 RUNNING_COLUMN = Column("running", "Not over", "boolean")
 # What a stored row of a site has beside what readers see.
 COMPACT = frozenset({"asked_at", "counted", "totals", "origin", "origins"})
@@ -115,34 +107,20 @@ def total_of_sites(result: StoredResult) -> Row | None:
         total |= {name: head["summary"][name] for name in names}
     if "start" in head:
         months = list(result.rows("months"))
-        first, last = months[0], months[-1]
-        after = last["total_users"]
-        # A delta is known where both of its ends are.
-        begun = first["total_users"] is not None and first["delta"] is not None
-        before = first["total_users"] - first["delta"] if begun else None
-        growth = None if before is None or after is None else after - before
-        total |= {"before": before, "after": after, "growth": growth}
+        before = difference(months[0]["total_users"], months[0]["delta"])
+        total |= _growth(before, months[-1]["total_users"])
     total["complete"] = all(
         total[name] is not None for name in ("account_count", "after") if name in total
     )
     return total
 
 
-SITE_MONTHS = Table(
-    "months",
-    "Months",
-    MONTH_COLUMNS,
-    "This site is not counted month by month.",
-    sort="month",
-    descending=True,
-)
-
-
 def site_detail(row: Row, head: Mapping[str, Any]) -> RowDetail:
     """Return a site's own months, newest first, and their chart."""
-    months = tuple(reversed(site_months(row, *_span(head)))) if "start" in head else ()
-    views: Any = (("Overall", "total_users", "line"), ("Delta", "delta", "bar"))
-    return RowDetail(row["name"], SITE_MONTHS, months, Chart("months", "month", views))
+    months = tuple(reversed(site_months(row, *_span(head))))
+    nothing = "This site is not counted month by month."
+    table = Table("months", "Months", MONTH_COLUMNS, nothing, sort="month", descending=True)
+    return RowDetail(row["name"], table, months, CHART)
 
 
 def json_site(row: Row, head: Mapping[str, Any]) -> Row:
@@ -160,9 +138,11 @@ def grid_site(row: Row, head: Mapping[str, Any]) -> Row:
     if "start" not in head:
         return row
     ends = row["totals"] or [None]
-    before, after = ends[0], ends[-1]
-    growth = None if before is None or after is None else after - before
-    return row | {"before": before, "after": after, "growth": growth}
+    return row | _growth(ends[0], ends[-1])
+
+
+def _growth(before: int | None, after: int | None) -> Row:
+    return {"before": before, "after": after, "growth": difference(after, before)}
 
 
 def grid_month(row: Row) -> Row:
@@ -183,7 +163,11 @@ def sheets(result: StoredResult) -> tuple[Sheet, ...]:
     found: list[Sheet] = []
     head = result.head
     if "start" in head:
-        odd = _odd_columns(result)
+        # What is known of holes, and which month is not over.
+        months = list(result.rows("months"))
+        has_holes = any(row["total_users"] is None for row in months)
+        is_running = any(row["running"] for row in months)
+        odd = (*(KNOWN_COLUMNS if has_holes else ()), *((RUNNING_COLUMN,) if is_running else ()))
         by_site = (*SITE_MONTH_COLUMNS, *odd)
         found += [
             Sheet("month", "Months", MONTH_COLUMNS, result.rows("months"), odd),
@@ -222,14 +206,6 @@ def wide_sheet(result: StoredResult, layout: str, value: str) -> Sheet:
     return Sheet(f"wide-{value}", "Months, wide", (*first, *columns.values()), rows)
 
 
-def _odd_columns(result: StoredResult) -> tuple[Column, ...]:
-    """Return the columns that say what is known of holes, and which month is not over."""
-    months = list(result.rows("months"))
-    has_holes = any(row["total_users"] is None for row in months)
-    is_running = any(row["running"] for row in months)
-    return (*(KNOWN_COLUMNS if has_holes else ()), *((RUNNING_COLUMN,) if is_running else ()))
-
-
 def _span(head: Mapping[str, Any]) -> tuple[date, date]:
     return parse_month(head["start"]), parse_month(head["end"])
 
@@ -238,26 +214,14 @@ def _sites_and_total(result: StoredResult) -> Iterator[Row]:
     yield from result.rows("sites")
     summary = result.head["summary"]
     whole = summary["account_count"] is not None
-    yield {
-        "site_id": "TOTAL",
-        "account_count": summary["account_count"],
-        "last_login": summary["last_login"],
-        "last_created": summary["last_created"],
-        "problem": None if whole else f"No total: {known_text(summary)}.",
-    }
+    problem = None if whole else f"No total: {known_text(summary)}."
+    yield summary | {"site_id": "TOTAL", "problem": problem}
 
 
 def _months_by_site(result: StoredResult) -> Iterator[Row]:
     start, end = _span(result.head)
     months = {row["month"]: row for row in result.rows("months")}
     for row in result.rows("sites"):
+        site = {"site_id": row["site_id"], "name": row["name"]}
         for month in site_months(row, start, end):
-            of_all = months[month["month"]]
-            known = {column.name: of_all[column.name] for column in KNOWN_COLUMNS}
-            yield {
-                **known,
-                "running": of_all["running"],
-                **month,
-                "site_id": row["site_id"],
-                "name": row["name"],
-            }
+            yield months[month["month"]] | month | site
