@@ -42,7 +42,7 @@ def _found(*conditions: ColumnElement[bool]) -> list[Any]:
         return list(connection.execute(query.order_by(Job.queued_at)))
 
 
-def _is_running(job: Any) -> ColumnElement[bool]:
+def _is_running(job: Any) -> Any:
     return (Job.id == job.id) & (Job.status == RUNNING) & (Job.attempt == job.attempt)
 
 
