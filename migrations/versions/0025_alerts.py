@@ -12,15 +12,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    with op.batch_alter_table("definition") as batch_op:
-        batch_op.add_column(sa.Column("alerts", sa.JSON(), nullable=False, server_default="[]"))
-        batch_op.add_column(
-            sa.Column("alert_states", sa.JSON(), nullable=False, server_default="{}")
-        )
-        batch_op.add_column(sa.Column("quiet", sa.JSON(), nullable=True))
-    with op.batch_alter_table("definition") as batch_op:
-        batch_op.alter_column("alerts", server_default=None)
-        batch_op.alter_column("alert_states", server_default=None)
+    # In place: SQLite would make a table anew, and take along all that refers to it.
+    op.add_column("definition", sa.Column("alerts", sa.JSON(), nullable=False, server_default="[]"))
+    op.add_column(
+        "definition", sa.Column("alert_states", sa.JSON(), nullable=False, server_default="{}")
+    )
+    op.add_column("definition", sa.Column("quiet", sa.JSON(), nullable=True))
     op.add_column("definition_run", sa.Column("figures", sa.JSON(), nullable=True))
     with op.batch_alter_table("delivery") as batch_op:
         batch_op.add_column(sa.Column("about", sa.JSON(), nullable=True))
@@ -31,8 +28,6 @@ def downgrade() -> None:
     with op.batch_alter_table("delivery") as batch_op:
         batch_op.drop_column("about")
         batch_op.alter_column("place", type_=sa.String(300), existing_type=sa.String(500))
-    with op.batch_alter_table("definition_run") as batch_op:
-        batch_op.drop_column("figures")
-    with op.batch_alter_table("definition") as batch_op:
-        for name in ("quiet", "alert_states", "alerts"):
-            batch_op.drop_column(name)
+    op.drop_column("definition_run", "figures")
+    for name in ("quiet", "alert_states", "alerts"):
+        op.drop_column("definition", name)
