@@ -22,25 +22,25 @@ from webapp.errors import PartnerContract, PartnerError, PartnerRefused, Partner
 from webapp.partner.addresses import data_center_of
 from webapp.partner.credentials import Scrubber
 from webapp.partner.limits import http_date, retry_after_s
-from webapp.partner.refusals import ALL_TRIES, FEW_TRIES, ONE_TRY, RULES, Kind, rule_of
+from webapp.partner.refusals import ALL_TRIES, FEW_TRIES, ONE_TRY, RULES, Kind, Rule, rule_of
 from webapp.partner.transport import BodyBroken, BodyTooLong, HttpResponse
 
 SITE_LIST = "admin.getUserSites"
 _NOT_UTF8 = "it is no UTF-8"
+_ERRORS: dict[Kind, type[PartnerError]] = {
+    "contract": PartnerContract,
+    "refused": PartnerRefused,
+    "unavailable": PartnerUnavailable,
+}
 _CALL_ID = re.compile(r"[0-9A-Za-z._\-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Failure:
-    """One failed try; the fields after `kind` as in refusals.Rule."""
+class Failure(Rule):
+    """One failed try, and what is to be done about it."""
 
-    sentence: str
     kind: Kind = "unavailable"
     tries: int = ALL_TRIES
-    aborts_run: bool = False
-    throttles: bool = False
-    retry_elsewhere: bool = False
-    extend_timeout: bool = False
     retry_after_s: float | None = None
     data_center: str | None = None
     code: int | None = None
@@ -66,13 +66,7 @@ class Failure:
         reference += [f"callId {self.call_id}"] if self.call_id else []
         if reference:
             message += f" ({', '.join(reference)})"
-        if self.kind == "contract":
-            return PartnerContract(message, code=self.code, call_id=self.call_id)
-        if self.kind == "refused":
-            return PartnerRefused(
-                message, code=self.code, call_id=self.call_id, stops_run=self.aborts_run
-            )
-        return PartnerUnavailable(
+        return _ERRORS[self.kind](
             message,
             code=self.code,
             call_id=self.call_id,
@@ -204,14 +198,14 @@ def parse_response(
     rule = rule_of(code)
     details = answer.get("errorDetails") or answer.get("errorMessage")
     wrong_place = code == 500001 and "datacenter is invalid" in str(details).lower()
+    heeded = {
+        "sentence": f"{rule.sentence}{_clock_sentence(response) if code == 403002 else ''}",
+        "aborts_run": rule.aborts_run or (rule.aborts_first and method == SITE_LIST),
+        "throttles": rule.throttles or response.status == 429,
+        "retry_elsewhere": rule.retry_elsewhere or wrong_place,
+    }
     return Failure(
-        f"{rule.sentence}{_clock_sentence(response) if code == 403002 else ''}",
-        rule.kind,
-        rule.tries,
-        aborts_run=rule.aborts_run or (rule.aborts_first and method == SITE_LIST),
-        throttles=rule.throttles or response.status == 429,
-        retry_elsewhere=rule.retry_elsewhere or wrong_place,
-        extend_timeout=rule.extend_timeout,
+        **vars(rule) | heeded,
         retry_after_s=wait_s,
         data_center=data_center_of(answer.get("apiDomain")) if code == 301001 else None,
         code=code,
