@@ -16,7 +16,7 @@ from sqlalchemy import select
 from webapp.accounts import AuditEntry
 from webapp.errors import InvalidParams
 from webapp.extensions import db
-from webapp.kinds.label_revenue.fetch import copy_of, fetch_tracks
+from webapp.kinds.label_revenue.reading import copy_of, fetch_tracks
 from webapp.lib.fetching import PATIENT
 from webapp.lib.public_addresses import PublicAdapter
 

@@ -10,8 +10,8 @@ from flask import Flask
 from sqlalchemy import select
 
 from webapp.extensions import db
-from webapp.kinds.label_revenue.formats import Unanswered
 from webapp.kinds.label_revenue.models import Stream, Terms
+from webapp.kinds.label_revenue.rows import Unanswered
 
 HEAD = "date;user_id;region;track id;seconds\n"
 ROW = "2025-03-05;5001;NL;T-503;60\n"

@@ -15,11 +15,11 @@ from webapp.accounts import Scope
 from webapp.errors import NotFound
 from webapp.intake import LoadRefused
 from webapp.kinds.label_revenue import loads, sums
-from webapp.kinds.label_revenue.formats import Unanswered
 from webapp.kinds.label_revenue.ledger import months_with_streams
 from webapp.kinds.label_revenue.reading import Options, Source
-from webapp.kinds.label_revenue.recount import recount
 from webapp.kinds.label_revenue.report import payouts
+from webapp.kinds.label_revenue.rows import Unanswered
+from webapp.kinds.label_revenue.upkeep import recount
 
 MARCH = date(2025, 3, 1)
 HEAD = "date;user_id;region;track id;seconds\n"

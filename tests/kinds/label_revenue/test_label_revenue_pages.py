@@ -22,9 +22,9 @@ from webapp.accounts import Scope
 from webapp.engine import service
 from webapp.extensions import db
 from webapp.intake import Upload
-from webapp.kinds.label_revenue import fetch, ledger
+from webapp.kinds.label_revenue import ledger, reading
 from webapp.kinds.label_revenue.models import Stream
-from webapp.kinds.label_revenue.settings import settings_for
+from webapp.kinds.label_revenue.periods import settings_for
 
 
 def send(client: FlaskClient, path: str, **data: Any) -> Any:
@@ -342,9 +342,9 @@ def test_an_unknown_server_is_taken_where_there_is_a_copy(
     sent = send(owner, "/label-revenue/load", tracks_url=url)
     assert (sent.status_code, "no server of that name" in sent.text) == (422, True)
     with app.app_context():
-        folder = fetch.copies_of(scope.company_id)
+        folder = reading.copies_of(scope.company_id)
     folder.mkdir(parents=True)
-    fetch.copy_of(url, folder).write_bytes((SAMPLE / "tracks.json").read_bytes())
+    reading.copy_of(url, folder).write_bytes((SAMPLE / "tracks.json").read_bytes())
     assert send(owner, "/label-revenue/load", tracks_url=url).status_code == 303
 
 

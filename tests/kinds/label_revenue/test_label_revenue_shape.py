@@ -11,7 +11,7 @@ from webapp.kinds.label_revenue import models
 FOLDER = Path(models.__file__).parent
 PREFIX = "webapp.kinds.label_revenue"
 # What the money knows of the rest, and what gathering may know of the report.
-CONTRACT = {"facts", "ledger", "models", "periods", "settings", "sums"}
+CONTRACT = {"facts", "ledger", "models", "periods", "sums"}
 MONEY = ("balances", "compute", "currencies", "params", "payouts", "statement")
 GATHERING = ("bulk", "in_force", "ledger", "loads", "partitions", "quality", "reading", "repeats")
 FOR_ALL = {"report.currencies"}
@@ -32,6 +32,6 @@ def test_the_money_knows_the_facts_by_their_contract_alone() -> None:
 
 
 def test_gathering_knows_nothing_of_the_report() -> None:
-    for name in (*GATHERING, "recount", "rows", "settings", "streams", "sums"):
+    for name in (*GATHERING, "periods", "rows", "streams", "sums", "upkeep"):
         used = {one for one in uses(FOLDER / f"{name}.py") if "report" in one}
         assert used <= FOR_ALL, name

@@ -8,7 +8,6 @@ instead, which finds the bad rows.
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 from psycopg import DataError
 from sqlalchemy import insert, text
 
-from webapp.intake import Format, Told, is_as_written, read_date
+from webapp.intake import Format, is_as_written
 from webapp.kinds.label_revenue.ledger import UnitOfWork
 from webapp.kinds.label_revenue.models import Batch, Stream
 from webapp.kinds.label_revenue.partitions import partition_table
@@ -26,15 +25,8 @@ from webapp.kinds.label_revenue.rows import StreamRow
 
 BULK_BYTES = 16 * 1024 * 1024
 READ_BYTES = 1024 * 1024
-ROWS_PER_WRITE = 5000
-COPY_COLUMNS = "partition_id, batch_no, user_id, seconds, date, region, track_id"
-# What the row reader takes too, minus what it has to think about: quotes, spaces, backslashes.
-_CELLS = {
-    "user_id": rb"[0-9]{1,18}",
-    "region": rb"[!#-\[\]-~\x80-\xff]{0,100}",
-    "track_id": rb"[!#-\[\]-~\x80-\xff]{1,100}",
-    "seconds": rb"-?[0-9]{1,9}",
-}
+ROWS_PER_WRITE = 20_000
+COPY_COLUMNS = "partition_id, batch_no, user_id, seconds, date, region, track_id, id"
 _RAW_SEPARATORS = (";", ",", "\t")
 _YEAR = rb"(?:19[7-9][0-9]|[2-8][0-9]{3})"
 _DAY, _MONTH = rb"(?:0?[1-9]|[12][0-9]|3[01])", rb"(?:0?[1-9]|1[0-2])"
@@ -43,8 +35,6 @@ _DATES = {
     "mdy": rb"[/.\-]".join((_MONTH, _DAY, _YEAR)),
     "ymd": _YEAR + rb"-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])",
 }
-
-
 # Spaces beyond ASCII, as the row reader trims and joins them.
 WIDE_SPACE = re.compile("[\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 
@@ -59,67 +49,55 @@ def may_go_raw(found: Format, path: Path) -> bool:
     return plain and found.separator in _RAW_SEPARATORS and path.stat().st_size >= BULK_BYTES
 
 
-def count_plain(path: Path, found: Format, told: Told) -> int | None:
-    """Return how many streams a large file holds, where each of its rows can be used; else None.
-
-    Ten times as fast as reading the rows; what it cannot vouch for has to be read.
-    """
-    if not may_go_raw(found, path):
-        return None
-    other = re.escape(found.separator.encode())
-    before = rb"[^%b\n]*%b" % (other, other) * found.columns.index("date")
-    day_of = re.compile(rb"^" + before + rb"([^%b\n]+)" % other, re.MULTILINE)
-    days: set[bytes] = set()
-    count, done, size = 0, 0, path.stat().st_size
-    try:
-        for block in plain_blocks(path, found):
-            days.update(day_of.findall(block))
-            count, done = count + block.count(b"\n"), done + len(block)
-            told(done, size)
-        for day in days:
-            read_date(day.decode(), found.date_order)
-    except (NotPlain, ValueError):
-        return None
-    return count
-
-
 def copy_raw(
-    work: UnitOfWork,
-    path: Path,
-    found: Format,
-    batch: Batch,
-    on_bytes: Callable[[int], None],
+    work: UnitOfWork, path: Path, found: Format, batch: Batch, on_bytes: Callable[[int], None]
 ) -> int:
     """Copy a whole file into the batch's own partition; return the number of streams.
 
+    The partition's table is made apart from the others, where nobody waits for it. Constant columns
+    are defaults of it, so that COPY need not be told them in every row. Its indexes are built when
+    its sums are added.
+
     Raises: NotPlain, with nothing left behind, where a row needs a closer look
     """
-    connection = work.connection
     table = partition_table(batch.partition_id or 0)
-    savepoint = connection.begin_nested()
+    order = {"dmy": "DMY", "mdy": "MDY"}.get(found.date_order or "", "YMD")
+    savepoint = work.connection.begin_nested()
     try:
-        _new_partition_table(work, table, batch)
-        order = {"dmy": "DMY", "mdy": "MDY"}.get(found.date_order or "", "YMD")
-        connection.execute(text(f"SET LOCAL datestyle TO 'ISO, {order}'"))
-        first = work.ledger.next_id
-        count = _copy_file(_cursor(work), path, found, table, first, on_bytes)
-        _attach(work, table, batch)
+        _execute(
+            work,
+            f"CREATE TABLE {table} (LIKE label_revenue_stream INCLUDING DEFAULTS)",
+            f"ALTER TABLE {table} ALTER partition_id SET DEFAULT {batch.partition_id}, "
+            f"ALTER batch_no SET DEFAULT {batch.no}",
+            f"SET LOCAL datestyle TO 'ISO, {order}'",
+        )
+        count = _copy_file(work, path, found, table, on_bytes)
+        _execute(
+            work,
+            f"ALTER TABLE {table} ADD CHECK (partition_id = {batch.partition_id})",
+            f"ALTER TABLE label_revenue_stream ATTACH PARTITION {table} "
+            f"FOR VALUES IN ({batch.partition_id})",
+        )
     except (NotPlain, DataError) as error:
         savepoint.rollback()
         raise NotPlain(type(error).__name__) from error
     savepoint.commit()
-    work.ledger.next_id = first + count
+    work.ledger.next_id += count
     return count
 
 
+def _execute(work: UnitOfWork, *statements: str) -> None:
+    for statement in statements:
+        work.connection.execute(text(statement))
+
+
 def _copy_file(
-    cursor: Any,
-    path: Path,
-    found: Format,
-    table: str,
-    first_id: int,
-    on_bytes: Callable[[int], None],
+    work: UnitOfWork, path: Path, found: Format, table: str, on_bytes: Callable[[int], None]
 ) -> int:
+    """Copy the blocks of a file with a number before each line; return how many lines there were.
+
+    Counting here is cheaper than a sequence, and goes on beside the database's own work.
+    """
     columns = ", ".join(str(name) for name in ("id", *found.columns))
     separator = found.separator.replace("\t", "\\t")
     # Nobody else sees the table before it is committed, so its rows may be born frozen.
@@ -127,24 +105,15 @@ def _copy_file(
         f"COPY {table} ({columns}) FROM STDIN "
         f"(FORMAT csv, DELIMITER E'{separator}', QUOTE E'\\x01', NULL E'\\x02', FREEZE)"
     )
-    number = first_id
-    with cursor.copy(statement) as copy:
+    row = b"%d" + found.separator.encode() + b"%b\n"
+    first = number = work.ledger.next_id
+    with _cursor(work).copy(statement) as copy:
         for block in plain_blocks(path, found):
-            lines = block.split(b"\n")
-            lines.pop()
-            copy.write(_numbered(lines, number, found.separator.encode()))
+            lines = block.split(b"\n")[:-1]
+            copy.write(b"".join([row % pair for pair in enumerate(lines, number)]))
             number += len(lines)
             on_bytes(len(block))
-    return number - first_id
-
-
-def _numbered(lines: list[bytes], first: int, separator: bytes) -> bytes:
-    """Return lines with a number before each.
-
-    Counting here is cheaper than a sequence, and goes on beside the database's own work.
-    """
-    row = b"%d" + separator + b"%b\n"
-    return b"".join([row % pair for pair in enumerate(lines, first)])
+    return number - first
 
 
 def plain_blocks(path: Path, found: Format) -> Iterator[bytes]:
@@ -170,96 +139,56 @@ def plain_blocks(path: Path, found: Format) -> Iterator[bytes]:
 def _checked(pattern: re.Pattern[bytes], block: bytes) -> bytes:
     if not pattern.fullmatch(block):
         raise NotPlain("a row is not plain")
-    if not block.isascii():
-        try:
-            text = codecs.decode(block, "utf-8")
-        except UnicodeDecodeError as error:
-            raise NotPlain("a row is not UTF-8") from error
-        if WIDE_SPACE.search(text):
+    try:
+        if not block.isascii() and WIDE_SPACE.search(block.decode("utf-8")):
             raise NotPlain("a cell holds a space that would be trimmed")
+    except UnicodeDecodeError as error:
+        raise NotPlain("a row is not UTF-8") from error
     return block
 
 
 def row_pattern(found: Format) -> re.Pattern[bytes]:
     """Return the pattern that any number of plain rows match."""
-    separator = re.escape(found.separator.encode())
-    cells = []
-    for name in found.columns:
-        cell = _DATES[found.date_order or "ymd"] if name == "date" else _CELLS[str(name)]
-        # A separator inside a cell would shift the columns after it.
-        cells.append(cell.replace(b"!#-", _printable_but(found.separator)))
+    separator = found.separator.encode()
+    # A separator inside a cell would shift the columns after it.
+    printable = rb'[^\x00-\x20"\\\x7f%b]' % separator
+    cells = {
+        "date": _DATES[found.date_order or "ymd"],
+        "user_id": rb"[0-9]{1,18}",
+        "region": printable + rb"{0,100}",
+        "track_id": printable + rb"{1,100}",
+        "seconds": rb"-?[0-9]{1,9}",
+    }
+    row = re.escape(separator).join(cells[str(name)] for name in found.columns)
     # Possessive: a row that does not match is found at once, not after trying all splits.
-    return re.compile(rb"(?:" + separator.join(cells) + rb"\r?\n)*+")
-
-
-def _printable_but(separator: str) -> bytes:
-    """Return the start of the class of printable bytes without the separator."""
-    if separator == ";":
-        return rb"!#-:<-"
-    if separator == ",":
-        return rb"!#-+\--"
-    return rb"!#-"
-
-
-def _new_partition_table(work: UnitOfWork, table: str, batch: Batch) -> None:
-    """Make the partition's table apart from the others, where nobody waits for it.
-
-    Constant columns are defaults of the table, so that COPY need not be told them in every row.
-    """
-    for statement in (
-        f"CREATE TABLE {table} (LIKE label_revenue_stream INCLUDING DEFAULTS)",
-        f"ALTER TABLE {table} ALTER partition_id SET DEFAULT {batch.partition_id}, "
-        f"ALTER batch_no SET DEFAULT {batch.no}",
-    ):
-        work.connection.execute(text(statement))
-
-
-def _attach(work: UnitOfWork, table: str, batch: Batch) -> None:
-    """Make the table part of the streams; its indexes are built when its sums are added."""
-    for statement in (
-        f"ALTER TABLE {table} ADD CHECK (partition_id = {batch.partition_id})",
-        f"ALTER TABLE label_revenue_stream ATTACH PARTITION {table} "
-        f"FOR VALUES IN ({batch.partition_id})",
-    ):
-        work.connection.execute(text(statement))
+    return re.compile(rb"(?:" + row + rb"\r?\n)*+")
 
 
 def write_rows(work: UnitOfWork, rows: Iterable[StreamRow], batch: Batch) -> int:
     """Write streams read row by row into the batch's partition; return how many."""
-    if work.is_postgres:
-        return _copy_rows(work, rows, batch)
     count = 0
-    owner = {"partition_id": batch.partition_id, "batch_no": batch.no}
     for chunk in chunks(rows, ROWS_PER_WRITE):
-        first = work.ledger.next_id
-        work.connection.execute(
-            insert(Stream),
-            [owner | {"id": first + place} | row._asdict() for place, row in enumerate(chunk)],
-        )
-        work.ledger.next_id = first + len(chunk)
+        numbered = enumerate(chunk, work.ledger.next_id)
+        if work.is_postgres:
+            _copy_rows(work, numbered, batch)
+        else:
+            owner = {"partition_id": batch.partition_id, "batch_no": batch.no}
+            stored = [owner | {"id": number} | row._asdict() for number, row in numbered]
+            work.connection.execute(insert(Stream), stored)
+        work.ledger.next_id += len(chunk)
         count += len(chunk)
     return count
 
 
-def _copy_rows(work: UnitOfWork, rows: Iterable[StreamRow], batch: Batch) -> int:
-    statement = f"COPY label_revenue_stream ({COPY_COLUMNS}, id) FROM STDIN"
-    cursor = _cursor(work)
-    count = 0
-    for chunk in chunks(rows, ROWS_PER_WRITE * 10):
-        first = work.ledger.next_id
-        with cursor.copy(statement) as copy:
-            for number, row in enumerate(chunk, first):
-                copy.write(
-                    f"{batch.partition_id}\t{batch.no}\t{row.user_id}\t{row.seconds}\t{row.date}\t"
-                    f"{_escaped(row.region)}\t{_escaped(row.track_id)}\t{number}\n"
-                )
-        work.ledger.next_id = first + len(chunk)
-        count += len(chunk)
-    return count
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\") if "\\" in value else value
+def _copy_rows(work: UnitOfWork, rows: Iterable[tuple[int, StreamRow]], batch: Batch) -> None:
+    statement = f"COPY label_revenue_stream ({COPY_COLUMNS}) FROM STDIN"
+    with _cursor(work).copy(statement) as copy:
+        for number, row in rows:
+            texts = [one.replace("\\", "\\\\") for one in (row.region, row.track_id)]
+            copy.write(
+                f"{batch.partition_id}\t{batch.no}\t{row.user_id}\t{row.seconds}\t{row.date}\t"
+                f"{texts[0]}\t{texts[1]}\t{number}\n"
+            )
 
 
 def _cursor(work: UnitOfWork) -> Any:

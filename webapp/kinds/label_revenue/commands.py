@@ -21,13 +21,13 @@ from webapp.commands import handle_cli_errors, progress_bar, with_database
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.intake import BadFile, Choices, find_mapping, with_saved_mapping
-from webapp.kinds.label_revenue import fetch, loads, work
-from webapp.kinds.label_revenue.formats import FIELDS, Role, Unanswered
+from webapp.kinds.label_revenue import loads, reading, upkeep
 from webapp.kinds.label_revenue.ledger import SLUG
 from webapp.kinds.label_revenue.loads import Loaded
 from webapp.kinds.label_revenue.models import Batch, Ledger
 from webapp.kinds.label_revenue.reading import STAGES, Options, Source
-from webapp.kinds.label_revenue.recount import recount as recount_sums
+from webapp.kinds.label_revenue.rows import FIELDS, Role, Unanswered
+from webapp.kinds.label_revenue.upkeep import recount as recount_sums
 from webapp.lib.months import parse_month
 
 group = AppGroup("label-revenue", help="Streams and fees of label revenue.")
@@ -148,9 +148,9 @@ def _sources(company_id: str, given: dict[str, Any]) -> tuple[dict[Role, Source]
     if given["streams"]:
         sources["streams"] = Source(given["streams"], given["streams"].name)
     tracks = given["tracks"]
-    if tracks and fetch.is_url(tracks):
+    if tracks and reading.is_url(tracks):
         # Whoever may start commands here may reach this machine's network anyway.
-        fetched = fetch.fetch_tracks(tracks, fetch.copies_of(company_id), private_allowed=True)
+        fetched = reading.fetch_tracks(tracks, reading.copies_of(company_id), private_allowed=True)
         sources["tracks"] = Source(fetched.path, "tracks")
         notes += [fetched.note] if fetched.note else []
     elif tracks:
@@ -185,7 +185,7 @@ def _tell(loaded: Loaded, notes: list[str], rejected: Path) -> None:
         if batch.rejected:
             click.echo(f"The rejected rows are in {rejected}.")
         if not batch.summed:
-            work.enqueue_pending(batch.company_id)
+            upkeep.enqueue_pending(batch.company_id)
             db.session.commit()
     click.echo(f"Batch {batch.id}")
 

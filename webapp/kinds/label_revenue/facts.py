@@ -24,6 +24,7 @@ from webapp.kinds.label_revenue.models import (
     ListenerMonth,
     TermsInForce,
 )
+from webapp.kinds.label_revenue.periods import Settings
 from webapp.kinds.label_revenue.report.compute import (
     FIXED_POINT,
     NO_LABEL,
@@ -34,7 +35,6 @@ from webapp.kinds.label_revenue.report.compute import (
     net_fee,
 )
 from webapp.kinds.label_revenue.report.currencies import digits
-from webapp.kinds.label_revenue.settings import Settings
 
 
 class MonthFacts:

@@ -7,19 +7,14 @@ load may come, be undone and come again, and the same loads in the same order gi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
-    Boolean,
     Date,
-    Integer,
-    String,
     and_,
     case,
-    column,
     delete,
     false,
     func,
@@ -27,15 +22,13 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    table,
-    text,
     true,
     union,
 )
 
 from webapp.extensions import db
 from webapp.kinds.label_revenue import sums
-from webapp.kinds.label_revenue.ledger import BEGINNING, END, UnitOfWork
+from webapp.kinds.label_revenue.ledger import BEGINNING, END, UnitOfWork, temporary_table
 from webapp.kinds.label_revenue.models import (
     UNLABELLED,
     Batch,
@@ -85,22 +78,32 @@ def work_out(work: UnitOfWork, changed: Batch) -> None:
             load.month = months.get(load.no)
             numbers.add(load.no)
     db.session.flush()
-    _work_out_terms(work, numbers)
-    _work_out_labels(work, numbers)
+    for model, said, key, history, settle in (
+        (TermsInForce, Terms, "user_id", _terms_history, _mark_terms),
+        (LabelInForce, Track, "track_id", _labels_history, _move_relabelled),
+    ):
+        changed_keys = select(getattr(said, key)).where(
+            said.company_id == work.company_id, said.batch_no.in_(numbers)
+        )
+        if work.connection.execute(changed_keys.limit(1)).first() is not None:
+            mine = and_(model.company_id == work.company_id, getattr(model, key).in_(changed_keys))
+            query = select(model.__table__).where(mine)
+            with temporary_table(work, "label_revenue_before", query) as before:
+                work.connection.execute(delete(model).where(mine))
+                _write_history(work, model, history, getattr(said, key).in_(changed_keys))
+                settle(work, before, query.subquery())
+
+
+def _write_history(work: UnitOfWork, model: Any, history: Any, where: Any) -> None:
+    query = history(work.company_id, where)
+    work.connection.execute(insert(model).from_select(query.selected_columns.keys(), query))
 
 
 def work_out_everything(work: UnitOfWork) -> None:
     """Work out all that holds anew, without moving sums or marking months."""
-    for model, query in (
-        (TermsInForce, _terms_history(work.company_id, true())),
-        (LabelInForce, _labels_history(work.company_id, true())),
-    ):
+    for model, history in ((TermsInForce, _terms_history), (LabelInForce, _labels_history)):
         work.connection.execute(delete(model).where(model.company_id == work.company_id))
-        work.connection.execute(insert(model).from_select(query.selected_columns.keys(), query))
-
-
-def _said_by(model: Any, company_id: str, numbers: Collection[int]) -> Any:
-    return and_(model.company_id == company_id, model.batch_no.in_(numbers))
+        _write_history(work, model, history, true())
 
 
 def _newest_by_month(model: Any, key: Any, company_id: str, where: Any) -> Any:
@@ -123,16 +126,6 @@ def _until(said: Any, key: Any, start: Any) -> Any:
 
 
 # Terms of listeners
-
-BEFORE_TERMS = table(
-    "label_revenue_terms_before",
-    column("user_id", BigInteger),
-    column("from_month", Date),
-    column("until_month", Date),
-    column("early", Boolean),
-    column("fee", String),
-    column("origin", String),
-)
 
 
 def _terms_history(company_id: str, where: Any) -> Any:
@@ -162,35 +155,12 @@ def _terms_history(company_id: str, where: Any) -> Any:
     return begun.union_all(early).subquery().select()
 
 
-def _work_out_terms(work: UnitOfWork, numbers: Collection[int]) -> None:
-    listeners = select(Terms.user_id).where(_said_by(Terms, work.company_id, numbers))
-    if work.connection.execute(listeners.limit(1)).first() is None:
-        return
-    mine = and_(TermsInForce.company_id == work.company_id, TermsInForce.user_id.in_(listeners))
-    columns = [TermsInForce.__table__.c[one.name] for one in BEFORE_TERMS.c]
-    with_types = "user_id BIGINT, from_month DATE, until_month DATE, early BOOLEAN, "
-    _snapshot(
-        work, BEFORE_TERMS, with_types + "fee TEXT, origin TEXT", select(*columns).where(mine)
-    )
-    work.connection.execute(delete(TermsInForce).where(mine))
-    query = _terms_history(work.company_id, Terms.user_id.in_(listeners))
-    work.connection.execute(insert(TermsInForce).from_select(query.selected_columns.keys(), query))
-    now = select(*columns).where(mine).subquery()
-    _mark_terms(work, now)
-    work.connection.execute(text(f"DROP TABLE {BEFORE_TERMS.name}"))
-
-
-def _snapshot(work: UnitOfWork, target: Any, columns: str, query: Any) -> None:
-    work.connection.execute(text(f"CREATE TEMPORARY TABLE {target.name} ({columns})"))
-    work.connection.execute(target.insert().from_select([c.name for c in target.c], query))
-
-
-def _mark_terms(work: UnitOfWork, now: Any) -> None:
+def _mark_terms(work: UnitOfWork, before_table: Any, now: Any) -> None:
     """Mark the months in which somebody pays otherwise than before.
 
     Terms before a listener's first month matter only where that listener streamed.
     """
-    before = BEFORE_TERMS.c
+    before = before_table.c
     overlap = and_(
         before.user_id == now.c.user_id,
         before.from_month < now.c.until_month,
@@ -206,7 +176,7 @@ def _mark_terms(work: UnitOfWork, now: Any) -> None:
     both = select(
         now.c.user_id, start.label("start"), until.label("until"),
         and_(before.early, now.c.early).label("early"),
-    ).select_from(BEFORE_TERMS).join(now, overlap).where(differs)  # fmt: skip
+    ).select_from(before_table).join(now, overlap).where(differs)  # fmt: skip
     sides = [both]
     for side, other in ((before, now.c), (now.c, before)):
         only = ~select(other.user_id).where(other.user_id == side.user_id).exists()
@@ -232,18 +202,6 @@ def _mark_terms(work: UnitOfWork, now: Any) -> None:
 
 # Labels of tracks
 
-BEFORE_LABELS = table(
-    "label_revenue_labels_before",
-    column("company_id", LabelInForce.company_id.type),
-    column("track_id", String),
-    column("from_month", Date),
-    column("until_month", Date),
-    column("label_id", Integer),
-)
-RELABELLED = table(
-    "label_revenue_relabelled", column("track_id", String), column("from_month", Date)
-)
-
 
 def _labels_history(company_id: str, where: Any) -> Any:
     """Return the query of tracks' labels from when until when; the first holds before, too."""
@@ -263,64 +221,44 @@ def _labels_history(company_id: str, where: Any) -> Any:
     )
 
 
-def _work_out_labels(work: UnitOfWork, numbers: Collection[int]) -> None:
-    """Work out the labels of tracks; move what was summed of those that changed."""
-    tracks = select(Track.track_id).where(_said_by(Track, work.company_id, numbers))
-    if work.connection.execute(tracks.limit(1)).first() is None:
-        return
-    mine = and_(LabelInForce.company_id == work.company_id, LabelInForce.track_id.in_(tracks))
-    columns = [LabelInForce.__table__.c[one.name] for one in BEFORE_LABELS.c]
-    id_type = "UUID" if work.is_postgres else "CHAR(32)"
-    types = "track_id TEXT, from_month DATE, until_month DATE, label_id INTEGER"
-    _snapshot(work, BEFORE_LABELS, f"company_id {id_type}, {types}", select(*columns).where(mine))
-    work.connection.execute(delete(LabelInForce).where(mine))
-    query = _labels_history(work.company_id, Track.track_id.in_(tracks))
-    work.connection.execute(insert(LabelInForce).from_select(query.selected_columns.keys(), query))
-    _move_relabelled(work, mine)
-    work.connection.execute(text(f"DROP TABLE {BEFORE_LABELS.name}"))
-
-
-def _move_relabelled(work: UnitOfWork, mine: Any) -> None:
+def _move_relabelled(work: UnitOfWork, before: Any, now: Any) -> None:
     """Take streams of tracks with another label out of the sums, and add them under the new one.
 
     Histories differ first at the earliest step that only one of them has.
     """
-    steps = ("track_id", "from_month", "label_id")
-    now = select(*(LabelInForce.__table__.c[name] for name in steps)).where(mine)
-    before = select(*(BEFORE_LABELS.c[name] for name in steps))
+    steps = [select(one.c.track_id, one.c.from_month, one.c.label_id) for one in (now, before)]
     differing = union(
-        now.except_(before).subquery().select(), before.except_(now).subquery().select()
+        steps[0].except_(steps[1]).subquery().select(),
+        steps[1].except_(steps[0]).subquery().select(),
     ).subquery()
-    first = func.min(differing.c.from_month)
+    first = func.min(differing.c.from_month).label("from_month")
     query = select(differing.c.track_id, first).group_by(differing.c.track_id)
-    _snapshot(work, RELABELLED, "track_id TEXT, from_month DATE", query)
-    if (since := _summed_since(work)) is not None:
-        waiting = select(Batch.no).where(
-            Batch.company_id == work.company_id, Batch.summed.is_(False)
-        )
-        moved = [
-            Stream.track_id.in_(select(RELABELLED.c.track_id)),
-            Stream.date >= since,
-            Stream.batch_no.not_in(waiting),
-        ]
-        sums.aggregate(work, moved, -1, BEFORE_LABELS)
-        sums.aggregate(work, moved, +1)
-    work.connection.execute(text(f"DROP TABLE {RELABELLED.name}"))
+    with temporary_table(work, "label_revenue_relabelled", query) as relabelled:
+        if (since := _summed_since(work, before, relabelled)) is not None:
+            waiting = select(Batch.no).where(
+                Batch.company_id == work.company_id, Batch.summed.is_(False)
+            )
+            moved = [
+                Stream.track_id.in_(select(relabelled.c.track_id)),
+                Stream.date >= since,
+                Stream.batch_no.not_in(waiting),
+            ]
+            sums.aggregate(work, moved, -1, before)
+            sums.aggregate(work, moved, +1)
 
 
-def _summed_since(work: UnitOfWork) -> date | None:
+def _summed_since(work: UnitOfWork, before: Any, relabelled: Any) -> date | None:
     """Return the first month in which a relabelled track may have been heard; None without any.
 
     Only months and labels with seconds matter: finding the streams of a track costs a scan.
     """
-    earlier = func.coalesce(BEFORE_LABELS.c.label_id, UNLABELLED)
     heard = (
         select(func.min(LabelMonth.month))
-        .select_from(RELABELLED)
-        .outerjoin(BEFORE_LABELS, BEFORE_LABELS.c.track_id == RELABELLED.c.track_id)
-        .join(LabelMonth, LabelMonth.label_id == earlier)
+        .select_from(relabelled)
+        .outerjoin(before, before.c.track_id == relabelled.c.track_id)
+        .join(LabelMonth, LabelMonth.label_id == func.coalesce(before.c.label_id, UNLABELLED))
         .where(
-            LabelMonth.company_id == work.company_id, LabelMonth.month >= RELABELLED.c.from_month
+            LabelMonth.company_id == work.company_id, LabelMonth.month >= relabelled.c.from_month
         )
     )
     return work.connection.scalar(heard)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, CreateTableAs, DropTable, Select, and_, or_, select, update
 
 from webapp.accounts import Scope, audit
 from webapp.engine import months as stored_months
@@ -96,6 +96,15 @@ def unit_of_work(company_id: str, by: Scope | str | None = None) -> Iterator[Uni
     except BaseException:
         db.session.rollback()
         raise
+
+
+@contextmanager
+def temporary_table(work: UnitOfWork, name: str, query: Select[Any]) -> Iterator[Any]:
+    """Yield a table with the rows that a query has now; it is gone afterwards."""
+    made = CreateTableAs(query, name, temporary=True)
+    work.connection.execute(made)
+    yield made.table
+    work.connection.execute(DropTable(made.table))
 
 
 def _mark_periods(work: UnitOfWork) -> None:

@@ -19,7 +19,6 @@ from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.intake import BadFile, Format, LoadRefused, Problem, Rejects
 from webapp.kinds.label_revenue import bulk, in_force, repeats, sums
-from webapp.kinds.label_revenue.formats import Role
 from webapp.kinds.label_revenue.ledger import (
     BEGINNING,
     UnitOfWork,
@@ -36,6 +35,7 @@ from webapp.kinds.label_revenue.partitions import (
     new_partition,
     shared_partition,
 )
+from webapp.kinds.label_revenue.periods import origins, settings_for
 from webapp.kinds.label_revenue.quality import look_alikes
 from webapp.kinds.label_revenue.reading import (
     Options,
@@ -45,8 +45,7 @@ from webapp.kinds.label_revenue.reading import (
     first_of_each,
     read_formats,
 )
-from webapp.kinds.label_revenue.rows import Reader, StreamRow, TrackRow, UserRow
-from webapp.kinds.label_revenue.settings import origins, settings_for
+from webapp.kinds.label_revenue.rows import Reader, Role, StreamRow, TrackRow, UserRow
 from webapp.lib.moments import utcnow
 from webapp.lib.months import month_text
 from webapp.lib.texts import counted

@@ -22,7 +22,7 @@ from webapp.kinds.label_revenue.models import (
     TermsInForce,
 )
 from webapp.kinds.label_revenue.partitions import partition_ids
-from webapp.kinds.label_revenue.settings import settings_for
+from webapp.kinds.label_revenue.periods import settings_for
 from webapp.kinds.label_revenue.sums import label_of_stream
 from webapp.lib.months import month_text, next_month
 

@@ -20,19 +20,17 @@ from webapp.kinds.label_revenue.ledger import accounting_period, unit_of_work
 from webapp.kinds.label_revenue.models import MonthSettings
 from webapp.kinds.label_revenue.needs import TermsSource, month_needs, terms_source
 from webapp.kinds.label_revenue.periods import (
+    DEFAULT_CURRENCY,
+    DEFAULT_SHARES,
+    all_settings,
     events_of,
     locked_periods,
     months_due,
+    settings_for,
     states_of,
 )
 from webapp.kinds.label_revenue.report.currencies import CURRENCIES
 from webapp.kinds.label_revenue.rows import read_user_id
-from webapp.kinds.label_revenue.settings import (
-    DEFAULT_CURRENCY,
-    DEFAULT_SHARES,
-    all_settings,
-    settings_for,
-)
 from webapp.lib.months import current_month, month_text, parse_month
 
 bp = Blueprint("label_revenue", __name__, url_prefix="/label-revenue", template_folder="templates")

@@ -1,15 +1,20 @@
-"""Accounting periods: which months pay anything, which are locked, and what falls due where."""
+"""Accounting periods: which months pay anything, what holds in them, what falls due where."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 
 from sqlalchemy import select
 
 from webapp.extensions import db
 from webapp.kinds.label_revenue.ledger import first_month_not_in, months_with_streams
-from webapp.kinds.label_revenue.models import AccountingPeriod, PeriodEvent
+from webapp.kinds.label_revenue.models import AccountingPeriod, MonthSettings, PeriodEvent
+
+DEFAULT_SHARES = {"web": "0.90", "app_store": "0.70"}
+DEFAULT_CURRENCY = "EUR"
 
 
 def locked_periods(company_id: str) -> list[AccountingPeriod]:
@@ -61,3 +66,40 @@ def states_of(company_id: str) -> dict[date, str]:
     query = select(AccountingPeriod.month, AccountingPeriod.state)
     rows = db.session.execute(query.where(AccountingPeriod.company_id == company_id))
     return {row.month: row.state for row in rows}
+
+
+# Shares and the currency, kept by first month
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds in a month: the share of each origin, and the currency."""
+
+    shares: Mapping[str, Decimal]
+    currency: str
+
+
+def settings_for(company_id: str, month: date) -> Settings:
+    """Return the settings that hold in a month: the newest that began by then, else defaults."""
+    kept = db.session.scalar(
+        select(MonthSettings)
+        .where(MonthSettings.company_id == company_id, MonthSettings.from_month <= month)
+        .order_by(MonthSettings.from_month.desc(), MonthSettings.no.desc())
+        .limit(1)
+    )
+    shares = kept.shares if kept else DEFAULT_SHARES
+    currency = kept.currency if kept else DEFAULT_CURRENCY
+    return Settings({origin: Decimal(share) for origin, share in shares.items()}, currency)
+
+
+def all_settings(company_id: str) -> list[MonthSettings]:
+    """Return the company's settings, newest first; those that others replaced, too."""
+    query = select(MonthSettings).where(MonthSettings.company_id == company_id)
+    return list(
+        db.session.scalars(query.order_by(MonthSettings.from_month.desc(), MonthSettings.no.desc()))
+    )
+
+
+def origins(company_id: str) -> frozenset[str]:
+    """Return the origins a users file may name: those that have a share in some month."""
+    return frozenset(DEFAULT_SHARES).union(*(one.shares for one in all_settings(company_id)))

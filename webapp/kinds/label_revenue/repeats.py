@@ -11,32 +11,19 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Integer,
-    and_,
-    column,
-    delete,
-    func,
-    insert,
-    literal,
-    select,
-    table,
-    text,
-    tuple_,
-)
+from sqlalchemy import Integer, and_, delete, func, insert, literal, select, tuple_
 
 from webapp.extensions import db
 from webapp.kinds.label_revenue import sums
-from webapp.kinds.label_revenue.ledger import UnitOfWork
+from webapp.kinds.label_revenue.ledger import UnitOfWork, temporary_table
 from webapp.kinds.label_revenue.models import Batch, RepeatedStream, Stream
 from webapp.kinds.label_revenue.partitions import beside, in_batch, partition_ids
 from webapp.kinds.label_revenue.reading import chunks
 from webapp.kinds.label_revenue.rows import StreamRow
 
 IDENTITY = ("date", "user_id", "track_id", "region", "seconds")
+COPIED = ("id", "batch_no", *IDENTITY)
 ROWS_PER_QUERY = 150
-BACK = table("label_revenue_back", column("id", BigInteger))
 
 
 def _numbered(model: Any, where: Any) -> Any:
@@ -87,19 +74,14 @@ def set_aside(work: UnitOfWork, batch: Batch) -> int:
         .join(standing, _same(mine, standing))
         .where(mine.c.place <= standing.c.times)
     )
-    names = ("id", "batch_no", *IDENTITY)
     owner = literal(work.company_id, RepeatedStream.company_id.type)
-    query = select(owner, *(getattr(Stream, name) for name in names))
-    work.connection.execute(
-        insert(RepeatedStream).from_select(
-            ["company_id", *names], query.where(in_batch(batch), Stream.id.in_(again))
-        )
+    rows = select(owner, *(getattr(Stream, name) for name in COPIED)).where(
+        in_batch(batch), Stream.id.in_(again)
     )
+    work.connection.execute(insert(RepeatedStream).from_select(["company_id", *COPIED], rows))
     aside = select(RepeatedStream.id).where(_aside(batch))
-    count = work.connection.scalar(select(func.count()).select_from(aside.subquery())) or 0
-    if count:
-        work.connection.execute(delete(Stream).where(in_batch(batch), Stream.id.in_(aside)))
-    return count
+    gone = delete(Stream).where(in_batch(batch), Stream.id.in_(aside))
+    return work.connection.execute(gone).rowcount
 
 
 def bring_back(work: UnitOfWork, undone: Batch) -> None:
@@ -121,26 +103,17 @@ def _bring_back(work: UnitOfWork, batch: Batch) -> None:
         standing = _standing(earlier)
         times = func.coalesce(standing.c.times, 0)
         query = query.outerjoin(standing, _same(mine, standing)).where(mine.c.place > times)
-    work.connection.execute(text(f"CREATE TEMPORARY TABLE {BACK.name} (id BIGINT)"))
-    target: Any = BACK
-    work.connection.execute(target.insert().from_select(["id"], query))
-    if count := work.connection.scalar(select(func.count()).select_from(BACK)) or 0:
-        ids = select(BACK.c.id)
-        names = ("id", "batch_no", *IDENTITY)
-        columns = [getattr(RepeatedStream, name) for name in names]
-        coming = select(literal(batch.partition_id, Integer), *columns)
-        work.connection.execute(
-            insert(Stream).from_select(
-                ["partition_id", *names], coming.where(_aside(batch), RepeatedStream.id.in_(ids))
-            )
-        )
-        work.connection.execute(
-            delete(RepeatedStream).where(_aside(batch), RepeatedStream.id.in_(ids))
-        )
-        sums.aggregate(work, [in_batch(batch), Stream.id.in_(ids)], +1)
+    with temporary_table(work, "label_revenue_back", query) as back:
+        ids = select(back.c.id)
+        coming = and_(_aside(batch), RepeatedStream.id.in_(ids))
+        columns = [getattr(RepeatedStream, name) for name in COPIED]
+        rows = select(literal(batch.partition_id, Integer), *columns).where(coming)
+        work.connection.execute(insert(Stream).from_select(["partition_id", *COPIED], rows))
+        count = work.connection.execute(delete(RepeatedStream).where(coming)).rowcount
+        if count:
+            sums.aggregate(work, [in_batch(batch), Stream.id.in_(ids)], +1)
         batch.streams += count
         batch.repeated -= count
-    work.connection.execute(text(f"DROP TABLE {BACK.name}"))
 
 
 def forget(work: UnitOfWork, batch: Batch) -> None:

@@ -1,4 +1,4 @@
-"""Rows of the three files as typed values, or a problem by file, line and column."""
+"""The columns of the three files, and their rows as values, or a problem by line and column."""
 
 from __future__ import annotations
 
@@ -9,26 +9,56 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from webapp.errors import InvalidParams
 from webapp.intake import (
     BadCell,
     DateOrder,
+    Field,
     Format,
     Problem,
+    Question,
     Row,
     heading_key,
     json_items,
     read_rows,
 )
 from webapp.intake import read_date as read_any_date
-from webapp.kinds.label_revenue.formats import FIELDS
 from webapp.kinds.label_revenue.report.currencies import digits
 from webapp.lib.texts import storable
 
+Role = Literal["users", "streams", "tracks"]
+
+LISTENER = ("user", "listener", "account id", "customer number", "Kunde", "client", "usuario")
+DAY = ("day", "played at", "timestamp", "stream date", "sale date", "Datum", "jour", "fecha")
+DURATION = ("duration", "ms played", "seconds played", "Dauer", "durée", "duración")
+FIELDS: dict[str, tuple[Field, ...]] = {
+    "users": (
+        Field("user_id", "user id", "integer", words=LISTENER),
+        Field("product_type", "product type", words=("product", "plan", "Produkt", "produit")),
+        Field("fee", "fee", "decimal", words=("price", "amount", "Preis", "prix", "precio")),
+        Field("origin", "origin", words=("channel", "store", "Kanal", "canal", "tienda")),
+    ),
+    "streams": (
+        Field("date", "date", "day", words=DAY),
+        Field("user_id", "user id", "integer", words=LISTENER),
+        Field("region", "region", words=("country", "territory", "market", "Land", "pays", "país")),
+        Field("track_id", "track id", words=("track", "isrc", "recording", "Titel ID", "pista")),
+        Field("seconds", "seconds", "seconds", words=DURATION),
+    ),
+}
 LARGEST_ID = 2**63 - 1
 MOST_SECONDS = 2**31 - 1
 LARGEST_FEE, FEE_PLACES = Decimal(10) ** 12, 10
+
+
+class Unanswered(InvalidParams):
+    """422: a file may be read in two ways, so somebody has to say which."""
+
+    def __init__(self, name: str, question: Question) -> None:
+        super().__init__({question.name: f"{name}: {question.sentence}"})
+        self.question = question
 
 
 class UserRow(NamedTuple):

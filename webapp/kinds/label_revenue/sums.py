@@ -17,23 +17,19 @@ from sqlalchemy import (
     Connection,
     Date,
     DateTime,
-    Integer,
     Select,
-    Table,
     and_,
     case,
     cast,
-    column,
     delete,
     func,
     literal,
     select,
-    table,
     text,
 )
 
 from webapp.extensions import db
-from webapp.kinds.label_revenue.ledger import UnitOfWork, unit_of_work
+from webapp.kinds.label_revenue.ledger import UnitOfWork, temporary_table, unit_of_work
 from webapp.kinds.label_revenue.models import (
     UNLABELLED,
     Batch,
@@ -52,14 +48,6 @@ from webapp.kinds.label_revenue.partitions import (
 )
 from webapp.lib.upserts import upsert
 
-AGGREGATE = table(
-    "label_revenue_aggregate",
-    column("month", Date),
-    column("user_id", BigInteger),
-    column("label_id", Integer),
-    column("seconds", BigInteger),
-    column("streams", BigInteger),
-)
 LABELS: Any = LabelInForce.__table__
 SUMS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (ListenerLabelMonth, ("month", "user_id", "label_id")),
@@ -117,8 +105,8 @@ def grouped(
     )
 
 
-def aggregate(work: UnitOfWork, where: Iterable[Any], sign: int, labels: Any = LABELS) -> set[date]:
-    """Add the streams of a condition to the sums (or take them out); return the months changed.
+def aggregate(work: UnitOfWork, where: Iterable[Any], sign: int, labels: Any = LABELS) -> None:
+    """Add the streams of a condition to the sums, or take them out.
 
     They are added up once, into a temporary table that all three sums are moved by.
 
@@ -128,38 +116,24 @@ def aggregate(work: UnitOfWork, where: Iterable[Any], sign: int, labels: Any = L
     if work.is_postgres:
         connection.execute(text("SET LOCAL work_mem = '256MB'"))
     query = grouped(connection, work.company_id, where, labels)
-    connection.execute(
-        text(
-            f"CREATE TEMPORARY TABLE {AGGREGATE.name} (month DATE, user_id BIGINT, "
-            "label_id INTEGER, seconds BIGINT, streams BIGINT)"
-        )
-    )
-    target: Any = AGGREGATE
-    connection.execute(target.insert().from_select([c.name for c in AGGREGATE.c], query))
-    months = set(connection.scalars(select(AGGREGATE.c.month).distinct()))
-    for model, keys in SUMS:
-        _add_aggregate(work, model, keys, sign)
+    with temporary_table(work, "label_revenue_aggregate", query) as added:
+        months = set(connection.scalars(select(added.c.month).distinct()))
+        seconds = cast(func.sum(added.c.seconds) * sign, BigInteger)
+        streams = cast(func.sum(added.c.streams) * sign, BigInteger)
+        for model, keys in SUMS:
+            picked = [added.c[key] for key in keys]
+            rows = (
+                select(literal(work.company_id, model.company_id.type), *picked, seconds, streams)
+                .where(added.c.streams > 0)
+                .group_by(*picked)
+                .order_by(*picked)
+            )
+            names = ["company_id", *keys, "seconds", "streams"]
+            statement = upsert(connection, model).from_select(names, rows)
+            connection.execute(_adding(statement, model, keys))
     if sign < 0:
         drop_empty(work, months)
-    connection.execute(text(f"DROP TABLE {AGGREGATE.name}"))
     work.mark_changed(months)
-    return months
-
-
-def _add_aggregate(work: UnitOfWork, model: Any, keys: tuple[str, ...], sign: int) -> None:
-    seconds = cast(func.sum(AGGREGATE.c.seconds) * sign, BigInteger)
-    streams = cast(func.sum(AGGREGATE.c.streams) * sign, BigInteger)
-    picked = [AGGREGATE.c[key] for key in keys]
-    rows = (
-        select(literal(work.company_id, model.company_id.type), *picked, seconds, streams)
-        .where(AGGREGATE.c.streams > 0)
-        .group_by(*picked)
-        .order_by(*picked)
-    )
-    statement = upsert(work.connection, model).from_select(
-        ["company_id", *keys, "seconds", "streams"], rows
-    )
-    work.connection.execute(_adding(statement, model, keys))
 
 
 def _adding(statement: Any, model: Any, keys: tuple[str, ...]) -> Any:
@@ -209,45 +183,32 @@ def pending(company_id: str) -> list[Batch]:
     return list(db.session.scalars(query))
 
 
-def process_pending(company_id: str) -> int:
-    """Add the sums of batches that wait for it; return how many. Safe to call at any time."""
-    if not pending(company_id):
-        return 0
-    with unit_of_work(company_id) as work:
-        return process_pending_within(work)
+def process_pending(company_id: str) -> None:
+    """Add the sums of batches that wait for it. Safe to call at any time."""
+    if pending(company_id):
+        with unit_of_work(company_id) as work:
+            process_pending_within(work)
 
 
-def process_pending_within(work: UnitOfWork) -> int:
+def process_pending_within(work: UnitOfWork) -> None:
     """Add the sums that wait, in a transaction that is open already."""
     from webapp.kinds.label_revenue.quality import batch_warnings
 
-    waiting = pending(work.company_id)
-    for batch in waiting:
+    for batch in pending(work.company_id):
         if batch.own_partition and batch.partition_id is not None:
             # Numbers rise from the first row to the last: a block range index finds one of them.
             index_partition(work, batch.partition_id, "brin (id) WITH (pages_per_range = 16)")
-            told = (
-                partition_table(batch.partition_id),
-                table_name(TermsInForce),
-                table_name(LabelInForce),
-            )
-            _update_statistics(work, *told)
+            in_force = (TermsInForce.__tablename__, LabelInForce.__tablename__)
+            _update_statistics(work, partition_table(batch.partition_id), *in_force)
         aggregate(work, [in_batch(batch)], +1)
         found = batch_warnings(work.connection, batch)
         batch.warnings = list(dict.fromkeys([*batch.warnings, *found]))
         batch.summed = True
         if batch.own_partition:
-            _update_statistics(work, *(table_name(model) for model, _ in SUMS))
-    return len(waiting)
+            _update_statistics(work, *(model.__tablename__ for model, _ in SUMS))
 
 
 def _update_statistics(work: UnitOfWork, *tables: str) -> None:
     """Let Postgres see what a large batch changed; its plans would be for empty tables else."""
     for name in tables:
         work.connection.execute(text(f"ANALYZE {name}"))
-
-
-def table_name(model: Any) -> str:
-    """Return the name of a model's table."""
-    mapped: Table = model.__table__
-    return mapped.name

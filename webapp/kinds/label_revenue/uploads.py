@@ -26,13 +26,12 @@ from webapp.intake import (
     teller,
 )
 from webapp.jobs import Attempt
-from webapp.kinds.label_revenue import fetch, loads, repeats, sums
-from webapp.kinds.label_revenue.formats import FIELDS
-from webapp.kinds.label_revenue.formats import Role as RoleName
+from webapp.kinds.label_revenue import loads, reading, repeats, sums
+from webapp.kinds.label_revenue.periods import origins, settings_for
 from webapp.kinds.label_revenue.quality import look_alikes
 from webapp.kinds.label_revenue.reading import STAGES, Options, Source
-from webapp.kinds.label_revenue.rows import StreamRow, parse_stream, parse_user, read_track
-from webapp.kinds.label_revenue.settings import origins, settings_for
+from webapp.kinds.label_revenue.rows import FIELDS, StreamRow, parse_stream, parse_user, read_track
+from webapp.kinds.label_revenue.rows import Role as RoleName
 from webapp.lib.months import current_month, month_text, parse_month
 from webapp.lib.public_addresses import NoSuchServer, check_address
 
@@ -114,7 +113,7 @@ def load(
     notes = []
     if url := upload.files.get("tracks", {}).get("url"):
         private = bool(current_app.config.get("FETCH_PRIVATE_ADDRESSES"))
-        fetched = fetch.fetch_tracks(url, fetch.copies_of(company_id), private_allowed=private)
+        fetched = reading.fetch_tracks(url, reading.copies_of(company_id), private_allowed=private)
         sources["tracks"] = Source(fetched.path, "tracks")
         notes += [fetched.note] if fetched.note else []
     options = _load_options(upload.options, sources, rejected)
@@ -157,7 +156,7 @@ def read_urls(scope: Scope) -> dict[str, str]:
     try:
         check_address(url, private_allowed=private)
     except InvalidParams as error:
-        copy = fetch.copy_of(url, fetch.copies_of(scope.company_id))
+        copy = reading.copy_of(url, reading.copies_of(scope.company_id))
         # The name is asked for again when the load begins; till then the copy is there.
         if not (isinstance(error, NoSuchServer) and copy.exists()):
             raise InvalidParams({"tracks_url": next(iter(error.errors.values()))}) from None

@@ -123,9 +123,9 @@ class LabelRevenue(ReportKind):
         return (api.bp, pages.bp, payout_pages.bp, upload_pages(uploads.PAGES))
 
     def tasks(self) -> tuple[Task, ...]:
-        from webapp.kinds.label_revenue import uploads, work
+        from webapp.kinds.label_revenue import upkeep, uploads
 
-        return (*uploads.LOADER.tasks(), work.SUMS)
+        return (*uploads.LOADER.tasks(), upkeep.SUMS)
 
     def seed_demo(self, company_id: str) -> str:
         loads.load(

@@ -19,7 +19,13 @@ from webapp.extensions import db
 from webapp.kinds.label_revenue.facts import MonthFacts
 from webapp.kinds.label_revenue.ledger import SLUG, accounting_period
 from webapp.kinds.label_revenue.models import AccountingPeriod
-from webapp.kinds.label_revenue.periods import causes_of, first_open, locked_periods
+from webapp.kinds.label_revenue.periods import (
+    DEFAULT_CURRENCY,
+    causes_of,
+    first_open,
+    locked_periods,
+    settings_for,
+)
 from webapp.kinds.label_revenue.report.compute import (
     Key,
     Line,
@@ -29,7 +35,6 @@ from webapp.kinds.label_revenue.report.compute import (
     pool_payout,
 )
 from webapp.kinds.label_revenue.report.currencies import amount_text
-from webapp.kinds.label_revenue.settings import DEFAULT_CURRENCY, settings_for
 from webapp.kinds.label_revenue.sums import process_pending
 from webapp.lib.moments import utcnow
 from webapp.lib.months import month_text, parse_month

@@ -1,4 +1,8 @@
-"""The proof of what follows from loads: worked out again from the streams, compared, put right."""
+"""Sums behind a load's transaction, and the proof of all that follows from loads.
+
+Large batches are added up by a worker. The rows in the database say what is to be done, so its job
+may be lost or come twice.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import delete, select
 
+from webapp import jobs
 from webapp.kinds.label_revenue import sums
 from webapp.kinds.label_revenue.in_force import work_out_everything
 from webapp.kinds.label_revenue.ledger import UnitOfWork, unit_of_work
 from webapp.kinds.label_revenue.models import LabelInForce, TermsInForce
-from webapp.kinds.label_revenue.sums import table_name
 
 
 class Difference(NamedTuple):
@@ -35,7 +39,7 @@ def recount(company_id: str) -> list[Difference]:
         found = []
         for model in proved:
             if wrong := len(before[model] ^ _content(work, model)):
-                found.append(Difference(table_name(model), wrong))
+                found.append(Difference(model.__tablename__, wrong))
         if not found:
             # Only what was added up just now has changed; other revisions must stay.
             work.changed &= processed
@@ -50,3 +54,16 @@ def _content(work: UnitOfWork, model: Any) -> set[int]:
     query = select(model.__table__).where(model.company_id == work.company_id)
     rows = work.connection.execute(query, execution_options={"yield_per": 5000})
     return {hash(tuple(row)) for row in rows}
+
+
+def enqueue_pending(company_id: str) -> None:
+    """Let a worker add up what waits, once the caller has committed."""
+    jobs.start(SUMS.name, company_id=company_id, user_id=None, payload={}, key=company_id)
+
+
+def add_up(attempt: jobs.Attempt, _payload: dict[str, Any]) -> None:
+    """Add up a company's large batches."""
+    sums.process_pending(attempt.company_id)
+
+
+SUMS = jobs.Task("label-revenue-sums", add_up, noun="sum", kept_s=0)
