@@ -64,8 +64,8 @@ EAGER = PATIENT.new(backoff_factor=0, backoff_jitter=0)
 
 
 def fetch(server: Server, folder: Path) -> tuple[bytes, str]:
-    got = fetch_tracks(server.url, folder, private_allowed=True, retry=EAGER)
-    return got.path.read_bytes(), got.note
+    path, note = fetch_tracks(server.url, folder, private_allowed=True, retry=EAGER)
+    return path.read_bytes(), note
 
 
 def test_a_server_in_trouble_is_asked_again_with_growing_pauses(
@@ -129,9 +129,9 @@ def test_without_a_network_the_last_good_copy_is_used(tmp_path: Path) -> None:
     with pytest.raises(InvalidParams, match="no server of that name"):
         fetch_tracks(url, tmp_path, private_allowed=False, retry=EAGER)
     copy_of(url, tmp_path).write_text("[]")
-    got = fetch_tracks(url, tmp_path, private_allowed=False, retry=EAGER)
-    assert got.path.read_text() == "[]"
-    assert "last good copy" in got.note
+    path, note = fetch_tracks(url, tmp_path, private_allowed=False, retry=EAGER)
+    assert path.read_text() == "[]"
+    assert "last good copy" in note
     with pytest.raises(InvalidParams, match="private network"):
         fetch_tracks("http://127.0.0.1/x", tmp_path, private_allowed=False, retry=EAGER)
 

@@ -228,7 +228,7 @@ def test_recount_finds_and_rights_a_sum_that_is_wrong(
 
         db.session.query(LabelMonth).update({"seconds": 1})
         db.session.commit()
-        assert [one.table for one in recount(scope.company_id)] == ["label_revenue_label_month"]
+        assert [table for table, _ in recount(scope.company_id)] == ["label_revenue_label_month"]
         assert recount(scope.company_id) == []
     assert paid(app, scope) == before
 

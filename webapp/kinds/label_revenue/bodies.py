@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Annotated, Any, Literal, TypeVar
 
-from flask import request
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -207,11 +206,6 @@ def asked(model: type[M]) -> M:
         return read_query(model)
     except InvalidParams as error:
         raise BadField(*next(iter(error.errors.items()))) from None
-
-
-def asks_for_months() -> bool:
-    """Return whether the query names any month."""
-    return any(request.args.get(name) for name in ("month", "from", "to"))
 
 
 # Answers

@@ -31,13 +31,6 @@ from webapp.lib.moments import utcnow
 from webapp.lib.months import current_month, month_text
 
 STATES = ("open", "calculated", "approved", "locked", "paid")
-# What is done to come into a state, as the audit log writes it.
-STEPS = {
-    "calculated": "calculated month",
-    "approved": "approved month",
-    "locked": "locked month",
-    "paid": "paid month",
-}
 
 
 def state_after(state: str) -> str | None:
@@ -65,7 +58,7 @@ def advance(company_id: str, month: date, state: str, by: Scope) -> None:
         if state == "locked":
             _keep_figures(period, by.user_id)
         period.state = state
-        _write_down(work, month, state, STEPS[state], "")
+        _write_down(work, month, state, f"{state} month", "")
 
 
 def step_back(company_id: str, month: date, reason: str, by: Scope) -> str:

@@ -29,6 +29,7 @@ from webapp.kinds.label_revenue.reading import STAGES, Options, Source
 from webapp.kinds.label_revenue.rows import FIELDS, Role, Unanswered
 from webapp.kinds.label_revenue.upkeep import recount as recount_sums
 from webapp.lib.months import parse_month
+from webapp.lib.texts import as_id
 
 group = AppGroup("label-revenue", help="Streams and fees of label revenue.")
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -62,16 +63,12 @@ def load(company: str, **given: Any) -> None:
     company_id = _company_id(company)
     rejected = _free(given["rejected"] or Path("rejected.csv"))
     sources, notes = _sources(company_id, given)
+    as_given = ("date_order", "decimal_mark", "encoding", "sheet", "repeated", "skip_bad")
     options = Options(
-        date_order=given["date_order"],
         separator=_separator(given["separator"]),
-        decimal_mark=given["decimal_mark"],
-        encoding=given["encoding"],
-        sheet=given["sheet"],
-        repeated=given["repeated"],
-        skip_bad=given["skip_bad"],
         rejected=rejected,
         from_month=_from_month(given["from_month"]),
+        **{name: given[name] for name in as_given},
     )
     while True:
         try:
@@ -142,17 +139,15 @@ def _company_id(name: str) -> str:
 
 def _sources(company_id: str, given: dict[str, Any]) -> tuple[dict[Role, Source], list[str]]:
     sources: dict[Role, Source] = {}
-    notes = []
-    if given["users"]:
-        sources["users"] = Source(given["users"], given["users"].name)
-    if given["streams"]:
-        sources["streams"] = Source(given["streams"], given["streams"].name)
+    notes: list[str] = []
+    roles: tuple[Role, ...] = ("users", "streams")
+    for role in roles:
+        if path := given[role]:
+            sources[role] = Source(path, path.name)
     tracks = given["tracks"]
-    if tracks and reading.is_url(tracks):
+    if tracks and tracks.lower().startswith(("http://", "https://")):
         # Whoever may start commands here may reach this machine's network anyway.
-        fetched = reading.fetch_tracks(tracks, reading.copies_of(company_id), private_allowed=True)
-        sources["tracks"] = Source(fetched.path, "tracks")
-        notes += [fetched.note] if fetched.note else []
+        sources["tracks"], notes = reading.tracks_of(company_id, tracks, private_allowed=True)
     elif tracks:
         if not Path(tracks).is_file():
             raise InvalidParams({"tracks": f"There is no file {tracks}."})
@@ -196,7 +191,9 @@ def _tell(loaded: Loaded, notes: list[str], rejected: Path) -> None:
 @with_database
 def unload(batch: str) -> None:
     """Undo a batch; what it replaced counts again."""
-    found = db.session.scalar(select(Batch).where(Batch.id == _uuid(batch)))
+    if (batch_id := as_id(batch)) is None:
+        raise InvalidParams({"batch": f"{batch} is not the ID of a batch."})
+    found = db.session.scalar(select(Batch).where(Batch.id == batch_id))
     if found is None:
         raise InvalidParams({"batch": f"There is no batch {batch}."})
     try:
@@ -206,31 +203,17 @@ def unload(batch: str) -> None:
     click.echo(f"Undone: {undone.streams} streams of batch {undone.id}.")
 
 
-def _uuid(text: str) -> str:
-    from uuid import UUID
-
-    try:
-        return str(UUID(text))
-    except ValueError:
-        raise InvalidParams({"batch": f"{text} is not the ID of a batch."}) from None
-
-
 @group.command("recount")
 @click.option("--company", help="Of one company only.")
 @handle_cli_errors
 @with_database
 def recount(company: str | None) -> None:
     """Prove the monthly sums against the streams; put right and name what differs (exit 1)."""
-    chosen = (
-        [_company_id(company)] if company else list(db.session.scalars(select(Ledger.company_id)))
-    )
-    wrong = False
-    for company_id in chosen:
-        for difference in recount_sums(company_id):
-            wrong = True
-            click.echo(
-                f"{difference.table}: {difference.rows} rows differed and are put right.", err=True
-            )
+    query = select(Ledger.company_id)
+    chosen = [_company_id(company)] if company else db.session.scalars(query).all()
+    wrong = [one for company_id in chosen for one in recount_sums(company_id)]
+    for table, rows in wrong:
+        click.echo(f"{table}: {rows} rows differed and are put right.", err=True)
     if wrong:
         current_app.logger.warning("label revenue: monthly sums differed from the streams")
         raise SystemExit(1)

@@ -186,7 +186,7 @@ def _mark_terms(work: UnitOfWork, before_table: Any, now: Any) -> None:
     changed = sides[0].union_all(*sides[1:]).subquery()
     spans = select(changed.c.start, changed.c.until).where(~changed.c.early).distinct()
     for first, end in work.connection.execute(spans).all():
-        work.mark_changed_from(first, end)
+        work.changed_spans.append((first, end))
     streamed = select(ListenerMonth.month).join(
         changed,
         and_(
@@ -197,7 +197,7 @@ def _mark_terms(work: UnitOfWork, before_table: Any, now: Any) -> None:
         ),
     )
     mine = ListenerMonth.company_id == work.company_id
-    work.mark_changed(work.connection.scalars(streamed.where(mine).distinct()))
+    work.changed.update(work.connection.scalars(streamed.where(mine).distinct()))
 
 
 # Labels of tracks

@@ -25,12 +25,12 @@ from webapp.kinds.label_revenue.models import (
     Ledger,
     PeriodEvent,
 )
+from webapp.kinds.label_revenue.reading import chunks
 from webapp.lib.months import next_month
 from webapp.lib.upserts import upsert
 
 SLUG = "label-revenue"
 BEGINNING, END = date(1970, 1, 1), date(9999, 12, 1)
-NAMES_PER_QUERY = 500
 
 
 @dataclass
@@ -38,6 +38,7 @@ class UnitOfWork:
     """One company's open transaction: its ledger, held, and the months it changed so far.
 
     by:     who changes something: a person, a user's id, or None for a command
+    changed_spans: first month, and the one before which it ends
     reason: what is written beside a locked month that it changes, and the page to look at
     """
 
@@ -64,14 +65,6 @@ class UnitOfWork:
         self.entries.append((action, subject))
         self.reason = self.reason or f"{action} {subject}"
 
-    def mark_changed(self, months: Iterable[date]) -> None:
-        """Mark single months as changed."""
-        self.changed.update(months)
-
-    def mark_changed_from(self, start: date, until: date = END) -> None:
-        """Mark every accounting period from a month on as changed, until before another."""
-        self.changed_spans.append((start, until))
-
 
 @contextmanager
 def unit_of_work(company_id: str, by: Scope | str | None = None) -> Iterator[UnitOfWork]:
@@ -86,8 +79,7 @@ def unit_of_work(company_id: str, by: Scope | str | None = None) -> Iterator[Uni
             )
         )
         ledger = db.session.get_one(Ledger, company_id, populate_existing=True)
-        work = UnitOfWork(company_id, connection, ledger, by=by)
-        yield work
+        yield (work := UnitOfWork(company_id, connection, ledger, by=by))
         db.session.flush()
         _mark_periods(work)
         for action, subject in work.entries:
@@ -201,10 +193,8 @@ def months_with_streams(company_id: str) -> list[date]:
 
 def label_ids(work: UnitOfWork, names: Iterable[str]) -> dict[str, int]:
     """Return the numbers of labels by name, made where they are new."""
-    wanted = sorted(set(names))
     found: dict[str, int] = {}
-    for first in range(0, len(wanted), NAMES_PER_QUERY):
-        chunk = wanted[first : first + NAMES_PER_QUERY]
+    for chunk in chunks(sorted(set(names))):
         work.connection.execute(
             upsert(work.connection, Label).on_conflict_do_nothing(
                 index_elements=["company_id", "name"]
@@ -221,11 +211,3 @@ def label_ids(work: UnitOfWork, names: Iterable[str]) -> dict[str, int]:
 def label_names(company_id: str) -> list[str]:
     """Return the names of a company's labels."""
     return list(db.session.scalars(select(Label.name).where(Label.company_id == company_id)))
-
-
-def take_ids(work: UnitOfWork, count: int) -> list[int]:
-    """Return numbers for new streams, each used once."""
-    first = work.ledger.next_id
-    work.ledger.next_id = first + count
-    db.session.flush()
-    return list(range(first, first + count))

@@ -7,9 +7,9 @@ transaction, or later where the batch is large.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Any, TypeVar
 
 from sqlalchemy import delete, func, insert, select
@@ -41,8 +41,6 @@ from webapp.kinds.label_revenue.reading import (
     Options,
     Source,
     chunks,
-    file_hash,
-    first_of_each,
     read_formats,
 )
 from webapp.kinds.label_revenue.rows import Reader, Role, StreamRow, TrackRow, UserRow
@@ -91,19 +89,21 @@ def load(
     Raises: Unanswered, LoadRefused; nothing is loaded then
     """
     rejects = Rejects(options.rejected if options.skip_bad else None)
-    hashes = {role: file_hash(source.path) for role, source in sources.items()}
+    hashes = {}
+    for role, source in sources.items():
+        with source.path.open("rb") as file:
+            hashes[role] = hashlib.file_digest(file, "sha256").hexdigest()
     found = read_formats(sources, options)
     try:
         with unit_of_work(company_id, user_id) as work:
             sums.process_pending_within(work)
             if (earlier := _same_load(company_id, hashes, options)) is not None:
                 return Loaded(earlier, False, ["These files were loaded before; nothing changed."])
-            load_run = Load(work, sources, hashes, found, options, rejects, progress)
-            batch = load_run.run(user_id)
+            run = Load(work, sources, hashes, found, options, rejects, progress)
+            loaded = Loaded(run.run(user_id), True, run.notes)
             if rejects.total and not options.skip_bad:
                 raise LoadRefused(rejects.shown, rejects.total)
-            loaded = Loaded(batch, True, load_run.notes)
-            _record(work, "loaded", batch, loaded.summary)
+            _record(work, "loaded", loaded.batch, loaded.summary)
             return loaded
     finally:
         rejects.close()
@@ -192,8 +192,12 @@ class Load:
         db.session.flush()
         if "streams" in self.sources:
             self._streams(batch)
-        if batch.first_month is None and batch.said_month is None:
-            batch.known_month = self._newest_sent_month()
+        sent = find_api_batch(self.work.company_id)
+        if sent is not None and batch.first_month is None and batch.said_month is None:
+            # Loads come after what programs had sent, too.
+            query = select(func.max(Stream.date)).where(in_batch(sent))
+            newest = self.work.connection.scalar(query)
+            batch.known_month = newest.replace(day=1) if newest else None
         db.session.flush()
         if "users" in self.sources:
             batch.listeners = self._in_file("users", lambda: self._users(batch))
@@ -207,12 +211,15 @@ class Load:
         return batch
 
     def _note_empty_files(self, batch: Batch) -> None:
-        taken = {"streams": batch.streams + batch.repeated, "users": batch.listeners}
-        for role, count in (taken | {"tracks": batch.tracks}).items():
-            source = next((one for name, one in self.sources.items() if name == role), None)
-            if source and not count and not self.rejects.total:
+        taken: dict[Role, int] = {
+            "streams": batch.streams + batch.repeated,
+            "users": batch.listeners,
+            "tracks": batch.tracks,
+        }
+        for role, count in taken.items():
+            if role in self.sources and not count and not self.rejects.total:
                 what = "no tracks" if role == "tracks" else "a header and no rows"
-                self.notes.append(f"{source.name} holds {what}.")
+                self.notes.append(f"{self.sources[role].name} holds {what}.")
 
     def _in_file(self, role: Role, read: Callable[[], int]) -> int:
         """Do the work of one file; a file that ends badly is one more problem."""
@@ -263,15 +270,13 @@ class Load:
 
     def _stream_rows(self, on_bytes: Callable[[int], None]) -> Iterator[StreamRow]:
         """Yield the rows of the streams file; say which stand in it twice."""
-        source = self.sources["streams"]
-        reader = Reader(source.name, source.path, self.rejects)
         seen: dict[int, int] = {}
         repeated = 0
-        for line, row in reader.streams(self.found["streams"]):
+        for line, row in self._reader("streams").streams(self.found["streams"]):
             fingerprint = hash(row)
             if fingerprint in seen and repeated < REPEATS_SHOWN:
                 repeated += 1
-                self.notes.append(f"{source.name}, line {line}: same as line {seen[fingerprint]}.")
+                self._note_same("streams", line, seen[fingerprint])
             elif len(seen) < ROWS_COMPARED:
                 seen[fingerprint] = line
             # About as long as the line: it only moves a progress bar.
@@ -279,25 +284,22 @@ class Load:
             yield row
 
     def _users(self, batch: Batch) -> int:
-        source = self.sources["users"]
-        reader = Reader(source.name, source.path, self.rejects)
-        company_id = self.work.company_id
-        found = reader.users(self.found["users"], origins(company_id), self._currency(batch))
-        rows = first_of_each(source, self._measured("users", found, 14), self.rejects, self.notes)
-        return self._insert(Terms, batch, (row._asdict() for row in rows))
-
-    def _tracks(self, batch: Batch) -> int:
-        source = self.sources["tracks"]
-        reader = Reader(source.name, source.path, self.rejects)
-        found = self._measured("tracks", reader.tracks(), 60)
-        rows = first_of_each(source, found, self.rejects, self.notes)
-        return self._insert(Track, batch, self._with_label_ids(rows))
-
-    def _currency(self, batch: Batch) -> str:
-        """Return the currency of the load's own month."""
         company_id = self.work.company_id
         months = in_force.own_months(in_force.standing_loads(company_id))
-        return settings_for(company_id, months[batch.no]).currency
+        currency = settings_for(company_id, months[batch.no]).currency
+        rows = self._reader("users").users(self.found["users"], origins(company_id), currency)
+        kept = self._first_of_each("users", rows, 14)
+        return self._insert(Terms, batch, (row._asdict() for row in kept))
+
+    def _tracks(self, batch: Batch) -> int:
+        rows = self._first_of_each("tracks", self._reader("tracks").tracks(), 60)
+        return self._insert(Track, batch, self._with_label_ids(rows))
+
+    def _reader(self, role: Role) -> Reader:
+        return Reader(self.sources[role].name, self.sources[role].path, self.rejects)
+
+    def _note_same(self, role: Role, line: int, first: int) -> None:
+        self.notes.append(f"{self.sources[role].name}, line {line}: same as line {first}.")
 
     def _with_label_ids(self, rows: Iterable[TrackRow]) -> Iterator[dict[str, Any]]:
         ids: dict[str, int] = {}
@@ -317,13 +319,25 @@ class Load:
             count += len(chunk)
         return count
 
-    def _measured(self, role: Role, rows: Iterator[tuple[int, T]], more: int) -> Iterator[Any]:
-        """Yield rows and tell how far the file is; a row is about its texts and `more` long."""
-        size, done = self.sources[role].path.stat().st_size, 0
+    def _first_of_each(self, role: Role, rows: Iterator[tuple[int, T]], more: int) -> Iterator[T]:
+        """Yield each key's first row; the same row again is told, another one is a problem.
+
+        Tells how far the file is: a row is about its texts and `more` long.
+        """
+        source, repeated = self.sources[role], 0
+        seen: dict[object, tuple[int, int]] = {}
+        size, done = source.path.stat().st_size, 0
         for line, row in rows:
             done += more + sum(len(cell) for cell in row if isinstance(cell, str))
             self.progress(role, min(done, size), size)
-            yield line, row
+            known = seen.setdefault(row[0], (line, hash(row)))
+            if known[0] == line:
+                yield row
+            elif known[1] != hash(row):
+                sentence = f"{row[0]} is in line {known[0]} already, with other values."
+                self.rejects(Problem(source.name, line, row._fields[0], sentence, (str(row[0]),)))
+            elif (repeated := repeated + 1) <= REPEATS_SHOWN:
+                self._note_same(role, line, known[0])
 
     def _work_out(self, batch: Batch) -> None:
         """Work out what holds now, then add up the new streams, or leave that for later."""
@@ -335,11 +349,3 @@ class Load:
         if batch.streams <= SUMMED_AT_ONCE or not self.work.is_postgres:
             self.progress("sums", 0, 1)
             sums.process_pending_within(self.work)
-
-    def _newest_sent_month(self) -> date | None:
-        """Return the newest month of streams that programs sent: loads come after it, too."""
-        sent = find_api_batch(self.work.company_id)
-        if sent is None:
-            return None
-        newest = self.work.connection.scalar(select(func.max(Stream.date)).where(in_batch(sent)))
-        return newest.replace(day=1) if newest else None

@@ -37,7 +37,8 @@ UNLABELLED = 0
 
 
 def _company(*, primary: bool = True) -> Mapped[str]:
-    return mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"), primary_key=primary)
+    key = ForeignKey("company.id")
+    return mapped_column(Uuid(as_uuid=False), key, primary_key=primary, sort_order=-2)
 
 
 class Ledger(Model):
@@ -163,7 +164,18 @@ class LabelInForce(Model):
     label_id: Mapped[int] = mapped_column(Integer)
 
 
-class Stream(Model):
+class StreamFields:
+    """What is said of a stream, and the load that says it."""
+
+    batch_no: Mapped[int] = mapped_column(Integer)
+    user_id: Mapped[int] = mapped_column(BigInteger)
+    seconds: Mapped[int] = mapped_column(Integer)
+    date: Mapped[date] = mapped_column(Date)
+    region: Mapped[str] = mapped_column(String(100))
+    track_id: Mapped[str] = mapped_column(String(100))
+
+
+class Stream(StreamFields, Model):
     """One stream: who heard which track, on which day, how many seconds.
 
     On Postgres each partition has indexes of its own, on `id` and on (date, id).
@@ -174,15 +186,9 @@ class Stream(Model):
 
     partition_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    batch_no: Mapped[int] = mapped_column(Integer)
-    user_id: Mapped[int] = mapped_column(BigInteger)
-    seconds: Mapped[int] = mapped_column(Integer)
-    date: Mapped[date] = mapped_column(Date)
-    region: Mapped[str] = mapped_column(String(100))
-    track_id: Mapped[str] = mapped_column(String(100))
 
 
-class RepeatedStream(Model):
+class RepeatedStream(StreamFields, Model):
     """A stream a load said although it stood already: it counts once the other one is undone."""
 
     __tablename__ = "label_revenue_repeated_stream"
@@ -190,12 +196,6 @@ class RepeatedStream(Model):
 
     company_id: Mapped[str] = _company()
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    batch_no: Mapped[int] = mapped_column(Integer)
-    user_id: Mapped[int] = mapped_column(BigInteger)
-    seconds: Mapped[int] = mapped_column(Integer)
-    date: Mapped[date] = mapped_column(Date)
-    region: Mapped[str] = mapped_column(String(100))
-    track_id: Mapped[str] = mapped_column(String(100))
 
 
 class Partition(Model):
@@ -209,42 +209,39 @@ class Partition(Model):
     )
 
 
-class ListenerLabelMonth(Model):
-    """Sums: seconds and streams of a listener, a label and a month; negative seconds count as 0."""
+class MonthSums:
+    """Seconds and streams of a company's month; negative seconds count as none."""
+
+    company_id: Mapped[str] = _company()
+    month: Mapped[date] = mapped_column(Date, primary_key=True, sort_order=-1)
+    seconds: Mapped[int] = mapped_column(BigInteger, sort_order=1)
+    streams: Mapped[int] = mapped_column(BigInteger, sort_order=1)
+
+
+class ListenerLabelMonth(MonthSums, Model):
+    """Sums of a listener, a label and a month."""
 
     __tablename__ = "label_revenue_heard"
     __table_args__ = (Index("ix_label_revenue_heard_user", "company_id", "user_id"),)
 
-    company_id: Mapped[str] = _company()
-    month: Mapped[date] = mapped_column(Date, primary_key=True)
     user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     label_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    seconds: Mapped[int] = mapped_column(BigInteger)
-    streams: Mapped[int] = mapped_column(BigInteger)
 
 
-class ListenerMonth(Model):
-    """Sums: seconds and streams of a listener and a month."""
+class ListenerMonth(MonthSums, Model):
+    """Sums of a listener and a month."""
 
     __tablename__ = "label_revenue_listener_month"
 
-    company_id: Mapped[str] = _company()
-    month: Mapped[date] = mapped_column(Date, primary_key=True)
     user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    seconds: Mapped[int] = mapped_column(BigInteger)
-    streams: Mapped[int] = mapped_column(BigInteger)
 
 
-class LabelMonth(Model):
-    """Sums: seconds and streams of a label and a month, all listeners."""
+class LabelMonth(MonthSums, Model):
+    """Sums of a label and a month, all listeners."""
 
     __tablename__ = "label_revenue_label_month"
 
-    company_id: Mapped[str] = _company()
-    month: Mapped[date] = mapped_column(Date, primary_key=True)
     label_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    seconds: Mapped[int] = mapped_column(BigInteger)
-    streams: Mapped[int] = mapped_column(BigInteger)
 
 
 class AccountingPeriod(Model):

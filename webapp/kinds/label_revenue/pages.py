@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
@@ -16,9 +15,9 @@ from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.intake import BadCell
 from webapp.kinds.label_revenue import closing, loads, quality, sums
-from webapp.kinds.label_revenue.ledger import accounting_period, unit_of_work
+from webapp.kinds.label_revenue.ledger import BEGINNING, END, accounting_period, unit_of_work
 from webapp.kinds.label_revenue.models import MonthSettings
-from webapp.kinds.label_revenue.needs import TermsSource, month_needs, terms_source
+from webapp.kinds.label_revenue.needs import month_needs, terms_source
 from webapp.kinds.label_revenue.periods import (
     DEFAULT_CURRENCY,
     DEFAULT_SHARES,
@@ -29,17 +28,12 @@ from webapp.kinds.label_revenue.periods import (
     settings_for,
     states_of,
 )
-from webapp.kinds.label_revenue.report.currencies import CURRENCIES
+from webapp.kinds.label_revenue.report.currencies import CURRENCIES, read_amount
 from webapp.kinds.label_revenue.rows import read_user_id
 from webapp.lib.months import current_month, month_text, parse_month
 
 bp = Blueprint("label_revenue", __name__, url_prefix="/label-revenue", template_folder="templates")
 restrict(bp)
-# What else is said when a month came into a state.
-STATE_NOTES = {
-    "locked": " A later change in it is paid as an adjustment of the next month.",
-}
-XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 @bp.get("")
@@ -55,7 +49,7 @@ def _overview(
     status: int = 200,
 ) -> Response:
     sums.process_pending(scope.company_id)
-    quality.check_long_days(scope.company_id)
+    quality.check_sent(scope.company_id)
     locked = {one.month: one for one in locked_periods(scope.company_id)}
     states = states_of(scope.company_id)
     months = months_due(scope.company_id)[::-1]
@@ -90,8 +84,9 @@ def advance_month(month: str, state: str) -> Response:
     except Conflict as refused:
         flash(refused.message)
     else:
-        flash(f"{month} is {state}.{STATE_NOTES.get(state, '')}")
-    return redirect_to(_back_to(month))
+        later = " A later change in it is paid as an adjustment of the next month."
+        flash(f"{month} is {state}.{later if state == 'locked' else ''}")
+    return redirect_to(f"/label-revenue/months/{month}")
 
 
 @bp.post("/months/<month>/back")
@@ -107,11 +102,7 @@ def take_month_back(month: str) -> Response:
         return _month_page(scope, _month_of(month), error.errors, 422)
     else:
         flash(f"{month} is {state} again.")
-    return redirect_to(_back_to(month))
-
-
-def _back_to(month: str) -> str:
-    return f"/label-revenue/months/{month}"
+    return redirect_to(f"/label-revenue/months/{month}")
 
 
 @bp.get("/months/<month>")
@@ -128,6 +119,11 @@ def _month_page(
     if period is None and month not in months_due(scope.company_id):
         raise NotFound("There is nothing in this month.")
     state = period.state if period else "open"
+    try:
+        listener = read_user_id(request.args.get("listener", ""))
+        terms = terms_source(scope.company_id, listener, month)
+    except BadCell:
+        terms = None
     page = render_template(
         "label_revenue/month.html",
         scope=scope,
@@ -139,19 +135,10 @@ def _month_page(
         settings=settings_for(scope.company_id, month),
         needs=month_needs(scope.company_id, month),
         listener=request.args.get("listener", ""),
-        terms=_terms_asked(scope.company_id, month),
+        terms=terms,
         errors=errors or {},
     )
     return make_response(page, status)
-
-
-def _terms_asked(company_id: str, month: date) -> TermsSource | None:
-    """Return the terms of the listener the page is asked for."""
-    try:
-        user_id = read_user_id(request.args.get("listener", ""))
-    except BadCell:
-        return None
-    return terms_source(company_id, user_id, month)
 
 
 def _month_of(text: str) -> date:
@@ -178,7 +165,7 @@ def save_period() -> Response:
     scope = current_scope()
     typed = request.form.to_dict()
     try:
-        month, shares, currency = _period(typed)
+        month, shares, currency = _read_settings(typed)
         _keep_settings(scope, month, shares, currency)
     except InvalidParams as error:
         return _overview(scope, error.errors, typed, 422)
@@ -186,31 +173,25 @@ def save_period() -> Response:
     return redirect_to("/label-revenue")
 
 
-def _period(typed: dict[str, str]) -> tuple[date, dict[str, str], str]:
+def _read_settings(typed: dict[str, str]) -> tuple[date, dict[str, str], str]:
     errors: dict[str, str] = {}
-    month = date(1970, 1, 1)
+    month = BEGINNING
     try:
         month = parse_month(typed.get("from_month", ""))
     except ValueError as error:
         errors["from_month"] = str(error)
-    shares = {origin: _share(f"share_{origin}", typed, errors) for origin in DEFAULT_SHARES}
+    shares = {}
+    for origin in DEFAULT_SHARES:
+        text = typed.get(f"share_{origin}", "")
+        shares[origin] = text.strip().replace(",", ".")
+        if read_amount(text, most=1, longest=12) is None:
+            errors[f"share_{origin}"] = "Write a share from 0 to 1, for example 0.70."
     currency = typed.get("currency", "").strip().upper()
     if currency not in CURRENCIES:
         errors["currency"] = "Write a currency's code of three letters, for example EUR."
     if errors:
         raise InvalidParams(errors)
     return month, shares, currency
-
-
-def _share(name: str, typed: dict[str, str], errors: dict[str, str]) -> str:
-    text = typed.get(name, "").strip().replace(",", ".")
-    try:
-        share = Decimal(text)
-    except InvalidOperation:
-        share = Decimal(-1)
-    if not (share.is_finite() and 0 <= share <= 1) or len(text) > 12:
-        errors[name] = "Write a share from 0 to 1, for example 0.70."
-    return text
 
 
 def _keep_settings(scope: Scope, month: date, shares: dict[str, str], currency: str) -> None:
@@ -232,7 +213,7 @@ def _keep_settings(scope: Scope, month: date, shares: dict[str, str], currency: 
                 created_by=scope.user_id,
             )
         )
-        work.mark_changed_from(month)
+        work.changed_spans.append((month, END))
         was = _settings_text(before.shares, before.currency)
         now = _settings_text(shares, currency)
         work.record(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from flask import Blueprint, Response, flash, make_response, render_template, request
@@ -18,14 +17,13 @@ from webapp.kinds.label_revenue.models import MinimumPayout
 from webapp.kinds.label_revenue.periods import months_due
 from webapp.kinds.label_revenue.report import payouts
 from webapp.kinds.label_revenue.report.balances import (
-    Balance,
     balance_row,
     balances_of,
     minimums,
     totals_of,
 )
-from webapp.kinds.label_revenue.report.compute import METHODS, Key, Method
-from webapp.kinds.label_revenue.report.currencies import amount_text
+from webapp.kinds.label_revenue.report.compute import METHODS, Key, Method, in_order
+from webapp.kinds.label_revenue.report.currencies import amount_text, read_amount
 from webapp.kinds.label_revenue.report.payouts import MonthPayout
 from webapp.kinds.label_revenue.report.statement import file_name, statement_file, statement_rows
 from webapp.lib.months import month_text, months_between, parse_month
@@ -34,6 +32,7 @@ bp = Blueprint(
     "label_revenue_payouts", __name__, url_prefix="/label-revenue", template_folder="templates"
 )
 restrict(bp)
+TOTAL = Key(False, "Total")
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
@@ -100,25 +99,22 @@ def compared(found: dict[Method, list[MonthPayout]], currency: str) -> list[dict
             for key, owed in one.owed():
                 row = minor.setdefault(key, {"pool": 0, "listener": 0})
                 row[method] += owed
-    rows = [
-        _compared(key.name, key.owned, minor[key], currency)
-        for key in sorted(minor, key=lambda key: (not key.owned, key.name))
-    ]
-    if rows:
+    keys = sorted(minor, key=in_order)
+    if minor:
         whole = {str(method): sum(row[method] for row in minor.values()) for method in METHODS}
-        rows.append(_compared("Total", False, whole, currency) | {"is_total": True})
-    return rows
-
-
-def _compared(name: str, owned: bool, minor: dict[str, int], currency: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "owned": owned,
-        "pool": amount_text(minor["pool"], currency),
-        "listener": amount_text(minor["listener"], currency),
-        "difference": amount_text(minor["listener"] - minor["pool"], currency),
-        "is_total": False,
-    }
+        minor[TOTAL] = whole
+        keys.append(TOTAL)
+    return [
+        {
+            "name": key.name,
+            "owned": key.owned,
+            "pool": amount_text(minor[key]["pool"], currency),
+            "listener": amount_text(minor[key]["listener"], currency),
+            "difference": amount_text(minor[key]["listener"] - minor[key]["pool"], currency),
+            "is_total": key is TOTAL,
+        }
+        for key in keys
+    ]
 
 
 @bp.get("/statement")
@@ -126,29 +122,22 @@ def statement() -> Response:
     """Return a label's statement as a workbook."""
     scope = current_scope()
     label = request.args.get("label", "")
-    method: Method = "listener" if request.args.get("method") == "listener" else "pool"
     months, errors = _asked_months(scope.company_id)
     if errors:
         raise InvalidParams(errors)
-    found = _payouts(scope.company_id, method, months)
+    payer = payouts.payer(scope.company_id, _method())
+    found = [payer.month(month) for month in months]
     if not statement_rows(label, found):
         raise NotFound("This label has no streams in these months.")
-    kept = _statement_balances(scope.company_id, method, label, months)
+    kept = [
+        (month, one) for month in months for one in balances_of(payer, month) if one.label == label
+    ]
     with statement_file(scope.company_name, label, found, kept) as file:
         response = Response(file.read(), mimetype=XLSX)
     response.headers.set("Content-Disposition", "attachment", filename=file_name(label, found))
     audit(scope, "downloaded", f"label-revenue statement {label}"[:300])
     db.session.commit()
     return response
-
-
-def _statement_balances(
-    company_id: str, method: Method, label: str, months: list[date]
-) -> list[tuple[date, Balance]]:
-    payer = payouts.payer(company_id, method)
-    return [
-        (month, one) for month in months for one in balances_of(payer, month) if one.label == label
-    ]
 
 
 @bp.get("/balances")
@@ -199,10 +188,11 @@ def save_minimum() -> Response:
     """Set from which amount on labels, or one label, are paid."""
     scope, typed = current_scope(), request.form
     label = " ".join(typed.get("label", "").split())[:300]
-    try:
-        amount = _amount(typed.get("amount", ""))
-    except InvalidParams as error:
-        return _balances_page(scope, error.errors, 422)
+    minimum = read_amount(typed.get("amount", ""), most=10**12, longest=20)
+    if minimum is None:
+        sentence = "Write an amount, for example 50 or 50.00."
+        return _balances_page(scope, {"amount": sentence}, 422)
+    amount = f"{minimum:f}"
     with unit_of_work(scope.company_id, scope) as work:
         before = minimums(scope.company_id).get(label, "0")
         row = MinimumPayout(
@@ -215,13 +205,3 @@ def save_minimum() -> Response:
         open_calculated(work, true())
     flash(f"{label or 'Every label'} is paid from {amount} on.")
     return redirect_to("/label-revenue/balances")
-
-
-def _amount(text: str) -> str:
-    try:
-        amount = Decimal(text.strip().replace(",", "."))
-    except InvalidOperation:
-        amount = Decimal(-1)
-    if not (amount.is_finite() and 0 <= amount < 10**12) or len(text) > 20:
-        raise InvalidParams({"amount": "Write an amount, for example 50 or 50.00."})
-    return f"{amount:f}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice
@@ -41,7 +41,6 @@ STAGES = {
     "sums": "Adding up by month, listener and label",
 }
 ROWS_AT_ONCE = 500
-REPEATS_SHOWN = 5
 MOST_BYTES = 512 * 1024 * 1024
 
 
@@ -108,36 +107,6 @@ def read_formats(sources: dict[Role, Source], options: Options) -> dict[Role, Fo
     return found
 
 
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def first_of_each(
-    source: Source,
-    rows: Iterable[tuple[int, T]],
-    reject: Callable[[Problem], None],
-    notes: list[str],
-) -> Iterator[T]:
-    """Yield each key's first row; the same row again is told, another one is a problem."""
-    seen: dict[Hashable, tuple[int, int]] = {}
-    repeated = 0
-    for line, row in rows:
-        key = row[0]
-        known = seen.get(key)
-        if known is None:
-            seen[key] = (line, hash(row))
-            yield row
-        elif known[1] != hash(row):
-            sentence = f"{key} is in line {known[0]} already, with other values."
-            reject(Problem(source.name, line, row._fields[0], sentence, (str(key),)))
-        else:
-            repeated += 1
-            if repeated <= REPEATS_SHOWN:
-                notes.append(f"{source.name}, line {line}: same as line {known[0]}.")
-
-
 def chunks(rows: Iterable[Any], size: int = ROWS_AT_ONCE) -> Iterator[list[Any]]:
     """Yield rows as lists of a size, the last one shorter."""
     stream = iter(rows)
@@ -148,23 +117,16 @@ def chunks(rows: Iterable[Any], size: int = ROWS_AT_ONCE) -> Iterator[list[Any]]
 # Tracks from a URL
 
 
-@dataclass(frozen=True)
-class Fetched:
-    """Where the tracks are now, and a sentence where they are not fresh."""
-
-    path: Path
-    note: str = ""
-
-
-def is_url(text: str) -> bool:
-    """Return whether a text names a web address rather than a file."""
-    return text.lower().startswith(("http://", "https://"))
+def tracks_of(company_id: str, url: str, *, private_allowed: bool) -> tuple[Source, list[str]]:
+    """Return the tracks of a URL as a file, and a sentence where they are not fresh."""
+    path, note = fetch_tracks(url, copies_of(company_id), private_allowed=private_allowed)
+    return Source(path, "tracks"), [note] if note else []
 
 
 def fetch_tracks(
     url: str, folder: Path, *, private_allowed: bool, retry: Retry = PATIENT
-) -> Fetched:
-    """Return the tracks of a URL as a file; the last good copy where the URL stays away.
+) -> tuple[Path, str]:
+    """Return where the tracks of a URL are now, and a sentence where that is the last good copy.
 
     folder: where the company's good copies are kept
     Raises: InvalidParams with the sentence of what went wrong, where there is no copy either
@@ -177,7 +139,7 @@ def fetch_tracks(
         for _ in json_items(partial):
             pass
         partial.replace(copy)
-        return Fetched(copy)
+        return copy, ""
     except InvalidParams as error:
         raise InvalidParams({"tracks": error.message}) from error
     except (Unfetchable, BadFile) as error:
@@ -186,7 +148,7 @@ def fetch_tracks(
         partial.unlink(missing_ok=True)
     if copy.exists():
         age = time.strftime("%Y-%m-%d %H:%M", time.gmtime(copy.stat().st_mtime))
-        return Fetched(copy, f"The tracks are the last good copy, of {age} UTC: {trouble}")
+        return copy, f"The tracks are the last good copy, of {age} UTC: {trouble}"
     raise InvalidParams({"tracks": f"The tracks could not be fetched: {trouble}"})
 
 

@@ -6,7 +6,7 @@ A stream's ID is a UUID made of its number, so it can be found by it in constant
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -25,10 +25,10 @@ from webapp.kinds.label_revenue.bodies import (
     StreamsQuery,
     read_stream,
 )
-from webapp.kinds.label_revenue.ledger import UnitOfWork, take_ids, unit_of_work
-from webapp.kinds.label_revenue.models import UNLABELLED, Label, LabelInForce, Ledger, Stream
-from webapp.kinds.label_revenue.partitions import api_batch, partition_ids
-from webapp.kinds.label_revenue.rows import StreamRow
+from webapp.kinds.label_revenue.ledger import unit_of_work
+from webapp.kinds.label_revenue.models import Label, LabelInForce, Ledger, Stream
+from webapp.kinds.label_revenue.partitions import api_batch, in_batch, partition_ids
+from webapp.kinds.label_revenue.reading import chunks
 from webapp.lib.keyset import one_page
 
 # A UUID of version 8 (RFC 9562: made up by us) whose lower 62 bits are the stream's number.
@@ -67,7 +67,7 @@ def create(company_id: str, bodies: list[Any], by: Scope) -> list[dict[str, Any]
     rows = []
     for place, body in enumerate(bodies, start=1):
         try:
-            rows.append(StreamRow(**read_stream(NewStream, body, order).model_dump()))
+            rows.append(read_stream(NewStream, body, order).model_dump())
         except BadField as bad:
             if len(bodies) > 1:
                 raise BadField("", f"Stream {place}: {bad.message}") from None
@@ -75,71 +75,53 @@ def create(company_id: str, bodies: list[Any], by: Scope) -> list[dict[str, Any]
     with unit_of_work(company_id, by) as work:
         sums.process_pending_within(work)
         batch = api_batch(work)
-        ids = take_ids(work, len(rows))
+        first = work.ledger.next_id
+        work.ledger.next_id += len(rows)
         stored = [
-            {"partition_id": batch.partition_id, "id": number, "batch_no": batch.no} | row._asdict()
-            for number, row in zip(ids, rows, strict=True)
+            {"partition_id": batch.partition_id, "id": number, "batch_no": batch.no} | row
+            for number, row in enumerate(rows, first)
         ]
         work.connection.execute(insert(Stream), stored)
         batch.streams += len(rows)
-        sums.apply_deltas(work, _deltas(work, rows, +1))
-        quality.record_warnings(work, come=stored)
+        sums.aggregate(work, [in_batch(batch), Stream.id >= first], +1)
+        quality.mark_sent(work)
         work.record("stored streams", f"{len(stored)}")
     return described(company_id, stored)
 
 
-def _deltas(work: UnitOfWork, rows: Iterable[StreamRow], sign: int) -> list[sums.Delta]:
-    rows = list(rows)
-    labels = _labels(work.company_id, [(row.track_id, row.date) for row in rows])
-    return [
-        sums.Delta(
-            row.date.replace(day=1),
-            row.user_id,
-            labels.get((row.track_id, row.date), (UNLABELLED, None))[0],
-            sign * max(row.seconds, 0),
-            sign,
-        )
-        for row in rows
-    ]
-
-
-def _labels(
-    company_id: str, streams: Collection[tuple[str, date]]
-) -> dict[tuple[str, date], tuple[int, str | None]]:
-    """Return label number and name by track and day; a track without a label has (0, None)."""
-    steps: dict[str, list[tuple[date, tuple[int, str | None]]]] = {}
-    wanted = sorted({track_id for track_id, _ in streams})
-    for first in range(0, len(wanted), 500):
+def _labels(company_id: str, rows: list[dict[str, Any]]) -> dict[tuple[str, date], str | None]:
+    """Return the label's name by track and day, None for a track without a label."""
+    steps: dict[str, list[tuple[date, str | None]]] = {}
+    for wanted in chunks(sorted({row["track_id"] for row in rows})):
         query = (
-            select(LabelInForce.track_id, LabelInForce.from_month, Label.id, Label.name)
+            select(LabelInForce.track_id, LabelInForce.from_month, Label.name)
             .outerjoin(Label, Label.id == LabelInForce.label_id)
             .where(
                 LabelInForce.company_id == company_id,
-                LabelInForce.track_id.in_(wanted[first : first + 500]),
+                LabelInForce.track_id.in_(wanted),
             )
             .order_by(LabelInForce.from_month)
         )
-        for track_id, month, label_id, name in db.session.execute(query):
-            steps.setdefault(track_id, []).append((month, (label_id or UNLABELLED, name)))
+        for track_id, month, name in db.session.execute(query):
+            steps.setdefault(track_id, []).append((month, name))
     return {
-        (track_id, day): [label for month, label in steps[track_id] if month <= day][-1]
-        for track_id, day in streams
-        if track_id in steps
+        (row["track_id"], row["date"]): [
+            label for month, label in steps[row["track_id"]] if month <= row["date"]
+        ][-1]
+        for row in rows
+        if row["track_id"] in steps
     }
 
 
 def described(company_id: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return streams as the API shows them, with the label of their track in their month."""
-    labels = _labels(company_id, [(row["track_id"], row["date"]) for row in rows])
+    labels = _labels(company_id, rows)
     return [
-        {
+        {name: row[name] for name in FIELDS}
+        | {
             "id": public_id(row["id"]),
             "date": row["date"].isoformat(),
-            "user_id": row["user_id"],
-            "region": row["region"],
-            "track_id": row["track_id"],
-            "seconds": row["seconds"],
-            "label": labels.get((row["track_id"], row["date"]), (0, None))[1],
+            "label": labels.get((row["track_id"], row["date"])),
         }
         for row in rows
     ]
@@ -165,11 +147,10 @@ def change(company_id: str, stream_id: str, fields: Mapping[str, Any], by: Scope
         sums.process_pending_within(work)
         before = find(company_id, stream_id)
         after = before | dict(fields)
+        sums.aggregate(work, [_same(before)], -1)
         work.connection.execute(update(Stream).where(_same(before)).values(dict(fields)))
-        sums.apply_deltas(
-            work, [*_deltas(work, [_row(before)], -1), *_deltas(work, [_row(after)], +1)]
-        )
-        quality.record_warnings(work, gone=[before], come=[after])
+        sums.aggregate(work, [_same(before)], +1)
+        quality.mark_sent(work, [before["id"]])
         work.record("changed stream", public_id(before["id"]))
     return described(company_id, [after])[0]
 
@@ -179,19 +160,15 @@ def remove(company_id: str, stream_id: str, by: Scope) -> dict[str, Any]:
     with unit_of_work(company_id, by) as work:
         sums.process_pending_within(work)
         gone = find(company_id, stream_id)
+        sums.aggregate(work, [_same(gone)], -1)
         work.connection.execute(delete(Stream).where(_same(gone)))
-        sums.apply_deltas(work, _deltas(work, [_row(gone)], -1))
-        quality.record_warnings(work, gone=[gone])
+        quality.mark_sent(work)
         work.record("deleted stream", public_id(gone["id"]))
     return described(company_id, [gone])[0]
 
 
 def _same(row: Mapping[str, Any]) -> Any:
     return (Stream.partition_id == row["partition_id"]) & (Stream.id == row["id"])
-
-
-def _row(row: Mapping[str, Any]) -> StreamRow:
-    return StreamRow(**{name: row[name] for name in FIELDS})
 
 
 def page(company_id: str, wanted: StreamsQuery) -> list[dict[str, Any]]:
@@ -207,18 +184,14 @@ def page(company_id: str, wanted: StreamsQuery) -> list[dict[str, Any]]:
     if wanted.user_id is not None:
         conditions.append(Stream.user_id == wanted.user_id)
     if wanted.label is not None:
-        conditions.append(_of_label(company_id, wanted.label))
+        labelled = (
+            select(LabelInForce.track_id)
+            .join(Label, Label.id == LabelInForce.label_id)
+            .where(sums.label_of_stream(company_id), Label.name == wanted.label)
+        )
+        conditions.append(labelled.correlate(Stream).exists())
     query = select(Stream.__table__).where(*conditions)
     query = one_page(
         query, (Stream.date, Stream.id), wanted.cursor, wanted.limit, newest_first=True
     )
     return [dict(row) for row in db.session.execute(query).mappings()]
-
-
-def _of_label(company_id: str, name: str) -> Any:
-    labelled = (
-        select(LabelInForce.track_id)
-        .join(Label, Label.id == LabelInForce.label_id)
-        .where(sums.label_of_stream(company_id), Label.name == name)
-    )
-    return labelled.correlate(Stream).exists()

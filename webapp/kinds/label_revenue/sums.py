@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    Connection,
     Date,
     DateTime,
     Select,
@@ -56,23 +55,6 @@ SUMS: tuple[tuple[Any, tuple[str, ...]], ...] = (
 )
 
 
-class Delta(NamedTuple):
-    """A change of the sums: so many seconds and streams more (or fewer) of a listener and label."""
-
-    month: date
-    user_id: int
-    label_id: int
-    seconds: int
-    streams: int
-
-
-def month_of(connection: Connection) -> ColumnElement[date]:
-    """Return the month of a stream as the database computes it."""
-    if connection.dialect.name == "postgresql":
-        return cast(func.date_trunc("month", cast(Stream.date, DateTime)), Date)
-    return func.date(Stream.date, "start of month", type_=Date)
-
-
 def label_of_stream(company_id: str, labels: Any = LABELS) -> Any:
     """Return the condition that joins a stream to its track's label in its month."""
     return and_(
@@ -83,11 +65,11 @@ def label_of_stream(company_id: str, labels: Any = LABELS) -> Any:
     )
 
 
-def grouped(
-    connection: Connection, company_id: str, where: Iterable[Any], labels: Any
-) -> Select[Any]:
+def _grouped(work: UnitOfWork, where: Iterable[Any], labels: Any) -> Select[Any]:
     """Return the query that adds up a company's streams by month, listener and label."""
-    month = month_of(connection)
+    month: ColumnElement[date] = func.date(Stream.date, "start of month", type_=Date)
+    if work.is_postgres:
+        month = cast(func.date_trunc("month", cast(Stream.date, DateTime)), Date)
     label_id = func.coalesce(labels.c.label_id, UNLABELLED)
     heard = case((Stream.seconds > 0, Stream.seconds), else_=0)
     return (
@@ -99,8 +81,8 @@ def grouped(
             func.count().label("streams"),
         )
         .select_from(Stream)
-        .outerjoin(labels, label_of_stream(company_id, labels))
-        .where(Stream.partition_id.in_(partition_ids(company_id)), *where)
+        .outerjoin(labels, label_of_stream(work.company_id, labels))
+        .where(Stream.partition_id.in_(partition_ids(work.company_id)), *where)
         .group_by(month, Stream.user_id, label_id)
     )
 
@@ -115,7 +97,7 @@ def aggregate(work: UnitOfWork, where: Iterable[Any], sign: int, labels: Any = L
     connection = work.connection
     if work.is_postgres:
         connection.execute(text("SET LOCAL work_mem = '256MB'"))
-    query = grouped(connection, work.company_id, where, labels)
+    query = _grouped(work, where, labels)
     with temporary_table(work, "label_revenue_aggregate", query) as added:
         months = set(connection.scalars(select(added.c.month).distinct()))
         seconds = cast(func.sum(added.c.seconds) * sign, BigInteger)
@@ -129,52 +111,21 @@ def aggregate(work: UnitOfWork, where: Iterable[Any], sign: int, labels: Any = L
                 .order_by(*picked)
             )
             names = ["company_id", *keys, "seconds", "streams"]
-            statement = upsert(connection, model).from_select(names, rows)
-            connection.execute(_adding(statement, model, keys))
-    if sign < 0:
-        drop_empty(work, months)
-    work.mark_changed(months)
-
-
-def _adding(statement: Any, model: Any, keys: tuple[str, ...]) -> Any:
-    new = statement.excluded
-    return statement.on_conflict_do_update(
-        index_elements=["company_id", *keys],
-        set_={"seconds": model.seconds + new.seconds, "streams": model.streams + new.streams},
-    )
-
-
-def apply_deltas(work: UnitOfWork, deltas: Iterable[Delta]) -> None:
-    """Move the sums by single changes, in the transaction of the change itself."""
-    moved = [delta for delta in deltas if delta.seconds or delta.streams]
-    for model, keys in SUMS:
-        added: dict[tuple[Any, ...], list[int]] = {}
-        for delta in moved:
-            total = added.setdefault(tuple(getattr(delta, key) for key in keys), [0, 0])
-            total[0] += delta.seconds
-            total[1] += delta.streams
-        rows = [
-            {"company_id": work.company_id, "seconds": seconds, "streams": streams}
-            | dict(zip(keys, values, strict=True))
-            for values, (seconds, streams) in sorted(added.items())
-        ]
-        if rows:
-            work.connection.execute(_adding(upsert(work.connection, model), model, keys), rows)
-    months = {delta.month for delta in moved}
-    drop_empty(work, months)
-    work.mark_changed(months)
-
-
-def drop_empty(work: UnitOfWork, months: Iterable[date]) -> None:
-    """Remove sums of which no stream is left."""
-    for model, _ in SUMS:
-        work.connection.execute(
-            delete(model).where(
-                model.company_id == work.company_id,
-                model.month.in_(list(months)),
-                model.streams == 0,
+            adding = upsert(connection, model).from_select(names, rows)
+            new = adding.excluded
+            connection.execute(
+                adding.on_conflict_do_update(
+                    index_elements=["company_id", *keys],
+                    set_={
+                        "seconds": model.seconds + new.seconds,
+                        "streams": model.streams + new.streams,
+                    },
+                )
             )
-        )
+            if sign < 0:
+                empty = (model.company_id == work.company_id, model.streams == 0)
+                connection.execute(delete(model).where(*empty, model.month.in_(months)))
+    work.changed |= months
 
 
 def pending(company_id: str) -> list[Batch]:

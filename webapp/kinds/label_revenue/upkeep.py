@@ -6,27 +6,22 @@ may be lost or come twice.
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import delete, select
 
 from webapp import jobs
 from webapp.kinds.label_revenue import sums
 from webapp.kinds.label_revenue.in_force import work_out_everything
-from webapp.kinds.label_revenue.ledger import UnitOfWork, unit_of_work
+from webapp.kinds.label_revenue.ledger import BEGINNING, END, UnitOfWork, unit_of_work
 from webapp.kinds.label_revenue.models import LabelInForce, TermsInForce
 
 
-class Difference(NamedTuple):
-    """A table that does not follow from what loads said, and how many of its rows differ."""
+def recount(company_id: str) -> list[tuple[str, int]]:
+    """Work out again what is in force and the sums; put right what differs.
 
-    table: str
-    rows: int
-
-
-def recount(company_id: str) -> list[Difference]:
-    """Work out again what is in force and the sums; put right what differs and return it."""
+    Returns: each table that did not follow from what loads said, and how many rows differed
+    """
     proved: tuple[Any, ...] = (TermsInForce, LabelInForce, *(model for model, _ in sums.SUMS))
     with unit_of_work(company_id) as work:
         sums.process_pending_within(work)
@@ -36,16 +31,16 @@ def recount(company_id: str) -> list[Difference]:
         for model, _ in sums.SUMS:
             work.connection.execute(delete(model).where(model.company_id == company_id))
         sums.aggregate(work, [], +1)
-        found = []
+        found: list[tuple[str, int]] = []
         for model in proved:
             if wrong := len(before[model] ^ _content(work, model)):
-                found.append(Difference(model.__tablename__, wrong))
+                found.append((model.__tablename__, wrong))
         if not found:
             # Only what was added up just now has changed; other revisions must stay.
             work.changed &= processed
             work.changed_spans.clear()
         else:
-            work.mark_changed_from(date.min.replace(year=1970))
+            work.changed_spans.append((BEGINNING, END))
     return found
 
 

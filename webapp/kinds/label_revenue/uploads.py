@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -57,10 +57,9 @@ def look_at_tracks(path: Path, name: str, rejects: Rejects, _told: Told) -> dict
             first.append([row.track_id, row.name, row.label or ""])
     if not good + bad:
         raise BadFile("The list is empty.")
-    header = ["track_id", "track_name", "label"]
     return {
         "encoding": "JSON",
-        "header": header,
+        "header": ["track_id", "track_name", "label"],
         "first": first,
         "good": good,
         "bad": bad,
@@ -110,14 +109,19 @@ def load(
         cast("RoleName", role): Source(path, upload.files[role]["name"])
         for role, path in paths.items()
     }
-    notes = []
+    notes: list[str] = []
     if url := upload.files.get("tracks", {}).get("url"):
         private = bool(current_app.config.get("FETCH_PRIVATE_ADDRESSES"))
-        fetched = reading.fetch_tracks(url, reading.copies_of(company_id), private_allowed=private)
-        sources["tracks"] = Source(fetched.path, "tracks")
-        notes += [fetched.note] if fetched.note else []
-    options = _load_options(upload.options, sources, rejected)
-
+        sources["tracks"], notes = reading.tracks_of(company_id, url, private_allowed=private)
+    said = upload.options
+    month = said.get("from_month")
+    options = Options(
+        by_role={role: choices_of(said, role) for role in sources},
+        skip_bad=bool(said.get("skip_bad")),
+        rejected=rejected,
+        from_month=parse_month(month) if month else None,
+        repeated="keep" if said.get("repeated") == "keep" else "skip",
+    )
     attempt.set_total(100 * len(sources))
     tellers: dict[str, Told] = {
         role: teller(attempt, 100 * number) for number, role in enumerate(sources)
@@ -134,17 +138,6 @@ def load(
         attempt.log(f"{STAGES['sums']}.")
         sums.process_pending(company_id)
     return " ".join([*notes, *loaded.notes, loaded.summary]), {"batch_id": loaded.batch.id}
-
-
-def _load_options(said: Mapping[str, Any], roles: Iterable[str], rejected: Path) -> Options:
-    month = said.get("from_month")
-    return Options(
-        by_role={role: choices_of(said, role) for role in roles},
-        skip_bad=bool(said.get("skip_bad")),
-        rejected=rejected,
-        from_month=parse_month(month) if month else None,
-        repeated="keep" if said.get("repeated") == "keep" else "skip",
-    )
 
 
 def read_urls(scope: Scope) -> dict[str, str]:

@@ -17,7 +17,10 @@ from fractions import Fraction
 from typing import Literal, NamedTuple
 
 Method = Literal["pool", "listener"]
-METHODS: tuple[Method, ...] = ("pool", "listener")
+METHODS: dict[Method, str] = {
+    "pool": "Pool: all net fees of a month, shared by seconds streamed",
+    "listener": "Listener: each net fee, shared by that listener's own seconds",
+}
 
 NO_LABEL = "Track without a label"
 NO_LISTENER = "Stream of an unknown listener"
@@ -34,6 +37,11 @@ class Key(NamedTuple):
 
     owned: bool
     name: str
+
+
+def in_order(key: Key) -> tuple[bool, str]:
+    """Return what keys are sorted by: labels by name, then the rest."""
+    return not key.owned, key.name
 
 
 @dataclass(frozen=True)
@@ -95,10 +103,8 @@ def apportion(exact: Mapping[Key, Fraction], total: Fraction) -> dict[Key, int]:
     floors = {key: share.__floor__() for key, share in exact.items()}
     missing = rounded(total) - sum(floors.values())
 
-    def order(key: Key) -> tuple[Fraction, bool, str]:
-        return floors[key] - exact[key], not key.owned, key.name
-
-    for key in sorted(exact, key=order)[:missing]:
+    by_remainder = sorted(exact, key=lambda key: (floors[key] - exact[key], in_order(key)))
+    for key in by_remainder[:missing]:
         floors[key] += 1
     return floors
 
@@ -107,7 +113,9 @@ def pool_payout(net_total: Fraction, seconds: Mapping[Key, int]) -> Payout:
     """Share all net fees by seconds; without a second the pool is one unallocated line."""
     total_seconds = sum(seconds.values())
     if not total_seconds:
-        return _without_seconds(net_total, NOTHING_STREAMED)
+        minor = rounded(net_total)
+        lines = (Line(Key(False, NOTHING_STREAMED), 0, minor),) if minor else ()
+        return Payout(lines, minor)
     exact = {key: net_total * part / total_seconds for key, part in seconds.items() if part}
     return _payout(exact, seconds, net_total)
 
@@ -139,16 +147,10 @@ def listener_payout(
     return _payout(exact, seconds, net_total)
 
 
-def _without_seconds(net_total: Fraction, reason: str) -> Payout:
-    minor = rounded(net_total)
-    lines = (Line(Key(False, reason), 0, minor),) if minor else ()
-    return Payout(lines, minor)
-
-
 def _payout(exact: Mapping[Key, Fraction], seconds: Mapping[Key, int], total: Fraction) -> Payout:
     minor = apportion(exact, total)
-    keys = sorted(exact, key=lambda key: (not key.owned, key.name))
-    return Payout(tuple(Line(key, seconds.get(key, 0), minor[key]) for key in keys), rounded(total))
+    lines = (Line(key, seconds.get(key, 0), minor[key]) for key in sorted(exact, key=in_order))
+    return Payout(tuple(lines), rounded(total))
 
 
 def _group(pair: Pair) -> Group:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 # Codes whose minor unit is not a hundredth; every other code of ISO 4217 has two digits.
 _NONE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
@@ -28,6 +28,16 @@ CURRENCIES = frozenset(_TWO.split()) | frozenset(_DIGITS)
 def digits(currency: str) -> int:
     """Return the digits after the point of a currency's amounts: EUR 2, JPY 0, KWD 3."""
     return _DIGITS.get(currency, 2)
+
+
+def read_amount(text: str, *, most: int, longest: int) -> Decimal | None:
+    """Return an amount from 0 to another as a person types it; None for anything else."""
+    try:
+        amount = Decimal(text.strip().replace(",", "."))
+    except InvalidOperation:
+        return None
+    fits = amount.is_finite() and 0 <= amount <= most and len(text) <= longest
+    return amount if fits else None
 
 
 def amount(minor: int, currency: str) -> Decimal:

@@ -26,9 +26,11 @@ from webapp.kinds.label_revenue import loads, models
 from webapp.kinds.label_revenue.ledger import SLUG
 from webapp.kinds.label_revenue.reading import Options, Source
 from webapp.kinds.label_revenue.report import payouts
+from webapp.kinds.label_revenue.report.compute import Key, in_order
 from webapp.kinds.label_revenue.report.currencies import amount, amount_text, digits
 from webapp.kinds.label_revenue.report.params import LabelRevenueParams
 from webapp.kinds.label_revenue.report.payouts import MonthPayout
+from webapp.kinds.label_revenue.rows import Role
 from webapp.kinds.label_revenue.sums import pending
 from webapp.lib.moments import utcnow
 from webapp.lib.months import month_text, months_between
@@ -99,22 +101,11 @@ class LabelRevenue(ReportKind):
         return row | {"amount": _amount(row, head["currency"])}
 
     def sheets(self, result: StoredResult) -> tuple[Sheet, ...]:
-        head = result.head
-        method = Column("method", "Method")
-        currency = Column("currency", "Currency")
-        return (
-            Sheet(
-                "labels",
-                f"Labels ({head['method']})",
-                (*_label_columns(head), currency, method),
-                _exact(result, "labels"),
-            ),
-            Sheet(
-                "month",
-                f"Months ({head['method']})",
-                (*_month_columns(head), currency, method),
-                _exact(result, "months"),
-            ),
+        method = result.head["method"]
+        more = (Column("currency", "Currency"), Column("method", "Method"))
+        return tuple(
+            Sheet(name, f"{table.title} ({method})", (*table.columns, *more), _exact(result, table))
+            for name, table in zip(("labels", "month"), self.tables(result.head), strict=True)
         )
 
     def blueprints(self) -> tuple[Blueprint, ...]:
@@ -128,19 +119,20 @@ class LabelRevenue(ReportKind):
         return (*uploads.LOADER.tasks(), upkeep.SUMS)
 
     def seed_demo(self, company_id: str) -> str:
-        loads.load(
-            company_id,
-            {
-                "users": Source(SAMPLE / "users.csv", "users.csv"),
-                "streams": Source(SAMPLE / "streaming.csv", "streaming.csv"),
-                "tracks": Source(SAMPLE / "tracks.json", "tracks.json"),
-            },
-            Options(date_order="dmy"),
-        )
+        names: dict[Role, str] = {
+            "users": "users.csv",
+            "streams": "streaming.csv",
+            "tracks": "tracks.json",
+        }
+        sources = {role: Source(SAMPLE / name, name) for role, name in names.items()}
+        loads.load(company_id, sources, Options(date_order="dmy"))
         return "the sample's listeners, streams and tracks are loaded, to report on."
 
     def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
-        links = [("Months and loads", "/label-revenue"), ("Compare methods", _COMPARE)]
+        links = [
+            ("Months and loads", "/label-revenue"),
+            ("Compare methods", "/label-revenue/compare"),
+        ]
         if scope.may("admin"):
             links.append(("Load files", "/label-revenue/load"))
         return tuple(links)
@@ -152,9 +144,6 @@ class LabelRevenue(ReportKind):
         from webapp.kinds.label_revenue.commands import group
 
         return (group,)
-
-
-_COMPARE = "/label-revenue/compare"
 
 
 def _label_columns(head: Mapping[str, Any]) -> tuple[Column, ...]:
@@ -217,40 +206,28 @@ def period_link(month: date) -> str:
 def month_rows(one: MonthPayout) -> Iterator[Row]:
     """Yield a month's lines as rows, adjustments of locked months last."""
     whole = sum(line.seconds for line in one.payout.lines)
+    month = {"month": month_text(one.month)}
     for line in one.payout.lines:
-        yield {
-            "month": month_text(one.month),
-            "note": "locked" if one.locked else "",
-            "reason": "",
-            "link": "",
-            **_row(line.key.name, line.key.owned, line.seconds, whole, line.minor, one.currency),
-        }
-    for due in one.adjustments:
-        yield {
-            "month": month_text(one.month),
+        said = {"note": "locked" if one.locked else "", "reason": "", "link": ""}
+        yield month | said | _row(line.key, line.seconds, whole, line.minor, one.currency)
+    for due in (*one.adjustments, *one.foreign):
+        row = month | {
             "note": f"adjustment of {month_text(due.about)}",
             "reason": due.reason,
             "link": period_link(due.about),
-            **_row(due.key.name, due.key.owned, 0, 0, due.minor, one.currency),
+            **_row(due.key, 0, 0, due.minor, one.currency),
             "kind": "adjustment",
         }
-    for due in one.foreign:
-        # In money of its own, so it cannot stand in the column.
-        yield {
-            "month": month_text(one.month),
-            "note": f"adjustment of {month_text(due.about)}: {due.amount}",
-            "reason": due.reason,
-            "link": period_link(due.about),
-            **_row(due.key.name, due.key.owned, 0, 0, 0, one.currency),
-            "amount": None,
-            "kind": "adjustment",
-        }
+        if due.currency != one.currency:
+            # In money of its own, so it cannot stand in the column.
+            row |= {"note": f"{row['note']}: {due.amount}", "amount": None}
+        yield row
 
 
 def label_rows(found: list[MonthPayout], currency: str) -> list[Row]:
     """Return a row for each label of all months together, by name, then what has no owner."""
-    seconds: dict[tuple[bool, str], int] = {}
-    minor: dict[tuple[bool, str], int] = {}
+    seconds: dict[Key, int] = {}
+    minor: dict[Key, int] = {}
     for one in found:
         for line in one.payout.lines:
             seconds[line.key] = seconds.get(line.key, 0) + line.seconds
@@ -258,29 +235,28 @@ def label_rows(found: list[MonthPayout], currency: str) -> list[Row]:
             minor[key] = minor.get(key, 0) + owed
     whole = sum(seconds.values())
     return [
-        _row(key[1], key[0], seconds.get(key, 0), whole, minor[key], currency)
-        for key in sorted(minor, key=lambda key: (not key[0], key[1]))
+        _row(key, seconds.get(key, 0), whole, minor[key], currency)
+        for key in sorted(minor, key=in_order)
     ]
 
 
-def _row(name: str, owned: bool, seconds: int, whole: int, minor: int, currency: str) -> Row:
+def _row(key: Key, seconds: int, whole: int, minor: int, currency: str) -> Row:
     share = Decimal(100) * seconds / whole if whole else None
     return {
-        "label": name,
+        "label": key.name,
         "seconds": seconds,
         "share": None if share is None else float(share.quantize(SHARE_STEP)),
         # A JSON number; it was rounded as an integer of minor units and is only written here.
         "amount": float(amount(minor, currency)),
-        "kind": "label" if owned else "unallocated",
+        "kind": "label" if key.owned else "unallocated",
     }
 
 
-def _exact(result: StoredResult, table: str) -> Iterator[Row]:
+def _exact(result: StoredResult, table: Table) -> Iterator[Row]:
     """Yield stored rows for files: amounts with exactly the digits of their currency."""
     currency, method = result.head["currency"], result.head["method"]
-    for row in result.rows(table):
-        exact = _amount(row, currency)
-        yield row | {"amount": exact, "currency": currency, "method": method}
+    for row in result.rows(table.name):
+        yield row | {"amount": _amount(row, currency), "currency": currency, "method": method}
 
 
 def _amount(row: Row, currency: str) -> Decimal | None:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from webapp.kinds.label_revenue.report.compute import METHODS
 from webapp.lib.bodies import Month, check_months
 from webapp.lib.months import current_month
 
@@ -31,13 +32,7 @@ class LabelRevenueParams(BaseModel):
         "pool",
         title="Method",
         json_schema_extra={
-            "form": {
-                "widget": "radio",
-                "choices": [
-                    ["pool", "Pool: all net fees of a month, shared by seconds streamed"],
-                    ["listener", "Listener: each net fee, shared by that listener's own seconds"],
-                ],
-            }
+            "form": {"widget": "radio", "choices": [list(one) for one in METHODS.items()]}
         },
     )
     refresh: bool = Field(

@@ -31,6 +31,7 @@ from webapp.kinds.label_revenue.report.compute import (
     Line,
     Method,
     Payout,
+    in_order,
     listener_payout,
     pool_payout,
 )
@@ -138,14 +139,7 @@ def packed(found: MonthPayout) -> dict[str, Any]:
     }
 
 
-def unpacked(
-    month: date,
-    method: Method,
-    value: dict[str, Any],
-    *,
-    locked: bool = False,
-    from_store: bool = False,
-) -> MonthPayout:
+def unpacked(month: date, method: Method, value: dict[str, Any]) -> MonthPayout:
     """Return a month from its JSON."""
     lines = tuple(Line(Key(*line[:2]), line[2], line[3]) for line in value["lines"])
     currency = value["currency"]
@@ -155,8 +149,7 @@ def unpacked(
         for about, owned, name, minor, *rest in value.get("adjustments", ())
     )
     payout = Payout(lines, value["pool"])
-    found = MonthPayout(month, method, currency, payout, locked=locked, from_store=from_store)
-    return found.with_due(due)
+    return MonthPayout(month, method, currency, payout).with_due(due)
 
 
 @dataclass
@@ -173,7 +166,8 @@ class Payer:
         """Return a month as it is paid: locked, or live with the adjustments that fall due."""
         period = accounting_period(self.company_id, month)
         if period is not None and period.locked is not None:
-            return unpacked(month, self.method, period.locked[self.method], locked=True)
+            found = unpacked(month, self.method, period.locked[self.method])
+            return replace(found, locked=True)
         live = self.live(month)
         due = tuple(self._due(month))
         # A month that pays nothing of its own has no currency of its own either.
@@ -206,7 +200,7 @@ class Payer:
         kept = self.store.fresh(self.method, ["payout"], month, month).get(("payout", month))
         if kept is None or kept.value.get("revision") != _revision(self.company_id, month):
             return None
-        return unpacked(month, self.method, kept.value, from_store=True)
+        return replace(unpacked(month, self.method, kept.value), from_store=True)
 
     def _due(self, month: date) -> Iterable[Adjustment]:
         """Yield the adjustments that fall due in an open month: of the locked ones before it."""
@@ -221,7 +215,7 @@ class Payer:
         now, reason = self.live(period.month), _reason(self.company_id, period.month)
         paid = _paid(period, locked, self.method)
         owed = {line.key: line.minor for line in now.payout.lines}
-        for key in sorted(owed.keys() | paid.keys(), key=lambda key: (not key.owned, key.name)):
+        for key in sorted(owed.keys() | paid.keys(), key=in_order):
             if minor := owed.get(key, 0) - paid.get(key, 0):
                 yield Adjustment(period.month, key, minor, now.currency, reason)
 
@@ -238,12 +232,11 @@ def _paid(
 ) -> dict[Key, int]:
     """Return what was paid for a locked month: in it, and as adjustments in later locked ones."""
     paid: dict[Key, int] = {}
-    first = unpacked(period.month, method, (period.locked or {})[method])
-    for line in first.payout.lines:
-        paid[line.key] = paid.get(line.key, 0) + line.minor
     for other in locked:
-        later = unpacked(other.month, method, (other.locked or {})[method])
-        for one in (*later.adjustments, *later.foreign):
+        found = unpacked(other.month, method, (other.locked or {})[method])
+        for line in found.payout.lines if other.month == period.month else ():
+            paid[line.key] = paid.get(line.key, 0) + line.minor
+        for one in (*found.adjustments, *found.foreign):
             if one.about == period.month:
                 paid[one.key] = paid.get(one.key, 0) + one.minor
     return paid
@@ -263,8 +256,7 @@ def compute_month(company_id: str, month: date, method: Method) -> MonthPayout:
         payout = pool_payout(total, facts.seconds())
     else:
         groups = facts.groups if db.engine.dialect.name == "postgresql" else None
-        unknown = facts.unknown_seconds()
-        payout = listener_payout(total, idle, facts.pairs, unknown, groups=groups)
+        payout = listener_payout(total, idle, facts.pairs, facts.unknown_seconds(), groups=groups)
     return MonthPayout(month, method, settings.currency, payout)
 
 
@@ -273,13 +265,10 @@ def payer(
 ) -> Payer:
     """Return who answers for a company, after its waiting batches have been added up."""
     process_pending(company_id)
-    return Payer(company_id, method, store or company_store(company_id), refresh)
-
-
-def company_store(company_id: str) -> MonthStore:
-    """Return the stored months of this kind, outside of a report's run."""
-    kept_days = current_app.config["MONTHS_KEPT_DAYS"]
-    return MonthStore(db.engine, company_id, SLUG, kept_days)
+    if store is None:
+        kept_days = current_app.config["MONTHS_KEPT_DAYS"]
+        store = MonthStore(db.engine, company_id, SLUG, kept_days)
+    return Payer(company_id, method, store, refresh)
 
 
 def _revision(company_id: str, month: date) -> int:

@@ -9,18 +9,12 @@ from datetime import date, datetime
 from typing import IO, Any
 
 from webapp.kinds.label_revenue.report.balances import Balance
-from webapp.kinds.label_revenue.report.compute import Key
+from webapp.kinds.label_revenue.report.compute import METHODS, Key
 from webapp.kinds.label_revenue.report.currencies import amount, digits
 from webapp.kinds.label_revenue.report.payouts import MonthPayout, one_currency
 from webapp.lib.moments import utcnow
 from webapp.lib.months import month_text
 from webapp.lib.workbooks import new_workbook, number_format
-
-METHODS = {
-    "pool": "Pool: all net fees of a month, shared by seconds streamed",
-    "listener": "Listener: each net fee, shared by that listener's own seconds",
-}
-
 
 StatementRow = tuple[str, str, int, int | None]
 
