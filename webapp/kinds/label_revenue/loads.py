@@ -177,14 +177,13 @@ class Load:
 
     def run(self, user_id: str | None) -> Batch:
         """Write everything and return the batch."""
-        files = {
-            role: {"name": source.name, "sha256": self.hashes[role]}
-            for role, source in self.sources.items()
-        }
         batch = Batch(
             company_id=self.work.company_id,
             created_by=user_id,
-            files=files,
+            files={
+                role: {"name": source.name, "sha256": self.hashes[role]}
+                for role, source in self.sources.items()
+            },
             said_month=self.options.from_month,
             warnings=[],
         )
@@ -206,8 +205,16 @@ class Load:
         batch.rejected = self.rejects.total
         self._note_empty_files(batch)
         batch.warnings = list(self.notes)
-        if not self.rejects.total or self.options.skip_bad:
-            self._work_out(batch)
+        if self.rejects.total and not self.options.skip_bad:
+            return batch
+        batch.summed = batch.partition_id is None
+        in_force.work_out(self.work, batch)
+        if batch.listeners and batch.month not in (None, BEGINNING):
+            name = self.sources["users"].name
+            self.notes.append(f"The terms of {name} hold from {month_text(batch.month)} on.")
+        if batch.streams <= SUMMED_AT_ONCE or not self.work.is_postgres:
+            self.progress("sums", 0, 1)
+            sums.process_pending_within(self.work)
         return batch
 
     def _note_empty_files(self, batch: Batch) -> None:
@@ -330,22 +337,11 @@ class Load:
         for line, row in rows:
             done += more + sum(len(cell) for cell in row if isinstance(cell, str))
             self.progress(role, min(done, size), size)
-            known = seen.setdefault(row[0], (line, hash(row)))
-            if known[0] == line:
+            if (known := seen.get(row[0])) is None:
+                seen[row[0]] = line, hash(row)
                 yield row
             elif known[1] != hash(row):
                 sentence = f"{row[0]} is in line {known[0]} already, with other values."
                 self.rejects(Problem(source.name, line, row._fields[0], sentence, (str(row[0]),)))
             elif (repeated := repeated + 1) <= REPEATS_SHOWN:
                 self._note_same(role, line, known[0])
-
-    def _work_out(self, batch: Batch) -> None:
-        """Work out what holds now, then add up the new streams, or leave that for later."""
-        batch.summed = batch.partition_id is None
-        in_force.work_out(self.work, batch)
-        if batch.listeners and batch.month not in (None, BEGINNING):
-            name = self.sources["users"].name
-            self.notes.append(f"The terms of {name} hold from {month_text(batch.month)} on.")
-        if batch.streams <= SUMMED_AT_ONCE or not self.work.is_postgres:
-            self.progress("sums", 0, 1)
-            sums.process_pending_within(self.work)
