@@ -206,19 +206,6 @@ def test_a_month_says_what_it_needs_and_where_terms_come_from(
 # The same file as spreadsheets and other programs write it.
 
 
-def test_rows_of_separators_are_no_rows_and_tabs_and_marks_are_read(load_texts: Any) -> None:
-    empties = load_texts(streams=HEAD + "2025-03-05;5001;NL;T-503;60\n;;;;\n")
-    assert (empties.batch.streams, empties.batch.rejected) == (1, 0)
-    tabs = HEAD.replace(";", "\t") + "2025-03-05\t5001\tNL\tT-503\t61\n"
-    assert load_texts(streams=tabs.encode("utf-8-sig")).batch.streams == 1
-    with pytest.raises(Unanswered, match="dmy"):
-        load_texts(streams=HEAD + "03/04/2025;5001;NL;T-503;60\n")
-    cp1252 = (HEAD + "2025-03-05;5001;D\u00fcss;T-503;60\n").encode("cp1252")
-    with pytest.raises(Unanswered):
-        load_texts(streams=cp1252)
-    assert load_texts(streams=cp1252, encoding="cp1252").batch.streams == 1
-
-
 # Random worlds: what files say, in any order, loaded, undone and loaded again.
 
 MONTHS = (JAN, FEB, MAR)
