@@ -21,6 +21,11 @@ from webapp.extensions import quick_redis
 log = logging.getLogger(__name__)
 
 FLUSH_EVERY_S = 2.0
+# Durations are counted by the first of these bounds (seconds) that they do not pass.
+BUCKETS = {
+    "http_request_duration_seconds": (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+    "job_duration_seconds": (1, 5, 15, 60, 300, 900, 3600, 14400),
+}
 Key = tuple[str, ...]
 
 
@@ -37,13 +42,19 @@ class Counters:
     def _hash(self) -> str:
         return f"{self._app.config['QUEUE']}:counters"
 
-    def add(self, *key: str, by: int = 1) -> None:
-        """Count something: its name, then its labels."""
+    def add(self, *key: str, by: int = 1, is_urgent: bool = True) -> None:
+        """Count something: its name, then its labels; what is not urgent waits for `flush`."""
         with self._lock:
             self._waiting[key] += by
-            is_due = time.monotonic() - self._flushed >= FLUSH_EVERY_S
+            is_due = is_urgent and time.monotonic() - self._flushed >= FLUSH_EVERY_S
         if is_due:
             self.flush()
+
+    def observe(self, *key: str, seconds: float, is_urgent: bool = True) -> None:
+        """Count a duration: the name of its buckets, then its labels."""
+        bound = next((f"{bound:g}" for bound in BUCKETS[key[0]] if seconds <= bound), "+Inf")
+        self.add(*key, "ms", by=round(seconds * 1000), is_urgent=False)
+        self.add(*key, bound, is_urgent=is_urgent)
 
     def flush(self) -> None:
         """Add what has gathered to the common counts; what Redis does not take is kept."""

@@ -1,4 +1,4 @@
-"""Health, readiness and metrics."""
+"""Health and readiness."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
 from rq import Worker
 
 from tests.conftest import SERVERS, Api
@@ -134,40 +133,3 @@ def test_readiness_tells_how_long_the_oldest_report_waits(
     waiting = readiness(app)[1]["queue"]
     assert waiting["waiting"] == 1
     assert 90 <= waiting["oldest_s"] < 120
-
-
-def test_metrics_are_for_operators_only(
-    app: Flask,
-    api_for: Callable[[str], Api],
-    client_for: Callable[[str], FlaskClient],
-    register_worker: Register,
-) -> None:
-    register_worker()
-    assert app.test_client().get("/metrics").status_code in {303, 401}
-    owner, operator = api_for("owner"), api_for("operator")
-    assert owner.client.get("/metrics", auth=owner.auth).status_code == 403
-    assert client_for("operator").get("/metrics").status_code == 200
-    answer = operator.client.get("/metrics", auth=operator.auth)
-    assert answer.content_type.startswith("text/plain")
-    for line in (
-        "database_up 1.0",
-        "redis_up 1.0",
-        "janitor_up 0.0",
-        f'build_info{{version="{VERSION}"}} 1.0',
-        "report_workers_live 1.0",
-        "report_queue_waiting 0.0",
-        'reports{kind="partner-use",status="done"} 0.0',
-        "report_streams_open 0.0",
-    ):
-        assert line in answer.text.splitlines()
-
-
-def test_metrics_tell_what_is_away(
-    make_app: Callable[..., Flask], app: Flask, api_for: Callable[[str], Api]
-) -> None:
-    operator = api_for("operator")
-    without_redis = make_app(REDIS_URL=NOWHERE).test_client()
-    answer = without_redis.get("/metrics", auth=operator.auth)
-    assert answer.status_code == 200
-    assert "redis_up 0.0" in answer.text.splitlines()
-    assert "report_workers_live" not in answer.text

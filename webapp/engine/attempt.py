@@ -11,7 +11,6 @@ from typing import Any
 from flask import current_app
 from sqlalchemy import Connection, delete, insert, null, select, update
 
-from webapp.counters import counters
 from webapp.engine.kind import ReportKind, Result, Row, Run
 from webapp.engine.models import CANCELLED, DONE, FAILED, INCOMPLETE, ResultRow
 from webapp.engine.params import stored_params
@@ -38,11 +37,7 @@ def task_of(kind: ReportKind) -> Task:
 def make(attempt: Run, _payload: dict[str, Any]) -> None:
     """Let the kind make a report, and store what it found out with the end."""
     kind = kind_named(attempt.task.name)
-    try:
-        result = kind.run(stored_params(kind, attempt.params), attempt, context())
-        store(attempt, result)
-    finally:
-        counters().flush()
+    store(attempt, kind.run(stored_params(kind, attempt.params), attempt, context()))
 
 
 def store(attempt: Run, result: Result) -> None:

@@ -35,12 +35,16 @@ class Run(Attempt):
             self.retry_while_database_is_down,
             partial(counters(app).add, "months", job.kind),
         )
+        self._count_calls = partial(counters(app).add, "partner_calls", job.kind)
 
     def calls(self, *, made: int = 0, saved: int = 0) -> None:
         """Count calls to the partner, and calls that stored values made unnecessary."""
         with self._lock:
             self.calls_made += made
             self.calls_saved += saved
+        for outcome, by in (("made", made), ("saved", saved)):
+            if by:
+                self._count_calls(outcome, by=by)
 
     def write_along(self, connection: Connection) -> None:
         counted = self.calls_made, self.calls_saved

@@ -11,6 +11,7 @@ from flask import Flask, current_app
 from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
+from webapp.counters import counters
 from webapp.errors import ReportError, RunEnded
 from webapp.extensions import db
 from webapp.jobs import transitions, turns
@@ -69,6 +70,7 @@ def run_queued(job_id: str) -> None:
             raise RuntimeError(f"The {task.noun} failed; its details held a secret.") from None
         raise
     finally:
+        counters().flush()
         # Its company may have one more under way.
         turns.hand_over()
 

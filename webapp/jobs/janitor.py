@@ -15,6 +15,7 @@ from flask import current_app
 from redis.exceptions import RedisError
 from sqlalchemy import ColumnElement, delete, or_, select, update
 
+from webapp.counters import counters
 from webapp.errors import RunEnded
 from webapp.extensions import db
 from webapp.jobs import transitions, transport, turns
@@ -64,6 +65,7 @@ def _lost(job: Any, now: datetime) -> bool:
             transitions.queue_again(still_lost, text, lost=Job.lost + 1)
     except RunEnded:
         return False
+    counters().add("workers_lost", job.task)
     log.warning("%s %s lost its worker", task.noun, job.id)
     return True
 

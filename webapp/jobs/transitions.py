@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, update
 from sqlalchemy.exc import IntegrityError
 
+from webapp.counters import counters
 from webapp.errors import RunEnded
 from webapp.extensions import db
 from webapp.jobs import stream, transport
@@ -33,7 +34,7 @@ def change(connection: Connection, only: Any, values: Mapping[str, Any]) -> Any:
         update(Job)
         .where(only)
         .values(values)
-        .returning(Job.id, Job.task, Job.last_seq, Job.done, Job.total)
+        .returning(Job.id, Job.task, Job.last_seq, Job.done, Job.total, Job.started_at)
     ).first()
     if changed is None:
         raise RunEnded("The job was cancelled, has ended or was given to another worker.")
@@ -62,14 +63,19 @@ def add_line(
 
 @dataclass(frozen=True)
 class Ended:
-    """An end that was written: what its listeners are to be told once it is committed."""
+    """An end that was written: what listeners and operators are told once it is committed."""
 
     job_id: str
     status: str
     seq: int
     line: StatusLine | None
+    task: str
+    ran_s: float | None
 
     def publish(self) -> None:
+        if self.ran_s is not None:
+            counters().observe("job_duration_seconds", self.task, seconds=self.ran_s)
+        counters().add("jobs_ended", self.task, self.status)
         if self.line is not None:
             stream.publish_line(self.line)
         stream.publish(self.job_id, Event("end", self.seq, {"status": self.status}))
@@ -109,7 +115,8 @@ def end_within(
     )
     if ending.status == DONE and task.kept_s == 0:
         connection.execute(delete(Job).where(Job.id == job.id))
-    return Ended(job.id, ending.status, job.last_seq, told)
+    ran_s = (utcnow() - job.started_at).total_seconds() if job.started_at else None
+    return Ended(job.id, ending.status, job.last_seq, told, job.task, ran_s)
 
 
 def end(only: Any, status: str, *, line: str | None = None, error: str | None = None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from webapp.ops import commands, dashboard, health, logs, views
+from webapp.ops import commands, dashboard, health, logs, metrics, views
 from webapp.ops.launcher import is_stand_in
 from webapp.ops.workers import live_workers
 from webapp.version import VERSION
@@ -26,6 +26,7 @@ def init_app(app: Flask) -> None:
     )
     app.register_blueprint(views.bp)
     logs.init_app(app)
+    metrics.init_app(app)
     dashboard.init_app(app)
 
 

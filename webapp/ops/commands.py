@@ -19,7 +19,7 @@ from webapp.commands import handle_cli_errors, with_database
 from webapp.engine import upkeep
 from webapp.extensions import db
 from webapp.installation import adopt_key, check_key
-from webapp.ops import backup, health, logs
+from webapp.ops import backup, health, logs, processes
 from webapp.ops.demo import run_demo
 from webapp.ops.launcher import LocalStack, Plan
 from webapp.ops.parent_death import end_with_parent
@@ -112,6 +112,7 @@ def janitor_command() -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
     log.info("the janitor starts")
+    upkeep.add_maintenance(_the_app(), lambda: processes.tell(_the_app(), "janitor"))
     upkeep.loop(_the_app(), stop)
     log.info("the janitor has stopped")
 

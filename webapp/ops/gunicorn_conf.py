@@ -21,7 +21,7 @@ from webapp.config import load_settings
 from webapp.data_dir import complete_settings
 from webapp.databases import engine_options
 from webapp.installation import check_key
-from webapp.ops import logs
+from webapp.ops import logs, processes
 
 MOST_WAITING = 4096
 
@@ -81,6 +81,7 @@ def on_starting(_server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Let the stop signal end the open streams, which would wait for their reports otherwise."""
+    processes.keep_telling(worker.wsgi)
     hub = worker.wsgi.extensions["line_hub"]
 
     def stop(signum: int, frame: FrameType | None) -> None:

@@ -1,36 +1,69 @@
-"""Metrics for Prometheus, worked out at each scrape from the database and Redis.
+"""Metrics for Prometheus, the same whichever web process is asked; all begin with `pur_`.
 
-Nothing is kept in a process's memory, so the numbers are the same whichever web process is asked,
-and a restart loses none. The one exception is the open streams, which belong to a process.
+What happens is counted where it happens (`webapp.counters`) and added up in Redis; what is, is
+looked up by an index at each scrape. No scrape reads a table from one end to the other.
 """
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import timedelta
 
-from flask import current_app
+from flask import Flask, Response, current_app, g, request
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from redis.exceptions import RedisError
 from rq import Queue
 from rq.serializers import JSONSerializer
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.engine.models import STATUSES, Report, StoredMonth
-from webapp.engine.registry import kinds
+from webapp.counters import BUCKETS, Key, counters
 from webapp.extensions import db, quick_redis
-from webapp.jobs import Job
-from webapp.lib.moments import utcnow
-from webapp.ops import health
+from webapp.jobs import ACTIVE, Job
+from webapp.ops import health, processes
 from webapp.ops.workers import live_workers
 from webapp.version import VERSION
 
-WINDOW = timedelta(hours=24)
-QUANTILES = (0.5, 0.95, 1.0)
-MOST_DURATIONS = 5000
+PREFIX = "pur_"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# What is counted under a name: what it tells, and its labels.
+COUNTED = {
+    "http_requests": ("Requests answered.", ("method", "route", "status")),
+    "jobs_ended": ("Jobs that ended: reports, loads, deliveries and more.", ("task", "status")),
+    "workers_lost": ("Jobs whose worker was lost.", ("task",)),
+    "partner_calls": ("Calls to the partner: made, and saved.", ("kind", "outcome")),
+    "partner_errors": ("Failed tries of calls to the partner.", ("code",)),
+    "partner_busy_seconds": ("How long searches were under way: its rate is in flight.", ()),
+    "months": ("Months used from the store, and counted anew.", ("kind", "source")),
+}
+TIMED = {
+    "http_request_duration_seconds": ("Time to an answer's first byte.", ("route",)),
+    "job_duration_seconds": ("How long jobs ran that ended.", ("task",)),
+}
+PROCESS = "Of each process of the program; from the system."
+
+
+def init_app(app: Flask) -> None:
+    """Count each answer, by its route and not by its path."""
+    app.after_request(_count_answer)
+
+
+def _count_answer(response: Response) -> Response:
+    route = str(request.url_rule or "unknown")
+    method = request.method if request.method in METHODS else "OTHER"
+    count = counters()
+    # Redis is told later, by another thread: no answer waits for it.
+    count.add("http_requests", method, route, str(response.status_code), is_urgent=False)
+    seconds = time.monotonic() - g.get("began", time.monotonic())
+    count.observe("http_request_duration_seconds", route, seconds=seconds, is_urgent=False)
+    return response
 
 
 def render() -> bytes:
@@ -44,18 +77,16 @@ class _Scrape:
     """Collects once, for one answer."""
 
     def collect(self) -> Iterator[Metric]:
-        about = GaugeMetricFamily("build_info", "1; the version as a label.", labels=["version"])
+        about = GaugeMetricFamily(f"{PREFIX}build_info", "The version.", labels=["version"])
         about.add_metric([VERSION], 1)
         yield about
         yield from _from_database()
         yield from _from_redis()
-        hub = current_app.extensions["line_hub"]
-        yield _gauge("report_streams_open", "Event streams open in this web process.", len(hub))
 
 
 def _from_database() -> Iterator[Metric]:
     try:
-        found = [*_reports(), *_durations(), *_calls(), *_months(), *_queue()]
+        found = list(_active_jobs())
     except SQLAlchemyError:
         db.session.rollback()
         yield _gauge("database_up", "1 while the database answers.", 0)
@@ -65,126 +96,84 @@ def _from_database() -> Iterator[Metric]:
     yield from found
 
 
-def _queue() -> Iterator[Metric]:
-    waiting = health.queue()
-    if waiting is None:
-        return
-    yield _gauge("report_queue_waiting", "Queued reports.", waiting.waiting)
-    yield _gauge(
-        "report_queue_oldest_seconds",
-        "How long the oldest queued report has waited.",
-        waiting.oldest_s,
-    )
-
-
-def _reports() -> Iterator[Metric]:
-    counts = dict.fromkeys(((kind, status) for kind in kinds() for status in STATUSES), 0)
-    # Of jobs, by an index: a report's kind is its job's task.
+def _active_jobs() -> Iterator[Metric]:
     rows = db.session.execute(
         select(Job.task, Job.status, func.count())
-        .where(Job.task.in_(list(kinds())))
+        .where(Job.status.in_(ACTIVE))
         .group_by(Job.task, Job.status)
     )
-    counts |= {(kind, status): count for kind, status, count in rows}
-    family = GaugeMetricFamily("reports", "Reports kept, by state.", labels=["kind", "status"])
+    counts = {(task, status): 0 for task in current_app.extensions["tasks"] for status in ACTIVE}
+    counts |= {(task, status): count for task, status, count in rows}
+    family = GaugeMetricFamily(f"{PREFIX}jobs", "Jobs under way.", labels=["task", "status"])
     for labels, count in sorted(counts.items()):
         family.add_metric(labels, count)
     yield family
-    lost = db.session.scalar(select(func.sum(Job.lost)).where(Job.task.in_(list(kinds())))) or 0
-    yield _gauge("report_workers_lost", "Times a kept report lost its worker.", lost)
-
-
-def _durations() -> Iterator[Metric]:
-    rows = db.session.execute(
-        select(Job.task, Job.started_at, Job.finished_at)
-        .where(Job.finished_at >= utcnow() - WINDOW, Job.started_at.is_not(None))
-        .where(Job.task.in_(list(kinds())))
-        .order_by(Job.finished_at.desc())
-        .limit(MOST_DURATIONS)
-    )
-    by_kind: dict[str, list[float]] = defaultdict(list)
-    for kind, started_at, finished_at in rows:
-        if started_at and finished_at:
-            by_kind[kind].append((finished_at - started_at).total_seconds())
-    family = GaugeMetricFamily(
-        "report_duration_seconds",
-        "How long reports that ended in the last 24 hours ran.",
-        labels=["kind", "quantile"],
-    )
-    for kind, seconds in sorted(by_kind.items()):
-        seconds.sort()
-        for quantile in QUANTILES:
-            at = min(int(quantile * len(seconds)), len(seconds) - 1)
-            family.add_metric([kind, f"{quantile:g}"], seconds[at])
-    yield family
-
-
-def _calls() -> Iterator[Metric]:
-    rows = db.session.execute(
-        select(Report.kind, func.sum(Report.calls_made), func.sum(Report.calls_saved)).group_by(
-            Report.kind
-        )
-    )
-    family = GaugeMetricFamily(
-        "report_partner_calls",
-        "Calls of the kept reports: made, and saved by stored values.",
-        labels=["kind", "outcome"],
-    )
-    for kind, made, saved in rows:
-        family.add_metric([kind, "made"], int(made or 0))
-        family.add_metric([kind, "saved"], int(saved or 0))
-    yield family
-
-
-def _months() -> Iterator[Metric]:
-    rows = db.session.execute(
-        select(StoredMonth.kind, func.count())
-        .where(StoredMonth.expires_at > utcnow())
-        .group_by(StoredMonth.kind)
-    )
-    family = GaugeMetricFamily("stored_months", "Fresh stored values.", labels=["kind"])
-    for kind, count in rows:
-        family.add_metric([kind], count)
-    yield family
+    waiting = health.queue()
+    oldest_s = waiting.oldest_s if waiting else 0
+    yield _gauge("queue_oldest_seconds", "How long the oldest queued report has waited.", oldest_s)
 
 
 def _from_redis() -> Iterator[Metric]:
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     client = quick_redis()
     try:
-        name = current_app.config["QUEUE"]
+        name = app.config["QUEUE"]
         alive = len(live_workers(client, name))
-        queue = Queue(name, connection=client, serializer=JSONSerializer)
-        jobs = queue.count
-        failed = queue.failed_job_registry.get_job_count(cleanup=False)
-        counted = current_app.extensions["counters"].read(client)
+        length = Queue(name, connection=client, serializer=JSONSerializer).count
+        counters().flush()
+        processes.tell(app, "web")
+        told = processes.told(app)
+        counted = counters().read(client)
     except RedisError:
         yield _gauge("redis_up", "1 while Redis answers.", 0)
         return
     yield _gauge("redis_up", "1 while Redis answers.", 1)
-    yield _gauge("report_workers_live", "Workers alive.", alive)
-    yield _gauge("report_queue_jobs", "Jobs in the queue in Redis.", jobs)
-    yield _gauge("report_queue_jobs_failed", "Failed jobs RQ still remembers.", failed)
-    yield from _tallies(counted)
+    yield _gauge("workers", "Workers alive.", alive)
+    yield _gauge("queue_jobs", "Jobs in the queue in Redis.", length)
+    streams = sum(figures.pop("streams") for figures in told.values())
+    yield _gauge("streams_open", "Event streams open in all web processes.", streams)
+    yield from _of_processes(told)
+    yield from _counted(counted)
 
 
-def _tallies(counted: dict[tuple[str, ...], int]) -> Iterator[Metric]:
-    """Yield what workers count; the partner's errors by its own code, else by what went wrong."""
-    errors = CounterMetricFamily(
-        "partner_errors", "Failed tries of calls to the partner.", labels=["code"]
-    )
-    months = CounterMetricFamily(
-        "report_months", "Months used from the store, and counted anew.", labels=["kind", "source"]
-    )
-    busy = CounterMetricFamily(
-        "partner_busy_ms",
-        "Milliseconds that searches were under way; its rate / 1000 is how many are in flight.",
-    )
-    families = {"partner_errors": errors, "partner_busy_ms": busy, "months": months}
-    for (name, *labels), value in sorted(counted.items()):
-        if name in families:
-            families[name].add_metric(labels, value)
+def _of_processes(told: dict[tuple[str, str], dict[str, float]]) -> Iterator[Metric]:
+    labels = ("program", "process")
+    families: dict[str, Metric] = {}
+    for names, figures in sorted(told.items()):
+        for name, value in figures.items():
+            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            family = families.setdefault(name, kind(f"{PREFIX}{name}", PROCESS, labels=labels))
+            family.add_metric(names, value)  # type: ignore[attr-defined]
     yield from families.values()
 
 
+def _counted(counted: dict[Key, int]) -> Iterator[Metric]:
+    """Yield what was counted: plain counters, and durations by their buckets."""
+    sums = {
+        name: CounterMetricFamily(f"{PREFIX}{name}", text, labels=labels)
+        for name, (text, labels) in COUNTED.items()
+    }
+    buckets: defaultdict[Key, dict[str, int]] = defaultdict(dict)
+    for (name, *labels), value in sorted(counted.items()):
+        if name in TIMED:
+            buckets[name, *labels[:-1]][labels[-1]] = value
+        elif name in sums:
+            sums[name].add_metric(labels, value)
+        elif name == "partner_busy_ms":
+            sums["partner_busy_seconds"].add_metric(labels, value / 1000)
+    yield from sums.values()
+    times = {
+        name: HistogramMetricFamily(f"{PREFIX}{name}", text, labels=labels)
+        for name, (text, labels) in TIMED.items()
+    }
+    for (name, *labels), found in buckets.items():
+        total, upto = 0, []
+        for bound in [f"{bound:g}" for bound in BUCKETS[name]] + ["+Inf"]:
+            total += found.get(bound, 0)
+            upto.append((bound, total))
+        times[name].add_metric(labels, upto, found.get("ms", 0) / 1000)
+    yield from times.values()
+
+
 def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, text, value=value)
+    return GaugeMetricFamily(f"{PREFIX}{name}", text, value=value)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from flask import current_app
 from redis import Redis
 from rq import Queue, Worker, worker_registration
 from rq.job import Job
@@ -20,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.jobs import janitor
 from webapp.jobs.transport import GuardedJob
-from webapp.ops import logs
+from webapp.ops import logs, processes
 from webapp.ops.parent_death import end_with_parent
 
 WORKER_TTL_S = 60
@@ -52,6 +53,7 @@ class ForkingWorker(Worker):
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """Say that this worker lives; be known again to a Redis that was emptied."""
         super().heartbeat(timeout, pipeline)
+        processes.tell(current_app, "worker", SILENT_TOO_LONG.total_seconds())
         if self.connection.sismember(worker_registration.REDIS_WORKER_KEYS, self.key):
             return
         with self.connection.pipeline() as again:
