@@ -47,7 +47,7 @@ def told(app: Flask) -> dict[tuple[str, str], dict[str, float]]:
         program, _, process = name.decode().partition("|")
         one: dict[str, float] = json.loads(data)
         if one.pop("until") < time.time():
-            client.hdel(_hash(app), name)  # type: ignore[arg-type]
+            client.hdel(_hash(app), name)
         else:
             figures[program, process] = one
     return figures
