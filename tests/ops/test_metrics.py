@@ -72,18 +72,18 @@ def test_they_say_what_is_up_and_what_waits(
     register_worker()
     found = scrape()
     expected = {
-        "pur_database_up": 1, "pur_redis_up": 1, "pur_janitor_up": 0, "pur_workers": 1,
-        f'pur_build_info{{version="{VERSION}"}}': 1, "pur_queue_oldest_seconds": 0,
-        'pur_jobs{status="queued",task="partner-use"}': 0, "pur_streams_open": 0,
+        "reports_database_up": 1, "reports_redis_up": 1, "reports_janitor_up": 0, "reports_workers": 1,
+        f'reports_build_info{{version="{VERSION}"}}': 1, "reports_queue_oldest_seconds": 0,
+        'reports_jobs{status="queued",task="partner-use"}': 0, "reports_streams_open": 0,
     }  # fmt: skip
     assert {name: found[name] for name in expected} == expected
-    assert all(name.startswith("pur_") for name in found)
+    assert all(name.startswith("reports_") for name in found)
 
 
 def test_they_say_what_is_away(make_app: Callable[..., Flask], scrape: Scrape) -> None:
     found = scrape(make_app(REDIS_URL=NOWHERE))
-    assert found["pur_redis_up"] == 0
-    assert "pur_workers" not in found
+    assert found["reports_redis_up"] == 0
+    assert "reports_workers" not in found
 
 
 def test_failed_and_cancelled_jobs_are_told_apart(
@@ -98,13 +98,13 @@ def test_failed_and_cancelled_jobs_are_told_apart(
     assert made(app, partner_use()) == "done"
     found = scrape()
     ended = {
-        status: found[f'pur_jobs_ended_total{{status="{status}",task="partner-use"}}']
+        status: found[f'reports_jobs_ended_total{{status="{status}",task="partner-use"}}']
         for status in ("done", "failed", "cancelled")
     }
     assert ended == {"done": 1, "failed": 1, "cancelled": 1}
     # One that never ran has no duration.
-    assert found['pur_job_duration_seconds_count{task="partner-use"}'] == 2
-    assert found['pur_job_duration_seconds_bucket{le="+Inf",task="partner-use"}'] == 2
+    assert found['reports_job_duration_seconds_count{task="partner-use"}'] == 2
+    assert found['reports_job_duration_seconds_bucket{le="+Inf",task="partner-use"}'] == 2
 
 
 def test_a_lost_worker_is_counted(app: Flask, scrape: Scrape, partner_use: Params) -> None:
@@ -113,7 +113,7 @@ def test_a_lost_worker_is_counted(app: Flask, scrape: Scrape, partner_use: Param
         report_id = service.start_report(scope, "partner-use", partner_use()).report.id
         assert executor.take(report_id) is not None
         janitor.sweep(utcnow().replace(year=2999))
-    assert scrape()['pur_workers_lost_total{task="partner-use"}'] == 1
+    assert scrape()['reports_workers_lost_total{task="partner-use"}'] == 1
 
 
 def test_partner_errors_and_calls_are_counted(
@@ -127,10 +127,10 @@ def test_partner_errors_and_calls_are_counted(
     )
     made(app, partner_use())
     found = scrape()
-    assert found['pur_partner_errors_total{code="500001"}'] == 2
-    assert found['pur_partner_errors_total{code="broken_off"}'] == 1
-    assert found['pur_partner_calls_total{kind="partner-use",outcome="made"}'] > 0
-    assert found["pur_partner_busy_seconds_total"] > 0
+    assert found['reports_partner_errors_total{code="500001"}'] == 2
+    assert found['reports_partner_errors_total{code="broken_off"}'] == 1
+    assert found['reports_partner_calls_total{kind="partner-use",outcome="made"}'] > 0
+    assert found["reports_partner_busy_seconds_total"] > 0
 
 
 def test_months_used_from_the_store_are_counted_apart_from_those_counted_anew(
@@ -138,7 +138,7 @@ def test_months_used_from_the_store_are_counted_apart_from_those_counted_anew(
 ) -> None:
     span = {"mode": "monthly", "start": "2024-01", "end": "2024-03"}
     stored, anew = (
-        f'pur_months_total{{kind="partner-use",source="{source}"}}'
+        f'reports_months_total{{kind="partner-use",source="{source}"}}'
         for source in ("stored", "counted")
     )
     assert made(app, partner_use(**span)) == "done"
@@ -170,13 +170,13 @@ def test_open_streams_of_all_web_processes_are_told_by_each(
     with monkeypatch.context() as patch:
         patch.setattr("webapp.ops.processes.socket.gethostname", lambda: "other")
         processes.tell(other, "web")
-    assert scrape()["pur_streams_open"] == 3
+    assert scrape()["reports_streams_open"] == 3
     with monkeypatch.context() as patch:
         patch.setattr("webapp.ops.processes.socket.gethostname", lambda: "ended")
         processes.tell(other, "web", believed_s=-1)
     found = scrape()
-    assert found["pur_streams_open"] == 3
-    assert [name for name in found if name.startswith("pur_process_resident_memory_bytes")]
+    assert found["reports_streams_open"] == 3
+    assert [name for name in found if name.startswith("reports_process_resident_memory_bytes")]
     for one in listening:
         one.close()
 
@@ -196,13 +196,13 @@ def test_answers_are_counted_by_route_and_timed(app: Flask, scrape: Scrape) -> N
     }
 
     def requests(**labels: str) -> float:
-        return found["pur_http_requests_total", *sorted(labels.items())]
+        return found["reports_http_requests_total", *sorted(labels.items())]
 
     assert requests(method="GET", route="/healthz", status="200") == 2
     assert requests(method="GET", route="/test/fail/<name>", status="500") == 1
     assert requests(method="GET", route="unknown", status="404") == 1
     assert requests(method="OTHER", route="unknown", status="405") == 1
-    assert found["pur_http_request_duration_seconds_count", ("route", "/healthz")] == 2
+    assert found["reports_http_request_duration_seconds_count", ("route", "/healthz")] == 2
 
 
 @pytest.fixture
@@ -284,5 +284,5 @@ def test_every_metric_is_told_of_in_the_handbook(
     page = (MONITORING.parent / "operations.md").read_text()
     for name in names_told(app, scrape, partner_use, stand_in):
         family = re.sub(r"_(bucket|count|sum)$", "", name)
-        if not family.startswith("pur_process_"):
+        if not family.startswith("reports_process_"):
             assert f"`{family}" in page, family

@@ -177,8 +177,8 @@ def test_a_scraper_with_the_token_needs_no_database(make_app: Callable[..., Flas
     right = {"Authorization": "Bearer a long token of a scraper"}
     answer = alone.get("/metrics", headers=right)
     assert answer.status_code == 200
-    assert "pur_database_up 0.0" in answer.text
-    assert "pur_redis_up 0.0" in answer.text
+    assert "reports_database_up 0.0" in answer.text
+    assert "reports_redis_up 0.0" in answer.text
     wrong = alone.get("/metrics", headers={"Authorization": "Bearer another"})
     assert wrong.status_code in {401, 503}
     assert "database_up" not in wrong.text
@@ -195,5 +195,5 @@ def test_who_scraped_before_may_go_on_while_the_database_is_away(
         db.engine.dispose()
         monkeypatch.setitem(db.engines, None, db.create_engine("sqlite:////nowhere/at/all.sqlite3"))
     answer = scraper.get("/metrics", auth=operator.auth)
-    assert (answer.status_code, "pur_database_up 0.0" in answer.text) == (200, True)
+    assert (answer.status_code, "reports_database_up 0.0" in answer.text) == (200, True)
     assert scraper.get("/metrics", auth=owner.auth).status_code == 503

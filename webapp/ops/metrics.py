@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, the same whichever web process is asked; all begin with `pur_`.
+"""Metrics for Prometheus, the same whichever web process is asked; all begin with `reports_`.
 
 What happens is counted where it happens (`webapp.counters`) and added up in Redis; what is, is
 looked up by an index at each scrape. No scrape reads a table from one end to the other.
@@ -31,7 +31,7 @@ from webapp.ops import health, processes
 from webapp.ops.workers import live_workers
 from webapp.version import VERSION
 
-PREFIX = "pur_"
+PREFIX = "reports_"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # What is counted under a name: what it tells, and its labels.
 COUNTED = {
