@@ -43,6 +43,11 @@ def paragraph(text: str, title: str = "") -> Block:
     return {"kind": "paragraph", "title": title, "text": text}
 
 
+def headline(text: str, below: str = "") -> Block:
+    """Return the one figure a document is about, in large type, and what stands below it."""
+    return {"kind": "headline", "title": "", "text": text, "below": below}
+
+
 def facts(pairs: Iterable[tuple[str, str | int]], title: str = "") -> Block:
     """Return labels with their texts."""
     told = [(label, f"{one:,}" if isinstance(one, int) else one) for label, one in pairs]

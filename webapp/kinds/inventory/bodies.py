@@ -27,7 +27,8 @@ from webapp.errors import InvalidParams
 from webapp.intake import round_places
 from webapp.kinds.inventory.models import PLACES, WHOLE_DIGITS
 from webapp.kinds.inventory.params import MADE, REPORT_TYPES
-from webapp.lib.bodies import Id, OneOf, Text, WholeNumber, at_field, sentences
+from webapp.lib.bodies import UNSTORABLE, Id, OneOf, Text, WholeNumber, at_field, sentences
+from webapp.lib.texts import storable
 
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -67,11 +68,23 @@ def _scope(value: Any) -> int:
     return int(text)
 
 
+def _basis(value: Any) -> str:
+    text = str(value or "").strip().lower().removesuffix("-based").removesuffix(" based")
+    if text not in {"", "location", "market"}:
+        raise ValueError("Write location or market; leave it empty where both are the same.")
+    return text
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, str) and not storable(value):
+        raise ValueError(UNSTORABLE)
+    return str(value) if type(value) is int else value
+
+
 def _trimmed(least: int, most: int) -> Any:
     """Return a text without spaces around it; ids and names may be sent as whole numbers."""
     limits = StringConstraints(strip_whitespace=True, min_length=least, max_length=most)
-    as_text = BeforeValidator(lambda value: str(value) if type(value) is int else value)
-    return Annotated[Text, limits, as_text]
+    return Annotated[str, limits, BeforeValidator(_text)]
 
 
 Name = _trimmed(1, 200)
@@ -127,6 +140,10 @@ class EntryIn(BaseModel):
     unit_of_measure: _trimmed(1, 50)  # type: ignore[valid-type]
     emission_factor: Number
     factor_source: _trimmed(0, 500) = ""  # type: ignore[valid-type]
+    gas: _trimmed(0, 40) = ""  # type: ignore[valid-type]
+    warming_potential: Number | None = None
+    basis: Annotated[str, BeforeValidator(_basis)] = ""
+    is_biogenic: bool = False
     start_date: Day | None = None
     end_date: Day | None = None
 
@@ -148,6 +165,18 @@ def read_entry(raw: Any) -> tuple[EntryIn, dict[str, str]]:
     for name in (EntryIn.model_fields.keys() & body.keys()) - errors.keys():
         EntryIn.__pydantic_validator__.validate_assignment(part, name, body[name])
     return part, errors
+
+
+class SettingsBody(BaseModel):
+    """What the company's statements say beside its figures; texts may be empty."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
+
+    responsible: _trimmed(0, 200) = ""  # type: ignore[valid-type]
+    boundaries: _trimmed(0, 10_000) = ""  # type: ignore[valid-type]
+    methods: _trimmed(0, 10_000) = ""  # type: ignore[valid-type]
+    factor_sources: _trimmed(0, 10_000) = ""  # type: ignore[valid-type]
+    paper: Annotated[str, OneOf(["a4", "us-letter"])] = "a4"
 
 
 class NewPeriods(BaseModel):
@@ -213,6 +242,10 @@ class EntryRow(BaseModel):
     unit_of_measure: str
     emission_factor: int | float
     factor_source: str
+    gas: str
+    warming_potential: int | float | None
+    basis: str
+    is_biogenic: bool
     emissions: int | float
     start_date: date
     end_date: date

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 SCOPES = (1, 2, 3)
 TOTAL = "Total"
 # Products have up to 24 places; a sum of any number of them must not be rounded.
 EXACT = Context(prec=200)
 ZERO = Decimal(0)
+# Of sources of factors so many are told apart.
+MOST_SOURCES = 500
+OTHER = "Other"
+# Emissions and how many entries they are of.
+Counted = tuple[Decimal, int]
+Key = TypeVar("Key", int, str, tuple[int, str], tuple[str, str])
 
 
-def emissions_of(quantity: Decimal, factor: Decimal) -> Decimal:
-    """Return quantity times factor, exactly; in kg CO2e."""
-    return EXACT.multiply(quantity, factor)
+def emissions_of(
+    quantity: Decimal, factor: Decimal, warming_potential: Decimal | None = None
+) -> Decimal:
+    """Return quantity times factor, and times what a kg of its gas counts for; in kg CO2e."""
+    product = EXACT.multiply(quantity, factor)
+    return product if warming_potential is None else EXACT.multiply(product, warming_potential)
 
 
 def plain(value: Decimal) -> str:
@@ -43,27 +53,54 @@ def change_percent(now: Decimal, base: Decimal | None) -> Decimal | None:
 class Totals:
     """Exact sums of one period's entries. All emissions in kg CO2e.
 
-    by_category: (scope, category) → emissions
-    by_unit:     unit key → scope → emissions of its own entries
+    total:    with scope 2 by location, without what is biogenic, which stands apart
+    by_place: scope, category → emissions and entries
+    by_unit:  unit key → scope → emissions of its own entries
+    by_gas:   gas, what a kg of it counts for → emissions, where entries name a gas
+    by_source: source of the factor → emissions and entries
     """
 
     rows: int = 0
     total: Decimal = ZERO
+    market: Decimal = ZERO
+    biogenic: Decimal = ZERO
     by_scope: dict[int, Decimal] = field(default_factory=lambda: dict.fromkeys(SCOPES, ZERO))
-    by_category: dict[tuple[int, str], Decimal] = field(default_factory=dict)
-    category_rows: dict[tuple[int, str], int] = field(default_factory=dict)
+    by_place: dict[tuple[int, str], Counted] = field(default_factory=dict)
     by_unit: dict[int, dict[int, Decimal]] = field(
         default_factory=lambda: defaultdict(lambda: dict.fromkeys(SCOPES, ZERO))
     )
+    by_gas: dict[tuple[str, str], Counted] = field(default_factory=dict)
+    by_source: dict[str, Counted] = field(default_factory=dict)
 
-    def add(self, unit_key: int, scope: int, category: str, emissions: Decimal) -> None:
+    def add(
+        self,
+        unit_key: int,
+        scope: int,
+        category: str,
+        emissions: Decimal,
+        *,
+        gas: tuple[str, str] = ("", ""),
+        source: str = "",
+        basis: str = "",
+        is_biogenic: bool = False,
+    ) -> None:
         """Count one entry in."""
         self.rows += 1
+        if source not in self.by_source and len(self.by_source) >= MOST_SOURCES:
+            source = OTHER
+        _count(self.by_source, source, emissions)
+        if gas[0]:
+            _count(self.by_gas, gas, emissions)
+        if is_biogenic:
+            self.biogenic = EXACT.add(self.biogenic, emissions)
+            return
+        if scope == 2 and basis != "location":
+            self.market = EXACT.add(self.market, emissions)
+        if basis == "market":
+            return
         self.total = EXACT.add(self.total, emissions)
         self.by_scope[scope] = EXACT.add(self.by_scope[scope], emissions)
-        place = (scope, category)
-        self.by_category[place] = EXACT.add(self.by_category.get(place, ZERO), emissions)
-        self.category_rows[place] = self.category_rows.get(place, 0) + 1
+        _count(self.by_place, (scope, category), emissions)
         unit = self.by_unit[unit_key]
         unit[scope] = EXACT.add(unit[scope], emissions)
 
@@ -94,16 +131,67 @@ def _compared(name: str, emissions: Decimal, base: Decimal | None) -> Line:
     }
 
 
+def lines_by(
+    now: Mapping[Key, Counted], base: Mapping[Key, Counted] | None, keys: Iterable[Key]
+) -> list[Line]:
+    """Return a line for each key, with both periods' emissions and the entries of this one."""
+    nothing: Counted = (ZERO, 0)
+    found = []
+    for key in keys:
+        emissions, rows = now.get(key, nothing)
+        before = base.get(key, nothing)[0] if base is not None else None
+        found.append({"key": key, "rows": rows, **_compared("", emissions, before)})
+    return found
+
+
 def category_lines(now: Totals, base: Totals | None) -> list[Line]:
     """Return a line per scope and category of either period, by scope, the largest first."""
-    places = set(now.by_category) | set(base.by_category if base else ())
-    lines = []
-    for scope, category in places:
-        emissions = now.by_category.get((scope, category), ZERO)
-        before = base.by_category.get((scope, category), ZERO) if base else None
-        count = now.category_rows.get((scope, category), 0)
-        lines.append({"scope": scope, "rows": count, **_compared(category, emissions, before)})
+    before = base.by_place if base else None
+    lines = lines_by(now.by_place, before, {*now.by_place, *(before or ())})
+    for line in lines:
+        line["scope"], line["name"] = line.pop("key")
     return sorted(lines, key=lambda line: (line["scope"], -line["emissions"], line["name"]))
+
+
+def apart_lines(now: Totals, base: Totals | None) -> list[Line]:
+    """Return scope 2 by location and by market, and what is biogenic."""
+    return [
+        _compared("Scope 2, location-based", now.by_scope[2], base.by_scope[2] if base else None),
+        _compared("Scope 2, market-based", now.market, base.market if base else None),
+        _compared("Biogenic, in no total", now.biogenic, base.biogenic if base else None),
+    ]
+
+
+def standard_lines(
+    now: Totals,
+    base: Totals | None,
+    names: Mapping[int, str],
+    number_of: Callable[[int, str], int | None],
+) -> list[Line]:
+    """Return a line per category of a standard, and one of what belongs to none of them.
+
+    number_of: returns the number of a scope and category, 0 for none, None where it is left out
+    """
+
+    def grouped(totals: Totals) -> dict[int, Counted]:
+        found: dict[int, Counted] = {}
+        for (scope, category), (emissions, rows) in totals.by_place.items():
+            if (number := number_of(scope, category)) is not None:
+                _count(found, number, emissions, rows)
+        return found
+
+    ours, before = grouped(now), grouped(base) if base else None
+    others = [0] if 0 in ours or 0 in (before or ()) else []
+    lines = lines_by(ours, before, [*names, *others])
+    for line in lines:
+        number = line.pop("key")
+        line["name"] = f"{number}. {names[number]}" if number else "Of no category known here"
+    return lines
+
+
+def _count(counts: dict[Key, Counted], key: Key, emissions: Decimal, rows: int = 1) -> None:
+    before, count = counts.get(key, (ZERO, 0))
+    counts[key] = EXACT.add(before, emissions), count + rows
 
 
 def unit_lines(

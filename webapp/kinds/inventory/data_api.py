@@ -21,13 +21,14 @@ from webapp.kinds.inventory.bodies import (
     PeriodIn,
     PeriodRow,
     PeriodRows,
+    SettingsBody,
     Stored,
     UnitIn,
     UnitRow,
     UnitRows,
     snake_keys,
 )
-from webapp.lib.bodies import answer_json, read_query, sentences
+from webapp.lib.bodies import answer_json, read_json, read_query, sentences
 from webapp.lib.keyset import cut
 from webapp.lib.openapi import Describer
 from webapp.lib.wire import json_body
@@ -93,6 +94,25 @@ def put_periods() -> Response:
     return answer_json(PeriodRows(periods=[PeriodRow.model_validate(one) for one in found]))
 
 
+@bp.get("/settings")
+@describe("What the company's statements say beside their figures", answer=SettingsBody)
+def show_settings() -> Response:
+    """Give what the company's statements say beside their figures."""
+    return answer_json(places.settings_of(db.session, current_scope().company_id))
+
+
+@bp.put("/settings")
+@describe("Replace what statements say", body=SettingsBody, answer=SettingsBody, errors=(403, 422))
+@require("admin")
+def put_settings() -> Response:
+    """Replace what the company's statements say; what is left out is empty."""
+    scope, body = current_scope(), read_json(SettingsBody)
+    places.put_settings(scope.company_id, body)
+    audit(scope, "changed inventory settings", "")
+    db.session.commit()
+    return answer_json(body)
+
+
 @bp.get("/units")
 @describe("The company's units, parents before children", answer=UnitRows)
 def index_units() -> Response:
@@ -125,9 +145,9 @@ def index_entries() -> Response:
     found = entries.read_entries(company_id, period=period, after=query.after, limit=query.limit)
     shown, more = cut(found, query.limit)
     for entry in shown:
-        for name in ("quantity", "emission_factor", "emissions"):
-            value = entry[name]
-            entry[name] = int(value) if value == value.to_integral_value() else float(value)
+        for name, value in entry.items():
+            if isinstance(value, Decimal):
+                entry[name] = int(value) if value == value.to_integral_value() else float(value)
     response = jsonify(entries=shown)
     if more:
         following = {"after": shown[-1]["id"], "limit": query.limit}

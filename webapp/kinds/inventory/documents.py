@@ -9,7 +9,7 @@ from typing import IO, Any
 from webapp.kinds.inventory.bodies import snake
 from webapp.kinds.inventory.compute import Line, plain
 from webapp.kinds.inventory.snapshot import PeriodFacts, Snapshot
-from webapp.kinds.inventory.tabular import KG, compared
+from webapp.kinds.inventory.tabular import KG, compared, further
 from webapp.kinds.inventory.workbooks import ROWS_PER_TICK, Tick
 
 
@@ -20,9 +20,10 @@ def write_report_data(snapshot: Snapshot, file: IO[bytes], tick: Tick) -> None:
     file.write(f"{head},\n".encode())
     total = _object(scopes[-1])
     file.write(f'"total": {total},\n'.encode())
-    for name, lines in (("scopes", scopes[:-1]), ("categories", categories), ("units", units)):
+    sections = {"scopes": scopes[:-1], "categories": categories, "units": units}
+    for name, lines in (sections | further(snapshot)).items():
         body = ",\n".join(_object(line) for line in lines)
-        file.write(f'"{name}": [\n{body}\n],\n'.encode())
+        file.write(f'"{_camel(name)}": [\n{body}\n],\n'.encode())
     file.write(b'"entries": [\n')
     for count, line in enumerate(snapshot.lines(), start=1):
         file.write((b",\n" if count > 1 else b"") + line.rstrip(b"\n"))

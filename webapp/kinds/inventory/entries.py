@@ -63,6 +63,8 @@ class Checker:
             errors["id"] = f"This id came before, at {first}."
         period = _one(self._periods, entry.period_id, "period_id", "period", errors)
         unit = _one(self._units, entry.unit_id, "unit_id", "unit", errors)
+        if entry.basis and entry.scope not in {2, None}:
+            errors["basis"] = "Only entries of scope 2 are by location or by market."
         if period is not None:
             entry.start_date = entry.start_date or period.start_date
             entry.end_date = entry.end_date or period.end_date
@@ -181,8 +183,8 @@ def packed(row: dict[str, Any]) -> bytes:
 def unpacked(line: bytes) -> dict[str, Any]:
     """Return the row of a line of `packed`."""
     row: dict[str, Any] = json.loads(line)
-    for name in ("quantity", "factor"):
-        row[name] = Decimal(row[name])
+    for name in ("quantity", "factor", "warming_potential"):
+        row[name] = None if row[name] is None else Decimal(row[name])
     for name in ("start_date", "end_date"):
         row[name] = date.fromisoformat(row[name])
     return row
@@ -213,7 +215,11 @@ def read_entries(
             "unit_of_measure": entry.unit_of_measure,
             "emission_factor": entry.factor,
             "factor_source": entry.factor_source,
-            "emissions": emissions_of(entry.quantity, entry.factor),
+            "gas": entry.gas,
+            "warming_potential": entry.warming_potential,
+            "basis": entry.basis,
+            "is_biogenic": entry.is_biogenic,
+            "emissions": emissions_of(entry.quantity, entry.factor, entry.warming_potential),
             "start_date": entry.start_date.isoformat(),
             "end_date": entry.end_date.isoformat(),
         }

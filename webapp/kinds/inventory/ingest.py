@@ -64,6 +64,16 @@ FIELDS = (
         required=False,
         words=("source of the factor", "source", "Quelle", "bron"),
     ),
+    Field("gas", "gas", required=False, words=("ghg", "Gas", "gaz")),
+    Field(
+        "warming_potential",
+        "warming potential",
+        "decimal",
+        required=False,
+        words=("gwp", "global warming potential", "Treibhauspotenzial", "PRG"),
+    ),
+    Field("basis", "basis of scope 2", required=False, words=("scope 2 basis", "scope 2 method")),
+    Field("is_biogenic", "biogenic", required=False, words=("biogenic", "biogen", "biogénique")),
     Field("start_date", "start", "date", required=False, words=("start", "from", "von", "begin")),
     Field("end_date", "end", "date", required=False, words=("end", "to", "bis")),
 )

@@ -98,9 +98,12 @@ class Unit(Model):
 
 
 class Entry(Model):
-    """One line of the inventory. Emissions are quantity times factor, in kg CO2e, never stored.
+    """One line of the inventory. Its emissions (`emissions_of`), in kg CO2e, are never stored.
 
-    id: the sender's own, text; the same id again is the same entry
+    id:  the sender's own, text; the same id again is the same entry
+    gas: what the factor counts; with `warming_potential` in kg of that gas, without in kg CO2e
+    basis: of scope 2, `location` or `market`; empty where the entry counts for both
+    is_biogenic: told apart, in no total
     """
 
     __tablename__ = "inventory_entry"
@@ -122,5 +125,24 @@ class Entry(Model):
     unit_of_measure: Mapped[str] = mapped_column(String(50))
     factor: Mapped[Decimal] = mapped_column(DecimalColumn)
     factor_source: Mapped[str] = mapped_column(String(500))
+    gas: Mapped[str] = mapped_column(String(40), default="")
+    warming_potential: Mapped[Decimal | None] = mapped_column(DecimalColumn)
+    basis: Mapped[str] = mapped_column(String(10), default="")
+    is_biogenic: Mapped[bool] = mapped_column(Boolean, default=False)
     start_date: Mapped[date] = mapped_column(Date)
     end_date: Mapped[date] = mapped_column(Date)
+
+
+class Settings(Model):
+    """What a company's statements say beside its figures; an empty text is not said."""
+
+    __tablename__ = "inventory_settings"
+
+    company_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("company.id"), primary_key=True
+    )
+    responsible: Mapped[str] = mapped_column(String(200), default="")
+    boundaries: Mapped[str] = mapped_column(Text, default="")
+    methods: Mapped[str] = mapped_column(Text, default="")
+    factor_sources: Mapped[str] = mapped_column(Text, default="")
+    paper: Mapped[str] = mapped_column(String(10), default="a4")

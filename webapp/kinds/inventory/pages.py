@@ -13,7 +13,7 @@ from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.kinds.inventory import entries, files, places
-from webapp.kinds.inventory.bodies import PeriodIn, UnitIn
+from webapp.kinds.inventory.bodies import PeriodIn, SettingsBody, UnitIn
 from webapp.kinds.inventory.compute import plain
 from webapp.kinds.inventory.flow_api import file_status, find_report, send_file
 from webapp.kinds.inventory.params import MADE
@@ -22,6 +22,21 @@ from webapp.lib.keyset import cut
 from webapp.lib.texts import storable
 
 ENTRIES_PER_PAGE = 100
+# Texts of a statement: name, label, what to write.
+SETTINGS = (
+    (
+        "boundaries",
+        "Boundaries",
+        "How the organisation is drawn (operational control, financial control, equity share), "
+        "what is included, and what is left out and why.",
+    ),
+    ("methods", "Methods", "How quantities are measured or estimated, and the base year's policy."),
+    (
+        "factor_sources",
+        "Sources of factors",
+        "Which lists, of which years, and whose warming potentials.",
+    ),
+)
 
 bp = Blueprint("inventory", __name__, url_prefix="/inventory", template_folder="templates")
 restrict(bp)
@@ -90,6 +105,42 @@ def lock_period(period_id: UUID, what: str) -> Response:
     db.session.commit()
     flash(f"The period {name} is {what}ed.")
     return redirect_to(url_for("inventory.show_inventory"))
+
+
+@bp.get("/settings")
+def show_settings() -> Response:
+    """Show what statements say beside their figures, to admins as a form."""
+    return _settings_page(places.settings_of(db.session, current_scope().company_id).model_dump())
+
+
+def _settings_page(
+    typed: dict[str, str], errors: dict[str, str] | None = None, status: int = 200
+) -> Response:
+    page = render_template(
+        "inventory/show_settings.html",
+        scope=current_scope(),
+        typed=typed,
+        errors=errors or {},
+        fields=SETTINGS,
+    )
+    return make_response(page, status)
+
+
+@bp.post("/settings")
+@require("admin")
+def save_settings() -> Response:
+    """Keep what statements say beside their figures."""
+    typed = _typed("responsible", "boundaries", "methods", "factor_sources", "paper")
+    try:
+        body = SettingsBody.model_validate(typed)
+    except ValidationError as error:
+        return _settings_page(typed, sentences(error), 422)
+    scope = current_scope()
+    places.put_settings(scope.company_id, body)
+    audit(scope, "changed inventory settings", "")
+    db.session.commit()
+    flash("Statements made from now on say this.")
+    return redirect_to(url_for("inventory.show_settings"))
 
 
 @bp.post("/units")

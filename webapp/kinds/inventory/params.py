@@ -19,8 +19,8 @@ TYPES = tuple(MADE)
 REPORT_TYPES = (*TYPES, "CARBON_ALT_DELETE")
 LABELS = {
     "DATA_DUMP": "Inventory, all entries (XLSX)",
-    "GHG_PROTOCOL": "GHG Protocol, scopes against the base period (XLSX)",
-    "ISO14064": "ISO 14064 statement (PDF)",
+    "GHG_PROTOCOL": "Scopes against the base period, after the GHG Protocol (XLSX)",
+    "ISO14064": "Statement, organised after ISO 14064-1 (PDF)",
     "REPORT_DATA": "Report data (JSON)",
 }
 

@@ -15,8 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from webapp.accounts import Company
 from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
-from webapp.kinds.inventory.bodies import PeriodIn, UnitIn
-from webapp.kinds.inventory.models import Entry, Period, Unit
+from webapp.kinds.inventory.bodies import PeriodIn, SettingsBody, UnitIn
+from webapp.kinds.inventory.models import Entry, Period, Settings, Unit
 from webapp.lib.texts import lookup_id
 from webapp.lib.upserts import upsert
 
@@ -45,15 +45,6 @@ class Tree:
         """Return all units with their depth, parents before children."""
         return [one for root in self._children.get(None, []) for one in self.below(root)]
 
-    def above(self, unit: Unit) -> list[Unit]:
-        """Return the units above one, the nearest first."""
-        found: list[Unit] = []
-        parent = self.by_key.get(unit.parent_key or 0)
-        while parent is not None:
-            found.append(parent)
-            parent = self.by_key.get(parent.parent_key or 0)
-        return found
-
 
 def ensure_root(company_id: str) -> Unit:
     """Return the company's root unit, made and committed at its first use."""
@@ -68,6 +59,17 @@ def ensure_root(company_id: str) -> Unit:
         db.session.commit()
         root = db.session.scalars(query).one()
     return root
+
+
+def settings_of(session: Any, company_id: str) -> SettingsBody:
+    """Return what the company's statements say beside their figures."""
+    found = session.get(Settings, company_id)
+    return SettingsBody.model_validate(found) if found else SettingsBody()
+
+
+def put_settings(company_id: str, body: SettingsBody) -> None:
+    """Keep what the company's statements say, in the session; the caller commits."""
+    db.session.merge(Settings(company_id=company_id, **body.model_dump()))
 
 
 def list_periods(company_id: str) -> list[Period]:

@@ -21,10 +21,11 @@ from sqlalchemy.orm import Session
 from webapp.accounts import Company, User
 from webapp.errors import ReportError
 from webapp.extensions import db
+from webapp.kinds.inventory.bodies import SettingsBody
 from webapp.kinds.inventory.compute import Totals, emissions_of, plain
 from webapp.kinds.inventory.models import Entry, Period, Unit
 from webapp.kinds.inventory.params import InventoryParams
-from webapp.kinds.inventory.places import Tree
+from webapp.kinds.inventory.places import Tree, settings_of
 from webapp.lib.moments import utcnow
 
 ROWS_PER_READ = 1000
@@ -54,6 +55,7 @@ class Facts:
     base_period: PeriodFacts | None
     unit_id: str
     unit: str
+    settings: SettingsBody
     units: list[tuple[int, str, str, int, int | None]]
 
 
@@ -118,6 +120,7 @@ def read_facts(
             base_period=base,
             unit_id=top.id,
             unit=top.name,
+            settings=settings_of(session, company_id),
             units=[
                 (unit.key, unit.id, unit.name, depth, unit.parent_key)
                 for unit, depth in tree.below(top)
@@ -152,11 +155,18 @@ def take(
     now, base = Totals(), Totals() if facts.base_period else None
     digest = hashlib.sha256()
     for count, row in enumerate(_rows(connection, facts, company_id), start=1):
-        emissions = emissions_of(row.quantity, row.factor)
+        emissions = emissions_of(row.quantity, row.factor, row.warming_potential)
+        potential = plain(row.warming_potential) if row.warming_potential is not None else ""
+        more: dict[str, Any] = {
+            "gas": (row.gas, potential),
+            "source": row.factor_source,
+            "basis": row.basis,
+            "is_biogenic": row.is_biogenic,
+        }
         if base is not None and row.period_key == facts.base_period.key:  # type: ignore[union-attr]
-            base.add(row.unit_key, row.scope, row.category, emissions)
+            base.add(row.unit_key, row.scope, row.category, emissions, **more)
         if row.period_key == facts.period.key:
-            now.add(row.unit_key, row.scope, row.category, emissions)
+            now.add(row.unit_key, row.scope, row.category, emissions, **more)
             line = _line(row, facts.period, emissions)
             digest.update(line)
             file.write(line)
@@ -182,6 +192,10 @@ def _rows(connection: Connection, facts: Facts, company_id: str) -> Any:
             Entry.unit_of_measure,
             Entry.factor,
             Entry.factor_source,
+            Entry.gas,
+            Entry.warming_potential,
+            Entry.basis,
+            Entry.is_biogenic,
             Entry.start_date,
             Entry.end_date,
         )
@@ -218,11 +232,15 @@ def _line(row: Any, period: PeriodFacts, emissions: Decimal) -> bytes:
         "description": row.description,
         "unitOfMeasure": row.unit_of_measure,
         "factorSource": row.factor_source,
+        "gas": row.gas,
+        "basis": row.basis,
+        "isBiogenic": row.is_biogenic,
         "startDate": row.start_date.isoformat(),
         "endDate": row.end_date.isoformat(),
     }
+    potential = "null" if row.warming_potential is None else plain(row.warming_potential)
     numbers = (
         f'"quantity": {plain(row.quantity)}, "emissionFactor": {plain(row.factor)}, '
-        f'"emissions": {plain(emissions)}'
+        f'"warmingPotential": {potential}, "emissions": {plain(emissions)}'
     )
     return f"{json.dumps(words, ensure_ascii=False)[:-1]}, {numbers}}}\n".encode()

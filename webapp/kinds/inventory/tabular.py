@@ -6,8 +6,17 @@ XLSX, PDF and JSON are written from these lines, so that none has a number of it
 from __future__ import annotations
 
 from webapp.engine.kind import Column
-from webapp.kinds.inventory.compute import Line, category_lines, scope_lines, unit_lines
+from webapp.kinds.inventory.compute import (
+    Line,
+    apart_lines,
+    category_lines,
+    lines_by,
+    scope_lines,
+    standard_lines,
+    unit_lines,
+)
 from webapp.kinds.inventory.snapshot import PeriodFacts, Snapshot
+from webapp.kinds.inventory.standards import ISO_14064, SCOPE_3, iso_category, scope_3_category
 
 KG = "kg CO2e"
 
@@ -22,6 +31,10 @@ ENTRY_COLUMNS = (
     Column("unitOfMeasure", "Unit of measure"),
     Column("emissionFactor", "Emission factor", "decimal", "kg CO2e per unit"),
     Column("factorSource", "Source of the factor"),
+    Column("gas", "Gas"),
+    Column("warmingPotential", "Warming potential", "decimal"),
+    Column("basis", "Scope 2 basis"),
+    Column("isBiogenic", "Biogenic", "boolean"),
     Column("emissions", "Emissions", "decimal", KG),
     Column("startDate", "Start", "date"),
     Column("endDate", "End", "date"),
@@ -41,6 +54,18 @@ CATEGORY_COLUMNS = (
     Column("name", "Category"),
     Column("rows", "Entries", "integer"),
     *COMPARED,
+)
+STANDARD_COLUMNS = (Column("name", "Category"), Column("rows", "Entries", "integer"), *COMPARED)
+GAS_COLUMNS = (
+    Column("name", "Gas"),
+    Column("warming_potential", "Warming potential"),
+    Column("rows", "Entries", "integer"),
+    *COMPARED,
+)
+SOURCE_COLUMNS = (
+    Column("name", "Source of the factor"),
+    Column("rows", "Entries", "integer"),
+    Column("emissions", "Emissions", "decimal", KG),
 )
 UNIT_COLUMNS = (
     Column("name", "Unit"),
@@ -63,6 +88,24 @@ def compared(snapshot: Snapshot) -> tuple[list[Line], list[Line], list[Line]]:
         category_lines(now, base),
         unit_lines(now, base, snapshot.facts.units),
     )
+
+
+def further(snapshot: Snapshot) -> dict[str, list[Line]]:
+    """Return the lines of what standards ask beside, by name: none of them is in another total."""
+    now, base = snapshot.now, snapshot.base
+    gases = lines_by(now.by_gas, base.by_gas if base else None, sorted(now.by_gas))
+    for line in gases:
+        line["name"], line["warming_potential"] = line.pop("key")
+    sources = lines_by(now.by_source, None, now.by_source)
+    for line in sources:
+        line["name"] = line.pop("key") or "not named"
+    return {
+        "apart": apart_lines(now, base),
+        "scope_3_categories": standard_lines(now, base, SCOPE_3, scope_3_category),
+        "iso_14064_categories": standard_lines(now, base, ISO_14064, iso_category),
+        "gases": gases,
+        "factor_sources": sorted(sources, key=lambda line: -line["rows"]),
+    }
 
 
 def about(snapshot: Snapshot) -> list[tuple[str, str | int]]:

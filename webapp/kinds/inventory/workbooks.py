@@ -12,10 +12,13 @@ from webapp.kinds.inventory.snapshot import Snapshot
 from webapp.kinds.inventory.tabular import (
     CATEGORY_COLUMNS,
     ENTRY_COLUMNS,
+    GAS_COLUMNS,
     SCOPE_COLUMNS,
+    STANDARD_COLUMNS,
     UNIT_COLUMNS,
     about,
     compared,
+    further,
 )
 from webapp.lib.workbooks import SheetWriter, new_workbook
 
@@ -59,6 +62,11 @@ def write_ghg_protocol(snapshot: Snapshot, file: IO[bytes], _tick: Tick) -> None
             total = {**of_scope, "scope": scope, "name": TOTAL, "rows": rows}
             book.table(f"Scope {scope}", CATEGORY_COLUMNS, lines, total=total)
         book.table("Units", UNIT_COLUMNS, units)
+        more = further(snapshot)
+        book.table("Scope 3, 15 categories", STANDARD_COLUMNS, more["scope_3_categories"])
+        book.table("Scope 2 and biogenic", SCOPE_COLUMNS, more["apart"])
+        if more["gases"]:
+            book.table("Gases", GAS_COLUMNS, more["gases"])
 
 
 @contextmanager
