@@ -262,7 +262,7 @@ def test_alerts_and_dashboard_ask_for_metrics_that_are_told(
         assert rule["annotations"].keys() >= {"summary", "description"}
         assert rule["labels"]["severity"] in {"page", "ticket"}
     for expression in expressions:
-        used = set(re.findall(r"\bpur_\w+", expression))
+        used = set(re.findall(r"\breports_\w+", expression))
         assert used
         assert used <= told, expression
         assert expression.count("(") == expression.count(")")
