@@ -32,9 +32,10 @@ from sandbox.testing import running
 from tests.servers import GUNICORN, free_port
 from webapp import create_app
 from webapp.accounts import create_key, create_user
-from webapp.config import Settings, Unit
+from webapp.config import Settings
 from webapp.extensions import db, redis_client
 from webapp.kinds import KINDS
+from webapp.lib.settings import Unit
 from webapp.version import VERSION
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -19,6 +19,8 @@ OPEN = {
     "static",
     "accounts.login",
     "accounts.sign_in",
+    "oidc.begin",
+    "oidc.finish",
     "accounts.logout",
     "tokens.password_login",
     "tokens.key_login",

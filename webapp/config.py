@@ -7,17 +7,11 @@ secret. What depends on DATA_DIR is filled in by `webapp.data_dir`.
 
 from __future__ import annotations
 
-import ssl
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import limits
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -25,11 +19,27 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
-from redis.connection import parse_url
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
-from webapp.mail import parse_smtp_url
+from webapp.lib.settings import (
+    CaFile,
+    DatabaseUrl,
+    DataCenter,
+    Days,
+    FilesUrl,
+    Flag,
+    Limit,
+    LowerCase,
+    OutsideUrl,
+    PerSecond,
+    Proxy,
+    RedisUrl,
+    Roles,
+    Seconds,
+    SmtpUrl,
+    Unit,
+    UserAgent,
+    Zone,
+)
 
 
 class BadSetting(SystemExit):
@@ -43,126 +53,6 @@ class BadSetting(SystemExit):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.sentence}"
-
-
-@dataclass(frozen=True)
-class Unit:
-    """What a number counts, in words for the page of settings."""
-
-    name: str
-
-
-def parsed_by(
-    parse: Callable[[str], Any], sentence: str, *errors: type[Exception]
-) -> AfterValidator:
-    """Return the check of a text that, unless it is empty, has to be read without an error.
-
-    sentence: with `{!r}` where the text may be quoted; most hold a password
-    """
-
-    bad: tuple[type[Exception], ...] = (ValueError, *errors)
-
-    def check(text: str) -> str:
-        try:
-            if text:
-                parse(text)
-        except bad:
-            raise ValueError(sentence.format(text)) from None
-        return text
-
-    return AfterValidator(check)
-
-
-def check_partner_url(template: str) -> str:
-    """Return the template if it may be used: https, or plain http to a loopback host."""
-    parts = urlsplit(template.replace("{namespace}", "namespace").replace("{data_center}", "us1"))
-    loopback = parts.hostname in {"127.0.0.1", "localhost", "::1"}
-    is_safe = (parts.scheme == "https" and parts.hostname) or (parts.scheme == "http" and loopback)
-    if template and not is_safe:
-        raise ValueError("must be https://…; plain http is accepted for loopback hosts only")
-    return template
-
-
-DATA_CENTERS = ("us1", "eu1", "au1", "eu2", "cn1", "global", "ru1", "il1")
-
-
-def check_data_center(name: str) -> str:
-    """Return the name of a data centre that the partner has."""
-    if name.strip().lower() not in DATA_CENTERS:
-        raise ValueError(f"must be one of {', '.join(DATA_CENTERS)}")
-    return name.strip().lower()
-
-
-def check_proxy(url: str) -> str:
-    """Return a proxy's URL; never quoted in an error, for it may hold a password."""
-    parts = urlsplit(url)
-    if url and not (parts.scheme in {"http", "https"} and parts.hostname):
-        raise ValueError("must be http://host:port, or https://…")
-    return url
-
-
-def check_user_agent(text: str) -> str:
-    """Return what may stand in a header."""
-    if not ((text.isascii() and text.isprintable()) or not text):
-        raise ValueError("must be printable ASCII, in one line")
-    return text
-
-
-def check_files_url(url: str) -> str:
-    """Return the URL without a last slash; never quoted in an error, for it may hold a secret."""
-    parts = urlsplit(url)
-    if "@" in url or ":" in parts.netloc or "?" in url or "#" in url:
-        raise ValueError(
-            "names no user, key or option; those come from the store's own environment, "
-            "such as AWS_ACCESS_KEY_ID"
-        )
-    is_folder = parts.scheme == "file" and not parts.netloc and parts.path.strip("/")
-    is_bucket = parts.scheme in {"s3", "gs", "az"} and parts.netloc
-    if url and not is_folder and not is_bucket:
-        raise ValueError("is none of s3://bucket/prefix, gs://…, az://container/…, file:///folder")
-    return url.rstrip("/")
-
-
-def check_database_url(url: str) -> str:
-    """Return a database's URL; never quoted in an error, for it may hold a password."""
-    try:
-        make_url(standard_scheme(url) or "sqlite://").get_dialect().import_dbapi()
-    except (ArgumentError, ValueError):
-        raise ValueError(
-            "is not a database URL; write one like postgresql://user:password@host/name"
-        ) from None
-    except ImportError as error:
-        raise ValueError(f"needs a driver that is not installed: {error.name}") from None
-    return url
-
-
-def standard_scheme(url: str) -> str:
-    """Return a database's URL as SQLAlchemy takes it: `postgres://` is an old scheme."""
-    return "postgresql://" + url[11:] if url.startswith("postgres://") else url
-
-
-def check_smtp_url(url: str) -> str:
-    """Return a mail server's URL; never quoted in an error, for it may hold a password."""
-    if url:
-        parse_smtp_url(url)
-    return url
-
-
-RedisUrl = parsed_by(parse_url, "is not a Redis URL; write one like redis://127.0.0.1:6379/0")
-Limit = parsed_by(limits.parse, "{!r} is no limit; write one like 10 per minute")
-CaFile = parsed_by(
-    lambda path: ssl.create_default_context(cafile=path),
-    "is no readable file of certificates (PEM)",
-    OSError,
-)
-Zone = parsed_by(
-    ZoneInfo, "{!r} is not a time zone; write one like Europe/Berlin", ZoneInfoNotFoundError
-)
-LowerCase = BeforeValidator(lambda raw: raw.strip().lower() if isinstance(raw, str) else raw)
-Flag = Annotated[bool, LowerCase]
-Days = Annotated[float, Unit("days")]
-Seconds = Annotated[float, Unit("seconds")]
-PerSecond = Annotated[float, Unit("per second")]
 
 
 class NamedFileSource(EnvSettingsSource):
@@ -198,9 +88,9 @@ class Settings(BaseSettings):
 
     DATA_DIR: str = "var"
     """folder that everything of the embedded default is kept in"""
-    DATABASE_URL: Annotated[str, AfterValidator(check_database_url)] = ""
+    DATABASE_URL: DatabaseUrl = ""
     """SQLAlchemy URL; empty: a SQLite file under DATA_DIR"""
-    REDIS_URL: Annotated[str, RedisUrl] = ""
+    REDIS_URL: RedisUrl = ""
     """empty: the embedded Redis that `flask up` starts"""
     SECRET_KEY: str = ""
     """signs and seals; empty: made once, kept under DATA_DIR"""
@@ -220,15 +110,15 @@ class Settings(BaseSettings):
     """names this site is asked for by, with commas; empty: loopback and the machine's own name"""
     COOKIE_SECURE: Flag = False
     """true where the site is served over https"""
-    PARTNER_API_URL: Annotated[str, AfterValidator(check_partner_url)] = ""
+    PARTNER_API_URL: OutsideUrl = ""
     """stand-in URL template; empty: the real hosts"""
-    PARTNER_HOME_DATA_CENTER: Annotated[str, AfterValidator(check_data_center)] = "us1"
+    PARTNER_HOME_DATA_CENTER: DataCenter = "us1"
     """data centre asked for the list of sites"""
-    PARTNER_PROXY: Annotated[str, AfterValidator(check_proxy)] = ""
+    PARTNER_PROXY: Proxy = ""
     """proxy to the partner, http://host:port; empty: none"""
-    PARTNER_CA_FILE: Annotated[str, CaFile] = ""
+    PARTNER_CA_FILE: CaFile = ""
     """certificates (PEM) trusted beside the system's"""
-    PARTNER_USER_AGENT: Annotated[str, AfterValidator(check_user_agent)] = ""
+    PARTNER_USER_AGENT: UserAgent = ""
     """User-Agent of calls; empty: partner-use-report"""
     PARTNER_SEARCHES_PER_SECOND: PerSecond = Field(default=10, ge=0, le=10_000)
     """searches a second; 0: no limit"""
@@ -248,9 +138,9 @@ class Settings(BaseSettings):
     """how long the files of an inventory report are kept"""
     UPLOADS_KEPT_DAYS: Days = Field(default=7, ge=0.01, le=36_500)
     """how long an upload that nobody loaded is kept"""
-    FILES_URL: Annotated[str, AfterValidator(check_files_url)] = ""
+    FILES_URL: FilesUrl = ""
     """object store of report files and uploads; empty: they are in the database"""
-    SESSION_TIMEZONE: Annotated[str, Zone] = "UTC"
+    SESSION_TIMEZONE: Zone = "UTC"
     """where days and months of session activity begin"""
     SESSION_GRACE_SECONDS: Seconds = Field(default=10, ge=0, le=3600)
     """gap between two pings still joined"""
@@ -280,11 +170,23 @@ class Settings(BaseSettings):
     """longest run of a report"""
     HEARTBEAT_SECONDS: Seconds = Field(default=10, ge=0.2, le=15)
     """time between comments in a quiet event stream"""
-    SMTP_URL: Annotated[str, AfterValidator(check_smtp_url)] = ""
+    SMTP_URL: SmtpUrl = ""
     """mail server: smtp://user:password@host:587?tls=starttls, smtps://…; empty: no mail"""
     MAIL_FROM: str = ""
     """sender of mails; empty: partner-use-report@ the mail server"""
-    SIGN_IN_TRIES: Annotated[str, Limit] = "10 per minute"
+    OIDC_ISSUER: OutsideUrl = ""
+    """OpenID provider that people may sign in by, https://…; empty: none"""
+    OIDC_CLIENT_ID: str = ""
+    """name of this site at the provider"""
+    OIDC_CLIENT_SECRET: str = ""
+    """secret of this site at the provider; empty: it knows the site by PKCE alone"""
+    OIDC_COMPANY: str = ""
+    """company whose people the provider vouches for; made where it does not exist yet"""
+    OIDC_ROLE_CLAIM: str = ""
+    """claim with somebody's role or groups; empty: new people are viewers, admins change roles"""
+    OIDC_ROLES: Roles = ""
+    """which value is which role: staff=viewer, analysts=expert; empty: the roles' own names"""
+    SIGN_IN_TRIES: Limit = "10 per minute"
     """sign-ins per account and address"""
     LOG_FORMAT: Annotated[Literal["json", "text"], LowerCase] = "json"
     """text: for a terminal"""

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from webapp.config import BadSetting, standard_scheme
+from webapp.config import BadSetting
+from webapp.lib.settings import standard_scheme
 
 LOCK_FILE = "up.lock"
 STAND_IN_FILE = "partner_api_url"

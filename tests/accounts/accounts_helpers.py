@@ -28,7 +28,7 @@ class Browser:
         return self.client.post(path, data=data, **kwargs)
 
     def form_token(self) -> str:
-        for path in ("/account", "/login"):
+        for path in ("/account", "/login", "/account/second-factor"):
             found = re.search(r'name="csrf_token" value="([^"]+)"', self.get(path).text)
             if found:
                 return found[1]

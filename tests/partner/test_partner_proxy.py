@@ -13,8 +13,9 @@ from bad_server import BadServer, answer
 from partner_helpers import SECRET, Talk
 from test_partner_wire import GOOD, certificate, tls_server  # noqa: F401 - fixtures
 
-from webapp.config import DATA_CENTERS, BadSetting, load_settings
+from webapp.config import BadSetting, load_settings
 from webapp.errors import PartnerUnavailable
+from webapp.lib.settings import DATA_CENTERS
 from webapp.partner import Site, count_accounts
 from webapp.partner.addresses import DOMAINS
 

@@ -19,8 +19,9 @@ from webapp.accounts.keys import find_key, new_secret, touch_key
 from webapp.accounts.limits import count_failure
 from webapp.accounts.models import FULL, ApiKey, Company, Membership, User
 from webapp.accounts.people import check_password
+from webapp.accounts.second_factor import take_code
 from webapp.accounts.sessions import LIFETIME_S, make_token
-from webapp.errors import NotAllowed, NotFound, NotSignedIn
+from webapp.errors import InvalidParams, NotAllowed, NotFound, NotSignedIn
 from webapp.extensions import db
 from webapp.lib.bodies import Id, answer_json, read_form, read_json
 from webapp.lib.openapi import FORM, ID, Describer
@@ -36,6 +37,7 @@ describe = Describer("Companies and users", path_schema=ID)
 MOST_BYTES = 64 * 1024
 BAD_KEY = "The API key or its secret is wrong."
 BAD_SIGN_IN = "The username or the password is wrong."
+BAD_CODE = "Send a fresh code of the second factor as code; or use an API key."
 BAD_REFRESH = "The refresh token does not work any more. Sign in again."
 NOT_EXPERT = "You have no expert access to that company."
 # Whoever asks for a token has none yet; the refresh token stands in the header, as a bearer.
@@ -72,6 +74,7 @@ class PasswordSignIn(BaseModel):
 
     username: str
     password: str = Field(json_schema_extra={"writeOnly": True})
+    code: str = Field("", description="Of the account's second factor, where it has one.")
 
 
 class Switch(Camel):
@@ -173,6 +176,11 @@ def password_login() -> Response:
     db.session.commit()
     if user is None:
         raise NotSignedIn(BAD_SIGN_IN)
+    if user.second_factor is not None:
+        try:
+            take_code(user, sent.code)
+        except InvalidParams:
+            raise NotSignedIn(BAD_CODE) from None
     access, refresh = _open(user)
     return answer_json(Tokens(access_token=access, refresh_token=refresh))
 

@@ -20,6 +20,7 @@ from webapp.accounts.links import RESET, make_link
 from webapp.accounts.members import delete_user, switch_member
 from webapp.accounts.models import DELETED, FULL, SEND, LoginSession, User
 from webapp.accounts.people import accounts_of, confirm_address, create_user, find_user
+from webapp.accounts.second_factor import turn_off
 from webapp.commands import handle_cli_errors, with_database
 from webapp.errors import InvalidParams
 from webapp.extensions import db
@@ -74,6 +75,7 @@ def list_users() -> None:
             "status": one.status,
             "confirmed": one.confined_to is None,
             "operator": one.is_operator,
+            "second_factor": one.second_factor is not None,
             "roles": {member.company.name: member.role for member in one.memberships},
             "last_seen": rfc3339(at) if at else None,
         }
@@ -112,6 +114,14 @@ def reset(found: User, url: str | None) -> None:
     here = url or "http://{HOST}:{PORT}".format(**current_app.config)
     link = f"{here.rstrip('/')}/reset/{make_link(RESET, found)}"
     _done(found, "password link made", link)
+
+
+@user.command("reset-second-factor")
+@_of_user
+def reset_second_factor(found: User) -> None:
+    """Take the second factor from a user who has lost it; sessions end at once."""
+    turn_off(found)
+    _done(found, "second factor reset", f"{found.email} signs in by password alone.")
 
 
 @user.command("delete")

@@ -19,7 +19,10 @@ _RANK = {role: rank for rank, role in enumerate(ROLES)}
 
 @dataclass(frozen=True)
 class Scope:
-    """What this caller may see and do: one user, in one company, with the role held there."""
+    """What this caller may see and do: one user, in one company, with the role held there.
+
+    needs_second_factor: the company asks for one, and the user has none
+    """
 
     user_id: str
     company_id: str
@@ -27,6 +30,7 @@ class Scope:
     email: str
     role: str
     is_operator: bool
+    needs_second_factor: bool = False
 
     def may(self, role: str) -> bool:
         """Return whether the caller may do what `viewer`, `expert`, `admin` or `operator` may."""
@@ -47,6 +51,7 @@ def scope_of(user: User, company_id: str) -> Scope | None:
         email=user.email,
         role=member.role,
         is_operator=user.is_operator,
+        needs_second_factor=member.company.second_factor and user.second_factor is None,
     )
 
 

@@ -45,6 +45,13 @@ ASK_EVERY_S = 2.0
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+class SecondFactorNeeded(NotAllowed):
+    """403: the company asks for a second factor, and the user has none yet."""
+
+    def __init__(self) -> None:
+        super().__init__("Your company asks for a second factor: sign in on the site to set it up.")
+
+
 @dataclass(frozen=True)
 class Identity:
     """Who this request comes from, and by which credentials."""
@@ -83,7 +90,7 @@ def current_scope() -> Scope:
     """Return what the caller may see and do.
 
     Raises: NotSignedIn for strangers, bad credentials, and users without a company;
-            NotAllowed for a key that may only send
+            NotAllowed for a key that may only send, and while a second factor is missing
     """
     scope = sender_scope()
     who = identity()
@@ -95,7 +102,7 @@ def current_scope() -> Scope:
 def sender_scope() -> Scope:
     """Return the scope for an address that only takes data in: keys that may only send pass too.
 
-    Raises: NotSignedIn
+    Raises: NotSignedIn, SecondFactorNeeded for people; keys and providers answer for themselves
     """
     scope: Scope | None = g.get("accounts_scope")
     if scope is None:
@@ -103,6 +110,9 @@ def sender_scope() -> Scope:
         scope = scope_of(who.user, who.company_id)
         if scope is None:
             raise NotSignedIn(SIGN_IN)
+        by_provider = who.session is not None and who.session.by_provider
+        if scope.needs_second_factor and who.key is None and not by_provider:
+            raise SecondFactorNeeded
         g.accounts_scope = scope
     return scope
 
@@ -193,7 +203,7 @@ def restrict(blueprint: Blueprint, role: str | None = None) -> Blueprint:
 
 
 def require_access(role: str | None = None) -> Response | None:
-    """Return the way to the sign-in page for strangers on a page, None for who may pass.
+    """Return the way to sign in, or to set up a second factor, on a page; None for who may pass.
 
     Raises: NotSignedIn under /api/ and for credentials that do not work, NotAllowed anywhere
     """
@@ -203,6 +213,10 @@ def require_access(role: str | None = None) -> Response | None:
         if is_api() or "Authorization" in request.headers:
             raise
         return to_sign_in()
+    except SecondFactorNeeded:
+        if is_api() or "Authorization" in request.headers:
+            raise
+        return redirect_to(url_for("second_factor.show"))
     return None
 
 

@@ -24,6 +24,7 @@ from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 from redis.exceptions import RedisError
 
+from webapp.accounts.models import User
 from webapp.errors import TooMany
 from webapp.extensions import QUICK_S, quick_redis
 from webapp.security import derived_key, fingerprint, secret_keys
@@ -36,6 +37,8 @@ PER_ACCOUNT = 10
 PREFIX = "sign-in:"
 # Of mails that somebody who is not signed in can have sent, to one address and from one address.
 MAILS_TO, MAILS_FROM = parse("5 per hour"), parse("30 per hour")
+# Of a million codes three are right at a time.
+CODES = parse("20 per hour")
 DEVICE_COOKIE = "device"
 DEVICE_KEPT_S = 400 * 24 * 3600
 ACCOUNTS_PER_DEVICE = 8
@@ -80,6 +83,23 @@ def count_request(account: str) -> None:
     """
     _demand("hit", MAILS_FROM, f"{PREFIX}mails-from:{_address()}")
     _demand("hit", MAILS_TO, f"{PREFIX}mails-to:{_short(account)}")
+
+
+def count_code(user: User) -> None:
+    """Count a code of a second factor, from everywhere together; a known device's by themselves.
+
+    Raises: TooMany
+    """
+    _demand("hit", CODES, _codes_of(user))
+
+
+def forget_codes(user: User) -> None:
+    """Forget the codes that were counted, after a right one."""
+    _ask("clear", CODES, _codes_of(user))
+
+
+def _codes_of(user: User) -> str:
+    return f"{PREFIX}code:{user.id}:{_known_device(user.email) or 'anywhere'}"
 
 
 def remember_device(account: str) -> None:

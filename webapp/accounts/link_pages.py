@@ -137,7 +137,8 @@ def ask_for_password() -> ResponseReturnValue:
     count_request(email)
     mails = []
     for user in people.accounts_of(email):
-        if user.is_active:
+        # Who signs in by a provider alone goes when it says so: a password would outlive that.
+        if user.is_active and user.password_hash != people.NO_PASSWORD:
             link = url_for("links.show_reset", token=make_link(RESET, user), _external=True)
             mails.append((user.email, RESET_MAIL.format(site=site, link=link)))
             audit(user, "password link sent")

@@ -8,11 +8,11 @@ from flask import Blueprint, Response, flash, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp import mail
-from webapp.accounts import invites, members
+from webapp.accounts import invites, members, second_factor
 from webapp.accounts.audit_log import audit, read_entries
 from webapp.accounts.identity import current_scope, forget_identity, restrict, scope_or_none
 from webapp.accounts.links import RESET, make_link
-from webapp.accounts.models import FORMER_MEMBER, ROLES
+from webapp.accounts.models import FORMER_MEMBER, ROLES, Company
 from webapp.errors import Conflict, InvalidParams, ReportError
 from webapp.extensions import db
 from webapp.htmx import redirect_to
@@ -100,6 +100,25 @@ def make_password_link(user_id: str) -> ResponseReturnValue:
     return _page(reset_link=link, reset_for=user.email), 201
 
 
+@bp.post("/members/<user_id>/second-factor")
+def reset_second_factor(user_id: str) -> ResponseReturnValue:
+    """Take the second factor from a member of this company alone, who has lost the app."""
+    user = members.find_own_member(current_scope().company_id, lookup_id(user_id))
+    second_factor.turn_off(user)
+    sentence = f"The second factor of {user.email} is off; the next sign-in takes the password."
+    return _done("second factor reset", user.email, sentence)
+
+
+@bp.post("/members/second-factor")
+def ask_second_factor() -> ResponseReturnValue:
+    """Let everybody in the company need a second factor, or choose."""
+    needed = request.form.get("needed") == "true"
+    company = db.session.get_one(Company, current_scope().company_id)
+    company.second_factor = needed
+    done = "needed" if needed else "up to everybody"
+    return _done("second factor asked for", done, f"A second factor is {done} now.")
+
+
 @bp.post("/members/<user_id>/switch")
 def switch_member(user_id: str) -> ResponseReturnValue:
     """Keep a member of this company alone from signing in, or let them again."""
@@ -150,6 +169,7 @@ def _page(**shown: Any) -> str:
         invites=invites.pending_invites(scope.company_id),
         roles=ROLES,
         scope=scope,
+        company=db.session.get_one(Company, scope.company_id),
         **({"errors": {}, "email": "", "role": "viewer", "link": "", "invited": ""} | shown),
         own_members=members.own_members(scope.company_id),
     )

@@ -23,6 +23,8 @@ from webapp.accounts.models import (
     Membership,
     User,
 )
+from webapp.accounts.people import NO_PASSWORD
+from webapp.accounts.second_factor import turn_off
 from webapp.accounts.sessions import end_all_sessions, end_program_sessions
 from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
@@ -34,7 +36,8 @@ LAST_ADMIN = "This is the company's last admin. Make somebody else an admin firs
 def members_of(company_id: str) -> list[Membership]:
     """Return everybody with a role in the company, by email."""
     query = select(Membership).join(User).where(Membership.company_id == company_id)
-    return list(db.session.scalars(query.options(joinedload(Membership.user)).order_by(User.email)))
+    loaded = joinedload(Membership.user).joinedload(User.second_factor)
+    return list(db.session.scalars(query.options(loaded).order_by(User.email)))
 
 
 def grant(user: User, company: Company, role: str) -> Membership:
@@ -141,7 +144,6 @@ def delete_user(user: User) -> None:
         _end_membership(member)
         if _has_members(member.company_id):
             _keep_an_admin(member.company_id)
-    end_all_sessions(user)
     named = AuditEntry.subject.contains(email, autoescape=True)
     db.session.execute(
         update(AuditEntry)
@@ -151,9 +153,11 @@ def delete_user(user: User) -> None:
     )
     theirs = delete(Invite).where(Invite.email == email, Invite.company_id.in_(companies))
     db.session.execute(theirs)
+    turn_off(user)
+    user.provider_subject = None
     user.email = f"{user.id}@deleted.invalid"
     user.first_name = user.last_name = ""
-    user.password_hash = "!"
+    user.password_hash = NO_PASSWORD
     user.confined_to = user.home_company_id
     user.is_operator = False
     user.status = DELETED

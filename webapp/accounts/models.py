@@ -5,11 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import uuid4
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, Uuid, text
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.extensions import Model, UtcDateTime
 from webapp.lib.moments import utcnow
+from webapp.security import SEALED
 
 ROLES = ("viewer", "expert", "admin")
 ACTIVE, SWITCHED_OFF, DELETED = "ACTIVE", "NO_ACCESS", "DELETED"
@@ -32,7 +42,10 @@ def reference(target: str, *, index: bool = True) -> Mapped[str]:
 
 
 class Company(Model):
-    """A tenant. `name_key` is the folded name, so that no two differ by case alone."""
+    """A tenant. `name_key` is the folded name, so that no two differ by case alone.
+
+    second_factor: its people need one, those who sign in by a provider excepted
+    """
 
     __tablename__ = "company"
 
@@ -40,6 +53,7 @@ class Company(Model):
     name: Mapped[str] = mapped_column(String(200))
     name_key: Mapped[str] = mapped_column(String(400), unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    second_factor: Mapped[bool] = mapped_column(default=False)
 
 
 class User(Model):
@@ -47,6 +61,7 @@ class User(Model):
 
     confined_to: the one company an account works in until its address is confirmed; then None.
                  An address has one confirmed account, and one a company that is not.
+    provider_subject: who the user is at the provider of OIDC_ISSUER, as a hash
     """
 
     __tablename__ = "app_user"
@@ -69,12 +84,15 @@ class User(Model):
     home_company_id: Mapped[str] = reference("company.id")
     confined_to: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
     last_company_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False))
+    provider_subject: Mapped[str | None] = mapped_column(String(64), unique=True, index=True)
     is_operator: Mapped[bool] = mapped_column(default=False)
     session_epoch: Mapped[int] = mapped_column(default=1)
     status: Mapped[str] = mapped_column(String(20), default=ACTIVE)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
 
     memberships: Mapped[list[Membership]] = relationship(back_populates="user")
+    second_factor: Mapped[SecondFactor | None] = relationship(viewonly=True)
+    recovery_codes: Mapped[list[RecoveryCode]] = relationship(viewonly=True)
 
     @property
     def shown_email(self) -> str:
@@ -98,6 +116,31 @@ class User(Model):
         if self.status == DELETED:
             return FORMER_MEMBER
         return f"{self.first_name} {self.last_name}".strip() or self.email
+
+
+class SecondFactor(Model):
+    """The secret of a user's authenticator app, and the half minute its last code was of."""
+
+    __tablename__ = "second_factor"
+
+    user_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("app_user.id"), primary_key=True
+    )
+    company_id: Mapped[str] = reference("company.id", index=False)
+    sealed: Mapped[str] = mapped_column(Text, info={SEALED: "second factor {user_id}"})
+    last_step: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+
+
+class RecoveryCode(Model):
+    """What takes the place of an app's code, once."""
+
+    __tablename__ = "recovery_code"
+
+    user_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("app_user.id"), primary_key=True
+    )
+    code_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
 
 
 class Membership(Model):
@@ -151,6 +194,7 @@ class LoginSession(Model):
     token_hash: of the refresh token; None for a browser
     api_key_id: the key a program signed in with; None after a password
     epoch:      the user's session_epoch at sign-in; the session is over when they differ
+    by_provider: signed in by OpenID Connect, where the provider asks for what it asks for
     """
 
     __tablename__ = "login_session"
@@ -163,6 +207,7 @@ class LoginSession(Model):
     )
     token_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
     epoch: Mapped[int] = mapped_column()
+    by_provider: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from flask import Blueprint, Response, flash, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 
@@ -9,10 +11,16 @@ from webapp import mail
 from webapp.accounts import people, sessions
 from webapp.accounts.audit_log import audit
 from webapp.accounts.companies import default_company, scope_of
-from webapp.accounts.identity import forget_identity, identity, require_access, signed_in
+from webapp.accounts.identity import (
+    Identity,
+    forget_identity,
+    identity,
+    require_access,
+    signed_in,
+)
 from webapp.accounts.limits import remember_device
 from webapp.accounts.models import User
-from webapp.errors import InvalidParams, NotFound, TooMany
+from webapp.errors import InvalidParams, NotFound, ReportError, TooMany
 from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.lib.texts import as_id, local_path
@@ -20,15 +28,17 @@ from webapp.lib.texts import as_id, local_path
 bp = Blueprint("accounts", __name__)
 
 WRONG = "Email or password is wrong."
+# Of the cookie: whose password was right, where the code is still to come.
+PENDING = "second_factor_pending"
 
 
 @bp.before_request
 def _only_signed_in() -> Response | None:
     if request.endpoint in {"accounts.login", "accounts.sign_in"}:
         return None
-    # Who has no company may sign out, and see what else the account can do.
-    without_company = request.endpoint in {"accounts.logout", "accounts.sign_out_everywhere"}
-    return None if without_company and identity() is not None else require_access()
+    # Who has no company, or lacks its second factor, may sign out, and work elsewhere.
+    leaving = {"accounts.logout", "accounts.sign_out_everywhere", "accounts.switch_company"}
+    return None if request.endpoint in leaving and identity() is not None else require_access()
 
 
 @bp.get("/login")
@@ -37,7 +47,7 @@ def login() -> ResponseReturnValue:
     target = local_path(request.args.get("next"))
     who = identity()
     if who is None:
-        return _login_form(target)
+        return login_form(target)
     if scope_of(who.user, who.company_id) is None and not target.startswith("/invite/"):
         return redirect_to(url_for("links.list_invitations"))
     return redirect_to(target)
@@ -50,29 +60,41 @@ def sign_in() -> ResponseReturnValue:
     try:
         user = people.check_password(email, request.form.get("password", ""))
     except TooMany as error:
-        return _login_form(target, error.message), 429, _wait(error)
+        return login_form(target, error.message), 429, retry_after(error)
     db.session.commit()
     if user is None:
-        return _login_form(target, WRONG), 422
+        return login_form(target, WRONG), 422
+    if user.second_factor is not None:
+        session.clear()
+        session[PENDING] = (user.id, user.session_epoch, int(time.time()))
+        return redirect_to(url_for("second_factor.ask", next=target))
     # Somebody without a company signs in all the same: an invitation may wait for them.
     begin_session(user, default_company(user) or user.home_company_id)
     return redirect_to(target)
 
 
-def _login_form(target: str, problem: str = "") -> str:
+def renew_session(who: Identity) -> None:
+    """Sign this browser in anew, after all sessions of its user have ended; commits."""
+    by_provider = who.session is not None and who.session.by_provider
+    begin_session(who.user, who.company_id, by_provider=by_provider)
+
+
+def login_form(target: str, problem: str = "") -> str:
+    """Return the page of the sign-in, with what was typed and what is wrong."""
     email = request.form.get("email", "")
     return render_template("accounts/login.html", email=email, next=target, problem=problem)
 
 
-def _wait(error: TooMany) -> dict[str, str]:
-    return {"Retry-After": str(error.retry_after_s)}
+def retry_after(error: ReportError) -> dict[str, str]:
+    """Return the header that says when the next try may come, where too many came."""
+    return {"Retry-After": str(error.retry_after_s)} if isinstance(error, TooMany) else {}
 
 
-def begin_session(user: User, company_id: str) -> None:
+def begin_session(user: User, company_id: str, *, by_provider: bool = False) -> None:
     """Sign the browser in under a fresh session and write it down; commits."""
-    sessions.sign_in_browser(user, company_id)
+    sessions.sign_in_browser(user, company_id, by_provider=by_provider)
     remember_device(user.email)
-    audit(user, "signed in", company_id=company_id)
+    audit(user, "signed in", "by provider" if by_provider else "", company_id=company_id)
     db.session.commit()
     forget_identity()
 
@@ -108,9 +130,9 @@ def change_password() -> ResponseReturnValue:
     except InvalidParams as error:
         return _account_page(error.errors), 422
     except TooMany as error:
-        return _account_page({"password": error.message}), 429, _wait(error)
+        return _account_page({"password": error.message}), 429, retry_after(error)
     audit(who.user, "password changed", company_id=who.company_id)
-    begin_session(who.user, who.company_id)
+    renew_session(who)
     flash("Your password is changed. All other sessions and tokens have ended.")
     return redirect_to(url_for("accounts.show_account"))
 

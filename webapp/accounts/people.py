@@ -25,6 +25,8 @@ from webapp.extensions import db
 from webapp.lib.texts import as_email, storable
 
 USER_ROLES = ("operator", *reversed(ROLES))
+# Stands where a hash would, and matches nothing.
+NO_PASSWORD = "!"
 TAKEN = "A user with the email {} already exists."
 
 
@@ -68,7 +70,7 @@ def create_user(
 
 def add_user(
     email: str,
-    password: str,
+    password: str | None,
     company: Company,
     *,
     first_name: str = "",
@@ -77,11 +79,12 @@ def add_user(
 ) -> User:
     """Return a user added to the session, without a role yet; the caller checked and commits.
 
+    password: None for who signs in by a provider alone
     Raises: InvalidParams where the address has such an account already
     """
     user = User(
         email=email,
-        password_hash=hash_password(password),
+        password_hash=hash_password(password) if password is not None else NO_PASSWORD,
         first_name=first_name.strip()[:100],
         last_name=last_name.strip()[:100],
         home_company_id=company.id,

@@ -39,7 +39,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def open_session(
-    user: User, company_id: str, *, key: ApiKey | None = None, refresh: str | None = None
+    user: User,
+    company_id: str,
+    *,
+    key: ApiKey | None = None,
+    refresh: str | None = None,
+    by_provider: bool = False,
 ) -> LoginSession:
     """Return a new session of the user, with the refresh token's hash if there is one."""
     mine = delete(LoginSession).where(LoginSession.user_id == user.id)
@@ -50,6 +55,7 @@ def open_session(
         api_key_id=key.id if key else None,
         token_hash=hash_secret(refresh) if refresh else None,
         epoch=user.session_epoch,
+        by_provider=by_provider,
     )
     user.last_company_id = company_id
     db.session.add(row)
@@ -78,9 +84,9 @@ def touch_session(row: LoginSession) -> bool:
     return True
 
 
-def sign_in_browser(user: User, company_id: str) -> None:
+def sign_in_browser(user: User, company_id: str, *, by_provider: bool = False) -> None:
     """Begin a browser session under a fresh cookie: nothing of the one before is taken over."""
-    row = open_session(user, company_id)
+    row = open_session(user, company_id, by_provider=by_provider)
     session.clear()
     login_user(user)
     session[COOKIE_NAME_OF_SESSION] = row.id

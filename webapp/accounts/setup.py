@@ -5,10 +5,20 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from flask import Flask, Request, Response, g, request
+from flask import Flask, Request, Response, current_app, g, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
-from webapp.accounts import api, key_pages, keys, limits, link_pages, member_pages, pages
+from webapp.accounts import (
+    api,
+    key_pages,
+    keys,
+    limits,
+    link_pages,
+    member_pages,
+    oidc,
+    pages,
+    second_factor_pages,
+)
 from webapp.accounts.companies import companies_of
 from webapp.accounts.identity import SAFE_METHODS, identity, scope_or_none
 from webapp.accounts.models import Company, User
@@ -49,8 +59,10 @@ def init_app(app: Flask) -> None:
     app.context_processor(_for_templates)
     app.before_request(bound_forms_of_strangers)
     app.after_request(add_challenge)
-    for bp in (pages.bp, link_pages.bp, key_pages.bp, member_pages.bp, api.bp, api.tokens_bp):
-        app.register_blueprint(bp)
+    oidc.init_app(app)
+    for room in (pages, second_factor_pages, oidc, link_pages, key_pages, member_pages, api):
+        app.register_blueprint(room.bp)
+    app.register_blueprint(api.tokens_bp)
 
 
 def add_challenge(response: Response) -> Response:
@@ -88,4 +100,9 @@ def _for_templates() -> dict[str, Any]:
         who = identity()
         return companies_of(who.user) if who else []
 
-    return {"current_scope": scope_or_none, "my_companies": my_companies}
+    has_provider = "oidc" in current_app.extensions
+    return {
+        "current_scope": scope_or_none,
+        "my_companies": my_companies,
+        "provider_name": current_app.config["OIDC_COMPANY"] if has_provider else "",
+    }
