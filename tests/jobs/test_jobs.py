@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, update
 
 from tests.conftest import add_people, find_scope
 from tests.soon import until
@@ -136,6 +136,43 @@ def test_a_lost_job_gives_way_to_one_of_its_key_that_waits(app: Flask) -> None:
 
 
 # Doing
+
+
+def test_a_long_transaction_keeps_the_lease_and_moves_the_bar(app: Flask, kind: Tasks) -> None:
+    seen: list[int] = []
+
+    def work(attempt: jobs.Attempt, _payload: dict[str, Any]) -> None:
+        attempt.set_total(10)
+        with attempt.fenced_commits():
+            # From here on SQLite has no other writer; meanwhile the lease runs out.
+            past = utcnow() - timedelta(seconds=1)
+            db.session.execute(update(jobs.Job).values(lease_until=past))
+            attempt.advance(by=4)
+            with app.app_context():
+                seen.append(jobs.live_permille(db.session.get_one(jobs.Job, attempt.job_id)))
+            db.session.commit()
+        assert janitor.sweep() == 0
+
+    kind.work = work
+    done = do(app, start(app))
+    assert done is not None
+    assert (done.status, done.attempt) == ("done", 1)
+    assert seen == [400]
+
+
+def test_what_a_lost_attempt_commits_is_refused(app: Flask, kind: Tasks) -> None:
+    def work(attempt: jobs.Attempt, _payload: dict[str, Any]) -> None:
+        jobs.cancel(attempt.job_id)
+        with attempt.fenced_commits():
+            db.session.add(jobs.Checkpoint(job_id=attempt.job_id, key="mine", data=1))
+            db.session.commit()
+
+    kind.work = work
+    done = do(app, start(app))
+    assert done is not None
+    assert done.status == "cancelled"
+    with app.app_context():
+        assert db.session.scalar(select(jobs.Checkpoint)) is None
 
 
 def test_a_task_is_told_its_payload_and_secrets_and_is_done_when_it_returns(

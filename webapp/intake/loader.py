@@ -134,6 +134,7 @@ class Loader:
                     if "file_id" in file
                 }
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="load-")))
+                stack.enter_context(attempt.fenced_commits())
                 sentence, more = self.load(upload, paths, folder / "rejected.csv", attempt)
             values: dict[str, Any] = {"status": LOADED, "problems": [], "result": result | more}
         except ReportError as error:

@@ -133,6 +133,7 @@ class UploadPages:
             here=self,
             upload=upload,
             job=job,
+            bar_of=job and {"permille": jobs.live_permille(job), "total": job.total},
             at_work=upload.status in AT_WORK,
             may_load=upload.status in LOADABLE,
             asked=dict.fromkeys(name for name, _, _ in upload.questions),

@@ -54,7 +54,7 @@ from webapp.jobs.models import (
     StatusLine,
 )
 from webapp.jobs.service import add, cancel, delete, find, start, start_again
-from webapp.jobs.stream import Listening, reader_gone, stored_events
+from webapp.jobs.stream import Listening, live_permille, reader_gone, stored_events
 from webapp.jobs.tasks import Ending, Task
 from webapp.jobs.turns import place_of, waiting_of
 
@@ -79,6 +79,7 @@ __all__ = [
     "delete",
     "find",
     "init_app",
+    "live_permille",
     "place_of",
     "reader_gone",
     "run_queued",

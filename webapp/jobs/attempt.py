@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from flask import Flask
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, event, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from webapp.errors import RunEnded
@@ -32,6 +32,8 @@ T = TypeVar("T")
 LINES_PER_SECOND = 8.0
 DATABASE_PATIENCE_S = 60.0
 RENEW_AGAIN_S = 0.5
+# How often a bar moves between two writes.
+SHOWN_EVERY_S = 0.5
 # A reader hears something at least every ten seconds.
 SILENT_S = 9.0
 # Of 1000: what the bar shows at most before the end is written.
@@ -61,6 +63,7 @@ class Attempt:
         self._stage, self._since, self._from, self._upto = "", 0, job.permille, 1000
         self.hold_up: Callable[[], str] = lambda: ""
         self._heard = time.monotonic()
+        self._shown_at = 0.0
         self._allowance, self._spoken = LINES_PER_SECOND, time.monotonic()
         self._over = threading.Event()
         self._lease = timedelta(seconds=app.config["LEASE_SECONDS"])
@@ -97,8 +100,14 @@ class Attempt:
             self._done += by
             self._total = max(self._total, self._done)
             spoken = text if text is not None and self._may_speak() else None
+            shown_at, now = self._shown_at, time.monotonic()
+            if now - shown_at >= SHOWN_EVERY_S:
+                self._shown_at = now
         if spoken is not None:
             self.log(spoken)
+        elif now - shown_at >= SHOWN_EVERY_S:
+            with self._app.app_context():
+                stream.show_progress(self.job_id, min(self._permille(), ALMOST))
 
     def _may_speak(self) -> bool:
         """Say whether another routine line fits: a few a second, with a burst of as many."""
@@ -221,6 +230,27 @@ class Attempt:
                 transitions.change(connection, self.fence(), {**self._progress(), **values})
             self.write_along(connection)
             yield connection
+
+    @contextmanager
+    def fenced_commits(self) -> Iterator[None]:
+        """Let all that this thread commits while the block runs belong to this attempt.
+
+        Each commit renews the lease along. SQLite has one writer: nobody can renew it beside a
+        long transaction, so right after its commit a janitor would begin the job again.
+        """
+        mine = threading.get_ident()
+
+        def renew(connection: Connection) -> None:
+            if threading.get_ident() == mine:
+                with self._noticing():
+                    values = {"lease_until": utcnow() + self._lease}
+                    transitions.change(connection, self.fence(), values)
+
+        event.listen(self._engine, "commit", renew)
+        try:
+            yield
+        finally:
+            event.remove(self._engine, "commit", renew)
 
     def _progress(self) -> dict[str, Any]:
         """Return how far the work is; each write takes it along, so that the bar keeps up."""

@@ -81,6 +81,23 @@ def publish(job_id: str, event: Event) -> bool:
     return True
 
 
+def show_progress(job_id: str, permille: int) -> None:
+    """Show how far a job is where it cannot be written now: SQLite has one writer at a time."""
+    try:
+        quick_redis().set(f"job-progress:{job_id}", permille, ex=60)
+    except RedisError:
+        log.debug("the bar of %s waits for the database", job_id)
+
+
+def live_permille(job: Job) -> int:
+    """Return how far a job is, of 1000: as it is written, or shown since."""
+    try:
+        shown = quick_redis().get(f"job-progress:{job.id}") if job.status in ACTIVE else None
+    except RedisError:
+        shown = None
+    return max(job.permille, int(shown or 0))
+
+
 class Listening:
     """One listener of a job's lines numbered above `after`: iterate over it, and close it.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from webapp.errors import InvalidParams
 from webapp.intake import (
@@ -17,11 +17,13 @@ from webapp.intake import (
     Rejects,
     Role,
     Row,
+    Told,
     Upload,
     UploadPages,
     choices_of,
     detect,
     read_rows,
+    teller,
 )
 from webapp.jobs import Attempt
 from webapp.kinds.inventory import entries
@@ -107,8 +109,10 @@ def load(
     checker, path = entries.Checker(company_id), paths["file"]
     try:
         found = detect(path, FIELDS, choices_of(options, "file"))
+        attempt.set_total(100)
+        attempt.stage("Reading the rows", upto=0.7)
         with tempfile.TemporaryFile(prefix="inventory-") as good:
-            for row in read_rows(path, found, FIELDS, lambda *_: attempt.check()):
+            for row in read_rows(path, found, FIELDS, teller(attempt, 0)):
                 checked, errors = entries.check_row(checker, row)
                 if checked is not None:
                     good.write(entries.packed(checked))
@@ -116,11 +120,20 @@ def load(
                     rejects(Problem(name, row.line, column, sentence))
             if rejects.total and not options.get("skip_bad"):
                 raise LoadRefused(rejects.shown, rejects.total)
-            good.seek(0)
-            counted = entries.store(company_id, map(entries.unpacked, good))
+            attempt.set_total(200)
+            attempt.stage("Storing the rows")
+            counted = entries.store(company_id, _unpacked(good, teller(attempt, 100)))
     except BadFile as error:
         raise InvalidParams({"file": error.sentence}) from None
     return ", ".join(f"{count:,} {word}" for word, count in counted.items()) + ".", counted
+
+
+def _unpacked(file: IO[bytes], told: Told) -> Iterator[dict[str, Any]]:
+    size = file.tell()
+    file.seek(0)
+    while line := file.readline():
+        told(file.tell(), size)
+        yield entries.unpacked(line)
 
 
 LOADER = Loader("inventory", LOADER_ROLES, row_checker, load)
