@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Iterator
+from typing import IO
 
 from flask import Response, request, stream_with_context
 
@@ -42,8 +43,7 @@ def result_response(
         response = Response(status=304)
     elif fmt == "xlsx":
         workbook = export.xlsx_file(kind, report, result)
-        chunks = iter(partial(workbook.read, 1 << 16), b"")
-        response = Response(chunks, mimetype=export.FORMATS[fmt])
+        response = Response(_chunks(workbook), mimetype=export.FORMATS[fmt])
         response.call_on_close(workbook.close)
     else:
         chunks = (
@@ -58,3 +58,10 @@ def result_response(
     response.set_etag(tag)
     response.headers["Cache-Control"] = "private, no-cache"
     return response
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield a file, and close it at its end: who reads all of an answer need not close it."""
+    with file:
+        while chunk := file.read(1 << 16):
+            yield chunk
