@@ -6,24 +6,27 @@ earlier month only if there are streams in it; what is charged then is what the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from sqlalchemy import Numeric, Subquery, and_, cast, func, or_, select
+from sqlalchemy import Numeric, Subquery, and_, case, cast, func, or_, select
 
 from webapp.errors import ReportError
 from webapp.extensions import db
 from webapp.kinds.label_revenue.models import (
     UNLABELLED,
     Label,
+    LabelInForce,
     LabelMonth,
     ListenerLabelMonth,
     ListenerMonth,
+    Stream,
     TermsInForce,
 )
+from webapp.kinds.label_revenue.partitions import partition_ids
 from webapp.kinds.label_revenue.periods import Settings
 from webapp.kinds.label_revenue.report.compute import (
     FIXED_POINT,
@@ -31,10 +34,17 @@ from webapp.kinds.label_revenue.report.compute import (
     NO_LISTENER,
     Group,
     Key,
+    Method,
     Pair,
     net_fee,
 )
 from webapp.kinds.label_revenue.report.currencies import digits
+from webapp.kinds.label_revenue.sums import label_of_stream
+from webapp.lib.months import next_month
+
+# Seconds and weight of each part of a line.
+Heard = dict[Key, dict[tuple[str | None, ...], list[int]]]
+STRANGERS = -1
 
 
 class MonthFacts:
@@ -106,6 +116,68 @@ class MonthFacts:
         for fee, origin, label_id, seconds, scaled, count in db.session.execute(query):
             net = self._net(fee, origin)
             yield Group(net, names[label_id], int(seconds), int(scaled), int(count))
+
+    def heard_by(self, names: Sequence[str], method: Method, label: str | None = None) -> Heard:
+        """Return what each line's seconds are made of, by columns of streams or of terms.
+
+        This reads the streams themselves. A part's weight is what the amount of its line is shared
+        by: its seconds, or the part of each listener's net fee that they take, in fixed point.
+
+        label: of this label only
+        """
+        keys = self._names() | {STRANGERS: Key(False, NO_LISTENER)}
+        labels: Any = LabelInForce.__table__
+        labelled = func.coalesce(labels.c.label_id, UNLABELLED)
+        line = case((self._terms.c.user_id.is_(None), STRANGERS), else_=labelled)
+        columns = [self._terms.c[n] if n in self._terms.c else getattr(Stream, n) for n in names]
+        query = (
+            select(line, func.sum(Stream.seconds), *columns)
+            .select_from(Stream)
+            .outerjoin(labels, label_of_stream(self._company_id))
+            .outerjoin(self._terms, self._terms.c.user_id == Stream.user_id)
+            .where(
+                Stream.partition_id.in_(partition_ids(self._company_id)),
+                Stream.date >= self._month,
+                Stream.date < next_month(self._month),
+                Stream.seconds > 0,
+                *(
+                    []
+                    if label is None
+                    else [line.in_([n for n in keys if keys[n] == Key(True, label)])]
+                ),
+            )
+            .group_by(line, *columns)
+        )
+        found: Heard = {}
+        if method == "pool":
+            rows: Iterable[Any] = ((*row, row[1]) for row in db.session.execute(query))
+        else:
+            rows = self._with_listeners_weights(query, len(names))
+        for number, seconds, *values, weight in rows:
+            part = found.setdefault(keys[number], {}).setdefault(tuple(values), [0, 0])
+            part[0] += int(seconds)
+            part[1] += weight
+        return found
+
+    def _with_listeners_weights(self, query: Any, names: int) -> Iterator[Any]:
+        """Yield the rows of a query of streams by listeners' fees, and what they weigh."""
+        terms = [self._terms.c.fee, self._terms.c.origin]
+        query = query.outerjoin(ListenerMonth, self._same_listener()).group_by(*terms)
+        total = ListenerMonth.seconds
+        if db.engine.dialect.name == "postgresql":
+            part = func.div(cast(str(FIXED_POINT), Numeric), total)
+            query = query.add_columns(*terms, func.sum(part * Stream.seconds, type_=Numeric))
+        else:
+            query = query.add_columns(*terms, total).group_by(total)
+        for row in db.session.execute(query):
+            fee, origin, scaled = row[2 + names :]
+            if fee is None:
+                yield (*row[: 2 + names], 0)
+                continue
+            if db.engine.dialect.name != "postgresql":
+                scaled = FIXED_POINT // int(scaled) * int(row[1])
+            net = self._net(fee, origin)
+            yield (*row[: 2 + names], net.numerator * int(scaled) // net.denominator)
 
     def _names(self) -> dict[int, Key]:
         rows = db.session.execute(self._labels_query())
@@ -185,7 +257,9 @@ def payers(company_id: str, month: date) -> Subquery:
         ListenerMonth.user_id == TermsInForce.user_id,
     )
     return (
-        select(TermsInForce.user_id, TermsInForce.fee, TermsInForce.origin)
+        select(
+            TermsInForce.user_id, TermsInForce.fee, TermsInForce.origin, TermsInForce.product_type
+        )
         .where(
             TermsInForce.company_id == company_id,
             TermsInForce.from_month <= month,

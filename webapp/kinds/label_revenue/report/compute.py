@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
+K = TypeVar("K")
 Method = Literal["pool", "listener"]
 METHODS: dict[Method, str] = {
     "pool": "Pool: all net fees of a month, shared by seconds streamed",
@@ -94,16 +95,18 @@ def rounded(value: Fraction) -> int:
     return (value + Fraction(1, 2)).__floor__()
 
 
-def apportion(exact: Mapping[Key, Fraction], total: Fraction) -> dict[Key, int]:
+def apportion(
+    exact: Mapping[K, Fraction], total: Fraction, order: Callable[[K], Any]
+) -> dict[K, int]:
     """Round shares of a total so that they add up to the rounded total.
 
     Each share loses its fraction, and what is missing goes, one minor unit each, to the largest
-    remainders; equal remainders go by label name, unallocated money last.
+    remainders; equal remainders go by an order of their keys.
     """
     floors = {key: share.__floor__() for key, share in exact.items()}
     missing = rounded(total) - sum(floors.values())
 
-    by_remainder = sorted(exact, key=lambda key: (floors[key] - exact[key], in_order(key)))
+    by_remainder = sorted(exact, key=lambda key: (floors[key] - exact[key], order(key)))
     for key in by_remainder[:missing]:
         floors[key] += 1
     return floors
@@ -148,7 +151,8 @@ def listener_payout(
 
 
 def _payout(exact: Mapping[Key, Fraction], seconds: Mapping[Key, int], total: Fraction) -> Payout:
-    minor = apportion(exact, total)
+    # Equal remainders go by label name, unallocated money last.
+    minor = apportion(exact, total, in_order)
     lines = (Line(key, seconds.get(key, 0), minor[key]) for key in sorted(exact, key=in_order))
     return Payout(tuple(lines), rounded(total))
 

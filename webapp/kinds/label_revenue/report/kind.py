@@ -26,6 +26,7 @@ from webapp.kinds.label_revenue import loads, models
 from webapp.kinds.label_revenue.ledger import SLUG
 from webapp.kinds.label_revenue.reading import Options, Source
 from webapp.kinds.label_revenue.report import payouts
+from webapp.kinds.label_revenue.report.breakdown import detail_rows, line_row
 from webapp.kinds.label_revenue.report.compute import Key, in_order
 from webapp.kinds.label_revenue.report.currencies import amount, amount_text, digits
 from webapp.kinds.label_revenue.report.params import LabelRevenueParams
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["LabelRevenue", "models"]
 
 METHOD_TEXTS = {"pool": "Pool, by seconds", "listener": "By listener"}
-SHARE_STEP = Decimal("0.0001")
 SAMPLE = Path(models.__file__).parent / "sample"
 
 
@@ -65,21 +65,48 @@ class LabelRevenue(ReportKind):
         payer = payouts.payer(run.company_id, params.method, run.months, refresh=params.refresh)
         found = []
         for month in months:
-            one = payer.month(month)
-            found.append(one)
-            run.advance(_line(one))
-        currency = payouts.one_currency(found)
-        return _result(params, found, currency)
+            found.append(payer.month(month))
+            run.advance(_line(found[-1]))
+        result = _result(params, found, payouts.one_currency(found))
+        if params.details:
+            run.log("Reading the streams by track, territory and product type.")
+            result.tables = {**result.tables, **detail_rows(run.company_id, found, result.head)}
+        return result
 
     def describe(self, params: Mapping[str, Any]) -> str:
         return f"{_months(params)} {params.get('method', 'pool')}"
 
     def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
         nothing = "Nothing was streamed in these months."
-        return (
-            Table("labels", "Labels", _label_columns(head), nothing),
+        label, *figures, kind = columns = _label_columns(head)
+        tables = (
+            Table("labels", "Labels", columns, nothing),
             Table("months", "Months", _month_columns(head), nothing),
         )
+        if not head.get("details"):
+            return tables
+        by = {
+            "tracks": (
+                "Tracks",
+                (Column("track_id", "Track"), Column("title", "Title"), label),
+                [kind],
+            ),
+            "territories": ("Territories", (Column("region", "Territory"),), []),
+            "product_types": ("Product types", (Column("product_type", "Product type"),), []),
+        }
+        return tables + tuple(
+            Table(name, title, (*first, *figures, *last), nothing, "seconds", descending=True)
+            for name, (title, first, last) in by.items()
+        )
+
+    def total_row(self, table: str, result: StoredResult) -> Row | None:
+        head = result.head
+        if table == "months" or not next(iter(result.rows(table)), None):
+            return None
+        first = next(one for one in self.tables(head) if one.name == table).head_column
+        minor = Decimal(head["to_labels"]) + Decimal(head["unallocated"])
+        sums = {"seconds": head["seconds"], "share": 100 if head["seconds"] else None}
+        return {first: "Total", **sums, "amount": minor, "kind": "total"}
 
     def figures(self, head: Mapping[str, Any]) -> tuple[Figure, ...]:
         currency = head["currency"]
@@ -90,6 +117,10 @@ class LabelRevenue(ReportKind):
             Figure("Pool", f"{head['pool']} {currency}", "text", _adjusted(head)),
             Figure("Labels", head["label_count"], "integer"),
             Figure("Seconds", head["seconds"], "integer"),
+            *(
+                Figure("Most streamed", one, "text", "of all tracks")
+                for one in head.get("most_streamed", ())
+            ),
         )
 
     def charts(self, head: Mapping[str, Any]) -> tuple[Chart, ...]:
@@ -104,8 +135,13 @@ class LabelRevenue(ReportKind):
         method = result.head["method"]
         more = (Column("currency", "Currency"), Column("method", "Method"))
         return tuple(
-            Sheet(name, f"{table.title} ({method})", (*table.columns, *more), _exact(result, table))
-            for name, table in zip(("labels", "month"), self.tables(result.head), strict=True)
+            Sheet(
+                "month" if table.name == "months" else table.name,
+                f"{table.title} ({method})",
+                (*table.columns, *more),
+                _exact(result, table.name, self.total_row(table.name, result)),
+            )
+            for table in self.tables(result.head)
         )
 
     def blueprints(self) -> tuple[Blueprint, ...]:
@@ -193,6 +229,7 @@ def _result(params: LabelRevenueParams, found: list[MonthPayout], currency: str)
         "label_count": len(labels),
         "seconds": sum(line.seconds for one in found for line in one.payout.lines),
         "locked_months": [month_text(one.month) for one in found if one.locked],
+        "details": params.details,
         "complete": True,
     }
     return Result(head, {"labels": label_rows(found, currency), "months": by_month})
@@ -209,13 +246,13 @@ def month_rows(one: MonthPayout) -> Iterator[Row]:
     month = {"month": month_text(one.month)}
     for line in one.payout.lines:
         said = {"note": "locked" if one.locked else "", "reason": "", "link": ""}
-        yield month | said | _row(line.key, line.seconds, whole, line.minor, one.currency)
+        yield month | said | line_row(line.key, line.seconds, whole, line.minor, one.currency)
     for due in (*one.adjustments, *one.foreign):
         row = month | {
             "note": f"adjustment of {month_text(due.about)}",
             "reason": due.reason,
             "link": period_link(due.about),
-            **_row(due.key, 0, 0, due.minor, one.currency),
+            **line_row(due.key, 0, 0, due.minor, one.currency),
             "kind": "adjustment",
         }
         if due.currency != one.currency:
@@ -235,27 +272,15 @@ def label_rows(found: list[MonthPayout], currency: str) -> list[Row]:
             minor[key] = minor.get(key, 0) + owed
     whole = sum(seconds.values())
     return [
-        _row(key, seconds.get(key, 0), whole, minor[key], currency)
+        line_row(key, seconds.get(key, 0), whole, minor[key], currency)
         for key in sorted(minor, key=in_order)
     ]
 
 
-def _row(key: Key, seconds: int, whole: int, minor: int, currency: str) -> Row:
-    share = Decimal(100) * seconds / whole if whole else None
-    return {
-        "label": key.name,
-        "seconds": seconds,
-        "share": None if share is None else float(share.quantize(SHARE_STEP)),
-        # A JSON number; it was rounded as an integer of minor units and is only written here.
-        "amount": float(amount(minor, currency)),
-        "kind": "label" if key.owned else "unallocated",
-    }
-
-
-def _exact(result: StoredResult, table: Table) -> Iterator[Row]:
+def _exact(result: StoredResult, table: str, total: Row | None) -> Iterator[Row]:
     """Yield stored rows for files: amounts with exactly the digits of their currency."""
     currency, method = result.head["currency"], result.head["method"]
-    for row in result.rows(table.name):
+    for row in (*result.rows(table), *([total] if total else ())):
         yield row | {"amount": _amount(row, currency), "currency": currency, "method": method}
 
 

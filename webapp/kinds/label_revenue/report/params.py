@@ -35,6 +35,12 @@ class LabelRevenueParams(BaseModel):
             "form": {"widget": "radio", "choices": [list(one) for one in METHODS.items()]}
         },
     )
+    details: bool = Field(
+        False,
+        title="By track, territory and product type, too",
+        description="Reads every stream of the months, so it takes longer.",
+        json_schema_extra={"form": {"widget": "checkbox"}},
+    )
     refresh: bool = Field(
         False,
         title="Compute again",
