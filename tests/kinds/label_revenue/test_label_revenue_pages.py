@@ -117,9 +117,7 @@ def test_amounts_have_the_digits_of_their_currency(
     send(owner, "/label-revenue/periods", currency=currency, **form)
     path = f"/reports/{run_report(start='2025-03', end='2025-03')}"
     assert shown in owner.get(path).text
-    sheet = openpyxl.load_workbook(
-        io.BytesIO(owner.get(f"{path}.xlsx", buffered=True).data)
-    ).worksheets[0]
+    sheet = openpyxl.load_workbook(io.BytesIO(owner.get(f"{path}.xlsx").data)).worksheets[0]
     [place] = [cell.column for cell in sheet[1] if str(cell.value).startswith("Amount")]
     assert sheet.cell(2, place).number_format == in_workbook
 
@@ -189,9 +187,7 @@ def test_the_report_has_labels_months_a_chart_and_files(
     document = viewer.get(f"/reports/{report_id}.json").json
     assert document["pool"] == "45.55"
     assert sum(round(row["amount"] * 100) for row in document["labels"]) == 4555
-    book = openpyxl.load_workbook(
-        io.BytesIO(viewer.get(f"/reports/{report_id}.xlsx", buffered=True).data)
-    )
+    book = openpyxl.load_workbook(io.BytesIO(viewer.get(f"/reports/{report_id}.xlsx").data))
     assert "Labels (listener)" in book.sheetnames
 
 

@@ -11,8 +11,8 @@ from webapp.kinds.label_revenue import models
 FOLDER = Path(models.__file__).parent
 PREFIX = "webapp.kinds.label_revenue"
 # What the money knows of the rest, and what gathering may know of the report.
-CONTRACT = {"facts", "ledger", "models", "periods", "sums"}
-MONEY = ("balances", "compute", "currencies", "params", "payouts", "statement")
+CONTRACT = {"facts", "ledger", "models", "periods", "reading", "sums"}
+MONEY = ("balances", "breakdown", "compute", "currencies", "params", "payouts", "statement")
 GATHERING = ("bulk", "in_force", "ledger", "loads", "partitions", "quality", "reading", "repeats")
 FOR_ALL = {"report.currencies"}
 

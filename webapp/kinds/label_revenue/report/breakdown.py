@@ -18,9 +18,9 @@ from sqlalchemy import select
 from webapp.engine.kind import Row
 from webapp.extensions import db
 from webapp.kinds.label_revenue.facts import MonthFacts
-from webapp.kinds.label_revenue.ledger import chunks
 from webapp.kinds.label_revenue.models import Track
 from webapp.kinds.label_revenue.periods import settings_for
+from webapp.kinds.label_revenue.reading import chunks
 from webapp.kinds.label_revenue.report.compute import Key, apportion
 from webapp.kinds.label_revenue.report.currencies import amount
 from webapp.kinds.label_revenue.report.payouts import MonthPayout
