@@ -162,6 +162,14 @@ class Settings(BaseSettings):
     """reports of a company that are made at the same time"""
     COMPANY_WAITING_MOST: int = Field(default=500, ge=1, le=100_000)
     """reports of a company that may wait; past it, asking for one is answered 429"""
+    STREAMS_PER_USER_MOST: int = Field(default=64, ge=1, le=100_000)
+    """live streams a user may have open in a web process; past it, one more is answered 429"""
+    KEYS_PER_USER_MOST: int = Field(default=100, ge=1, le=100_000)
+    """API keys of a user that work; past it, making one is answered 409"""
+    COMPANY_UPLOADS_MOST: int = Field(default=200, ge=1, le=100_000)
+    """uploads of a company that are kept; past it, another is answered 409"""
+    COMPANY_UPLOADS_MB: Annotated[int, Unit("MB")] = Field(default=20_000, ge=1, le=100_000_000)
+    """size of all uploads of a company that are kept; past it, another is answered 409"""
     RESULT_ROWS_MOST: int = Field(default=5_000_000, ge=100, le=100_000_000)
     """rows a result may have; past it the report fails with a sentence"""
     REPORT_TIMEOUT_SECONDS: Annotated[int, Unit("seconds")] = Field(

@@ -89,6 +89,7 @@ def web_server(app: Flask, tmp_path: Path) -> Iterator[tuple[str, int]]:
         "SECRET_KEY": SECRET_KEY,
         "PORT": str(port),
         "WEB_THREADS": str(STREAMS + 64),
+        "STREAMS_PER_USER_MOST": str(STREAMS),
         "LOG_LEVEL": "warning",
         "PYTHONPATH": str(ROOT),
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import random
 import re
+import time
 import tracemalloc
 import zipfile
 from datetime import date
@@ -151,6 +153,39 @@ def test_a_document_type_is_refused(tmp_path: Path) -> None:
             new.writestr(name, part.replace(b"?><work", b"?>" + bomb + b"<work"))
     with pytest.raises(BadFile, match="cannot be read"):
         rows_of(tmp_path, changed.getvalue())
+
+
+EMPTY_ROWS = '<row r="2"/>' * 2_500_000
+SAME_TEXTS = f"<si><t>{'A' * 100}</t></si>" * 270_000
+ONE_TEXT = f'<row r="2"><c r="D2" t="inlineStr"><is><t>{"A" * 30_000_000}</t></is></c></row>'
+
+
+@pytest.mark.parametrize(
+    ("rows", "shared"),
+    [(EMPTY_ROWS, ""), (GOOD, SAME_TEXTS), (ONE_TEXT, "")],
+    ids=["rows", "shared texts", "one text"],
+)
+def test_a_small_file_that_unpacks_to_a_large_one_is_refused_before_it_is(
+    tmp_path: Path, rows: str, shared: str
+) -> None:
+    content = workbook(HEADER + rows, shared=shared)
+    assert len(content) < 110_000
+    tracemalloc.start()
+    began = time.thread_time()
+    try:
+        with pytest.raises(BadFile, match=r"unpacks to 3\d,\d{3},\d{3} bytes"):
+            rows_of(tmp_path, content)
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
+    assert time.thread_time() - began < 5, "of its own work; unpacked it took seven"
+
+
+def test_a_text_too_long_for_any_cell_is_refused(tmp_path: Path) -> None:
+    text = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz", k=1_000_001))
+    cell = f'<c r="D2" t="inlineStr"><is><t>{text}</t></is></c></row>'
+    with pytest.raises(BadFile, match="1,000,000 characters"):
+        rows_of(tmp_path, workbook(HEADER + GOOD.replace("</row>", cell)))
 
 
 def test_two_cells_in_opposite_corners_take_no_memory(tmp_path: Path) -> None:

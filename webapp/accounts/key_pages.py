@@ -14,7 +14,7 @@ from webapp.accounts.audit_log import audit
 from webapp.accounts.identity import current_scope, restrict, signed_in
 from webapp.accounts.keys import create_key, revoke_key
 from webapp.accounts.models import FULL, SEND, ApiKey
-from webapp.errors import InvalidParams, NotFound
+from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.lib.moments import utcnow
@@ -44,9 +44,10 @@ def add_key() -> ResponseReturnValue:
             expires_at=_end_of_day(expires) if expires else None,
             scope=SEND if sends_only else FULL,
         )
-    except InvalidParams as error:
+    except (Conflict, InvalidParams) as error:
         typed = {"label": label, "expires": expires, "sends_only": sends_only}
-        return _page(errors=error.errors, **typed), 422
+        errors = error.errors if isinstance(error, InvalidParams) else {"label": error.message}
+        return _page(errors=errors, **typed), error.status
     return _page(made=key, secret=secret), 201
 
 

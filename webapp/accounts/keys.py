@@ -17,13 +17,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Flask, current_app, request
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import joinedload
 
 from webapp.accounts.audit_log import audit
 from webapp.accounts.companies import Scope, key_company
 from webapp.accounts.models import ACTIVE, FULL, ApiKey, Company, LoginSession, Membership, User
-from webapp.errors import InvalidParams, Unavailable
+from webapp.errors import Conflict, InvalidParams, Unavailable
 from webapp.extensions import db
 from webapp.lib.coalescer import Coalescer, NotAnswered
 from webapp.lib.moments import utcnow
@@ -97,7 +97,8 @@ def create_key(
 ) -> tuple[ApiKey, str]:
     """Return a new key and its secret, which nobody can show again. Commits.
 
-    Raises: InvalidParams for a label that cannot be stored or an expiry in the past
+    Raises: InvalidParams for a label that cannot be stored or an expiry in the past,
+            Conflict where the user has as many keys as one may have
     """
     problems = {}
     if len(label) > 100 or not storable(label):
@@ -106,6 +107,11 @@ def create_key(
         problems["expires"] = "Choose a day in the future."
     if problems:
         raise InvalidParams(problems)
+    mine = select(func.count()).where(ApiKey.user_id == user.id, ApiKey.revoked_at.is_(None))
+    works = (ApiKey.expires_at.is_(None)) | (ApiKey.expires_at > utcnow())
+    most = current_app.config["KEYS_PER_USER_MOST"]
+    if (db.session.scalar(mine.where(works)) or 0) >= most:
+        raise Conflict(f"{most:,} keys work already, as many as a user may have: revoke one first.")
     secret = new_secret()
     key = ApiKey(
         key_id=ID_PREFIX + random_text(20),

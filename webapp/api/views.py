@@ -35,7 +35,7 @@ from webapp.engine.listing import list_reports
 from webapp.engine.params import json_schema
 from webapp.engine.registry import kinds
 from webapp.engine.results import ReadResult
-from webapp.errors import InvalidParams, Unavailable
+from webapp.errors import InvalidParams, TooMany, Unavailable
 from webapp.extensions import db
 from webapp.lib.bodies import answer_json, read_json, read_query
 from webapp.lib.openapi import JSON, TEXT, Answer, Describer, Ref
@@ -82,7 +82,7 @@ def create_report() -> Response:
     accepted = request.accept_mimetypes
     if accepted["text/event-stream"] > 0 and accepted.best == "text/event-stream":
         # Where no more streams fit, the report is made all the same.
-        with suppress(Unavailable):
+        with suppress(TooMany, Unavailable):
             response = event_stream(report.id, 0)
     response.headers["Location"] = url_for("api.show_report", report_id=report.id)
     return response
@@ -147,7 +147,8 @@ def report_events(report_id: UUID) -> Response:
 def event_stream(report_id: str, after: int) -> Response:
     """Return the stream of a report's events; it holds no database connection while it waits."""
     left, ended = jobs.reader_gone(request.environ), access_ended()
-    events = jobs.Listening(report_id, after, gone=lambda: left() or ended())
+    reader = current_scope().user_id
+    events = jobs.Listening(report_id, after, gone=lambda: left() or ended(), reader=reader)
     db.session.remove()
 
     def body() -> Iterator[str]:

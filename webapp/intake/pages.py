@@ -97,6 +97,8 @@ class UploadPages:
             upload = uploads.keep_upload(scope, self.slug, sent, urls)
         except InvalidParams as error:
             return self.new_upload(error.errors, 422)
+        except Conflict as error:
+            return self.new_upload({self.loader.roles[0].name: error.message}, error.status)
         audit(scope, "uploaded", upload.names)
         db.session.commit()
         return redirect_to(self.address(upload))

@@ -13,7 +13,7 @@ from typing import IO, Any
 from uuid import UUID, uuid4
 
 from flask import current_app
-from sqlalchemy import JSON, ForeignKey, Index, String, Text, Uuid, select, update
+from sqlalchemy import JSON, ForeignKey, Index, String, Text, Uuid, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp import jobs
@@ -134,10 +134,13 @@ def keep_upload(
 ) -> Upload:
     """Keep files and let a worker look through them; return the upload, committed.
 
-    sent: content and name by role
+    sent:   content and name by role
+    Raises: Conflict where the company's uploads are as many, or as large, as they may be
     """
+    _check_room(scope.company_id, sum(content.seek(0, 2) for content, _ in sent.values()))
     files: dict[str, Any] = {}
     for role, (content, name) in sent.items():
+        content.seek(0)
         shown = name.replace("\\", "/").rpartition("/")[2][-200:]
         shown = shown if storable(shown) else "upload"
         file_id = store_file(scope.company_id, content, kind=UPLOAD, format="", name=shown)
@@ -151,6 +154,25 @@ def keep_upload(
     start(upload, LOOKING, scope.user_id)
     db.session.commit()
     return upload
+
+
+def _check_room(company_id: str, size_bytes: int) -> None:
+    most, most_mb = (
+        current_app.config[name] for name in ("COMPANY_UPLOADS_MOST", "COMPANY_UPLOADS_MB")
+    )
+    waiting = select(func.count()).select_from(Upload).where(Upload.company_id == company_id)
+    if (db.session.scalar(waiting.where(Upload.status != LOADED)) or 0) >= most:
+        raise Conflict(
+            f"{most:,} uploads of this company are kept, as many as may be: load or delete some."
+        )
+    kept = select(func.coalesce(func.sum(StoredFile.size_bytes), 0)).where(
+        StoredFile.company_id == company_id, StoredFile.kind.in_((UPLOAD, REJECTED))
+    )
+    if (db.session.scalar(kept) or 0) + size_bytes > most_mb * 1_000_000:
+        raise Conflict(
+            f"The uploads of this company may have {most_mb:,} MB together, and with this one they "
+            "had more: load or delete some."
+        )
 
 
 def start(upload: Upload, status: str, user_id: str) -> None:

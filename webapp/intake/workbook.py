@@ -25,11 +25,16 @@ from webapp.intake.text import BadFile, Told
 
 # A workbook is compressed: this much may come out of a sheet, and of the texts that sheets share.
 MOST_SHEET_BYTES = 1024 * 1024 * 1024
-MOST_SHARED_BYTES = 256 * 1024 * 1024
+MOST_SHARED_BYTES = 128 * 1024 * 1024
+# Spreadsheet programs write some ten bytes for one that is kept; files made to do harm, hundreds.
+MOST_TIMES_UNPACKED = 100
+ALWAYS_UNPACKED_BYTES = 16 * 1024 * 1024
 MOST_PART_BYTES = 4 * 1024 * 1024
 # As many as Excel has; a damaged file may name a row far below, and all above it would be walked.
 MOST_ROWS = 1_048_576
 MOST_COLUMNS = 1_000
+# Excel has 32,767.
+MOST_LETTERS = 1_000_000
 CHUNK_BYTES = 64 * 1024
 UNREADABLE = "The workbook cannot be read. Save it as XLSX again, without a password."
 _FAULTS = (
@@ -156,8 +161,15 @@ class Workbook:
             yield from done
 
     def _parse(self, part: str, handler: Any, most_bytes: int) -> Iterator[bool]:
-        if self._archive.getinfo(part).file_size > most_bytes:
+        info = self._archive.getinfo(part)
+        if info.file_size > most_bytes:
             raise BadFile("The workbook is too large; send it as CSV.")
+        likely_bytes = max(info.compress_size * MOST_TIMES_UNPACKED, ALWAYS_UNPACKED_BYTES)
+        if info.file_size > likely_bytes:
+            raise BadFile(
+                f"The workbook unpacks to {info.file_size:,} bytes out of {info.compress_size:,}, "
+                "as no spreadsheet program writes it. Save it as XLSX again, or send it as CSV."
+            )
         parser = ParserCreate()
         parser.buffer_text = True
         parser.StartDoctypeDeclHandler = _refuse_doctype
@@ -189,6 +201,12 @@ def unescaped(text: str) -> str:
     if "_x" in text:
         text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _bounded(text: str) -> str:
+    if len(text) > MOST_LETTERS:
+        raise BadFile(f"A cell may hold {MOST_LETTERS:,} characters.")
+    return text
 
 
 class _Handler:
@@ -245,7 +263,8 @@ class SharedTexts(_Handler):
         elif local == "rPh":
             self._is_reading_aloud = False
         elif local == "si":
-            self._bytes += unescaped("".join(self._text)).encode("utf-8", "surrogatepass")
+            text = _bounded("".join(self._text))
+            self._bytes += unescaped(text).encode("utf-8", "surrogatepass")
             self._ends.append(len(self._bytes))
             self._text.clear()
 
@@ -307,7 +326,7 @@ class _SheetRows(_Handler):
             self._parser.CharacterDataHandler = None
         elif local == "c":
             if self._has_value or self._has_formula:
-                self._end_cell("".join(self._text))
+                self._end_cell(_bounded("".join(self._text)))
                 self._text.clear()
         elif local == "row":
             if self._cells:

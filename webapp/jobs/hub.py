@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.errors import Unavailable
+from webapp.errors import TooMany, Unavailable
 from webapp.extensions import db, redis_client
 from webapp.jobs.models import ACTIVE, Job
 
@@ -71,6 +71,7 @@ class Hub:
         self._app = app
         self._lock = threading.Lock()
         self._listeners: dict[str, list[queue.SimpleQueue[Event | None]]] = {}
+        self._readers: dict[queue.SimpleQueue[Event | None], str] = {}
         self.threads: dict[str, threading.Thread] = {}
         self._polled: dict[str, tuple[int, bool]] = {}
         self.connected = False
@@ -82,8 +83,11 @@ class Hub:
         with self._lock:
             return sum(len(queues) for queues in self._listeners.values())
 
-    def subscribe(self, channel: str) -> queue.SimpleQueue[Event | None]:
-        """Return a queue that receives the channel's events, and REREAD after each gap."""
+    def subscribe(self, channel: str, reader: str = "") -> queue.SimpleQueue[Event | None]:
+        """Return a queue that receives the channel's events, and REREAD after each gap.
+
+        reader: the user whose stream it is; of each there are so many and no more
+        """
         events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         with self._lock:
             if self.closing:
@@ -94,6 +98,14 @@ class Hub:
                     "Too many live streams are open on this server. The page updates by itself "
                     "without one; a program may try again in a few seconds."
                 )
+            most = self._app.config["STREAMS_PER_USER_MOST"]
+            if reader and list(self._readers.values()).count(reader) >= most:
+                raise TooMany(
+                    f"You have {most:,} live streams open, which is as many as a user may have. "
+                    "The page updates by itself without one; a program may close one first.",
+                    retry_after_s=5,
+                )
+            self._readers[events] = reader
             self._listeners.setdefault(channel, []).append(events)
             for name, work in (("line-hub", self._run), ("line-poll", self._poll)):
                 if name not in self.threads or not self.threads[name].is_alive():
@@ -117,6 +129,7 @@ class Hub:
     def unsubscribe(self, channel: str, events: queue.SimpleQueue[Event | None]) -> None:
         """Forget a listener; its channel is unsubscribed when it was the last one."""
         with self._lock:
+            self._readers.pop(events, None)
             queues = self._listeners.get(channel, [])
             if events in queues:
                 queues.remove(events)

@@ -106,16 +106,23 @@ class Listening:
     database connection while it waits.
 
     gone:   says that nobody may or can read any more; asked once a second, however busy the job
-    Raises: Unavailable when this process has as many streams open as it can serve
+    reader: the user whose stream it is, where it is one's
+    Raises: Unavailable when this process has as many streams open as it can serve, TooMany when
+            the reader has as many as one user may have
     """
 
     def __init__(
-        self, job_id: str, after: int = 0, *, gone: Callable[[], bool] = lambda: False
+        self,
+        job_id: str,
+        after: int = 0,
+        *,
+        gone: Callable[[], bool] = lambda: False,
+        reader: str = "",
     ) -> None:
         self._app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
         self._hub: Hub = self._app.extensions["line_hub"]
         self._job_id, self._after, self._gone = job_id, after, gone
-        self._queue = self._hub.subscribe(job_id)
+        self._queue = self._hub.subscribe(job_id, reader)
 
     def __iter__(self) -> Iterator[Event | None]:
         try:

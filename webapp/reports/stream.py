@@ -28,13 +28,16 @@ METERS_EVERY_S = 0.5
 @bp.get("/reports/<uuid:report_id>/events")
 def listen_report(report_id: UUID) -> Response:
     """Stream the lines after `Last-Event-ID`, or after the last one on the page, up to the end."""
-    report = service.find_report(current_scope(), str(report_id))
+    scope = current_scope()
+    report = service.find_report(scope, str(report_id))
     if not current_app.config["STREAMING"]:
         raise Unavailable("Live lines are switched off here; the page asks for them instead.")
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     after = _number(request.headers.get("Last-Event-ID")) or _number(request.args.get("after")) or 0
     left, ended = jobs.reader_gone(request.environ), access_ended()
-    listening = jobs.Listening(report.id, after, gone=lambda: left() or ended())
+    listening = jobs.Listening(
+        report.id, after, gone=lambda: left() or ended(), reader=scope.user_id
+    )
     messages = _messages(app, report.id, listening)
     # A stream lasts for hours; it must not sit on a database connection.
     db.session.remove()

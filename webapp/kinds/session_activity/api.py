@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from flask import Blueprint, Response, current_app, g, jsonify, request
+from flask import Blueprint, Response, current_app, g, jsonify
 from pydantic import Field
 
 from webapp.accounts import authenticate_ingest_key, current_scope, require, restrict, sender_scope
@@ -35,7 +35,6 @@ from webapp.kinds.session_activity.sessions import SessionTaken, begin, describe
 from webapp.lib.bodies import read_query, read_value
 from webapp.lib.moments import utcnow
 from webapp.lib.openapi import JSON, Answer, Describer
-from webapp.lib.wire import parse_json
 
 PREFIX = "/api/session-manager"
 # What a database's whole numbers hold: a clock may be off by centuries.
@@ -93,7 +92,7 @@ def add_computers() -> tuple[Response, int]:
 def _add(
     table: type[Login] | type[Computer], model: type[NewLogin] | type[NewComputer]
 ) -> tuple[Response, int]:
-    named, bad = bodies.read_items(model, parse_json(request.get_data()))
+    named, bad = bodies.read_items(model, bodies.read_sent())
     if bad:
         raise InvalidParams(
             {
@@ -116,7 +115,7 @@ def _add(
 )
 def correct_computer() -> Response:
     """Let hours of a computer be read as if its clock were right, or as it says."""
-    wanted = read_value(bodies.CorrectedComputer, parse_json(request.get_data()))
+    wanted = read_value(bodies.CorrectedComputer, bodies.read_sent())
     correct_clock(current_scope(), wanted.name, wanted.corrects_clock)
     return jsonify({"message": "Success"})
 
@@ -132,7 +131,7 @@ def correct_computer() -> Response:
 )
 def begin_session() -> tuple[Response, int]:
     """Begin a session: 201; 200 where the very same was begun before."""
-    start = read_value(SessionStart, parse_json(request.get_data()))
+    start = read_value(SessionStart, bodies.read_sent())
     first = _ping(start, start.id, SESSION, utcnow())
     if begin(db.engine, first, start.comp_name, start.ip_addr, intake()):
         return _created()
@@ -150,7 +149,7 @@ def begin_session() -> tuple[Response, int]:
 )
 def take_pings() -> tuple[Response, int]:
     """Take a ping, or a list of them with a verdict for each: 201 all taken, 207 not all."""
-    body = parse_json(request.get_data())
+    body = bodies.read_sent()
     if isinstance(body, list):
         return _take_list(body)
     ping = read_value(PingBody, body)

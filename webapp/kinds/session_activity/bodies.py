@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date, datetime
 from ipaddress import ip_address
+from itertools import islice
 from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
+import ijson
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -30,10 +33,14 @@ from webapp.kinds.session_activity.models import (
 )
 from webapp.lib.bodies import read_value
 from webapp.lib.moments import parse_rfc3339
+from webapp.lib.wire import body_bytes, parse_json
 
 M = TypeVar("M", bound=BaseModel)
 
 MOST_ITEMS = 20_000
+# Half a kilobyte an item is twice what a client sends.
+MOST_BYTES = MOST_ITEMS * 512
+TOO_MANY = f"Send at most {MOST_ITEMS:,} items at once."
 LONGEST_PROMISE_SEC = 86_400
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 SENTENCE = "Write the date as 2023-09-06T12:30:00Z, 2023-09-06 12:30:00 or 2023-09-06."
@@ -203,6 +210,21 @@ class HoursQuery(_Body):
         return first, last
 
 
+def read_sent() -> Any:
+    """Return what the request's body holds; too long a list is refused before it is read whole.
+
+    Raises: TooLarge, Unreadable
+    """
+    raw = body_bytes(MOST_BYTES)
+    # An item is one object, and few texts in them hold a bracket.
+    if raw.count(b"{") + raw.count(b"[") > MOST_ITEMS + 1:
+        with suppress(ijson.JSONError):
+            begins = (event in {"start_map", "start_array"} for event, _ in ijson.basic_parse(raw))
+            if sum(islice(filter(None, begins), MOST_ITEMS + 2)) > MOST_ITEMS + 1:
+                raise TooLarge(TOO_MANY)
+    return parse_json(raw)
+
+
 def read_items(model: type[M], body: Any) -> tuple[dict[int, M], dict[int, InvalidParams]]:
     """Return the items of a list that can be used, and what is wrong with others, by place.
 
@@ -213,7 +235,7 @@ def read_items(model: type[M], body: Any) -> tuple[dict[int, M], dict[int, Inval
     if not isinstance(items, list):
         raise InvalidParams({"body": "Send a JSON list of objects."})
     if len(items) > MOST_ITEMS:
-        raise TooLarge(f"Send at most {MOST_ITEMS:,} items at once.")
+        raise TooLarge(TOO_MANY)
     good: dict[int, M] = {}
     bad: dict[int, InvalidParams] = {}
     for place, item in enumerate(items):
