@@ -16,6 +16,7 @@ from intake_helpers import FIELDS, kept
 from webapp.intake import (
     BadFile,
     Choices,
+    Field,
     Problem,
     Rejects,
     Role,
@@ -242,3 +243,55 @@ def test_what_is_shown_of_a_file_is_short_whatever_its_cells_hold(tmp_path: Path
     look = look_at(path, "f.csv", role, Choices(), lambda row: row.errors, Rejects())
     assert (look["good"], look["bad"]) == (30, 0)
     assert len(json.dumps(look)) < 150_000
+
+
+GUESSED = (
+    Field("day", "day", "day"),
+    Field("scope", "scope", looks=r"(scope )?[123]"),
+    Field("amount", "amount", "decimal"),
+    Field("length", "length", "seconds"),
+)
+
+
+def test_columns_are_guessed_by_what_stands_below_and_asked_for(tmp_path: Path) -> None:
+    text = (
+        "When;What;How much;GHG;Played\n2025-03-01T10:00;x;12,5;Scope 1;3:25\n2025-03-02;y;7;2;0:59"
+    )
+    found = detect(kept(tmp_path, text), GUESSED, may_ask=True)
+    assert found.columns == ("day", None, "amount", "scope", "length")
+    (asked,) = found.questions
+    assert asked.name == "columns"
+    assert "amount from “How much”" in asked.sentence
+    assert "needs" not in asked.sentence
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "columns"),
+    [
+        # Two columns of numbers: nobody knows which is the amount.
+        (
+            "When;A;B;GHG;Played",
+            "2025-03-01;12,5;7,5;1;3:25",
+            ("day", None, None, "scope", "length"),
+        ),
+        # A column of scopes looks like numbers too, and is scopes.
+        ("When;A;Played", "2025-03-01;2;3:25", ("day", "scope", "length")),
+        # One odd cell, and it is not guessed.
+        ("When;A;GHG;Played", "soon;7;1;3:25", (None, "amount", "scope", "length")),
+        # What a heading says is not guessed at.
+        ("day;amount;scope;length", "2025-03-01;7;1;3:25", ("day", "amount", "scope", "length")),
+    ],
+)
+def test_a_column_is_guessed_only_where_it_can_be_no_other(
+    tmp_path: Path, header: str, row: str, columns: tuple[str | None, ...]
+) -> None:
+    path = kept(tmp_path, f"{header}\n{row}\n{row}")
+    assert detect(path, GUESSED, may_ask=True).columns == columns
+
+
+def test_nothing_is_guessed_where_nobody_is_asked(tmp_path: Path) -> None:
+    path = kept(tmp_path, "When;How much;GHG;Played\n2025-03-01;12,5;1;3:25")
+    with pytest.raises(BadFile, match="The header needs the columns day, scope, amount, length"):
+        detect(path, GUESSED)
+    said = Choices(columns={"day": None, "scope": 2, "amount": 1, "length": 3})
+    assert detect(path, GUESSED, said, may_ask=True).columns[0] is None

@@ -17,6 +17,14 @@ FieldType = Literal["text", "integer", "decimal", "date", "day", "seconds"]
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _BRACKETS = re.compile(r"[(\[][^)\]]*[)\]]")
 _GAPS = re.compile(r"[\W_]+")
+_DAY = r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}"
+# How the cells of a type look.
+_LOOKS = {
+    "date": _DAY,
+    "day": rf"({_DAY})([T ].*)?",
+    "decimal": r"[-+]?\d[\d.,'\s]*",
+    "seconds": r"(\d{1,3}:)?\d{1,3}:[0-5]\d",
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,7 @@ class Field:
     words: what people write above it, in any language; its own name is always one of them
     made:  where a file has none, it is made from the row's content
     takes_notes: columns that are kept as notes go into it
+    looks: how its cells look (a pattern, in any case), where its type does not say so
     """
 
     name: str
@@ -37,6 +46,7 @@ class Field:
     words: tuple[str, ...] = ()
     made: bool = False
     takes_notes: bool = False
+    looks: str = ""
 
     @property
     def keys(self) -> frozenset[str]:
@@ -65,6 +75,47 @@ def places_of(header: Sequence[str], fields: Iterable[Field]) -> tuple[str | Non
         own[heading_key(field.name)] = field.name
     named = {own[key] for key in keys if key in own}
     return tuple(own.get(key) if names.get(key, "") in named else names.get(key) for key in keys)
+
+
+def guess_columns(
+    columns: Sequence[str | None], rows: Sequence[Sequence[str]], fields: Iterable[Field]
+) -> tuple[str | None, ...]:
+    """Return columns with those filled in that only one can be, by what stands below them.
+
+    A field that is missing gets the one column without a field whose cells all look like its own;
+    fields that are looked for by a pattern go first, so a column of scopes is no quantity.
+    """
+    found = list(columns)
+    missing = [one for one in fields if one.required and not one.made and one.name not in columns]
+    missing = [one for one in missing if one.looks or one.type in _LOOKS]
+    claims = {one.name: _fitting(one, found, rows) for one in missing}
+    for one in sorted(missing, key=lambda one: (not one.looks, one.type == "decimal")):
+        places = [place for place in claims[one.name] if found[place] is None]
+        rivals = [
+            other
+            for other in missing
+            if other.name not in found
+            and other is not one
+            and bool(other.looks) == bool(one.looks)
+            and other.type == one.type
+            and set(places) & set(claims[other.name])
+        ]
+        if len(places) == 1 and not rivals:
+            found[places[0]] = one.name
+    return tuple(found)
+
+
+def _fitting(
+    field: Field, columns: Sequence[str | None], rows: Sequence[Sequence[str]]
+) -> list[int]:
+    """Return the columns without a field whose cells, as far as there are some, look like these."""
+    pattern = re.compile(field.looks or _LOOKS[field.type], re.IGNORECASE)
+    found = []
+    for place, name in enumerate(columns):
+        cells = [row[place].strip() for row in rows if place < len(row) and row[place].strip()]
+        if name is None and cells and all(map(pattern.fullmatch, cells)):
+            found.append(place)
+    return found
 
 
 def column_letters(place: int) -> str:

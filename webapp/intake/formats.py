@@ -15,7 +15,7 @@ from pathlib import Path
 
 from webapp.intake import text
 from webapp.intake.cells import DateOrder, plain_text
-from webapp.intake.columns import Field, places_of
+from webapp.intake.columns import Field, guess_columns, places_of
 from webapp.intake.marks import Proof, Question, mark_of, order_of, question
 from webapp.intake.rows import Format, Numbered, data_rows
 from webapp.intake.text import BadFile
@@ -25,6 +25,7 @@ from webapp.intake.workbook import Workbook, is_workbook
 HEADER_WITHIN = 30
 PREVIEW_ROWS = 5
 PROOF_ROWS = 2_000
+GUESSED_BY_ROWS = 50
 LONGEST_HEADING = 200
 
 
@@ -74,6 +75,8 @@ def detect(
     if sentence := _columns_missing(found, fields):
         if not may_ask:
             raise BadFile(sentence, found.header_line)
+        if choices.columns is None:
+            found, sentence = _guessed(path, found, fields)
         return replace(found, questions=(*found.questions, Question("columns", sentence)))
     return _with_marks(path, found, fields, choices)
 
@@ -159,6 +162,22 @@ def _columns_missing(found: Format, fields: Sequence[Field]) -> str:
             f"it is {(found.separator or ', ').join(found.header)[:200]!r}."
         )
     return f"The header names {', '.join(sorted(twice))} twice." if twice else ""
+
+
+def _guessed(path: Path, found: Format, fields: Sequence[Field]) -> tuple[Format, str]:
+    """Return a format with columns filled in by what stands below, and what is to be asked."""
+    rows = [cells for _, cells in islice(data_rows(path, found), GUESSED_BY_ROWS)]
+    guessed = replace(found, columns=guess_columns(found.columns, rows, fields))
+    labels = {one.name: one.label for one in fields}
+    told = ", ".join(
+        f"{labels[name]} from “{found.header[place]}”"
+        for place, name in enumerate(guessed.columns)
+        if name and name != found.columns[place]
+    )
+    sentence = _columns_missing(guessed, fields)
+    if told:
+        sentence = f"By what stands below, {told}; say below whether that is right. {sentence}"
+    return replace(guessed, guessed=bool(told)), sentence.strip()
 
 
 def _with_marks(path: Path, found: Format, fields: Sequence[Field], choices: Choices) -> Format:

@@ -47,7 +47,7 @@ SHOWN_CHARS = 200
 # What a look tells of how a file was read.
 SHOWN = (
     *("encoding", "separator", "sheet", "sheets", "header_line", "header"),
-    *("columns", "values", "notes", "decimal_mark", "date_order"),
+    *("columns", "guessed", "values", "notes", "decimal_mark", "date_order"),
 )
 TASK_S = 21_600
 Check = Callable[[Row], dict[str, str]]

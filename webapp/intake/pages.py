@@ -20,9 +20,10 @@ from webapp.extensions import db
 from webapp.files import StoredFile, read_chunks
 from webapp.htmx import redirect_to, render
 from webapp.intake import uploads
+from webapp.intake.columns import column_letters
 from webapp.intake.loader import Loader, read_as
 from webapp.intake.uploads import AT_WORK, LOADABLE, LOADING, LOOKING, REJECTED, Upload
-from webapp.lib.texts import counted
+from webapp.lib.texts import counted, storable
 
 MOST_BYTES = 4 * 1024**3
 NO_FILE = "Choose a file that is not empty."
@@ -79,6 +80,7 @@ class UploadPages:
             "intake/new_upload.html",
             here=self,
             uploads=uploads.recent_uploads(current_scope(), self.slug),
+            mappings=uploads.list_mappings(current_scope(), self.slug),
             errors=errors or {},
             typed=request.form,
         )
@@ -102,6 +104,37 @@ class UploadPages:
         audit(scope, "uploaded", upload.names)
         db.session.commit()
         return redirect_to(self.address(upload))
+
+    def index_mappings(
+        self, errors: Mapping[str, str] | None = None, status: int = 200
+    ) -> Response:
+        """Show the columns that were saved, to rename or forget them."""
+        page = render_template(
+            "intake/index_mappings.html",
+            here=self,
+            mappings=uploads.list_mappings(current_scope(), self.slug),
+            letters=column_letters,
+            errors=errors or {},
+            typed=request.form,
+        )
+        return make_response(page, status)
+
+    def change_mapping(self, role: str, header: str) -> Response:
+        """Rename saved columns, or forget them; what was loaded by them stays."""
+        scope = current_scope()
+        mapping = uploads.find_saved(scope, self.slug, role, header)
+        name = request.form.get("name", "").strip()
+        if "delete" in request.form:
+            audit(scope, "deleted saved columns", mapping.name)
+            db.session.delete(mapping)
+        elif not name or len(name) > uploads.LONGEST_NAME or not storable(name):
+            sentence = f"Write a name of 1 to {uploads.LONGEST_NAME} characters."
+            return self.index_mappings({f"name-{role}-{header}": sentence}, 422)
+        else:
+            audit(scope, "renamed saved columns", f"{mapping.name}: {name}")
+            mapping.name = name
+        db.session.commit()
+        return redirect_to(f"/{self.slug}/mappings")
 
     def _sent(self) -> dict[str, Any]:
         sent: dict[str, Any] = {}
@@ -207,6 +240,9 @@ class UploadPages:
         """Say whether the last look knew all that is said of how to read the files."""
         if any(options.get(name) != upload.options.get(name) for name in CHOICES):
             return False
+        # A guess that comes back as it was is what the person says now.
+        if any(look.get("guessed") for look in upload.looks.values()):
+            return False
         return all(
             said
             | {
@@ -220,7 +256,7 @@ class UploadPages:
 
     def _save_mappings(self, upload: Upload, options: Mapping[str, Any]) -> None:
         for role, said in options["roles"].items():
-            name = request.form.get(f"{role}.save_as", "").strip()[:100]
+            name = request.form.get(f"{role}.save_as", "").strip()[: uploads.LONGEST_NAME]
             if name and "columns" in said:
                 header = upload.files[role]["look"].get("header", [])
                 uploads.save_mapping(upload.company_id, self.slug, role, header, name, said)
@@ -283,6 +319,8 @@ def upload_pages(pages: UploadPages) -> Blueprint:
         ("POST", one, pages.start_upload),
         ("POST", f"{one}/delete", pages.delete_upload),
         ("GET", f"{one}/rejected.csv", pages.rejected_rows),
+        ("GET", "/mappings", pages.index_mappings),
+        ("POST", "/mappings/<role>/<header>", pages.change_mapping),
     )
     for method, rule, view in views:
         bp.add_url_rule(rule, view.__name__, view, methods=[method])

@@ -36,6 +36,7 @@ class Format:
     header_line: where the header stands; what is above it is skipped
     decimal_mark: empty where no text of a workbook proves one
     values:      what stands for all rows, by field; notes: columns that are kept as notes
+    guessed:     columns were filled in by what stands below them
     sheet:       the sheet that is read, None for a CSV file; `sheets` names all of them
     """
 
@@ -53,6 +54,7 @@ class Format:
     values: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[int, ...] = ()
     questions: tuple[Question, ...] = ()
+    guessed: bool = False
 
     @property
     def ambiguous(self) -> bool:

@@ -26,6 +26,7 @@ from webapp.lib.moments import utcnow
 from webapp.lib.texts import storable
 
 UPLOAD, REJECTED = "upload", "rejected"
+LONGEST_NAME = 100
 LOOKING, READY, LOADING = "looking", "ready", "loading"
 LOADED, REFUSED, FAILED = "loaded", "refused", "failed"
 AT_WORK = (LOOKING, LOADING)
@@ -100,7 +101,7 @@ class SavedMapping(Model):
     kind: Mapped[str] = mapped_column(String(40), primary_key=True)
     role: Mapped[str] = mapped_column(String(40), primary_key=True)
     header: Mapped[str] = mapped_column(String(64), primary_key=True)
-    name: Mapped[str] = mapped_column(String(100))
+    name: Mapped[str] = mapped_column(String(LONGEST_NAME))
     mapping: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
@@ -124,6 +125,22 @@ def save_mapping(
     mapping = {key: said[key] for key in ("columns", "values", "notes")}
     key = {"company_id": company_id, "kind": kind, "role": role, "header": header_hash(header)}
     db.session.merge(SavedMapping(**key, name=name, mapping=mapping))
+
+
+def list_mappings(scope: Scope, kind: str) -> list[SavedMapping]:
+    """Return the company's saved mappings of a kind, by name."""
+    query = select(SavedMapping).where(
+        SavedMapping.company_id == scope.company_id, SavedMapping.kind == kind
+    )
+    return list(db.session.scalars(query.order_by(SavedMapping.name, SavedMapping.header)))
+
+
+def find_saved(scope: Scope, kind: str, role: str, header: str) -> SavedMapping:
+    """Return a saved mapping of the caller's company. Raises: NotFound"""
+    found = db.session.get(SavedMapping, (scope.company_id, kind, role, header))
+    if found is None:
+        raise NotFound("There are no such saved columns.")
+    return found
 
 
 def keep_upload(

@@ -10,7 +10,7 @@ from typing import Any
 from flask.testing import FlaskClient
 
 from tests.kinds.inventory.inventory_helpers import DATA, Caller
-from tests.kinds.inventory.test_inventory_pages import load, send
+from tests.kinds.inventory.test_inventory_pages import load, send, submit
 
 Browsers = Callable[[str], FlaskClient]
 FILES = Path(__file__).resolve().parents[3] / "docs" / "examples" / "files"
@@ -51,6 +51,47 @@ def test_a_template_in_german_goes_in(
     assert "2 lines: 2 can be stored, 0 cannot" in page.text
     again = owner.get(load(owner, page).headers["Location"])
     assert "1 created, 0 updated, 1 unchanged" in again.text
+
+
+def test_a_guess_is_loaded_once_somebody_says_it_is_right(
+    acme: str, client_for: Browsers, caller: Callable[[str], Caller]
+) -> None:
+    owner = client_for("owner")
+    text = (
+        "Jahr;Standort;Bereich;Kategorie;Menge;Einheit;EF\n2025;Acme;Scope 1;Gas;12,5;kWh;0,182\n"
+    )
+    page = send(owner, text.encode(), "guess.csv")
+    assert "period from “Jahr”, scope from “Bereich”; say below whether that is right." in page.text
+    assert selected(page) | {"period_id": "Jahr", "scope": "Bereich"} == selected(page)
+    shown = owner.get(load(owner, page, **{"file.mapped": "true"}).headers["Location"])
+    assert "1 created" in shown.text
+    assert {one["category"] for one in entries(caller("owner"))} >= {"Gas"}
+
+
+def test_saved_columns_are_listed_renamed_and_forgotten(acme: str, client_for: Browsers) -> None:
+    owner = client_for("owner")
+    assert "Nothing is saved yet" in owner.get("/inventory/mappings").text
+    content = (FILES / "emissions-template.csv").read_bytes()
+    said = {"file.mapped": "true", "file.column.description": "3", "file.note": "8"}
+    said |= {"file.value.period_id": "2025", "file.save_as": "German"}
+    load(owner, send(owner, content, "template.csv"), **said)
+    assert "1 saved" in owner.get("/inventory/upload").text
+    page = owner.get("/inventory/mappings").text
+    assert "<code>period_id</code> is always “2025”" in page
+    assert "<code>description</code> from column D" in page
+    assert "as notes: I." in page
+    found = re.search(r'action="(/inventory/mappings/file/\w+)"', page)
+    assert found is not None
+    wrong = submit(owner, found[1], name=" ")
+    assert (wrong.status_code, "Write a name of 1 to 100" in wrong.text) == (422, True)
+    assert submit(owner, found[1], name="Template 2025").status_code == 303
+    again = content.replace(b"61.000", b"62.000")
+    assert "as saved under “Template 2025”" in send(owner, again, "next.csv").text
+    stranger = client_for("stranger")
+    assert submit(stranger, found[1], delete="true").status_code in {403, 404}
+    assert submit(owner, found[1], delete="true").status_code == 303
+    assert "Nothing is saved yet" in owner.get("/inventory/mappings").text
+    assert submit(owner, found[1], delete="true").status_code == 404
 
 
 def test_a_sheet_of_journeys_goes_in_with_what_is_the_same_in_every_row(

@@ -42,9 +42,9 @@ UNIT = (
 FACTOR = ("factor", "ef", "Emissionsfaktor", "facteur d'émission", "emissiefactor")
 FIELDS = (
     Field("id", "id", words=("entry id",), made=True),
-    Field("period_id", "period", words=PERIOD),
+    Field("period_id", "period", words=PERIOD, looks=r"(FY ?)?(19|20)\d\d"),
     Field("unit_id", "organizational unit", words=UNIT),
-    Field("scope", "scope", "integer", words=("ghg scope",)),
+    Field("scope", "scope", "integer", words=("ghg scope",), looks=r"(scope ?)?[123](\.0)?"),
     Field(
         "category", "category", words=("emission category", "Kategorie", "catégorie", "categorie")
     ),
@@ -58,7 +58,12 @@ FIELDS = (
     Field(
         "quantity", "quantity", "decimal", words=("amount", "activity data", "Menge", "quantité")
     ),
-    Field("unit_of_measure", "unit of measure", words=("uom", "Einheit", "unité", "eenheid")),
+    Field(
+        "unit_of_measure",
+        "unit of measure",
+        words=("uom", "Einheit", "unité", "eenheid"),
+        looks=r"[kMG]?Wh|[MG]J|k?g|t|tonnes?|lit(re|er)s?|l|m3|m³|[pt]?km|EUR|USD|GBP|nights?",
+    ),
     Field("emission_factor", "emission factor", "decimal", words=FACTOR),
     Field(
         "factor_source",

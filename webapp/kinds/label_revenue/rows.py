@@ -43,8 +43,18 @@ FIELDS: dict[str, tuple[Field, ...]] = {
     "streams": (
         Field("date", "date", "day", words=DAY),
         Field("user_id", "user id", "integer", words=LISTENER),
-        Field("region", "region", words=("country", "territory", "market", "Land", "pays", "país")),
-        Field("track_id", "track id", words=("track", "isrc", "recording", "Titel ID", "pista")),
+        Field(
+            "region",
+            "region",
+            words=("country", "territory", "market", "Land", "pays", "país"),
+            looks="[A-Z]{2}",
+        ),
+        Field(
+            "track_id",
+            "track id",
+            words=("track", "isrc", "recording", "Titel ID", "pista"),
+            looks=r"[A-Z]{2}-?[A-Z0-9]{3}-?\d{2}-?\d{5}",
+        ),
         Field("seconds", "seconds", "seconds", words=DURATION),
     ),
 }
