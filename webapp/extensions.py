@@ -171,3 +171,9 @@ def report_queue() -> Queue:
     Jobs are JSON: pickles in Redis would be code.
     """
     return Queue(current_app.config["QUEUE"], connection=quick_redis(), serializer=JSONSerializer)
+
+
+def public_url() -> str:
+    """Return what links in mails and webhooks begin with."""
+    config = current_app.config
+    return str(config["PUBLIC_URL"] or f"http://{config['HOST']}:{config['PORT']}").rstrip("/")

@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from icalendar import Calendar
+from sqlalchemy import select
 
 from tests.api.api_helpers import assert_problem
 from tests.conftest import Api, form_token
 from tests.delivery.conftest import Clock, Mailbox, saved
 from webapp.delivery.relative import relative_label, relative_month, relative_word
+from webapp.engine.models import ResultRow
+from webapp.extensions import db
 from webapp.jobs import Job
 from webapp.lib.moments import utcnow
 from webapp.lib.months import month_text
@@ -23,6 +27,11 @@ MEMBERS = {
     "id", "name", "kind", "params", "schedule", "deliver", "hold_incomplete", "paused",
     "last_report", "next_run_at",
 }  # fmt: skip
+
+
+@pytest.fixture
+def owner_browser(client_for: Callable[[str], FlaskClient]) -> FlaskClient:
+    return client_for("owner")
 
 
 def patch(api: Api, path: str, body: Any) -> Any:
@@ -273,3 +282,136 @@ def test_a_command_says_by_its_exit_how_it_went(
 
 def test_a_command_for_an_unknown_one_is_bad_input(app: Flask) -> None:
     assert app.test_cli_runner().invoke(args=["definitions", "run", "x"]).exit_code == 2
+
+
+def test_a_saved_report_is_changed_and_copied_by_page(
+    api: Api, owner_browser: FlaskClient, clock: Clock
+) -> None:
+    made = saved(
+        api,
+        params={"topic": "apples", "mode": "long", "start": "-11", "end": "last_closed"},
+        schedule={"every": "month", "grace_days": 3, "at": "08:30"},
+        deliver=[{"by": "email", "to": ["a@acme.example"], "attach": ["csv"]}],
+    )
+    api.post(f"/definitions/{made['id']}/run", {})
+    clock.work()
+    address = f"/saved/{made['id']}"
+    page = owner_browser.get(f"{address}/edit").text
+    assert 'value="08:30"' in page
+    assert '<option value="month" selected>' in page
+    assert 'min="0" max="27" value="3"' in page
+    assert "a@acme.example" in page
+    assert "figure:Things" in page
+    form = {
+        "csrf_token": form_token(owner_browser, f"{address}/edit"),
+        "name": "Apples, weekly",
+        "every": "week",
+        "weekday": "5",
+        "at": "09:00",
+        "emails": "b@acme.example",
+        "attach": "xlsx",
+        "relative.start": "2024-01",
+        "relative.end": "last_closed",
+        "alert_of": ["figure:Things", ""],
+        "alert_when": ["above", "above"],
+        "alert_limit": ["25,000", ""],
+        "alert_percent": ["", ""],
+        "alert_name": ["", ""],
+        "quiet_begin": "22:00",
+        "quiet_end": "06:00",
+    }
+    assert owner_browser.post(f"{address}/edit", data=form).status_code == 303
+    found = api.get(f"/definitions/{made['id']}").json
+    assert found["name"] == "Apples, weekly"
+    assert found["params"] == {
+        "topic": "apples",
+        "mode": "long",
+        "start": "2024-01",
+        "end": "last_closed",
+    }
+    assert (found["schedule"]["every"], found["schedule"]["weekday"]) == ("week", 5)
+    assert found["deliver"] == [{"by": "email", "to": ["b@acme.example"], "attach": ["xlsx"]}]
+    assert [(a["name"], a["limit"]) for a in found["alerts"]] == [("Things above", 25000.0)]
+    assert found["quiet"] == {"begin": "22:00", "end": "06:00"}
+    shown = owner_browser.get(address).text
+    assert "Things at least 25,000" in shown
+    wrong = owner_browser.post(f"{address}/edit", data=form | {"alert_limit": ["many", ""]})
+    assert wrong.status_code == 422
+    assert "b@acme.example" in wrong.text
+    copy = owner_browser.get(f"/saved/new?definition={made['id']}").text
+    assert "Apples, weekly (copy)" in copy
+    sent = form | {"definition": made["id"], "name": "Another"}
+    assert owner_browser.post("/saved", data=sent).status_code == 303
+    names = {one["name"] for one in api.get("/definitions").json}
+    assert names == {"Apples, weekly", "Another"}
+
+
+def test_targets_that_the_form_cannot_show_are_kept(api: Api, owner_browser: FlaskClient) -> None:
+    two = [{"by": "webhook", "url": f"https://example.com/{n}"} for n in (1, 2)]
+    made = saved(api, deliver=two)
+    address = f"/saved/{made['id']}/edit"
+    form = {"csrf_token": form_token(owner_browser, address), "name": "B", "keep_deliver": "true"}
+    assert owner_browser.post(address, data=form).status_code == 303
+    found = api.get(f"/definitions/{made['id']}").json
+    assert [one["url"] for one in found["deliver"]] == [one["url"] for one in two]
+
+
+def test_a_restated_value_is_seen_beside_what_was_counted_first(
+    api: Api, owner_browser: FlaskClient, clock: Clock, app: Flask
+) -> None:
+    made = saved(api)
+    reports = []
+    for weight in (None, 7, 9):
+        reports.append(api.post(f"/definitions/{made['id']}/run", {}).json["id"])
+        clock.work()
+        if weight is not None:
+            _restate(app, reports[-1], weight)
+    first = api.get(f"/definitions/{made['id']}/compare?from=first&to={reports[-1]}").json
+    (row,) = first["changed"]
+    assert (row["number"], first["from"]) == ("1000001", "first")
+    assert row["changes"]["weight"] == {"from": 1111, "to": 9, "by": 9 - 1111}
+    pair = f"from={reports[1]}&to={reports[2]}"
+    between = api.get(f"/definitions/{made['id']}/compare?{pair}").json
+    assert between["changed"][0]["changes"]["weight"]["by"] == 2
+    page = owner_browser.get(f"/saved/{made['id']}/compare?from=first").text
+    assert "1000001" in page
+    assert "-1102" in page
+    assert "−" not in page
+    assert owner_browser.get(f"/saved/{made['id']}/compare").status_code == 200
+    assert owner_browser.get(f"/saved/{made['id']}/compare?from=x").status_code == 422
+
+
+def _restate(app: Flask, report_id: str, weight: int) -> None:
+    with app.app_context():
+        of_report = (ResultRow.report_id == report_id) & (ResultRow.position == 0)
+        row = db.session.scalars(select(ResultRow).where(of_report)).one()
+        row.data = row.data | {"weight": weight}
+        db.session.commit()
+
+
+def test_the_course_of_the_main_figure_is_on_the_page(
+    api: Api, owner_browser: FlaskClient, clock: Clock
+) -> None:
+    made = saved(api)
+    for things in (3, 9):
+        change = {"params": {"topic": "apples", "things": things}}
+        api.client.patch(f"/api/v1/definitions/{made['id']}", json=change, auth=api.auth)
+        api.post(f"/definitions/{made['id']}/run", {})
+        clock.turn(utcnow())
+    page = owner_browser.get(f"/saved/{made['id']}").text
+    assert 'points="0.0,28.0 100.0,2.0"' in page
+    assert "Things over its runs" in page
+
+
+def test_due_times_come_as_a_calendar(api: Api, api_for: Callable[[str], Api]) -> None:
+    made = saved(api, schedule={"every": "month", "grace_days": 1, "at": "07:00"})
+    saved(api, name="Paused", schedule={"every": "day", "at": "07:00"}, paused=True)
+    answer = api.get("/definitions.ics")
+    assert answer.content_type == "text/calendar; charset=utf-8"
+    found = Calendar.from_ical(answer.data)
+    events = found.walk("VEVENT")
+    assert len(events) == 12
+    assert events[0]["SUMMARY"] == "Apples: report"
+    first = datetime.fromisoformat(made["next_run_at"])
+    assert events[0]["DTSTART"].dt == first
+    assert "BEGIN:VEVENT" not in api_for("stranger").get("/definitions.ics").text

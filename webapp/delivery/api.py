@@ -25,12 +25,11 @@ from webapp.delivery.bodies import (
     PageQuery,
     RunAnswer,
 )
-from webapp.delivery.comparison import compare
 from webapp.delivery.models import Definition, Delivery
 from webapp.engine.download import result_response
 from webapp.engine.export import FORMATS
 from webapp.engine.service import find_report
-from webapp.errors import InvalidParams, NotFound
+from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.lib.bodies import answer_json, read_json, read_query
 from webapp.lib.keyset import cut, one_page, place, read_place
@@ -215,12 +214,20 @@ def index_runs(definition_id: UUID) -> Response:
 )
 def compare_runs(definition_id: UUID) -> Response:
     """Return what came, went and changed between two results of a definition."""
-    scope, definition, query = current_scope(), _found(definition_id), read_query(CompareQuery)
-    of_it = {run.report_id for run in definitions.runs_of(definition, limit=1000)}
-    ends = query.model_dump(by_alias=True)
-    if unknown := [name for name, value in ends.items() if value not in of_it]:
-        raise InvalidParams(dict.fromkeys(unknown, "This is no report of this definition."))
-    return answer_json(compare(find_report(scope, query.before), find_report(scope, query.after)))
+    query, definition = read_query(CompareQuery), _found(definition_id)
+    scope = current_scope()
+    return answer_json(definitions.compare_results(scope, definition, query.before, query.after))
+
+
+@bp.get("/definitions.ics")
+@describe(
+    "When saved reports are due, as a calendar",
+    answer=Answer("iCalendar, the next twelve times of each.", {"text/calendar": TEXT}),
+)
+def show_calendar() -> Response:
+    """Return the next times of what the caller may see, for calendar programs."""
+    calendar = definitions.calendar(current_scope())
+    return Response(calendar, content_type="text/calendar; charset=utf-8")
 
 
 @bp.get("/deliveries")

@@ -239,9 +239,9 @@ class DeliveryAnswer(BaseModel):
 
 
 class ComparisonAnswer(BaseModel):
-    """How two results of one definition differ, row by row."""
+    """How two results of one definition differ, row by row; `from` is `first` where it was."""
 
-    before: Id = Field(alias="from")
+    before: str = Field(alias="from")
     after: Id = Field(alias="to")
     counted_at: dict[str, Any]
     came: list[dict[str, Any]]
@@ -269,7 +269,7 @@ class LatestQuery(BaseModel):
 
 
 class CompareQuery(BaseModel):
-    """Which two results are compared: ids of reports."""
+    """Which two results are compared: ids of reports; `from=first` for what was counted first."""
 
     before: str = Field(alias="from")
     after: str = Field(alias="to")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -11,28 +11,47 @@ from webapp.engine.models import Report
 from webapp.engine.registry import kinds
 from webapp.engine.results import ReadResult
 
+FIRST = "first"
 
-def compare(before: Report, after: Report) -> ComparisonAnswer:
-    """Return how the main sheet of two results differs.
 
+def compare(before: Sequence[Report], after: Report) -> ComparisonAnswer:
+    """Return how the main sheet of a result differs from an earlier one, or from several.
+
+    before: of several, oldest first, each row counts as the first of them has it, and only
+            what changed is told
     A row is the same row where the ids and months before its first number agree, or the texts
     there where it has neither.
     A changed row has its key and, of each number that differs, `from`, `to` and `by`.
     """
-    keys, old = keyed_rows(before)
-    _, new = keyed_rows(after)
+    keys, new = keyed_rows(after)
+    old: dict[tuple[Any, ...], dict[str, Any]] = {}
+    counted: dict[tuple[Any, ...], Any] = {}
+    for report in before:
+        for key, row in keyed_rows(report)[1].items():
+            if key not in old:
+                old[key], counted[key] = row, counted_at(report)
+    several = len(before) != 1
     changed = []
     for key in [key for key in new if key in old]:
         if cells := _differences(old[key], new[key]):
-            changed.append({**dict(zip(keys, key, strict=True)), "changes": cells})
+            named = dict(zip(keys, key, strict=True))
+            first = {"first_counted_at": counted[key]} if several else {}
+            changed.append({**named, **first, "changes": cells})
+    moments = {one.id: counted_at(one) for one in (*(before if not several else ()), after)}
     return ComparisonAnswer.model_construct(
-        before=before.id,
+        before=FIRST if several else before[0].id,
         after=after.id,
-        counted_at={one.id: (one.head or {}).get("generated_at") for one in (before, after)},
-        came=[row for key, row in new.items() if key not in old],
-        went=[row for key, row in old.items() if key not in new],
+        counted_at=moments,
+        # Rows of months that have moved out of a report's range are no news.
+        came=[] if several else [row for key, row in new.items() if key not in old],
+        went=[] if several else [row for key, row in old.items() if key not in new],
         changed=changed,
     )
+
+
+def counted_at(report: Report) -> Any:
+    """Return when a result was made, as its document says."""
+    return (report.head or {}).get("generated_at")
 
 
 def keyed_rows(report: Report) -> tuple[list[str], dict[tuple[Any, ...], dict[str, Any]]]:

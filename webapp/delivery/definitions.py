@@ -12,12 +12,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from flask import current_app
+from icalendar import Calendar, Event
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import joinedload
 from sqlalchemy.sql.elements import ColumnElement
 
 from webapp.accounts import Scope, audit
-from webapp.delivery.bodies import Changes, NewDefinition, Target
+from webapp.delivery.bodies import Changes, ComparisonAnswer, NewDefinition, Target
+from webapp.delivery.comparison import FIRST, compare
 from webapp.delivery.models import MAKING, SENDING, WAITING, Definition, DefinitionRun, Delivery
 from webapp.delivery.relative import resolve
 from webapp.delivery.schedules import Schedule
@@ -25,13 +27,14 @@ from webapp.engine.kind import ReportKind
 from webapp.engine.models import WITH_RESULT, Report
 from webapp.engine.params import json_schema, read_params
 from webapp.engine.registry import kind_named, personal_kinds
-from webapp.engine.service import start_report
+from webapp.engine.service import find_report, start_report
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound
-from webapp.extensions import db
+from webapp.extensions import db, public_url
 from webapp.lib.moments import utcnow
 from webapp.security import seal, unseal
 
 MOST_DEFINITIONS = 500
+MOMENTS_IN_CALENDAR = 12
 OLD_SECRET_SIGNS = timedelta(days=1)
 
 
@@ -89,8 +92,11 @@ def change_definition(scope: Scope, definition: Definition, changes: Changes) ->
     """
     kind = kind_named(definition.kind)
     check_may_change(scope, definition)
-    given = changes.model_dump(mode="json", exclude_unset=True)
-    null = [name for name, value in given.items() if value is None and name != "schedule"]
+    whole = changes.model_dump(mode="json")
+    given = {name: whole[name] for name in changes.model_fields_set}
+    null = [
+        name for name, value in given.items() if value is None and name not in {"schedule", "quiet"}
+    ]
     if null:
         raise InvalidParams(dict.fromkeys(null, "Leave this out, or give it a value."))
     _check_folders(scope, changes.deliver or ())
@@ -141,6 +147,14 @@ def resolved(kind: ReportKind, params: Mapping[str, Any]) -> dict[str, Any]:
     return resolve(params, json_schema(kind), utcnow())
 
 
+def described(kind: ReportKind, params: Mapping[str, Any]) -> str:
+    """Return a definition's parameters in a few words, with the months they mean now."""
+    try:
+        return kind.describe(read_params(kind, resolved(kind, params)).public)
+    except InvalidParams:
+        return ""  # its kind takes other parameters by now; its next run says which
+
+
 def plan(definition: Definition, after: datetime | None = None) -> None:
     """Set when the definition is due next; never where it is paused or has no schedule."""
     moments = next_moments(definition, 1, after)
@@ -155,6 +169,26 @@ def next_moments(
         return []
     schedule = Schedule.model_validate(definition.schedule)
     return list(islice(schedule.moments(after or utcnow(), zone()), count))
+
+
+def calendar(scope: Scope) -> bytes:
+    """Return when the saved reports that the caller may see are due, as iCalendar (RFC 5545)."""
+    found = Calendar()
+    found.add("prodid", "-//Partner Use Report//EN")
+    found.add("version", "2.0")
+    found.add("x-wr-calname", "Saved reports")
+    wanted = visible(scope) & Definition.paused.is_(False) & Definition.next_run_at.is_not(None)
+    for definition in db.session.scalars(select(Definition).where(wanted).order_by(Definition.id)):
+        for moment in next_moments(definition, MOMENTS_IN_CALENDAR):
+            event = Event()
+            event.add("uid", f"{definition.id}-{moment:%Y%m%dT%H%M}@partner-use-report")
+            event.add("dtstamp", utcnow())
+            event.add("dtstart", moment)
+            event.add("summary", f"{definition.name}: report")
+            event.add("url", f"{public_url()}/saved/{definition.id}")
+            found.add_component(event)
+    ical: bytes = found.to_ical()
+    return ical
 
 
 def run_now(scope: Scope, definition: Definition, *, enqueue: bool = True) -> Report:
@@ -191,6 +225,31 @@ def newest_result(definition: Definition) -> Report | None:
         .order_by(Report.created_at.desc())
         .limit(1)
     )
+
+
+def compare_results(
+    scope: Scope, definition: Definition, before: str, after: str
+) -> ComparisonAnswer:
+    """Return how two results of a definition differ, by their reports' ids.
+
+    before: `first` for each row as it was counted first
+    Raises: InvalidParams, NotFound, Conflict
+    """
+    runs = [run for run in runs_of(definition, limit=1000) if run.report_id]
+    given = {"from": before, "to": after}
+    known = {run.report_id for run in runs}
+    unknown = [
+        name
+        for name, value in given.items()
+        if value not in known and not (name == "from" and value == FIRST)
+    ]
+    if unknown:
+        raise InvalidParams(dict.fromkeys(unknown, "This is no report of this definition."))
+    newest = find_report(scope, after)
+    if before != FIRST:
+        return compare([find_report(scope, before)], newest)
+    earlier = [run.report for run in reversed(runs) if run.report and run.report.has_result]
+    return compare([one for one in earlier if one.created_at < newest.created_at], newest)
 
 
 def resend(scope: Scope, delivery_id: str) -> Delivery:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,14 +10,14 @@ from flask import Blueprint, Response, abort, flash, make_response, render_templ
 from itsdangerous import BadSignature
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
-from werkzeug.datastructures import MultiDict
 
 from webapp import mail
 from webapp.accounts import audit, current_scope, restrict
-from webapp.delivery import definitions, sending
+from webapp.delivery import definitions, forms, sending
+from webapp.delivery.alerts import rule_text
 from webapp.delivery.bodies import Changes, NewDefinition
-from webapp.delivery.models import SENDING, WAITING, Definition, Delivery
-from webapp.delivery.relative import relative_label, relative_word
+from webapp.delivery.comparison import FIRST
+from webapp.delivery.models import SENDING, WAITING, Definition, DefinitionRun, Delivery
 from webapp.engine.models import Report
 from webapp.engine.registry import kinds
 from webapp.engine.service import find_report
@@ -25,7 +25,6 @@ from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.lib.bodies import read_value
-from webapp.lib.moments import utcnow
 from webapp.lib.texts import lookup_id
 
 bp = Blueprint("saved", __name__, template_folder="templates")
@@ -47,78 +46,91 @@ def index_saved() -> Response:
 
 @bp.get("/saved/new")
 def new_saved() -> Response:
-    """Show the form that saves a report like one that was made."""
-    report = find_report(current_scope(), lookup_id(request.args.get("report")))
-    typed = MultiDict({"name": kinds()[report.kind].title})
-    for name, word in _movable(report.params).items():
-        typed[f"relative.{name}"] = word
-    return _form(report, typed)
+    """Show the form that saves a report like one that was made, or like one that is saved."""
+    origin = _origin(request.args)
+    if isinstance(origin, Definition):
+        typed = forms.form_of(origin)
+        typed["name"] = f"{origin.name} (copy)"
+    else:
+        typed = forms.Form({"name": kinds()[origin.kind].title})
+    return _form(origin, typed)
+
+
+def _origin(given: Mapping[str, str]) -> Report | Definition:
+    """Return what a new saved report begins from."""
+    if given.get("definition"):
+        return definitions.find_definition(current_scope(), lookup_id(given["definition"]))
+    return find_report(current_scope(), lookup_id(given.get("report")))
 
 
 @bp.post("/saved")
 def create_saved() -> Response:
-    """Save a report like one that was made."""
-    scope = current_scope()
-    report = find_report(scope, lookup_id(request.form.get("report")))
-    relative = {
-        name.removeprefix("relative."): word
-        for name, word in request.form.items()
-        if name.startswith("relative.") and word
-    }
-    body = {**_settings(request.form), "kind": report.kind, "params": report.params | relative}
+    """Save a report like one that was made, or like one that is saved."""
+    scope, form = current_scope(), request.form
+    origin = _origin(form)
+    body = forms.read_settings(form) | {"kind": origin.kind}
+    body["params"] = origin.params | forms.read_relative(form)
+    if isinstance(origin, Definition):
+        body.setdefault("deliver", origin.deliver)
     try:
         definition = definitions.create_definition(scope, read_value(NewDefinition, body))
     except InvalidParams as error:
-        return _form(report, request.form, error.errors)
+        return _form(origin, form, errors=error.errors)
     flash(f"{definition.name} is saved.")
     return redirect_to(f"/saved/{definition.id}")
 
 
-def _settings(form: MultiDict[str, str]) -> dict[str, Any]:
-    """Return what the form says of schedule and targets, as the API takes it."""
-    every = form.get("every", "")
-    schedule: dict[str, Any] | None = None
-    if every == "cron":
-        schedule = {"cron": form.get("cron", "")}
-    elif every:
-        wanted = {"month": ["grace_days"], "week": ["weekday"]}.get(every, [])
-        schedule = {"every": every, "at": form.get("at") or "07:00"}
-        schedule |= {name: int(form[name]) for name in wanted if form.get(name, "").isdigit()}
-    deliver: list[dict[str, Any]] = []
-    if addresses := form.get("emails", "").replace(",", " ").replace(";", " ").split():
-        deliver.append({"by": "email", "to": addresses, "attach": form.getlist("attach")})
-    if url := form.get("webhook", "").strip():
-        deliver.append({"by": "webhook", "url": url})
-    if url := form.get("folder", "").strip():
-        deliver.append({"by": "folder", "url": url, "attach": form.getlist("attach") or ["csv"]})
-    return {
-        "name": form.get("name", ""),
-        "schedule": schedule,
-        "deliver": deliver,
-        "hold_incomplete": form.get("hold_incomplete") == "true",
-        "private": form.get("private") == "true",
-    }
+@bp.get("/saved/<uuid:definition_id>/edit")
+def edit_saved(definition_id: UUID) -> Response:
+    """Show the form of a saved report."""
+    definition = _found(definition_id)
+    definitions.check_may_change(current_scope(), definition)
+    return _form(definition, forms.form_of(definition), changes=definition)
 
 
-def _form(report: Report, typed: Any, errors: dict[str, str] | None = None) -> Response:
-    months = _movable(report.params)
+@bp.post("/saved/<uuid:definition_id>/edit")
+def change_saved(definition_id: UUID) -> Response:
+    """Change a saved report as its form says."""
+    scope, definition, form = current_scope(), _found(definition_id), request.form
+    body = forms.read_settings(form)
+    body["params"] = definition.params | forms.read_relative(form)
+    try:
+        definitions.change_definition(scope, definition, read_value(Changes, body))
+    except InvalidParams as error:
+        db.session.rollback()
+        return _form(definition, form, changes=definition, errors=error.errors)
+    audit(scope, "changed saved report", f"{definition.name} {definition.id}")
+    db.session.commit()
+    flash(f"{definition.name} is changed.")
+    return redirect_to(f"/saved/{definition_id}")
+
+
+def _form(
+    origin: Report | Definition,
+    typed: forms.Form,
+    *,
+    changes: Definition | None = None,
+    errors: dict[str, str] | None = None,
+) -> Response:
+    is_report = isinstance(origin, Report)
+    latest = origin if isinstance(origin, Report) else definitions.newest_result(origin)
+    kind = kinds()[origin.kind]
     page = render_template(
         "delivery/new.html",
-        report_id=report.id,
-        kind=kinds()[report.kind],
-        params=report.params,
-        months={name: (word, relative_label(word)) for name, word in months.items()},
+        origin_id=origin.id,
+        is_report=is_report,
+        changes=changes,
+        kind=kind,
+        described=definitions.described(kind, origin.params),
+        months=forms.month_choices(origin.params, typed),
+        watchable=forms.watchable(latest),
+        lines=forms.alert_lines(typed),
+        rules=forms.RULES,
         typed=typed,
         errors=errors or {},
         mail=mail.is_set_up(),
     )
     return make_response(page, 422 if errors else 200)
-
-
-def _movable(params: Mapping[str, Any]) -> dict[str, str]:
-    """Return the parameters that are months, and how each is said relative to now."""
-    words = {name: relative_word(value, utcnow()) for name, value in params.items()}
-    return {name: word for name, word in words.items() if word}
 
 
 def _found(definition_id: UUID) -> Definition:
@@ -136,12 +148,15 @@ def show_saved(definition_id: UUID) -> Response:
         .order_by(Delivery.created_at.desc(), Delivery.id)
         .limit(50)
     )
+    runs, kind = definitions.runs_of(definition, limit=24), kinds()[definition.kind]
     page = render_template(
         "delivery/show.html",
         definition=definition,
-        kind=kinds()[definition.kind],
-        params=definitions.resolved(kinds()[definition.kind], definition.params),
-        runs=definitions.runs_of(definition, limit=24),
+        kind=kind,
+        described=definitions.described(kind, definition.params),
+        runs=runs,
+        course=course(runs),
+        rule_text=rule_text,
         deliveries=db.session.scalars(sent).all(),
         times=[] if definition.paused else definitions.next_moments(definition, 5),
         zone=definitions.zone(),
@@ -149,6 +164,50 @@ def show_saved(definition_id: UUID) -> Response:
         busy={WAITING, SENDING},
     )
     return make_response(page)
+
+
+def course(runs: Sequence[DefinitionRun]) -> dict[str, Any]:
+    """Return the main figure over runs that come newest first, and a line of it.
+
+    Shape: label; values by run id; points of an SVG line, 100 wide and 30 high, oldest first
+    The main figure is the first one of the newest result.
+    """
+    figures = [{one["label"]: one["value"] for one in run.figures or ()} for run in runs]
+    label = next((next(iter(one)) for one in figures if one), "")
+    values = {run.id: one.get(label) for run, one in zip(runs, figures, strict=True)}
+    known = [value for value in reversed(values.values()) if value is not None]
+    low, span = min(known, default=0), (max(known, default=0) - min(known, default=0)) or 1
+    step = 100 / max(len(known) - 1, 1)
+    points = [f"{n * step:.1f},{28 - (v - low) / span * 26:.1f}" for n, v in enumerate(known)]
+    return {"label": label, "values": values, "points": " ".join(points)}
+
+
+@bp.get("/saved/<uuid:definition_id>/compare")
+def compare_saved(definition_id: UUID) -> Response:
+    """Show two results of a saved report side by side; the last two where none are named."""
+    scope, definition = current_scope(), _found(definition_id)
+    runs = [run for run in definitions.runs_of(definition) if run.report and run.report.has_result]
+    ids = [str(run.report_id) for run in runs]
+    after = request.args.get("to") or next(iter(ids), "")
+    earlier = [one for one in ids if one != after]
+    before = request.args.get("from") or next(iter(earlier), "")
+    found, problem = None, "" if before else "It needs two results; there are fewer."
+    if before:
+        try:
+            found = definitions.compare_results(scope, definition, before, after)
+        except InvalidParams as error:
+            problem = next(iter(error.errors.values()))
+    page = render_template(
+        "delivery/compare.html",
+        definition=definition,
+        runs=runs,
+        before=before,
+        after=after,
+        found=found,
+        problem=problem,
+        first=FIRST,
+    )
+    return make_response(page, 200 if found or not before else 422)
 
 
 @bp.post("/saved/<uuid:definition_id>/<any(run,pause,resume,delete):verb>")

@@ -37,7 +37,7 @@ from webapp.engine import export
 from webapp.engine.models import Report
 from webapp.engine.registry import kinds
 from webapp.errors import InvalidParams, Unavailable
-from webapp.extensions import db
+from webapp.extensions import db, public_url
 from webapp.jobs import FAILED, Attempt, Ending, Job, Task
 from webapp.lib.moments import rfc3339, utcnow
 from webapp.lib.objects import put_object
@@ -60,12 +60,6 @@ class NotSent(Exception):
     def __init__(self, answer: str, *, for_good: bool = False, status: str = GIVEN_UP) -> None:
         super().__init__(answer)
         self.answer, self.for_good, self.status = answer[:SENTENCE_LENGTH], for_good, status
-
-
-def public_url() -> str:
-    """Return what links in mails and webhooks begin with."""
-    config = current_app.config
-    return str(config["PUBLIC_URL"] or f"http://{config['HOST']}:{config['PORT']}").rstrip("/")
 
 
 def page_url(delivery: Delivery) -> str:
