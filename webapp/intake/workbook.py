@@ -8,19 +8,17 @@ in a file that is damaged, locked or no workbook at all is one error: `BadFile`.
 from __future__ import annotations
 
 import posixpath
-import re
 import struct
 import zipfile
 import zlib
-from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
-from xml.parsers.expat import ExpatError, ParserCreate, XMLParserType
+from xml.parsers.expat import ExpatError, ParserCreate
 
-from webapp.intake.cells import EmptyFormula, ErrorCell, NumberCell
+from webapp.intake.sheet_xml import SharedTexts, SheetRows
 from webapp.intake.text import BadFile, Told
 
 # A workbook is compressed: this much may come out of a sheet, and of the texts that sheets share.
@@ -30,11 +28,6 @@ MOST_SHARED_BYTES = 128 * 1024 * 1024
 MOST_TIMES_UNPACKED = 100
 ALWAYS_UNPACKED_BYTES = 16 * 1024 * 1024
 MOST_PART_BYTES = 4 * 1024 * 1024
-# As many as Excel has; a damaged file may name a row far below, and all above it would be walked.
-MOST_ROWS = 1_048_576
-MOST_COLUMNS = 1_000
-# Excel has 32,767.
-MOST_LETTERS = 1_000_000
 CHUNK_BYTES = 64 * 1024
 UNREADABLE = "The workbook cannot be read. Save it as XLSX again, without a password."
 _FAULTS = (
@@ -49,8 +42,6 @@ _FAULTS = (
     RuntimeError,
     ValueError,
 )
-# `_x000D_` is how the format writes what XML cannot hold.
-_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
 
 class Sheet(NamedTuple):
@@ -147,7 +138,7 @@ class Workbook:
                 if self._shared_part is not None:
                     for _ in self._parse(self._shared_part, self._shared, MOST_SHARED_BYTES):
                         pass
-            reader = _SheetRows(self._shared)
+            reader = SheetRows(self._shared)
             size, read = self._archive.getinfo(sheet.part).file_size, 0
         chunks = self._parse(sheet.part, reader, MOST_SHEET_BYTES)
         while True:
@@ -194,176 +185,3 @@ class Targets(NamedTuple):
 
 def _refuse_doctype(*_: object) -> None:
     raise ValueError("a workbook has no document type")
-
-
-def unescaped(text: str) -> str:
-    """Return a text with the characters that XML cannot hold; line ends are `\\n`."""
-    if "_x" in text:
-        text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-
-
-def _bounded(text: str) -> str:
-    if len(text) > MOST_LETTERS:
-        raise BadFile(f"A cell may hold {MOST_LETTERS:,} characters.")
-    return text
-
-
-class _Handler:
-    """What both kinds of XML need: names without their prefix, the text of `t` and `v`."""
-
-    def __init__(self) -> None:
-        self._names: dict[str, str] = {}
-        self._text: list[str] = []
-        self._is_reading_aloud = False
-
-    def attach(self, parser: XMLParserType) -> None:
-        self._parser = parser
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = self._end
-
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
-        raise NotImplementedError
-
-    def _end(self, name: str) -> None:
-        raise NotImplementedError
-
-    def _local(self, name: str) -> str:
-        """Return a name without its prefix, which some programs write; remembered, for speed."""
-        local = self._names[name] = name.rpartition(":")[2]
-        return local
-
-
-class SharedTexts(_Handler):
-    """The texts that cells refer to by number, as bytes one after the other."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._bytes = bytearray()
-        self._ends = array("Q", [0])
-
-    def __getitem__(self, number: int) -> str:
-        if number < 0:
-            raise IndexError(number)
-        return self._bytes[self._ends[number] : self._ends[number + 1]].decode(
-            "utf-8", "surrogatepass"
-        )
-
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
-        local = self._names.get(name) or self._local(name)
-        if local == "t" and not self._is_reading_aloud:
-            self._parser.CharacterDataHandler = self._text.append
-        elif local == "rPh":
-            self._is_reading_aloud = True
-
-    def _end(self, name: str) -> None:
-        local = self._names[name]
-        if local == "t":
-            self._parser.CharacterDataHandler = None
-        elif local == "rPh":
-            self._is_reading_aloud = False
-        elif local == "si":
-            text = _bounded("".join(self._text))
-            self._bytes += unescaped(text).encode("utf-8", "surrogatepass")
-            self._ends.append(len(self._bytes))
-            self._text.clear()
-
-
-class _SheetRows(_Handler):
-    """Collects the rows of a sheet, as the parser comes to their ends, in `done`."""
-
-    def __init__(self, shared: SharedTexts) -> None:
-        super().__init__()
-        self._shared = shared
-        self.done: list[tuple[int, list[str]]] = []
-        self._row_number = 0
-        self._cells: list[str] = []
-        self._place = -1
-        self._type = "n"
-        self._has_formula = self._has_value = False
-        self._places: dict[str, int] = {}
-
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
-        local = self._names.get(name) or self._local(name)
-        if local == "c":
-            reference = attributes.get("r")
-            if reference is None:
-                self._place += 1
-            else:
-                letters = reference.rstrip("0123456789")
-                place = self._places.get(letters)
-                self._place = self._find_place(letters) if place is None else place
-            self._type = attributes.get("t", "n")
-            self._has_formula = self._has_value = False
-        elif local == "v" or (local == "t" and not self._is_reading_aloud):
-            self._has_value = True
-            self._parser.CharacterDataHandler = self._text.append
-        elif local == "f":
-            self._has_formula = True
-        elif local == "row":
-            self._begin_row(attributes.get("r"))
-        elif local == "rPh":
-            self._is_reading_aloud = True
-
-    def _begin_row(self, number: str | None) -> None:
-        self._row_number = int(number) if number is not None else self._row_number + 1
-        if not 1 <= self._row_number <= MOST_ROWS:
-            raise BadFile(f"A sheet may have {MOST_ROWS:,} rows.")
-        self._cells, self._place = [], -1
-
-    def _find_place(self, letters: str) -> int:
-        if not re.fullmatch("[A-Z]{1,3}", letters):
-            raise ValueError("no column")
-        number = 0
-        for letter in letters:
-            number = number * 26 + ord(letter) - 64
-        self._places[letters] = number - 1
-        return number - 1
-
-    def _end(self, name: str) -> None:
-        local = self._names[name]
-        if local in {"v", "t"}:
-            self._parser.CharacterDataHandler = None
-        elif local == "c":
-            if self._has_value or self._has_formula:
-                self._end_cell(_bounded("".join(self._text)))
-                self._text.clear()
-        elif local == "row":
-            if self._cells:
-                self.done.append((self._row_number, self._cells))
-        elif local == "rPh":
-            self._is_reading_aloud = False
-
-    def _end_cell(self, text: str) -> None:
-        value = self._value_of(text)
-        if not value and not isinstance(value, EmptyFormula):
-            return
-        place, cells = self._place, self._cells
-        if place >= MOST_COLUMNS:
-            raise BadFile(
-                f"A sheet is read up to column {MOST_COLUMNS:,}; there is a value beyond it.",
-                self._row_number,
-            )
-        missing = place - len(cells)
-        if missing:
-            cells.extend([""] * missing)
-        if missing < 0:
-            cells[place] = value
-        else:
-            cells.append(value)
-
-    def _value_of(self, text: str) -> str:
-        kind = self._type
-        if kind == "s":
-            return self._shared[int(text)]
-        if not self._has_value:
-            return EmptyFormula()
-        if kind == "n":
-            if text:
-                float(text)
-            return NumberCell(text.strip())
-        if kind == "e":
-            return ErrorCell(text)
-        if kind == "b":
-            return {"1": "TRUE", "0": "FALSE"}[text.strip()]
-        return unescaped(text)
