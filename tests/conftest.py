@@ -40,6 +40,8 @@ PASSWORD = "correct horse battery"
 SECRET_KEY = "a key that only tests use, 0123456789"
 DEMO_KEY, DEMO_SECRET = "demo-user-key", "ZGVtby1zZWNyZXQ="
 
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
 quick_apps.install()
 
 
@@ -55,6 +57,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     again = {item for item in items if stored.isdisjoint(getattr(item, "fixturenames", stored))}
     config.hook.pytest_deselected(items=again)
     items[:] = [item for item in items if item not in again]
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """Use the Chromium of the machine where there is one, else Playwright's own."""
+    path = {"executable_path": CHROMIUM} if CHROMIUM else {}
+    return browser_type_launch_args | path | {"args": ["--disable-dev-shm-usage"]}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave browser tests out, and say so, on a machine without any Chromium."""
+    own = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH", Path.home() / ".cache/ms-playwright"))
+    if item.get_closest_marker("browser") and not CHROMIUM and not list(own.glob("chromium*")):
+        pytest.skip("there is no Chromium; `playwright install chromium` brings one")
 
 
 @pytest.fixture(scope="session")

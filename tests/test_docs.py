@@ -33,6 +33,7 @@ from tests.servers import GUNICORN, free_port
 from webapp import create_app
 from webapp.accounts import create_key, create_user
 from webapp.config import Settings
+from webapp.errors import ERROR_TYPES
 from webapp.extensions import db, redis_client
 from webapp.kinds import KINDS
 from webapp.lib.settings import Unit
@@ -40,8 +41,9 @@ from webapp.version import VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS_PAGE = ROOT / "docs" / "settings.md"
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("clients/*/*.md")])
 PAGE_NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+CLIENT = ROOT / "clients" / "python"
 START_S = 90.0
 
 API_ADDRESSES = """
@@ -302,6 +304,12 @@ def test_every_page_exists_and_is_told_of(address: str, rules: set[str]) -> None
     assert f"`{address}`" in text_of("docs/architecture.md")
 
 
+def test_every_type_of_error_is_told_of_as_the_program_tells_of_it() -> None:
+    page = text_of("docs/api.md")
+    for slug, kind in ERROR_TYPES.items():
+        assert f"| `{slug}` | {kind.status} | {kind.when} | {kind.then} |" in page
+
+
 # Numbers and examples
 
 
@@ -336,6 +344,7 @@ class Place:
             "API_KEY": self.api_key,
             "API_SECRET": self.secret,
             "NO_PROXY": "127.0.0.1",
+            "PYTHONPATH": str(CLIENT),
         }
 
 
@@ -510,6 +519,27 @@ def test_the_python_example_runs_over_a_line_that_breaks(place: Place, tmp_path:
     (shown,) = fenced(text_of("docs/partner-use.md"), "csv")
     assert saved.replace("\r\n", "\n").startswith(shown)
     assert len(saved.splitlines()) == 7
+
+
+def test_the_examples_of_the_client_run_as_they_are_written(place: Place, tmp_path: Path) -> None:
+    told = []
+    for example in fenced((CLIENT / "README.md").read_text("utf-8"), "python"):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", example],
+            cwd=tmp_path,
+            env=place.environ(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        told.append(done.stdout)
+    assert len(told) == 3
+    assert re.fullmatch(r"done \d+\n", told[0])
+    assert "The report is done." in told[1]
+    assert (tmp_path / "report.csv").read_text("utf-8").startswith("month,total_users,delta")
+    assert told[2].startswith("partner_id: ")
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl")

@@ -34,6 +34,8 @@ OPEN = {
     "ops.show_readiness",
     "api_documents.openapi_json",
     "api_documents.read_docs",
+    "api_documents.read_error",
+    "api_documents.read_errors",
     "inventory_files.fetch_file",
     "leaving.unsubscribe",
     "shared.show_shared",

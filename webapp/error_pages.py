@@ -24,7 +24,7 @@ from werkzeug.exceptions import HTTPException
 
 from webapp import accounts
 from webapp.databases import trouble_of
-from webapp.errors import InvalidParams, NotSignedIn, ReportError, TooMany, Unavailable
+from webapp.errors import InvalidParams, NotSignedIn, ReportError, TooMany, Unavailable, error_type
 from webapp.extensions import db, login_manager
 from webapp.htmx import is_htmx, vary
 from webapp.security import is_api
@@ -187,7 +187,7 @@ def _own_envelope() -> Envelope | None:
 def problem_json(problem: Problem) -> Response:
     """Return RFC 9457 problem+json; `errors` only where fields are to blame."""
     members: dict[str, Any] = {
-        "type": "about:blank",
+        "type": f"/api/errors/{error_type(problem.status, problem.title)}",
         "title": problem.title,
         "status": problem.status,
         "detail": problem.detail,

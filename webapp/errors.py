@@ -6,6 +6,103 @@ Every message is a sentence its reader can act on. `permanent` says whether tryi
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ErrorType:
+    """A type of error as programs tell it from others: its address is `/api/errors/<slug>`."""
+
+    status: int
+    title: str
+    when: str
+    then: str
+
+
+WAIT = "Wait for as many seconds as Retry-After says, then send it again."
+# By their slugs, which never change: clients compare them.
+ERROR_TYPES = {
+    "unreadable": ErrorType(
+        400, "Unreadable request", "The body is no JSON, or the request is broken.", "Mend it."
+    ),
+    "not-signed-in": ErrorType(
+        401,
+        "Sign in first",
+        "There are no credentials, or none that still work; an unknown key and a wrong secret are "
+        "not told apart.",
+        "Send an API key and its secret by Basic, or a token that has not expired.",
+    ),
+    "not-allowed": ErrorType(
+        403, "Not yours to do", "The role of the caller may not do this.", "Ask an admin."
+    ),
+    "not-found": ErrorType(
+        404,
+        "Not found",
+        "There is no such thing, or it is another company's; the two are not told apart.",
+        "Look at the id, and at which company the key belongs to.",
+    ),
+    "method-not-allowed": ErrorType(
+        405, "Method not allowed", "The address does not take this method.", "See Allow."
+    ),
+    "conflict": ErrorType(
+        409,
+        "Not now",
+        "The thing is not in a state that allows this, as a report that has not ended.",
+        "Read the detail; fetch the thing, and try again when it has changed.",
+    ),
+    "too-large": ErrorType(
+        413, "Too large", "The body is larger than the address takes.", "Send less at once."
+    ),
+    "uri-too-long": ErrorType(
+        414, "URI too long", "The address with its query is too long.", "Ask for less at once."
+    ),
+    "unsupported-type": ErrorType(
+        415,
+        "Unsupported content type",
+        "The body is sent as something this address does not read.",
+        "Send JSON, with Content-Type: application/json.",
+    ),
+    "invalid-params": ErrorType(
+        422,
+        "Some values cannot be used",
+        "Fields are missing or hold what cannot be used; `errors` has a sentence for each.",
+        "Mend the fields that are named.",
+    ),
+    "too-many": ErrorType(429, "Too many tries", "There were too many requests or tries.", WAIT),
+    "too-many-waiting": ErrorType(
+        429,
+        "Too many reports wait",
+        "As many reports of the company wait as may.",
+        "Wait for some of them to end, or cancel one.",
+    ),
+    "fault": ErrorType(
+        500,
+        "Something went wrong",
+        "A fault of this program.",
+        "Tell the operator the request_id; the log has a line for it. Trying again may help.",
+    ),
+    "partner": ErrorType(
+        502,
+        "The partner's API did not answer as hoped",
+        "The partner was away, refused, or answered what cannot be read.",
+        "Try again later; look at the credentials where it refused.",
+    ),
+    "unavailable": ErrorType(
+        503,
+        "Not available right now",
+        "A part of this installation is away, or there is no room for another stream.",
+        WAIT + " With the same Idempotency-Key no second report is made.",
+    ),
+}
+
+
+def error_type(status: int, title: str = "") -> str:
+    """Return the slug of an error's type: that of its title, else of its status."""
+    known = {(one.status, one.title): slug for slug, one in reversed(ERROR_TYPES.items())}
+    by_status = {one.status: slug for slug, one in reversed(ERROR_TYPES.items())}
+    fallback = "fault" if status >= 500 else "unreadable"
+    return known.get((status, title)) or by_status.get(status, fallback)
+
 
 class ReportError(Exception):
     """A sentence for the reader; `permanent` where trying again is useless."""

@@ -13,14 +13,20 @@ import schemathesis
 from flask import Flask
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from markupsafe import escape
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from tests.api.api_helpers import ended
 from tests.conftest import Api
+from tests.servers import serving
+from webapp.errors import ERROR_TYPES, ReportError, TooManyWaiting, error_type
 
 METHODS = {"get", "post", "put", "patch", "delete"}
 # The document and its page do not describe themselves.
-LEFT_OUT = {("/api/openapi.json", "get"), ("/api/docs", "get")}
+LEFT_OUT = {
+    (path, "get")
+    for path in ("/api/openapi.json", "/api/docs", "/api/errors", "/api/errors/{slug}")
+}
 few = settings(
     max_examples=12,
     derandomize=True,
@@ -110,11 +116,71 @@ def test_no_example_holds_a_secret(document: dict[str, Any]) -> None:
     ]
 
 
-def test_the_page_for_people_shows_every_address(app: Flask, document: dict[str, Any]) -> None:
+def test_every_operation_has_a_name_and_a_heading_of_its_own(document: dict[str, Any]) -> None:
+    names = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(names) == len(set(names))
+    assert all(re.fullmatch("[a-z][a-z0-9_]*", name) for name in names)
+    assert {"create_report", "report_events", "report_result"} <= set(names)
+    tags = {tag["name"] for tag in document["tags"] if tag["description"]}
+    assert {tag for _, _, one in operations(document) for tag in one["tags"]} == tags
+
+
+def test_every_example_is_one_that_its_schema_allows(document: dict[str, Any]) -> None:
+    components = {"components": document["components"]}
+    tried = 0
+    for path, method, operation in operations(document):
+        parts = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for content in (part.get("content", {}).get("application/json", {}) for part in parts):
+            if "example" in content:
+                tried += 1
+                found = jsonschema_rs.is_valid(content["schema"] | components, content["example"])
+                assert found, (path, method, content["example"])
+    assert tried > 80
+
+
+def test_the_page_for_people_shows_all_of_every_address(
+    app: Flask, document: dict[str, Any]
+) -> None:
     page = app.test_client().get("/api/docs")
     assert page.status_code == 200
-    for path, _, _ in operations(document):
-        assert path in page.text
+    for path, method, operation in operations(document):
+        assert f"<code>{method.upper()} {path}</code>" in page.text
+        assert f'id="{operation["operationId"]}"' in page.text
+        assert f'href="#{operation["operationId"]}"' in page.text
+    for shown in ("params.user_secret", "progress.total", "curl -u"):
+        assert shown in page.text
+
+
+def test_every_type_of_error_leads_to_its_page(app: Flask, api_for: Callable[[str], Api]) -> None:
+    client, api = app.test_client(), api_for("owner")
+    everything = client.get("/api/errors").text
+    for slug, kind in ERROR_TYPES.items():
+        page = client.get(f"/api/errors/{slug}")
+        assert page.status_code == 200
+        assert escape(kind.when) in page.text
+        assert f"/api/errors/{slug}" in everything
+    assert client.get("/api/errors/none").status_code == 404
+    problems = (
+        client.get("/api/v1/reports"),
+        client.get("/api/v1/nothing"),
+        client.put("/api/v1/kinds"),
+        api.post("/reports", {"kind": "none", "params": {}}),
+    )
+    slugs = ["not-signed-in", "not-found", "method-not-allowed", "invalid-params"]
+    found = [answer.get_json(force=True) for answer in problems]
+    assert [problem["type"] for problem in found] == [f"/api/errors/{slug}" for slug in slugs]
+
+
+def test_every_error_of_the_program_has_a_type_of_its_status() -> None:
+    kinds = [ReportError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        slug = error_type(kind.status, kind.title)
+        assert ERROR_TYPES[slug].status == kind.status, kind
+    assert error_type(TooManyWaiting.status, TooManyWaiting.title) == "too-many-waiting"
+    assert [error_type(status) for status in (400, 418, 429, 500, 507)] == [
+        "unreadable", "unreadable", "too-many", "fault", "fault",
+    ]  # fmt: skip
 
 
 def test_answers_are_as_the_document_says(
@@ -171,3 +237,32 @@ def test_fuzzed_from_its_own_document_it_has_no_fault(
         if not operation.path.endswith("/events"):
             fuzz()
     assert tried > 50
+
+
+@pytest.mark.browser
+def test_the_page_finds_an_address_and_tries_it(
+    app: Flask, api_for: Callable[[str], Api], page: Any
+) -> None:
+    key, secret = api_for("owner").auth
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    with serving(app) as address:
+        page.goto(f"{address}/api/docs")
+        page.get_by_label("Find").fill("kinds of report")
+        entry = page.locator("#index_kinds")
+        entry.wait_for()
+        assert page.locator(".api-entry:visible").count() < 5
+        page.get_by_label("API key", exact=True).fill(key)
+        page.get_by_label("Secret", exact=True).fill(secret)
+        entry.get_by_text("Try it").click()
+        entry.get_by_role("button", name="Send").click()
+        page.get_by_text("200 OK").wait_for()
+        assert '"kind": "partner-use"' in entry.inner_text()
+        # Path and body: what is sent is what the fields say.
+        page.get_by_label("Find").fill("")
+        retry = page.locator("#retry_report")
+        retry.get_by_text("Try it").click()
+        retry.get_by_label("report_id").fill("683a0f3e-eba0-4031-b068-397d5fb27ac7")
+        retry.get_by_role("button", name="Send").click()
+        page.get_by_text("404 NOT FOUND").wait_for()
+        assert errors == []

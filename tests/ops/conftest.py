@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from flask import Flask
@@ -14,14 +12,6 @@ from rq.serializers import JSONSerializer
 
 from webapp.extensions import redis_client, report_queue
 from webapp.ops.workers import new_name
-
-
-@pytest.fixture(scope="session")
-def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-    """Use the machine's Chromium: nothing is downloaded for a test."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    args = ["--disable-dev-shm-usage"]
-    return browser_type_launch_args | {"executable_path": path, "args": args}
 
 
 @pytest.fixture

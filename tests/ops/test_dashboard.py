@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -12,8 +11,8 @@ from flask.testing import FlaskClient
 from rq import SimpleWorker, Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
-from werkzeug.serving import make_server
 
+from tests.servers import serving
 from webapp.extensions import quick_redis, report_queue
 
 HOSTILE = "<img src=x onerror='window.wasHit = true'>"
@@ -159,11 +158,7 @@ def test_what_a_job_says_is_text_and_never_markup(
 ) -> None:
     session = client_for("operator").get_cookie("session")
     assert session is not None
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with serving(app) as address:
         page.context.add_cookies([{"name": "session", "value": session.value, "url": address}])
         for path in (
             f"0/view/job/{failed_job.id}",
@@ -173,7 +168,3 @@ def test_what_a_job_says_is_text_and_never_markup(
             page.get_by_text("RuntimeError").first.wait_for()
             assert HOSTILE in page.inner_text("body")
             assert page.evaluate("window.wasHit") is None
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

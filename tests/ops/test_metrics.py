@@ -72,7 +72,8 @@ def test_they_say_what_is_up_and_what_waits(
     register_worker()
     found = scrape()
     expected = {
-        "reports_database_up": 1, "reports_redis_up": 1, "reports_janitor_up": 0, "reports_workers": 1,
+        "reports_database_up": 1, "reports_redis_up": 1, "reports_janitor_up": 0,
+        "reports_workers": 1,
         f'reports_build_info{{version="{VERSION}"}}': 1, "reports_queue_oldest_seconds": 0,
         'reports_jobs{status="queued",task="partner-use"}': 0, "reports_streams_open": 0,
     }  # fmt: skip

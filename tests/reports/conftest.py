@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +15,6 @@ from tally import Tally
 from tests.conftest import add_people, find_scope, form_token
 from webapp import jobs
 from webapp.engine import service
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.fixture
@@ -75,19 +70,6 @@ def polling_site(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> It
     """Return a real site whose pages poll."""
     with running(tmp_path_factory.mktemp("polling"), redis_url, STREAMING="false") as site:
         yield site
-
-
-@pytest.fixture(scope="session")
-def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-    """Use the Chromium of the machine where there is one, else Playwright's own."""
-    return browser_type_launch_args | ({"executable_path": CHROMIUM} if CHROMIUM else {})
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Leave browser tests out, and say so, on a machine without any Chromium."""
-    own = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH", Path.home() / ".cache/ms-playwright"))
-    if item.get_closest_marker("browser") and not CHROMIUM and not list(own.glob("chromium*")):
-        pytest.skip("there is no Chromium; `playwright install chromium` brings one")
 
 
 @pytest.fixture

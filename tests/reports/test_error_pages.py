@@ -69,7 +69,7 @@ def test_a_program_gets_problem_json(app: Flask) -> None:
     assert answer.status_code == 422
     assert answer.content_type == "application/problem+json"
     assert answer.get_json(force=True) == {
-        "type": "about:blank",
+        "type": "/api/errors/invalid-params",
         "title": "Some values cannot be used",
         "status": 422,
         "detail": "Write the month as YYYY-MM.",

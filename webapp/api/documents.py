@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, current_app, jsonify, make_response, render_template
+from flask import Blueprint, Response, current_app, jsonify, render_template
 
+from webapp.api.reference import entries_by_tag, error_types
 from webapp.engine.kind import ReportKind
 from webapp.engine.params import json_schema
 from webapp.engine.registry import kinds
-from webapp.lib.openapi import paths_and_schemas
+from webapp.errors import NotFound
+from webapp.lib.openapi import add_examples, paths_and_schemas
 
 bp = Blueprint("api_documents", __name__)
 
@@ -24,6 +26,30 @@ ABOUT = (
 )
 
 
+TAGS = {
+    "Reports": "Make a report of any kind, follow it, fetch its result.",
+    "Saved reports": "Reports with a name: by schedule, sent, compared.",
+    "Signing in": "API keys and passwords changed into tokens.",
+    "Companies and users": "Who may see what, as the clients of the inventory know it.",
+    "Label revenue": "What labels are owed, and the streams it follows from.",
+    "Inventory": "Greenhouse gas entries, periods and units, and the files made of them.",
+    "Project storage": "What projects store, kept current by file events.",
+    "Session activity": "Hours at computers, from pings.",
+}
+# What the stand-in partner of `make run` knows; public.
+NEW_REPORT = {
+    "kind": "partner-use",
+    "params": {
+        "partner_id": "70000001",
+        "user_key": "demo-user-key",
+        "user_secret": "ZGVtby1zZWNyZXQ=",
+        "mode": "monthly",
+        "start": "2024-01",
+        "end": "2024-06",
+    },
+}
+
+
 @bp.get("/api/openapi.json")
 def openapi_json() -> Response:
     """Return the document."""
@@ -31,9 +57,25 @@ def openapi_json() -> Response:
 
 
 @bp.get("/api/docs")
-def read_docs() -> Response:
-    """Show the document as a page that can be read and printed."""
-    return make_response(render_template("api/docs.html", document=document()))
+def read_docs() -> str:
+    """Show the document as a page: contents, search, each address with fields, examples, a try."""
+    made = document()
+    return render_template("api/docs.html", document=made, groups=list(entries_by_tag(made)))
+
+
+@bp.get("/api/errors")
+def read_errors() -> str:
+    """Show every type of error."""
+    return render_template("api/errors.html", types=error_types())
+
+
+@bp.get("/api/errors/<slug>")
+def read_error(slug: str) -> str:
+    """Show one type of error: what an error's `type` leads to."""
+    types = [one for one in error_types() if one["slug"] == slug]
+    if not types:
+        raise NotFound("There is no such type of error.")
+    return render_template("api/errors.html", types=types)
 
 
 def document() -> dict[str, Any]:
@@ -47,6 +89,7 @@ def document() -> dict[str, Any]:
         "info": {"title": "Partner Use Report", "version": "1", "description": ABOUT},
         "servers": [{"url": "/"}],
         "security": [{"basic": []}, {"bearer": []}],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "components": {
             "securitySchemes": {
@@ -56,6 +99,7 @@ def document() -> dict[str, Any]:
             "schemas": schemas | kind_schemas(list(kinds().values())),
         },
     }
+    add_examples(made)
     return made
 
 
@@ -74,6 +118,6 @@ def kind_schemas(kinds: list[ReportKind]) -> dict[str, Any]:
         }
         for slug, name in names.items()
     ]
-    return {"NewReport": {"oneOf": bodies}} | {
+    return {"NewReport": {"oneOf": bodies, "examples": [NEW_REPORT]}} | {
         names[kind.slug]: json_schema(kind) for kind in kinds
     }

@@ -41,7 +41,7 @@ _FULL = (
 )
 _TOO_LONG = "The address with its query is too long: send less in it."
 TOO_LONG = {
-    "type": "about:blank",
+    "type": "/api/errors/uri-too-long",
     "title": "URI Too Long",
     "status": 414,
     "detail": _TOO_LONG,

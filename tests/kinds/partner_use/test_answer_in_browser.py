@@ -5,9 +5,7 @@ Walked at both sizes, in both schemes, without looking at anything but what the 
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,22 +20,7 @@ from tests.conftest import DEMO_KEY, DEMO_SECRET, PASSWORD
 from tests.kinds.partner_use.partner_use_helpers import House, ago
 
 pytestmark = pytest.mark.browser
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 expect.set_options(timeout=20_000)
-
-
-@pytest.fixture(scope="session")
-def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-    """Use the Chromium of the machine where there is one, else Playwright's own."""
-    return browser_type_launch_args | ({"executable_path": CHROMIUM} if CHROMIUM else {})
-
-
-@pytest.fixture(autouse=True)
-def needs_a_browser() -> None:
-    """Leave these tests out, and say so, on a machine without any Chromium."""
-    own = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH", Path.home() / ".cache/ms-playwright"))
-    if not CHROMIUM and not list(own.glob("chromium*")):
-        pytest.skip("there is no Chromium; `playwright install chromium` brings one")
 
 
 @pytest.fixture

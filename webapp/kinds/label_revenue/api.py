@@ -132,7 +132,7 @@ def show_balances() -> Response:
 @describe(
     "A listener's seconds by label",
     query=bodies.MonthsQuery,
-    answer=bodies.UserAnswer,
+    answer=bodies.ListenerAnswer,
     errors=(400, 404),
 )
 def show_user(user_id: str) -> Response:

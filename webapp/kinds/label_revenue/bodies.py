@@ -265,7 +265,7 @@ class UserSeconds(TypedDict):
     by_label: list[LabelSeconds]
 
 
-class UserAnswer(TypedDict):
+class ListenerAnswer(TypedDict):
     """What a listener heard."""
 
     message: str

@@ -1,0 +1,60 @@
+// The reference of the API: finding an entry, and sending a request. Without it the page reads the
+// same, and shows the command instead.
+"use strict";
+
+const tools = document.getElementById("api-tools");
+const entries = [...document.querySelectorAll(".api-entry")];
+tools.hidden = false;
+tools.addEventListener("submit", (event) => event.preventDefault());
+
+document.getElementById("api-find").addEventListener("input", (event) => {
+  const words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
+  let found = 0;
+  for (const entry of entries) {
+    const text = entry.textContent.toLowerCase();
+    entry.hidden = !words.every((word) => text.includes(word));
+    found += !entry.hidden;
+    document.querySelector(`.api-contents a[href="#${entry.id}"]`).parentElement.hidden = entry.hidden;
+  }
+  for (const part of document.querySelectorAll(".api-contents details")) {
+    part.hidden = !part.querySelector("li:not([hidden])");
+    part.open = words.length > 0 || part === part.parentElement.firstElementChild;
+  }
+  document.getElementById("api-found").textContent = words.length ? `${found} of ${entries.length} addresses` : "";
+});
+
+async function send(form) {
+  const fields = new FormData(form);
+  const query = new URLSearchParams();
+  let path = form.dataset.path;
+  for (const [name, value] of fields) {
+    const [place, field] = name.split(":");
+    if (place === "path") path = path.replace(`{${field}}`, encodeURIComponent(value));
+    if (place === "query" && value) query.append(field, value);
+  }
+  const headers = { Accept: "application/json" };
+  const { key, secret } = tools.elements;
+  if (key.value) headers.Authorization = `Basic ${btoa(`${key.value}:${secret.value}`)}`;
+  const options = { method: form.dataset.method, headers };
+  if (fields.get("body")) {
+    options.body = fields.get("body");
+    headers["Content-Type"] = form.dataset.type;
+  }
+  const answer = await fetch(query.size ? `${path}?${query}` : path, options);
+  const text = await answer.text();
+  let shown = text;
+  try {
+    shown = JSON.stringify(JSON.parse(text), null, 2);
+  } catch { /* it is no JSON */ }
+  return `${answer.status} ${answer.statusText}\n\n${shown}`;
+}
+
+for (const form of document.querySelectorAll(".api-try form")) {
+  form.hidden = false;
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const said = form.querySelector("pre");
+    said.textContent = "Sending…";
+    said.textContent = await send(form).catch((error) => `No answer: ${error.message}`);
+  });
+}
