@@ -70,8 +70,8 @@ def test_the_chart_has_its_numbers_in_the_page(run: Callable[..., str], owner: F
     assert chart["labels"][0] == "2024-01"
     assert [view["label"] for view in chart["views"]] == ["Overall", "Delta"]
     assert {view["unit"] for view in chart["views"]} == {"people"}
-    assert chart["views"][0]["values"][:2] == [1000, 1037]
-    assert chart["views"][1]["values"][3] == -13
+    assert chart["views"][0]["series"][0]["values"][:2] == [1000, 1037]
+    assert chart["views"][1]["series"][0]["values"][3] == -13
 
 
 def test_the_grid_sorts_filters_and_pages_by_plain_links(

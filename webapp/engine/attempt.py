@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from flask import current_app
 from sqlalchemy import Connection, delete, insert, null, select, update
 
-from webapp.engine.kind import ReportKind, Result, Row, Run
-from webapp.engine.models import CANCELLED, DONE, FAILED, INCOMPLETE, ResultRow
+from webapp.engine.kind import ReportKind, Result, Row, Run, StoredResult
+from webapp.engine.models import CANCELLED, DONE, FAILED, INCOMPLETE, ReportEntry, ResultRow
 from webapp.engine.params import stored_params
 from webapp.engine.registry import context, kind_named
 from webapp.engine.run import REPORT
@@ -23,6 +24,7 @@ from webapp.lib.moments import rfc3339, utcnow
 from webapp.lib.texts import made_storable
 
 ROWS_PER_INSERT = 1000
+MOST_OF_COURSE = 400
 # In JSON, what Postgres keeps but does not look into: NUL and surrogates, whole pairs too.
 ESCAPED = re.compile(r"\\u(0000|d[89a-f])")
 RETRY_CANCELLED = "Trying again was cancelled."
@@ -79,8 +81,38 @@ def store(attempt: Run, result: Result) -> None:
             while batch := list(islice(lines, ROWS_PER_INSERT)):
                 connection.execute(insert(ResultRow), batch)
         connection.execute(update(REPORT).where(REPORT.c.id == attempt.job_id).values(head=head))
+        entry = update(ReportEntry).where(ReportEntry.report_id == attempt.job_id)
+        connection.execute(entry.values(**brief(kind, Unsaved(head, tables))))
 
     attempt.finish(DONE if result.complete else INCOMPLETE, write)
+
+
+@dataclass(frozen=True)
+class Unsaved:
+    """A result before it is stored, in the shape of one that was read back."""
+
+    head: dict[str, Any]
+    tables: Mapping[str, Iterable[Row]]
+
+    def rows(self, table: str) -> Iterator[Row]:
+        return iter(self.tables.get(table, ()))
+
+
+def brief(kind: ReportKind, result: StoredResult) -> dict[str, Any]:
+    """Return what lists show of a result: its first figure, and its course over months or days."""
+    figures = kind.answer(result).figures
+    figure = course = None
+    if figures:
+        first = figures[0]
+        value = as_json(first.value)
+        figure = {"label": first.label, "value": value, "type": first.type, "note": first.note}
+    types = {(t.name, c.name): c.type for t in kind.tables(result.head) for c in t.columns}
+    for chart in kind.charts(result.head)[:1]:
+        if types.get((chart.table, chart.x)) in {"month", "date"}:
+            rows = islice(result.rows(chart.table), MOST_OF_COURSE)
+            shown = (kind.grid_row(chart.table, row, result.head) for row in rows)
+            course = [row.get(chart.views[0][1]) for row in shown]
+    return {"figure": figure, "course": course}
 
 
 def as_json(value: Any) -> Any:

@@ -78,6 +78,9 @@ def grid_page(kind: ReportKind, result: ReadResult, table: Table, query: GridQue
     """Return the page of a table that the query asks for."""
     of_table = _of_table(result, table.name)
     columns = {column.name: column for column in table.columns}
+    if table.total:
+        named = columns[table.head_column]
+        of_table &= _kept(named, Filter(named.name, "is_not", table.total))
     wanted = of_table
     if query.search:
         wanted &= or_(*(_contains(column, query.search) for column in table.columns))

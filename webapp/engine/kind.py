@@ -20,6 +20,7 @@ from webapp.engine.run import Run
 from webapp.engine.shapes import (
     Answer,
     Chart,
+    ChartSeries,
     Column,
     ColumnType,
     Download,
@@ -31,6 +32,7 @@ from webapp.engine.shapes import (
     RowDetail,
     Sheet,
     Table,
+    split_by,
 )
 from webapp.errors import InvalidParams
 from webapp.lib.months import months_between
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "Chart",
+    "ChartSeries",
     "Column",
     "ColumnType",
     "Context",
@@ -62,6 +65,7 @@ __all__ = [
     "StoredResult",
     "StoredValue",
     "Table",
+    "split_by",
 ]
 
 
@@ -164,7 +168,11 @@ class ReportKind:
 
     def total_row(self, table: str, result: StoredResult) -> Row | None:
         """Return the row of totals that stands below a grid, never among its rows."""
-        return None
+        of_table = next(one for one in self.tables(result.head) if one.name == table)
+        if not of_table.total:
+            return None
+        named = of_table.head_column
+        return next((row for row in result.rows(table) if row[named] == of_table.total), None)
 
     def row_detail(self, table: str, row: Row, head: Mapping[str, Any]) -> RowDetail | None:
         """Return what a stored row opens to, where its table says that rows do."""
@@ -172,6 +180,10 @@ class ReportKind:
 
     def charts(self, head: Mapping[str, Any]) -> tuple[Chart, ...]:
         """Return the charts of a result."""
+        return ()
+
+    def chart_series(self, chart: Chart, result: StoredResult) -> tuple[ChartSeries, ...]:
+        """Return further views of a chart that split its figure, such as by site."""
         return ()
 
     def downloads(self, report_id: str, head: Mapping[str, Any]) -> tuple[Download, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, Date, ForeignKey, Index, Integer, String, Uuid
+from sqlalchemy import JSON, Date, ForeignKey, Index, Integer, String, Text, Uuid
 from sqlalchemy.orm import Mapped, mapped_column, synonym
 
 from webapp.extensions import Model, UtcDateTime
@@ -43,6 +43,40 @@ class Report(Job):
     @property
     def has_result(self) -> bool:
         return self.status in WITH_RESULT
+
+
+class ReportEntry(Model):
+    """What lists show of a report, and find it by, in a small row of its own.
+
+    name, tags: what people call it
+    words:      in small letters: kind, label, name, tags, and what it was asked with
+    figure:     what its result says first: label, value, type, note; null before there is one
+    course:     the numbers of its main figure over its months or days, oldest first
+    """
+
+    __tablename__ = "report_entry"
+
+    report_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("job.id", ondelete="CASCADE"), primary_key=True
+    )
+    name: Mapped[str] = mapped_column(String(200), default="")
+    tags: Mapped[list[str]] = mapped_column(JSON, default=list)
+    words: Mapped[str] = mapped_column(Text, default="")
+    figure: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    course: Mapped[list[float | None] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class Favourite(Model):
+    """A report that somebody marked to find it again."""
+
+    __tablename__ = "favourite"
+
+    user_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("app_user.id", ondelete="CASCADE"), primary_key=True
+    )
+    report_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("job.id", ondelete="CASCADE"), primary_key=True
+    )
 
 
 class ResultRow(Model):
@@ -93,7 +127,9 @@ __all__ = [
     "RUNNING",
     "STATUSES",
     "WITH_RESULT",
+    "Favourite",
     "Report",
+    "ReportEntry",
     "ResultRow",
     "StoredMonth",
 ]

@@ -10,7 +10,7 @@ import json
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,10 @@ from sqlalchemy.exc import IntegrityError
 from webapp import jobs
 from webapp.accounts import Scope
 from webapp.engine.kind import Estimate, ReportKind
-from webapp.engine.models import FAILED, INCOMPLETE, Report
+from webapp.engine.listing import tag_words
+from webapp.engine.models import FAILED, INCOMPLETE, Favourite, Report, ReportEntry
 from webapp.engine.months import MonthStore
-from webapp.engine.params import Parsed, read_params, retried_params
+from webapp.engine.params import Parsed, param_text, read_params, retried_params
 from webapp.engine.registry import context, kind_named, kinds, personal_kinds
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, ReportError, TooManyWaiting
 from webapp.extensions import db
@@ -31,6 +32,8 @@ from webapp.jobs import service as job_service
 from webapp.security import fingerprint
 
 log = logging.getLogger(__name__)
+
+LONGEST_NAME, LONGEST_TAG, MOST_TAGS = 120, 40, 12
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ def start_report(
     )
     jobs.add(report, enqueue=enqueue)
     try:
+        db.session.flush()
+        db.session.add(ReportEntry(report_id=report.id, words=words_of(kind, report)))
         db.session.commit()
     except IntegrityError:
         # The same key twice at the same moment: the other request made the report.
@@ -91,6 +96,42 @@ def start_report(
         raise
     log.info("report %s was asked for", report.id, extra={"kind": kind.slug})
     return Started(report, is_new=True)
+
+
+def words_of(kind: ReportKind, report: Report, name: str = "", tags: Sequence[str] = ()) -> str:
+    """Return the words that a report is found by."""
+    asked = (param_text(value) for value in report.params.values() if value)
+    return " ".join([kind.title, report.label, name, *asked, tag_words(tags)]).casefold()
+
+
+def name_report(scope: Scope, report_id: str, name: str, tags: Sequence[str]) -> None:
+    """Give a report a name and tags of its company's own; both may be empty. Not committed."""
+    report = find_report(scope, report_id)
+    kind = kinds()[report.kind]
+    if not scope.may(kind.run_role):
+        raise NotAllowed("Naming a report needs the right to make one.")
+    tags = list(dict.fromkeys(tags))
+    errors = {}
+    if len(name) > LONGEST_NAME:
+        errors["name"] = f"Use at most {LONGEST_NAME} characters."
+    if len(tags) > MOST_TAGS or any(len(tag) > LONGEST_TAG for tag in tags):
+        errors["tags"] = f"Use at most {MOST_TAGS} tags of at most {LONGEST_TAG} characters."
+    if errors:
+        raise InvalidParams(errors)
+    entry = db.session.get(ReportEntry, report.id) or ReportEntry(report_id=report.id)
+    entry.name, entry.tags, entry.words = name, tags, words_of(kind, report, name, tags)
+    db.session.add(entry)
+
+
+def mark_report(scope: Scope, report_id: str) -> bool:
+    """Make a report a favourite of the caller, or none any more; return which. Not committed."""
+    report = find_report(scope, report_id)
+    found = db.session.get(Favourite, (scope.user_id, report.id))
+    if found:
+        db.session.delete(found)
+    else:
+        db.session.add(Favourite(user_id=scope.user_id, report_id=report.id))
+    return found is None
 
 
 def _check_room(scope: Scope) -> None:

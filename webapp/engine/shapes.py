@@ -49,6 +49,7 @@ class Table:
     opens:   a row has a page of its own, see `ReportKind.row_detail`
     explained: columns whose values say where they come from (`ReportKind.explain`), at a click
     row_key:   (query parameter, member of a row) by which a row is explained
+    total:     what the row of totals among the stored ones is called; a grid shows it at its foot
     """
 
     name: str
@@ -65,6 +66,7 @@ class Table:
     opens: bool = False
     explained: frozenset[str] = frozenset()
     row_key: tuple[str, str] = ("row", "")
+    total: str = ""
 
     @property
     def head_column(self) -> str:
@@ -114,12 +116,42 @@ class Chart:
     """A chart over one table: `x` names the label column; each view is (label, column, type).
 
     leave_out: labels of lines that are not drawn, such as a total beside its parts
+    open:      the member of a row that says that its month is not over
     """
 
     table: str
     x: str
     views: tuple[ChartView, ...]
     leave_out: frozenset[str] = frozenset()
+    open: str = ""
+
+
+@dataclass(frozen=True)
+class ChartSeries:
+    """A further view of a chart: several lines, each by name, its values by the chart's labels."""
+
+    label: str
+    unit: str
+    series: Mapping[str, Mapping[str, Any]]
+    type: Literal["line", "bar"] = "line"
+
+
+def split_by(
+    label: str,
+    rows: Iterable[Row],
+    name: str,
+    x: str,
+    value: str,
+    unit: str,
+    type: Literal["line", "bar"] = "line",
+) -> ChartSeries:
+    """Return a view with a line for each value of a column; rows of one place are added up."""
+    series: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row[value] is not None:
+            own = series.setdefault(str(row[name]), {})
+            own[row[x]] = own.get(row[x], 0) + row[value]
+    return ChartSeries(label, unit, series, type)
 
 
 @dataclass(frozen=True)

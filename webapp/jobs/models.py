@@ -51,7 +51,11 @@ class Job(Model):
     __tablename__ = "job"
     __table_args__ = (
         UniqueConstraint("user_id", "company_id", "idempotency_key"),
-        Index("ix_job_company_created", "company_id", "created_at", "id"),
+        # Lists and their counts find all they choose by in it.
+        Index(
+            "ix_job_company_listed",
+            *("company_id", "created_at", "id", "status", "task", "type", "user_id"),
+        ),
         Index("ix_job_company_handed", "company_id", "handed_at"),
         Index("ix_job_status_lease", "status", "lease_until"),
         Index("ix_job_task_status", "task", "status"),

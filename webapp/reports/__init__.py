@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from webapp.reports import filters
+from webapp.reports import filters, navigation, preferences
 
 
 def init_app(app: Flask) -> None:
@@ -18,7 +18,8 @@ def init_app(app: Flask) -> None:
 
     # Imported for their routes.
     assert all((lists, months, new, shares, show, stream))
-    filters.init_app(app)
+    for module in (filters, navigation, preferences):
+        module.init_app(app)
     app.register_blueprint(bp)
     app.register_blueprint(shares.shared)
 

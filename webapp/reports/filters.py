@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from flask import Flask
+from flask import Flask, current_app
 from markupsafe import Markup
 
 from webapp.engine.kind import Column, Estimate, Row
 from webapp.engine.params import param_text
 from webapp.lib.moments import utcnow
+from webapp.reports import drawing
+from webapp.reports.preferences import preferences
 
 LONG_WORD = 28
+# A number of a sentence, in English digits; not a part of a date, of an id or of a word.
+NUMBER = re.compile(
+    r"(?<![\w.,-])[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?(?![\w-])|(?<![\w.,-])[0-9]+\.[0-9]+(?![\w-])"
+)
 NOTHING = Markup('<span class="none">–</span>')
 
 
 def init_app(app: Flask) -> None:
     """Add the filters templates use."""
-    own = (number, duration, elapsed, format_value, cell, clock, format_estimate, param_text)
+    own = (
+        picture,
+        course,
+        spelled,
+        number,
+        duration,
+        elapsed,
+        format_value,
+        cell,
+        clock,
+        format_estimate,
+        param_text,
+    )
     app.jinja_env.filters.update({function.__name__: function for function in own})
 
 
@@ -32,11 +52,46 @@ def number(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return str(value)
     if isinstance(value, int | Decimal):
-        return f"{value:,}"
+        return preferences().spelled(f"{value:,}")
     try:
-        return f"{Decimal(str(value)):,.2f}"
+        return preferences().spelled(f"{Decimal(str(value)):,.2f}")
     except InvalidOperation:
         return str(value)
+
+
+def spelled(text: Any) -> str:
+    """Return a sentence with its numbers as the reader writes them."""
+    liked = preferences()
+    if liked.numbers == "en":
+        return str(text)
+    return NUMBER.sub(lambda found: liked.spelled(found[0]), str(text))
+
+
+def picture(chart: Mapping[str, Any], view: int = 0, alone: bool = False) -> Markup:
+    """Return a view of a chart as SVG; `alone`: for a file, on white."""
+    shown = chart["views"][view]
+    template = current_app.jinja_env.get_template("reports/_picture.svg")
+    parts = {"chart": chart, "view": shown, "drawn": drawing.picture(chart, shown)}
+    return Markup(template.render(**parts, alone=alone))  # noqa: S704 (a template of ours)
+
+
+def course(values: list[float | None] | None) -> Markup:
+    """Return the course of a figure as a small line, broken where a value is missing."""
+    known = [float(value) for value in values or () if value is not None]
+    if len(known) < 3:
+        return Markup("")
+    low, span = min(known), (max(known) - min(known)) or 1
+    step, runs, run = 96 / (len(values or ()) - 1), [], []
+    for index, value in enumerate([*(values or ()), None]):
+        if value is not None:
+            run.append(f"{2 + index * step:.1f},{22 - (float(value) - low) / span * 20:.1f}")
+        elif run:
+            runs.append(Markup('<polyline points="{}"/>').format(" ".join(run)))
+            run = []
+    lines = Markup("").join(runs)
+    return Markup('<svg class="course" viewBox="0 0 100 24" aria-hidden="true">{}</svg>').format(
+        lines
+    )
 
 
 def duration(seconds: float) -> str:
@@ -60,10 +115,9 @@ def seconds_since(moment: datetime | None, until: datetime | None = None) -> flo
 
 
 def clock(moment: Any) -> str:
-    """Return the time of day of a moment or of its text, to the second, UTC."""
-    if isinstance(moment, datetime):
-        return f"{moment.astimezone(UTC):%H:%M:%S}"
-    return str(moment)[11:19]
+    """Return the time of day of a moment or of its text, to the second."""
+    at = moment if isinstance(moment, datetime) else datetime.fromisoformat(str(moment))
+    return f"{preferences().in_zone(at):%H:%M:%S}"
 
 
 def format_value(value: Any, type: str) -> str | Markup:
@@ -85,13 +139,12 @@ def format_value(value: Any, type: str) -> str | Markup:
 
 def _moment(text: str) -> str | Markup:
     try:
-        at = datetime.fromisoformat(text)
+        at = preferences().in_zone(datetime.fromisoformat(text))
     except ValueError:
         return text
-    at = at.astimezone(UTC) if at.tzinfo else at
-    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
-        text, f"{at:%Y-%m-%d %H:%M:%S}", f"{at:%Y-%m-%d %H:%M}"
-    )
+    return Markup(
+        '<time datetime="{:%Y-%m-%dT%H:%M:%SZ}" title="{:%Y-%m-%d %H:%M:%S} {}">{}</time>'
+    ).format(at.astimezone(UTC), at, at.tzinfo, f"{at:%Y-%m-%d %H:%M}")
 
 
 def cell(row: Row, column: Column) -> str | Markup:

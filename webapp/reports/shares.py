@@ -21,6 +21,7 @@ from webapp.accounts import current_scope
 from webapp.accounts.limits import count_try, count_wrong, forget_tries
 from webapp.accounts.passwords import password_matches
 from webapp.engine import registry, service, shares
+from webapp.engine.charts import chart_data
 from webapp.engine.export import FORMATS, csv_chunks, file_name
 from webapp.engine.models import Report
 from webapp.engine.results import ReadResult
@@ -30,7 +31,6 @@ from webapp.extensions import db
 from webapp.htmx import is_htmx, redirect_to, vary
 from webapp.lib.bodies import read_value
 from webapp.reports.blueprint import bp
-from webapp.reports.charts import chart_data
 from webapp.reports.grids import Grid, grid_sheet, read_grids
 from webapp.reports.view import emails_of
 from webapp.security import derived_key, secret_keys

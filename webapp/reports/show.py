@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from werkzeug.datastructures import MultiDict
 
 from webapp.accounts import audit, current_scope
 from webapp.engine import registry, service
+from webapp.engine.charts import chart_data, row_chart
 from webapp.engine.download import result_response
 from webapp.engine.export import FORMATS, csv_chunks, file_name
 from webapp.engine.grids import find_row
@@ -28,8 +30,8 @@ from webapp.engine.results import ReadResult
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.htmx import is_htmx, redirect_to, render, vary
+from webapp.reports import filters
 from webapp.reports.blueprint import bp
-from webapp.reports.charts import row_chart
 from webapp.reports.grids import Grid, grid_sheet, read_grids
 from webapp.reports.view import report_view, result_view
 
@@ -54,6 +56,7 @@ def _page(
     errors: Mapping[str, str] | None = None,
     typed: Mapping[str, str] | None = None,
     status: int = 200,
+    **more: Any,
 ) -> Response:
     scope = current_scope()
     report = service.find_report(scope, report_id)
@@ -66,7 +69,7 @@ def _page(
         status=status,
         errors=errors or {},
         typed=typed or {},
-        **view,
+        **view | more,
     )
 
 
@@ -115,6 +118,22 @@ def download_grid(report_id: UUID, table: str) -> Response:
     name = file_name(report, "csv", table)
     response.headers.set("Content-Disposition", "attachment", filename=name)
     response.headers["Cache-Control"] = "private, no-store"
+    return response
+
+
+@bp.get("/reports/<uuid:report_id>/charts/<table>.svg")
+def download_chart(report_id: UUID, table: str) -> Response:
+    """Give a chart as a picture; `?view=`: which of its views, counted from 0."""
+    report, kind, result = _result(report_id)
+    charts = {chart["table"]: chart for chart in chart_data(kind, result)}
+    number = request.args.get("view", "0")
+    view = int(number) if number.isascii() and number.isdigit() and len(number) < 4 else 0
+    if table not in charts or view >= len(charts[table]["views"]):
+        raise NotFound("This result has no such chart.")
+    picture = filters.picture(charts[table], view, alone=True)
+    response = Response(picture, content_type="image/svg+xml; charset=utf-8")
+    name = file_name(report, "svg", table)
+    response.headers.set("Content-Disposition", "attachment", filename=name)
     return response
 
 
@@ -186,6 +205,19 @@ def delete_report(report_id: UUID) -> Response:
     db.session.commit()
     flash("The report and its result are deleted.")
     return redirect_to(url_for("reports.index_reports"))
+
+
+@bp.post("/reports/<uuid:report_id>/name")
+def name_report(report_id: UUID) -> Response:
+    """Give a report a name and tags, or take them away."""
+    scope, form = current_scope(), request.form
+    tags = [tag for tag in map(str.strip, form.get("tags", "").split(",")) if tag]
+    try:
+        service.name_report(scope, str(report_id), form.get("name", "").strip(), tags)
+    except InvalidParams as error:
+        return _page(str(report_id), status=422, naming=form, naming_errors=error.errors)
+    db.session.commit()
+    return redirect_to(url_for("reports.show_report", report_id=report_id))
 
 
 @bp.post("/reports/<uuid:report_id>/retry")

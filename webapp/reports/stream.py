@@ -20,6 +20,7 @@ from webapp.errors import Unavailable
 from webapp.extensions import db
 from webapp.jobs import stream
 from webapp.reports.blueprint import bp
+from webapp.reports.preferences import Preferences, liked, preferences
 from webapp.reports.view import meters
 
 METERS_EVERY_S = 0.5
@@ -38,7 +39,7 @@ def listen_report(report_id: UUID) -> Response:
     listening = jobs.Listening(
         report.id, after, gone=lambda: left() or ended(), reader=scope.user_id
     )
-    messages = _messages(app, report.id, listening)
+    messages = _messages(app, report.id, listening, preferences())
     # A stream lasts for hours; it must not sit on a database connection.
     db.session.remove()
     response = Response(messages, mimetype="text/event-stream")
@@ -52,7 +53,9 @@ def _number(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
-def _messages(app: Flask, report_id: str, listening: stream.Listening) -> Iterator[str]:
+def _messages(
+    app: Flask, report_id: str, listening: stream.Listening, by: Preferences
+) -> Iterator[str]:
     shown_at = float("-inf")
     for event in listening:
         if event is None:
@@ -62,10 +65,12 @@ def _messages(app: Flask, report_id: str, listening: stream.Listening) -> Iterat
             yield f"event: end\nid: {event.seq}\ndata: {event.data['status']}\n\n"
             return
         else:
-            html = app.jinja_env.get_template("reports/_line.html").render(line=event.data)
+            with liked(by):
+                html = app.jinja_env.get_template("reports/_line.html").render(line=event.data)
             number = f"id: {event.seq}\n"
         if time.monotonic() - shown_at >= METERS_EVERY_S:
-            html += _meters(app, report_id)
+            with liked(by):
+                html += _meters(app, report_id)
             shown_at = time.monotonic()
         if html:
             # One unnamed event, which is what hx-sse swaps in.

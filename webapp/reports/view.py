@@ -14,14 +14,15 @@ from werkzeug.datastructures import MultiDict
 from webapp import jobs
 from webapp.accounts import Scope, User
 from webapp.engine import registry
+from webapp.engine.charts import chart_data
 from webapp.engine.kind import ReportKind
+from webapp.engine.listing import entries_of, favourites_of
 from webapp.engine.models import FAILED, INCOMPLETE, QUEUED, RUNNING, Report
 from webapp.engine.params import FormField, form_fields
 from webapp.engine.results import ReadResult
 from webapp.extensions import db, quick_redis
 from webapp.jobs import StatusLine
 from webapp.lib.moments import utcnow
-from webapp.reports.charts import chart_data
 from webapp.reports.filters import seconds_since
 from webapp.reports.grids import read_grids
 
@@ -50,7 +51,19 @@ def report_view(
         "may_run": may_run,
         "may_retry": may_run and report.status in {FAILED, INCOMPLETE},
         "retry_fields": _retry_fields(kind, report, scope, is_refused),
+        **naming(report, scope),
         **meters(report),
+    }
+
+
+def naming(report: Report, scope: Scope) -> dict[str, Any]:
+    """Return what a report is called, as the form that changes it shows it."""
+    entry = entries_of([report]).get(report.id)
+    return {
+        "entry": entry,
+        "naming": {"name": entry.name, "tags": ", ".join(entry.tags)} if entry else {},
+        "naming_errors": {},
+        "is_favourite": bool(favourites_of(scope, [report])),
     }
 
 

@@ -251,7 +251,7 @@ def test_the_chart_draws_scopes_and_not_their_total(
     charts = re.findall(r'<script type="application/json">(.+?)</script>', page)
     drawn = {chart["table"]: chart for chart in map(json.loads, charts) if "table" in chart}
     assert drawn["scopes"]["labels"] == ["Scope 1", "Scope 2", "Scope 3"]
-    assert {len(view["values"]) for view in drawn["scopes"]["views"]} == {3}
+    assert {len(view["series"][0]["values"]) for view in drawn["scopes"]["views"]} == {3}
     assert re.search(r">\s*Total\s*<", page)
 
 

@@ -100,7 +100,7 @@ def test_a_logins_history_has_tables_and_charts_by_day_and_month(
     ]
     by_month, by_day = charts
     assert by_month["labels"] == ["2023-07", "2023-08", "2023-09"]
-    assert by_month["views"][0]["values"] == [0.0, 1.0, 1.0]
+    assert by_month["views"][0]["series"][0]["values"] == [0.0, 1.0, 1.0]
     assert len(by_day["labels"]) == 92
     assert "2023-08-31" in page
     assert "2.00" in page

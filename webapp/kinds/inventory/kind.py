@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from flask import current_app, url_for
 
-from webapp.engine.kind import Chart, Context, Download, Figure, ReportKind, Result, Run, Table
+from webapp.engine.kind import (
+    Answer,
+    Chart,
+    Column,
+    Context,
+    Download,
+    Figure,
+    ReportKind,
+    Result,
+    Run,
+    StoredResult,
+    Table,
+)
 from webapp.errors import InvalidParams, NotFound
 from webapp.files import FileObject, sweep
 from webapp.intake import drop_expired_uploads, upload_pages
@@ -29,6 +42,7 @@ if TYPE_CHECKING:
     from webapp.jobs import Task
 
 MOST_CHOICES = 2000
+COMPARISON = {"base", "change", "change_percent"}
 
 
 class Inventory(ReportKind):
@@ -82,11 +96,37 @@ class Inventory(ReportKind):
 
     def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
         nothing = "There are no entries in this period and unit."
+        left_out = {"depth", "id"} | (set() if head["base_period"] else COMPARISON)
+
+        def shown(columns: tuple[Column, ...]) -> tuple[Column, ...]:
+            return tuple(replace(one, is_detail=one.name in left_out) for one in columns)
+
         return (
-            Table("scopes", "Emissions by scope", SCOPE_COLUMNS, nothing),
-            Table("units", "Emissions by unit", UNIT_COLUMNS, nothing),
-            Table("categories", "Emissions by category", CATEGORY_COLUMNS, nothing),
+            Table("scopes", "Emissions by scope", shown(SCOPE_COLUMNS), nothing, total=TOTAL),
+            Table("units", "Emissions by unit", shown(UNIT_COLUMNS), nothing),
+            Table(
+                "categories",
+                "Emissions by category",
+                shown(CATEGORY_COLUMNS),
+                nothing,
+                sort="emissions",
+                descending=True,
+                head="name",
+            ),
         )
+
+    def answer(self, result: StoredResult) -> Answer:
+        head, figures = result.head, self.figures(result.head)
+        whole, where = head["emissions"], f"{head['unit']['name']} in {head['period']['name']}"
+        if not whole:
+            return Answer(f"No emissions of {where}.", figures)
+        scope, most = max(head["by_scope"].items(), key=lambda one: one[1])
+        text = f"{whole / 1000:,.1f} t CO2e of {where}, {most / whole:.0%} of it scope {scope[-1]}"
+        if head["base_period"] and head["base_emissions"]:
+            change = whole / head["base_emissions"] - 1
+            than = head["base_period"]["name"]
+            text += f"; {abs(change):.1%} {'more' if change > 0 else 'less'} than in {than}"
+        return Answer(f"{text}.".replace("%", " %"), figures)
 
     def figures(self, head: Mapping[str, Any]) -> tuple[Figure, ...]:
         base = head["base_period"]

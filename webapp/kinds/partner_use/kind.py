@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from webapp.engine.kind import (
     Answer,
     Chart,
+    ChartSeries,
     Context,
     Estimate,
     Explanation,
@@ -128,6 +129,9 @@ class PartnerUse(ReportKind):
     def answer(self, result: StoredResult) -> Answer:
         return answer(result, self.figures(result.head))
 
+    def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
+        return (("Connections", "/connections"), ("Stored months", "/months"))
+
     def total_row(self, table: str, result: StoredResult) -> Row | None:
         return tables.total_of_sites(result) if table == "sites" else None
 
@@ -136,6 +140,9 @@ class PartnerUse(ReportKind):
 
     def charts(self, head: Mapping[str, Any]) -> tuple[Chart, ...]:
         return (tables.CHART,) if "start" in head else ()
+
+    def chart_series(self, chart: Chart, result: StoredResult) -> tuple[ChartSeries, ...]:
+        return tables.users_by_site(result)
 
     def json_row(self, table: str, row: Row, head: Mapping[str, Any]) -> Row:
         return tables.json_site(row, head) if table == "sites" else row

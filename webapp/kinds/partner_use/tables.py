@@ -6,7 +6,16 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from webapp.engine.kind import Chart, Column, Row, RowDetail, Sheet, StoredResult, Table
+from webapp.engine.kind import (
+    Chart,
+    ChartSeries,
+    Column,
+    Row,
+    RowDetail,
+    Sheet,
+    StoredResult,
+    Table,
+)
 from webapp.errors import InvalidParams
 from webapp.kinds.partner_use.compute import difference, known_text, site_months
 from webapp.lib.months import parse_month
@@ -52,7 +61,12 @@ MONTH_SITE_GRID = (
     Column("problem", "Problem"),
 )
 SITE_MONTH_COLUMNS = (MONTH_COLUMNS[0], *MONTH_SITE_GRID[:2], *MONTH_COLUMNS[1:])
-CHART = Chart("months", "month", (("Overall", "total_users", "line"), ("Delta", "delta", "bar")))
+CHART = Chart(
+    "months",
+    "month",
+    (("Overall", "total_users", "line"), ("Delta", "delta", "bar")),
+    open="running",
+)
 RUNNING_COLUMN = Column("running", "Not over", "boolean")
 # What a stored row of a site has beside what readers see.
 COMPACT = frozenset({"asked_at", "counted", "totals", "origin", "origins"})
@@ -121,6 +135,20 @@ def site_detail(row: Row, head: Mapping[str, Any]) -> RowDetail:
     nothing = "This site is not counted month by month."
     table = Table("months", "Months", MONTH_COLUMNS, nothing, sort="month", descending=True)
     return RowDetail(row["name"], table, months, CHART)
+
+
+def users_by_site(result: StoredResult) -> tuple[ChartSeries, ...]:
+    """Return the users of each counted site by the months of the chart, as one further view."""
+    labels = [grid_month(row)["month"] for row in result.rows("months")]
+    span = _span(result.head)
+    users = {
+        row["name"]: dict(
+            zip(labels, (one["total_users"] for one in site_months(row, *span)), strict=False)
+        )
+        for row in result.rows("sites")
+        if row["counted"]
+    }
+    return (ChartSeries("By site", "", users),) if len(users) > 1 else ()
 
 
 def json_site(row: Row, head: Mapping[str, Any]) -> Row:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from webapp.engine.kind import (
+    Answer,
     Chart,
+    ChartSeries,
     Column,
     Context,
     Figure,
     ReportKind,
     Result,
+    Row,
     Run,
     Sheet,
     StoredResult,
     Table,
+    split_by,
 )
 from webapp.engine.shapes import ChartView
 from webapp.errors import InvalidParams
@@ -97,11 +102,42 @@ class ProjectStorage(ReportKind):
 
     def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
         # On the page the sizes people read come first; files begin with the exact bytes.
-        numbers = (*_sizes(head["unit"]), *BYTES)
+        unit = head["unit"]
+        grown = (
+            Column("active_growth", "Growth", "decimal", unit),
+            Column("trash_growth", "Growth of trash", "decimal", unit),
+        )
+        exact = (replace(one, is_detail=True) for one in BYTES)
+        numbers = (*_sizes(unit), *grown, *exact)
         nothing = "You have no role in any project yet."
+        newest: Any = {"sort": "month", "descending": True}
+        by_project = (MONTH, PROJECT, *numbers, replace(PROJECT_ID, is_detail=True))
         return (
-            Table("growth", "Growth by project", (MONTH, PROJECT, *numbers, PROJECT_ID), nothing),
-            Table("months", "Growth in all", (MONTH, *numbers), nothing),
+            Table("growth", "Growth by project", by_project, nothing, **newest),
+            Table("months", "Growth in all", (MONTH, *numbers), nothing, **newest),
+        )
+
+    def grid_row(self, table: str, row: Row, head: Mapping[str, Any]) -> Row:
+        grown = {
+            f"{what}_growth": in_unit(row[f"{what}_bytes_delta"], head["unit"])
+            for what in ("active", "trash")
+        }
+        return row | grown
+
+    def answer(self, result: StoredResult) -> Answer:
+        head, figures = result.head, self.figures(result.head)
+        if not head["projects"]:
+            return Answer("You have no role in any project.", figures)
+        unit, now, before = head["unit"], head["held"]["active_bytes"], head["opening_active_bytes"]
+        grown = now - before
+        share = f" ({grown / before:+.0%})".replace("%", " %") if before else ""
+        verb = "grew" if grown >= 0 else "shrank"
+        projects = f"{head['projects']:,} project{'' if head['projects'] == 1 else 's'}"
+        return Answer(
+            f"{projects} {verb} by {in_unit(abs(grown), unit):,} {unit}{share} from "
+            f"{head['start']} to {head['end']}, to {in_unit(now, unit):,} {unit} active and "
+            f"{in_unit(head['held']['trash_bytes'], unit):,} {unit} in the trash.",
+            figures,
         )
 
     def sheets(self, result: StoredResult) -> tuple[Sheet, ...]:
@@ -127,10 +163,14 @@ class ProjectStorage(ReportKind):
         views: tuple[ChartView, ...] = (
             ("Active size", "active_size", "line"),
             ("Trash size", "trash_size", "line"),
-            ("Growth", "active_bytes_delta", "bar"),
+            ("Growth", "active_growth", "bar"),
             ("Versions", "active_file_versions", "line"),
         )
         return (Chart("months", "month", views),)
+
+    def chart_series(self, chart: Chart, result: StoredResult) -> tuple[ChartSeries, ...]:
+        rows, unit = result.rows("growth"), result.head["unit"]
+        return (split_by("By project", rows, "project", "month", "active_size", unit),)
 
     def seed_demo(self, company_id: str) -> str:
         taken = demo.make_demo(company_id)

@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from webapp.engine.kind import Chart, Column, Context, Figure, ReportKind, Result, Run, Table
+from webapp.engine.kind import (
+    Answer,
+    Chart,
+    ChartSeries,
+    Column,
+    Context,
+    Figure,
+    ReportKind,
+    Result,
+    Row,
+    Run,
+    StoredResult,
+    Table,
+    split_by,
+)
 from webapp.errors import InvalidParams
 from webapp.kinds.session_activity import api, demo, pages
 from webapp.kinds.session_activity.directory import find_login
 from webapp.kinds.session_activity.params import SessionActivityParams
-from webapp.kinds.session_activity.report import Report
+from webapp.kinds.session_activity.report import HOURS, PERIODS, Report
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -18,12 +32,6 @@ if TYPE_CHECKING:
     from webapp.accounts import Scope
 
 LOGIN = Column("login", "Login")
-PERIODS = {"month": Column("month", "Month", "month"), "date": Column("date", "Date", "date")}
-HOURS = (
-    Column("hours", "Person hours", "decimal", "hours"),
-    Column("machine_hours", "Machine hours", "decimal", "hours"),
-)
-
 CLOCKS = (
     Column("computer", "Computer"),
     LOGIN,
@@ -66,10 +74,11 @@ class SessionActivity(ReportKind):
         nothing = "No pings came in for this range."
         count = Column("logins", "Logins", "integer")
         title = f"Hours by {head['group_by']}"
+        newest: Any = {"sort": period.name, "descending": True}
         return (
-            Table("hours", "Hours by login", (LOGIN, period, *HOURS), nothing),
-            Table("periods", title, (period, *HOURS, count), nothing),
-            Table("logins", "Logins", (LOGIN, *HOURS), nothing),
+            Table("hours", "Hours by login", (LOGIN, period, *HOURS), nothing, **newest),
+            Table("periods", title, (period, *HOURS, count), nothing, **newest),
+            Table("logins", "Logins", (LOGIN, *HOURS), nothing, sort="hours", descending=True),
             Table("clocks", "Clocks behind", CLOCKS, "No clock was seen to be behind."),
         )
 
@@ -85,6 +94,29 @@ class SessionActivity(ReportKind):
             Figure("Last day", head["to_date"], "date", head["timezone"]),
         )
 
+    def answer(self, result: StoredResult) -> Answer:
+        head, figures = result.head, self.figures(result.head)
+        span = f"from {head['from_date']} to {head['to_date']}"
+        if not head["total_hours"]:
+            return Answer(f"Nobody was active {span}.", figures)
+        count = head["login_count"]
+        text = f"{head['total_hours']:,.2f} person hours {span}"
+        if count > 1:
+            most = max(result.rows("logins"), key=lambda row: row["hours"])
+            text += f", of {count:,} logins; the most {most['login']}, {most['hours']:,.2f} hours"
+        return Answer(f"{text}.", figures)
+
+    def total_row(self, table: str, result: StoredResult) -> Row | None:
+        if table not in {"periods", "logins"}:
+            return None
+        head = result.head
+        named = "login" if table == "logins" else head["group_by"]
+        return {
+            named: "Total",
+            "hours": head["total_hours"],
+            "machine_hours": head["total_machine_hours"],
+        }
+
     def charts(self, head: Mapping[str, Any]) -> tuple[Chart, ...]:
         return (
             Chart(
@@ -93,6 +125,10 @@ class SessionActivity(ReportKind):
                 (("Person hours", "hours", "bar"), ("Machine hours", "machine_hours", "bar")),
             ),
         )
+
+    def chart_series(self, chart: Chart, result: StoredResult) -> tuple[ChartSeries, ...]:
+        by = result.head["group_by"]
+        return (split_by("By login", result.rows("hours"), "login", by, "hours", "hours", "bar"),)
 
     def seed_demo(self, company_id: str) -> str:
         begun = demo.make_demo(company_id)

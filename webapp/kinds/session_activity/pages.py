@@ -11,6 +11,8 @@ from flask import Blueprint, Response, current_app, request, url_for
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from webapp.accounts import current_scope, require, restrict
+from webapp.engine.charts import chart_of
+from webapp.engine.kind import Chart, Table
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.htmx import redirect_to, render
@@ -21,6 +23,7 @@ from webapp.kinds.session_activity.directory import find_login, login_names
 from webapp.kinds.session_activity.facts import login_days
 from webapp.kinds.session_activity.ingest import zone_of
 from webapp.kinds.session_activity.models import Login
+from webapp.kinds.session_activity.report import HOURS, PERIODS
 from webapp.kinds.session_activity.segments import online_ahead
 from webapp.kinds.session_activity.sessions import online
 from webapp.lib.bodies import Month, at_field, check_months, read_query
@@ -148,7 +151,7 @@ def _shown(login: Login, asked: LoginQuery) -> dict[str, Any]:
         **_in_hours(whole),
         "days": [{"period": str(day), **_in_hours(days[day])} for day in reversed(days)],
         "months": [{"period": month, **hours} for month, hours in by_month_text.items()],
-        "charts": [_chart("Hours by month", by_month_text), _chart("Hours by day", by_day)],
+        "charts": [_chart("month", by_month_text), _chart("date", by_day)],
     }
 
 
@@ -156,19 +159,9 @@ def _in_hours(hours: Hours) -> dict[str, float]:
     return {"hours": in_hours(hours.person, 2), "machine_hours": in_hours(hours.machine, 2)}
 
 
-def _chart(title: str, rows: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    """Return a chart as the script in the page draws it."""
-    views = (("Person hours", "person", "hours"), ("Machine hours", "machine", "machine_hours"))
-    return {
-        "title": title,
-        "labels": list(rows),
-        "views": [
-            {
-                "label": label,
-                "name": name,
-                "type": "bar",
-                "values": [row[key] for row in rows.values()],
-            }
-            for label, name, key in views
-        ],
-    }
+def _chart(by: str, rows: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Return the chart of hours by month or by date, as pages draw it."""
+    table = Table(by, f"Hours by {'day' if by == 'date' else by}", (PERIODS[by], *HOURS))
+    views: Any = (("Person hours", "hours", "bar"), ("Machine hours", "machine_hours", "bar"))
+    drawn = [{by: period, **hours} for period, hours in rows.items()]
+    return chart_of(table, table.title, drawn, Chart(by, by, views))

@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from webapp.engine.kind import Context, Result, Row, Run
+from webapp.engine.kind import Column, Context, Result, Row, Run
 from webapp.engine.spooled import SpooledRows
 from webapp.kinds.session_activity.clocks import clocks_behind
 from webapp.kinds.session_activity.compute import (
@@ -36,6 +36,12 @@ from webapp.lib.texts import counted
 MICROSECOND = timedelta(microseconds=1)
 LOGINS_AT_ONCE = 200
 Days = dict[date, Hours]
+
+PERIODS = {"month": Column("month", "Month", "month"), "date": Column("date", "Date", "date")}
+HOURS = (
+    Column("hours", "Person hours", "decimal", "hours"),
+    Column("machine_hours", "Machine hours", "decimal", "hours"),
+)
 
 
 class Report:

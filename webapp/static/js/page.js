@@ -34,7 +34,46 @@ document.addEventListener("keydown", (event) => {
   open.querySelector("summary").focus();
 });
 
+document.addEventListener("click", (event) => {
+  for (const open of document.querySelectorAll("details.menu[open]")) if (!open.contains(event.target)) open.open = false;
+});
+
 document.querySelector("[data-focus]")?.focus();
+
+// Ctrl-K goes anywhere: words find reports, kinds and settings; arrows walk through what was found.
+const palette = document.querySelector("#palette");
+const words = document.querySelector("#palette-words");
+
+function openPalette() {
+  palette.showModal();
+  words.select();
+  htmx.trigger(words, "open");
+}
+
+document.addEventListener("keydown", (event) => {
+  if (!palette) return;
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
+    event.preventDefault();
+    if (!palette.open) openPalette();
+  }
+  if (!palette.open || !["ArrowDown", "ArrowUp", "Enter"].includes(event.key)) return;
+  const links = [...palette.querySelectorAll(".found a")];
+  const at = links.indexOf(document.activeElement);
+  if (event.key === "Enter") {
+    if (at < 0 && links.length) { event.preventDefault(); links[0].click(); }
+    return;
+  }
+  event.preventDefault();
+  const next = event.key === "ArrowDown" ? at + 1 : at - 1;
+  (links[next] ?? (next < 0 ? words : links.at(-1)))?.focus();
+});
+
+palette?.addEventListener("click", (event) => { if (event.target === palette) palette.close(); });
+document.querySelector("#to-search")?.addEventListener("click", (event) => {
+  if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  openPalette();
+});
 
 // The main pages scroll sideways on a phone: the present one is in sight.
 const present = document.querySelector(".nav [aria-current]");

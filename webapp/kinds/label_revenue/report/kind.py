@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from webapp.engine.kind import (
+    Answer,
     Chart,
     Column,
     Context,
@@ -78,10 +80,16 @@ class LabelRevenue(ReportKind):
 
     def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
         nothing = "Nothing was streamed in these months."
-        label, *figures, kind = columns = _label_columns(head)
+        label, *figures, kind = _label_columns(head)
+        seconds, share, amount = figures
+        shown = label, amount, share, replace(seconds, is_detail=True)
+        month, *_, note, reason, link = _month_columns(head)
+        rest = (replace(one, is_detail=True) for one in (kind, reason, link))
+        newest: Any = {"sort": "month", "descending": True}
+        labels = (*shown, replace(kind, is_detail=True))
         tables = (
-            Table("labels", "Labels", columns, nothing),
-            Table("months", "Months", _month_columns(head), nothing),
+            Table("labels", "Labels", labels, nothing, sort="amount", descending=True),
+            Table("months", "Months", (month, *shown, note, *rest), nothing, **newest),
         )
         if not head.get("details"):
             return tables
@@ -107,6 +115,21 @@ class LabelRevenue(ReportKind):
         minor = Decimal(head["to_labels"]) + Decimal(head["unallocated"])
         sums = {"seconds": head["seconds"], "share": 100 if head["seconds"] else None}
         return {first: "Total", **sums, "amount": minor, "kind": "total"}
+
+    def answer(self, result: StoredResult) -> Answer:
+        head, figures = result.head, self.figures(result.head)
+        span, currency = _months(head), head["currency"]
+        if not head["label_count"]:
+            return Answer(f"Nothing is owed to a label for {span}.", figures)
+        owned = (row for row in result.rows("labels") if row["kind"] == "label")
+        most = max(owned, key=lambda row: row["amount"])
+        labels = f"{head['label_count']:,} label{'' if head['label_count'] == 1 else 's'}"
+        text = f"{Decimal(head['to_labels']):,} {currency} for {labels} in {span}"
+        if head["label_count"] > 1:
+            text += f"; the most, {_amount(most, currency):,} {currency}, for {most['label']}"
+        if Decimal(head["unallocated"]):
+            text += f". {Decimal(head['unallocated']):,} {currency} belong to no label"
+        return Answer(f"{text}.", figures)
 
     def figures(self, head: Mapping[str, Any]) -> tuple[Figure, ...]:
         currency = head["currency"]

@@ -1,0 +1,151 @@
+"""A kind's charts: what the script draws, what is drawn without one, and what they say in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from webapp.engine.kind import Chart, Column, ReportKind, Row, RowDetail, Table
+from webapp.engine.results import ReadResult
+
+MOST_SERIES = 8
+Number = int | float
+
+
+def chart_data(kind: ReportKind, result: ReadResult) -> list[dict[str, Any]]:
+    """Return each chart that has a number to draw: all of it may be holes.
+
+    Shape: table, title, x, labels, open (places of what is not over), views of label, name, type,
+           unit, says, series of name, values
+    """
+    tables = {table.name: table for table in kind.tables(result.head)}
+    charts = []
+    for chart in kind.charts(result.head):
+        table = tables[chart.table]
+        rows = (kind.grid_row(table.name, row, result.head) for row in result.rows(table.name))
+        made = chart_of(table, table.title, rows, chart)
+        for split in kind.chart_series(chart, result):
+            series = [
+                {"name": name, "values": [_number(values.get(label)) for label in made["labels"]]}
+                for name, values in _largest(split.series)
+            ]
+            if len(series) > 1:
+                name = split.label.lower().replace(" ", "-")
+                made["views"].append(_view(split.label, name, split.type, split.unit, series))
+        charts.append(made)
+    return [chart for chart in charts if has_numbers(chart)]
+
+
+def has_numbers(chart: Mapping[str, Any]) -> bool:
+    """Return whether a chart has anything to draw."""
+    return any(
+        value is not None
+        for view in chart["views"]
+        for one in view["series"]
+        for value in one["values"]
+    )
+
+
+def rowchart_of(detail: RowDetail) -> dict[str, Any]:
+    """Return the chart of what a row opens to, oldest first, in the shape of `chart_data`."""
+    assert detail.chart is not None
+    return chart_of(detail.table, detail.title, reversed(detail.rows), detail.chart)
+
+
+def chart_of(table: Table, title: str, rows: Iterable[Row], chart: Chart) -> dict[str, Any]:
+    columns = {column.name: column for column in table.columns}
+    drawn = [row for row in rows if row.get(chart.x) not in chart.leave_out]
+    labels = [str(row.get(chart.x)) for row in drawn]
+    x = columns.get(chart.x) or Column(chart.x, chart.x)
+    made = {
+        "table": table.name,
+        "title": title,
+        "x": x.label,
+        "labels": labels,
+        "open": [place for place, row in enumerate(drawn) if chart.open and row.get(chart.open)],
+        "views": [
+            _view(
+                label,
+                name,
+                type_,
+                columns[name].unit if name in columns else "",
+                [{"name": label, "values": [_number(row.get(name)) for row in drawn]}],
+            )
+            for label, name, type_ in chart.views
+        ],
+    }
+    is_time = x.type in {"month", "date"}
+    for view in made["views"]:
+        view["says"] = says(view, labels, is_time=is_time, open_=made["open"])
+    return made
+
+
+def _view(
+    label: str, name: str, type_: str, unit: str, series: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    words = f"The {len(series)} largest." if len(series) == MOST_SERIES else ""
+    return {
+        "label": label,
+        "name": name,
+        "type": type_,
+        "unit": unit,
+        "series": list(series),
+        "says": words,
+    }
+
+
+def _largest(
+    series: Mapping[str, Mapping[str, Number | None]],
+) -> list[tuple[str, Mapping[str, Number | None]]]:
+    def size(one: tuple[str, Mapping[str, Number | None]]) -> float:
+        return -max((float(value) for value in one[1].values() if value is not None), default=0)
+
+    return sorted(series.items(), key=size)[:MOST_SERIES]
+
+
+def _number(value: Any) -> Number | None:
+    if value is None or isinstance(value, int | float):
+        return value
+    return float(value)
+
+
+def says(
+    view: Mapping[str, Any], labels: Sequence[str], *, is_time: bool, open_: Sequence[int] = ()
+) -> str:
+    """Return the message of a view of one series, in a sentence; empty where there is none."""
+    known = [
+        (value, label)
+        for place, (value, label) in enumerate(
+            zip(view["series"][0]["values"], labels, strict=True)
+        )
+        if value is not None and place not in open_
+    ]
+    if not known:
+        return "Nothing is known yet."
+    unit = f" {view['unit']}" if view["unit"] else ""
+    highest, lowest = max(known), min(known)
+    if len(known) == 1:
+        return f"{known[0][1]}: {_text(known[0][0])}{unit}."
+    if is_time and view["type"] == "line":
+        first, last = known[0], known[-1]
+        change = f" ({(last[0] / first[0] - 1):+.0%})".replace("%", " %") if first[0] > 0 else ""
+        moved = "unchanged at" if first[0] == last[0] else f"from {_text(first[0])} to"
+        return (
+            f"{moved[0].upper()}{moved[1:]} {_text(last[0])}{unit}{change} between {first[1]} and "
+            f"{last[1]}; highest in {highest[1]}."
+        )
+    if is_time:
+        whole = sum(value for value, _ in known)
+        return (
+            f"Strongest {highest[1]} ({_text(highest[0])}), weakest {lowest[1]} "
+            f"({_text(lowest[0])}); {_text(whole)}{unit} in all."
+        )
+    whole = sum(value for value, _ in known)
+    share = (
+        f", {highest[0] / whole:.0%} of all".replace("%", " %") if lowest[0] >= 0 < whole else ""
+    )
+    return f"Largest: {highest[1]}, {_text(highest[0])}{unit}{share}."
+
+
+def _text(value: Number) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
