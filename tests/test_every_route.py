@@ -17,6 +17,7 @@ from tests.conftest import add_people
 # description, files, invitations and other links whose address is the secret, a forgotten password.
 OPEN = {
     "static",
+    "send_asset",
     "accounts.login",
     "accounts.sign_in",
     "oidc.begin",

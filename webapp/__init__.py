@@ -11,6 +11,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from webapp import (
     accounts,
     api,
+    assets,
     cli,
     counters,
     delivery,
@@ -46,6 +47,7 @@ def create_app(
             app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies
         )
     extensions.init_app(app)
+    assets.init_app(app)
     tracing.init_app(app)
     wire.init_app(app)
     error_pages.init_app(app)

@@ -216,6 +216,18 @@ def test_the_chart_has_two_views_by_keyboard(signed_in: Callable[..., Page], sit
     page.keyboard.press("Enter")
     expect(chart).to_have_attribute("data-drawn", "delta")
     expect(page.get_by_role("button", name="Delta")).to_have_attribute("aria-pressed", "true")
+    expect(chart.locator(".chart-says")).to_contain_text("Strongest")
+    chart.get_by_label("From").select_option("2025-01")
+    # View and range stand in the address: a page opened there shows them.
+    assert page.url.endswith("?chart.months.view=delta&chart.months.from=2025-01")
+    page.reload()
+    expect(chart).to_have_attribute("data-drawn", "delta")
+    shown = "Chart.getChart(document.querySelector('canvas')).data.labels"
+    assert page.evaluate(shown) == [f"2025-0{month}" for month in range(1, 7)]
+    with page.expect_download() as download:
+        chart.get_by_role("button", name="PNG").click()
+    assert download.value.suggested_filename == "months-delta.png"
+    assert download.value.path().read_bytes().startswith(b"\x89PNG")
     expect(page.locator("#grid-months")).to_contain_text("2025-06")
 
 

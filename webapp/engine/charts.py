@@ -15,8 +15,8 @@ Number = int | float
 def chart_data(kind: ReportKind, result: ReadResult) -> list[dict[str, Any]]:
     """Return each chart that has a number to draw: all of it may be holes.
 
-    Shape: table, title, x, labels, open (places of what is not over), views of label, name, type,
-           unit, says, series of name, values
+    Shape: table, title, x, labels, open (places of what is not over), views of label, heading,
+           name, type, unit, says, series of name, values
     """
     tables = {table.name: table for table in kind.tables(result.head)}
     charts = []
@@ -31,7 +31,9 @@ def chart_data(kind: ReportKind, result: ReadResult) -> list[dict[str, Any]]:
             ]
             if len(series) > 1:
                 name = split.label.lower().replace(" ", "-")
-                made["views"].append(_view(split.label, name, split.type, split.unit, series))
+                heading = f"{made['views'][0]['heading']}, {split.label.lower()}"
+                view = _view(split.label, heading, name, split.type, split.unit, series)
+                made["views"].append(view)
         charts.append(made)
     return [chart for chart in charts if has_numbers(chart)]
 
@@ -46,13 +48,14 @@ def has_numbers(chart: Mapping[str, Any]) -> bool:
     )
 
 
-def rowchart_of(detail: RowDetail) -> dict[str, Any]:
+def row_chart(detail: RowDetail) -> dict[str, Any]:
     """Return the chart of what a row opens to, oldest first, in the shape of `chart_data`."""
     assert detail.chart is not None
     return chart_of(detail.table, detail.title, reversed(detail.rows), detail.chart)
 
 
 def chart_of(table: Table, title: str, rows: Iterable[Row], chart: Chart) -> dict[str, Any]:
+    """Return a chart over rows, oldest first, in the shape of `chart_data`."""
     columns = {column.name: column for column in table.columns}
     drawn = [row for row in rows if row.get(chart.x) not in chart.leave_out]
     labels = [str(row.get(chart.x)) for row in drawn]
@@ -66,6 +69,7 @@ def chart_of(table: Table, title: str, rows: Iterable[Row], chart: Chart) -> dic
         "views": [
             _view(
                 label,
+                f"{columns[name].label if name in columns else label} by {x.label.lower()}",
                 name,
                 type_,
                 columns[name].unit if name in columns else "",
@@ -81,11 +85,12 @@ def chart_of(table: Table, title: str, rows: Iterable[Row], chart: Chart) -> dic
 
 
 def _view(
-    label: str, name: str, type_: str, unit: str, series: Sequence[Mapping[str, Any]]
+    label: str, heading: str, name: str, type_: str, unit: str, series: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     words = f"The {len(series)} largest." if len(series) == MOST_SERIES else ""
     return {
         "label": label,
+        "heading": heading,
         "name": name,
         "type": type_,
         "unit": unit,
@@ -128,7 +133,8 @@ def says(
         return f"{known[0][1]}: {_text(known[0][0])}{unit}."
     if is_time and view["type"] == "line":
         first, last = known[0], known[-1]
-        change = f" ({(last[0] / first[0] - 1):+.0%})".replace("%", " %") if first[0] > 0 else ""
+        share = last[0] / first[0] - 1 if first[0] > 0 else 0
+        change = f" ({share:+.0%})".replace("%", " %") if share else ""
         moved = "unchanged at" if first[0] == last[0] else f"from {_text(first[0])} to"
         return (
             f"{moved[0].upper()}{moved[1:]} {_text(last[0])}{unit}{change} between {first[1]} and "

@@ -69,7 +69,7 @@ def axis(values: Sequence[float], *, from_zero: bool) -> tuple[float, float, flo
     A line whose values lie close together far from zero begins above zero, which is said there.
     """
     low, high = min(values, default=0), max(values, default=1)
-    if from_zero or low < 0.6 * high:
+    if from_zero or low < 0.6 * high or low == high:
         low, high = min(low, 0), max(high, 0)
     span = (high - low) or 1
     power = 10 ** floor(log10(span / 4))

@@ -20,8 +20,27 @@ MOST_FOUND = 12
 def init_app(app: Flask) -> None:
     """Give templates the ways through the pages."""
     app.jinja_env.globals.update(
-        kinds_of_pages=registry.kinds, pages_of_kind=pages_of_kind, settings_pages=settings_pages
+        kinds_of_pages=registry.kinds,
+        pages_of_kind=pages_of_kind,
+        place_of_page=place_of_page,
+        settings_pages=settings_pages,
     )
+
+
+def place_of_page(scope: Scope, kind: Any, form: Any) -> str:
+    """Return the slug of the kind in whose place this page is, empty in none.
+
+    kind, form: what the page itself is about, None where it is about no kind
+    """
+    own = getattr(form, "kind", None) or kind
+    if slug := getattr(own, "slug", ""):
+        return str(slug)
+    path = request.path
+    for slug, one in registry.kinds().items():
+        for address in (f"/{slug}", *(address for _, address in one.links(scope))):
+            if f"{path}/".startswith(f"{address}/"):
+                return slug
+    return ""
 
 
 def pages_of_kind(scope: Scope, slug: str) -> list[Link]:

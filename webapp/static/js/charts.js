@@ -211,9 +211,9 @@ class Drawing {
       button.setAttribute("aria-pressed", String(Number(button.dataset.view) === this.index));
     }
     const canvas = this.figure.querySelector("canvas");
-    canvas.setAttribute("aria-label", `${this.data.title}, ${view.label}. ${view.says}`);
+    canvas.setAttribute("aria-label", `${view.heading}. ${view.says}`);
     const show = (selector, text) => { const found = this.figure.querySelector(selector); if (found) found.textContent = text; };
-    show(".chart-view", `: ${view.label}`);
+    show("h2", view.heading);
     show(".chart-says", view.says);
     const svg = this.figure.querySelector("[data-svg]");
     if (svg) svg.search = `?view=${this.index}`;
