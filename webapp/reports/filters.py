@@ -89,7 +89,7 @@ def course(values: list[float | None] | None) -> Markup:
             runs.append(Markup('<polyline points="{}"/>').format(" ".join(run)))
             run = []
     lines = Markup("").join(runs)
-    return Markup('<svg class="course" viewBox="0 0 100 24" aria-hidden="true">{}</svg>').format(
+    return Markup('<svg class="spark" viewBox="0 0 100 24" aria-hidden="true">{}</svg>').format(
         lines
     )
 
