@@ -38,6 +38,7 @@ OPEN = {
     "api_documents.read_error",
     "api_documents.read_errors",
     "inventory_files.fetch_file",
+    "project_storage_tokens.agent_token",
     "leaving.unsubscribe",
     "shared.show_shared",
     "shared.open_shared",

@@ -22,6 +22,8 @@ from flask import Flask, Response, current_app, request
 from webapp.errors import InvalidParams, NotAllowed, ReportError, Unreadable, UnsupportedType
 from webapp.extensions import csrf
 
+# What another site can make a browser send without asking first.
+FORM_TYPES = {"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"}
 API_PREFIX = "/api/"
 DASHBOARD_PREFIX = "/ops/rq"
 HEALTH = {"/healthz", "/readyz"}
@@ -108,8 +110,8 @@ def allowed_hosts(listed: str) -> frozenset[str]:
 def check_basic() -> None:
     """Refuse what another site could make a browser send with Basic credentials it remembers.
 
-    A form cannot be sent as JSON, and where a script may send it, the browser tells whose it is.
-    Forms are for the token routes, whose credentials stand in the form.
+    A form is sent as one of three types, and where a script may send another, the browser tells
+    whose it is. Forms are for the token routes, whose credentials stand in the form.
     """
     scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()
     is_write = request.method not in {"GET", "HEAD", "OPTIONS"}
@@ -119,7 +121,7 @@ def check_basic() -> None:
     foreign = origin is not None and urlsplit(origin).netloc != request.host
     if foreign or request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}:
         raise NotAllowed("This request comes from another site. Send a bearer token instead.")
-    if request.mimetype and not request.is_json:
+    if request.mimetype in FORM_TYPES:
         raise UnsupportedType(
             "By Basic, send JSON (Content-Type: application/json); a bearer token may send forms."
         )

@@ -7,6 +7,7 @@ a `Scope`, close their blueprints with `restrict`, single views with `require`, 
 
 from __future__ import annotations
 
+from webapp.accounts.api import key_tokens, new_token
 from webapp.accounts.audit_log import audit
 from webapp.accounts.companies import (
     Scope,
@@ -19,18 +20,21 @@ from webapp.accounts.identity import (
     access_ended,
     check_role,
     current_scope,
+    only_sends,
     require,
     require_access,
     restrict,
     sender_scope,
 )
 from webapp.accounts.keys import authenticate_ingest_key, create_key, find_key
-from webapp.accounts.members import grant
+from webapp.accounts.members import grant, members_of
 from webapp.accounts.models import ApiKey, AuditEntry, Company, Membership, User
 from webapp.accounts.people import create_user, find_user
+from webapp.accounts.sessions import LIFETIME_S
 from webapp.accounts.setup import init_app
 
 __all__ = [
+    "LIFETIME_S",
     "ApiKey",
     "AuditEntry",
     "Company",
@@ -50,7 +54,11 @@ __all__ = [
     "find_user",
     "grant",
     "init_app",
+    "key_tokens",
+    "members_of",
     "membership_ended",
+    "new_token",
+    "only_sends",
     "require",
     "require_access",
     "restrict",

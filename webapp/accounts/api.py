@@ -149,15 +149,34 @@ def never_store(response: Response) -> Response:
 def key_login() -> Response:
     """Give tokens for an API key and its secret."""
     sent = read_json(KeySignIn, most_bytes=MOST_BYTES, strict=True)
-    key = find_key(sent.api_key, sent.secret)
+    access, refresh = key_tokens(sent.api_key, sent.secret)
+    return answer_json(KeyTokens(access_token=access, refresh_token=refresh))
+
+
+def key_tokens(key_id: str, secret: str) -> tuple[str, str]:
+    """Return the tokens of a new sign-in by API key: access and refresh.
+
+    Raises: NotSignedIn, NotAllowed for a key that only sends
+    """
+    key = find_key(key_id, secret)
     if key is None:
-        count_failure(sent.api_key)
+        count_failure(key_id)
         raise NotSignedIn(BAD_KEY)
     if key.scope != FULL:
         raise NotAllowed("This API key may only send data.")
     touch_key(key)
-    access, refresh = _open(key.user, key)
-    return answer_json(KeyTokens(access_token=access, refresh_token=refresh))
+    return _open(key.user, key)
+
+
+def new_token() -> str:
+    """Return another token for who has signed in, in the company they are in."""
+    scope, who = current_scope(), signed_in()
+    row = who.session
+    if row is None or row.token_hash is None:
+        # Basic has no session: it gets one of its own.
+        row = sessions.open_session(who.user, scope.company_id, key=who.key)
+        db.session.commit()
+    return make_token(scope.user_id, scope.company_id, row.id)
 
 
 @tokens_bp.post("/api/auth/token")

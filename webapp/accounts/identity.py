@@ -93,10 +93,15 @@ def current_scope() -> Scope:
             NotAllowed for a key that may only send, and while a second factor is missing
     """
     scope = sender_scope()
-    who = identity()
-    if who is not None and who.key is not None and who.key.scope != FULL:
+    if only_sends():
         raise NotAllowed("This API key may only send data.")
     return scope
+
+
+def only_sends() -> bool:
+    """Return whether the caller's key may send data and do nothing else."""
+    who = identity()
+    return who is not None and who.key is not None and who.key.scope != FULL
 
 
 def sender_scope() -> Scope:
@@ -251,8 +256,9 @@ def _identify() -> Identity | None:
 
 def _by_header(header: str) -> Identity | None:
     scheme, _, value = header.partition(" ")
-    if scheme.lower() == "bearer":
-        who = _by_token(value.strip())
+    # Clients of Duke's data service send the token alone.
+    if scheme.lower() == "bearer" or (not value and scheme.count(".") == 2):
+        who = _by_token(value.strip() or scheme)
         g.accounts_bad_token = who is None
         return who
     given = basic_credentials(value) if scheme.lower() == "basic" else None

@@ -31,12 +31,13 @@ class Storage:
         return self
 
     def make_provider(self, name: str) -> str:
-        answer = self.api.post("/storage_providers", {"name": name, "description": f"{name}!"})
+        body = {"name": name, "description": f"{name}!", "same_name": True}
+        answer = self.api.post("/storage_providers", body)
         assert answer.status_code == 201, answer.text
         return str(answer.json["id"])
 
     def make_project(self, name: str) -> str:
-        answer = self.api.post("/projects", {"name": name})
+        answer = self.api.post("/projects", {"name": name, "same_name": True})
         assert answer.status_code == 201, answer.text
         return str(answer.json["id"])
 

@@ -164,7 +164,19 @@ def test_one_versions_events_split_over_steps_count_once(
     with app.app_context():
         key = project_key(owner.project)
         assert rows_of(StorageMonth, key) == [
-            (date(2025, 1, 1), 0, 0, 0, 0, 3 * 100 * DAY_US, 2 * 100 * DAY_US)
+            (
+                date(2025, 1, 1),
+                1,
+                "owner@example.com",
+                0,
+                0,
+                0,
+                0,
+                3 * 100 * DAY_US,
+                2 * 100 * DAY_US,
+                0,
+                0,
+            )
         ]
         assert counting.recount(key, repair=False) == []
 

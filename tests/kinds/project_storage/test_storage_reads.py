@@ -114,7 +114,7 @@ def test_unknown_projects_and_those_of_others_are_404(
     for project in (owner.project, str(uuid4()), "no-uuid"):
         answer = stranger.api.get(f"/projects/{project}/stats")
         assert answer.status_code == 404
-        assert set(answer.json) == {"error", "reason", "suggestion"}
+        assert set(answer.json) == {"error", "code", "reason", "suggestion"}
         assert answer.json["error"] == "404"
     assert stranger.api.get("/projects/stats").json == {"results": []}
 
@@ -131,7 +131,7 @@ def test_anonymous_callers_get_401_in_the_envelope(owner: Storage) -> None:
     ):
         answer = client.get(f"/api/v1/{path}")
         assert answer.status_code == 401, path
-        assert set(answer.json) == {"error", "reason", "suggestion"}
+        assert set(answer.json) == {"error", "code", "reason", "suggestion"}
         assert "WWW-Authenticate" in answer.headers
 
 
@@ -150,7 +150,7 @@ def test_the_list_comes_in_pages(owner: Storage) -> None:
     assert owner.api.get("/projects/stats?page=9").json == {"results": []}
     for wrong in ("page=0", "page=x", "per_page=-1", "page=1e3"):
         answer = owner.api.get(f"/projects/stats?{wrong}")
-        assert answer.status_code == 422
+        assert answer.status_code == 400
         assert answer.json["suggestion"]
 
 

@@ -249,7 +249,9 @@ def test_the_running_month_counts_up_to_now() -> None:
     upload = datetime(2025, 6, 1, tzinfo=UTC)
     effects.add([Event(moment_us(upload), "e", "upload", 3000, 1)])
     now = moment_us(datetime(2025, 6, 11, tzinfo=UTC))
-    (june,) = month_rows([0, 0, 0, 0], effects.months, [date(2025, 6, 1)], now)
+    [(month, _, _)] = effects.months
+    changes = {month: effects.months[month, 1, ""]}
+    (june,) = month_rows([0, 0, 0, 0], changes, [date(2025, 6, 1)], now)
     assert june == (1, 3000, 0, 0, 1, 3000, 0, 0, 1000, 0)
 
 

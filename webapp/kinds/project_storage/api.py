@@ -8,18 +8,18 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from flask import Blueprint, Response, jsonify, url_for
+from flask import Blueprint, Response, jsonify, request, url_for
 from pydantic import Field
 
-from webapp.accounts import current_scope, require, restrict
+from webapp.accounts import current_scope, only_sends, restrict, sender_scope
 from webapp.error_pages import Problem, envelope
-from webapp.kinds.project_storage import bodies, ingest, projects, stats, tasks
-from webapp.kinds.project_storage.models import Provider
-from webapp.kinds.project_storage.projects import auth_role
-from webapp.lib.bodies import read_json, read_query
-from webapp.lib.moments import utcnow
+from webapp.kinds.project_storage import answers, baseline, bodies, ingest, projects, stats
+from webapp.kinds.project_storage.compute import moment_at
+from webapp.lib.bodies import read_query
+from webapp.lib.moments import rfc3339, utcnow
 from webapp.lib.openapi import JSON, Describer
-from webapp.lib.wire import json_body
+from webapp.lib.wire import body_bytes, json_body
+from webapp.security import refuse_nul
 
 PREFIX = "/api/v1"
 # RFC 9745 wants the moment in seconds since 1970: 2025-01-01.
@@ -37,16 +37,32 @@ SUGGESTIONS = {
     429: "Wait as long as the Retry-After header says.",
     503: "Wait as long as the Retry-After header says and try again.",
 }
+# What programs look at; the words beside it are for people.
+CODES = {
+    400: "unreadable",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "resource_not_found",
+    409: "conflict",
+    422: "validation_failed",
+    429: "too_many_requests",
+    503: "service_unavailable",
+}
 
 bp = Blueprint("project_storage_api", __name__, url_prefix=PREFIX)
 restrict(bp)
-describe = Describer("Project storage", bodies.StorageError, JSON)
+# What stores send, also with a key that does nothing else.
+feeding = Blueprint("project_storage_feeding", __name__, url_prefix=PREFIX)
+describe = Describer("Project storage", answers.StorageError, JSON)
 
 
 def as_envelope(problem: Problem) -> Response:
     """Return a problem in the envelope this API's clients read."""
+    # The service whose addresses these are answers 400 to every value it cannot use.
+    status = 400 if problem.status == 422 else problem.status
     members: dict[str, Any] = {
-        "error": str(problem.status),
+        "error": str(status),
+        "code": CODES.get(problem.status, "not_provided"),
         "reason": problem.detail,
         "suggestion": SUGGESTIONS.get(problem.status, "Try again later, or ask the operator."),
     }
@@ -55,14 +71,26 @@ def as_envelope(problem: Problem) -> Response:
             {"field": name, "message": sentence} for name, sentence in problem.errors.items()
         ]
     response = jsonify(members)
-    response.status_code = problem.status
-    if problem.status == 401:
+    response.status_code = status
+    if status == 401:
         response.headers["WWW-Authenticate"] = 'Basic realm="api", Bearer realm="api"'
     return response
 
 
 envelope(bp.name, as_envelope)
-for _path in ("projects", "project/", "current_user/", "storage_providers"):
+envelope(feeding.name, as_envelope)
+for _path in (
+    "projects",
+    "project/",
+    "current_user",
+    "storage_providers",
+    "storage_quota",
+    "auth_providers",
+    "auth_roles",
+    "users",
+    "user/api_token",
+    "software_agents/",
+):
     envelope(f"{PREFIX}/{_path}", as_envelope)
 
 
@@ -74,8 +102,8 @@ for _path in ("projects", "project/", "current_user/", "storage_providers"):
 @describe(
     "Stats of the caller's projects, paged in X- headers",
     query=bodies.PageQuery,
-    answer=bodies.StatsPage,
-    errors=(422,),
+    answer=answers.ListOf[answers.ProjectStats],
+    errors=(400,),
 )
 def list_stats() -> Response:
     """Give the stats of the projects the caller has a role in, a page at a time."""
@@ -84,20 +112,20 @@ def list_stats() -> Response:
     offset = (asked.page - 1) * asked.per_page
     items = stats.list_items(scope, offset, asked.per_page) if offset < total else []
     response = jsonify({"results": [item.as_json(now) for item in items]})
-    response.headers.update(_paging(asked.page, asked.per_page, total))
+    response.headers.update(paging(asked.page, asked.per_page, total))
     return response
 
 
 @bp.get("/projects/<uuid:project_id>/stats")
 @bp.get("/project/<uuid:project_id>/stats", endpoint="show_stats_alias")
-@describe("Stats of one project", answer=bodies.ProjectStats, errors=(404,))
+@describe("Stats of one project", answer=answers.ProjectStats, errors=(404,))
 def show_stats(project_id: UUID) -> Response:
     """Give the stats of one project."""
     return jsonify(stats.read_item(current_scope(), str(project_id)).as_json(utcnow()))
 
 
 @bp.get("/current_user/stats")
-@describe("Sums over the caller's projects", answer=bodies.UserStats)
+@describe("Sums over the caller's projects", answer=answers.UserStats)
 def show_user_stats() -> Response:
     """Give sums over the caller's projects, and over those the caller is admin of."""
     found = stats.user_stats(current_scope())
@@ -110,7 +138,7 @@ def show_user_stats() -> Response:
 
 
 @bp.get("/current_user/usage")
-@describe("What clients of old ask", answer=bodies.Usage, deprecated=True)
+@describe("What clients of old ask", answer=answers.Usage, deprecated=True)
 def show_usage() -> Response:
     """Give what clients of old ask; the stats of the user say more."""
     block = stats.summed(stats.user_stats(current_scope()))
@@ -127,7 +155,8 @@ def show_usage() -> Response:
     return response
 
 
-def _paging(page: int, per_page: int, total: int) -> dict[str, str]:
+def paging(page: int, per_page: int, total: int) -> dict[str, str]:
+    """Return the headers of a page of a list."""
     pages = -(-total // per_page)
     return {
         "X-Total": str(total),
@@ -142,99 +171,85 @@ def _paging(page: int, per_page: int, total: int) -> dict[str, str]:
 # Feeding
 
 
-@bp.post("/projects")
-@require("expert")
+@bp.get("/projects/<uuid:project_id>/file_events/not_placed")
 @describe(
-    "Make a project",
-    body=bodies.NewProject,
-    answer=bodies.NamedId,
-    status=201,
-    errors=(409, 422),
+    "Events of a project that change nothing, newest first, paged in X- headers",
+    query=bodies.PageQuery,
+    answer=answers.ListOf[answers.UnplacedEvent],
+    errors=(
+        404,
+        400,
+    ),
 )
-def create_project() -> tuple[Response, int]:
-    """Make a project; the caller becomes its admin."""
-    new = read_json(bodies.NewProject)
-    project = projects.create_project(current_scope(), new.name, str(new.id) if new.id else None)
-    return jsonify({"id": project.id, "name": project.name}), 201
-
-
-@bp.delete("/projects/<uuid:project_id>")
-@describe("Delete a project", status=204, errors=(404,))
-def delete_project(project_id: UUID) -> tuple[str, int]:
-    """Delete a project and purge what is stored of it."""
-    scope = current_scope()
-    key = projects.delete_project(scope, str(project_id))
-    # A small project is gone with the answer; a large one is left to the workers.
-    if not tasks.purge(key):
-        tasks.purge(key)
-    return "", 204
-
-
-@bp.put("/projects/<uuid:project_id>/permissions/<uuid:user_id>")
-@describe(
-    "Give a user a role in a project",
-    body=bodies.NewPermission,
-    answer=bodies.PermissionAnswer,
-    errors=(404, 409, 422),
-)
-def give_role(project_id: UUID, user_id: UUID) -> Response:
-    """Give a user a role in a project."""
-    role_id = read_json(bodies.NewPermission).auth_role.id
-    project, user = projects.give_role(current_scope(), str(project_id), str(user_id), role_id)
-    return jsonify(
+def list_unplaced(project_id: UUID) -> Response:
+    """List events that have no place in the history of their file version, and why."""
+    asked = read_query(bodies.PageQuery)
+    project, _ = projects.find_project(current_scope(), str(project_id))
+    found, total = stats.unplaced_events(project, asked.page, asked.per_page)
+    response = jsonify(
         {
-            "project": {"id": project.id, "name": project.name},
-            "user": {"id": user.id, "full_name": user.name, "email": user.email},
-            "auth_role": auth_role(role_id),
+            "results": [
+                {
+                    "id": event.event_id,
+                    "type": event.type,
+                    "file_version_id": event.version_id,
+                    "at": rfc3339(moment_at(event.at_us), "microseconds"),
+                    "reason": reason,
+                }
+                for event, reason in found
+            ]
         }
     )
+    response.headers.update(paging(asked.page, asked.per_page, total))
+    return response
 
 
-@bp.delete("/projects/<uuid:project_id>/permissions/<uuid:user_id>")
-@describe("Take a user's role in a project away", status=204, errors=(404, 409))
-def take_role(project_id: UUID, user_id: UUID) -> tuple[str, int]:
-    """Take a user's role in a project away."""
-    projects.take_role(current_scope(), str(project_id), str(user_id))
-    return "", 204
+@feeding.before_request
+def close_feeding() -> None:
+    """Let in whom events may come from: keys that only send as well."""
+    sender_scope()
+    refuse_nul()
 
 
-@bp.post("/storage_providers")
-@require("expert")
-@describe(
-    "Make a storage provider",
-    body=bodies.NewProvider,
-    answer=bodies.StorageProvider,
-    status=201,
-    errors=(409, 422),
-)
-def create_provider() -> tuple[Response, int]:
-    """Make a storage provider of the company."""
-    new = read_json(bodies.NewProvider)
-    provider = projects.create_provider(current_scope(), new.name, new.description or "")
-    return jsonify(_provider(provider)), 201
-
-
-@bp.get("/storage_providers")
-@describe("The storage providers", answer=bodies.Providers)
-def list_providers() -> Response:
-    """Give the company's storage providers."""
-    found = projects.providers_of(current_scope().company_id)
-    return jsonify({"results": [_provider(provider) for provider in found]})
-
-
-def _provider(provider: Provider) -> dict[str, str]:
-    return {"id": provider.id, "name": provider.name, "description": provider.description}
-
-
-@bp.post("/projects/<uuid:project_id>/file_events")
+@feeding.post("/projects/<uuid:project_id>/file_events")
 @describe(
     "Store file events",
     body=Annotated[list[bodies.EventBody], Field(max_length=bodies.EVENTS_PER_LIST)],
-    answer=bodies.Verdicts,
+    answer=answers.ListOf[answers.Verdict],
     status=202,
-    errors=(404, 422),
+    errors=(
+        404,
+        409,
+        400,
+    ),
 )
 def take_events(project_id: UUID) -> tuple[Response, int]:
     """Store file events; answer a verdict on each, then have them counted."""
-    _, verdicts = ingest.take_events(current_scope(), str(project_id), json_body())
+    feeds = only_sends()
+    _, verdicts = ingest.take_events(sender_scope(), str(project_id), json_body(), feeds=feeds)
     return jsonify({"results": verdicts}), 202
+
+
+@feeding.post("/projects/<uuid:project_id>/baseline")
+@describe(
+    "Store what a project holds now, as CSV, XLSX or JSON lines",
+    body=dict[str, Any],
+    body_type="text/csv",
+    answer=answers.BaselineAnswer,
+    status=202,
+    errors=(
+        404,
+        409,
+        400,
+    ),
+)
+def take_baseline(project_id: UUID) -> tuple[Response, int]:
+    """Store an upload for each row of a file, then have them counted."""
+    answer = baseline.take_baseline(
+        sender_scope(),
+        str(project_id),
+        body_bytes(),
+        request.mimetype,
+        feeds=only_sends(),
+    )
+    return jsonify(answer), 202

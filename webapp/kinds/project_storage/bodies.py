@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
-from typing_extensions import TypedDict
 
 from webapp.kinds.project_storage.compute import EVENT_TYPES, LARGEST, moment_us
-from webapp.kinds.project_storage.projects import ROLES
-from webapp.lib.bodies import Id, OneOf, Text, WholeNumber
+from webapp.kinds.project_storage.models import ROLES
+from webapp.lib.bodies import OneOf, Text, WholeNumber
 from webapp.lib.moments import parse_rfc3339, utcnow
 
 EVENTS_PER_LIST = 10_000
@@ -72,6 +71,7 @@ Size = Annotated[
     WithJsonSchema({"type": ["integer", "null"], "minimum": 0, "maximum": LARGEST}),
 ]
 Name = Annotated[Text, AfterValidator(_check_name)]
+Description = Annotated[Text, Field(max_length=2000)]
 
 
 class EventBody(BaseModel):
@@ -83,24 +83,60 @@ class EventBody(BaseModel):
     at: MomentUs
     bytes: Size = None
     storage_provider_id: UUID | None = None
+    uploader: Annotated[Text, Field(max_length=255)] | None = Field(
+        default=None,
+        description="Of uploads: who sent the file; else the caller, unless a key that sends.",
+    )
 
 
-class NewProject(BaseModel):
-    """A project to make; without `id` it gets one."""
+class Changes(BaseModel):
+    """What changes of a project or a provider; what is not sent stays."""
 
     model_config = ConfigDict(extra="forbid")
+
+    name: Name | None = None
+    description: Description | None = None
+    retired: bool | None = Field(
+        default=None, description="Takes nothing more; what it holds stays."
+    )
+    same_name: bool = Field(default=False, description="Take a name that another one has.")
+
+
+class ProjectChanges(Changes):
+    """What changes of a project."""
+
+    quota_bytes: Size = Field(
+        default=None, description="By an admin of the company; null for none."
+    )
+
+
+class ProviderChanges(Changes):
+    """What changes of a storage provider."""
+
+    in_place: bool | None = Field(
+        default=None, description="Another upload of a file version replaces it, from then on."
+    )
+
+
+class NewProject(ProjectChanges):
+    """A project to make; without `id` it gets one."""
 
     name: Name
     id: UUID | None = None
 
 
-class NewProvider(BaseModel):
+class NewProvider(ProviderChanges):
     """A storage provider to make."""
+
+    name: Name
+
+
+class Quota(BaseModel):
+    """How much all projects of a company may hold; null for as much as they like."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Name
-    description: Annotated[Text, Field(max_length=2000)] | None = None
+    quota_bytes: Size
 
 
 class RoleId(BaseModel):
@@ -126,137 +162,18 @@ class PageQuery(BaseModel):
     )
 
 
-# What is answered
+class UsersQuery(PageQuery):
+    """Which users of the company."""
 
-# A moment as it was written already: RFC 3339.
-MomentText = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-
-
-class FieldError(TypedDict):
-    """What is wrong with one field."""
-
-    field: str
-    message: str
+    full_name_contains: Text | None = Field(
+        default=None, description="Those whose name has this in it."
+    )
+    email: Text | None = Field(default=None, description="The one of this address.")
+    username: Text | None = Field(default=None, description="The same.")
 
 
-class StorageError(TypedDict):
-    """An error as this API's clients read it."""
+class AgentSignIn(BaseModel):
+    """An API key and its secret, under the names of Duke's data service."""
 
-    error: str
-    reason: str
-    suggestion: str
-    errors: NotRequired[list[FieldError]]
-
-
-class NamedId(TypedDict):
-    """A project by id and name."""
-
-    id: Id
-    name: str
-
-
-class AuthRole(TypedDict):
-    """A role in a project by id and name."""
-
-    id: Annotated[str, Field(json_schema_extra={"enum": list(ROLES)})]
-    name: str
-
-
-class Counts(TypedDict):
-    """Versions and bytes, active and in the trash."""
-
-    active_file_versions: int
-    active_bytes: int
-    trash_file_versions: int
-    trash_bytes: int
-
-
-class StorageProvider(TypedDict):
-    """Where file versions are stored."""
-
-    id: Id
-    name: str
-    description: str
-
-
-class ProviderCounts(StorageProvider, Counts):
-    """What is held at one provider."""
-
-
-class Stats(Counts):
-    """What a project holds, in sum and by provider; `as_of`: all events up to then are counted."""
-
-    as_of: MomentText
-    by_storage_provider: list[ProviderCounts]
-
-
-class ProjectStats(TypedDict):
-    """A project, the caller's role in it, and what it holds."""
-
-    project: NamedId
-    current_user_auth_role: AuthRole
-    stats: Stats
-
-
-class StatsPage(TypedDict):
-    """A page of projects."""
-
-    results: list[ProjectStats]
-
-
-class Sums(Counts):
-    """Sums over some projects."""
-
-    projects: int
-    as_of: MomentText
-
-
-class UserStats(TypedDict):
-    """Sums over the caller's projects, and over those the caller is admin of."""
-
-    stats_member_projects: Sums
-    stats_admin_projects: Sums
-
-
-class Usage(TypedDict):
-    """What clients of old ask."""
-
-    project_count: int
-    file_count: int
-    storage_bytes: int
-
-
-class ProjectUser(TypedDict):
-    """A user with a role in a project."""
-
-    id: Id
-    full_name: str
-    email: str
-
-
-class PermissionAnswer(TypedDict):
-    """Who has which role in which project."""
-
-    project: NamedId
-    user: ProjectUser
-    auth_role: AuthRole
-
-
-class Verdict(TypedDict):
-    """What became of one event: accepted, duplicate or rejected, and why."""
-
-    id: str | None
-    verdict: Literal["accepted", "duplicate", "rejected"]
-    reason: NotRequired[str]
-
-
-class Verdicts(TypedDict):
-    """What became of each event of a list."""
-
-    results: list[Verdict]
-
-
-class Providers(TypedDict):
-    """The company's storage providers."""
-
-    results: list[StorageProvider]
+    agent_key: Text
+    user_key: str = Field(json_schema_extra={"writeOnly": True})

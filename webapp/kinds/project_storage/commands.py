@@ -34,11 +34,11 @@ def recount(check: bool) -> None:
 def sentence(project_key: int, drift: counting.Drift) -> str:
     """Return one drift as people read it."""
     project = db.session.get(Project, project_key)
-    if isinstance(drift.where, int):
-        provider = db.session.get(Provider, drift.where)
+    if len(drift.where) == 1:
+        provider = db.session.get(Provider, drift.where[0])
         where = f"at {provider.name}" if provider else "at an unknown provider"
     else:
-        where = f"in {drift.where:%Y-%m}"
+        where = f"in {drift.where[0]:%Y-%m}"
     name = f"{project.name} ({project.id})" if project else f"project {project_key}"
     return (
         f"{name}: {drift.name} {where} was {drift.stored:,}, events say {drift.counted:,} "

@@ -3,11 +3,13 @@
 A version's history is a function of the set of its events: ordered by the time they happened, at
 one time by type (upload, trash, restore, purge), then by id; a purge is final; before its upload a
 version counts nowhere. So it does not matter when, how often or in which order events come in.
+Size, provider and uploader are those of its last upload; where that provider overwrites in place,
+each upload counts from its own moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -19,7 +21,10 @@ EVENT_TYPES = (UPLOAD, TRASH, RESTORE, PURGE)
 _RANK = {name: rank for rank, name in enumerate(EVENT_TYPES)}
 ACTIVE = "active"
 COUNTED = ("active_file_versions", "active_bytes", "trash_file_versions", "trash_bytes")
-MONTHLY = (*COUNTED, "active_area", "trash_area")
+# The last two: what lies in the trash now since this month.
+MONTHLY = (*COUNTED, "active_area", "trash_area", "lying_file_versions", "lying_bytes")
+NEVER_CAME, WAS_PURGED = "never came", "was purged"
+Share = tuple[date, int, str]
 # A month as people read it: held at its end, grown within it, held on average over it.
 GROWTH = (
     *COUNTED,
@@ -33,49 +38,63 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class Event(NamedTuple):
-    """One event; at_us in microseconds since 1970 UTC, bytes and provider known for uploads."""
+    """One event; at_us in microseconds since 1970 UTC, the last three known for uploads."""
 
     at_us: int
     event_id: str
     type: str
     bytes: int | None
     provider: int | None
+    uploader: str = ""
 
 
 @dataclass
 class Effects:
     """What file versions add up to.
 
+    in_place: the providers that overwrite in place
     counters: provider → what is held now, in the order of COUNTED
-    months:   month → change within it, in the order of MONTHLY
+    months:   month, provider, uploader → change within it, in the order of MONTHLY
     """
 
+    in_place: Collection[int] = ()
     counters: dict[int, list[int]] = field(default_factory=dict)
-    months: dict[date, list[int]] = field(default_factory=dict)
+    months: dict[Share, list[int]] = field(default_factory=dict)
 
     def add(self, events: Iterable[Event], sign: int = 1) -> None:
         """Add what one version's events amount to, or take it away (sign -1)."""
         ordered = sorted(events, key=lambda one: (one.at_us, _RANK[one.type], one.event_id))
-        uploads = [event for event in ordered if event.type == UPLOAD]
+        for event in ordered:
+            if event.type == UPLOAD:
+                # A provider that was ever used has a row, with zeros where nothing is left.
+                self.counters.setdefault(event.provider or 0, [0, 0, 0, 0])
+        purge = next((n for n, event in enumerate(ordered) if event.type == PURGE), len(ordered))
+        uploads = [event for event in ordered[:purge] if event.type == UPLOAD]
         if not uploads:
             return
-        size, provider = uploads[-1].bytes or 0, uploads[-1].provider or 0
-        for upload in uploads:
-            # A provider that was ever used has a row, with zeros where nothing is left.
-            self.counters.setdefault(upload.provider or 0, [0, 0, 0, 0])
-        state: str | None = None
-        for at_us, new in _changes(ordered):
-            self._month(at_us, state, -sign, size)
-            self._month(at_us, new, sign, size)
+        in_place = uploads[-1].provider in self.in_place
+        at_us, state, holds = 0, None, uploads[-1]
+        for at_us, new, upload in _changes(ordered, in_place):
+            self._month(at_us, state, -sign, holds)
+            holds = upload if in_place else uploads[-1]
+            self._month(at_us, new, sign, holds)
             state = new
-        _count(self.counters[provider], state, sign, size)
+        _count(self.counters[holds.provider or 0], state, sign, holds.bytes or 0)
+        if state == TRASH:
+            lying = self._change(at_us, holds)
+            lying[6] += sign
+            lying[7] += sign * (holds.bytes or 0)
 
-    def _month(self, at_us: int, state: str | None, sign: int, size: int) -> None:
-        month, end_us = month_of(at_us)
-        change = self.months.setdefault(month, [0] * len(MONTHLY))
+    def _month(self, at_us: int, state: str | None, sign: int, upload: Event) -> None:
+        change, size = self._change(at_us, upload), upload.bytes or 0
         _count(change, state, sign, size)
         if state is not None:
+            _, end_us = month_of(at_us)
             change[4 if state == ACTIVE else 5] += sign * size * (end_us - at_us)
+
+    def _change(self, at_us: int, upload: Event) -> list[int]:
+        share = (month_of(at_us)[0], upload.provider or 0, upload.uploader)
+        return self.months.setdefault(share, [0] * len(MONTHLY))
 
 
 def _count(numbers: list[int], state: str | None, sign: int, size: int) -> None:
@@ -85,23 +104,38 @@ def _count(numbers: list[int], state: str | None, sign: int, size: int) -> None:
         numbers[first + 1] += sign * size
 
 
-def _changes(ordered: Iterable[Event]) -> Iterator[tuple[int, str | None]]:
-    """Yield each change of a version's state: (when, active or trash or None)."""
-    state: str | None = None
+def not_placed(events: Mapping[int, Event]) -> dict[int, str]:
+    """Return the numbers of one version's events that have no place in its history, and why."""
+    if not any(event.type == UPLOAD for event in events.values()):
+        return dict.fromkeys(events, NEVER_CAME)
+    purges = [event.at_us for event in events.values() if event.type == PURGE]
+    return {
+        seq: WAS_PURGED
+        for seq, event in events.items()
+        if event.type != PURGE and purges and event.at_us > min(purges)
+    }
+
+
+def _changes(ordered: Iterable[Event], in_place: bool) -> Iterator[tuple[int, str | None, Event]]:
+    """Yield each change of a version: when, active or trash or None, the upload that stands.
+
+    in_place: another upload is a change, too
+    """
+    state, upload = None, None
     for event in ordered:
         if event.type == PURGE:
-            if state is not None:
-                yield event.at_us, None
+            if upload is not None:
+                yield event.at_us, None, upload
             return
         if event.type == UPLOAD:
-            new = ACTIVE
+            new, is_other, upload = ACTIVE, in_place, event
         elif state is None:
             # Trashed or restored before it was uploaded: the upload is still to come.
             continue
         else:
-            new = TRASH if event.type == TRASH else ACTIVE
-        if new != state:
-            yield event.at_us, new
+            new, is_other = TRASH if event.type == TRASH else ACTIVE, False
+        if upload is not None and (new != state or is_other):
+            yield event.at_us, new, upload
             state = new
 
 

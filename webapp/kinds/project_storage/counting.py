@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, insert, select, tuple_, update
 
 from webapp.extensions import db
 from webapp.kinds.project_storage.compute import (
@@ -26,13 +26,16 @@ from webapp.kinds.project_storage.compute import (
     held,
     moment_at,
     moment_us,
+    not_placed,
 )
 from webapp.kinds.project_storage.models import (
     AheadEvent,
     Counter,
     FileEvent,
     Project,
+    Provider,
     StorageMonth,
+    UnplacedEvent,
 )
 from webapp.lib.moments import utcnow
 from webapp.lib.upserts import upsert
@@ -44,11 +47,11 @@ EVENTS_PER_STEP = 2_000
 class Drift:
     """One number that differs from what the events say.
 
-    where: a provider's key, or a month
+    where: a provider's key, or a month with provider and uploader
     """
 
     project_key: int
-    where: int | date
+    where: tuple[Any, ...]
     name: str
     stored: int
     counted: int
@@ -59,14 +62,15 @@ class Sums:
     """What is stored of a project: a row of numbers per provider, or per month."""
 
     table: Any
-    by: str
+    by: tuple[str, ...]
     names: tuple[str, ...]
 
     def stored(self, project_key: int) -> dict[Any, list[int]]:
         """Return the rows of a project."""
-        columns = [getattr(self.table, name) for name in (self.by, *self.names)]
+        columns = [getattr(self.table, name) for name in (*self.by, *self.names)]
         rows = db.session.execute(select(*columns).where(self.table.project_key == project_key))
-        return {row[0]: list(row[1:]) for row in rows}
+        width = len(self.by)
+        return {tuple(row[:width]): list(row[width:]) for row in rows}
 
     def apply(self, project_key: int, deltas: dict[Any, list[int]]) -> None:
         """Add to the rows of a project; a month that holds nothing loses its row."""
@@ -82,12 +86,13 @@ class Sums:
         if rows:
             new = upsert(db.session, self.table)
             new = new.on_conflict_do_update(
-                index_elements=["project_key", self.by],
+                index_elements=["project_key", *self.by],
                 set_={name: getattr(new.excluded, name) for name in self.names},
             )
             db.session.execute(new, rows)
         if empty:
-            self._delete(project_key, getattr(self.table, self.by).in_(empty))
+            place = tuple_(*(getattr(self.table, name) for name in self.by))
+            self._delete(project_key, place.in_(empty))
 
     def compare(self, project_key: int, right: dict[Any, list[int]], repair: bool) -> list[Drift]:
         """Return what differs from the right rows, which replace the others with `repair`."""
@@ -113,14 +118,14 @@ class Sums:
         if self.table is Counter:
             values = [held(value) for value in values]
         numbers = dict(zip(self.names, values, strict=True))
-        return {"project_key": project_key, self.by: where, **numbers}
+        return {"project_key": project_key, **dict(zip(self.by, where, strict=True)), **numbers}
 
     def _delete(self, project_key: int, *more: Any) -> None:
         db.session.execute(delete(self.table).where(self.table.project_key == project_key, *more))
 
 
-COUNTERS = Sums(Counter, "provider_key", COUNTED)
-MONTHS = Sums(StorageMonth, "month", MONTHLY)
+COUNTERS = Sums(Counter, ("provider_key",), COUNTED)
+MONTHS = Sums(StorageMonth, ("month", "provider_key", "uploader"), MONTHLY)
 
 
 def count_project(project_key: int) -> int:
@@ -151,17 +156,24 @@ def count_step(project_key: int) -> int:
     )
     still: dict[int, int] = dict(db.session.execute(still_ahead).all())
     touched = select(FileEvent.version_id).where(of_project, new | FileEvent.seq.in_(due))
-    effects = Effects()
+    effects = Effects(in_place_providers(project_key))
+    unplaced: dict[int, str] = {}
+    were_unplaced: set[int] = set()
     for version in _versions(project_key, upto, FileEvent.version_id.in_(touched)):
         done = {seq: event for seq, event in version.items() if seq <= counted_seq}
-        effects.add([event for seq, event in done.items() if seq not in ahead], -1)
-        effects.add([event for seq, event in version.items() if seq not in still])
+        before = {seq: event for seq, event in done.items() if seq not in ahead}
+        now = {seq: event for seq, event in version.items() if seq not in still}
+        effects.add(before.values(), -1)
+        effects.add(now.values())
+        were_unplaced |= not_placed(before).keys()
+        unplaced |= not_placed(now)
     if _is_capped(project_key):
-        counters = _everything(project_key, upto, still).counters
-        COUNTERS.compare(project_key, counters, repair=True)
+        counters = _everything(project_key, upto, still)[0].counters
+        COUNTERS.compare(project_key, _by_tuple(counters), repair=True)
     else:
-        COUNTERS.apply(project_key, effects.counters)
+        COUNTERS.apply(project_key, _by_tuple(effects.counters))
     MONTHS.apply(project_key, effects.months)
+    _keep_unplaced(project_key, unplaced, UnplacedEvent.seq.in_(were_unplaced))
     mine = AheadEvent.project_key == project_key
     db.session.execute(delete(AheadEvent).where(mine, AheadEvent.seq.in_(due)))
     if rows := [(seq, at_us) for seq, at_us in still.items() if seq not in ahead]:
@@ -204,7 +216,16 @@ def _events_ahead(project_key: int) -> dict[int, int]:
 
 def _versions(project_key: int, upto: int, *where: Any) -> Iterator[dict[int, Event]]:
     """Yield the events up to a number of each file version, by their numbers."""
-    columns = ("version_id", "seq", "at_us", "event_id", "type", "bytes", "provider_key")
+    columns = (
+        "version_id",
+        "seq",
+        "at_us",
+        "event_id",
+        "type",
+        "bytes",
+        "provider_key",
+        "uploader",
+    )
     query = select(*(getattr(FileEvent, name) for name in columns)).where(
         FileEvent.project_key == project_key, FileEvent.seq <= upto, *where
     )
@@ -225,12 +246,36 @@ def _is_capped(project_key: int) -> bool:
     return db.session.execute(query.limit(1)).first() is not None
 
 
-def _everything(project_key: int, upto: int, ahead: Collection[int]) -> Effects:
-    """Return what all events up to a number amount to, but for those ahead."""
-    effects = Effects()
+def _everything(
+    project_key: int, upto: int, ahead: Collection[int]
+) -> tuple[Effects, dict[int, str]]:
+    """Return what all events up to a number amount to without those ahead; what has no place."""
+    effects, unplaced = Effects(in_place_providers(project_key)), dict[int, str]()
     for version in _versions(project_key, upto):
-        effects.add([event for seq, event in version.items() if seq not in ahead])
-    return effects
+        now = {seq: event for seq, event in version.items() if seq not in ahead}
+        effects.add(now.values())
+        unplaced |= not_placed(now)
+    return effects, unplaced
+
+
+def in_place_providers(project_key: int) -> set[int]:
+    """Return the keys of the providers of a project's company that overwrite in place."""
+    of_company = Project.company_id == Provider.company_id
+    query = select(Provider.key).join(Project, of_company)
+    return set(db.session.scalars(query.where(Project.key == project_key, Provider.in_place)))
+
+
+def _by_tuple(counters: dict[int, list[int]]) -> dict[tuple[int], list[int]]:
+    return {(provider,): row for provider, row in counters.items()}
+
+
+def _keep_unplaced(project_key: int, unplaced: dict[int, str], *old: Any) -> None:
+    db.session.execute(delete(UnplacedEvent).where(UnplacedEvent.project_key == project_key, *old))
+    if rows := [
+        {"project_key": project_key, "seq": seq, "reason": reason}
+        for seq, reason in unplaced.items()
+    ]:
+        db.session.execute(insert(UnplacedEvent), rows)
 
 
 # Whatever was left behind
@@ -264,10 +309,12 @@ def recount(project_key: int, *, repair: bool = True) -> list[Drift]:
         db.session.rollback()
         return []
     ahead = _events_ahead(project_key)
-    effects = _everything(project_key, place.counted_seq, ahead)
-    months = {month: row for month, row in effects.months.items() if any(row)}
-    drift = COUNTERS.compare(project_key, effects.counters, repair)
+    effects, unplaced = _everything(project_key, place.counted_seq, ahead)
+    months = {share: row for share, row in effects.months.items() if any(row)}
+    drift = COUNTERS.compare(project_key, _by_tuple(effects.counters), repair)
     drift += MONTHS.compare(project_key, months, repair)
+    if repair:
+        _keep_unplaced(project_key, unplaced)
     db.session.commit()
     return drift
 

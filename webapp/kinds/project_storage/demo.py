@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from webapp.accounts import User, scope_of
 from webapp.extensions import db
+from webapp.kinds.project_storage.bodies import NewProject, NewProvider
 from webapp.kinds.project_storage.counting import count_project
 from webapp.kinds.project_storage.ingest import take_events
 from webapp.kinds.project_storage.models import Project
@@ -36,9 +37,14 @@ def make_demo(company_id: str) -> int:
     scope = scope_of(user, company_id) if user else None
     if scope is None:
         return 0
-    provider_id, taken = create_provider(scope, "Main storage", "Made up for the demo").id, 0
+    provider_id, taken = (
+        create_provider(
+            scope, NewProvider(name="Main storage", description="Made up for the demo")
+        ).id,
+        0,
+    )
     for number, (name, *shape) in enumerate(PROJECTS, 1):
-        project = create_project(scope, name, None)
+        project = create_project(scope, NewProject(name=name))
         project_key, verdicts = take_events(
             scope, project.id, list(_events(number, provider_id, *shape))
         )

@@ -128,7 +128,8 @@ def _month_changes(
         if month < first:
             openings[key] = [a + b for a, b in zip(openings[key], change, strict=False)]
         else:
-            changes[key][month] = change
+            before = changes[key].get(month, [0] * len(MONTHLY))
+            changes[key][month] = [a + b for a, b in zip(before, change, strict=True)]
     # A report of many projects takes a while; no connection waits with it.
     db.session.remove()
     return openings, changes

@@ -12,13 +12,14 @@ from typing import Any
 from sqlalchemy import case, insert, select, update
 
 from webapp.accounts import Scope
-from webapp.errors import InvalidParams, NotAllowed, NotFound, TooLarge
+from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, TooLarge
 from webapp.extensions import db
 from webapp.kinds.project_storage import counting, tasks
-from webapp.kinds.project_storage.bodies import EVENTS_PER_LIST, EventBody, Verdict
-from webapp.kinds.project_storage.compute import UPLOAD
-from webapp.kinds.project_storage.models import FileEvent, Project, Provider
-from webapp.kinds.project_storage.projects import MAY_REPORT, find_project
+from webapp.kinds.project_storage.answers import Verdict
+from webapp.kinds.project_storage.bodies import EVENTS_PER_LIST, EventBody
+from webapp.kinds.project_storage.compute import EVENT_TYPES, UPLOAD
+from webapp.kinds.project_storage.models import MAY_REPORT, FileEvent, Project, Provider
+from webapp.kinds.project_storage.projects import find_project, providers_of
 from webapp.lib.bodies import read_value
 from webapp.lib.moments import utcnow
 
@@ -27,22 +28,28 @@ IDS_PER_QUERY = 500
 CONTENT = ("type", "version_id", "at_us", "bytes", "provider_key")
 
 
-def take_events(scope: Scope, project_id: str, body: Any) -> tuple[int, list[Verdict]]:
+def take_events(
+    scope: Scope, project_id: str, body: Any, *, feeds: bool = False
+) -> tuple[int, list[Verdict]]:
     """Store the events of a list that are new and sound; return project key and a verdict each.
 
-    Raises: NotFound, NotAllowed, InvalidParams where it is no list, TooLarge
+    feeds:  by a key that only sends, for every project of its company
+    Raises: NotFound, NotAllowed, Conflict for a retired project, InvalidParams where it is no list,
+            TooLarge
     """
-    project, role = find_project(scope, project_id)
-    allowed = MAY_REPORT.get(role, frozenset())
-    if not allowed:
+    project, role = find_project(scope, project_id, any_of=feeds)
+    allowed = frozenset(EVENT_TYPES) if feeds else MAY_REPORT.get(role, frozenset())
+    if not allowed or (feeds and not scope.may("expert")):
         raise NotAllowed("Your role in this project may not report file events.")
+    if project.retired_at is not None:
+        raise Conflict("This project is retired and takes no more events.")
     if not isinstance(body, list):
         raise InvalidParams({"file_events": "Send a list of file events."})
     if len(body) > EVENTS_PER_LIST:
         raise TooLarge(f"Send at most {EVENTS_PER_LIST:,} events in one list.")
-    mine = select(Provider.id, Provider.key).where(Provider.company_id == scope.company_id)
-    providers = dict(db.session.execute(mine).all())
-    read = [_read_event(raw, allowed, providers) for raw in body]
+    providers = {one.id: one for one in providers_of(scope.company_id)}
+    sender = "" if feeds else scope.email
+    read = [_read_event(raw, allowed, providers, sender) for raw in body]
     key = project.key
     place = counting.hold_project(key)
     if place is None:
@@ -63,7 +70,7 @@ def take_events(scope: Scope, project_id: str, body: Any) -> tuple[int, list[Ver
 
 
 def _read_event(
-    raw: Any, allowed: frozenset[str], providers: Mapping[str, int]
+    raw: Any, allowed: frozenset[str], providers: Mapping[str, Provider], sender: str
 ) -> tuple[dict[str, Any], Verdict | None]:
     """Return an event as its row, or the verdict on one that cannot be taken."""
     try:
@@ -76,27 +83,31 @@ def _read_event(
         shown = event_id if isinstance(event_id, str) and len(event_id) <= 64 else None
         reason = " ".join(f"{name}: {sentence}" for name, sentence in errors.items())
         return {}, {"id": shown, "verdict": "rejected", "reason": reason}
+    provider = providers.get(str(event.storage_provider_id))
     return {
         "event_id": event.id,
         "type": event.type,
         "version_id": event.file_version_id,
         "bytes": event.bytes,
-        "provider_key": providers.get(str(event.storage_provider_id)),
+        "provider_key": provider.key if provider else None,
+        "uploader": (event.uploader or sender) if event.type == UPLOAD else "",
         "at_us": event.at,
     }, None
 
 
 def _what_is_wrong(
-    event: EventBody, allowed: frozenset[str], providers: Mapping[str, int]
+    event: EventBody, allowed: frozenset[str], providers: Mapping[str, Provider]
 ) -> dict[str, str]:
     errors = {}
     if event.type not in allowed:
         errors["type"] = f"Your role in this project may not report {event.type} events."
     if event.type == UPLOAD and event.bytes is None:
         errors["bytes"] = "An upload says how many bytes it has."
-    provider_id = event.storage_provider_id
-    if (provider_id or event.type == UPLOAD) and str(provider_id) not in providers:
+    provider = providers.get(str(event.storage_provider_id))
+    if (event.storage_provider_id or event.type == UPLOAD) and provider is None:
         errors["storage_provider_id"] = "There is no such storage provider."
+    elif event.type == UPLOAD and provider and provider.retired_at is not None:
+        errors["storage_provider_id"] = "This storage provider is retired and takes no uploads."
     return errors
 
 

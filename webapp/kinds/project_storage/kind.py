@@ -25,7 +25,7 @@ from webapp.engine.kind import (
 )
 from webapp.engine.shapes import ChartView
 from webapp.errors import InvalidParams
-from webapp.kinds.project_storage import api, commands, counting, demo, pages, tasks
+from webapp.kinds.project_storage import api, commands, counting, demo, pages, project_api, tasks
 from webapp.kinds.project_storage.growth import in_unit, make_growth, projects_of
 from webapp.kinds.project_storage.params import ProjectStorageParams
 
@@ -177,7 +177,7 @@ class ProjectStorage(ReportKind):
         return f"{taken} file events of a year in three projects." if taken else ""
 
     def blueprints(self) -> tuple[Blueprint, ...]:
-        return (api.bp, pages.bp)
+        return (api.bp, api.feeding, project_api.bp, project_api.tokens, pages.bp)
 
     def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
         return (("My storage", "/project-storage"),)
@@ -186,7 +186,7 @@ class ProjectStorage(ReportKind):
         return (commands.group,)
 
     def tasks(self) -> tuple[Task, ...]:
-        return (tasks.COUNT, tasks.PURGE)
+        return (tasks.COUNT, tasks.PURGE, tasks.RECOUNT)
 
     def run_maintenance(self) -> None:
         tasks.count_overdue()

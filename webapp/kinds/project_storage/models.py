@@ -24,14 +24,31 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    false,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from webapp.extensions import Model, UtcDateTime
+from webapp.kinds.project_storage.compute import EVENT_TYPES, UPLOAD
 from webapp.lib.moments import utcnow
 
 PROJECT_KEY = "project_storage_project.key"
+ADMIN = "project_admin"
+# What each role in a project is called, and what it is for.
+ROLES = {
+    ADMIN: ("Project Admin", "Everything, and gives roles"),
+    "project_viewer": ("Project Viewer", "Sees what is there"),
+    "file_downloader": ("File Downloader", "Sees and downloads"),
+    "file_uploader": ("File Uploader", "Sees and uploads"),
+    "file_editor": ("File Editor", "Sees, uploads, throws away and restores"),
+}
+# Event types each role may report; all five may view.
+MAY_REPORT = {
+    ADMIN: frozenset(EVENT_TYPES),
+    "file_editor": frozenset(EVENT_TYPES),
+    "file_uploader": frozenset({UPLOAD}),
+}
 
 
 class WholeNumber(TypeDecorator[int]):
@@ -63,6 +80,7 @@ class Project(Model):
     counted_seq:   number up to which counters and months hold all events
     waiting_since: when the oldest event not counted yet came in; None where all are counted
     due_at:        when the next event that was dated ahead counts; None where there is none
+    retired_at:    since when it takes no more events; what it holds goes on to count
     deleted_at:    set while the rows of a deleted project are being purged
     """
 
@@ -82,6 +100,9 @@ class Project(Model):
     received_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_seq: Mapped[int] = mapped_column(BigInteger, default=0)
     counted_seq: Mapped[int] = mapped_column(BigInteger, default=0)
+    description: Mapped[str] = mapped_column(Text, default="", server_default="")
+    quota_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    retired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     waiting_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
     due_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -105,7 +126,10 @@ class Permission(Model):
 
 
 class Provider(Model):
-    """Where file versions are stored."""
+    """Where file versions are stored.
+
+    in_place: another upload of a file version replaces it there, and counts from its own moment
+    """
 
     __tablename__ = "project_storage_provider"
     __table_args__ = (UniqueConstraint("company_id", "id"),)
@@ -115,13 +139,26 @@ class Provider(Model):
     id: Mapped[str] = mapped_column(Uuid(as_uuid=False), default=lambda: str(uuid4()))
     name: Mapped[str] = mapped_column(String(255))
     description: Mapped[str] = mapped_column(Text, default="")
+    in_place: Mapped[bool] = mapped_column(default=False, server_default=false())
+    retired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+
+
+class CompanyQuota(Model):
+    """How much all projects of a company may hold."""
+
+    __tablename__ = "project_storage_quota"
+
+    company_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("company.id"), primary_key=True
+    )
+    quota_bytes: Mapped[int] = mapped_column(BigInteger)
 
 
 class FileEvent(Model):
     """What happened to one file version; written once.
 
-    at_us: when it happened, microseconds since 1970 UTC; bytes and provider: of uploads
+    at_us: when it happened, microseconds since 1970 UTC; bytes, provider, uploader: of uploads
     """
 
     __tablename__ = "project_storage_event"
@@ -141,6 +178,7 @@ class FileEvent(Model):
     provider_key: Mapped[int | None] = mapped_column(
         Integer, ForeignKey("project_storage_provider.key")
     )
+    uploader: Mapped[str] = mapped_column(String(255), default="", server_default="")
     at_us: Mapped[int] = mapped_column(BigInteger)
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
@@ -155,6 +193,18 @@ class AheadEvent(Model):
     )
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     at_us: Mapped[int] = mapped_column(BigInteger)
+
+
+class UnplacedEvent(Model):
+    """An event without a place in its version's history, and why: it changes nothing."""
+
+    __tablename__ = "project_storage_unplaced"
+
+    project_key: Mapped[int] = mapped_column(
+        Integer, ForeignKey(PROJECT_KEY), primary_key=True, autoincrement=False
+    )
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    reason: Mapped[str] = mapped_column(String(20))
 
 
 class Counter(Model):
@@ -178,10 +228,11 @@ class Counter(Model):
 
 
 class StorageMonth(Model):
-    """By how much a month changed a project; months without change have no row.
+    """By how much a month changed a project, by provider and uploader; without change no row.
 
     The sum up to a month is what the project held at its end. The areas are bytes times the
-    microseconds from each change to the month's end, which byte-months are made of.
+    microseconds from each change to the month's end, which byte-months are made of. What lies in
+    the trash now is also kept under the month in which it came there.
     """
 
     __tablename__ = "project_storage_month"
@@ -190,9 +241,18 @@ class StorageMonth(Model):
         Integer, ForeignKey(PROJECT_KEY), primary_key=True, autoincrement=False
     )
     month: Mapped[date] = mapped_column(Date, primary_key=True)
+    provider_key: Mapped[int] = mapped_column(
+        Integer,
+        ForeignKey("project_storage_provider.key"),
+        primary_key=True,
+        autoincrement=False,
+    )
+    uploader: Mapped[str] = mapped_column(String(255), primary_key=True)
     active_file_versions: Mapped[int] = mapped_column(BigInteger, default=0)
     active_bytes: Mapped[int] = mapped_column(WholeNumber, default=0)
     trash_file_versions: Mapped[int] = mapped_column(BigInteger, default=0)
     trash_bytes: Mapped[int] = mapped_column(WholeNumber, default=0)
     active_area: Mapped[int] = mapped_column(WholeNumber, default=0)
     trash_area: Mapped[int] = mapped_column(WholeNumber, default=0)
+    lying_file_versions: Mapped[int] = mapped_column(BigInteger, default=0)
+    lying_bytes: Mapped[int] = mapped_column(WholeNumber, default=0)

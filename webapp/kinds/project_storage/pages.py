@@ -14,13 +14,13 @@ from webapp.accounts import Scope, current_scope, restrict
 from webapp.extensions import db
 from webapp.kinds.project_storage.compute import moment_at, moment_us
 from webapp.kinds.project_storage.models import (
+    ROLES,
     Counter,
     FileEvent,
     Permission,
     Project,
     Provider,
 )
-from webapp.kinds.project_storage.projects import ROLES
 from webapp.kinds.project_storage.stats import (
     count_projects,
     list_items,

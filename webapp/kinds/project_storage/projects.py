@@ -6,51 +6,42 @@ the role in the company by itself opens no project. Changes are committed, with 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import uuid4
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Row, delete, func, select
 from sqlalchemy.exc import IntegrityError
 
 from webapp.accounts import Membership, Scope, User, audit, membership_ended
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound
 from webapp.extensions import db
 from webapp.kinds.project_storage import counting, tasks
-from webapp.kinds.project_storage.compute import EVENT_TYPES, UPLOAD
+from webapp.kinds.project_storage.bodies import (
+    Changes,
+    NewProject,
+    NewProvider,
+    ProjectChanges,
+    ProviderChanges,
+)
 from webapp.kinds.project_storage.models import (
+    ADMIN,
+    ROLES,
     AheadEvent,
+    CompanyQuota,
     Counter,
     Permission,
     Project,
     Provider,
     StorageMonth,
+    UnplacedEvent,
 )
 from webapp.lib.moments import utcnow
 
-ADMIN = "project_admin"
-ROLES = {
-    ADMIN: "Project Admin",
-    "project_viewer": "Project Viewer",
-    "file_downloader": "File Downloader",
-    "file_uploader": "File Uploader",
-    "file_editor": "File Editor",
-}
-# Event types each role may report; all five may view.
-MAY_REPORT = {
-    ADMIN: frozenset(EVENT_TYPES),
-    "file_editor": frozenset(EVENT_TYPES),
-    "file_uploader": frozenset({UPLOAD}),
-}
 
-
-def auth_role(role: str) -> dict[str, str]:
-    """Return a role as answers show it."""
-    return {"id": role, "name": ROLES[role]}
-
-
-def find_project(scope: Scope, project_id: str, *, to_open: bool = False) -> tuple[Project, str]:
+def find_project(scope: Scope, project_id: str, *, any_of: bool = False) -> tuple[Project, str]:
     """Return a project the caller may see, and the caller's role in it.
 
-    to_open: an admin of the company may give roles in every project: none is lost whose admins left
+    any_of:  every project of the company will do; the role may be none
     Raises: NotFound where the company has no such project, NotAllowed without a role in it
     """
     project = db.session.scalar(
@@ -63,26 +54,31 @@ def find_project(scope: Scope, project_id: str, *, to_open: bool = False) -> tup
     if project is None:
         raise NotFound("There is no such project.")
     own = db.session.get(Permission, (scope.company_id, scope.user_id, project.key))
-    if own is None and not (to_open and scope.may("admin")):
+    if own is None and not any_of:
         raise NotAllowed("You have no role in this project.")
     return project, own.auth_role if own else ""
 
 
-def find_own_project(scope: Scope, project_id: str, *, to_open: bool = False) -> Project:
-    """Return a project the caller is an admin of; arguments and what it raises as `find_project`"""
-    project, role = find_project(scope, project_id, to_open=to_open)
-    if role != ADMIN and not (to_open and scope.may("admin")):
+def find_own_project(scope: Scope, project_id: str, *, or_company: bool = False) -> Project:
+    """Return a project the caller is an admin of; raises as `find_project` does.
+
+    or_company: an admin of the company may do this in all of them: none is lost whose admins left
+    """
+    may_all = or_company and scope.may("admin")
+    project, role = find_project(scope, project_id, any_of=may_all)
+    if role != ADMIN and not may_all:
         raise NotAllowed("Only a project admin may do this.")
     return project
 
 
-def create_project(scope: Scope, name: str, project_id: str | None) -> Project:
+def create_project(scope: Scope, new: NewProject) -> Project:
     """Return a new project whose admin is the caller.
 
-    Raises: Conflict where the company has a project of that id
+    Raises: Conflict where the company has a project of that id or name, NotAllowed
     """
-    project = Project(company_id=scope.company_id, id=project_id or str(uuid4()), name=name)
+    project = Project(company_id=scope.company_id, id=str(new.id or uuid4()))
     db.session.add(project)
+    _change(scope, project, new)
     try:
         db.session.flush()
         db.session.add(_permission(scope.company_id, scope.user_id, project.key, ADMIN))
@@ -94,19 +90,103 @@ def create_project(scope: Scope, name: str, project_id: str | None) -> Project:
     return project
 
 
+def change_project(scope: Scope, project_id: str, changes: ProjectChanges) -> Project:
+    """Change what was sent of a project; its admins may, and admins of the company.
+
+    Raises: NotFound, NotAllowed, Conflict where the company has a project of that name
+    """
+    project = find_own_project(scope, project_id, or_company=True)
+    _change(scope, project, changes)
+    audit(scope, "changed project", f"{project.name} {project.id}")
+    db.session.commit()
+    return project
+
+
+def create_provider(scope: Scope, new: NewProvider) -> Provider:
+    """Return a new storage provider of the company. Raises: Conflict for a name that is taken"""
+    provider = Provider(company_id=scope.company_id)
+    db.session.add(provider)
+    _change(scope, provider, new)
+    audit(scope, "made storage provider", provider.name)
+    db.session.commit()
+    return provider
+
+
+def change_provider(scope: Scope, provider_id: str, changes: ProviderChanges) -> Provider:
+    """Change what was sent of a provider; where it counts otherwise, projects are counted anew.
+
+    Raises: NotFound, Conflict for a name that is taken
+    """
+    provider = find_provider(scope, provider_id)
+    before = provider.in_place
+    _change(scope, provider, changes)
+    audit(scope, "changed storage provider", f"{provider.name} {provider.id}")
+    if provider.in_place != before:
+        used = select(Counter.project_key).where(Counter.provider_key == provider.key)
+        for key in db.session.scalars(used).all():
+            tasks.start(tasks.RECOUNT, scope, key)
+    db.session.commit()
+    return provider
+
+
+def _change(scope: Scope, thing: Project | Provider, changes: Changes) -> None:
+    """Set what was sent. Raises: Conflict for a name that is taken, NotAllowed for a quota"""
+    given = changes.model_dump(exclude_unset=True, exclude={"id", "same_name"})
+    if "quota_bytes" in given and not scope.may("admin"):
+        raise NotAllowed("Only an admin of the company sets a quota.")
+    retired = given.pop("retired", None)
+    if retired is not None:
+        thing.retired_at = (thing.retired_at or utcnow()) if retired else None
+    for name, value in given.items():
+        if value is not None or name == "quota_bytes":
+            setattr(thing, name, value)
+    if "name" in given and not changes.same_name:
+        _check_name_is_free(thing)
+
+
+def _check_name_is_free(thing: Project | Provider) -> None:
+    table = type(thing)
+    alike = (table.company_id == thing.company_id) & (
+        func.lower(table.name) == func.lower(thing.name)
+    )
+    if table is Project:
+        alike &= Project.deleted_at.is_(None)
+    with db.session.no_autoflush:
+        taken = db.session.scalar(select(table.id).where(alike, table.id != thing.id).limit(1))
+    if taken is not None:
+        db.session.rollback()
+        raise Conflict("There is one of this name already. Send same_name to have two of it.")
+
+
+def find_provider(scope: Scope, provider_id: str) -> Provider:
+    """Return a storage provider of the company. Raises: NotFound"""
+    mine = (Provider.company_id == scope.company_id) & (Provider.id == provider_id)
+    found = db.session.scalar(select(Provider).where(mine))
+    if found is None:
+        raise NotFound("There is no such storage provider.")
+    return found
+
+
+def company_quota(company_id: str) -> int | None:
+    """Return how many bytes all projects of a company may hold; None for any number."""
+    found = db.session.get(CompanyQuota, company_id)
+    return found.quota_bytes if found else None
+
+
+def set_company_quota(scope: Scope, quota_bytes: int | None) -> None:
+    """Set how many bytes all projects of a company may hold."""
+    mine = delete(CompanyQuota).where(CompanyQuota.company_id == scope.company_id)
+    db.session.execute(mine)
+    if quota_bytes is not None:
+        db.session.add(CompanyQuota(company_id=scope.company_id, quota_bytes=quota_bytes))
+    audit(scope, "set storage quota", "none" if quota_bytes is None else str(quota_bytes))
+    db.session.commit()
+
+
 def _permission(company_id: str, user_id: str, project_key: int, role: str) -> Permission:
     return Permission(
         company_id=company_id, user_id=user_id, project_key=project_key, auth_role=role
     )
-
-
-def create_provider(scope: Scope, name: str, description: str) -> Provider:
-    """Return a new storage provider of the company."""
-    provider = Provider(company_id=scope.company_id, name=name, description=description)
-    db.session.add(provider)
-    audit(scope, "made storage provider", name)
-    db.session.commit()
-    return provider
 
 
 def providers_of(company_id: str) -> list[Provider]:
@@ -120,7 +200,7 @@ def give_role(scope: Scope, project_id: str, user_id: str, role: str) -> tuple[P
 
     Raises: NotFound, NotAllowed, InvalidParams, Conflict for a project's last admin
     """
-    project = find_own_project(scope, project_id, to_open=True)
+    project = find_own_project(scope, project_id, or_company=True)
     if role not in ROLES:
         raise InvalidParams({"auth_role": f"Choose one of {', '.join(ROLES)}."})
     user = db.session.get(User, user_id)
@@ -132,6 +212,14 @@ def give_role(scope: Scope, project_id: str, user_id: str, role: str) -> tuple[P
     audit(scope, "gave project role", f"{role} in {project.id} to {user.email}")
     db.session.commit()
     return project, user
+
+
+def roles_in(scope: Scope, project_id: str) -> tuple[Project, Sequence[Row[User, str]]]:
+    """Return a project and who has which role in it, by e-mail; raises as `find_project` does."""
+    project, _ = find_project(scope, project_id, any_of=scope.may("admin"))
+    query = select(User, Permission.auth_role).join(Permission, Permission.user_id == User.id)
+    query = query.where(Permission.project_key == project.key).order_by(User.email)
+    return project, db.session.execute(query).all()
 
 
 def take_role(scope: Scope, project_id: str, user_id: str) -> None:
@@ -182,7 +270,7 @@ def delete_project(scope: Scope, project_id: str) -> int:
     """
     project = find_own_project(scope, project_id)
     _lock(project.key)
-    for table in (Permission, Counter, StorageMonth, AheadEvent):
+    for table in (Permission, Counter, StorageMonth, AheadEvent, UnplacedEvent):
         db.session.execute(delete(table).where(table.project_key == project.key))
     audit(scope, "deleted project", project_id)
     project.deleted_at = utcnow()

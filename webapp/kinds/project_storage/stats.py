@@ -7,13 +7,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import Row, case, func, select
 
 from webapp.accounts import Scope
 from webapp.extensions import db
+from webapp.kinds.project_storage.answers import auth_role
 from webapp.kinds.project_storage.compute import COUNTED
-from webapp.kinds.project_storage.models import Counter, Permission, Project, Provider
-from webapp.kinds.project_storage.projects import ADMIN, auth_role, find_project
+from webapp.kinds.project_storage.models import (
+    ADMIN,
+    Counter,
+    FileEvent,
+    Permission,
+    Project,
+    Provider,
+    UnplacedEvent,
+)
+from webapp.kinds.project_storage.projects import find_project
 from webapp.lib.moments import rfc3339, utcnow
 
 # Sums of 64-bit numbers pass 64 bits, which SQLite answers with an error: summed in two halves.
@@ -26,6 +35,7 @@ class Item:
 
     project: Project
     role: str
+    not_placed: int = 0
     providers: list[tuple[Provider, dict[str, int]]] = field(default_factory=list)
 
     @property
@@ -42,6 +52,7 @@ class Item:
             "current_user_auth_role": auth_role(self.role),
             "stats": {
                 **self.total,
+                "not_placed": self.not_placed,
                 "as_of": rfc3339(min(waiting, default=now), "milliseconds"),
                 "by_storage_provider": [
                     {
@@ -96,6 +107,10 @@ def _filled(items: list[Item]) -> list[Item]:
         )
         for key, provider, *numbers in db.session.execute(query):
             by_key[key].providers.append((provider, dict(zip(COUNTED, numbers, strict=True))))
+        mine = UnplacedEvent.project_key.in_(keys)
+        counted = select(UnplacedEvent.project_key, func.count()).where(mine)
+        for key, number in db.session.execute(counted.group_by(UnplacedEvent.project_key)):
+            by_key[key].not_placed = number
     return items
 
 
@@ -167,3 +182,17 @@ def summed(stats: dict[str, dict[str, Any]], *, admin_only: bool = False) -> dic
     waiting = [block["as_of"] for block in kept if block["as_of"]]
     numbers = {name: sum(block[name] for block in kept) for name in ("projects", *COUNTED)}
     return numbers | {"as_of": rfc3339(min(waiting, default=utcnow()), "milliseconds")}
+
+
+def unplaced_events(
+    project: Project, page: int, per_page: int
+) -> tuple[Sequence[Row[FileEvent, str]], int]:
+    """Return a page of the events that have no place, newest first, with why; and how many."""
+    mine = UnplacedEvent.project_key == project.key
+    total = db.session.scalar(select(func.count()).where(mine)) or 0
+    same = (FileEvent.project_key == UnplacedEvent.project_key) & (
+        FileEvent.seq == UnplacedEvent.seq
+    )
+    query = select(FileEvent, UnplacedEvent.reason).join(UnplacedEvent, same).where(mine)
+    query = query.order_by(FileEvent.seq.desc()).offset((page - 1) * per_page).limit(per_page)
+    return db.session.execute(query).all(), total

@@ -32,11 +32,16 @@ def _purge(attempt: jobs.Attempt, payload: dict[str, Any]) -> None:
         attempt.check()
 
 
+def _recount(_attempt: jobs.Attempt, payload: dict[str, Any]) -> None:
+    counting.recount(payload["project"])
+
+
 # Counting takes moments; it need not wait behind reports that take hours.
 COUNT = jobs.Task(
     "project-storage-count", _count, "count", timeout_s=LONGEST_S, kept_s=0, at_front=True
 )
 PURGE = jobs.Task("project-storage-purge", _purge, "purge", timeout_s=LONGEST_S, kept_s=0)
+RECOUNT = jobs.Task("project-storage-recount", _recount, "recount", timeout_s=LONGEST_S, kept_s=0)
 
 
 def start(task: jobs.Task, scope: Scope, project_key: int) -> None:
