@@ -12,8 +12,8 @@ from alembic import op
 from webapp.extensions import UtcDateTime
 from webapp.kinds.project_storage.models import WholeNumber
 
-revision = "0025"
-down_revision = "0024"
+revision = "0028"
+down_revision = "0027"
 branch_labels = None
 depends_on = None
 
