@@ -12,8 +12,8 @@ from alembic import op
 from webapp.extensions import UtcDateTime
 from webapp.kinds.project_storage.models import WholeNumber
 
-revision = "0028"
-down_revision = "0027"
+revision = "0029"
+down_revision = "0028"
 branch_labels = None
 depends_on = None
 
