@@ -198,8 +198,9 @@ def paths_and_schemas(app: Flask) -> tuple[dict[str, Any], dict[str, Schema]]:
 
 
 def _operation_id(rule: Rule, method: str, taken: set[str]) -> str:
-    """Return the view's name; with the method, and then a number, where others have it, too."""
-    name: str = rule.endpoint.rpartition(".")[2]
+    """Return the view's name behind its blueprint's, but `api`; method and number where needed."""
+    blueprint, _, view = rule.endpoint.rpartition(".")
+    name = "_".join(one for one in (blueprint.removesuffix("api").strip("_"), view) if one)
     names = [name, f"{method}_{name}", *(f"{method}_{name}_{number}" for number in range(2, 9))]
     found = next(one for one in names if one not in taken)
     taken.add(found)
