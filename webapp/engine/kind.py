@@ -72,6 +72,7 @@ __all__ = [
 class StoredResult(Protocol):
     """A finished report's result, read back: its head, and rows of a table in their order."""
 
+    company_id: str
     head: dict[str, Any]
 
     def rows(self, table: str) -> Iterator[Row]: ...

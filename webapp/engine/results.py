@@ -26,7 +26,7 @@ class ReadResult:
             elif report.status == "cancelled":
                 why = "The report was cancelled, so it has no result."
             raise Conflict(why)
-        self.report_id = report.id
+        self.report_id, self.company_id = report.id, report.company_id
         self.head: dict[str, Any] = report.head
 
     def rows(self, table: str) -> Iterator[Row]:

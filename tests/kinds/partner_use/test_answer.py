@@ -28,6 +28,7 @@ class Months:
     """A result of nothing but months."""
 
     def __init__(self, *rows: Row) -> None:
+        self.company_id = ""
         self.head = {"mode": "monthly", "start": rows[0]["month"], "end": rows[-1]["month"]}
         self._rows = rows
 

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 from webapp.engine.kind import Answer, Figure, Row, StoredResult
 from webapp.kinds.partner_use.compute import difference, known_text
+from webapp.kinds.partner_use.entitlements import Entitlement, share_of
 from webapp.lib.months import month_text, next_month, parse_month
 
 
-def answer(result: StoredResult, figures: tuple[Figure, ...]) -> Answer:
-    """Return the answer of a result; `figures` are those of a summary."""
+def answer(
+    result: StoredResult, figures: tuple[Figure, ...], bought: Sequence[Entitlement] = ()
+) -> Answer:
+    """Return the answer of a result; `figures` are those of a summary, `bought` its partner's."""
     if "start" not in result.head:
         summary = result.head["summary"]
         known = f"The total is not known: {known_text(summary)} could be counted."
@@ -26,7 +29,8 @@ def answer(result: StoredResult, figures: tuple[Figure, ...]) -> Answer:
         for row in months
         if row["running"] and closed
     )
-    return Answer(shown.sentence(), (*shown.figures(), *so_far))
+    share = share_of(bought, closed)
+    return Answer(shown.sentence(), (*shown.figures(), *share, *so_far))
 
 
 def _signed(value: int | None) -> str | None:

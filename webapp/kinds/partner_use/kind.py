@@ -25,7 +25,7 @@ from webapp.engine.kind import (
     Table,
 )
 from webapp.extensions import db
-from webapp.kinds.partner_use import connections, tables
+from webapp.kinds.partner_use import connections, entitlements, tables
 from webapp.kinds.partner_use.answer import answer
 from webapp.kinds.partner_use.compute import known_text
 from webapp.kinds.partner_use.discovery import session_of
@@ -127,7 +127,10 @@ class PartnerUse(ReportKind):
         )
 
     def answer(self, result: StoredResult) -> Answer:
-        return answer(result, self.figures(result.head))
+        head = result.head
+        by_month = "start" in head
+        bought = entitlements.of_company(result.company_id, head["partner_id"]) if by_month else ()
+        return answer(result, self.figures(head), bought)
 
     def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
         return (("Connections", "/connections"), ("Stored months", "/months"))
@@ -160,7 +163,10 @@ class PartnerUse(ReportKind):
         return explain(result, query)
 
     def blueprints(self) -> tuple[Blueprint, ...]:
-        return (connections.bp,)
+        return (connections.bp, entitlements.bp)
+
+    def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
+        return (("Entitlements", "/entitlements"),)
 
 
 def _children(figures: Mapping[str, Any]) -> str:
