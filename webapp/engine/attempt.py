@@ -19,6 +19,7 @@ from webapp.engine.registry import context, kind_named
 from webapp.engine.run import REPORT
 from webapp.engine.spooled import replayable
 from webapp.errors import ReportError
+from webapp.extensions import db
 from webapp.jobs import Ending, Task
 from webapp.lib.moments import rfc3339, utcnow
 from webapp.lib.texts import made_storable
@@ -74,6 +75,10 @@ def store(attempt: Run, result: Result) -> None:
                 "shown": beside,
             }
 
+    entry = brief(kind, Unsaved(attempt.company_id, head, tables))
+    # A kind may have looked something up; no connection waits for what is written now.
+    db.session.rollback()
+
     def write(connection: Connection) -> None:
         connection.execute(delete(ResultRow).where(ResultRow.report_id == attempt.job_id))
         for table, rows in tables.items():
@@ -81,8 +86,8 @@ def store(attempt: Run, result: Result) -> None:
             while batch := list(islice(lines, ROWS_PER_INSERT)):
                 connection.execute(insert(ResultRow), batch)
         connection.execute(update(REPORT).where(REPORT.c.id == attempt.job_id).values(head=head))
-        entry = update(ReportEntry).where(ReportEntry.report_id == attempt.job_id)
-        connection.execute(entry.values(**brief(kind, Unsaved(head, tables))))
+        of_report = update(ReportEntry).where(ReportEntry.report_id == attempt.job_id)
+        connection.execute(of_report.values(**entry))
 
     attempt.finish(DONE if result.complete else INCOMPLETE, write)
 
@@ -91,6 +96,7 @@ def store(attempt: Run, result: Result) -> None:
 class Unsaved:
     """A result before it is stored, in the shape of one that was read back."""
 
+    company_id: str
     head: dict[str, Any]
     tables: Mapping[str, Iterable[Row]]
 
