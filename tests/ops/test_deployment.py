@@ -39,6 +39,27 @@ def test_compose_keeps_the_queue(compose: dict[str, Any]) -> None:
     assert "--appendonly yes" in command
 
 
+def test_compose_lets_nobody_but_the_application_reach_what_it_keeps(
+    compose: dict[str, Any],
+) -> None:
+    services = compose["services"]
+    assert compose["networks"]["inside"] == {"internal": True}
+    for name in ("postgres", "redis"):
+        assert services[name]["networks"] == ["inside"]
+        assert "ports" not in services[name]
+    assert services["redis"]["command"][:2] == ["redis-server", "/run/secrets/redis_conf"]
+    assert "POSTGRES_USER" not in services["postgres"]["environment"]
+    role = (ROOT / "deploy" / "postgres-role.sql").read_text()
+    assert "CREATE ROLE reports LOGIN PASSWORD" in role
+    assert "SUPERUSER" not in role
+
+
+def test_compose_bounds_memory_processes_and_the_scratch_folder(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert {"mem_limit", "pids_limit"} <= service.keys(), name
+        assert all("size=" in one for one in service.get("tmpfs", [])), name
+
+
 def test_compose_sets_only_settings_that_exist(compose: dict[str, Any]) -> None:
     for name in ("web", "worker", "janitor", "migrate"):
         for variable in compose["services"][name]["environment"]:
