@@ -224,5 +224,6 @@ PARTNERS = {
         (70000012, "50 typical sites: some thousand accounts in a fifth of the months",
          _shaped("bursts")),
         (70000013, "50 busy sites: 50,000 accounts every month", _shaped("busy")),
+        (70000014, "150 sites of all shapes", _many(150)),
     )
 }  # fmt: skip

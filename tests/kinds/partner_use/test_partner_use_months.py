@@ -185,18 +185,20 @@ def test_another_company_counts_for_itself(
     assert made.result["api_calls"] == first.result["api_calls"]
 
 
-def test_deletions_at_the_partner_show_as_a_negative_delta(
+def test_what_is_stored_is_asked_again_where_a_new_count_contradicts_it(
     house: House, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
+    """All accounts of a site were deleted: older months of before would be a loss of this month."""
     span = {"partner_id": "70000006", "mode": "monthly"}
     house.make(partner_use(**span, start="2024-01", end="2024-02"))
     site = min(counted_ids(70000006))
     stand_in.faults([delete_all(site)])
     made = house.make(partner_use(**span, start="2024-01", end="2024-03"))
-    deltas = [row["delta"] for row in made.sites[site]["months"]]
-    assert deltas[2] < 0
-    assert made.months["2024-03"]["delta"] < 0
     assert made.status == "done"
+    assert [row["total_users"] for row in made.sites[site]["months"]] == [0, 0, 0]
+    assert [row["mixed_ages"] for row in made.result["months"]] == [False] * 3
+    stored = [row.value["count"] for row in house.stored() if row.item == site]
+    assert set(stored) == {0}
 
 
 def test_refresh_counts_again_and_replaces_what_is_stored(

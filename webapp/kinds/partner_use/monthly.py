@@ -145,8 +145,6 @@ class Monthly:
     def _next_question(self, ref: str) -> tuple[Search, Question[Any]] | None:
         """Return what a site asks now; nothing while another report has it, or is to answer."""
         plan = self._plans[ref]
-        if plan.under_way and not self._params.exact:
-            return None  # each answer says what is asked next
         if not self._lock(ref):
             self._held_elsewhere.append(ref)
             return None

@@ -15,8 +15,9 @@ comes or goes a site never costs more searches than its months.
 
 Accounts come and go between two searches. Dates that are all of a site by the partner's own total
 win over the count before them. Where dates and counts cannot be reconciled, or a later month was
-counted lower than an earlier one, every month is counted anew by itself, once. `Count.counted_at`
-of an implied month is the older of what implied it.
+counted lower than an earlier one, every month is counted anew by itself, once. Where a stored month
+is contradicted, by a count or by another one, all that is stored of the site is asked again.
+`Count.counted_at` of an implied month is the older of what implied it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from itertools import pairwise
 
-from webapp.kinds.partner_use.search import Economy, Search
+from webapp.kinds.partner_use.search import Economy, Search, stretches
 from webapp.lib.months import month_end, month_text
 from webapp.partner import Count, Created
 
@@ -108,8 +109,7 @@ class SitePlan:
         for month, count in counts.items():
             self._cells.setdefault(self._index[month], count)
         self._wanted -= (learned := before - self.unknown)
-        if not self._plain:
-            self._imply()
+        self._conclude()
         return learned
 
     def without_reads(self) -> None:
@@ -124,10 +124,11 @@ class SitePlan:
         """Return a search that may be sent now, beside those under way; None if there is none."""
         if self._given_up:
             return None
-        search = self._next_plain() if self._plain else self._next_planned()
+        every = range(len(self.months))
+        search = self._count_unasked(every) if self._plain else self._next_planned()
         if search is None and not (self.under_way or self._recounted or self.is_settled):
             self._recount()
-            search = self._next_plain()
+            search = self._count_unasked(every)
         if search is not None:
             self.searches += 1
             self.under_way += 1
@@ -139,17 +140,8 @@ class SitePlan:
         return search
 
     def open_stretches(self) -> Iterator[tuple[int, int]]:
-        """Yield (known month, next known month) by index, with unknown months between them.
-
-        -1 is the beginning of time; as many as there are months where the last is not known
-        """
-        before = -1
-        for index in sorted(self._cells):
-            if index - before > 1:
-                yield before, index
-            before = index
-        if before < len(self.months) - 1:
-            yield before, len(self.months)
+        """Yield the stretches of months that are not known."""
+        return stretches(self._cells, len(self.months))
 
     def growth(self, start: int, stop: int) -> int:
         """Return by how many accounts a site grew between two known months, by index."""
@@ -158,12 +150,11 @@ class SitePlan:
     def _value(self, index: int) -> int:
         return self._cells[index].value if index >= 0 else 0
 
-    def _next_plain(self) -> Search | None:
-        return self._count_unasked(range(len(self.months)))
-
     def _next_planned(self) -> Search | None:
         last = len(self.months) - 1
         if last not in self._cells and last not in self._failed:
+            if self.under_way:
+                return None  # its answer says how the others are asked
             untouched = not (self._asked or self._cells or self._plainly)
             if untouched and last > 1 and self._economy.read_first_pays(self._read_limit):
                 return self._read(-1, last, gamble=True)
@@ -188,7 +179,7 @@ class SitePlan:
             if self._economy.read_pays(growth, counts):
                 return self._read(start, stop, gamble=False)
         if start == -1:
-            return self._count_unasked([0, *self._from_middle(inner)])
+            return self._count_unasked([0, *_nearest_to(inner.start + len(inner) // 2, inner)])
         if start in self._dense:
             return self._count_unasked(inner)
         # Whether one read brings more than one month of such growth.
@@ -198,19 +189,10 @@ class SitePlan:
         ):
             if self._credit > 0 and unasked > 1:
                 return self._read(start, stop, gamble=True)
-            return self._count_unasked(self._from_first_reads(inner, growth))
-        return self._count_unasked(self._from_middle(inner))
-
-    def _from_first_reads(self, inner: range, growth: int) -> list[int]:
-        """Order months so that the stretch before the first one is likely to fit one read."""
-        fits = int(len(inner) * self._read_limit / growth * 0.75)
-        target = inner.start + max(min(fits, len(inner) - 1), 1)
-        return sorted(inner, key=lambda index: abs(index - target))
-
-    @staticmethod
-    def _from_middle(inner: range) -> list[int]:
-        middle = inner.start + len(inner) // 2
-        return sorted(inner, key=lambda index: abs(index - middle))
+            # The stretch before it is likely to fit one read.
+            ahead = max(min(int(fits * 0.75), len(inner) - 1), 1)
+            return self._count_unasked(_nearest_to(inner.start + ahead, inner))
+        return self._count_unasked(_nearest_to(inner.start + len(inner) // 2, inner))
 
     def _count_unasked(self, order: Sequence[int]) -> Search | None:
         for index in order:
@@ -232,46 +214,46 @@ class SitePlan:
         before = len(self._cells)
         if search.at == len(self.months) - 1:
             self._economy.note_site(small=count.value <= self._read_limit)
-        self._put(search.at, count)
-        if not self._plain:
-            self._imply()
-        self._credit += len(self._cells) - before
+        self._cells[search.at] = count
+        self._fresh.add(search.at)
+        self._conclude()
+        self._credit += max(0, len(self._cells) - before)
 
     def take_dates(self, search: Search, found: Created) -> None:
         """Take creation dates, oldest first."""
         self._end(search)
+        if search.after >= 0 and search.after not in self._cells:
+            return  # what it was to go on from is believed no more
         before = len(self._cells)
+        last = len(self.months) - 1
         if search.after < 0 and found.whole:
-            self._take_whole_site(search.at, found)
+            # All of a site: they need no count, and are newer than those there are.
+            if search.at not in self._cells:
+                self._economy.note_site(small=True)
+            elif self._cells[search.at].value != len(found.dates) and search.at < last:
+                self._recount()  # what is known beyond is of before, too
+            self._take_oldest(search, found, search.at + 1)
         elif search.at not in self._cells:
-            self._take_first_dates(found)
+            self._plainly.add(-1)  # it is not read first again
+            # Without a total it is not known whether fewer dates are all there are.
+            if len(found.dates) >= self._read_limit:
+                self._take_oldest(
+                    search, found, bisect.bisect_right(self._ends, found.dates[-1], 0, last)
+                )
         elif found.whole and len(found.dates) != self.growth(search.after, search.at):
             self._recount()
         else:
             self._take_stretch(search, found)
+        self._conclude()
         self._credit += max(0, len(self._cells) - before)
 
-    def _take_whole_site(self, stop: int, found: Created) -> None:
-        """Take all accounts of a site: they need no count, and are newer than those there are."""
-        if stop not in self._cells:
-            self._economy.note_site(small=True)
-        elif self._cells[stop].value != len(found.dates) and stop < len(self.months) - 1:
-            self._recount()  # what is known beyond is of before, too
-        by = self._read_by(-1, stop)
-        for index in range(stop + 1):
+    def _take_oldest(self, search: Search, found: Created, months: int) -> None:
+        """Take the oldest accounts of a site, which are all of so many months."""
+        by = self._read_by(-1, search.at)
+        for index in range(months):
             value = bisect.bisect_left(found.dates, self._ends[index])
-            self._put(index, Count(value, found.asked_at, "read", by))
-
-    def _take_first_dates(self, found: Created) -> None:
-        """Take the oldest accounts of a site that has more of them than one read brings."""
-        last = len(self.months) - 1
-        self._plainly.add(-1)  # it is not read first again
-        if len(found.dates) < self._read_limit:
-            return  # without a total it is not known whether these are all
-        by = self._read_by(-1, last)
-        for index in range(bisect.bisect_right(self._ends, found.dates[-1], 0, last)):
-            value = bisect.bisect_left(found.dates, self._ends[index])
-            self._put(index, Count(value, found.asked_at, "read", by))
+            self._cells[index] = Count(value, found.asked_at, "read", by)
+            self._fresh.add(index)
 
     def _take_stretch(self, search: Search, found: Created) -> None:
         start, stop, dates = search.after, search.at, found.dates
@@ -291,7 +273,6 @@ class SitePlan:
         earlier = bisect.bisect_left(dates, self._ends[reaches - 1]) if reaches > 0 else 0
         if len(dates) - earlier > self._read_limit / 2:
             self._dense.add(reaches - 1)
-        self._imply()
 
     def _read_by(self, start: int, stop: int) -> tuple[str | int | None, ...]:
         begin = month_text(self.months[start]) if start >= 0 else None
@@ -324,9 +305,24 @@ class SitePlan:
         if final or len(self._failed) >= GIVE_UP_AFTER:
             self.give_up(problem)
 
-    def _put(self, index: int, count: Count) -> None:
-        self._cells[index] = count
-        self._fresh.add(index)
+    def _conclude(self) -> None:
+        """Forget stored months that are contradicted; fill every month that is implied."""
+        values = [self._cells[index].value for index in sorted(self._cells)]
+        stored = sum(cell.is_stored for cell in self._cells.values())
+        if stored and any(earlier > later for earlier, later in pairwise(values)):
+            # Since they were counted accounts have gone, or came with older dates: none of the site
+            # is sure, nor what was found from one of them on.
+            self._wanted += stored
+            self._cells = {
+                index: cell
+                for index, cell in self._cells.items()
+                if not cell.is_stored and (cell.how == "count" or cell.by[:1] == (None,))
+            }
+            self._fresh &= self._cells.keys()
+            self._plainly.clear()
+            self._dense.clear()
+        if not self._plain:
+            self._imply()
 
     def _imply(self) -> None:
         """Fill every month between two equal counts, and every month before a zero."""
@@ -348,3 +344,7 @@ class SitePlan:
         self._plain, self._recounted = True, True
         for forgotten in (self._cells, self._fresh, self._asked, self._failed):
             forgotten.clear()
+
+
+def _nearest_to(target: int, inner: range) -> list[int]:
+    return sorted(inner, key=lambda index: abs(index - target))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Literal
 
 
@@ -25,6 +26,16 @@ class Search:
     after: int = -1
     start: datetime | None = None
     gamble: bool = False
+
+
+def stretches(known: Iterable[int], months: int) -> Iterator[tuple[int, int]]:
+    """Yield (known month, next known month) by index, with unknown months between them.
+
+    -1 is the beginning of time; as many as there are months where the last is not known
+    """
+    for before, index in pairwise([-1, *sorted(known), months]):
+        if index - before > 1:
+            yield before, index
 
 
 class Economy:
