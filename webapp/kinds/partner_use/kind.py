@@ -132,9 +132,6 @@ class PartnerUse(ReportKind):
         bought = entitlements.of_company(result.company_id, head["partner_id"]) if by_month else ()
         return answer(result, self.figures(head), bought)
 
-    def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
-        return (("Connections", "/connections"), ("Stored months", "/months"))
-
     def total_row(self, table: str, result: StoredResult) -> Row | None:
         return tables.total_of_sites(result) if table == "sites" else None
 
@@ -166,7 +163,8 @@ class PartnerUse(ReportKind):
         return (connections.bp, entitlements.bp)
 
     def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
-        return (("Entitlements", "/entitlements"),)
+        connections_and_months = ("Connections", "/connections"), ("Stored months", "/months")
+        return (*connections_and_months, ("Entitlements", "/entitlements"))
 
 
 def _children(figures: Mapping[str, Any]) -> str:
