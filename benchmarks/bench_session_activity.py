@@ -36,10 +36,10 @@ from webapp.accounts import Scope, User, create_key, create_user, scope_of
 from webapp.extensions import db
 from webapp.kinds.session_activity.aggregate import Ping
 from webapp.kinds.session_activity.compute import Hours, in_hours
-from webapp.kinds.session_activity.directory import add_names, find_login
 from webapp.kinds.session_activity.facts import login_days, segment_query
 from webapp.kinds.session_activity.ingest import Intake
 from webapp.kinds.session_activity.models import Computer, Login, Session
+from webapp.kinds.session_activity.names import add_names, find_login
 from webapp.kinds.session_activity.segments import ends_day
 
 Row = dict[str, Any]

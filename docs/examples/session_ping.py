@@ -6,7 +6,7 @@ keeps every ping in a file until the server has taken it: after an outage it cat
 each ping with the time it was made. A session that may not begin yet (its login is still online at
 another computer, or not known to the server yet) waits in the file with its pings, and is tried
 again with every ping. A value the server cannot use costs no ping: what may be left out is left
-out, what may not is kept until it is put right. Stop it with Ctrl-C or SIGTERM.
+out, what may not is kept until it is put right. Ctrl-C or SIGTERM end the session and stop it.
 
     SESSION_API_KEY=purk_… SESSION_API_SECRET=pur_… \\
     python session_ping.py --url http://127.0.0.1:5000 --login anna --computer pink0001
@@ -30,6 +30,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
@@ -244,6 +245,10 @@ def run(options: argparse.Namespace, server: Server, stop: threading.Event) -> N
         except Away as error:
             print(f"{len(spool.pings)} kept: {error}", file=sys.stderr, flush=True)
         if stop.wait(max(next_at - time.monotonic(), 0)):
+            # Nobody sits here any more, whatever the ping before has promised.
+            spool.add(ping | common | {"next_ping_sec": 0, "date_time": now_text()})
+            with suppress(Away):
+                catch_up(server, spool)
             return
         spool.add(ping | common | {"date_time": now_text()})
 

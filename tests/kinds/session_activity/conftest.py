@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from flask import Flask
 
-from tests.conftest import add_people
+from tests.conftest import Api, add_people, find_scope
 from tests.documented import only_documented_statuses
 from tests.kinds.session_activity.session_helpers import COMPUTERS, LOGINS, Sender
+from webapp import jobs
 from webapp.accounts import create_key, find_user
+from webapp.engine import service
+from webapp.extensions import db
 from webapp.kinds.session_activity import SessionActivity
 
 
@@ -52,3 +56,23 @@ def documented(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with only_documented_statuses(request.getfixturevalue("app")):
         yield
+
+
+@pytest.fixture
+def report(app: Flask, api_for: Callable[[str], Api], sender: Sender) -> Callable[..., Any]:
+    """Return a maker of finished reports: `report(login="anna")` gives its JSON document."""
+    api = api_for("owner")
+
+    def make(format: str = "json", **params: Any) -> Any:
+        scope = find_scope(app, "owner")
+        with app.app_context():
+            made = service.start_report(scope, "session-activity", params, enqueue=False).report.id
+            jobs.run_queued(made)
+            db.session.remove()
+        answer = api.get(f"/reports/{made}/result?format={format}")
+        assert answer.status_code == 200, answer.text
+        found = answer.json if format == "json" else answer.data
+        answer.close()
+        return found
+
+    return make

@@ -88,6 +88,16 @@ def test_the_client_keeps_pings_through_an_outage_and_catches_up(
         assert 3 <= (segment.end_at - segment.start_at).total_seconds() < 30
 
 
+def test_a_client_that_is_stopped_ends_its_session(
+    app: Flask, sender: Sender, tmp_path: Path
+) -> None:
+    port = free_port()
+    with serving(app, port):
+        with pinging(port, sender.auth, tmp_path / "pings.jsonl", "--every", "3000"):
+            assert until(lambda: bool(sender.get("/dashboard").json["data"]))
+        assert sender.get("/dashboard").json["data"] == []
+
+
 def test_the_client_says_when_its_key_is_refused(
     app: Flask, sender: Sender, tmp_path: Path
 ) -> None:

@@ -254,4 +254,4 @@ def test_only_experts_correct_a_clock_of_their_own_company(
     limited = sender_for("colleague", scope="send")
     assert limited.client.patch(path, json=body, auth=limited.auth).status_code == 403
     wrong = sender.client.patch(path, json={"name": "pink0001"}, auth=sender.auth)
-    assert list(wrong.json["data"]["errors"]) == ["corrects_clock"]
+    assert list(wrong.json["data"]["errors"]) == ["changes"]

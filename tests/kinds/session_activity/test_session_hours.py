@@ -13,7 +13,7 @@ from webapp.kinds.session_activity.compute import (
     ONE_DAY,
     Hours,
     Span,
-    by_month,
+    by_period,
     changed,
     credited,
     day_start,
@@ -148,7 +148,7 @@ def test_days_have_23_and_25_hours_where_clocks_are_changed() -> None:
 def test_a_month_that_loses_an_hour_says_so() -> None:
     long = Span(datetime(2023, 1, 1, tzinfo=UTC), datetime(2023, 12, 31, tzinfo=UTC))
     days = hours_by_day({1: [long]}, date(2023, 3, 1), date(2023, 3, 31), BERLIN)
-    assert by_month(days) == {
+    assert by_period(days, "month") == {
         date(2023, 3, 1): Hours(timedelta(hours=31 * 24 - 1), timedelta(hours=31 * 24 - 1))
     }
 

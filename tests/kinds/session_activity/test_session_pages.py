@@ -6,11 +6,14 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.kinds.session_activity.session_helpers import Sender
+from webapp.kinds.session_activity import SessionActivity, pages
 
 HTMX = {"HX-Request": "true"}
 
@@ -60,6 +63,82 @@ def test_computers_are_counted_once_and_a_restart_leaves_one_row(
     assert "1 h 30 min" not in page
     # Programs still see each session.
     assert len(sender.get("/dashboard").json["data"]) == 3
+
+
+def test_the_board_is_paged_filtered_and_sorted_on_the_server(
+    viewer: FlaskClient, sender: Sender
+) -> None:
+    names = [f"guest{number:03d}" for number in range(60)]
+    sender.post("/users", [{"Name": name} for name in names])
+    sender.post("/computers", [{"Name": f"pc-{name}"} for name in names])
+    for name in names:
+        sender.begin(name, None, login=name, comp_name=f"pc-{name}", ip_addr="10.0.0.7")
+
+    def shown(query: str) -> list[str]:
+        page = viewer.get(f"/session-activity?{query}", headers=HTMX).text
+        return re.findall(r">(guest\d+)</a>", page)
+
+    assert shown("") == names[:50]
+    assert shown("page=2") == names[50:]
+    assert shown("search=PC-guest01") == names[10:20]
+    assert shown("sort=since")[0] == names[-1]
+    assert shown("sort=until") == names[:50]
+    page = viewer.get("/session-activity?search=zz").text
+    assert "Nobody who is online matches." in page
+    assert "60 logins at 60 computers," in viewer.get("/session-activity?page=2").text
+    file = viewer.get("/session-activity/online.csv?search=guest00&sort=computer")
+    assert file.text.splitlines()[0].lstrip("\ufeff") == "login,computer,ip_addr,since,hours,until"
+    assert len(file.text.splitlines()) == 11
+
+
+def test_the_board_is_sent_again_only_when_something_of_it_changed(
+    viewer: FlaskClient, sender: Sender
+) -> None:
+    sender.begin("s1", None, next_ping_sec=3600)
+
+    def poll() -> tuple[str, int]:
+        page = viewer.get("/session-activity", headers=HTMX).text
+        address = re.findall(r'hx-get="([^"]*seen=[^"]*)"', page)[0].replace("&amp;", "&")
+        return address, viewer.get(address, headers=HTMX).status_code
+
+    # A minute may end between both.
+    assert 204 in {poll()[1] for _ in range(2)}
+    address, _ = poll()
+    sender.begin("s2", None, login="bela", comp_name="blue0002")
+    assert viewer.get(address, headers=HTMX).status_code == 200
+
+
+def test_for_is_the_time_that_was_credited(viewer: FlaskClient, sender: Sender) -> None:
+    now = datetime.now(UTC)
+    for minutes in (180, 120):
+        at = (now - timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        if minutes == 180:
+            sender.begin("s1", at, next_ping_sec=600)
+        else:
+            sender.ping("s1", at, next_ping_sec=9000)
+    # Ten minutes, an hour's gap that does not count, and two hours up to now.
+    assert "2 h 10 min" in viewer.get("/session-activity", headers=HTMX).text
+
+
+def test_times_are_of_the_zone_with_the_day_where_it_is_not_today(
+    make_app: Callable[..., Flask],
+    sender: Sender,
+    client_for: Callable[[str], FlaskClient],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sender.begin("s1", None, next_ping_sec=80_000)
+    app = make_app(report_kinds=(SessionActivity(),), SESSION_TIMEZONE="Pacific/Auckland")
+    later = datetime.now(UTC) + timedelta(hours=20)
+    monkeypatch.setattr(pages, "utcnow", lambda: later)
+    browser = client_for("viewer")
+    here = datetime.now(UTC)
+    with app.test_request_context():
+        zone = ZoneInfo("Pacific/Auckland")
+        assert pages.local_text(later, later) == f"{later.astimezone(zone):%H:%M}"
+        assert pages.local_text(here, later) == f"{here.astimezone(zone):%Y-%m-%d %H:%M}" or (
+            here.astimezone(zone).date() == later.astimezone(zone).date()
+        )
+    assert "(UTC)" in browser.get("/session-activity", headers=HTMX).text
 
 
 def test_the_dashboard_says_whose_clock_is_ahead(viewer: FlaskClient, sender: Sender) -> None:

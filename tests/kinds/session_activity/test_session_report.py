@@ -26,26 +26,6 @@ AUGUST_TO_SEPTEMBER = {"start": "2023-08", "end": "2023-09"}
 
 
 @pytest.fixture
-def report(app: Flask, api_for: Callable[[str], Api], sender: Sender) -> Callable[..., Any]:
-    """Return a maker of finished reports: `report(login="anna")` gives its JSON document."""
-    api = api_for("owner")
-
-    def make(format: str = "json", **params: Any) -> Any:
-        scope = find_scope(app, "owner")
-        with app.app_context():
-            made = service.start_report(scope, "session-activity", params, enqueue=False).report.id
-            jobs.run_queued(made)
-            db.session.remove()
-        answer = api.get(f"/reports/{made}/result?format={format}")
-        assert answer.status_code == 200, answer.text
-        found = answer.json if format == "json" else answer.data
-        answer.close()
-        return found
-
-    return make
-
-
-@pytest.fixture
 def worked(sender: Sender) -> Sender:
     """Return the program after two logins worked over the end of August 2023."""
     sender.begin("s1", "2023-08-31T23:00:00Z", next_ping_sec=7200)

@@ -6,7 +6,7 @@ leave the very segments that pings in order would have left.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
@@ -20,13 +20,14 @@ from webapp.kinds.session_activity.compute import (
     STEADY_S,
     Span,
     changed,
+    clipped,
     credited,
     day_of,
     day_start,
     join,
 )
 from webapp.kinds.session_activity.models import ClockAhead, ClockOffset, Login, Segment
-from webapp.kinds.session_activity.segments import NewEnd, NewSegmentEnd, Said, SessionFacts
+from webapp.kinds.session_activity.segments import EPOCH, NewEnd, NewSegmentEnd, Said, SessionFacts
 
 # The event that stands for the session itself.
 SESSION = ""
@@ -41,6 +42,7 @@ class Ping:
     """A ping as a computer sent it, readable and within bounds.
 
     at:      when it was, by our clock where `sent_at` told how far theirs is off
+    next_ping_sec: what it promises; 0 ends the session
     said_at: when it was by their clock, where that is another time
     lag_s:   by how many seconds it came after its time, of pings that come singly
     session: what is known of its session, once that is looked up
@@ -98,18 +100,46 @@ def aggregate(
     now = pings[0].arrived_at
     pings = _as_first_arrived(connection, _as_first_corrected(connection, pings))
     new: Spans = {}
+    ends, undone = _ends(pings)
     for ping in pings:
+        start, end = ping.span
+        # What is known to have ended credits no more than up to there.
+        end = min([end, *(at for at in ends.get(ping.session.number, ()) if at >= start)])
         # Each counts for the session itself.
         for event in {SESSION, ping.event}:
-            new.setdefault((ping.session.number, event), []).append(ping.span)
-    before = _stored_spans(connection, new, grace)
-    after = dict(before)
+            new.setdefault((ping.session.number, event), []).append(Span(start, end))
+    before = _stored_spans(connection, new, grace, undone)
+    after = {
+        (number, event): clipped(spans, EPOCH, undone[number]) if number in undone else spans
+        for (number, event), spans in before.items()
+    }
     for key, spans in new.items():
         for span in spans:
             after[key] = join(after[key], span, grace)
+        after[key] = [span for span in after[key] if span.start < span.end]
     sessions = {ping.session.number: ping.session for ping in pings}
     _write(connection, pings, before, after, sessions)
     return _mark_logins(connection, before, after, sessions, (now, zone))
+
+
+def _ends(pings: Iterable[Ping]) -> tuple[dict[int, list[datetime]], dict[int, datetime]]:
+    """Return when sessions ended, as far as is known, and from when on stored time is undone.
+
+    An end takes back what earlier pings promised ahead of it. Where a later one is known already,
+    nobody can tell which of them a stored stretch is of, so it stays.
+    """
+    ends: dict[int, list[datetime]] = {}
+    undone: dict[int, datetime] = {}
+    for ping in pings:
+        session = ping.session
+        if session.ended_at and session.number not in ends:
+            ends[session.number] = [session.ended_at]
+        if ping.next_ping_sec == 0:
+            ends.setdefault(session.number, []).append(ping.span.start)
+            if ping.online.start >= session.last_at:
+                at = undone.get(session.number, ping.span.start)
+                undone[session.number] = min(at, ping.span.start)
+    return ends, undone
 
 
 def _as_first_corrected(connection: Connection, pings: Sequence[Ping]) -> Sequence[Ping]:
@@ -174,15 +204,17 @@ def _as_first_arrived(connection: Connection, pings: Sequence[Ping]) -> list[Pin
     return [replace(ping, arrived_at=first.get(ping.said(), ping.arrived_at)) for ping in pings]
 
 
-def _stored_spans(connection: Connection, new: Spans, grace: timedelta) -> Spans:
-    """Return the stored spans near the new ones, sorted; a session has few in all."""
+def _stored_spans(
+    connection: Connection, new: Spans, grace: timedelta, ended: Container[int]
+) -> Spans:
+    """Return the stored spans near the new ones, sorted; of sessions that ended of each event."""
     near: Spans = {key: [] for key in new}
     low = min(span.start for spans in new.values() for span in spans) - grace
     high = max(span.end for spans in new.values() for span in spans) + grace
     numbers = sorted({number for number, _ in new})
     for number, event, start, end in segments.near_segments(connection, numbers, low, high):
-        if (number, event) in near:
-            near[number, event].append(Span(start, end))
+        if (number, event) in near or number in ended:
+            near.setdefault((number, event), []).append(Span(start, end))
     return {key: sorted(found) for key, found in near.items()}
 
 
@@ -197,7 +229,7 @@ def _write(
     newest: dict[int, tuple[Span, int | None]] = {}
     for ping in pings:
         number, span = ping.session.number, ping.online
-        if number not in newest or newest[number][0] <= span:
+        if number not in newest or _later(newest[number][0]) <= _later(span):
             newest[number] = span, ping.lag_s
     ends = [
         NewEnd(number, *span, segments.ends_day(span.end), lag_s)
@@ -219,6 +251,11 @@ def _write(
         connection.execute(insert(Segment), new)
 
 
+def _later(span: Span) -> tuple[datetime, bool, datetime]:
+    # Of a ping and an end at the same moment, the end is the later one.
+    return span.start, span.start == span.end, span.end
+
+
 def _mark_logins(
     connection: Connection,
     before: Spans,
@@ -236,10 +273,10 @@ def _mark_logins(
     changes: dict[int, LateChange] = {}
     for key, spans in after.items():
         session = sessions[key[0]]
-        days = max(-((span.start - span.end) // ONE_DAY) for span in spans)
+        days = max((-((span.start - span.end) // ONE_DAY) for span in spans), default=0)
         if days > max(session.longest_days, longest.get(session.login_id, 0)):
             longest[session.login_id] = days
-        change = changed(before[key], spans) if spans[0].start < month_began else None
+        change = changed(before[key], spans)
         if change is None or change.start >= month_began:
             continue
         first = day_of(change.start, zone).replace(day=1)

@@ -6,18 +6,19 @@ Two blueprints under one prefix: `taking` takes data in and lets keys pass that 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any
 
 from flask import Blueprint, Response, current_app, g, jsonify
 from pydantic import Field
 
-from webapp.accounts import authenticate_ingest_key, current_scope, require, restrict, sender_scope
+from webapp.accounts import authenticate_ingest_key, current_scope, restrict, sender_scope
 from webapp.error_pages import Problem, envelope
 from webapp.errors import InvalidParams, NotAllowed, NotFound
 from webapp.extensions import db
 from webapp.kinds.session_activity import bodies
 from webapp.kinds.session_activity.aggregate import SESSION, Ping
+from webapp.kinds.session_activity.answers import Dashboard, LoginActivity, PingVerdicts, Said
 from webapp.kinds.session_activity.bodies import (
     HoursQuery,
     NewComputer,
@@ -25,12 +26,15 @@ from webapp.kinds.session_activity.bodies import (
     PingBody,
     SessionStart,
 )
-from webapp.kinds.session_activity.clocks import correct_clock
-from webapp.kinds.session_activity.compute import Hours, by_month, corrected, day_of, in_hours
-from webapp.kinds.session_activity.directory import add_names, find_login
+from webapp.kinds.session_activity.compute import Hours, by_period, corrected, day_of, in_hours
 from webapp.kinds.session_activity.facts import login_days
 from webapp.kinds.session_activity.ingest import Verdict, intake, zone_of
 from webapp.kinds.session_activity.models import Computer, Login
+from webapp.kinds.session_activity.names import (
+    Table,
+    add_names,
+    find_login,
+)
 from webapp.kinds.session_activity.sessions import SessionTaken, begin, described, online
 from webapp.lib.bodies import read_query, read_value
 from webapp.lib.moments import utcnow
@@ -42,7 +46,7 @@ LONGEST_LAG_S = 2**31 - 1
 CREATED = b'{"message":"Created"}\n'
 taking = Blueprint("session_activity_taking", __name__, url_prefix=PREFIX)
 telling = restrict(Blueprint("session_activity_telling", __name__, url_prefix=PREFIX))
-describe = Describer("Session activity", bodies.Said, JSON)
+describe = Describer("Session activity", Said, JSON)
 
 
 def _problem(problem: Problem) -> Response:
@@ -76,22 +80,20 @@ def session_taken(error: SessionTaken) -> tuple[Response, int]:
 
 
 @taking.post("/users")
-@describe("Store logins", body=list[NewLogin], answer=bodies.Said, status=201)
+@describe("Store logins", body=list[NewLogin], answer=Said, status=201)
 def add_users() -> tuple[Response, int]:
     """Store logins; known ones are no error."""
     return _add(Login, NewLogin)
 
 
 @taking.post("/computers")
-@describe("Store computers", body=list[NewComputer], answer=bodies.Said, status=201)
+@describe("Store computers", body=list[NewComputer], answer=Said, status=201)
 def add_computers() -> tuple[Response, int]:
     """Store computers; known ones are no error."""
     return _add(Computer, NewComputer)
 
 
-def _add(
-    table: type[Login] | type[Computer], model: type[NewLogin] | type[NewComputer]
-) -> tuple[Response, int]:
+def _add(table: Table, model: type[NewLogin] | type[NewComputer]) -> tuple[Response, int]:
     named, bad = bodies.read_items(model, bodies.read_sent())
     if bad:
         raise InvalidParams(
@@ -105,28 +107,13 @@ def _add(
     return _created()
 
 
-@telling.patch("/computers")
-@require("expert")
-@describe(
-    "Correct a computer's clock, or take that back",
-    body=bodies.CorrectedComputer,
-    answer=bodies.Said,
-    errors=(404,),
-)
-def correct_computer() -> Response:
-    """Let hours of a computer be read as if its clock were right, or as it says."""
-    wanted = read_value(bodies.CorrectedComputer, bodies.read_sent())
-    correct_clock(current_scope(), wanted.name, wanted.corrects_clock)
-    return jsonify({"message": "Success"})
-
-
 @taking.post("/session")
 @describe(
     "Begin a session",
     body=SessionStart,
-    answer=bodies.Said,
+    answer=Said,
     status=201,
-    also={200: Answer("It was begun before.", {JSON: bodies.Said})},
+    also={200: Answer("It was begun before.", {JSON: Said})},
     errors=(409,),
 )
 def begin_session() -> tuple[Response, int]:
@@ -142,9 +129,9 @@ def begin_session() -> tuple[Response, int]:
 @describe(
     "Take a ping, or a list of them with a verdict for each",
     body=PingBody | Annotated[list[PingBody], Field(max_length=bodies.MOST_ITEMS)],
-    answer=bodies.PingVerdicts,
+    answer=PingVerdicts,
     status=201,
-    also={207: Answer("Some pings were not taken.", {JSON: bodies.PingVerdicts})},
+    also={207: Answer("Some pings were not taken.", {JSON: PingVerdicts})},
     errors=(404,),
 )
 def take_pings() -> tuple[Response, int]:
@@ -221,7 +208,7 @@ def _created() -> tuple[Response, int]:
 
 
 @telling.get("/dashboard")
-@describe("Who is online", answer=bodies.Dashboard)
+@describe("Who is online", answer=Dashboard)
 def show_dashboard() -> Response:
     """List the sessions whose end has not passed."""
     rows = online(db.session, current_scope().company_id, utcnow())
@@ -230,13 +217,13 @@ def show_dashboard() -> Response:
 
 @telling.get("/activity")
 @describe(
-    "Hours of a login by month or by date",
+    "Hours of a login by month, week or date",
     query=HoursQuery,
-    answer=bodies.LoginActivity,
+    answer=LoginActivity,
     errors=(400, 404),
 )
 def show_activity() -> Response:
-    """Give the hours of a login by month, newest first, or by date, oldest first."""
+    """Give the hours of a login by month or week, newest first, or by date, oldest first."""
     asked, zone = read_query(HoursQuery), zone_of(current_app)
     first, last = asked.days(day_of(utcnow(), zone))
     login = find_login(current_scope().company_id, asked.login)
@@ -244,14 +231,11 @@ def show_activity() -> Response:
         raise NotFound(f"There is no login {asked.login!r}.")
     days = login_days(login, asked.session_type, first, last, zone)
     whole = sum(days.values(), Hours())
-    periods = (
-        [{"date": f"{day.isoformat()}T00:00:00Z", **_hours(hours)} for day, hours in days.items()]
-        if asked.group_by == "date"
-        else [
-            {"year": str(month.year), "month_num": str(month.month), **_hours(hours)}
-            for month, hours in reversed(by_month(days).items())
-        ]
-    )
+    grouped = by_period(days, asked.group_by)
+    if asked.group_by != "date":
+        # Months and weeks the newest first.
+        grouped = dict(reversed(grouped.items()))
+    periods = [_period(period, asked.group_by) | _hours(one) for period, one in grouped.items()]
     data = {
         "id": login.name,
         "login": login.name,
@@ -260,6 +244,15 @@ def show_activity() -> Response:
         "user_activity": periods,
     }
     return jsonify({"message": "Success", "data": data})
+
+
+def _period(period: date, group_by: str) -> dict[str, Any]:
+    if group_by == "date":
+        return {"date": f"{period.isoformat()}T00:00:00Z"}
+    if group_by == "week":
+        year, week, _ = period.isocalendar()
+        return {"year": str(year), "week_num": str(week)}
+    return {"year": str(period.year), "month_num": str(period.month)}
 
 
 def _hours(hours: Hours) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What the session manager is sent and answers: JSON, field names in any case."""
+"""What the session manager is sent: JSON, field names in any case."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date, datetime
+from functools import partial
 from ipaddress import ip_address
 from itertools import islice
-from typing import Annotated, Any, Literal, NotRequired, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import ijson
 from pydantic import (
@@ -20,18 +21,19 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from typing_extensions import TypedDict
 
 from webapp.errors import InvalidParams, TooLarge
-from webapp.kinds.session_activity.directory import is_writable
+from webapp.kinds.session_activity.compute import Span
 from webapp.kinds.session_activity.models import (
     ADDRESS_LENGTH,
     COMPUTER_LENGTH,
     EVENT_LENGTH,
     ID_LENGTH,
     LOGIN_LENGTH,
+    ROOM_LENGTH,
 )
-from webapp.lib.bodies import read_value
+from webapp.kinds.session_activity.names import is_writable
+from webapp.lib.bodies import WholeNumber, at_field, read_value
 from webapp.lib.moments import parse_rfc3339
 from webapp.lib.wire import body_bytes, parse_json
 
@@ -98,10 +100,10 @@ def is_address(text: str) -> bool:
     return True
 
 
-def _read_promise(value: Any) -> int:
+def _read_promise(least: int, value: Any) -> int:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or value != int(value) or not 1 <= value <= LONGEST_PROMISE_SEC:
-        raise ValueError(f"Write a whole number from 1 to {LONGEST_PROMISE_SEC:,}.")
+    if not is_number or value != int(value) or not least <= value <= LONGEST_PROMISE_SEC:
+        raise ValueError(f"Write a whole number from {least} to {LONGEST_PROMISE_SEC:,}.")
     return int(value)
 
 
@@ -110,10 +112,10 @@ SentAt = Annotated[Moment | None, Field(description="The sender's clock at the m
 Day = Annotated[
     date, BeforeValidator(_read_day), WithJsonSchema({"type": "string", "format": "date"})
 ]
-Promise = Annotated[
-    int,
-    BeforeValidator(_read_promise),
-    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": LONGEST_PROMISE_SEC}),
+_SECONDS: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": LONGEST_PROMISE_SEC}
+Promise = Annotated[int, BeforeValidator(partial(_read_promise, 1)), WithJsonSchema(_SECONDS)]
+PromiseOrEnd = Annotated[
+    int, BeforeValidator(partial(_read_promise, 0)), WithJsonSchema(_SECONDS | {"minimum": 0})
 ]
 OneLine = AfterValidator(_check_line)
 LineOrEmpty = AfterValidator(lambda text: text and _check_line(text))
@@ -130,6 +132,7 @@ class _Body(BaseModel):
     """An object whose names are read in any case; what is null or empty counts as not given."""
 
     model_config = ConfigDict(str_strip_whitespace=True)
+    may_be_empty: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="before")
     @classmethod
@@ -137,7 +140,7 @@ class _Body(BaseModel):
         lower = {
             str(name).lower(): value
             for name, value in given.items()
-            if value is not None and value != ""
+            if value is not None and (value != "" or str(name).lower() in cls.may_be_empty)
         }
         return {
             field.alias or name: lower[name]
@@ -173,31 +176,105 @@ class SessionStart(_Body):
 
 
 class PingBody(_Body):
-    """A ping; without `date_time` it counts from its arrival."""
+    """A ping; without `date_time` it counts from its arrival. It ends the session with 0."""
 
     session_id: Annotated[str, Field(max_length=ID_LENGTH), OneLine]
     login: Annotated[str, Field(max_length=LONGEST_ASKED), OneLine]
-    next_ping_sec: Promise
+    next_ping_sec: PromiseOrEnd
     session_type: Event = ""
     date_time: Moment | None = None
     sent_at: SentAt = None
 
 
-class CorrectedComputer(_Body):
-    """A computer, and whether the hours of its sessions are read as if its clock were right."""
+class LoginChange(_Body):
+    """What is to change of a login: its name, whom it is merged into, whether it is off."""
 
-    name: Annotated[str, Field(alias="Name", max_length=COMPUTER_LENGTH), OneLine]
-    corrects_clock: bool
+    name: Annotated[str, Field(alias="Name", max_length=LONGEST_ASKED), OneLine]
+    new_name: Annotated[str, Field(max_length=LOGIN_LENGTH), OneLine] | None = None
+    merge_into: Annotated[str, Field(max_length=LONGEST_ASKED), OneLine] | None = None
+    is_off: bool | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.changes:
+            raise at_field("changes", "Say what is to change.")
+        return self
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Return what was sent beside the name."""
+        return self.model_dump(exclude_unset=True, exclude={"name"})
+
+
+class ComputerChange(LoginChange):
+    """What is to change of a computer.
+
+    An empty room is where the patterns of names say. With `corrects_clock`, the hours of its
+    sessions are read as if its clock were right.
+    """
+
+    may_be_empty = frozenset({"room"})
+    new_name: Annotated[str, Field(max_length=COMPUTER_LENGTH), OneLine] | None = None
+    room: Annotated[str, Field(max_length=ROOM_LENGTH), LineOrEmpty] | None = None
+    corrects_clock: bool | None = None
+
+
+class NewCorrection(_Body):
+    """A stretch of a login's time at a computer that was wrong, and what is right instead.
+
+    Without `new_start` and `new_end` it is removed.
+    """
+
+    login: Annotated[str, Field(max_length=LONGEST_ASKED), OneLine]
+    comp_name: Annotated[str, Field(max_length=LONGEST_ASKED), OneLine]
+    start: Moment
+    end: Moment
+    new_start: Moment | None = None
+    new_end: Moment | None = None
+    reason: Annotated[str, Field(max_length=200), OneLine]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for given, field in ((self.new_end, "new_start"), (self.new_start, "new_end")):
+            if given and getattr(self, field) is None:
+                raise at_field(field, "Give both ends of what is right, or none to remove it.")
+        return self
+
+    @property
+    def wrong(self) -> Span:
+        """Return the stretch that does not count."""
+        return Span(self.start, self.end)
+
+    @property
+    def right(self) -> Span | None:
+        """Return the stretch that counts instead."""
+        return Span(self.new_start, self.new_end) if self.new_start and self.new_end else None
+
+
+class CorrectionsQuery(BaseModel):
+    """Whose corrections; without a login those of all."""
+
+    login: Annotated[str, LineOrEmpty] = ""
+
+
+class NamesQuery(BaseModel):
+    """Which names: those that contain a text, those after one, how many at most."""
+
+    model_config = ConfigDict(str_strip_whitespace=True)
+
+    search: Annotated[str, LineOrEmpty] = ""
+    after: Annotated[str, LineOrEmpty] = ""
+    limit: Annotated[int, WholeNumber(1, 1000, clamp=True)] = 100
 
 
 class HoursQuery(_Body):
-    """Whose hours, of which days, by month or by date."""
+    """Whose hours, of which days, by month, week or date."""
 
     login: Annotated[str, Field(description="Whose hours."), OneLine]
     session_type: Event = Field("", description="Only pings that name this event.")
     from_date: Day | None = Field(None, description="The first day; without it today.")
     to_date: Day | None = Field(None, description="The last day, included; without it today.")
-    group_by: Literal["date", "month"] = Field("date", description="How they are summed.")
+    group_by: Literal["date", "week", "month"] = Field("date", description="How they are summed.")
 
     def days(self, today: date) -> tuple[date, date]:
         """Return the first and the last day asked for; raises InvalidParams where they are none."""
@@ -249,74 +326,3 @@ def read_items(model: type[M], body: Any) -> tuple[dict[int, M], dict[int, Inval
 def in_words(errors: Mapping[str, str]) -> str:
     """Return what is wrong with some fields as one text that names them."""
     return " ".join(f"{name}: {sentence}" for name, sentence in errors.items())
-
-
-# What is answered
-
-
-class Said(TypedDict):
-    """That it was done, or why not; `data` holds `errors`, a sentence per field."""
-
-    message: str
-    data: NotRequired[Any]
-
-
-class PingVerdict(TypedDict):
-    """What became of one ping of a list."""
-
-    index: int
-    session_id: str | None
-    status: int
-    message: str
-
-
-class PingVerdicts(TypedDict):
-    """That a ping was taken; of a list, what became of each."""
-
-    message: str
-    data: NotRequired[list[PingVerdict]]
-
-
-class OnlineSession(TypedDict):
-    """A session whose end has not passed."""
-
-    id: str
-    comp_name: str
-    ip_addr: str
-    login: str
-    start_date_time: str
-    end_date_time: str
-
-
-class Dashboard(TypedDict):
-    """Who is online."""
-
-    message: str
-    data: list[OnlineSession]
-
-
-class PeriodHours(TypedDict):
-    """Hours of a month (`year`, `month_num`) or of a date."""
-
-    year: NotRequired[str]
-    month_num: NotRequired[str]
-    date: NotRequired[str]
-    hours: float
-    machine_hours: float
-
-
-class LoginHours(TypedDict):
-    """Hours of a login: of the person, and summed over computers."""
-
-    id: str
-    login: str
-    total_hours: float
-    total_machine_hours: float
-    user_activity: list[PeriodHours]
-
-
-class LoginActivity(TypedDict):
-    """The hours of a login."""
-
-    message: str
-    data: LoginHours

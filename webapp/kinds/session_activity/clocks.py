@@ -10,15 +10,13 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
-from webapp.accounts import Scope, audit
-from webapp.engine import months
-from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.kinds.session_activity.compute import STEADY_PINGS, STEADY_S, WORTH_CORRECTING
-from webapp.kinds.session_activity.models import SLUG, Computer, Login, Session
-from webapp.lib.moments import rfc3339, utcnow
+from webapp.kinds.session_activity.models import Computer, Login, Session
+from webapp.kinds.session_activity.names import ids_of
+from webapp.lib.moments import rfc3339
 
 MOST_LISTED = 1000
 # Sessions whose single pings all came with the same lag, those of a clock that is behind.
@@ -27,27 +25,6 @@ STEADY = (
     & (Session.lag_low_s > int(WORTH_CORRECTING.total_seconds()))
     & (Session.lag_high_s - Session.lag_low_s <= STEADY_S)
 )
-
-
-def correct_clock(scope: Scope, computer_name: str, wanted: bool) -> None:
-    """Let hours of a computer be read as if its clock were right, or as it says. Commits.
-
-    Stored months of the logins that sat at it are not used again.
-    Raises: NotFound
-    """
-    mine = (Computer.company_id == scope.company_id) & (Computer.name == computer_name)
-    computer_id = db.session.scalar(
-        update(Computer).where(mine).values(corrects_clock=wanted).returning(Computer.id)
-    )
-    if computer_id is None:
-        db.session.rollback()
-        raise NotFound("There is no such computer.")
-    moved = select(Session.login_id).where(Session.computer_id == computer_id, STEADY).distinct()
-    late = update(Login).where(Login.id.in_(moved)).values(late_at=utcnow()).returning(Login.name)
-    for name in db.session.scalars(late).all():
-        months.expire(company_id=scope.company_id, kind=SLUG, subject=name)
-    audit(scope, "corrected clock" if wanted else "clock as it says", computer_name)
-    db.session.commit()
 
 
 def corrected_computers(company_id: str) -> list[str]:
@@ -93,7 +70,7 @@ def clocks_behind(
         .limit(MOST_LISTED)
     )
     if login:
-        query = query.where(Login.name == login)
+        query = query.where(Login.id == ids_of(db.session, Login, company_id, [login]).get(login))
     with db.engine.connect() as connection:
         return [
             {

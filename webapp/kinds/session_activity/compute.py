@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -152,12 +152,69 @@ def hours_by_day(
     return dict(sorted(days.items()))
 
 
-def by_month(days: Mapping[date, Hours]) -> dict[date, Hours]:
-    """Return hours by month (its first day), oldest first, from hours by day."""
-    months: defaultdict[date, Hours] = defaultdict(Hours)
+def period_of(day: date, group_by: str) -> date:
+    """Return the first day of the month or week of a day, or the day itself."""
+    if group_by == "week":
+        return day - ONE_DAY * day.weekday()
+    return day.replace(day=1) if group_by == "month" else day
+
+
+def period_text(period: date, group_by: str) -> str:
+    """Return a month, an ISO week or a date as tables write it: 2025-03, 2025-W10, 2025-03-31."""
+    if group_by == "week":
+        return f"{period:%G-W%V}"
+    return period.isoformat()[:7] if group_by == "month" else period.isoformat()
+
+
+def by_period(days: Mapping[date, Hours], group_by: str) -> dict[date, Hours]:
+    """Return hours by period, oldest first, from hours by day."""
+    periods: defaultdict[date, Hours] = defaultdict(Hours)
     for day in sorted(days):
-        months[day.replace(day=1)] += days[day]
-    return dict(months)
+        periods[period_of(day, group_by)] += days[day]
+    return dict(periods)
+
+
+def most_at_once(spans_of: Iterable[Iterable[Span]]) -> tuple[int, datetime | None]:
+    """Return how many lists have a span at the same moment at most, and when so for the first time.
+
+    spans_of: each list sorted and separate
+    """
+    spans = list(chain.from_iterable(spans_of))
+    # One that ends as another begins is not there at once with it.
+    steps = sorted([(end, -1) for _, end in spans] + [(start, 1) for start, _ in spans])
+    now, most, when = 0, 0, None
+    for at, step in steps:
+        now += step
+        if now > most:
+            most, when = now, at
+    return most, when
+
+
+def overlap(spans: Iterable[Span], opened: Sequence[Span]) -> timedelta:
+    """Return how much of sorted, separate spans lies inside others of that kind."""
+    length, place = NO_TIME, 0
+    for start, end in spans:
+        while place < len(opened) and opened[place].end <= start:
+            place += 1
+        for open_start, open_end in islice(opened, place, None):
+            if open_start >= end:
+                break
+            length += min(end, open_end) - max(start, open_start)
+    return length
+
+
+def hours_of_week(spans: Iterable[Span], zone: ZoneInfo) -> dict[tuple[int, int], timedelta]:
+    """Return the time of spans by day of the week (Monday is 0) and hour of the zone."""
+    found: defaultdict[tuple[int, int], timedelta] = defaultdict(timedelta)
+    for at, end in spans:
+        while at < end:
+            local = at.astimezone(zone)
+            hour = local.replace(minute=0, second=0, microsecond=0, tzinfo=None)
+            past = local.replace(tzinfo=None) - hour
+            until = min(at + timedelta(hours=1) - past, end)
+            found[local.weekday(), local.hour] += until - at
+            at = until
+    return dict(found)
 
 
 def in_hours(length: timedelta, places: int = 6) -> float:

@@ -10,9 +10,9 @@ from flask import current_app
 
 from webapp.extensions import db
 from webapp.kinds.session_activity.aggregate import SESSION, Ping
-from webapp.kinds.session_activity.directory import add_names, find_login
 from webapp.kinds.session_activity.ingest import intake, zone_of
 from webapp.kinds.session_activity.models import Computer, Login
+from webapp.kinds.session_activity.names import add_names, find_login
 from webapp.kinds.session_activity.sessions import begin
 from webapp.lib.moments import utcnow
 

@@ -16,7 +16,9 @@ from sqlalchemy import select
 from webapp.extensions import db
 from webapp.kinds.session_activity.clocks import moved_sessions
 from webapp.kinds.session_activity.compute import Hours, Span, day_end, day_start, hours_by_day
+from webapp.kinds.session_activity.corrections import apply_corrections
 from webapp.kinds.session_activity.models import Login, Segment, Session
+from webapp.kinds.session_activity.names import find
 
 Spans = dict[int, dict[int, list[Span]]]
 
@@ -24,9 +26,11 @@ Spans = dict[int, dict[int, list[Span]]]
 def find_logins(company_id: str, name: str | None) -> list[Login]:
     """Return a company's logins in the order of their names, or the one of that name."""
     columns = (Login.id, Login.name, Login.longest_days, Login.late_at)
-    query = select(*columns).where(Login.company_id == company_id).order_by(Login.name)
+    mine = (Login.company_id == company_id) & Login.same_as_id.is_(None)
+    query = select(*columns).where(mine).order_by(Login.name)
     if name:
-        query = query.where(Login.name == name)
+        found = find(db.session, Login, company_id, name)
+        query = query.where(Login.id == (found.id if found else None))
     with db.engine.connect() as connection:
         return list[Any](connection.execute(query))
 
@@ -75,7 +79,20 @@ def read_spans(logins: list[Login], event: str, first: date, last: date, zone: Z
         for query, by in queries:
             for login_id, computer_id, start, end in connection.execute(query):
                 found[login_id].setdefault(computer_id, []).append(Span(start + by, end + by))
+        apply_corrections(connection, found, event)
     return found
+
+
+def event_names(logins: list[Login], first: date, last: date, zone: ZoneInfo) -> list[str]:
+    """Return the events that some logins have in these days."""
+    query = select(Segment.event).where(
+        Segment.login_id.in_([login.id for login in logins]),
+        Segment.event != "",
+        Segment.start_at < day_end(last, zone),
+        Segment.end_at > day_start(first, zone),
+    )
+    with db.engine.connect() as connection:
+        return sorted(connection.execute(query.distinct()).scalars())
 
 
 def login_days(

@@ -21,7 +21,8 @@ from webapp.engine import months
 from webapp.errors import Unavailable
 from webapp.extensions import db
 from webapp.kinds.session_activity.aggregate import LateChange, Ping, aggregate
-from webapp.kinds.session_activity.models import SLUG
+from webapp.kinds.session_activity.models import SLUG, Login
+from webapp.kinds.session_activity.names import ids_of, key_of
 from webapp.kinds.session_activity.segments import SessionFacts, lock_sessions, open_transaction
 from webapp.lib.coalescer import Coalescer, NotAnswered
 
@@ -75,17 +76,18 @@ class Intake:
         pings = list(chain.from_iterable(lists))
         with open_transaction(engine) as connection:
             sessions = _lock_sessions(connection, pings)
+            known = _strange_logins(connection, pings, sessions)
             verdicts, good = [], []
             for ping in pings:
                 session = sessions.get((ping.company_id, ping.session_id))
                 if session is None:
                     verdicts.append(UNKNOWN)
-                elif ping.login != session.login:
-                    verdicts.append(ELSEWHOSE)
-                else:
+                elif session.login_id == known.get((ping.company_id, ping.login), session.login_id):
                     verdicts.append(CREATED)
                     ping.session = session
                     good.append(ping)
+                else:
+                    verdicts.append(ELSEWHOSE)
             late: Sequence[LateChange] = aggregate(connection, good, self.grace, self.zone)
         each = iter(verdicts)
         # Whoever is first expires what all of them changed.
@@ -105,6 +107,23 @@ def _lock_sessions(
         (company_id, session.id): session
         for company_id, ids in sorted(wanted.items())
         for session in lock_sessions(connection, company_id, sorted(ids))
+    }
+
+
+def _strange_logins(
+    connection: Connection, pings: Sequence[Ping], sessions: dict[tuple[str, str], SessionFacts]
+) -> dict[tuple[str, str], int | None]:
+    """Return whom logins mean that are not simply the name of their session's login."""
+    strange: dict[str, set[str]] = {}
+    for ping in pings:
+        session = sessions.get((ping.company_id, ping.session_id))
+        if session and ping.login != session.login and key_of(ping.login) != key_of(session.login):
+            strange.setdefault(ping.company_id, set()).add(ping.login)
+    return {
+        (company_id, login): found.get(login)
+        for company_id, logins in strange.items()
+        for found in [ids_of(connection, Login, company_id, logins)]
+        for login in logins
     }
 
 

@@ -21,10 +21,12 @@ from webapp.engine.kind import (
     split_by,
 )
 from webapp.errors import InvalidParams
-from webapp.kinds.session_activity import api, demo, pages
-from webapp.kinds.session_activity.directory import find_login
+from webapp.kinds.session_activity import api, demo, login_page, names_api
+from webapp.kinds.session_activity.names import find_login
 from webapp.kinds.session_activity.params import SessionActivityParams
-from webapp.kinds.session_activity.report import HOURS, PERIODS, Report
+from webapp.kinds.session_activity.report import GROUPS, PERIODS, Report, hours_columns
+from webapp.kinds.session_activity.use import SUMMED
+from webapp.lib.texts import counted
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -32,6 +34,14 @@ if TYPE_CHECKING:
     from webapp.accounts import Scope
 
 LOGIN = Column("login", "Login")
+MOST = (
+    Column("most_at_once", "Most at once", "integer"),
+    Column("most_at", "First so at", "datetime"),
+)
+WEEK = (
+    Column("weekday", "Day"),
+    *(Column(f"{hour:02d}", f"{hour:02d}", "decimal", "hours") for hour in range(24)),
+)
 CLOCKS = (
     Column("computer", "Computer"),
     LOGIN,
@@ -42,12 +52,13 @@ CLOCKS = (
 
 
 class SessionActivity(ReportKind):
-    """Hours by login, by month or date."""
+    """Hours by login, computer, room or event, by month, week or date."""
 
     slug = "session-activity"
     title = "Session activity"
     description = (
-        "Hours of logins at their computers, by month or date, from the pings that came in."
+        "Hours of logins, computers, rooms or events, by month, week or date, from the pings "
+        "that came in."
     )
     Params = SessionActivityParams
 
@@ -62,7 +73,8 @@ class SessionActivity(ReportKind):
         return Report(params, run, context).make()
 
     def describe(self, params: Mapping[str, Any]) -> str:
-        who = params.get("login") or "all logins"
+        by = params.get("by", "login")
+        who = params.get("login") or ("all logins" if by == "login" else f"each {by}")
         what = f", {params['session_type']}" if params.get("session_type") else ""
         first = params.get("start") or params.get("from_date")
         last = params.get("end") or params.get("to_date")
@@ -70,75 +82,87 @@ class SessionActivity(ReportKind):
         return f"{who}{what} by {params['group_by']} {span}"
 
     def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
-        period = PERIODS[head["group_by"]]
-        nothing = "No pings came in for this range."
-        count = Column("logins", "Logins", "integer")
-        title = f"Hours by {head['group_by']}"
+        by, period = head.get("by", "login"), PERIODS[head["group_by"]]
+        names, nothing = GROUPS[by][0], "No pings came in for this range."
+        hours = hours_columns(by)
+        more: tuple[Column, ...] = () if by == "login" else MOST
+        if by in {"computer", "room"}:
+            more = (Column("open_share", "Share of opening hours", "decimal", "%"), *MOST)
+        count = Column(f"{by}s", f"{by.capitalize()}s", "integer")
+        most: Any = {"sort": "hours", "descending": True}
+        own = [Table(f"{by}s", f"{by.capitalize()}s", (*names, *hours, *more), nothing, **most)]
+        if by != "login":
+            own.append(Table("week", "Hours by day of the week and hour", WEEK))
+        if by in {"computer", "room"}:
+            idle = (*GROUPS["computer"][0], Column("last_seen", "Last seen", "datetime"))
+            own.append(Table("idle", "Idle computers", idle, "Somebody sat at every computer."))
         newest: Any = {"sort": period.name, "descending": True}
+        title = f"Hours by {head['group_by']}"
         return (
-            Table("hours", "Hours by login", (LOGIN, period, *HOURS), nothing, **newest),
-            Table("periods", title, (period, *HOURS, count), nothing, **newest),
-            Table("logins", "Logins", (LOGIN, *HOURS), nothing, sort="hours", descending=True),
+            Table("hours", f"Hours by {by}", (*names, period, *hours), nothing, **newest),
+            Table("periods", title, (period, *hours, count), nothing, **newest),
+            *own,
             Table("clocks", "Clocks behind", CLOCKS, "No clock was seen to be behind."),
         )
 
     def figures(self, head: Mapping[str, Any]) -> tuple[Figure, ...]:
-        what = head["session_type"] or "whole sessions"
+        by, what = head.get("by", "login"), head["session_type"] or "whole sessions"
+        any_of, all_of = hours_columns(by)
+        note = {"machine": "summed over computers", "person": "summed over people"}[SUMMED[by]]
         return (
-            Figure("Person hours", head["total_hours"], "decimal", what),
-            Figure(
-                "Machine hours", head["total_machine_hours"], "decimal", "summed over computers"
-            ),
-            Figure("Logins", head["login_count"], "integer"),
+            Figure(any_of.label, head["total_hours"], "decimal", what),
+            Figure(all_of.label, head[f"total_{all_of.name}"], "decimal", note),
+            Figure(f"{by.capitalize()}s", head[f"{by}_count"], "integer"),
             Figure("First day", head["from_date"], "date", head["timezone"]),
             Figure("Last day", head["to_date"], "date", head["timezone"]),
         )
 
     def answer(self, result: StoredResult) -> Answer:
         head, figures = result.head, self.figures(result.head)
-        span = f"from {head['from_date']} to {head['to_date']}"
+        by, span = head.get("by", "login"), f"from {head['from_date']} to {head['to_date']}"
         if not head["total_hours"]:
             return Answer(f"Nobody was active {span}.", figures)
-        count = head["login_count"]
-        text = f"{head['total_hours']:,.2f} person hours {span}"
+        count, noun = head[f"{by}_count"], "person hours" if by == "login" else "hours"
+        text = f"{head['total_hours']:,.2f} {noun} {span}"
         if count > 1:
-            most = max(result.rows("logins"), key=lambda row: row["hours"])
-            text += f", of {count:,} logins; the most {most['login']}, {most['hours']:,.2f} hours"
+            most = max(result.rows(f"{by}s"), key=lambda row: row["hours"])
+            text += f", of {counted(count, by)}; the most {most[by]}, {most['hours']:,.2f} hours"
         return Answer(f"{text}.", figures)
 
     def total_row(self, table: str, result: StoredResult) -> Row | None:
-        if table not in {"periods", "logins"}:
-            return None
         head = result.head
-        named = "login" if table == "logins" else head["group_by"]
+        by = head.get("by", "login")
+        if table not in {"periods", f"{by}s"}:
+            return None
+        summed = hours_columns(by)[1].name
         return {
-            named: "Total",
+            by if table == f"{by}s" else head["group_by"]: "Total",
             "hours": head["total_hours"],
-            "machine_hours": head["total_machine_hours"],
+            summed: head[f"total_{summed}"],
         }
 
     def charts(self, head: Mapping[str, Any]) -> tuple[Chart, ...]:
-        return (
-            Chart(
-                "periods",
-                head["group_by"],
-                (("Person hours", "hours", "bar"), ("Machine hours", "machine_hours", "bar")),
-            ),
+        views: Any = tuple(
+            (one.label, one.name, "bar") for one in hours_columns(head.get("by", "login"))
         )
+        return (Chart("periods", head["group_by"], views),)
 
     def chart_series(self, chart: Chart, result: StoredResult) -> tuple[ChartSeries, ...]:
-        by = result.head["group_by"]
-        return (split_by("By login", result.rows("hours"), "login", by, "hours", "hours", "bar"),)
+        by, period = result.head.get("by", "login"), result.head["group_by"]
+        rows = result.rows("hours")
+        return (split_by(f"By {by}", rows, by, period, "hours", "hours", "bar"),)
 
     def seed_demo(self, company_id: str) -> str:
         begun = demo.make_demo(company_id)
         return f"{begun} sessions of three logins over two months, one online now." if begun else ""
 
     def blueprints(self) -> tuple[Blueprint, ...]:
-        return (api.taking, api.telling, pages.bp)
+        return (api.taking, names_api.telling, login_page.bp)
 
     def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
         return (
             ("Who is online", "/session-activity"),
             ("Hours of a login", "/session-activity/login"),
+            ("Use of rooms and computers", "/session-activity/use"),
+            ("Logins and computers", "/session-activity/names/users"),
         )

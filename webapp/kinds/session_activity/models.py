@@ -1,4 +1,4 @@
-"""Tables of session activity: logins, computers, sessions, segments of time, clocks found ahead.
+"""Tables of session activity: logins, computers, sessions, segments of time, what corrects them.
 
 Segments hold the pings, joined: within a session and an event no two are closer than the grace.
 They are never cut, at midnight or elsewhere. Each ping counts for its session (event '') and, where
@@ -19,44 +19,77 @@ SLUG = "session-activity"
 # SQLite numbers rows by itself only where the key is exactly INTEGER.
 Number = BigInteger().with_variant(Integer, "sqlite")
 LOGIN_LENGTH, COMPUTER_LENGTH, EVENT_LENGTH, ID_LENGTH = 50, 30, 50, 64
-ADDRESS_LENGTH = 64
+ADDRESS_LENGTH, ROOM_LENGTH, KEY_LENGTH = 64, 50, 500
 # A ping changes its rows in place; the room left in each page keeps indexes out of it.
 ROOMY = {"postgresql_with": {"fillfactor": 80}}
 
 
-class Login(Model):
-    """Somebody whose time is counted; no account of ours.
+class Named:
+    """What logins and computers share: a name of a company, by which programs mean it.
 
-    longest_days: no segment of this login is longer, which bounds where a month's may start
-    late_at:      when a late ping last changed a month that was over
+    key:        the name as it is matched, see `names.key_of`
+    same_as_id: the one it was merged into; its sessions went there, and so does who still says it
+    is_off:     no session may begin; hours stay
     """
-
-    __tablename__ = "session_activity_login"
-    __table_args__ = (UniqueConstraint("company_id", "name"),)
 
     id: Mapped[int] = mapped_column(Number, primary_key=True)
     company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
-    name: Mapped[str] = mapped_column(String(LOGIN_LENGTH))
-    longest_days: Mapped[int] = mapped_column(Integer, default=1)
-    late_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    key: Mapped[str] = mapped_column(String(KEY_LENGTH))
+    is_off: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
 
 
-class Computer(Model):
+class Login(Named, Model):
+    """Somebody whose time is counted; no account of ours.
+
+    longest_days: no segment of this login is longer, which bounds where a month's may start
+    late_at:      when a late ping or a correction last changed a month that was over
+    """
+
+    __tablename__ = "session_activity_login"
+    __table_args__ = (UniqueConstraint("company_id", "key"),)
+
+    name: Mapped[str] = mapped_column(String(LOGIN_LENGTH))
+    same_as_id: Mapped[int | None] = mapped_column(Number, ForeignKey("session_activity_login.id"))
+    longest_days: Mapped[int] = mapped_column(Integer, default=1)
+    late_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Computer(Named, Model):
     """A computer of the domain.
 
+    room:           where it stands; empty: as the company's patterns of names say
     corrects_clock: hours of its sessions whose pings all came with the same lag are read as if its
                     clock were right; pings stay as they were sent, so it can be taken back
     """
 
     __tablename__ = "session_activity_computer"
-    __table_args__ = (UniqueConstraint("company_id", "name"),)
+    __table_args__ = (UniqueConstraint("company_id", "key"),)
 
-    id: Mapped[int] = mapped_column(Number, primary_key=True)
-    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
     name: Mapped[str] = mapped_column(String(COMPUTER_LENGTH))
+    same_as_id: Mapped[int | None] = mapped_column(
+        Number, ForeignKey("session_activity_computer.id")
+    )
+    room: Mapped[str] = mapped_column(String(ROOM_LENGTH), default="")
     corrects_clock: Mapped[bool] = mapped_column(default=False)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+
+
+class Settings(Model):
+    """How a company's names and hours are read.
+
+    strips_domain: `DOMAIN\\name` and `name@realm` mean `name`
+    opening_hours: as `Mo-Fr 08:00-18:00; Sa 09:00-12:00`; empty: always
+    rooms:         lines `pattern = room` for computers that name no room of their own
+    """
+
+    __tablename__ = "session_activity_settings"
+
+    company_id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), ForeignKey("company.id"), primary_key=True
+    )
+    strips_domain: Mapped[bool] = mapped_column(default=False)
+    opening_hours: Mapped[str] = mapped_column(String(500), default="")
+    rooms: Mapped[str] = mapped_column(String(10_000), default="")
 
 
 class Session(Model):
@@ -76,6 +109,7 @@ class Session(Model):
         UniqueConstraint("company_id", "id"),
         Index("ix_session_activity_session_online", "company_id", "ends_day"),
         Index("ix_session_activity_session_login", "login_id", "ends_day"),
+        Index("ix_session_activity_session_computer", "computer_id", "ends_day"),
         ROOMY,
     )
 
@@ -146,3 +180,28 @@ class ClockOffset(Model):
     said_at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
     corrected_at: Mapped[datetime] = mapped_column(UtcDateTime)
     arrived_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Correction(Model):
+    """A stretch of a login's time at a computer that was wrong: removed, or put elsewhere.
+
+    It is applied when hours are read, the older ones first, so it can be taken back.
+    start_at, end_at:         the stretch that does not count
+    new_start_at, new_end_at: the one that counts instead, if any
+    """
+
+    __tablename__ = "session_activity_correction"
+    __table_args__ = (Index("ix_session_activity_correction_login", "login_id", "start_at"),)
+
+    id: Mapped[int] = mapped_column(Number, primary_key=True)
+    login_id: Mapped[int] = mapped_column(Number, ForeignKey("session_activity_login.id"))
+    computer_id: Mapped[int] = mapped_column(Number, ForeignKey("session_activity_computer.id"))
+    start_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    end_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    new_start_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    new_end_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    reason: Mapped[str] = mapped_column(String(200))
+    made_by: Mapped[str] = mapped_column(String(254))
+    made_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    taken_back_by: Mapped[str | None] = mapped_column(String(254))
+    taken_back_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -1,34 +1,49 @@
-"""Pages of session activity: who is online now, and the hours of one login by day and month."""
+"""Pages of session activity: who is online now, use of rooms, logins and computers by name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import date, timedelta
-from operator import attrgetter
-from typing import Annotated, Any
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from hashlib import blake2b
+from typing import Annotated, Any, Literal
 
-from flask import Blueprint, Response, current_app, request, url_for
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from flask import Blueprint, Response, current_app, flash, render_template, request, url_for
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from webapp.accounts import current_scope, require, restrict
-from webapp.engine.charts import chart_of
-from webapp.engine.kind import Chart, Table
-from webapp.errors import InvalidParams
+from webapp.engine.export import FORMATS, csv_chunks
+from webapp.engine.kind import Column, Sheet
+from webapp.errors import InvalidParams, NotFound, ReportError
 from webapp.extensions import db
-from webapp.htmx import redirect_to, render
-from webapp.kinds.session_activity.bodies import Event, LineOrEmpty, is_address
-from webapp.kinds.session_activity.clocks import correct_clock, corrected_computers
-from webapp.kinds.session_activity.compute import ONE_DAY, Hours, by_month, day_of, in_hours
-from webapp.kinds.session_activity.directory import find_login, login_names
-from webapp.kinds.session_activity.facts import login_days
-from webapp.kinds.session_activity.ingest import zone_of
-from webapp.kinds.session_activity.models import Login
-from webapp.kinds.session_activity.report import HOURS, PERIODS
-from webapp.kinds.session_activity.segments import online_ahead
-from webapp.kinds.session_activity.sessions import online
-from webapp.lib.bodies import Month, at_field, check_months, read_query
-from webapp.lib.moments import utcnow
-from webapp.lib.months import last_day, month_text, months_between, next_month
+from webapp.htmx import redirect_to, render, vary
+from webapp.kinds.session_activity.aggregate import SESSION, Ping
+from webapp.kinds.session_activity.bodies import (
+    ComputerChange,
+    LineOrEmpty,
+    LoginChange,
+    is_address,
+)
+from webapp.kinds.session_activity.clocks import corrected_computers
+from webapp.kinds.session_activity.compute import ONE_DAY, day_of
+from webapp.kinds.session_activity.ingest import intake, zone_of
+from webapp.kinds.session_activity.models import Computer, Login
+from webapp.kinds.session_activity.names import (
+    Table,
+    change_name,
+    change_settings,
+    list_names,
+    settings_of,
+)
+from webapp.kinds.session_activity.sessions import (
+    Sort,
+    ahead_of,
+    board,
+    credited_time,
+    find_session,
+)
+from webapp.kinds.session_activity.use import Usage, read_opening, read_rooms
+from webapp.lib.bodies import WholeNumber, at_field, read_query, read_value
+from webapp.lib.moments import rfc3339, utcnow
 
 bp = Blueprint(
     "session_activity", __name__, url_prefix="/session-activity", template_folder="templates"
@@ -36,38 +51,121 @@ bp = Blueprint(
 restrict(bp)
 
 POLL_EVERY_S = 5
-NAMES_OFFERED = 50
-MOST_MONTHS = 36
+ROWS_PER_PAGE = 50
+NAMES_PER_PAGE = 50
+# A page counts while its reader waits; a report takes longer ranges and larger companies.
+MOST_DAYS, MOST_COMPUTERS = 31, 2000
 # A clock ahead by less troubles nobody.
 WORTH_SAYING = timedelta(seconds=10)
+HEAT_LEVELS = 5
+ONLINE = (
+    Column("login", "Login"),
+    Column("computer", "Computer"),
+    Column("ip_addr", "Address"),
+    Column("since", "Since", "datetime"),
+    Column("hours", "For", "decimal", "hours"),
+    Column("until", "Until", "datetime"),
+)
+
+
+class BoardQuery(BaseModel):
+    """What of the board to show: a text in login, computer or address, its order, which page.
+
+    seen: the mark of what the asker shows already
+    """
+
+    model_config = ConfigDict(str_strip_whitespace=True)
+
+    search: Annotated[str, LineOrEmpty] = ""
+    sort: Sort = "login"
+    page: Annotated[int, WholeNumber(1, 1_000_000, clamp=True)] = 1
+    seen: str = ""
 
 
 @bp.get("")
 def show_online() -> Response:
-    """Show who is online where since when; the list asks for itself every few seconds."""
-    now, company_id = utcnow(), current_scope().company_id
-    # Of the sessions of a login at a computer the newest; a restart leaves older ones.
-    started = sorted(online(db.session, company_id, now), key=attrgetter("started_at"))
-    newest = {(row.login, row.comp_name): row for row in started}
-    rows = [newest[place] for place in sorted(newest)]
-    ahead = online_ahead(db.session, company_id, now)
-    return render(
-        "session_activity/online.html",
-        "session_activity/_online.html",
-        rows=rows,
-        people=len({row.login for row in rows}),
-        computers=len({row.comp_name for row in rows}),
-        now=now,
-        since={row.id: length_text(now - row.started_at) for row in rows},
-        ahead={key: length_text(by) for key, by in ahead.items() if by >= WORTH_SAYING},
-        behind={
-            row.id: length_text(timedelta(seconds=row.lag_low_s)) for row in rows if row.is_behind
-        },
-        corrected=corrected_computers(company_id),
-        may_correct=current_scope().may("expert"),
-        is_address=is_address,
-        every_s=POLL_EVERY_S,
+    """Show who is online where since when; the list asks for itself every few seconds.
+
+    Where nothing of it has changed it is answered nothing (204).
+    """
+    now, company_id, asked = utcnow(), current_scope().company_id, read_query(BoardQuery)
+    first = (asked.page - 1) * ROWS_PER_PAGE
+    found = board(
+        db.session, company_id, now, asked.search, asked.sort, first=first, limit=ROWS_PER_PAGE
     )
+    numbers = [row.number for row in found.rows]
+    ahead = ahead_of(db.session, numbers)
+    parts: dict[str, Any] = {
+        "found": found,
+        "asked": asked,
+        "page_count": max(-(-found.matching // ROWS_PER_PAGE), 1),
+        "zone": zone_of(current_app).key,
+        "local": lambda moment: local_text(moment, now),
+        "credited": {
+            number: length_text(length)
+            for number, length in credited_time(db.session, numbers, now).items()
+        },
+        "ahead": {key: length_text(by) for key, by in ahead.items() if by >= WORTH_SAYING},
+        "behind_text": lambda row: length_text(timedelta(seconds=row.lag_low_s)),
+        "corrected": corrected_computers(company_id),
+        "may_correct": current_scope().may("expert"),
+        "is_address": is_address,
+        "every_s": POLL_EVERY_S,
+        "now": now,
+    }
+    # All that is shown, but for the forms' tokens, which differ each time.
+    shown = [
+        local_text(now, now),
+        *found[1:],
+        parts["credited"],
+        parts["ahead"],
+        parts["corrected"],
+    ]
+    shown += [(row.id, row.is_behind, local_text(row.ends_at, now)) for row in found.rows]
+    seen = blake2b(repr(shown).encode(), digest_size=8).hexdigest()
+    if asked.seen == seen:
+        return vary(Response(status=204))
+    page = "session_activity/online.html"
+    return render(page, "session_activity/_online.html", seen=seen, **parts)
+
+
+@bp.get("/online.csv")
+def download_online() -> Response:
+    """Give everybody who is online, filtered and sorted as the board is."""
+    now, company_id, asked = utcnow(), current_scope().company_id, read_query(BoardQuery)
+    found = board(db.session, company_id, now, asked.search, asked.sort)
+    credited = credited_time(db.session, [row.number for row in found.rows], now)
+    rows = (
+        {
+            "login": row.login,
+            "computer": row.comp_name,
+            "ip_addr": row.ip_addr,
+            "since": rfc3339(row.started_at),
+            "hours": round(credited.get(row.number, timedelta()) / timedelta(hours=1), 2),
+            "until": rfc3339(row.ends_at),
+        }
+        for row in found.rows
+    )
+    chunks = csv_chunks(Sheet("online", "Who is online", ONLINE, rows), bom=True)
+    response = Response(chunks, content_type=FORMATS["csv"])
+    response.headers.set("Content-Disposition", "attachment", filename="online.csv")
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
+
+
+@bp.post("/end")
+@require("expert")
+def end_session() -> Response:
+    """End a session now: what its last ping promised beyond is taken back."""
+    now, company_id = utcnow(), current_scope().company_id
+    found = find_session(db.session, company_id, request.form.get("session", ""))
+    if found is None:
+        raise NotFound("There is no such session.")
+    db.session.remove()
+    ping = Ping(company_id, found.id, SESSION, found.login, now, 0, now)
+    intake().take(db.engine, [ping])
+    flash(f"The session of {found.login} at {found.comp_name} is over.")
+    return redirect_to(url_for("session_activity.show_online"))
 
 
 @bp.post("/clock")
@@ -75,7 +173,8 @@ def show_online() -> Response:
 def correct() -> Response:
     """Correct a computer's clock, or take that back."""
     wanted = request.form.get("corrects_clock") == "true"
-    correct_clock(current_scope(), request.form.get("computer", ""), wanted)
+    name = request.form.get("computer", "")
+    change_name(current_scope(), Computer, name, {"corrects_clock": wanted})
     return redirect_to(url_for("session_activity.show_online"))
 
 
@@ -88,80 +187,150 @@ def length_text(length: timedelta) -> str:
     return f"{minutes} min" if minutes else f"{seconds} s"
 
 
-def _this_month() -> date:
-    return day_of(utcnow(), zone_of(current_app)).replace(day=1)
+def local_text(moment: datetime, now: datetime) -> str:
+    """Return a moment in the zone of the days, with its day where that is not today."""
+    zone = zone_of(current_app)
+    local = moment.astimezone(zone)
+    return f"{local:%H:%M}" if day_of(now, zone) == local.date() else f"{local:%Y-%m-%d %H:%M}"
 
 
-class LoginQuery(BaseModel):
-    """Which login's hours to show, of which event and months: this one and the two before."""
+# Logins and computers by name
+
+TABLES: dict[str, tuple[Table, type[LoginChange]]] = {
+    "users": (Login, LoginChange),
+    "computers": (Computer, ComputerChange),
+}
+
+
+def _opening(text: str) -> str:
+    read_opening(text)
+    return text
+
+
+def _rooms(text: str) -> str:
+    read_rooms(text)
+    return text
+
+
+class SettingsForm(BaseModel):
+    """How a company's names and hours are read; see `models.Settings`."""
 
     model_config = ConfigDict(str_strip_whitespace=True)
 
-    login: Annotated[str, LineOrEmpty] = ""
-    session_type: Event = ""
-    start: Month = Field(default_factory=lambda: next_month(_this_month(), -2))
-    end: Month = Field(default_factory=_this_month)
-
-    @model_validator(mode="after")
-    def _check(self) -> LoginQuery:
-        check_months(self.start, self.end)
-        if len(months_between(self.start, self.end)) > MOST_MONTHS:
-            sentence = f"This page shows {MOST_MONTHS} months at most; a report shows more."
-            raise at_field("end", sentence)
-        return self
+    strips_domain: bool = False
+    opening_hours: Annotated[str, Field(max_length=500), AfterValidator(_opening)] = ""
+    rooms: Annotated[str, Field(max_length=10_000), AfterValidator(_rooms)] = ""
 
 
-@bp.get("/login")
-def show_login() -> Response:
-    """Show the hours of a login by day and month, or a form to choose one."""
-    company_id, problems = current_scope().company_id, {}
-    asked, shown = LoginQuery(), None
-    try:
-        asked = read_query(LoginQuery)
-        if asked.login and (login := find_login(company_id, asked.login)):
-            shown = _shown(login, asked)
-        elif asked.login:
-            problems = {"login": "There is no such login."}
-    except InvalidParams as error:
-        problems = error.errors
-    return render(
-        "session_activity/login.html",
-        "session_activity/login.html",
-        status=422 if problems else 200,
-        typed=asked.model_dump(mode="json") | request.args.to_dict(),
-        errors=problems,
-        names=login_names(company_id, NAMES_OFFERED),
-        shown=shown,
-        zone=zone_of(current_app).key,
+@bp.get("/names/<any(users, computers):which>")
+def show_names(which: str) -> str:
+    """Show logins or computers, found by a part of their name, with what may be changed."""
+    company_id, search = current_scope().company_id, request.args.get("search", "").strip()
+    rows, more = list_names(
+        TABLES[which][0], company_id, search, request.args.get("after", ""), NAMES_PER_PAGE
+    )
+    now = utcnow()
+    return render_template(
+        "session_activity/names.html",
+        which=which,
+        search=search,
+        rows=rows,
+        more=more,
+        local=lambda moment: local_text(moment, now),
+        may_change=current_scope().may("expert"),
+        may_set=current_scope().may("admin"),
+        settings=settings_of(company_id),
     )
 
 
-def _shown(login: Login, asked: LoginQuery) -> dict[str, Any]:
-    """Return what the page shows of a login: totals, rows and charts by month and by day."""
-    zone, first, last = zone_of(current_app), asked.start, last_day(asked.end)
-    days = login_days(login, asked.session_type, first, last, zone)
-    whole = sum(days.values(), Hours())
-    months = {month: Hours() for month in months_between(first, asked.end)} | by_month(days)
-    by_month_text = {month_text(month): _in_hours(hours) for month, hours in months.items()}
-    # A chart's days are evenly apart, up to today.
-    count = max((min(last, max([day_of(utcnow(), zone), *days])) - first).days + 1, 0)
-    every_day = (first + ONE_DAY * number for number in range(count))
-    by_day = {day.isoformat(): _in_hours(days.get(day, Hours())) for day in every_day}
-    return {
-        **_in_hours(whole),
-        "days": [{"period": str(day), **_in_hours(days[day])} for day in reversed(days)],
-        "months": [{"period": month, **hours} for month, hours in by_month_text.items()],
-        "charts": [_chart("month", by_month_text), _chart("date", by_day)],
-    }
+@bp.post("/names/<any(users, computers):which>")
+@require("expert")
+def change(which: str) -> Response:
+    """Rename, merge or switch a login or computer, or set a computer's room."""
+    table, model = TABLES[which]
+    given = {name: value for name, value in request.form.items() if name != "csrf_token"}
+
+    def change_it() -> None:
+        wanted = read_value(model, given)
+        change_name(current_scope(), table, wanted.name, wanted.changes)
+
+    flash_outcome(change_it, "Changed.")
+    return redirect_to(url_for("session_activity.show_names", which=which))
 
 
-def _in_hours(hours: Hours) -> dict[str, float]:
-    return {"hours": in_hours(hours.person, 2), "machine_hours": in_hours(hours.machine, 2)}
+@bp.post("/settings")
+@require("admin")
+def set_settings() -> Response:
+    """Set how names are matched, when it is open, and which computers stand in which room."""
+
+    def change_it() -> None:
+        wanted = read_value(SettingsForm, request.form.to_dict())
+        change_settings(current_scope(), wanted.model_dump())
+
+    flash_outcome(change_it, "The settings are kept.")
+    return redirect_to(url_for("session_activity.show_names", which="users"))
 
 
-def _chart(by: str, rows: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    """Return the chart of hours by month or by date, as pages draw it."""
-    table = Table(by, f"Hours by {'day' if by == 'date' else by}", (PERIODS[by], *HOURS))
-    views: Any = (("Person hours", "hours", "bar"), ("Machine hours", "machine_hours", "bar"))
-    drawn = [{by: period, **hours} for period, hours in rows.items()]
-    return chart_of(table, table.title, drawn, Chart(by, by, views))
+def flash_outcome(deed: Callable[[], Any], sentence: str) -> None:
+    """Do what a form asks for; what became of it is said on the next page."""
+    try:
+        deed()
+    except ReportError as error:
+        db.session.rollback()
+        flash(error.message)
+    else:
+        flash(sentence)
+
+
+# Use of rooms and computers
+
+
+def _monday() -> date:
+    today = day_of(utcnow(), zone_of(current_app))
+    return today - ONE_DAY * today.weekday()
+
+
+class UseQuery(BaseModel):
+    """What to show the use of, and of which days: without any, this week up to today."""
+
+    by: Literal["room", "computer"] = "room"
+    from_date: date = Field(default_factory=_monday)
+    to_date: date = Field(default_factory=lambda: day_of(utcnow(), zone_of(current_app)))
+
+    @model_validator(mode="after")
+    def _check(self) -> UseQuery:
+        if self.to_date < self.from_date:
+            raise at_field("to_date", "The last date is before the first date.")
+        if (self.to_date - self.from_date).days >= MOST_DAYS:
+            sentence = f"This page shows {MOST_DAYS} days at most; a report shows more."
+            raise at_field("to_date", sentence)
+        if not 1970 <= self.from_date.year <= self.to_date.year <= 9000:
+            raise at_field("from_date", "The year of the date cannot be right.")
+        return self
+
+
+@bp.get("/use")
+def show_use() -> Response:
+    """Show hours, share of opening hours, most at once and idle computers, and a heat map."""
+    asked, problems, usage = UseQuery(), {}, None
+    try:
+        asked = read_query(UseQuery)
+        usage = Usage(current_scope().company_id, asked.by, "month", zone_of(current_app))
+        if len(usage.computers) <= MOST_COMPUTERS:
+            usage.measure(None, SESSION, asked.from_date, asked.to_date, utcnow())
+    except InvalidParams as error:
+        problems = error.errors
+    now, page = utcnow(), "session_activity/use.html"
+    hottest = max(usage.by_hour.values(), default=timedelta()) if usage else timedelta()
+    return render(
+        page,
+        page,
+        status=422 if problems else 200,
+        typed=asked.model_dump(mode="json") | request.args.to_dict(),
+        errors=problems,
+        usage=usage,
+        is_large=usage is not None and len(usage.computers) > MOST_COMPUTERS,
+        heat=lambda hours: -(-HEAT_LEVELS * timedelta(hours=hours) // hottest) if hottest else 0,
+        local=lambda text: local_text(datetime.fromisoformat(text), now),
+        zone=zone_of(current_app).key,
+    )

@@ -35,7 +35,10 @@ class SessionActivityParams(BaseModel):
         title="Event",
         description="For example platform zero; leave empty for the whole session time.",
     )
-    group_by: Literal["month", "date"] = Field(
+    by: Literal["login", "computer", "room", "event"] = Field(
+        "login", title="Hours by", json_schema_extra=_form(widget="radio")
+    )
+    group_by: Literal["month", "week", "date"] = Field(
         "month", title="One row per", json_schema_extra=_form(widget="radio")
     )
     range: Literal["months", "dates"] = Field(

@@ -19,29 +19,55 @@ from webapp.kinds.session_activity.clocks import clocks_behind
 from webapp.kinds.session_activity.compute import (
     ONE_DAY,
     Hours,
-    by_month,
+    by_period,
     day_end,
     day_of,
     day_start,
     hours_by_day,
     in_hours,
+    period_of,
+    period_text,
 )
 from webapp.kinds.session_activity.facts import find_logins, read_spans
 from webapp.kinds.session_activity.models import Login
 from webapp.kinds.session_activity.params import SessionActivityParams
+from webapp.kinds.session_activity.use import (
+    DAYS_AT_ONCE,
+    LOGINS_AT_ONCE,
+    SUMMED,
+    By,
+    Usage,
+    summed,
+)
 from webapp.lib.moments import rfc3339
 from webapp.lib.months import SETTLING, last_day, months_between, next_month
 from webapp.lib.texts import counted
 
 MICROSECOND = timedelta(microseconds=1)
-LOGINS_AT_ONCE = 200
 Days = dict[date, Hours]
 
-PERIODS = {"month": Column("month", "Month", "month"), "date": Column("date", "Date", "date")}
-HOURS = (
-    Column("hours", "Person hours", "decimal", "hours"),
-    Column("machine_hours", "Machine hours", "decimal", "hours"),
-)
+PERIODS = {
+    "month": Column("month", "Month", "month"),
+    "week": Column("week", "Week"),
+    "date": Column("date", "Date", "date"),
+}
+ROOM = Column("room", "Room")
+# What hours are counted of, what the hours of one are called, and their sum over its units.
+GROUPS = {
+    "login": ((Column("login", "Login"),), "Person hours", "Machine hours"),
+    "computer": ((Column("computer", "Computer"), ROOM), "In use", "Person hours"),
+    "room": ((ROOM,), "In use by anybody", "Machine hours"),
+    "event": ((Column("event", "Event"),), "Going on", "Person hours"),
+}
+
+
+def hours_columns(by: str) -> tuple[Column, Column]:
+    """Return the two columns of hours: of a group, and summed over its units."""
+    _, any_of, all_of = GROUPS[by]
+    return (
+        Column("hours", any_of, "decimal", "hours"),
+        Column(f"{SUMMED[by]}_hours", all_of, "decimal", "hours"),
+    )
 
 
 class Report:
@@ -61,21 +87,49 @@ class Report:
         self._present: Counter[date] = Counter()
 
     def make(self) -> Result:
-        """Count all logins asked for and return the result."""
-        run = self._run
-        logins = find_logins(run.company_id, self._params.login)
-        count = len(logins)
-        run.set_total(count)
+        """Count all that is asked for and return the result."""
+        run, by = self._run, self._params.by
         span = f"{self._first.isoformat()} to {self._last.isoformat()}, days of {self._zone.key}"
-        run.log(f"{counted(count, 'login')} to count, {span}.")
-        for first in range(0, count, LOGINS_AT_ONCE):
-            some = logins[first : first + LOGINS_AT_ONCE]
-            self._take(some)
-            run.advance(f"{some[-1].name}: counted.", by=len(some))
-        result = self._result(count)
-        hours, machine = result.head["total_hours"], result.head["total_machine_hours"]
-        run.log(f"{hours:,.2f} hours of people, {machine:,.2f} hours of machines.")
+        if by == "login":
+            logins = find_logins(run.company_id, self._params.login)
+            run.set_total(len(logins))
+            run.log(f"{counted(len(logins), 'login')} to count, {span}.")
+            for first in range(0, len(logins), LOGINS_AT_ONCE):
+                some = logins[first : first + LOGINS_AT_ONCE]
+                self._take(some)
+                run.advance(f"{some[-1].name}: counted.", by=len(some))
+            result = self._result(len(logins), {"logins": self._logins})
+        else:
+            run.set_total((self._last - self._first).days // DAYS_AT_ONCE + 1)
+            run.log(f"Hours by {by}, {span}.")
+            result = self._measure(by)
+        head = result.head
+        summed_hours = head[f"total_{SUMMED[by]}_hours"]
+        run.log(f"{head['total_hours']:,.2f} hours, {summed_hours:,.2f} hours summed.")
         return result
+
+    def _measure(self, by: By) -> Result:
+        """Count the use of computers, rooms or events; nothing of it is stored."""
+        params, group_by = self._params, self._params.group_by
+        usage = Usage(self._run.company_id, by, group_by, self._zone).measure(
+            params.login,
+            params.event,
+            self._first,
+            self._last,
+            self._context.now(),
+            on_week=lambda day: self._run.advance(f"Up to {day.isoformat()}: counted."),
+        )
+        for group in usage.groups.values():
+            for period in sorted(group.hours):
+                hours = group.hours[period]
+                row = {group_by: period_text(period, group_by), **summed(hours, by)}
+                self._rows.extend([group.labels | row])
+                self._periods[period] += hours
+                self._present[period] += 1
+        tables: dict[str, Iterable[Row]] = {f"{by}s": list(usage.rows()), "week": usage.week()}
+        if by != "event":
+            tables["idle"] = usage.idle()
+        return self._result(len(usage.groups), tables)
 
     def _take(self, logins: list[Login]) -> None:
         """Count some logins: closed months from the store, the others from their spans."""
@@ -136,67 +190,52 @@ class Report:
         found = sorted(chain.from_iterable(days.items() for days in months))
         inside = {day: hours for day, hours in found if self._first <= day <= self._last}
         group_by = self._params.group_by
-        grouped = by_month(inside) if group_by == "month" else inside
+        grouped = by_period(inside, group_by)
         self._rows.extend(
-            {"login": name, group_by: _period_text(period, group_by), **_hours(hours)}
+            {"login": name, group_by: period_text(period, group_by), **summed(hours, "login")}
             for period, hours in grouped.items()
         )
         for period, hours in grouped.items():
             self._periods[period] += hours
             self._present[period] += 1
         if grouped or self._params.login:
-            self._logins.append({"login": name, **_hours(sum(grouped.values(), Hours()))})
+            self._logins.append({"login": name, **summed(sum(grouped.values(), Hours()), "login")})
 
-    def _result(self, count: int) -> Result:
+    def _result(self, count: int, own: dict[str, Iterable[Row]]) -> Result:
+        """Return the result, with the tables of its own that go by what it counts."""
         whole, now = sum(self._periods.values(), Hours()), self._context.now()
+        params, by, group_by = self._params, self._params.by, self._params.group_by
         head = {
-            "login": self._params.login,
-            "session_type": self._params.event,
-            "group_by": self._params.group_by,
+            "by": by,
+            "login": params.login,
+            "session_type": params.event,
+            "group_by": group_by,
             "from_date": self._first.isoformat(),
             "to_date": self._last.isoformat(),
             "timezone": self._zone.key,
             "generated_at": rfc3339(now, "auto"),
             "complete": True,
-            "login_count": count,
+            f"{by}_count": count,
             "total_hours": in_hours(whole.person, 2),
-            "total_machine_hours": in_hours(whole.machine, 2),
+            f"total_{SUMMED[by]}_hours": in_hours(whole.machine, 2),
         }
         start, end = day_start(self._first, self._zone), day_end(self._last, self._zone)
-        group_by = self._params.group_by
-        tables: dict[str, Iterable[Row]] = {
-            "hours": self._rows,
-            "periods": [
-                {
-                    group_by: _period_text(period, group_by),
-                    **_hours(self._periods[period]),
-                    "logins": self._present[period],
-                }
-                for period in self._all_periods(now)
-            ],
-            "logins": self._logins,
-            "clocks": clocks_behind(self._run.company_id, self._params.login, start, end),
-        }
-        return Result(head, tables)
+        periods = [
+            {
+                group_by: period_text(period, group_by),
+                **summed(self._periods[period], by),
+                f"{by}s": self._present[period],
+            }
+            for period in self._all_periods(now)
+        ]
+        clocks = clocks_behind(self._run.company_id, params.login, start, end)
+        return Result(head, {"hours": self._rows, "periods": periods, **own, "clocks": clocks})
 
     def _all_periods(self, now: datetime) -> list[date]:
         """Return every month or date of the range up to now, and those that have hours anyway."""
-        today = day_of(now, self._zone)
-        if self._params.group_by == "month":
-            periods = [month for month in self._months if month <= today]
-        else:
-            count = (min(self._last, today) - self._first).days + 1
-            periods = [self._first + ONE_DAY * number for number in range(max(count, 0))]
-        return sorted({*periods, *self._periods})
-
-
-def _period_text(period: date, group_by: str) -> str:
-    """Return a month or a date as tables write it."""
-    return period.isoformat()[:7] if group_by == "month" else period.isoformat()
-
-
-def _hours(hours: Hours) -> Row:
-    return {"hours": in_hours(hours.person), "machine_hours": in_hours(hours.machine)}
+        last = min(self._last, day_of(now, self._zone))
+        days = (self._first + ONE_DAY * by for by in range((last - self._first).days + 1))
+        return sorted({*(period_of(day, self._params.group_by) for day in days), *self._periods})
 
 
 def _as_json(days: Days) -> dict[str, list[int]]:

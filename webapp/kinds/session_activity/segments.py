@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Engine
 
+from webapp.extensions import UtcDateTime
 from webapp.kinds.session_activity.compute import ONE_DAY
 from webapp.kinds.session_activity.models import ClockAhead, ClockOffset, Login, Segment, Session
 from webapp.lib.upserts import upsert
@@ -52,6 +53,13 @@ class SessionFacts(NamedTuple):
     login_id: int = 0
     login: str = ""
     longest_days: int = 1
+    last_at: datetime = EPOCH
+    ends_at: datetime = EPOCH
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """Return when it was ended, where no ping came since; a ping's promise is never empty."""
+        return self.last_at if self.last_at == self.ends_at else None
 
 
 class NewEnd(NamedTuple):
@@ -113,6 +121,8 @@ _LOCKED = _for_both(
             Login.id,
             Login.name,
             Login.longest_days,
+            Session.last_at,
+            Session.ends_at,
         )
         .join(Login, Login.id == Session.login_id)
         .where(Session.company_id == bindparam("company_id"), among(Session.id, "ids"))
@@ -210,7 +220,8 @@ _MOVE_ALL = text(
     "FROM unnest(CAST(:e_number AS bigint[]), CAST(:e_last_at AS timestamptz[]), "
     "CAST(:e_ends_at AS timestamptz[]), CAST(:e_ends_day AS integer[]), "
     "CAST(:e_lag_s AS integer[])) AS v(number, last_at, ends_at, ends_day, lag_s) "
-    "WHERE s.number = v.number AND (s.last_at, s.ends_at) < (v.last_at, v.ends_at)) "
+    "WHERE s.number = v.number AND (s.last_at, s.last_at = s.ends_at, s.ends_at) "
+    "< (v.last_at, v.last_at = v.ends_at, v.ends_at)) "
     "UPDATE session_activity_segment AS s SET end_at = v.end_at "
     "FROM unnest(CAST(:m_session_number AS bigint[]), CAST(:m_event AS varchar[]), "
     "CAST(:m_start_at AS timestamptz[]), CAST(:m_end_at AS timestamptz[])) "
@@ -218,17 +229,19 @@ _MOVE_ALL = text(
     "WHERE s.session_number = v.session_number AND s.event = v.event "
     "AND s.start_at = v.start_at"
 )
+# Of a ping and an end at the same moment, the end is the later one.
+_LAST, _ENDS = (bindparam(f"b_{name}", type_=UtcDateTime) for name in ("last_at", "ends_at"))
 _LAG = bindparam("b_lag_s", type_=Integer)
 _MOVE_SESSION = (
     update(Session)
     .where(
         Session.number == bindparam("b_number"),
-        tuple_(Session.last_at, Session.ends_at)
-        < tuple_(bindparam("b_last_at"), bindparam("b_ends_at")),
+        tuple_(Session.last_at, Session.last_at == Session.ends_at, Session.ends_at)
+        < tuple_(_LAST, _LAST == _ENDS, _ENDS),
     )
     .values(
-        last_at=bindparam("b_last_at"),
-        ends_at=bindparam("b_ends_at"),
+        last_at=_LAST,
+        ends_at=_ENDS,
         ends_day=bindparam("b_ends_day"),
         lag_s=func.coalesce(_LAG, Session.lag_s),
         lag_low_s=func.min(
@@ -278,19 +291,3 @@ def delete_segments(connection: Connection, gone: Sequence[NewSegmentEnd]) -> No
 
 def _bound(rows: Sequence[Any]) -> list[dict[str, Any]]:
     return [{f"b_{name}": value for name, value in row._asdict().items()} for row in rows]
-
-
-def online_ahead(connection: Any, company_id: str, now: datetime) -> dict[str, timedelta]:
-    """Return how far clocks are ahead, by session online, as its newest ping has it."""
-    query = (
-        select(Session.id, Session.last_at, func.max(ClockAhead.at))
-        .join(ClockAhead, ClockAhead.session_number == Session.number)
-        .where(
-            Session.company_id == company_id,
-            Session.ends_day >= ends_day(now),
-            Session.ends_at > now,
-            ClockAhead.arrived_at == Session.last_at,
-        )
-        .group_by(Session.id, Session.last_at)
-    )
-    return {name: at - last for name, last, at in connection.execute(query)}

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, and_, exists, func, insert, or_, select, tuple_
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import aliased
 
 from webapp.errors import Conflict, InvalidParams
 from webapp.kinds.session_activity.aggregate import SESSION, LateChange, Ping, aggregate
 from webapp.kinds.session_activity.clocks import STEADY
-from webapp.kinds.session_activity.directory import find_id
 from webapp.kinds.session_activity.ingest import Intake, expire_late
-from webapp.kinds.session_activity.models import ClockAhead, ClockOffset, Computer, Login, Session
+from webapp.kinds.session_activity.models import (
+    ClockAhead,
+    ClockOffset,
+    Computer,
+    Login,
+    Segment,
+    Session,
+)
+from webapp.kinds.session_activity.names import find, key_of
 from webapp.kinds.session_activity.segments import (
     SessionFacts,
+    batched,
     ends_day,
     first_kept,
     open_transaction,
@@ -47,52 +58,50 @@ def begin(engine: Engine, first: Ping, computer: str, ip_addr: str, intake: Inta
 
 def _begin(engine: Engine, first: Ping, computer: str, ip_addr: str, intake: Intake) -> bool:
     with open_transaction(engine) as connection:
-        login, computer_id = _find_names(connection, first, computer)
-        known = (Session.company_id == first.company_id) & (Session.id == first.session_id)
-        if found := connection.execute(_listing().where(known)).first():
-            if (found.comp_name, found.ip_addr) == (computer, ip_addr) and _is_same(
+        login, place = _find_names(connection, first, computer)
+        first.login = login.name
+        if found := find_session(connection, first.company_id, first.session_id):
+            if (found.comp_name, found.ip_addr) == (place.name, ip_addr) and _is_same(
                 connection, found, first
             ):
                 return False
             raise SessionTaken("Another session has this id already.", described(found))
-        if rival := connection.execute(_rivals(first, login.login_id, computer_id)).first():
+        if rival := connection.execute(_rivals(first, login.id, place.id)).first():
             raise SessionTaken(
                 f"{first.login} is online at {rival.comp_name} already.", described(rival)
             )
-        late = _store(connection, first, login, (computer_id, ip_addr), intake)
+        late = _store(connection, first, login, (place.id, ip_addr), intake)
     expire_late(late)
     return True
 
 
-def _find_names(connection: Connection, first: Ping, computer: str) -> tuple[SessionFacts, int]:
+def _find_names(connection: Connection, first: Ping, computer: str) -> tuple[Any, Any]:
     """Return login and computer; the login is locked, so its sessions come in turn."""
-    mine = (Login.company_id == first.company_id) & (Login.name == first.login)
-    query = select(Login.id, Login.name, Login.longest_days).where(mine).with_for_update()
-    login = connection.execute(query).first()
-    computer_id = find_id(connection, Computer, first.company_id, computer)
+    login = find(connection, Login, first.company_id, first.login, locks=True)
+    place = find(connection, Computer, first.company_id, computer)
     errors = {}
-    if login is None:
-        errors["login"] = "This login is not known; add it with POST /users first."
-    if computer_id is None:
-        errors["comp_name"] = "This computer is not known; add it with POST /computers first."
-    if login is None or computer_id is None:
+    for field, noun, found, path in (
+        ("login", "login", login, "/users"),
+        ("comp_name", "computer", place, "/computers"),
+    ):
+        if found is None:
+            errors[field] = f"This {noun} is not known; add it with POST {path} first."
+        elif found.is_off:
+            errors[field] = f"This {noun} is switched off."
+    if errors:
         raise InvalidParams(errors)
-    return SessionFacts(first.company_id, first.session_id, 0, None, *login), computer_id
+    return login, place
 
 
 def _store(
-    connection: Connection,
-    first: Ping,
-    login: SessionFacts,
-    place: tuple[int, str],
-    intake: Intake,
+    connection: Connection, first: Ping, login: Any, place: tuple[int, str], intake: Intake
 ) -> list[LateChange]:
     last, ends = first.span
     computer_id, ip_addr = place
     row = {
         "company_id": first.company_id,
         "id": first.session_id,
-        "login_id": login.login_id,
+        "login_id": login.id,
         "computer_id": computer_id,
         "ip_addr": ip_addr,
         "next_ping_sec": first.next_ping_sec,
@@ -106,7 +115,17 @@ def _store(
         "lag_pings": int(first.lag_s is not None),
     }
     number = connection.execute(insert(Session).values(row).returning(Session.number)).scalar_one()
-    first.session = login._replace(number=number)
+    first.session = SessionFacts(
+        first.company_id,
+        first.session_id,
+        number,
+        None,
+        login.id,
+        login.name,
+        login.longest_days,
+        last,
+        ends,
+    )
     return aggregate(connection, [first], intake.grace, intake.zone)
 
 
@@ -159,13 +178,100 @@ def _rivals(first: Ping, login_id: int, computer_id: int) -> Any:
     )
 
 
-def online(connection: Any, company_id: str, now: datetime) -> list[Row[Any]]:
-    """Return the company's sessions whose end has not passed, by login and computer."""
-    query = _listing().where(
+Sort = Literal["login", "computer", "since", "until"]
+SORTS: dict[str, tuple[Any, ...]] = {
+    "login": (Login.key, Computer.key),
+    "computer": (Computer.key, Login.key),
+    "since": (Session.started_at.desc(), Login.key),
+    "until": (Session.ends_at, Login.key),
+}
+
+
+class Board(NamedTuple):
+    """Who is online: some rows, how many match, and how many people and computers they are."""
+
+    rows: Sequence[Row[Any]]
+    matching: int
+    people: int
+    computers: int
+
+
+def board(
+    bind: Any,
+    company_id: str,
+    now: datetime,
+    search: str,
+    sort: Sort,
+    *,
+    first: int = 0,
+    limit: int | None = None,
+) -> Board:
+    """Return the newest session of each login at each computer that is online.
+
+    A restart leaves older ones, which programs still see.
+    search: a text in login, computer or address
+    """
+    newer = aliased(Session)
+    is_newest = ~exists().where(
+        newer.login_id == Session.login_id,
+        newer.computer_id == Session.computer_id,
+        newer.ends_day >= ends_day(now),
+        newer.ends_at > now,
+        tuple_(newer.started_at, newer.number) > tuple_(Session.started_at, Session.number),
+    )
+    query = _listing().where(_is_online(company_id, now), is_newest)
+    if search:
+        texts = (Login.key, Computer.key, Session.ip_addr)
+        wanted = (text.contains(key_of(search), autoescape=True) for text in texts)
+        query = query.where(or_(*wanted))
+    people, computers = (func.count(column.distinct()) for column in (Login.id, Computer.id))
+    counts = bind.execute(query.with_only_columns(func.count(), people, computers)).one()
+    rows = bind.execute(query.order_by(*SORTS[sort]).offset(first).limit(limit)).all()
+    return Board(rows, *counts)
+
+
+def credited_time(bind: Any, numbers: Sequence[int], now: datetime) -> dict[int, timedelta]:
+    """Return how much time some sessions were credited up to now."""
+    found: defaultdict[int, timedelta] = defaultdict(timedelta)
+    for some in batched(numbers):
+        for number, start, end in bind.execute(
+            select(Segment.session_number, Segment.start_at, Segment.end_at).where(
+                Segment.session_number.in_(some), Segment.event == SESSION, Segment.start_at < now
+            )
+        ):
+            found[number] += min(end, now) - start
+    return dict(found)
+
+
+def ahead_of(bind: Any, numbers: Sequence[int]) -> dict[int, timedelta]:
+    """Return how far clocks are ahead, of some sessions, as their newest ping has it."""
+    query = (
+        select(Session.number, Session.last_at, func.max(ClockAhead.at))
+        .join(ClockAhead, ClockAhead.session_number == Session.number)
+        .where(Session.number.in_(numbers), ClockAhead.arrived_at == Session.last_at)
+        .group_by(Session.number, Session.last_at)
+    )
+    return {number: at - last for number, last, at in bind.execute(query)}
+
+
+def find_session(bind: Any, company_id: str, session_id: str) -> Row[Any] | None:
+    """Return a session of the company by its id."""
+    mine = (Session.company_id == company_id) & (Session.id == session_id)
+    found: Row[Any] | None = bind.execute(_listing().where(mine)).first()
+    return found
+
+
+def _is_online(company_id: str, now: datetime) -> Any:
+    return and_(
         Session.company_id == company_id,
         Session.ends_day >= ends_day(now),
         Session.ends_at > now,
     )
+
+
+def online(connection: Any, company_id: str, now: datetime) -> list[Row[Any]]:
+    """Return the company's sessions whose end has not passed, by login and computer."""
+    query = _listing().where(_is_online(company_id, now))
     return list(connection.execute(query.order_by(Login.name, Computer.name)))
 
 

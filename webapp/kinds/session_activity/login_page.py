@@ -1,0 +1,186 @@
+"""The page of one login: hours by month and day, its stretches of time, and what was corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from functools import partial
+from operator import itemgetter
+from typing import Annotated, Any
+
+from flask import Response, current_app, request, url_for
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from webapp.accounts import current_scope, require
+from webapp.engine.charts import chart_of
+from webapp.engine.kind import Chart, Table
+from webapp.errors import InvalidParams
+from webapp.htmx import redirect_to, render
+from webapp.kinds.session_activity.bodies import Event, LineOrEmpty, NewCorrection
+from webapp.kinds.session_activity.compute import (
+    ONE_DAY,
+    Hours,
+    Span,
+    by_period,
+    clipped,
+    day_end,
+    day_of,
+    day_start,
+    hours_by_day,
+    in_hours,
+    united,
+)
+from webapp.kinds.session_activity.corrections import correct, list_corrections, take_back
+from webapp.kinds.session_activity.facts import read_spans
+from webapp.kinds.session_activity.ingest import zone_of
+from webapp.kinds.session_activity.models import Computer
+from webapp.kinds.session_activity.names import find_login, login_names, names_by_id
+from webapp.kinds.session_activity.pages import bp, flash_outcome
+from webapp.kinds.session_activity.report import PERIODS, hours_columns
+from webapp.lib.bodies import Month, at_field, check_months, read_query, read_value
+from webapp.lib.moments import rfc3339, utcnow
+from webapp.lib.months import last_day, month_text, months_between, next_month
+
+__all__ = ["bp"]
+NAMES_OFFERED = 50
+MOST_MONTHS = 36
+STRETCHES_SHOWN = 100
+
+
+def _this_month() -> date:
+    return day_of(utcnow(), zone_of(current_app)).replace(day=1)
+
+
+class LoginQuery(BaseModel):
+    """Which login's hours to show, of which event and months: this one and the two before."""
+
+    model_config = ConfigDict(str_strip_whitespace=True)
+
+    login: Annotated[str, LineOrEmpty] = ""
+    session_type: Event = ""
+    start: Month = Field(default_factory=lambda: next_month(_this_month(), -2))
+    end: Month = Field(default_factory=_this_month)
+
+    @model_validator(mode="after")
+    def _check(self) -> LoginQuery:
+        check_months(self.start, self.end)
+        if len(months_between(self.start, self.end)) > MOST_MONTHS:
+            sentence = f"This page shows {MOST_MONTHS} months at most; a report shows more."
+            raise at_field("end", sentence)
+        return self
+
+
+@bp.get("/login")
+def show_login() -> Response:
+    """Show the hours of a login by day and month, or a form to choose one."""
+    company_id, problems = current_scope().company_id, {}
+    asked, shown = LoginQuery(), None
+    try:
+        asked = read_query(LoginQuery)
+        if asked.login and (login := find_login(company_id, asked.login)):
+            shown = _shown(login, asked)
+        elif asked.login:
+            problems = {"login": "There is no such login."}
+    except InvalidParams as error:
+        problems = error.errors
+    return render(
+        "session_activity/login.html",
+        "session_activity/login.html",
+        status=422 if problems else 200,
+        typed=asked.model_dump(mode="json") | request.args.to_dict(),
+        errors=problems,
+        names=login_names(company_id, NAMES_OFFERED),
+        shown=shown,
+        may_correct=current_scope().may("expert"),
+        zone=zone_of(current_app).key,
+    )
+
+
+def _shown(login: Any, asked: LoginQuery) -> dict[str, Any]:
+    """Return what the page shows of a login: totals, rows and charts by month and by day."""
+    zone, first, last = zone_of(current_app), asked.start, last_day(asked.end)
+    spans_of = read_spans([login], asked.session_type, first, last, zone)[login.id]
+    days = hours_by_day(spans_of, first, last, zone)
+    whole = sum(days.values(), Hours())
+    months = {month: Hours() for month in months_between(first, asked.end)} | by_period(
+        days, "month"
+    )
+    by_month_text = {month_text(month): _in_hours(hours) for month, hours in months.items()}
+    # A chart's days are evenly apart, up to today.
+    count = max((min(last, max([day_of(utcnow(), zone), *days])) - first).days + 1, 0)
+    every_day = (first + ONE_DAY * number for number in range(count))
+    by_day = {day.isoformat(): _in_hours(days.get(day, Hours())) for day in every_day}
+    return {
+        **_in_hours(whole),
+        "days": [{"period": str(day), **_in_hours(days[day])} for day in reversed(days)],
+        "months": [{"period": month, **hours} for month, hours in by_month_text.items()],
+        "charts": [_chart("month", by_month_text), _chart("date", by_day)],
+        "stretches": _stretches(spans_of, first, last),
+        "corrections": list_corrections(login.company_id, login.name),
+        "local": lambda moment: f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}",
+    }
+
+
+def _stretches(spans_of: Mapping[int, list[Span]], first: date, last: date) -> list[dict[str, Any]]:
+    """Return the newest stretches of time at each computer, the newest first."""
+    zone, names = zone_of(current_app), names_by_id(Computer, spans_of)
+    bounds = day_start(first, zone), day_end(last, zone)
+    found = (
+        {"computer": names[number], "start": span.start, "end": span.end}
+        for number, spans in spans_of.items()
+        for span in united(clipped(spans, *bounds))
+    )
+    return sorted(found, key=itemgetter("start"), reverse=True)[:STRETCHES_SHOWN]
+
+
+def _in_hours(hours: Hours) -> dict[str, float]:
+    return {"hours": in_hours(hours.person, 2), "machine_hours": in_hours(hours.machine, 2)}
+
+
+def _chart(by: str, rows: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """Return the chart of hours by month or by date, as pages draw it."""
+    hours = hours_columns("login")
+    table = Table(by, f"Hours by {'day' if by == 'date' else by}", (PERIODS[by], *hours))
+    views: Any = tuple((one.label, one.name, "bar") for one in hours)
+    drawn = [{by: period, **row} for period, row in rows.items()]
+    return chart_of(table, table.title, drawn, Chart(by, by, views))
+
+
+@bp.post("/corrections")
+@require("expert")
+def correct_stretch() -> Response:
+    """Put a stretch of a login's time elsewhere, or remove it, with a reason."""
+    form = request.form.to_dict()
+    for name in ("new_start", "new_end"):
+        form[name] = _moment_text(form.get(name, ""))
+
+    def correct_it() -> None:
+        wanted = read_value(NewCorrection, form)
+        correct(
+            current_scope(),
+            wanted.login,
+            wanted.comp_name,
+            wanted.wrong,
+            wanted.right,
+            wanted.reason,
+        )
+
+    flash_outcome(correct_it, "The hours are corrected.")
+    return redirect_to(url_for("session_activity.show_login", login=form.get("login")))
+
+
+def _moment_text(text: str) -> str:
+    """Return a moment that a form has in the zone of the days as programs write it."""
+    try:
+        return rfc3339(datetime.fromisoformat(text).replace(tzinfo=zone_of(current_app)))
+    except ValueError:
+        return text
+
+
+@bp.post("/corrections/<int:number>/take-back")
+@require("expert")
+def take_correction_back(number: int) -> Response:
+    """Let a correction count no more."""
+    flash_outcome(partial(take_back, current_scope(), number), "The correction is taken back.")
+    login = request.form.get("login")
+    return redirect_to(url_for("session_activity.show_login", login=login))

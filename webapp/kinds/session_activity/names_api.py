@@ -1,0 +1,128 @@
+"""Logins and computers by name, and corrections of hours, for programs: see `api.py`."""
+
+from __future__ import annotations
+
+from flask import Response, jsonify
+
+from webapp.accounts import current_scope, require
+from webapp.kinds.session_activity import bodies
+from webapp.kinds.session_activity.answers import Corrections, Names, Said
+from webapp.kinds.session_activity.api import describe, telling
+from webapp.kinds.session_activity.corrections import correct, list_corrections, take_back
+from webapp.kinds.session_activity.models import Computer, Login
+from webapp.kinds.session_activity.names import Table, change_name, list_names
+from webapp.lib.bodies import read_query, read_value
+from webapp.lib.moments import rfc3339
+
+__all__ = ["telling"]
+
+
+@telling.get("/users")
+@describe("List logins", query=bodies.NamesQuery, answer=Names, errors=(400,))
+def list_users() -> Response:
+    """List logins by name."""
+    return _names(Login)
+
+
+@telling.get("/computers")
+@describe("List computers", query=bodies.NamesQuery, answer=Names, errors=(400,))
+def list_computers() -> Response:
+    """List computers by name."""
+    return _names(Computer)
+
+
+def _names(table: Table) -> Response:
+    asked = read_query(bodies.NamesQuery)
+    rows, more = list_names(
+        table, current_scope().company_id, asked.search, asked.after, asked.limit
+    )
+    data = [
+        {"Name": name, **row, "last_seen": seen and rfc3339(seen)}
+        for row in rows
+        for name, seen in [(row.pop("name"), row.pop("last_seen"))]
+    ]
+    after = data[-1]["Name"] if more else None
+    return jsonify({"message": "Success", "data": data, "next": after})
+
+
+@telling.patch("/users")
+@require("expert")
+@describe(
+    "Rename, merge or switch off a login",
+    body=bodies.LoginChange,
+    answer=Said,
+    errors=(404, 409),
+)
+def change_user() -> Response:
+    """Rename a login, merge it into another one, or switch it off or on."""
+    return _change(Login, bodies.LoginChange)
+
+
+@telling.patch("/computers")
+@require("expert")
+@describe(
+    "Rename, merge or switch off a computer, set its room, correct its clock",
+    body=bodies.ComputerChange,
+    answer=Said,
+    errors=(404, 409),
+)
+def change_computer() -> Response:
+    """Rename a computer, merge it into another one, switch it, or set its room or its clock."""
+    return _change(Computer, bodies.ComputerChange)
+
+
+def _change(table: Table, model: type[bodies.LoginChange]) -> Response:
+    wanted = read_value(model, bodies.read_sent())
+    change_name(current_scope(), table, wanted.name, wanted.changes)
+    return jsonify({"message": "Success"})
+
+
+@telling.post("/corrections")
+@require("expert")
+@describe(
+    "Correct or remove a stretch of a login's time",
+    body=bodies.NewCorrection,
+    answer=Said,
+    status=201,
+)
+def add_correction() -> tuple[Response, int]:
+    """Let a stretch not count, or another one in its place; what was sent is not changed."""
+    wanted = read_value(bodies.NewCorrection, bodies.read_sent())
+    number = correct(
+        current_scope(), wanted.login, wanted.comp_name, wanted.wrong, wanted.right, wanted.reason
+    )
+    return jsonify({"message": "Created", "data": {"id": number}}), 201
+
+
+@telling.get("/corrections")
+@describe("List corrections", query=bodies.CorrectionsQuery, answer=Corrections)
+def index_corrections() -> Response:
+    """List corrections, those that were taken back too, the newest first."""
+    asked = read_query(bodies.CorrectionsQuery)
+    data = [
+        {
+            "id": one.id,
+            "login": login,
+            "comp_name": computer,
+            "start": rfc3339(one.start_at),
+            "end": rfc3339(one.end_at),
+            "new_start": one.new_start_at and rfc3339(one.new_start_at),
+            "new_end": one.new_end_at and rfc3339(one.new_end_at),
+            "reason": one.reason,
+            "made_by": one.made_by,
+            "made_at": rfc3339(one.made_at),
+            "taken_back_by": one.taken_back_by,
+            "taken_back_at": one.taken_back_at and rfc3339(one.taken_back_at),
+        }
+        for one, login, computer in list_corrections(current_scope().company_id, asked.login)
+    ]
+    return jsonify({"message": "Success", "data": data})
+
+
+@telling.delete("/corrections/<int:number>")
+@require("expert")
+@describe("Take a correction back", answer=Said, errors=(404,))
+def delete_correction(number: int) -> Response:
+    """Let a correction count no more; it stays in the history."""
+    take_back(current_scope(), number)
+    return jsonify({"message": "Success"})
