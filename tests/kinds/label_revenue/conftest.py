@@ -10,7 +10,9 @@ import pytest
 from flask import Flask
 from label_revenue_files import FILES, SAMPLE
 
+from webapp import jobs
 from webapp.accounts import Scope
+from webapp.engine import service
 from webapp.extensions import db
 from webapp.kinds.label_revenue import loads
 from webapp.kinds.label_revenue.loads import Loaded
@@ -45,3 +47,15 @@ def sample(load_texts: Callable[..., Loaded]) -> str:
     texts = {role: (SAMPLE / name).read_bytes() for role, name in FILES.items()}
     loaded = load_texts(**texts)
     return loaded.batch.id
+
+
+@pytest.fixture
+def run_report(app: Flask, scope: Scope) -> Callable[..., str]:
+    def run(**params: Any) -> str:
+        with app.app_context():
+            started = service.start_report(scope, "label-revenue", params, enqueue=False)
+            report_id = started.report.id
+            jobs.run_queued(report_id)
+            return report_id
+
+    return run

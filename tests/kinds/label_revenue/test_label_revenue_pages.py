@@ -17,9 +17,7 @@ from sqlalchemy import select
 
 from tests.conftest import form_token
 from tests.job_helpers import run_jobs
-from webapp import jobs
 from webapp.accounts import Scope
-from webapp.engine import service
 from webapp.extensions import db
 from webapp.intake import Upload
 from webapp.kinds.label_revenue import ledger, reading
@@ -152,18 +150,6 @@ def test_a_month_that_pays_nothing_is_of_no_currency(
     statement = owner.get(f"/label-revenue/statement?label=Quiet+Street&{span}")
     assert statement.status_code == 200
     assert "(EUR)" in owner.get(f"/label-revenue/compare?{span}").text
-
-
-@pytest.fixture
-def run_report(app: Flask, scope: Scope) -> Callable[..., str]:
-    def run(**params: Any) -> str:
-        with app.app_context():
-            started = service.start_report(scope, "label-revenue", params, enqueue=False)
-            report_id = started.report.id
-            jobs.run_queued(report_id)
-            return report_id
-
-    return run
 
 
 def test_the_report_has_labels_months_a_chart_and_files(

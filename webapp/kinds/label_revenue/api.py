@@ -24,6 +24,7 @@ from webapp.kinds.label_revenue.models import (
     ListenerMonth,
     TermsInForce,
 )
+from webapp.kinds.label_revenue.payout_pages import statement_answer
 from webapp.kinds.label_revenue.periods import months_due
 from webapp.kinds.label_revenue.report import payouts
 from webapp.kinds.label_revenue.report.balances import balance_row, balances_of
@@ -31,13 +32,14 @@ from webapp.kinds.label_revenue.report.currencies import amount_text
 from webapp.kinds.label_revenue.rows import read_user_id
 from webapp.lib.keyset import cut
 from webapp.lib.months import months_between
-from webapp.lib.openapi import JSON, TEXT, Describer
+from webapp.lib.openapi import JSON, TEXT, Answer, Describer
 from webapp.lib.wire import json_body
 
 bp = Blueprint("label_revenue_api", __name__, url_prefix="/api/v1")
 restrict(bp)
 
 MOST_MONTHS = 240
+BINARY = {"type": "string", "format": "binary"}
 describe = Describer("Label revenue", bodies.RevenueError, JSON, TEXT)
 
 
@@ -126,6 +128,19 @@ def show_balances() -> Response:
     month = wanted.month or max(months_due(scope.company_id), default=None)
     found = balances_of(payer, month) if month else []
     return _answer("Balances retrieved", [balance_row(one) for one in found])
+
+
+@bp.get("/label-revenue/statement")
+@describe(
+    "A label's statement as PDF or XLSX; without a label both of every label, as a ZIP",
+    query=bodies.StatementQuery,
+    answer=Answer("The file.", {"application/octet-stream": BINARY}),
+    errors=(400, 404),
+)
+def show_statement() -> Response:
+    """Return a label's statement, or those of all labels."""
+    bodies.asked(bodies.StatementQuery)
+    return statement_answer(current_scope())
 
 
 @bp.get("/users/<user_id>")

@@ -180,6 +180,17 @@ class BalancesQuery(BaseModel):
     method: Literal["pool", "listener"] = Field("pool", description="How a month is shared.")
 
 
+class StatementQuery(BaseModel):
+    """Whose statement, of which months; of the newest month that pays where none is named."""
+
+    label: str | None = Field(None, description="The label; all of them without one.")
+    start: Month | None = Field(None, alias="from", description="The first month.")
+    end: Month | None = Field(None, alias="to", description="The last month.")
+    method: Literal["pool", "listener"] = Field("pool", description="How a month is shared.")
+    format: Literal["pdf", "xlsx"] = Field("xlsx", description="Of one label's statement.")
+    paper: Literal["a4", "letter"] = Field("a4", description="What the PDF is laid out for.")
+
+
 class StreamsQuery(BaseModel):
     """Which streams a list shows; both days are included."""
 

@@ -26,6 +26,7 @@ from webapp.kinds.label_revenue.ledger import SLUG
 from webapp.kinds.label_revenue.loads import Loaded
 from webapp.kinds.label_revenue.models import Batch, Ledger
 from webapp.kinds.label_revenue.reading import STAGES, Options, Source
+from webapp.kinds.label_revenue.report.verify import differing_months, verify_statement
 from webapp.kinds.label_revenue.rows import FIELDS, Role, Unanswered
 from webapp.kinds.label_revenue.upkeep import recount as recount_sums
 from webapp.lib.months import parse_month
@@ -201,6 +202,31 @@ def unload(batch: str) -> None:
     except NotFound as error:
         raise InvalidParams({"batch": error.message}) from None
     click.echo(f"Undone: {undone.streams} streams of batch {undone.id}.")
+
+
+@group.command("verify")
+@click.argument("report")
+@click.option("--company", help="Whose statement it is, where its number is given.")
+@handle_cli_errors
+@with_database
+def verify(report: str, company: str | None) -> None:
+    """Compute a REPORT (its ID) or a statement (its number) again; exit 1 where it differs."""
+    if report_id := as_id(report):
+        differing = differing_months(report_id)
+        name = f"The report {report_id}"
+    elif report.isdigit() and company:
+        name, same = verify_statement(_company_id(company), company, int(report))
+        differing = [] if same else ["its months"]
+    else:
+        raise InvalidParams(
+            {"report": "Name a report's ID, or a statement's number and --company."}
+        )
+    if differing:
+        click.echo(
+            f"{name} differs: what {', '.join(differing)} is computed from has changed.", err=True
+        )
+        raise SystemExit(1)
+    click.echo(f"{name} was computed again: the same.")
 
 
 @group.command("recount")

@@ -56,6 +56,8 @@ class MonthFacts:
         self._settings = settings
         self._nets: dict[tuple[str, str], Fraction] = {}
         self._terms = payers(company_id, month)
+        # What `net_totals` read: fee, origin, whether heard, how many listeners.
+        self.fees: list[tuple[str, str, bool, int]] = []
 
     def any_streams(self) -> bool:
         """Say whether anything was streamed in the month."""
@@ -70,7 +72,11 @@ class MonthFacts:
             .outerjoin_from(self._terms, ListenerMonth, self._same_listener())
             .group_by(self._terms.c.fee, self._terms.c.origin, heard)
         )
-        for fee, origin, is_active, count in db.session.execute(query):
+        rows = db.session.execute(query).all()
+        self.fees = sorted(
+            (fee, origin, bool(active), count) for fee, origin, active, count in rows
+        )
+        for fee, origin, is_active, count in self.fees:
             sum_of_group = self._net(fee, origin) * count
             total += sum_of_group
             idle += 0 if is_active else sum_of_group

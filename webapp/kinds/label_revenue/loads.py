@@ -341,7 +341,8 @@ class Load:
                 seen[row[0]] = line, hash(row)
                 yield row
             elif known[1] != hash(row):
+                column = "user_id" if role == "users" else "track_id"
                 sentence = f"{row[0]} is in line {known[0]} already, with other values."
-                self.rejects(Problem(source.name, line, row._fields[0], sentence, (str(row[0]),)))
+                self.rejects(Problem(source.name, line, column, sentence, (str(row[0]),)))
             elif (repeated := repeated + 1) <= REPEATS_SHOWN:
                 self._note_same(role, line, known[0])

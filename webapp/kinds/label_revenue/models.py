@@ -11,7 +11,7 @@ its shared partition. Streams carry no foreign keys: they would be checked ten m
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 from sqlalchemy import (
@@ -302,6 +302,23 @@ class MonthSettings(Model):
     currency: Mapped[str] = mapped_column(String(3))
     created_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=utcnow)
     created_by: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
+
+
+class IssuedStatement(Model):
+    """The number of a statement that was given out, and the hash of what it says."""
+
+    __tablename__ = "label_revenue_statement"
+    __table_args__ = (Index("ix_label_revenue_statement_label", "company_id", "label"),)
+
+    company_id: Mapped[str] = _company()
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    label: Mapped[str] = mapped_column(String(300))
+    method: Mapped[Literal["pool", "listener"]] = mapped_column(String(10))
+    first_month: Mapped[date] = mapped_column(Date)
+    last_month: Mapped[date] = mapped_column(Date)
+    source_hash: Mapped[str] = mapped_column(String(64))
+    issued_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
+    issued_by: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
 
 
 class MinimumPayout(Model):

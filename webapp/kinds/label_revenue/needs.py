@@ -25,6 +25,7 @@ from webapp.kinds.label_revenue.partitions import partition_ids
 from webapp.kinds.label_revenue.periods import settings_for
 from webapp.kinds.label_revenue.sums import label_of_stream
 from webapp.lib.months import month_text, next_month
+from webapp.lib.texts import counted
 
 SHOWN = 20
 LOAD, SETTINGS = "/label-revenue/load", "/label-revenue#settings"
@@ -69,7 +70,8 @@ def _without_share(company_id: str, month: date) -> Iterator[Need]:
         select(terms.c.origin, func.count()).group_by(terms.c.origin).order_by(terms.c.origin)
     ):
         if origin not in shares:
-            sentence = f"The origin {origin} of {count:,} listeners has no share in this month."
+            listeners = counted(count, "listener")
+            sentence = f"The origin {origin} of {listeners} has no share in this month."
             yield Need(sentence, (), SETTINGS, "Set the shares")
 
 
@@ -84,7 +86,8 @@ def _without_terms(company_id: str, month: date) -> Iterator[Need]:
     if count:
         first = select(ListenerMonth.user_id).where(unknown).order_by(ListenerMonth.seconds.desc())
         items = tuple(str(user_id) for user_id in db.session.scalars(first.limit(SHOWN)))
-        sentence = f"{count:,} listeners streamed of whom no users file tells: they pay nothing."
+        listeners = counted(count, "listener")
+        sentence = f"No users file tells of {listeners} who streamed: they pay nothing."
         yield Need(sentence, items, LOAD, "Load a users file")
 
 
@@ -106,7 +109,8 @@ def _without_label(company_id: str, month: date) -> Iterator[Need]:
         .order_by(func.sum(Stream.seconds).desc(), Stream.track_id)
     )
     items = tuple(db.session.scalars(tracks.limit(SHOWN)))
-    sentence = f"{found.streams:,} streams are of tracks without a label: nobody gets their money."
+    streams = counted(found.streams, "stream")
+    sentence = f"Without a label: {streams}. Nobody gets the money of their tracks."
     yield Need(sentence, items, LOAD, "Load the tracks")
 
 
@@ -137,7 +141,7 @@ def _repeated(company_id: str, month: date) -> Iterator[Need]:
         .order_by(Batch.no)
     )
     for batch_id, count in db.session.execute(query):
-        sentence = f"{count:,} streams of a load stood already and were skipped."
+        sentence = f"Of a load, {counted(count, 'stream')} stood already: skipped."
         yield Need(sentence, (), f"/label-revenue#{batch_id}", "See the load")
 
 

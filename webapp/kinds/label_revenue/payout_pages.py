@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, flash, make_response, render_template, request
 from sqlalchemy import true
 
-from webapp.accounts import Scope, audit, current_scope, require, restrict
+from webapp.accounts import Scope, current_scope, require, restrict
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.htmx import redirect_to
@@ -25,15 +25,24 @@ from webapp.kinds.label_revenue.report.balances import (
 from webapp.kinds.label_revenue.report.compute import METHODS, Key, Method, in_order
 from webapp.kinds.label_revenue.report.currencies import amount_text, read_amount
 from webapp.kinds.label_revenue.report.payouts import MonthPayout
-from webapp.kinds.label_revenue.report.statement import file_name, statement_file, statement_rows
+from webapp.kinds.label_revenue.report.statement import (
+    issue,
+    statement_bytes,
+    statements_of,
+    zip_chunks,
+)
 from webapp.lib.months import month_text, months_between, parse_month
+from webapp.lib.pdf import Paper
 
 bp = Blueprint(
     "label_revenue_payouts", __name__, url_prefix="/label-revenue", template_folder="templates"
 )
 restrict(bp)
 TOTAL = Key(False, "Total")
-XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+STATEMENT_TYPES = {
+    "pdf": "application/pdf",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
 
 
 @bp.get("/compare")
@@ -119,24 +128,32 @@ def compared(found: dict[Method, list[MonthPayout]], currency: str) -> list[dict
 
 @bp.get("/statement")
 def statement() -> Response:
-    """Return a label's statement as a workbook."""
-    scope = current_scope()
-    label = request.args.get("label", "")
+    """Return a label's statement as PDF or workbook; without a label both of all, as a ZIP."""
+    return statement_answer(current_scope())
+
+
+def statement_answer(scope: Scope) -> Response:
+    """Return the statement, or the statements, that the query asks for."""
+    label, ending = request.args.get("label"), request.args.get("format", "xlsx")
+    paper: Paper = "us-letter" if request.args.get("paper") == "letter" else "a4"
     months, errors = _asked_months(scope.company_id)
+    if ending not in STATEMENT_TYPES:
+        errors["format"] = "Choose pdf or xlsx."
     if errors:
         raise InvalidParams(errors)
     payer = payouts.payer(scope.company_id, _method())
-    found = [payer.month(month) for month in months]
-    if not statement_rows(label, found):
+    found = statements_of(payer, scope.company_name, months, label)
+    if not found:
         raise NotFound("This label has no streams in these months.")
-    kept = [
-        (month, one) for month in months for one in balances_of(payer, month) if one.label == label
-    ]
-    with statement_file(scope.company_name, label, found, kept) as file:
-        response = Response(file.read(), mimetype=XLSX)
-    response.headers.set("Content-Disposition", "attachment", filename=file_name(label, found))
-    audit(scope, "downloaded", f"label-revenue statement {label}"[:300])
-    db.session.commit()
+    found = issue(scope.company_id, found, scope)
+    name, ending = found[0].file_name, ending if label else "zip"
+    if not label:
+        name = f"statements-{found[0].period}-{payer.method}".replace(" ", "-")
+        response = Response(zip_chunks(found, paper), mimetype="application/zip")
+    else:
+        data = statement_bytes(found[0], ending, paper)
+        response = Response(data, mimetype=STATEMENT_TYPES[ending])
+    response.headers.set("Content-Disposition", "attachment", filename=f"{name}.{ending}")
     return response
 
 

@@ -8,12 +8,14 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from webapp.engine.kind import (
     Answer,
     Chart,
     Column,
     Context,
+    Download,
     Figure,
     ReportKind,
     Result,
@@ -167,6 +169,12 @@ class LabelRevenue(ReportKind):
             for table in self.tables(result.head)
         )
 
+    def downloads(self, report_id: str, head: Mapping[str, Any]) -> tuple[Download, ...]:
+        if not head["label_count"]:
+            return ()
+        query = urlencode({"from": head["start"], "to": head["end"], "method": head["method"]})
+        return (Download("Statements (ZIP)", f"/label-revenue/statement?{query}"),)
+
     def blueprints(self) -> tuple[Blueprint, ...]:
         from webapp.kinds.label_revenue import api, pages, payout_pages, uploads
 
@@ -253,6 +261,7 @@ def _result(params: LabelRevenueParams, found: list[MonthPayout], currency: str)
         "seconds": sum(line.seconds for one in found for line in one.payout.lines),
         "locked_months": [month_text(one.month) for one in found if one.locked],
         "details": params.details,
+        "sources": {month_text(one.month): one.source for one in found},
         "complete": True,
     }
     return Result(head, {"labels": label_rows(found, currency), "months": by_month})

@@ -6,6 +6,8 @@ open month after it, label by label, so that both months together still add up t
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -68,6 +70,7 @@ class MonthPayout:
     """A month as it is paid: its lines, the pool, adjustments of earlier months, and its state.
 
     foreign: adjustments of months in another currency; they stand beside the sums, never in them
+    source:  the hash of what the lines were computed from
     """
 
     month: date
@@ -78,6 +81,7 @@ class MonthPayout:
     foreign: tuple[Adjustment, ...] = ()
     locked: bool = False
     from_store: bool = False
+    source: str = ""
 
     @property
     def pays(self) -> bool:
@@ -130,6 +134,7 @@ def packed(found: MonthPayout) -> dict[str, Any]:
     """Return a month as JSON, for the store and for locks."""
     return {
         "currency": found.currency,
+        "source": found.source,
         "pool": found.payout.pool_minor,
         "lines": [[*line.key, line.seconds, line.minor] for line in found.payout.lines],
         "adjustments": [
@@ -149,7 +154,9 @@ def unpacked(month: date, method: Method, value: dict[str, Any]) -> MonthPayout:
         for about, owned, name, minor, *rest in value.get("adjustments", ())
     )
     payout = Payout(lines, value["pool"])
-    return MonthPayout(month, method, currency, payout).with_due(due)
+    # What was locked before sources were kept is its own.
+    source = value.get("source") or digest(value)
+    return MonthPayout(month, method, currency, payout, source=source).with_due(due)
 
 
 @dataclass
@@ -198,9 +205,10 @@ class Payer:
         if self.store is None or self.refresh:
             return None
         kept = self.store.fresh(self.method, ["payout"], month, month).get(("payout", month))
-        if kept is None or kept.value.get("revision") != _revision(self.company_id, month):
+        value = kept.value if kept else {}
+        if "source" not in value or value["revision"] != _revision(self.company_id, month):
             return None
-        return replace(unpacked(month, self.method, kept.value), from_store=True)
+        return replace(unpacked(month, self.method, value), from_store=True)
 
     def _due(self, month: date) -> Iterable[Adjustment]:
         """Yield the adjustments that fall due in an open month: of the locked ones before it."""
@@ -257,7 +265,15 @@ def compute_month(company_id: str, month: date, method: Method) -> MonthPayout:
     else:
         groups = facts.groups if db.engine.dialect.name == "postgresql" else None
         payout = listener_payout(total, idle, facts.pairs, facts.unknown_seconds(), groups=groups)
-    return MonthPayout(month, method, settings.currency, payout)
+    shares = {origin: str(share) for origin, share in settings.shares.items()}
+    lines = [[*line.key, line.seconds, line.minor] for line in payout.lines]
+    told = [month_text(month), method, settings.currency, shares, facts.fees, lines]
+    return MonthPayout(month, method, settings.currency, payout, source=digest(told))
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of a value that JSON can say."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def payer(

@@ -1,119 +1,324 @@
-"""A statement for one label as a workbook: seconds and amounts by month, never a listener."""
+"""What one label is told and paid: a statement as PDF and as workbook, never with a listener.
+
+A statement says opening to closing balance of its months, and tracks and territories that add up to
+what the label earned. It carries the hash of all it says and of what its months were computed from;
+the same content keeps its number.
+"""
 
 from __future__ import annotations
 
+import io
 import re
-import tempfile
-from collections.abc import Iterable
-from datetime import date, datetime
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from functools import cached_property
 from typing import IO, Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
-from webapp.kinds.label_revenue.report.balances import Balance
-from webapp.kinds.label_revenue.report.compute import METHODS, Key
+from sqlalchemy import func, select
+
+from webapp.accounts import Scope
+from webapp.engine.kind import Column, Row
+from webapp.extensions import db
+from webapp.kinds.label_revenue.ledger import unit_of_work
+from webapp.kinds.label_revenue.models import IssuedStatement
+from webapp.kinds.label_revenue.periods import states_of
+from webapp.kinds.label_revenue.report.balances import Balance, balances_of
+from webapp.kinds.label_revenue.report.breakdown import NOT_STREAMED, Part, parts_of, track_names
+from webapp.kinds.label_revenue.report.compute import METHODS, Key, Method
 from webapp.kinds.label_revenue.report.currencies import amount, digits
-from webapp.kinds.label_revenue.report.payouts import MonthPayout, one_currency
+from webapp.kinds.label_revenue.report.payouts import Adjustment, Payer, digest, one_currency
 from webapp.lib.moments import utcnow
 from webapp.lib.months import month_text
-from webapp.lib.workbooks import new_workbook, number_format
+from webapp.lib.pdf import Paper, facts, table, write_pdf
+from webapp.lib.workbooks import SheetWriter, new_workbook
 
-StatementRow = tuple[str, str, int, int | None]
+# A document is laid out in memory; further lines stand in it as one, and each in the workbook.
+MOST_LINES = 900
+FIGURES = ("opening", "earned", "adjustments", "paid", "closing")
 
 
-def statement_rows(label: str, found: Iterable[MonthPayout]) -> list[StatementRow]:
-    """Return (month, what for, seconds, minor units) of one label, a row a month and adjustment.
+@dataclass(frozen=True)
+class Statement:
+    """One label's months by one method; amounts in minor units of the currency.
 
-    An adjustment in another currency is told in words, without an amount in the column.
+    states:  the state of each month, oldest first
+    sources: the hash of what each month was computed from
+    parts:   by track and territory, the most streamed first
     """
-    rows: list[StatementRow] = []
-    for one in found:
-        month = month_text(one.month)
-        for line in one.payout.lines:
-            if line.key.owned and line.key.name == label:
-                rows.append((month, "Streams", line.seconds, line.minor))
-        for due in one.adjustments:
-            if due.key.owned and due.key.name == label:
-                rows.append((month, f"Adjustment of {month_text(due.about)}", 0, due.minor))
-        for due in one.foreign:
-            if due.key == Key(True, label):
-                rows.append(
-                    (month, f"Adjustment of {month_text(due.about)}: {due.amount}", 0, None)
-                )
-    return rows
+
+    company: str
+    label: str
+    method: Method
+    currency: str
+    states: Mapping[date, str]
+    sources: Mapping[date, str]
+    balances: Sequence[tuple[date, Balance]]
+    adjustments: Sequence[tuple[date, Adjustment]]
+    parts: Sequence[Part]
+    titles: Mapping[str, str]
+    number: int = 0
+
+    @cached_property
+    def source_hash(self) -> str:
+        """Return the SHA-256 of what the statement says and of what it was computed from."""
+        return digest(
+            [
+                [self.label, self.method, self.currency],
+                [[month_text(month), source] for month, source in self.sources.items()],
+                [[month_text(month), *one] for month, one in self.balances],
+                [[month_text(m), month_text(one.about), one.amount] for m, one in self.adjustments],
+                [[*one.values, one.seconds, one.minor] for one in self.parts],
+            ]
+        )
+
+    @cached_property
+    def seconds(self) -> int:
+        """Return how long the label was heard."""
+        return sum(part.seconds for part in self.parts)
+
+    @property
+    def period(self) -> str:
+        """Return the months it is about."""
+        first, last = month_text(min(self.states)), month_text(max(self.states))
+        return first if first == last else f"{first} to {last}"
+
+    @property
+    def file_name(self) -> str:
+        """Return a safe name of its files, without an ending."""
+        words = f"statement {self.number} {self.label} {self.period} {self.method}"
+        return re.sub(r"[^A-Za-z0-9]+", "-", words).strip("-").lower()[:120]
+
+    def about(self) -> list[tuple[str, str]]:
+        """Return what stands on top of it."""
+        states = [f"{month_text(month)} {state}" for month, state in self.states.items()]
+        same = len(set(self.states.values())) == 1
+        return [
+            ("Statement", str(self.number)),
+            ("Payee", self.label),
+            ("From", self.company),
+            ("Period", self.period),
+            ("Currency", self.currency),
+            ("Method", METHODS[self.method]),
+            ("State", next(iter(self.states.values())) if same else ", ".join(states)),
+            ("Computed from (SHA-256)", self.source_hash),
+            ("Written (UTC)", f"{utcnow():%Y-%m-%d %H:%M}"),
+        ]
 
 
-def statement_file(
-    company: str, label: str, found: list[MonthPayout], balances: list[tuple[date, Balance]]
-) -> IO[bytes]:
-    """Return the workbook as an open temporary file: what was earned, and the balances by month."""
+def statements_of(
+    payer: Payer, company: str, months: Sequence[date], label: str | None = None
+) -> list[Statement]:
+    """Return the statements of months, by label; of one label only where it is named.
+
+    A label has one where it earned, is adjusted, or has a balance. Raises: InvalidParams
+    """
+    found = [payer.month(month) for month in months]
     currency = one_currency(found)
-    file = tempfile.TemporaryFile(prefix="statement-", suffix=".xlsx")  # noqa: SIM115
-    with new_workbook(file) as workbook:
-        _write(workbook, company, label, found, currency)
-        _write_balances(workbook, balances)
-    return file
+    states = states_of(payer.company_id)
+    parts: dict[str, list[Part]] = defaultdict(list)
+    for part in parts_of(payer.company_id, found, ("track_id", "region"), label):
+        if part.key.owned:
+            parts[part.key.name].append(part)
+    balances: dict[str, list[tuple[date, Balance]]] = defaultdict(list)
+    for month in months:
+        for one in balances_of(payer, month):
+            balances[one.label].append((month, one))
+    due = [(one.month, due) for one in found for due in (*one.adjustments, *one.foreign)]
+    names = sorted({*parts, *balances} if label is None else {*parts, *balances} & {label})
+    titles = track_names(payer.company_id, (part.values[0] for n in names for part in parts[n]))
+    return [
+        Statement(
+            company=company,
+            label=name,
+            method=payer.method,
+            currency=currency,
+            states={month: states.get(month, "open") for month in months},
+            sources={one.month: one.source for one in found},
+            balances=balances[name],
+            adjustments=[(month, one) for month, one in due if one.key == Key(True, name)],
+            parts=parts[name],
+            titles=titles,
+        )
+        for name in names
+    ]
 
 
-def _write(
-    workbook: Any, company: str, label: str, found: list[MonthPayout], currency: str
-) -> None:
-    bold = workbook.add_format({"bold": True})
-    header = workbook.add_format({"bold": True, "bottom": 1})
-    money = workbook.add_format(number_format(digits(currency)))
-    whole = workbook.add_format(number_format(0))
-    month = workbook.add_format({"num_format": "yyyy-mm", "align": "left"})
-    page = workbook.add_worksheet("Statement")
-    page.set_column(0, 0, 18)
-    page.set_column(1, 3, 24)
-    facts = (
-        ("Label", label),
-        ("From", company),
-        ("Method", METHODS[found[0].method] if found else ""),
-        ("Currency", currency),
-        ("Written (UTC)", f"{utcnow():%Y-%m-%d %H:%M}"),
+def issue(company_id: str, statements: Sequence[Statement], by: Scope) -> list[Statement]:
+    """Return statements with their numbers: what says the same has the number it had before."""
+    first = statements[0]
+    months = min(first.states), max(first.states)
+    with unit_of_work(company_id, by) as work:
+        mine = IssuedStatement.company_id == company_id
+        known = {
+            (row.label, row.source_hash): row.number
+            for row in db.session.scalars(
+                select(IssuedStatement).where(
+                    mine,
+                    IssuedStatement.method == first.method,
+                    IssuedStatement.first_month == months[0],
+                    IssuedStatement.last_month == months[1],
+                )
+            )
+        }
+        number = db.session.scalar(select(func.max(IssuedStatement.number)).where(mine)) or 0
+        for one in statements:
+            if (one.label, one.source_hash) not in known:
+                known[one.label, one.source_hash] = number = number + 1
+                db.session.add(
+                    IssuedStatement(
+                        company_id=company_id,
+                        number=number,
+                        label=one.label,
+                        method=one.method,
+                        first_month=months[0],
+                        last_month=months[1],
+                        source_hash=one.source_hash,
+                        issued_by=by.user_id,
+                    )
+                )
+        what = first.label if len(statements) == 1 else f"of {len(statements)} labels"
+        work.record("downloaded", f"label-revenue statement {what}, {first.period}"[:300])
+    return [replace(one, number=known[one.label, one.source_hash]) for one in statements]
+
+
+# Tables
+
+
+def _line_columns(one: Statement) -> tuple[Column, ...]:
+    return (
+        Column("track_id", "Track"),
+        Column("title", "Title"),
+        Column("territory", "Territory"),
+        Column("seconds", "Seconds", "integer"),
+        Column("share", "Share", "decimal", "%"),
+        Column("amount", "Amount", "decimal", one.currency, digits(one.currency)),
     )
-    for line, (name, value) in enumerate(facts):
-        page.write_string(line, 0, name, bold)
-        page.write_string(line, 1, value)
-    first = len(facts) + 1
-    page.freeze_panes(first + 1, 0)
-    for column, name in enumerate(("Month", "For", "Seconds", f"Amount ({currency})")):
-        page.write_string(first, column, name, header)
-    rows = statement_rows(label, found)
-    for line, (when, what, seconds, minor) in enumerate(rows, start=first + 1):
-        page.write_datetime(line, 0, datetime.fromisoformat(f"{when}-01"), month)
-        page.write_string(line, 1, what)
-        page.write_number(line, 2, seconds, whole)
-        if minor is not None:
-            page.write_number(line, 3, amount(minor, currency), money)
-    last = first + 1 + len(rows)
-    page.write_string(last, 0, "Total", bold)
-    page.write_number(last, 2, sum(row[2] for row in rows), whole)
-    page.write_number(last, 3, amount(sum(row[3] or 0 for row in rows), currency), money)
 
 
-BALANCE_COLUMNS = ("Opening", "Earned", "Adjustments", "Paid", "Closing")
+def _line(one: Statement, track_id: str, title: str, region: str, parts: Sequence[Part]) -> Row:
+    whole = one.seconds
+    seconds = sum(part.seconds for part in parts)
+    return {
+        "track_id": track_id,
+        "title": title,
+        "territory": region,
+        "seconds": seconds,
+        "share": Decimal(100) * seconds / whole if whole else None,
+        "amount": amount(sum(part.minor for part in parts), one.currency),
+    }
 
 
-def _write_balances(workbook: Any, balances: list[tuple[date, Balance]]) -> None:
-    """Write what was brought forward, earned, paid and is carried forward, a line a month."""
-    header = workbook.add_format({"bold": True, "bottom": 1})
-    month_format = workbook.add_format({"num_format": "yyyy-mm", "align": "left"})
-    page = workbook.add_worksheet("Balances")
-    page.set_column(0, 6, 14)
-    page.freeze_panes(1, 0)
-    for column, name in enumerate(("Month", "Currency", *BALANCE_COLUMNS)):
-        page.write_string(0, column, name, header)
-    for line, (month, one) in enumerate(balances, start=1):
-        money = workbook.add_format(number_format(digits(one.currency)))
-        page.write_datetime(line, 0, datetime.fromisoformat(month.isoformat()), month_format)
-        page.write_string(line, 1, one.currency)
-        for column, minor in enumerate(one[2:], start=2):
-            page.write_number(line, column, amount(minor, one.currency), money)
+def _lines(one: Statement) -> list[Row]:
+    found = []
+    for part in one.parts:
+        track_id, region = part.values
+        title = NOT_STREAMED if track_id is None else one.titles.get(track_id, "")
+        found.append(_line(one, track_id or "", title, region or "", [part]))
+    return found
 
 
-def file_name(label: str, found: list[MonthPayout]) -> str:
-    """Return a safe name of the file: label, months and method."""
-    months = sorted(month_text(one.month) for one in found)
-    words = ["statement", label, *dict.fromkeys([months[0], months[-1]]), found[0].method]
-    slug = re.sub(r"[^A-Za-z0-9]+", "-", " ".join(words)).strip("-").lower()
-    return f"{slug[:120]}.xlsx"
+def _tables(one: Statement) -> dict[str, tuple[Sequence[Column], list[Row]]]:
+    """Return the tables beside tracks and territories, by title."""
+    places = max([digits(balance.currency) for _, balance in one.balances], default=2)
+    figures = (Column(name, name.capitalize(), "decimal", places=places) for name in FIGURES)
+    balances: list[Row] = [
+        {"month": month_text(month), "currency": balance.currency}
+        | {name: amount(getattr(balance, name), balance.currency) for name in FIGURES}
+        for month, balance in one.balances
+    ]
+    adjustments: list[Row] = [
+        {
+            "month": month_text(m),
+            "about": month_text(due.about),
+            "why": due.reason,
+            "amount": due.amount,
+        }
+        for m, due in one.adjustments
+    ]
+    month = Column("month", "Month", "month")
+    found: dict[str, tuple[Sequence[Column], list[Row]]] = {}
+    found["Balances"] = ((month, Column("currency", "Currency"), *figures), balances)
+    if adjustments:
+        columns = (month, Column("about", "Of", "month"), Column("why", "Why"))
+        found["Adjustments"] = ((*columns, Column("amount", "Amount")), adjustments)
+    return found
+
+
+# Files
+
+
+def _write_workbook(one: Statement, file: IO[bytes]) -> None:
+    """Write the statement as XLSX, a sheet a table."""
+    with new_workbook(file) as workbook:
+        writer = SheetWriter(workbook, footer=f"Statement {one.number}, {one.label}")
+        writer.facts("Statement", one.about())
+        for title, (columns, rows) in _tables(one).items():
+            writer.table(title, columns, rows)
+        total = _line(one, "Total", "", "", one.parts)
+        writer.table("Tracks and territories", _line_columns(one), _lines(one), total=total)
+
+
+def _write_document(one: Statement, file: IO[bytes], paper: Paper) -> None:
+    """Write the statement as PDF."""
+    lines = _lines(one)
+    if rest := one.parts[MOST_LINES:]:
+        more = f"{len(rest):,} further lines, each in the workbook"
+        lines = [*lines[:MOST_LINES], _line(one, "", more, "", rest)]
+    lines.append(_line(one, "Total", "", "", one.parts))
+    write_pdf(
+        file,
+        f"Statement {one.number}: {one.label}",
+        [
+            facts(one.about()),
+            *(table(title, *content) for title, content in _tables(one).items()),
+            table("Tracks and territories", _line_columns(one), lines, bold={"Total"}),
+        ],
+        author=one.company,
+        subject=f"Label revenue, {one.period}",
+        footer=f"Statement {one.number} of {one.company}, SHA-256 {one.source_hash[:16]}…",
+        paper=paper,
+    )
+
+
+def statement_bytes(one: Statement, ending: str, paper: Paper) -> bytes:
+    """Return the statement as `pdf` or `xlsx`."""
+    file = io.BytesIO()
+    if ending == "pdf":
+        _write_document(one, file, paper)
+    else:
+        _write_workbook(one, file)
+    return file.getvalue()
+
+
+def zip_chunks(statements: Sequence[Statement], paper: Paper) -> Iterator[bytes]:
+    """Yield a ZIP of both files of each statement, one statement after the other."""
+    sink = _Sink()
+    with ZipFile(sink, "w", ZIP_DEFLATED) as archive:
+        for one in statements:
+            for ending in ("pdf", "xlsx"):
+                name = f"{one.file_name}.{ending}"
+                archive.writestr(name, statement_bytes(one, ending, paper))
+            yield sink.take()
+    yield sink.take()
+
+
+class _Sink(io.RawIOBase):
+    """What was written since it was taken last; it cannot go back."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def take(self) -> bytes:
+        taken, self._parts = b"".join(self._parts), []
+        return taken
