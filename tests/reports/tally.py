@@ -29,7 +29,7 @@ from webapp.lib.bodies import Month
 from webapp.lib.months import month_text, months_between
 
 HOSTILE = "<script>alert('line')</script> & <img src=x onerror=alert(1)>"
-ONLY_LONG = {"when": ("mode", "long")}
+ONLY_LONG = {"when": ("mode", "long|longer")}
 
 
 class TallyParams(BaseModel):

@@ -6,12 +6,21 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from tally import Tally
 
 from webapp.accounts import find_company, find_user, grant
 from webapp.engine.models import Report
 from webapp.extensions import db
+from webapp.lib.months import (
+    current_month,
+    month_text,
+    months_between,
+    next_month,
+    parse_month,
+)
 
 HTMX = {"HX-Request": "true"}
 SECRET = "xyz-planted-secret-0815"
@@ -170,3 +179,66 @@ def test_a_viewer_may_not_start_one(
     viewer = client_for("viewer")
     assert post(viewer, "/reports/new/tally", topic="pears").status_code == 403
     assert viewer.get("/reports/new").status_code == 403
+
+
+def test_a_typed_secret_is_kept_sealed_for_the_next_try(
+    app: Flask, owner: FlaskClient, client_for: Callable[[str], FlaskClient],
+    post: Callable[..., Any],
+) -> None:  # fmt: skip
+    typed = {"topic": "", "secret": "xyz-planted-secret-0815", "mode": "short", "things": "3"}
+    refused = post(owner, "/reports/new/tally", **typed)
+    assert refused.status_code == 422
+    assert "xyz-planted" not in refused.text
+    assert "Kept, encrypted" in refused.text
+    kept = re.search(r'name="kept" value="([^"]+)"', refused.text)
+    assert kept
+    again = typed | {"topic": "locked", "secret": "", "kept": kept[1]}
+    assert post(owner, "/reports/new/tally", **again).status_code == 303
+    # It is nobody else's, and none of another form.
+    assert post(client_for("colleague"), "/reports/new/tally", **again).status_code == 422
+    assert post(owner, "/reports/new/tally", **again | {"kept": "nonsense"}).status_code == 422
+
+
+def test_spans_of_months_are_one_click_and_keep_what_is_typed(
+    owner: FlaskClient, post: Callable[..., Any]
+) -> None:
+    page = owner.get("/reports/new/tally").text
+    preset = re.search(r'name="preset" value="([0-9-]+):([0-9-]+)"[^>]*>Last 12 months<', page)
+    assert preset
+    assert len(months_between(parse_month(preset[1]), parse_month(preset[2]))) == 12
+    sent = {"topic": "plums", "mode": "long", "preset": f"{preset[1]}:{preset[2]}"}
+    filled = post(owner, "/reports/new/tally/estimate", **sent).text
+    assert f'value="{preset[1]}"' in filled
+    assert f'value="{preset[2]}"' in filled
+    assert 'value="plums"' in filled
+
+
+def test_a_report_runs_again_with_its_months_moved_on(
+    run: Callable[..., str], app: Flask, owner: FlaskClient, post: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    report_id = run(mode="long", start="2024-01", end="2024-03")
+    # Its secret was erased, so the form asks for it; all else is filled in.
+    form = post(owner, f"/reports/{report_id}/again")
+    last = month_text(next_month(current_month(), -1))
+    assert f"end={last}" in form.location
+    assert f'value="{last}"' in owner.get(form.location).text
+    monkeypatch.setattr(Tally, "secret_params", frozenset())
+    again = post(owner, f"/reports/{report_id}/again")
+    assert again.status_code == 303
+    with app.app_context():
+        made = db.session.get_one(Report, again.location.rsplit("/", 1)[1])
+        start, end = parse_month(made.params["start"]), parse_month(made.params["end"])
+        assert month_text(end) == last
+        assert len(months_between(start, end)) == 3
+
+
+def test_the_estimate_that_comes_by_itself_is_quiet_while_something_is_missing(
+    owner: FlaskClient, post: Callable[..., Any]
+) -> None:
+    address = "/reports/new/tally/estimate?quiet=1"
+    headers = {"HX-Request": "true"}
+    early = post(owner, address, headers=headers, topic="", mode="short")
+    assert (early.status_code, "flash" in early.text) == (200, False)
+    ready = post(owner, address, headers=headers, topic="plums", mode="short", things="3")
+    assert "About 1,234 calls" in ready.text

@@ -15,8 +15,8 @@ Number = int | float
 def chart_data(kind: ReportKind, result: ReadResult) -> list[dict[str, Any]]:
     """Return each chart that has a number to draw: all of it may be holes.
 
-    Shape: table, title, x, labels, open (places of what is not over), views of label, heading,
-           name, type, unit, says, series of name, values
+    Shape: table, title, x, labels, is_time, open (places of what is not over), views of label,
+           heading, name, type, unit, says, series of name, values
     """
     tables = {table.name: table for table in kind.tables(result.head)}
     charts = []
@@ -65,6 +65,7 @@ def chart_of(table: Table, title: str, rows: Iterable[Row], chart: Chart) -> dic
         "title": title,
         "x": x.label,
         "labels": labels,
+        "is_time": x.type in {"month", "date"},
         "open": [place for place, row in enumerate(drawn) if chart.open and row.get(chart.open)],
         "views": [
             _view(
@@ -78,9 +79,8 @@ def chart_of(table: Table, title: str, rows: Iterable[Row], chart: Chart) -> dic
             for label, name, type_ in chart.views
         ],
     }
-    is_time = x.type in {"month", "date"}
     for view in made["views"]:
-        view["says"] = says(view, labels, is_time=is_time, open_=made["open"])
+        view["says"] = says(view, labels, is_time=made["is_time"], open_=made["open"])
     return made
 
 

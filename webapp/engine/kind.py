@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel
@@ -27,6 +27,7 @@ from webapp.engine.shapes import (
     Estimate,
     Explanation,
     Figure,
+    FirstStep,
     Result,
     Row,
     RowDetail,
@@ -55,6 +56,7 @@ __all__ = [
     "Estimate",
     "Explanation",
     "Figure",
+    "FirstStep",
     "MonthStore",
     "ReportKind",
     "Result",
@@ -115,6 +117,18 @@ class ReportKind:
     def choices(self, scope: Scope) -> Mapping[str, tuple[tuple[str, str], ...]]:
         """Return (value, label) pairs of select fields that depend on the caller's company."""
         return {}
+
+    def fills(self, scope: Scope) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+        """Return what choices of select fields say of other fields: field, choice, other fields."""
+        return {}
+
+    def data_span(self, scope: Scope) -> tuple[date, date] | None:
+        """Return the first and the last month with data, None where nobody can say."""
+        return None
+
+    def first_step(self, scope: Scope) -> FirstStep | None:
+        """Return what has to be done before the first report, None once it is."""
+        return None
 
     def missing_params(self, given: Mapping[str, Any], present: AbstractSet[str]) -> dict[str, str]:
         """Return a sentence for each parameter these need and lack, beside the required ones.

@@ -21,6 +21,7 @@ class Column:
     places: digits after the point that a workbook shows of a decimal, 0 to 6
     is_detail: left out of the grid until all columns are asked for
     is_internal: left out where people without an account look, such as a site's API key
+    help:   what it means, in a sentence; shown on its header
     """
 
     name: str
@@ -30,6 +31,7 @@ class Column:
     places: int = 2
     is_detail: bool = False
     is_internal: bool = False
+    help: str = ""
 
     @property
     def is_number(self) -> bool:
@@ -90,6 +92,19 @@ class Sheet:
 
 # (label, column, how it is drawn)
 ChartView = tuple[str, str, Literal["line", "bar"]]
+
+
+@dataclass(frozen=True)
+class FirstStep:
+    """What a company does before its first report of a kind: a sentence, and where it is done.
+
+    blocks: no report can be made before
+    """
+
+    sentence: str
+    label: str
+    address: str
+    blocks: bool = True
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,31 @@ again, and a form sent twice makes one report.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from flask import Response, make_response, render_template, request, url_for
 
-from webapp.accounts import Scope, audit, check_role
+from webapp.accounts import Scope, audit, check_role, current_scope
 from webapp.engine import registry, service
-from webapp.engine.kind import Estimate, ReportKind
+from webapp.engine.kind import Estimate, FirstStep, ReportKind
+from webapp.engine.models import Report
 from webapp.engine.params import FormField, form_fields
 from webapp.errors import InvalidParams, NotFound, PartnerError
 from webapp.extensions import db
 from webapp.htmx import is_htmx, redirect_to, vary
+from webapp.lib.moments import utcnow
+from webapp.lib.months import current_month, month_text, months_between, next_month, parse_month
 from webapp.lib.texts import as_id
 from webapp.reports.blueprint import bp
+from webapp.security import SealBroken, seal, unseal
+
+KEPT_FOR = timedelta(hours=1)
 
 
 @dataclass
@@ -33,6 +42,24 @@ class Form:
     values: Mapping[str, Any]
     errors: dict[str, str] = field(default_factory=dict)
     once: str = ""
+    # Secrets as typed, sealed for the next try.
+    kept: str = ""
+    step: FirstStep | None = None
+    span: tuple[date, date] | None = None
+    fills: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
+
+    @property
+    def presets(self) -> list[tuple[str, str, str]]:
+        """Return (label, first, last month) of spans people ask for, where the form has months."""
+        if not {("start", "month"), ("end", "month")} <= {(f.name, f.widget) for f in self.fields}:
+            return []
+        last = next_month(current_month(), -1)
+        january = last.replace(month=1)
+        spans = [("Last month", last), ("Last 12 months", next_month(last, -11))]
+        spans.append((f"This year ({january.year})", january))
+        if self.span and self.span[0] < last:
+            spans.append(("Since the beginning", self.span[0]))
+        return [(label, month_text(first), month_text(last)) for label, first in spans]
 
     @property
     def labels(self) -> dict[str, str]:
@@ -41,6 +68,9 @@ class Form:
     def page(self, status: int = 200, estimate: Estimate | None = None) -> Response:
         """Return the whole page; the token in it makes the form good for one report."""
         self.once = self.once or uuid.uuid4().hex
+        scope = current_scope()
+        self.step, self.span = self.kind.first_step(scope), self.kind.data_span(scope)
+        self.fills = self.kind.fills(scope)
         body = render_template("reports/new_report.html", form=self, estimate=estimate)
         return vary(make_response(body, status))
 
@@ -85,6 +115,43 @@ def _prefilled(scope: Scope, kind: ReportKind, fields: tuple[FormField, ...]) ->
     }
 
 
+@bp.post("/reports/<uuid:report_id>/again")
+def run_again(report_id: UUID) -> Response:
+    """Make a report once more, its months moved on; where a secret is needed its form comes."""
+    report = service.find_report(current_scope(), str(report_id))
+    scope, kind = _open_kind(report.kind)
+    params = moved_on(report)
+    if kind.secret_params and not any(way <= set(params) for way in kind.credential_options):
+        months = {name: params[name] for name in ("start", "end") if params.get(name)}
+        form = url_for("reports.new_report", slug=kind.slug, **{"from": report.id}, **months)
+        return redirect_to(form)
+    try:
+        started = service.start_report(scope, kind.slug, params)
+    except InvalidParams as error:
+        fields = form_fields(kind, scope)
+        values = {one.name: "" if one.default is None else one.default for one in fields}
+        return Form(kind, fields, values | params, error.errors).page(status=422)
+    audit(scope, "ran", f"{kind.slug} {started.report.id}")
+    db.session.commit()
+    return redirect_to(url_for("reports.show_report", report_id=started.report.id))
+
+
+def moved_on(report: Report) -> dict[str, Any]:
+    """Return what a report was asked with, its months as far on as time is since."""
+    params = dict(report.params)
+    try:
+        start, end = parse_month(params["start"]), parse_month(params["end"])
+    except (KeyError, TypeError, ValueError):
+        return params
+    # One that went up to its own month goes up to the present one, others up to the last closed.
+    now = current_month()
+    until = now if end >= current_month(report.created_at) else next_month(now, -1)
+    by = len(months_between(end, until)) - 1
+    if by > 0:
+        params |= {"start": month_text(next_month(start, by)), "end": month_text(until)}
+    return params
+
+
 @bp.post("/reports/new/<slug>", endpoint="create_report")
 def create_report(slug: str) -> Response:
     """Start the report, or show the form as typed with a sentence per field."""
@@ -102,6 +169,7 @@ def create_report(slug: str) -> Response:
             started = service.start_report(scope, kind.slug, _raw(form))
     except InvalidParams as error:
         form.errors = error.errors
+        form.kept = _seal_secrets(scope, form)
         return form.page(status=422)
     if started.is_new:
         audit(scope, "ran", f"{kind.slug} {started.report.id}")
@@ -123,7 +191,12 @@ def estimate_report(slug: str) -> Response:
         refusal = error.message
         form.errors, status = {"estimate": error.message}, 422
     if not is_htmx():
+        form.kept = _seal_secrets(scope, form)
+        if "preset" in request.form:
+            form.errors, status = {}, 200
         return form.page(status, estimate)
+    if "quiet" in request.args and form.errors:
+        form.errors, refusal, status = {}, None, 200
     body = render_template("reports/_estimate.html", estimate=estimate, refusal=refusal, form=form)
     return vary(make_response(body, status))
 
@@ -139,6 +212,16 @@ def _typed_form(scope: Scope, kind: ReportKind) -> Form:
         elif one.widget == "lines":
             lines = [line.strip() for line in values[one.name].splitlines()]
             values[one.name] = [line for line in lines if line] or ""
+    kept = _open_secrets(scope, kind)
+    for name in kind.secret_params:
+        values[name] = values.get(name) or kept.get(name, "")
+    # Without script the button of a span sends the form; with it the fields are filled in there.
+    preset = request.form.get("preset", "").split(":")
+    if len(preset) == 2:
+        values |= {"start": preset[0], "end": preset[1]}
+    for name, choices in kind.fills(scope).items():
+        for other, value in choices.get(str(values.get(name)), {}).items():
+            values[other] = values.get(other) or value
     return Form(kind, fields, values, once=request.form.get("once", "")[:64])
 
 
@@ -147,5 +230,30 @@ def _raw(form: Form) -> dict[str, Any]:
     return {
         one.name: form.values[one.name]
         for one in form.fields
-        if one.when is None or str(form.values.get(one.when[0], "")) == one.when[1]
+        if one.when is None or str(form.values.get(one.when[0], "")) in one.when[1].split("|")
     }
+
+
+def _seal_secrets(scope: Scope, form: Form) -> str:
+    """Return the secrets that were typed, sealed for this reader and this form, or nothing."""
+    typed = {name: form.values[name] for name in form.kind.secret_params if form.values.get(name)}
+    if not typed:
+        return ""
+    until = (utcnow() + KEPT_FOR).isoformat()
+    return seal(json.dumps([_owner(scope, form.kind), until, typed]))
+
+
+def _open_secrets(scope: Scope, kind: ReportKind) -> dict[str, str]:
+    sent = request.form.get("kept", "")
+    if not sent:
+        return {}
+    try:
+        owner, until, typed = json.loads(unseal(sent))
+    except SealBroken:
+        return {}
+    is_good = owner == _owner(scope, kind) and datetime.fromisoformat(until) > utcnow()
+    return typed if is_good else {}
+
+
+def _owner(scope: Scope, kind: ReportKind) -> list[str]:
+    return ["typed secrets", scope.user_id, scope.company_id, kind.slug]

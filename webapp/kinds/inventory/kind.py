@@ -16,6 +16,7 @@ from webapp.engine.kind import (
     Context,
     Download,
     Figure,
+    FirstStep,
     ReportKind,
     Result,
     Run,
@@ -67,6 +68,11 @@ class Inventory(ReportKind):
             "unit": tuple(units),
             "types": tuple(LABELS.items()),
         }
+
+    def first_step(self, scope: Scope) -> FirstStep | None:
+        if list_periods(scope.company_id):
+            return None
+        return FirstStep("There is no reporting period yet.", "Make a period", "/inventory")
 
     def resolve_secrets(
         self, params: InventoryParams, scope: Scope, secrets: dict[str, str]

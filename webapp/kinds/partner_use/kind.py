@@ -14,6 +14,7 @@ from webapp.engine.kind import (
     Estimate,
     Explanation,
     Figure,
+    FirstStep,
     MonthStore,
     ReportKind,
     Result,
@@ -64,6 +65,16 @@ class PartnerUse(ReportKind):
         stored = connections.of_company(scope)
         named = ((one.id, f"{one.name} (partner {one.partner_id})") for one in stored)
         return {"connection": (("", "Type a key below"), *named)} if stored else {}
+
+    def fills(self, scope: Scope) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+        stored = connections.of_company(scope)
+        return {"connection": {one.id: {"partner_id": one.partner_id} for one in stored}}
+
+    def first_step(self, scope: Scope) -> FirstStep | None:
+        if not scope.may("admin") or connections.of_company(scope):
+            return None
+        sentence = "Store a connection to the partner once, and no report asks for its key again."
+        return FirstStep(sentence, "Connect a partner", "/connections", blocks=False)
 
     def missing_params(self, given: Mapping[str, Any], present: AbstractSet[str]) -> dict[str, str]:
         needed = {} if "connection" in present else NEEDED_KEY

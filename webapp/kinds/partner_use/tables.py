@@ -24,11 +24,26 @@ SITE_COLUMNS = (
     Column("site_id", "Site ID", "id"),
     Column("name", "Name"),
     Column("api_key", "API key", is_detail=True, is_internal=True),
-    Column("data_center", "Data centre", is_detail=True),
+    Column("data_center", "Data centre", is_detail=True, help="Where the partner keeps the site."),
     Column("is_child", "Child site", "boolean", is_detail=True),
-    Column("account_count", "Accounts", "integer"),
-    Column("last_login", "Last login", "datetime"),
-    Column("last_created", "Last creation", "datetime"),
+    Column(
+        "account_count",
+        "Accounts",
+        "integer",
+        help="Accounts of the site when it was asked; a child site's are counted at its parent.",
+    ),
+    Column(
+        "last_login",
+        "Last login",
+        "datetime",
+        help="When somebody last signed in to an account of the site.",
+    ),
+    Column(
+        "last_created",
+        "Last creation",
+        "datetime",
+        help="When the newest account of the site was made.",
+    ),
     Column("problem", "Problem"),
 )
 MONTH_COLUMNS = (
@@ -37,22 +52,45 @@ MONTH_COLUMNS = (
     Column("delta", "Delta", "integer"),
 )
 KNOWN_COLUMNS = (
-    Column("known_users", "Known users", "integer", is_detail=True),
+    Column(
+        "known_users",
+        "Known users",
+        "integer",
+        is_detail=True,
+        help="Users of the sites that could be counted.",
+    ),
     Column("sites_counted", "Sites counted", "integer", is_detail=True),
     Column("sites", "Sites", "integer", is_detail=True),
 )
 MONTH_GRID = (
     *MONTH_COLUMNS,
-    Column("complete", "Complete", "boolean", is_detail=True),
+    Column(
+        "complete",
+        "Complete",
+        "boolean",
+        is_detail=True,
+        help="Every site could be counted for this month.",
+    ),
     *KNOWN_COLUMNS,
     Column("counted_at", "Oldest count", "datetime", is_detail=True),
-    Column("mixed_ages", "Counted on different days", "boolean", is_detail=True),
+    Column(
+        "mixed_ages",
+        "Counted on different days",
+        "boolean",
+        is_detail=True,
+        help="The two ends of the delta were counted more than a day apart.",
+    ),
     Column("note", "Note"),
 )
 GROWTH_COLUMNS = (
-    Column("before", "Users before", "integer"),
-    Column("after", "Users at the end", "integer"),
-    Column("growth", "Growth", "integer"),
+    Column(
+        "before",
+        "Users before",
+        "integer",
+        help="Users at the end of the month before the first one.",
+    ),
+    Column("after", "Users at the end", "integer", help="Users at the end of the last month."),
+    Column("growth", "Growth", "integer", help="Users at the end less users before."),
 )
 MONTH_SITE_GRID = (
     *SITE_COLUMNS[:2],

@@ -53,15 +53,33 @@ HELD = (
 BYTES = (
     *(Column(name, what.capitalize(), "integer", unit) for name, what, unit in HELD),
     *(Column(f"{name}_delta", f"Growth of {what}", "integer", unit) for name, what, unit in HELD),
-    Column("active_byte_months", "Active over the month", "integer", "byte-months"),
+    Column(
+        "active_byte_months",
+        "Active over the month",
+        "integer",
+        "byte-months",
+        help="Bytes times the part of the month they were held: the month's average.",
+    ),
     Column("trash_byte_months", "Trash over the month", "integer", "byte-months"),
 )
 
 
 def _sizes(unit: str) -> tuple[Column, ...]:
     return (
-        Column("active_size", "Active", "decimal", unit),
-        Column("trash_size", "Trash", "decimal", unit),
+        Column(
+            "active_size",
+            "Active",
+            "decimal",
+            unit,
+            help="What files held at the end of the month, all versions that are not in the trash.",
+        ),
+        Column(
+            "trash_size",
+            "Trash",
+            "decimal",
+            unit,
+            help="What the trash held at the end of the month; it counts until it is emptied.",
+        ),
     )
 
 
@@ -104,7 +122,13 @@ class ProjectStorage(ReportKind):
         # On the page the sizes people read come first; files begin with the exact bytes.
         unit = head["unit"]
         grown = (
-            Column("active_growth", "Growth", "decimal", unit),
+            Column(
+                "active_growth",
+                "Growth",
+                "decimal",
+                unit,
+                help="Active at the end of the month less active at its beginning.",
+            ),
             Column("trash_growth", "Growth of trash", "decimal", unit),
         )
         exact = (replace(one, is_detail=True) for one in BYTES)

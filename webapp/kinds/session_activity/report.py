@@ -46,6 +46,8 @@ from webapp.lib.texts import counted
 MICROSECOND = timedelta(microseconds=1)
 Days = dict[date, Hours]
 
+ONCE = "What goes on at two places at once counts once."
+SUMMED_UP = "The same time added up over all of them: at two at once it counts twice."
 PERIODS = {
     "month": Column("month", "Month", "month"),
     "week": Column("week", "Week"),
@@ -65,8 +67,8 @@ def hours_columns(by: str) -> tuple[Column, Column]:
     """Return the two columns of hours: of a group, and summed over its units."""
     _, any_of, all_of = GROUPS[by]
     return (
-        Column("hours", any_of, "decimal", "hours"),
-        Column(f"{SUMMED[by]}_hours", all_of, "decimal", "hours"),
+        Column("hours", any_of, "decimal", "hours", help=ONCE),
+        Column(f"{SUMMED[by]}_hours", all_of, "decimal", "hours", help=SUMMED_UP),
     )
 
 

@@ -22,6 +22,26 @@ window.addEventListener("pageshow", () => {
   document.querySelectorAll("form[data-whens]").forEach(settleFields);
 });
 
+// A span fills in its months; a choice fills in what it says of other fields.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest?.('button[name="preset"]');
+  if (!button) return;
+  event.preventDefault();
+  const [start, end] = button.value.split(":");
+  const { elements } = button.form;
+  Object.assign(elements.start, { value: start });
+  Object.assign(elements.end, { value: end });
+  elements.end.dispatchEvent(new Event("change", { bubbles: true }));
+});
+
+for (const says of document.querySelectorAll("script[data-fills]")) {
+  const { elements } = says.closest("form");
+  const fills = JSON.parse(says.textContent);
+  elements[says.dataset.fills]?.addEventListener("change", (event) => {
+    for (const [name, value] of Object.entries(fills[event.target.value] ?? {})) elements[name].value = value;
+  });
+}
+
 document.addEventListener("submit", (event) => {
   const question = event.target.dataset?.confirm;
   if (question && !window.confirm(question)) event.preventDefault();

@@ -17,6 +17,7 @@ from webapp.engine.kind import (
     Context,
     Download,
     Figure,
+    FirstStep,
     ReportKind,
     Result,
     Row,
@@ -28,6 +29,7 @@ from webapp.engine.kind import (
 from webapp.intake import drop_expired_uploads, upload_pages
 from webapp.kinds.label_revenue import loads, models
 from webapp.kinds.label_revenue.ledger import SLUG
+from webapp.kinds.label_revenue.periods import months_due
 from webapp.kinds.label_revenue.reading import Options, Source
 from webapp.kinds.label_revenue.report import payouts
 from webapp.kinds.label_revenue.report.breakdown import detail_rows, line_row
@@ -195,6 +197,16 @@ class LabelRevenue(ReportKind):
         loads.load(company_id, sources, Options(date_order="dmy"))
         return "the sample's listeners, streams and tracks are loaded, to report on."
 
+    def data_span(self, scope: Scope) -> tuple[date, date] | None:
+        months = months_due(scope.company_id)
+        return (months[0], months[-1]) if months else None
+
+    def first_step(self, scope: Scope) -> FirstStep | None:
+        if self.data_span(scope):
+            return None
+        sentence = "There are no streams yet to report on."
+        return FirstStep(sentence, "Load streams", "/label-revenue/load", blocks=False)
+
     def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
         links = [
             ("Months and loads", "/label-revenue"),
@@ -216,9 +228,16 @@ class LabelRevenue(ReportKind):
 def _label_columns(head: Mapping[str, Any]) -> tuple[Column, ...]:
     return (
         Column("label", "Label"),
-        Column("seconds", "Seconds", "integer"),
-        Column("share", "Share", "decimal", "%"),
-        Column("amount", "Amount", "decimal", head["currency"], digits(head["currency"])),
+        Column("seconds", "Seconds", "integer", help="Seconds of the label's tracks streamed."),
+        Column("share", "Share", "decimal", "%", help="Of all seconds streamed."),
+        Column(
+            "amount",
+            "Amount",
+            "decimal",
+            head["currency"],
+            digits(head["currency"]),
+            help="What the label is owed; all amounts add up to the pool.",
+        ),
         Column("kind", "Kind"),
     )
 
