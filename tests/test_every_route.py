@@ -125,7 +125,9 @@ def test_no_page_breaks_for_whoever_asks_for_it(
             continue
         answer = client.get(path)
         answer.get_data()
-        if answer.status_code >= 500 and rule.endpoint != "ops.show_readiness":
+        # 501: what another system's clients ask for and is not done here.
+        may_fail = rule.endpoint == "ops.show_readiness" or answer.status_code == 501
+        if answer.status_code >= 500 and not may_fail:
             broken.append((rule.endpoint, path, answer.status_code))
     assert broken == []
 

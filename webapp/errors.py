@@ -151,6 +151,13 @@ class Conflict(ReportError):
     title = "Not now"
 
 
+class NotOffered(ReportError):
+    """501: known to clients of another system, and not done here."""
+
+    status = 501
+    title = "Not offered here"
+
+
 class TooLarge(ReportError):
     """413: the body is larger than this address takes."""
 

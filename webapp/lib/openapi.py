@@ -49,6 +49,7 @@ REASONS = {
     415: "Another content type than this address reads.",
     422: "Some values cannot be used: a sentence per field.",
     429: "Too many tries; see Retry-After.",
+    501: "Not done here; the sentence says what is instead.",
     502: "The partner's API did not answer as hoped.",
     503: "A part of this installation is away; see Retry-After.",
 }

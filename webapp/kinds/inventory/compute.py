@@ -16,6 +16,8 @@ ZERO = Decimal(0)
 # Of sources of factors so many are told apart.
 MOST_SOURCES = 500
 OTHER = "Other"
+# Before the source of an entry whose factor has no value yet; its emissions count as nothing.
+NO_FACTOR = "No factor yet: "
 # Emissions and how many entries they are of.
 Counted = tuple[Decimal, int]
 Key = TypeVar("Key", int, str, tuple[int, str], tuple[str, str])

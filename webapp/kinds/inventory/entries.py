@@ -190,8 +190,21 @@ def unpacked(line: bytes) -> dict[str, Any]:
     return row
 
 
+def find_entry(company_id: str, entry_id: str) -> dict[str, Any]:
+    """Return one entry of the company, as `read_entries` does. Raises: NotFound"""
+    found = read_entries(company_id, period=None, after=None, limit=0, only=entry_id)
+    if not found:
+        raise NotFound("There is no such entry.")
+    return found[0]
+
+
 def read_entries(
-    company_id: str, *, period: Period | None, after: str | None, limit: int
+    company_id: str,
+    *,
+    period: Period | None,
+    after: str | None,
+    limit: int,
+    only: str | None = None,
 ) -> list[dict[str, Any]]:
     """Return entries by id, those after an id where one is given; one more than the limit."""
     query = (
@@ -202,6 +215,8 @@ def read_entries(
     )
     if period is not None:
         query = query.where(Entry.period_key == period.key)
+    if only is not None:
+        query = query.where(Entry.id == only)
     query = one_page(query, (Entry.id,), (after,) if after else None, limit)
     return [
         {

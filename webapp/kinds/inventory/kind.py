@@ -26,7 +26,17 @@ from webapp.engine.kind import (
 from webapp.errors import InvalidParams, NotFound
 from webapp.files import FileObject, sweep
 from webapp.intake import drop_expired_uploads, upload_pages
-from webapp.kinds.inventory import commands, data_api, files, flow_api, ingest, pages
+from webapp.kinds.inventory import (
+    client_api,
+    commands,
+    data_api,
+    factors_api,
+    files,
+    flow_api,
+    ingest,
+    measurements_api,
+    pages,
+)
 from webapp.kinds.inventory.compute import TOTAL
 from webapp.kinds.inventory.demo import make_demo
 from webapp.kinds.inventory.making import make_report
@@ -178,7 +188,8 @@ class Inventory(ReportKind):
         return ingest.LOADER.tasks()
 
     def blueprints(self) -> tuple[Blueprint, ...]:
-        return (flow_api.bp, flow_api.files_bp, data_api.bp, pages.bp, upload_pages(ingest.PAGES))
+        flow = (flow_api.bp, flow_api.files_bp, client_api.bp, factors_api.bp, measurements_api.bp)
+        return (*flow, data_api.bp, pages.bp, upload_pages(ingest.PAGES))
 
     def seed_demo(self, company_id: str) -> str:
         counted = make_demo(company_id)

@@ -14,7 +14,7 @@ from webapp.engine.kind import Result, Run
 from webapp.extensions import db
 from webapp.files import store_file
 from webapp.kinds.inventory import documents, files, pdf, workbooks
-from webapp.kinds.inventory.compute import Line
+from webapp.kinds.inventory.compute import NO_FACTOR, Line
 from webapp.kinds.inventory.params import MADE, InventoryParams
 from webapp.kinds.inventory.places import ensure_root
 from webapp.kinds.inventory.snapshot import (
@@ -54,6 +54,14 @@ def make_report(params: InventoryParams, run: Run) -> Result:
         run.log(f"{counted(snapshot.now.rows, 'entry')} read; SHA-256 {snapshot.sha256[:16]}….")
         if not snapshot.now.rows:
             run.log("There are no entries in this period and unit.", level="warn")
+        waiting = (
+            rows
+            for source, (_, rows) in snapshot.now.by_source.items()
+            if source.startswith(NO_FACTOR)
+        )
+        if count := sum(waiting):
+            waits = f"{counted(count, 'entry')} without a factor: counted as nothing."
+            run.log(waits, level="warn")
         made = [_make_file(snapshot, kind, run) for kind in params.types]
         return Result(head=_head(snapshot, made), tables=_tables(snapshot))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import (
     BigInteger,
@@ -146,3 +147,20 @@ class Settings(Model):
     methods: Mapped[str] = mapped_column(Text, default="")
     factor_sources: Mapped[str] = mapped_column(Text, default="")
     paper: Mapped[str] = mapped_column(String(10), default="a4")
+
+
+class Factor(Model):
+    """An emission factor of a company's own, in kg CO2e per unit; entries name it by its words."""
+
+    __tablename__ = "inventory_factor"
+    __table_args__ = (UniqueConstraint("company_id", "keyword", "attribute", "unit"),)
+
+    id: Mapped[str] = mapped_column(
+        Uuid(as_uuid=False), primary_key=True, default=lambda: str(uuid4())
+    )
+    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
+    keyword: Mapped[str] = mapped_column(String(200))
+    attribute: Mapped[str] = mapped_column(String(200), default="")
+    unit: Mapped[str] = mapped_column(String(50))
+    description: Mapped[str] = mapped_column(Text, default="")
+    value: Mapped[Decimal | None] = mapped_column(DecimalColumn)

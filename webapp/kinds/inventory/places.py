@@ -187,6 +187,18 @@ def put_units(company_id: str, bodies: Sequence[UnitIn]) -> list[Unit]:
     return found
 
 
+def delete_unit(unit: Unit) -> None:
+    """Delete a unit, in the session; the caller commits. Raises: Conflict while it is in use"""
+    query = select(Unit.id).where(Unit.parent_key == unit.key).limit(1)
+    if unit.parent_key is None:
+        raise Conflict("The root of the company stays.")
+    if db.session.scalar(query):
+        raise Conflict("There are units below it; move or delete them first.")
+    if db.session.scalar(select(Entry.id).where(Entry.unit_key == unit.key).limit(1)):
+        raise Conflict("There are entries of it; give them another unit first.")
+    db.session.delete(unit)
+
+
 def _move(unit: Unit, body: UnitIn, known: dict[str, Unit], root: Unit) -> str:
     """Put a unit below its new parent where one was sent; return what is wrong with it."""
     if unit is root:
