@@ -81,6 +81,12 @@ ERROR_TYPES = {
         "A fault of this program.",
         "Tell the operator the request_id; the log has a line for it. Trying again may help.",
     ),
+    "not-offered": ErrorType(
+        501,
+        "Not offered here",
+        "A client of another system asked for what is not done here.",
+        "Do what the sentence says instead.",
+    ),
     "partner": ErrorType(
         502,
         "The partner's API did not answer as hoped",
