@@ -123,6 +123,15 @@ def test_names_of_the_site_are_a_setting(make_app: Callable[..., Flask]) -> None
         assert client.get("/login", headers={"Host": host}).status_code == 400, host
 
 
+def test_behind_a_proxy_the_name_is_the_one_it_was_asked_for(
+    make_app: Callable[..., Flask],
+) -> None:
+    client = make_app(BEHIND_PROXIES=1, ALLOWED_HOSTS="reports.example.com").test_client()
+    for name, status in (("reports.example.com", 200), ("evil.example", 400), ("127.0.0.1", 400)):
+        headers = {"Host": "127.0.0.1:8000", "X-Forwarded-Host": name}
+        assert client.get("/login", headers=headers).status_code == status, name
+
+
 # Crowds
 
 

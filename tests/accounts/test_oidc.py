@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -275,6 +276,21 @@ def test_the_provider_answers_for_the_second_factor(app: Flask, browser: Browser
     admin.post("/members/second-factor", {"needed": "true"})
     visit(browser)
     assert browser.get("/account").status_code == 200
+
+
+def test_who_joins_another_company_is_signed_in_by_the_provider_still(app: Flask) -> None:
+    operator, stranger = Browser(app), Browser(app)
+    operator.sign_in(email_of("operator"))
+    visit(operator, "/login/oidc?next=/account")
+    stranger.sign_in(email_of("stranger"))
+    invited = {"email": email_of("operator"), "role": "viewer"}
+    link = re.search(
+        r"http://localhost(/invite/\w+)", stranger.post("/members/invite", invited).text
+    )
+    assert link
+    stranger.post("/members/second-factor", {"needed": "true"})
+    assert operator.post(link[1]).location == "/"
+    assert "Other" in operator.get("/account").text
 
 
 def test_a_provider_that_is_away_is_said_to_be(

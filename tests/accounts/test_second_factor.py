@@ -10,7 +10,7 @@ import pyotp
 import pytest
 from accounts_helpers import PASSWORD, Browser, Program, email_of
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from webapp.accounts import AuditEntry, find_user
 from webapp.accounts.models import SecondFactor
@@ -118,6 +118,17 @@ def test_a_recovery_code_works_once_and_new_ones_end_the_old(
     assert answer.status_code == 201
     assert codes[1] not in answer.text
     assert sign_in(app, "viewer", codes[1])[1] == 422
+
+
+def test_recovery_codes_work_where_the_key_of_the_secret_is_lost(
+    app: Flask, signed_in: SignedIn
+) -> None:
+    _, codes = set_up(signed_in("viewer"))
+    with app.app_context():
+        db.session.execute(update(SecondFactor).values(sealed="under a key that is gone"))
+        db.session.commit()
+    assert sign_in(app, "viewer", "123456")[1] == 422
+    assert sign_in(app, "viewer", codes[0])[1] == 303
 
 
 def test_codes_cannot_be_guessed_from_many_addresses(app: Flask, signed_in: SignedIn) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from flask import (
     Blueprint,
@@ -20,11 +22,11 @@ from flask.typing import ResponseReturnValue
 from webapp import mail
 from webapp.accounts import invites, people
 from webapp.accounts.audit_log import audit
-from webapp.accounts.identity import identity, require_access, signed_in, to_sign_in
+from webapp.accounts.identity import Identity, identity, require_access, signed_in, to_sign_in
 from webapp.accounts.limits import count_request
 from webapp.accounts.links import CONFIRM, RESET, make_link, read_link
 from webapp.accounts.models import Invite, User
-from webapp.accounts.pages import begin_session
+from webapp.accounts.pages import begin_session, renew_session
 from webapp.errors import Conflict, InvalidParams, NotFound, Unavailable
 from webapp.extensions import db
 from webapp.htmx import redirect_to
@@ -58,7 +60,7 @@ def accept_invite(token: str) -> ResponseReturnValue:
     invite, form, who = invites.find_invite(token), request.form, identity()
     if who is not None:
         may_join = invites.may_join(invite, who.user)
-        return _join(invite, who.user) if may_join else _invite_page(invite, {})
+        return _join(invite, who) if may_join else _invite_page(invite, {})
     try:
         user = invites.join_as_new_user(
             invite,
@@ -69,7 +71,7 @@ def accept_invite(token: str) -> ResponseReturnValue:
         )
     except InvalidParams as error:
         return _invite_page(invite, error.errors), 422
-    return _welcome(invite, user)
+    return _welcome(invite, user, partial(begin_session, user))
 
 
 def _invite_page(invite: Invite, errors: dict[str, str]) -> str:
@@ -106,18 +108,18 @@ def join_by_invitation(invite_id: str) -> Response:
     invite = db.session.get(Invite, lookup_id(invite_id))
     if invite is None or invite not in invites.invites_for(who.user):
         raise NotFound(invites.GONE)
-    return _join(invite, who.user)
+    return _join(invite, who)
 
 
-def _join(invite: Invite, user: User) -> Response:
-    invites.join(invite, user)
-    return _welcome(invite, user)
+def _join(invite: Invite, who: Identity) -> Response:
+    invites.join(invite, who.user)
+    return _welcome(invite, who.user, partial(renew_session, who))
 
 
-def _welcome(invite: Invite, user: User) -> Response:
+def _welcome(invite: Invite, user: User, begin: Callable[[str], None]) -> Response:
     company_id, company_name = invite.company_id, invite.company.name
     audit(user, "joined", f"as {invite.role}", company_id=company_id)
-    begin_session(user, company_id)
+    begin(company_id)
     flash(f"Welcome to {company_name}.")
     return redirect_to("/")
 

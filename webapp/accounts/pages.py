@@ -73,10 +73,10 @@ def sign_in() -> ResponseReturnValue:
     return redirect_to(target)
 
 
-def renew_session(who: Identity) -> None:
-    """Sign this browser in anew, after all sessions of its user have ended; commits."""
+def renew_session(who: Identity, company_id: str = "") -> None:
+    """Sign this browser in anew: all sessions of its user have ended, or they join. Commits."""
     by_provider = who.session is not None and who.session.by_provider
-    begin_session(who.user, who.company_id, by_provider=by_provider)
+    begin_session(who.user, company_id or who.company_id, by_provider=by_provider)
 
 
 def login_form(target: str, problem: str = "") -> str:

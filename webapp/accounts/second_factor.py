@@ -7,6 +7,7 @@ for none: their keys are secrets already.
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 
 import pyotp
 from pyotp.utils import strings_equal
@@ -20,7 +21,7 @@ from webapp.accounts.sessions import end_all_sessions
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.lib.moments import utcnow
-from webapp.security import seal, unseal
+from webapp.security import SealBroken, seal, unseal
 
 NAME = "Partner Use Report"
 STEP_S = 30
@@ -82,7 +83,10 @@ def take_code(user: User, typed: str) -> None:
     """
     count_code(user)
     code = _plain(typed)
-    step = _step_of(unseal(user.second_factor.sealed), code) if user.second_factor else None
+    step = None
+    # Where SECRET_KEY was lost, recovery codes work all the same.
+    with suppress(SealBroken):
+        step = _step_of(unseal(user.second_factor.sealed), code) if user.second_factor else None
     newer = update(SecondFactor).where(
         SecondFactor.user_id == user.id, SecondFactor.last_step < (step or 0)
     )

@@ -15,7 +15,7 @@ from webapp.accounts.companies import default_company
 from webapp.accounts.identity import identity, signed_in, to_sign_in
 from webapp.accounts.models import User
 from webapp.accounts.pages import PENDING, begin_session, renew_session, retry_after
-from webapp.errors import InvalidParams, TooMany
+from webapp.errors import InvalidParams, ReportError, TooMany
 from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.lib.texts import local_path, lookup_id
@@ -36,13 +36,21 @@ def _only_signed_in() -> Response | None:
     return None if is_step or identity() is not None else to_sign_in()
 
 
+@bp.errorhandler(InvalidParams)
+@bp.errorhandler(TooMany)
+def show_problem(error: ReportError) -> ResponseReturnValue:
+    """Show the form again, and why the code that was typed is refused."""
+    errors = {"code": error.message}
+    page = _code_form(errors) if request.endpoint == "second_factor.answer" else _page(errors)
+    return page, error.status, retry_after(error)
+
+
 @bp.get("/login/code")
 def ask() -> ResponseReturnValue:
     """Ask for the code, after the password."""
-    target = local_path(request.args.get("next"))
     if _half_signed_in() is None:
-        return redirect_to(url_for("accounts.login", next=target))
-    return render_template("accounts/code.html", next=target, errors={})
+        return redirect_to(url_for("accounts.login", next=local_path(request.args.get("next"))))
+    return _code_form({})
 
 
 @bp.post("/login/code")
@@ -52,13 +60,14 @@ def answer() -> ResponseReturnValue:
     user = _half_signed_in()
     if user is None:
         return redirect_to(url_for("accounts.login", next=target))
-    try:
-        second_factor.take_code(user, request.form.get("code", ""))
-    except (InvalidParams, TooMany) as error:
-        page = render_template("accounts/code.html", next=target, errors={"code": error.message})
-        return page, error.status, retry_after(error)
+    second_factor.take_code(user, request.form.get("code", ""))
     begin_session(user, default_company(user) or user.home_company_id)
     return redirect_to(target)
+
+
+def _code_form(errors: dict[str, str]) -> str:
+    target = local_path(request.values.get("next"))
+    return render_template("accounts/code.html", next=target, errors=errors)
 
 
 def _half_signed_in() -> User | None:
@@ -80,10 +89,7 @@ def set_up() -> ResponseReturnValue:
     who = signed_in()
     if who.user.second_factor is not None:
         return redirect_to(url_for("second_factor.show"))
-    try:
-        codes = second_factor.turn_on(who.user, _offered(), request.form.get("code", ""))
-    except (InvalidParams, TooMany) as error:
-        return _page({"code": error.message}), error.status, retry_after(error)
+    codes = second_factor.turn_on(who.user, _offered(), request.form.get("code", ""))
     audit(who.user, "second factor on", company_id=who.company_id)
     renew_session(who)
     return _page({}, codes), 201
@@ -93,8 +99,7 @@ def set_up() -> ResponseReturnValue:
 def renew_codes() -> ResponseReturnValue:
     """Make new recovery codes; the ones before end."""
     who = signed_in()
-    if problem := _refusal(who.user):
-        return problem
+    second_factor.take_code(who.user, request.form.get("code", ""))
     codes = second_factor.new_recovery_codes(who.user)
     audit(who.user, "recovery codes made", company_id=who.company_id)
     db.session.commit()
@@ -105,22 +110,12 @@ def renew_codes() -> ResponseReturnValue:
 def turn_off() -> ResponseReturnValue:
     """Turn it off; all other sessions and tokens end."""
     who = signed_in()
-    if problem := _refusal(who.user):
-        return problem
+    second_factor.take_code(who.user, request.form.get("code", ""))
     second_factor.turn_off(who.user)
     audit(who.user, "second factor off", company_id=who.company_id)
     renew_session(who)
     flash("Your second factor is off.")
     return redirect_to(url_for("second_factor.show"))
-
-
-def _refusal(user: User) -> ResponseReturnValue | None:
-    """Return why the code that was typed is refused: without one nothing changes."""
-    try:
-        second_factor.take_code(user, request.form.get("code", ""))
-    except (InvalidParams, TooMany) as error:
-        return _page({"code": error.message}), error.status, retry_after(error)
-    return None
 
 
 def _offered() -> str:
