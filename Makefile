@@ -1,6 +1,6 @@
 # What people and CI call. Needs Python 3.11+ and make; uses uv where it is installed.
 .DEFAULT_GOAL := help
-.PHONY: help install run worker test test-faults lint types bench migrate lock
+.PHONY: help install run worker test test-faults lint types bench docs migrate lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 # its tests and checks need.
 RUNTIME := $(VENV)/.runtime
 STAMP := $(VENV)/.installed
+DOCS := .venv-docs
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$p -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && { echo $$p; break; }; done)
@@ -75,12 +76,21 @@ types: $(STAMP)  ## the type check alone
 bench: $(STAMP)  ## the benchmarks: a table of ratios
 	$(BIN)/python -m benchmarks $(ARGS)
 
+docs: $(DOCS)/.installed  ## the site of documents, into site/: open site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --clean
+	@echo "Open site/index.html"
+
+# Apart, so that neither `make run` nor `make test` downloads it.
+$(DOCS)/.installed: VENV := $(DOCS)
+$(DOCS)/.installed: BIN := $(DOCS)/bin
+$(DOCS)/.installed: requirements-docs.txt
+	@$(call set_up,requirements-docs.txt,about 15 MB,half a minute)
+
 migrate: $(RUNTIME)  ## bring the database to the newest version
 	$(BIN)/flask db upgrade
 
-lock: $(STAMP)  ## pin requirements.in and requirements-dev.in anew, with hashes
+lock: $(STAMP)  ## pin the requirements-*.in anew, with hashes
 	@uv --version >/dev/null 2>&1 || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		requirements.in -o requirements.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		requirements-dev.in -o requirements-dev.txt
+	for pins in requirements requirements-dev requirements-docs; do \
+		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+			--no-emit-index-url --no-header $$pins.in -o $$pins.txt; done

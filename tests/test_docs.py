@@ -1,6 +1,6 @@
 """The documents say what is there: links, commands, settings, addresses, numbers, examples.
 
-`PYTHONPATH=. .venv/bin/python tests/test_docs.py` writes docs/settings.md anew.
+Pages written from the code: `tests/written_docs.py`.
 """
 
 from __future__ import annotations
@@ -29,19 +29,18 @@ from flask import Flask
 
 from sandbox import truth
 from sandbox.testing import running
+from tests import written_docs
 from tests.servers import GUNICORN, free_port
+from tests.soon import until
 from webapp import create_app
 from webapp.accounts import create_key, create_user
-from webapp.config import Settings
 from webapp.errors import ERROR_TYPES
 from webapp.extensions import db, redis_client
 from webapp.kinds import KINDS
-from webapp.lib.settings import Unit
 from webapp.version import VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
-SETTINGS_PAGE = ROOT / "docs" / "settings.md"
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("clients/*/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("clients/*/*.md")])
 PAGE_NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 CLIENT = ROOT / "clients" / "python"
 START_S = 90.0
@@ -151,6 +150,32 @@ def test_the_index_names_every_page_and_every_kind_has_one() -> None:
         assert f"](docs/{slug}.md)" in text_of("README.md")
 
 
+def test_the_site_of_documents_has_every_page_in_its_menu() -> None:
+    menu = text_of("mkdocs.yml").partition("\nnav:\n")[2]
+    pages = re.findall(r"([\w./-]+\.md)", menu)
+    assert len(pages) == len(set(pages))
+    for page in pages:
+        above = page.removeprefix("project/")
+        assert (ROOT / above if page != above else ROOT / "docs" / page).exists(), page
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert str(page.relative_to(ROOT / "docs")) in pages, page
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not (ROOT / "site" / "index.html").exists(), reason="`make docs` was not run")
+def test_the_site_of_documents_is_searched_from_the_disk_and_asks_nobody(page: Any) -> None:
+    asked: list[str] = []
+    errors: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto((ROOT / "site" / "index.html").as_uri())
+    page.get_by_label("Search").first.click()
+    page.keyboard.type("work-horse")
+    page.locator(".md-search-result__link").first.wait_for()
+    assert [url for url in asked if not url.startswith("file:")] == []
+    assert errors == []
+
+
 def test_the_changelog_names_every_kind_and_the_version() -> None:
     log = text_of("CHANGELOG.md")
     for kind in KINDS:
@@ -221,49 +246,15 @@ def check_command(app: Flask, written: str) -> None:
 # Settings
 
 
-def settings() -> Iterator[tuple[str, str, str, str]]:
-    """Yield name, default, unit and help of every setting."""
-    for name, field in Settings.model_fields.items():
-        unit = next((one.name for one in field.metadata if isinstance(one, Unit)), "")
-        default = str(field.default)
-        yield (
-            name,
-            default.lower() if field.annotation is bool else default,
-            unit,
-            (field.description or ""),
-        )
-
-
-def settings_page() -> str:
-    """Return docs/settings.md as it has to be."""
-    rows = [
-        f"| `{name}` | {f'`{default}`' if default else ''} | {unit} | {about} |"
-        for name, default, unit, about in settings()
-    ]
-    return "\n".join(
-        [
-            "# Settings",
-            "",
-            "Read from the environment; each also as `NAME_FILE`, the path of a file with the",
-            "value. A setting that cannot be used ends the program at its start, by name. This",
-            "table is written from `webapp/config.py`.",
-            "",
-            "| variable | default | unit | meaning |",
-            "| --- | --- | --- | --- |",
-            *rows,
-            "",
-        ]
-    )
-
-
-def test_the_page_of_settings_is_the_one_of_the_code() -> None:
-    written = f"write it anew: PYTHONPATH=. .venv/bin/python {Path(__file__).relative_to(ROOT)}"
-    assert SETTINGS_PAGE.read_text("utf-8") == settings_page(), written
+@pytest.mark.parametrize("name", written_docs.PAGES)
+def test_a_page_that_is_written_from_the_code_is_up_to_date(name: str) -> None:
+    written = "write it anew: PYTHONPATH=. .venv/bin/python tests/written_docs.py"
+    assert text_of(f"docs/{name}") == written_docs.PAGES[name](), written
 
 
 def test_the_settings_of_the_readme_have_the_defaults_of_the_code() -> None:
     table = text_of("README.md").partition("## Settings")[2].partition("\n## ")[0]
-    defaults = {name: default for name, default, _, _ in settings()}
+    defaults = {name: default for name, default, _, _ in written_docs.settings()}
     rows = re.findall(r"^\| (`[A-Z].*?) \| (.*?) \|", table, re.M)
     assert len(rows) >= 9
     for names, shown in rows:
@@ -331,15 +322,17 @@ def test_the_worked_example_has_the_numbers_of_the_stand_in() -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """A running site and a key for it."""
+    """A running site, a key for it, and what commands on the same folder have to be told."""
 
     port: int
     api_key: str
     secret: str
+    config: dict[str, str]
 
     def environ(self, port: int | None = None) -> dict[str, str]:
         return {
             **os.environ,
+            **self.config,
             "REPORTS_URL": f"http://127.0.0.1:{port or self.port}",
             "API_KEY": self.api_key,
             "API_SECRET": self.secret,
@@ -375,10 +368,11 @@ def place(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         programs = [
             spawn(GUNICORN, environ),
             spawn([sys.executable, str(ROOT / "worker.py")], environ),
+            spawn([sys.executable, "-m", "flask", "janitor"], environ),
         ]
         try:
             wait_for(port, programs)
-            yield Place(port, api_key, secret)
+            yield Place(port, api_key, secret, config)
         finally:
             stop(programs)
 
@@ -388,7 +382,7 @@ def prepared(config: dict[str, str]) -> tuple[str, str]:
     app = create_app(config)
     with app.app_context():
         flask_migrate.upgrade()
-        user = create_user("docs@example.com", "Acme", "expert", "correct horse battery")
+        user = create_user("docs@example.com", "Acme", "admin", "correct horse battery")
         key, secret = create_key(user, "docs")
         api_key = key.key_id
         db.session.remove()
@@ -542,33 +536,66 @@ def test_the_examples_of_the_client_run_as_they_are_written(place: Place, tmp_pa
     assert told[2].startswith("partner_id: ")
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl")
-def test_the_first_report_of_the_readme_runs_as_it_is_written(place: Place, tmp_path: Path) -> None:
-    blocks = fenced(text_of("README.md"), "sh")
-    (script,) = [block for block in blocks if "curl" in block]
-    key = f"{place.api_key}:{place.secret}"
-    script = script.replace("http://127.0.0.1:5000", f"http://127.0.0.1:{place.port}")
-    script = script.replace("'purk_…:pur_…'", shlex.quote(key))
-    assert key in script
+def run_as_written(script: str, place: Place, folder: Path) -> str:
+    """Run what a page says in a shell, with this site's address, key and folders; return output."""
+    for written, here in (
+        ("http://127.0.0.1:5000", f"http://127.0.0.1:{place.port}"),
+        ("'purk_…:pur_…'", shlex.quote(f"{place.api_key}:{place.secret}")),
+        (".venv/bin/flask", shlex.quote(str(Path(sys.executable).with_name("flask")))),
+        ("Demo Company", "Acme"),
+        ("/tmp/partner-use-reports", str(folder / "delivered")),
+    ):
+        script = script.replace(written, here)
+    assert place.secret in script
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
-        cwd=tmp_path,
+        cwd=ROOT,
         env=place.environ(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert "event: end" in done.stdout
-    assert "2024-01,13883,248\n" in done.stdout.replace("\r\n", "\n")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.replace("\r\n", "\n")
+
+
+needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl")
+
+
+@needs_curl
+def test_the_first_report_of_the_readme_runs_as_it_is_written(place: Place, tmp_path: Path) -> None:
+    (script,) = [block for block in fenced(text_of("README.md"), "sh") if "curl" in block]
+    printed = run_as_written(script, place, tmp_path)
+    assert "event: end" in printed
+    assert "2024-01,13883,248\n" in printed
+
+
+@needs_curl
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [
+        ("partner-use", "2024-01,13883,248\n"),
+        ("label-revenue", "Harbour Classics,"),
+        ("inventory", "Scope 2,632846.208,"),
+        ("project-storage", ",Letters,"),
+        ("session-activity", "tutorial,2025-03,2.0,2.0\n"),
+    ],
+)
+def test_a_tutorial_leads_from_nothing_to_a_result_and_its_delivery(
+    kind: str, shown: str, place: Place, tmp_path: Path
+) -> None:
+    page = f"docs/tutorials/{kind}.md"
+    printed = run_as_written("\n".join(fenced(text_of(page), "sh")), place, tmp_path)
+    assert shown in printed, printed[-3000:]
+    ends = re.findall(r'^data: {"status": "(\w+)"}$', printed, re.M)
+    assert set(ends) == {"done"}
+    if kind != "partner-use":
+        assert len(ends) == 2
+        delivered = tmp_path / "delivered"
+        assert until(lambda: {one.suffix for one in delivered.rglob("*.*")} == {".csv", ".xlsx"})
 
 
 def test_the_examples_name_no_secret_but_the_stand_ins() -> None:
     for found in re.findall(r"pur_[0-9A-Za-z]{8,}|eyJ[0-9A-Za-z_-]{20,}", all_text()):
         raise AssertionError(f"a credential in the documents: {found[:8]}…")
-
-
-if __name__ == "__main__":
-    SETTINGS_PAGE.write_text(settings_page(), encoding="utf-8")
-    print(f"wrote {SETTINGS_PAGE.relative_to(ROOT)}: {len(Settings.model_fields)} settings")

@@ -1,0 +1,142 @@
+"""Pages of the documents that are written from the code: settings, commands, columns.
+
+`PYTHONPATH=. .venv/bin/python tests/written_docs.py` writes them anew.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from flask.cli import ScriptInfo
+
+from webapp import create_app
+from webapp.config import Settings, Unit
+from webapp.kinds import KINDS
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+# Heads of results with all that columns depend on.
+HEADS: dict[str, dict[str, Any]] = {
+    "partner-use": {"mode": "both", "start": "2025-01"},
+    "label-revenue": {"currency": "EUR", "details": True},
+    "inventory": {"base_period": {"id": ""}},
+    "project-storage": {"unit": "GB"},
+    "session-activity": {"group_by": "month"},
+}
+
+
+def settings() -> Iterator[tuple[str, str, str, str]]:
+    """Yield name, default, unit and help of every setting."""
+    for name, field in Settings.model_fields.items():
+        unit = next((one.name for one in field.metadata if isinstance(one, Unit)), "")
+        default = str(field.default)
+        yield (
+            name,
+            default.lower() if field.annotation is bool else default,
+            unit,
+            (field.description or ""),
+        )
+
+
+def settings_page() -> str:
+    """Return docs/settings.md as it has to be."""
+    rows = [
+        f"| `{name}` | {f'`{default}`' if default else ''} | {unit} | {about} |"
+        for name, default, unit, about in settings()
+    ]
+    return "\n".join(
+        [
+            "# Settings",
+            "",
+            "Read from the environment; each also as `NAME_FILE`, the path of a file with the",
+            "value. A setting that cannot be used ends the program at its start, by name. This",
+            "table is written from `webapp/config.py`.",
+            "",
+            "| variable | default | unit | meaning |",
+            "| --- | --- | --- | --- |",
+            *rows,
+            "",
+        ]
+    )
+
+
+def commands_page() -> str:
+    """Return docs/commands.md as it has to be."""
+    lines = [
+        "# Commands",
+        "",
+        "What `make install` gives as `.venv/bin/flask`, and `pip install .` as",
+        "`partner-use-report`. `--help` behind any of them says the same. Exit codes: 0 done, 1",
+        "failed, 2 bad input; of `report` and `definitions run` 3 is an incomplete result. This",
+        "page is written from the commands.",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        app = create_app({"DATA_DIR": folder, "REDIS_URL": "redis://127.0.0.1:1/0"})
+        info = ScriptInfo(create_app=lambda: app)
+        with app.app_context(), click.Context(app.cli, info_name="flask", obj=info) as root:
+            for name, command in sorted(app.cli.commands.items()):
+                # Flask's own for developers are not the program's.
+                if name not in {"run", "shell", "routes"} and not command.hidden:
+                    lines += _command_lines(command, root, name)
+    return "\n".join([*lines, ""])
+
+
+def _command_lines(command: click.Command, above: click.Context, name: str) -> Iterator[str]:
+    context = click.Context(command, parent=above, info_name=name)
+    told = (command.help or "").partition("\n\n")[0].replace("\n", " ")
+    if isinstance(command, click.Group):
+        yield from ("", f"## `{context.command_path}`", told)
+        for inner in command.list_commands(context):
+            found = command.get_command(context, inner)
+            # Of the commands of migrations one is for who runs the program.
+            if found is None or found.hidden or (name == "db" and inner != "upgrade"):
+                continue
+            yield from _command_lines(found, context, inner)
+        return
+    mark = "##" if above.parent is None else "###"
+    usage = " ".join(command.collect_usage_pieces(context)).replace("[OPTIONS]", "").strip()
+    yield from ("", f"{mark} `{f'{context.command_path} {usage}'.strip()}`", told)
+    records = [
+        record
+        for param in command.params
+        if isinstance(param, click.Option) and (record := param.get_help_record(context))
+    ]
+    if records:
+        yield from ("", "| option | meaning |", "| --- | --- |")
+        for option, text in records:
+            yield f"| `{option.replace('|', ', ')}` | {text.replace('|', ', ')} |"
+
+
+def columns_page() -> str:
+    """Return docs/columns.md as it has to be."""
+    lines = [
+        "# Columns",
+        "",
+        "The tables of each kind's result: arrays of its JSON, sheets of its XLSX, and by `?by=` a",
+        "CSV. Types: `id` is text made of digits, `decimal` is exact (text in JSON), moments are",
+        "UTC. This page is written from the kinds.",
+    ]
+    for kind in KINDS:
+        lines += ["", f"## {kind.title}", f"`{kind.slug}`: {kind.description or kind.title}"]
+        for table in kind.tables(HEADS[kind.slug]):
+            lines += ["", f"### {kind.title}: `{table.name}`", ""]
+            lines += ["| column | heading | type | unit |", "| --- | --- | --- | --- |"]
+            lines += [
+                f"| `{one.name}` | {one.label} | {one.type} | {one.unit} |" for one in table.columns
+            ]
+    return "\n".join([*lines, ""])
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "commands.md": commands_page,
+    "columns.md": columns_page,
+}
+
+if __name__ == "__main__":
+    for page, write in PAGES.items():
+        (DOCS / page).write_text(write(), encoding="utf-8")
+        print(f"wrote docs/{page}")
