@@ -269,6 +269,30 @@ def test_a_strange_group_breaks_the_contract(
         config_of(session, server, site, **body)
 
 
+@pytest.mark.parametrize(
+    ("services", "sso", "on"),
+    [
+        ({"accounts": {"enabled": True}, "ids": {"enabled": True}, "ds": {"enabled": False}}, False,
+         ("accounts", "identity_store")),
+        ({"ds": {"enabled": True}, "gm": {"enabled": True}}, True, ("data_store", "sso")),
+        ({"accounts": {"enabled": "true"}, "ids": 7}, "yes", ()),
+        (None, True, None),
+        ([], True, None),
+    ],
+)  # fmt: skip
+def test_a_configuration_says_which_services_are_on(
+    session: PartnerSession,
+    server: BadServer,
+    site: Site,
+    services: Any,
+    sso: Any,
+    on: tuple[str, ...] | None,
+) -> None:
+    config = config_of(session, server, site, services=services, siteGroupConfig={"enableSSO": sso})
+    assert config.services == on
+    assert server.asked[0].form["includeServices"] == "true"
+
+
 def test_captcha_secrets_of_a_configuration_are_not_kept(
     session: PartnerSession, server: BadServer, site: Site
 ) -> None:

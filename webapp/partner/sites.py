@@ -21,6 +21,8 @@ from webapp.partner.values import WORD, id_text, one_line
 
 NAME_CAP = KEY_CAP = 200
 _GROUP_RIGHT = "includeSiteGroupConfig"
+# What is told of a site, by the partner's code; single sign-on is a matter of its group.
+SERVICES = {"accounts": "accounts", "ids": "identity_store", "ds": "data_store"}
 
 
 Place = Literal["child", "parent", "standalone", "unknown"]
@@ -61,12 +63,14 @@ class SiteConfig:
     owner:            API key of the group's parent, its own one or None
     members:          API keys of the children, without its own and without doubles
     has_group_config: False when the user key may not read group configuration
+    services:         which of SERVICES are on; None where the answer does not say
     """
 
     data_center: str
     owner: str | None
     members: tuple[str, ...]
     has_group_config: bool = True
+    services: tuple[str, ...] | None = None
 
 
 def list_sites(session: PartnerSession, partner_id: str) -> list[Site] | None:
@@ -116,9 +120,10 @@ def site_config(site: Site) -> Question[SiteConfig]:
             owner=_owner(answer, body.get("siteGroupOwner")),
             members=_members(answer, (group or {}).get("members"), site.api_key),
             has_group_config=not _is_named_in(body.get("ignoredParams"), _GROUP_RIGHT),
+            services=_services(body.get("services"), (group or {}).get("enableSSO")),
         )
 
-    params = {"apiKey": site.api_key, _GROUP_RIGHT: "true"}
+    params = {"apiKey": site.api_key, _GROUP_RIGHT: "true", "includeServices": "true"}
     data_center = known_data_center(site.data_center)
     return Question("admin.getSiteConfig", data_center, params, read, or_home=True)
 
@@ -177,6 +182,17 @@ def _members(answer: Answer, value: Any, own_key: str) -> tuple[str, ...]:
         raise answer.unreadable("siteGroupConfig.members holds something else than API keys")
     trimmed = (one_line(member, KEY_CAP) for member in members)
     return tuple(dict.fromkeys(key for key in trimmed if key and key != own_key))
+
+
+def _services(services: Any, has_sso: Any) -> tuple[str, ...] | None:
+    """Return which services are on; nothing is counted by it, so what is odd is not known."""
+    if not isinstance(services, dict):
+        return None
+    shown = {name: services.get(code) for code, name in SERVICES.items()}
+    on = [
+        name for name, one in shown.items() if isinstance(one, dict) and one.get("enabled") is True
+    ]
+    return (*on, *(("sso",) if has_sso is True else ()))
 
 
 def _is_named_in(ignored: Any, name: str) -> bool:

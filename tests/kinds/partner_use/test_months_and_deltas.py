@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from webapp.kinds.partner_use import tables
 from webapp.kinds.partner_use.compute import (
     Answers,
     SiteFacts,
@@ -214,9 +217,30 @@ def test_a_site_that_could_not_be_sorted_makes_every_month_incomplete(
 
 def test_a_negative_delta_is_shown_as_it_is() -> None:
     months = {next_month(START, -1): Count(100, NOON), START: Count(40, NOON)}
-    assert rows_of([(site(1), months)], START)[0]["delta"] == -60
+    (month,) = rows_of([(site(1), months)], START)
+    assert (month["delta"], month["decreased"]) == (-60, True)
     row = site_row(site(1), months, START, START, None)
     assert site_months(row, START, START)[0]["delta"] == -60
+
+
+@pytest.mark.parametrize("value", [100, 40])
+def test_a_negative_delta_is_marked_wherever_it_stands(value: int) -> None:
+    months = {next_month(START, -1): Count(100, NOON), START: Count(value, NOON)}
+    head = {"mode": "monthly", "start": month_text(START), "end": month_text(START)}
+    head["generated_at"] = "2100-01-01T00:00:00Z"
+    stored = {
+        "months": rows_of([(site(1), months)], START),
+        "sites": [site_row(site(1), months, START, START, None)],
+    }
+    result = SimpleNamespace(head=head, rows=lambda table: iter(stored[table]))
+    by_month, by_site = tables.sheets(result)
+    marked = value < 100
+    assert ("decreased" in [column.name for column in by_month.beside]) == marked
+    assert ("decreased" in [column.name for column in by_site.columns]) == marked
+    assert [row["decreased"] for row in by_site.rows] == [marked]
+    (own,) = tables.site_detail(stored["sites"][0], head).rows
+    for shown in (tables.grid_month(stored["months"][0]), own):
+        assert ("fewer" in (shown["note"] or "")) == marked
 
 
 def test_the_sum_goes_by_month_not_by_place() -> None:

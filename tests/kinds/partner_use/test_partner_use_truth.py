@@ -13,6 +13,10 @@ from flask import Flask
 from sandbox import truth
 from sandbox.testing import RunningStandIn
 from tests.kinds.partner_use.partner_use_helpers import NOW, House, ago, counted_ids
+from webapp.engine import service
+from webapp.engine.models import Report
+from webapp.engine.results import ReadResult
+from webapp.extensions import db
 
 Params = Callable[..., dict[str, Any]]
 KNOWN = ("account_count", "last_login", "last_created", "is_child", "name", "api_key")
@@ -86,8 +90,8 @@ def test_the_summary_has_the_members_of_the_contract(house: House, partner_use: 
         "last_login", "last_created",
     }  # fmt: skip
     assert set(result["sites"][0]) == {
-        "site_id", "name", "api_key", "data_center", "is_child", "parent_api_key",
-        "account_count", "last_login", "last_created", "problem",
+        "site_id", "name", "api_key", "data_center", "is_child", "parent_api_key", "children",
+        "services", "account_count", "last_login", "last_created", "newest", "problem",
     }  # fmt: skip
     assert set(result["api_calls"]) == {"made", "saved"}
     assert (result["kind"], result["mode"], result["partner_id"]) == (
@@ -108,10 +112,35 @@ def test_the_monthly_report_has_the_members_of_the_contract(
     assert wanted <= set(result)
     assert set(result["months"][0]) == {
         "month", "total_users", "delta", "complete", "running", "known_users", "sites_counted",
-        "sites", "counted_at", "mixed_ages",
+        "sites", "counted_at", "mixed_ages", "decreased",
     }  # fmt: skip
-    assert set(result["sites"][0]) == {"site_id", "name", "is_child", "problem", "months"}
+    assert set(result["sites"][0]) == {
+        "site_id", "name", "is_child", "children", "services", "problem", "months",
+    }  # fmt: skip
     assert set(result["sites"][0]["months"][0]) == {"month", "total_users", "delta"}
+
+
+def test_a_summary_tells_of_services_parents_and_where_the_newest_moments_are(
+    app: Flask, house: House, partner_use: Params
+) -> None:
+    first, again = house.make(partner_use()), house.make(partner_use())
+    for made in (first, again):  # the second time from how sites are remembered to be set up
+        parents = {row["name"]: row["children"] for row in made.result["sites"] if row["children"]}
+        assert parents == {"shop.example.com": 2}
+        services = {tuple(row["services"]) for row in made.result["sites"]}
+        assert services == {("accounts", "identity_store"), ("accounts", "identity_store", "sso")}
+    summary, rows = first.result["summary"], first.result["sites"]
+    for name, column in (("login", "last_login"), ("creation", "last_created")):
+        marked = [row for row in rows if name in row["newest"]]
+        assert marked
+        assert {row[column] for row in marked} == {summary[column]}
+    with app.app_context():
+        report = db.session.get_one(Report, first.id)
+        kind = service.kinds()[report.kind]
+        (sheet,) = kind.sheets(ReadResult(report))
+        assert [column.name for column in sheet.beside] == ["newest", "children", "services"]
+        shown = {row["services"] for row in sheet.rows if row["site_id"] != "TOTAL"}
+        assert shown == {"accounts, identity store", "accounts, identity store, SSO"}
 
 
 def test_children_are_listed_and_never_counted(house: House, partner_use: Params) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from webapp.engine.kind import Answer, Figure, Row, StoredResult
-from webapp.kinds.partner_use.compute import difference, known_text
+from webapp.kinds.partner_use.compute import amount, difference, known_text
 from webapp.kinds.partner_use.entitlements import Entitlement, share_of
 from webapp.lib.months import month_text, next_month, parse_month
 
@@ -18,7 +18,8 @@ def answer(
         summary = result.head["summary"]
         known = f"The total is not known: {known_text(summary)} could be counted."
         if summary["account_count"] is not None:
-            known = f"{summary['account_count']:,} accounts at {summary['site_count']:,} sites."
+            accounts = amount(summary["account_count"], "account")
+            known = f"{accounts} at {amount(summary['site_count'], 'site')}."
         return Answer(known, figures)
     months = list(result.rows("months"))
     closed = [row for row in months if not row["running"]]
@@ -83,7 +84,7 @@ class _Span:
             note = self._share(grown, self.totals[year], f"since {year}")
             found.append(Figure("Against the year before", _signed(grown), "text", note))
         if self.best:
-            note = f"{self.best['delta']:+,} users"
+            note = f"+{amount(self.best['delta'], 'user')}"
             found.append(Figure("Strongest month", self.best["month"], "month", note))
         counted = f"{last['sites_counted']:,} of {last['sites']:,}"
         note = f"{self.missing:,} missing" if self.missing else "all"
@@ -104,17 +105,17 @@ class _Span:
                 f"The total at the end of {last['month']} is not known: {known_text(last)} could "
                 "be counted. What is missing, and why, stands below."
             )
-        moved = f"{total:,} users"
+        moved = amount(total, "user")
         if self.growth is not None and self.before is not None:
             share = percent(abs(self.growth), self.before).lstrip("+")
             verb = "Grew" if self.growth > 0 else "Shrank"
             moved = f"{verb} {f'by {share} ' if share else ''}to {moved}"
-            moved = moved if self.growth else f"Stayed at {total:,} users"
+            moved = moved if self.growth else f"Stayed at {amount(total, 'user')}"
         begin, end = self.first["month"], last["month"]
         text = f"{moved} in {end}" if begin == end else f"{moved} from {begin} to {end}"
         if self.best:
             text += f"; strongest month {self.best['month']}"
         if self.missing:
-            sites = f"{self.missing:,} of {last['sites']:,} sites"
+            sites = f"{self.missing:,} of {amount(last['sites'], 'site')}"
             text += f". {sites} could not be counted; see below why"
         return f"{text}."

@@ -29,6 +29,8 @@ class SiteFacts:
     counted: its accounts belong into totals (not a child, has an account store, could be sorted)
     hole:    something that should be counted could not be; makes the report incomplete
     problem: why there is a hole, or a note on the site; a sentence
+    children: how many listed sites share its accounts
+    services: which are on, see partner/sites.py; None where it is not known
     """
 
     site: Site
@@ -37,6 +39,20 @@ class SiteFacts:
     counted: bool = True
     hole: bool = False
     problem: str | None = None
+    children: int = 0
+    services: tuple[str, ...] | None = None
+
+    def row(self) -> Row:
+        """Return what both modes say of a site."""
+        return {
+            "site_id": self.site.site_id,
+            "name": self.site.name,
+            "api_key": self.site.api_key,
+            "is_child": self.is_child,
+            "parent_api_key": self.parent_api_key,
+            "children": self.children,
+            "services": None if self.services is None else list(self.services),
+        }
 
 
 @dataclass
@@ -85,13 +101,8 @@ def summary_row(facts: SiteFacts, answers: Answers | None, now: datetime) -> Row
     answers = answers or Answers()
     moments = {"last login": answers.last_login, "last creation": answers.last_created}
     later = [f"Its {name} is later than now." for name, at in moments.items() if _is_later(at, now)]
-    return {
-        "site_id": facts.site.site_id,
-        "name": facts.site.name,
-        "api_key": facts.site.api_key,
+    return facts.row() | {
         "data_center": facts.site.data_center,
-        "is_child": facts.is_child,
-        "parent_api_key": facts.parent_api_key,
         "account_count": answers.account_count,
         "last_login": instant_text(answers.last_login),
         "last_created": instant_text(answers.last_created),
@@ -126,6 +137,17 @@ def summary_figures(
     }
 
 
+def mark_newest(rows: Iterable[Row], figures: Mapping[str, Any]) -> None:
+    """Say in the rows of a summary which of them hold its newest login and newest creation."""
+    named = {"login": "last_login", "creation": "last_created"}
+    for row in rows:
+        row["newest"] = [
+            name
+            for name, column in named.items()
+            if row[column] is not None and row[column] == figures[column]
+        ]
+
+
 def _newest(moments: Iterable[datetime | None], now: datetime) -> str | None:
     past = (moment for moment in moments if moment and not _is_later(moment, now))
     return instant_text(max(past, default=None))
@@ -144,8 +166,8 @@ def month_rows(
 ) -> list[Row]:
     """Return a row per month from `start` to `end`, summed over the counted sites by month.
 
-    Shape:   month, total_users, delta, complete, running, known_users, sites_counted, sites,
-             counted_at, mixed_ages
+    Shape:   month, total_users, delta, decreased, complete, running, known_users, sites_counted,
+             sites, counted_at, mixed_ages
     running: the month that is not over
     A month in which some site is a hole has no total: what is known stands beside it. `delta` is
     None unless both its months have a total.
@@ -167,11 +189,13 @@ def _month_row(counted: Sequence[Series], month: date, unsorted: int) -> Row:
     value = sum(count.value for count in known)
     total = None if unsorted or len(known) < len(counted) else value
     whole = total is not None and len(before) == len(counted)
+    delta = value - sum(count.value for count in before) if whole else None
     ends = [(a, b) for a, b in zip(here, there, strict=True) if a is not None and b is not None]
     return {
         "month": month_text(month),
         "total_users": total,
-        "delta": value - sum(count.value for count in before) if whole else None,
+        "delta": delta,
+        "decreased": (delta or 0) < 0,
         "complete": whole,
         "known_users": value,
         "sites_counted": len(known),
@@ -195,12 +219,7 @@ def site_row(facts: SiteFacts, series: Series, start: date, end: date, problem: 
     for count in counts:
         if count is not None:
             origins.setdefault(_origin(count), len(origins))
-    return {
-        "site_id": facts.site.site_id,
-        "name": facts.site.name,
-        "api_key": facts.site.api_key,
-        "is_child": facts.is_child,
-        "parent_api_key": facts.parent_api_key,
+    return facts.row() | {
         "counted": facts.counted,
         "problem": _joined(facts.problem, problem),
         "totals": [None if count is None else count.value for count in counts],

@@ -15,6 +15,7 @@ from webapp.engine.registry import context
 from webapp.errors import InvalidParams, NotFound, PartnerError
 from webapp.extensions import Model, UtcDateTime, db
 from webapp.htmx import redirect_to
+from webapp.kinds.partner_use.compute import amount
 from webapp.kinds.partner_use.discovery import listed_sites, open_session
 from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.lib.moments import utcnow
@@ -138,7 +139,7 @@ def test(connection: Connection) -> str:
     db.session.remove()
     with open_session(partner_id, secrets, context(), briefly=True) as session:
         sites = listed_sites(session, partner_id)
-    return f"It works: the key sees {len(sites):,} sites of partner {partner_id}."
+    return f"It works: the key sees {amount(len(sites), 'site')} of partner {partner_id}."
 
 
 @bp.get("")

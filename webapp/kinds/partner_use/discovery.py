@@ -7,8 +7,9 @@ used only for the sites that this list has just shown.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from webapp.engine.kind import Context, Run
@@ -172,6 +173,9 @@ def discover_sites(
             for site in sites
         }
     )
+    parents = Counter(facts.parent_api_key for facts in found.facts.values() if facts.is_child)
+    for ref, facts in found.facts.items():
+        found.facts[ref] = replace(facts, children=parents[facts.site.api_key])
     children = sum(facts.is_child for facts in found.facts.values())
     run.log(
         f"{amount(len(found.counted), 'site')} to count; "
@@ -238,6 +242,7 @@ def _facts(
     problems: Mapping[str, str],
     run: Run,
 ) -> SiteFacts:
+    services = config.services if config else None
     site = site.located_by(config) if config else site
     problem = problems.get(site.ref)
     if problem and found.kind != "child":
@@ -246,4 +251,11 @@ def _facts(
     if found.warning:
         run.log(f"{site.name}: {found.warning}", level="warn")
     is_child = found.kind == "child"
-    return SiteFacts(site, is_child, found.parent_api_key, not is_child, problem=found.warning)
+    return SiteFacts(
+        site,
+        is_child,
+        found.parent_api_key,
+        not is_child,
+        problem=found.warning,
+        services=services,
+    )

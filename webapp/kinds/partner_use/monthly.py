@@ -136,7 +136,7 @@ class Monthly:
         implied = sum(plan.resolved - plan.searches for plan in self._plans.values())
         if implied > 0:
             self._run.calls(saved=implied)
-            self._run.log(f"{implied:,} searches were not needed: their months were implied.")
+            self._run.log(f"Not asked, because others imply them: {amount(implied, 'site month')}.")
 
     def _check_and_renew(self) -> None:
         self._run.check()

@@ -80,6 +80,8 @@ def _last_line(summary: Summary | None, months: Months | None) -> str:
         until = f"{row['month']}{', which is not over' if row['running'] else ''}"
         none = "No total: " if total is None else ""
         lines.append(f"{none}{users} at the end of {until}.")
+        if fewer := [one["month"] for one in months.rows if one["decreased"]]:
+            lines.append(f"Fewer than the month before: {', '.join(fewer)}.")
         if total is not None and not months.complete:
             lines.append("Some sites or months are missing.")
     return " ".join(lines)

@@ -35,6 +35,7 @@ class StoredSiteConfig(Model):
     data_center: Mapped[str] = mapped_column(String(40))
     owner: Mapped[str | None] = mapped_column(String(200))
     members: Mapped[list[str]] = mapped_column(JSON)
+    services: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     read_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
@@ -52,15 +53,18 @@ class SiteConfigCache:
         with self._engine.connect() as connection:
             for first in range(0, len(wanted), KEYS_PER_QUERY):
                 rows = connection.execute(
-                    select(table.api_key, table.data_center, table.owner, table.members).where(
+                    select(
+                        table.api_key, table.data_center, table.owner, table.members, table.services
+                    ).where(
                         table.company_id == self._company_id,
                         table.partner_id == self._partner_id,
                         table.api_key.in_(wanted[first : first + KEYS_PER_QUERY]),
                         table.read_at >= oldest,
                     )
                 )
-                for key, data_center, owner, members in rows:
-                    found[key] = SiteConfig(data_center, owner, tuple(members))
+                for key, data_center, owner, members, on in rows:
+                    services = None if on is None else tuple(on)
+                    found[key] = SiteConfig(data_center, owner, tuple(members), services=services)
         return found
 
     def save(self, configs: Mapping[str, SiteConfig]) -> None:
@@ -74,6 +78,7 @@ class SiteConfigCache:
                 "data_center": config.data_center,
                 "owner": config.owner,
                 "members": list(config.members),
+                "services": None if config.services is None else list(config.services),
                 "read_at": now,
             }
             for key, config in configs.items()

@@ -17,6 +17,7 @@ from webapp.kinds.partner_use.compute import (
     Answers,
     amount,
     instant_text,
+    mark_newest,
     summary_figures,
     summary_row,
 )
@@ -97,7 +98,9 @@ def make_summary(
     holes = any(fact.hole for fact in facts) or any(one.hole for one in answers.values())
     now = context.now()
     rows = {fact.site.ref: summary_row(fact, answers.get(fact.site.ref), now) for fact in facts}
-    return Summary(summary_figures(facts, answers, now), rows, not holes, steps)
+    figures = summary_figures(facts, answers, now)
+    mark_newest(rows.values(), figures)
+    return Summary(figures, rows, not holes, steps)
 
 
 def _earlier_answers(found: Discovered, run: Run) -> dict[str, Answers]:
@@ -114,7 +117,7 @@ def _earlier_answers(found: Discovered, run: Run) -> dict[str, Answers]:
             known[ref].asked_at = asked_at
     if known:
         run.calls(saved=len(QUESTIONS) * len(known))
-        run.log(f"{len(known):,} sites are known from the attempt before.")
+        run.log(f"Known from the attempt before: {amount(len(known), 'site')}.")
     return known
 
 

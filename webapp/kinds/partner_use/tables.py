@@ -46,6 +46,12 @@ SITE_COLUMNS = (
     ),
     Column("problem", "Problem"),
 )
+GROUP_COLUMNS = (
+    Column("children", "Children", "integer", is_detail=True),
+    Column("services", "Services", is_detail=True),
+)
+NEWEST_COLUMN = Column("newest", "Newest")
+SERVICE_NAMES = {"identity_store": "identity store", "data_store": "data store", "sso": "SSO"}
 MONTH_COLUMNS = (
     Column("month", "Month", "month"),
     Column("total_users", "Total users", "integer"),
@@ -95,6 +101,7 @@ GROWTH_COLUMNS = (
 MONTH_SITE_GRID = (
     *SITE_COLUMNS[:2],
     Column("is_child", "Child site", "boolean", is_detail=True),
+    *GROUP_COLUMNS,
     *GROWTH_COLUMNS,
     Column("problem", "Problem"),
 )
@@ -105,7 +112,10 @@ CHART = Chart(
     (("Overall", "total_users", "line"), ("Delta", "delta", "bar")),
     open="running",
 )
-RUNNING_COLUMN = Column("running", "Not over", "boolean")
+ODD_COLUMNS = (
+    Column("running", "Not over", "boolean"),
+    Column("decreased", "Fewer than before", "boolean"),
+)
 # What a stored row of a site has beside what readers see.
 COMPACT = frozenset({"asked_at", "counted", "totals", "origin", "origins"})
 
@@ -113,10 +123,11 @@ COMPACT = frozenset({"asked_at", "counted", "totals", "origin", "origins"})
 def tables(head: Mapping[str, Any]) -> tuple[Table, ...]:
     """Return the tables of a result, the main one first."""
     nothing = "This partner has no sites that the key may see."
+    in_summary = (*SITE_COLUMNS[:-1], NEWEST_COLUMN, *GROUP_COLUMNS)
     site_columns = {
-        "summary": SITE_COLUMNS,
+        "summary": (*in_summary, SITE_COLUMNS[-1]),
         "monthly": MONTH_SITE_GRID,
-        "both": (*SITE_COLUMNS[:-1], *GROWTH_COLUMNS, SITE_COLUMNS[-1]),
+        "both": (*in_summary, *GROWTH_COLUMNS, SITE_COLUMNS[-1]),
     }[head["mode"]]
     sites = Table(
         "sites",
@@ -169,9 +180,16 @@ def total_of_sites(result: StoredResult) -> Row | None:
 
 def site_detail(row: Row, head: Mapping[str, Any]) -> RowDetail:
     """Return a site's own months, newest first, and their chart."""
-    months = tuple(reversed(site_months(row, *_span(head))))
+    running = head["generated_at"][:7]
+    months = tuple(
+        grid_month(one | {"running": one["month"] == running})
+        for one in reversed(site_months(row, *_span(head)))
+    )
     nothing = "This site is not counted month by month."
-    table = Table("months", "Months", MONTH_COLUMNS, nothing, sort="month", descending=True)
+    columns = (*MONTH_COLUMNS, Column("note", "Note"))
+    table = Table(
+        "months", "Months", columns, nothing, sort="month", descending=True, remark="note"
+    )
     return RowDetail(row["name"], table, months, CHART)
 
 
@@ -201,10 +219,19 @@ def json_site(row: Row, head: Mapping[str, Any]) -> Row:
 
 def grid_site(row: Row, head: Mapping[str, Any]) -> Row:
     """Return a stored row of a site with its growth over all months."""
+    shown = _site_in_words(row)
     if "start" not in head:
-        return row
+        return shown
     ends = row["totals"] or [None]
-    return row | _growth(ends[0], ends[-1])
+    return shown | _growth(ends[0], ends[-1])
+
+
+def _site_in_words(row: Row) -> Row:
+    """Return a stored row of a site with its lists as words, for grids and workbooks."""
+    services = row.get("services")
+    on = None if services is None else ", ".join(SERVICE_NAMES.get(one, one) for one in services)
+    newest = " and ".join(row.get("newest") or ()) or None
+    return row | {"services": "none" if on == "" else on, "newest": newest}
 
 
 def _growth(before: int | None, after: int | None) -> Row:
@@ -214,11 +241,11 @@ def _growth(before: int | None, after: int | None) -> Row:
 def grid_month(row: Row) -> Row:
     """Return a row of a month, marked in grid and chart, with a note on what is odd in it."""
     notes = []
-    if row["total_users"] is None:
+    if row["total_users"] is None and "known_users" in row:
         notes.append(known_text(row))
     if (row["delta"] or 0) < 0:
         notes.append("fewer than the month before: accounts were deleted")
-    if row["mixed_ages"]:
+    if row.get("mixed_ages"):
         notes.append("counted on different days")
     month = f"{row['month']} (not over)" if row["running"] else row["month"]
     return row | {"key": row["month"], "month": month, "note": "; ".join(notes) or None}
@@ -229,18 +256,18 @@ def sheets(result: StoredResult) -> tuple[Sheet, ...]:
     found: list[Sheet] = []
     head = result.head
     if "start" in head:
-        # What is known of holes, and which month is not over.
+        # What is known of holes, which month is not over, which has fewer than the one before.
         months = list(result.rows("months"))
         has_holes = any(row["total_users"] is None for row in months)
-        is_running = any(row["running"] for row in months)
-        odd = (*(KNOWN_COLUMNS if has_holes else ()), *((RUNNING_COLUMN,) if is_running else ()))
-        by_site = (*SITE_MONTH_COLUMNS, *odd)
+        known = KNOWN_COLUMNS if has_holes else ()
+        odd = (*known, *(one for one in ODD_COLUMNS if any(row.get(one.name) for row in months)))
         found += [
             Sheet("month", "Months", MONTH_COLUMNS, result.rows("months"), odd),
-            Sheet("site", "Months by site", by_site, _months_by_site(result)),
+            Sheet("site", "Months by site", (*SITE_MONTH_COLUMNS, *odd), _months_by_site(result)),
         ]
     if "summary" in head:
-        found.append(Sheet("sites", "Sites", SITE_COLUMNS, _sites_and_total(result)))
+        beside = (NEWEST_COLUMN, *GROUP_COLUMNS)
+        found.append(Sheet("sites", "Sites", SITE_COLUMNS, _sites_and_total(result), beside))
     return tuple(found)
 
 
@@ -277,7 +304,7 @@ def _span(head: Mapping[str, Any]) -> tuple[date, date]:
 
 
 def _sites_and_total(result: StoredResult) -> Iterator[Row]:
-    yield from result.rows("sites")
+    yield from map(_site_in_words, result.rows("sites"))
     summary = result.head["summary"]
     whole = summary["account_count"] is not None
     problem = None if whole else f"No total: {known_text(summary)}."
@@ -290,4 +317,5 @@ def _months_by_site(result: StoredResult) -> Iterator[Row]:
     for row in result.rows("sites"):
         site = {"site_id": row["site_id"], "name": row["name"]}
         for month in site_months(row, start, end):
-            yield months[month["month"]] | month | site
+            fewer = {"decreased": (month["delta"] or 0) < 0}
+            yield months[month["month"]] | month | site | fewer
