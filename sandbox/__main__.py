@@ -27,6 +27,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9700, help="0 takes a free one")
     parser.add_argument("--port-file", type=Path, help="the port is written here once it listens")
+    parser.add_argument("--mail-port", type=int, help="takes mails there; shown at /mail")
     parser.add_argument("--latency-ms", type=float, default=0.0, help="before every answer")
     parser.add_argument("--jitter-ms", type=float, default=0.0, help="added at random, at most")
     parser.add_argument("--rate", type=int, help="searches a second and partner; 0 = no limit")
@@ -77,6 +78,9 @@ async def serve(options: argparse.Namespace) -> None:
     try:
         await web.TCPSite(runner, options.host, options.port, backlog=1024).start()
         port = runner.addresses[0][1]
+        if options.mail_port is not None:
+            make = stand_in.inbox.smtp
+            await asyncio.get_running_loop().create_server(make, options.host, options.mail_port)
         if options.port_file:
             _write_whole(options.port_file, f"{port}\n")
         host = f"[{options.host}]" if ":" in options.host else options.host

@@ -14,7 +14,11 @@ from sandbox.server import StandIn
 
 
 async def handle(stand_in: StandIn, request: web.BaseRequest) -> web.StreamResponse:
-    """Answer any request: to a control address, or to the partner's API."""
+    """Answer any request: to a control address, to the inbox, or to the partner's API."""
+    if request.path in {"/mail", "/hooks"} or request.path.startswith("/mail/"):
+        if not _from_here(request):
+            return _say(403, "The inbox is open to this machine only.")
+        return await stand_in.inbox.handle(request)
     if not request.path.startswith("/_control/"):
         return await stand_in.handle(request)
     if not _from_here(request):

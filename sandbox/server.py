@@ -13,6 +13,7 @@ from aiohttp import web
 from sandbox import methods, wire
 from sandbox.envelope import Refusal, failure
 from sandbox.faults import ANSWER_FAULTS, FaultBook, Rule
+from sandbox.inbox import Inbox
 from sandbox.keys import ALL_METHODS
 from sandbox.partners import DATA_CENTERS
 from sandbox.spoil import HOSTILE_DOMAIN, spoil
@@ -42,6 +43,7 @@ class StandIn:
     world: World = field(init=False)
     faults: FaultBook = field(init=False)
     tally: Tally = field(default_factory=Tally)
+    inbox: Inbox = field(default_factory=Inbox)
 
     def __post_init__(self) -> None:
         self.world = World(seed=self.settings.seed, now=self.settings.now)

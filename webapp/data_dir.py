@@ -21,6 +21,12 @@ from webapp.lib.settings import standard_scheme
 
 LOCK_FILE = "up.lock"
 STAND_IN_FILE = "partner_api_url"
+# Public: the stand-in knows no other, and no real partner knows these.
+STAND_IN_CREDENTIALS = {
+    "partner_id": "70000001",
+    "user_key": "demo-user-key",
+    "user_secret": "ZGVtby1zZWNyZXQ=",
+}
 
 
 def complete_settings(values: dict[str, Any]) -> dict[str, Any]:

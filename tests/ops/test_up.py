@@ -190,7 +190,25 @@ def test_the_demo_shows_two_reports_and_a_sign_in_that_works(up: Callable[..., U
         auth=(sign_in["api_key"], sign_in["secret"]),
         timeout=60,
     ).json()
-    assert [report["status"] for report in _items(reports)] == ["done", "done"]
+    # Two as any program asks for them, and a saved one for each of twelve months.
+    assert [report["status"] for report in _items(reports)] == ["done"] * 14
+    saved = re.search(r"Saved report: (\S+)/saved/(\S+)", stack.printed)
+    assert saved is not None
+    runs = requests.get(
+        f"{stack.address}/api/v1/definitions/{saved[2]}/runs",
+        auth=(sign_in["api_key"], sign_in["secret"]),
+        timeout=60,
+    ).json()
+    assert len(runs) == 12
+    inbox = re.search(r"(http://127\.0\.0\.1:\d+)/mail and", stack.printed)
+    assert inbox is not None
+    stack.wait_for(
+        lambda: "Nearly full" in requests.get(f"{inbox[1]}/mail", timeout=60).text, wait_s=120
+    )
+    stack.wait_for(
+        lambda: "webhook-signature: v1," in requests.get(f"{inbox[1]}/hooks", timeout=60).text,
+        wait_s=120,
+    )
     with requests.Session() as browser:
         form = browser.get(f"{stack.address}/login", timeout=60).text
         token = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', form)

@@ -92,7 +92,7 @@ def store(attempt: Run, result: Result) -> None:
     attempt.finish(DONE if result.complete else INCOMPLETE, write)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Unsaved:
     """A result before it is stored, in the shape of one that was read back."""
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from flask import current_app
@@ -20,19 +22,15 @@ from flask import current_app
 from webapp import accounts
 from webapp.accounts import find_key
 from webapp.accounts.passwords import password_matches
+from webapp.data_dir import STAND_IN_CREDENTIALS
 from webapp.engine.registry import kinds
 from webapp.errors import ReportError
 from webapp.lib.months import current_month, month_text, next_month
 
 COMPANY = "Demo Company"
 EMAIL = "demo@example.com"
-# Public: the stand-in knows no other, and no real partner knows these.
-CREDENTIALS = {
-    "partner_id": "70000001",
-    "user_key": "demo-user-key",
-    "user_secret": "ZGVtby1zZWNyZXQ=",
-}
 MONTHS_SHOWN = 12
+SAVED_NAME = "Partner use, every month"
 TIMEOUT_S = (5, 60)
 
 Say = Callable[[str], None]
@@ -66,7 +64,16 @@ def run_demo(address: str, say: Say) -> None:
     for kind in kinds().values():
         if demo_user and (sentence := kind.seed_demo(demo_user.home_company_id)):
             say(f"{kind.title}: {sentence}")
+    if demo_user and (connection := _connection(demo_user)):
+        program.save_monthly(connection, demo_user.email)
     say_farewell(address, sign_in, say)
+
+
+def _connection(user: accounts.User) -> str:
+    """Return the stored connection of the demo's company, empty where there is none."""
+    scope = accounts.scope_of(user, user.home_company_id)
+    choices = kinds()["partner-use"].choices(scope).get("connection", ()) if scope else ()
+    return next((value for value, _ in choices if value), "")
 
 
 def say_farewell(address: str, sign_in: SignIn, say: Say) -> None:
@@ -77,7 +84,7 @@ def say_farewell(address: str, sign_in: SignIn, say: Say) -> None:
     say(f"  Sign in   {sign_in.email}  {password}")
     say(f"  API key   {sign_in.api_key}  secret  {sign_in.secret}")
     partner = "  Partner   {partner_id}  user key  {user_key}  secret  {user_secret}"
-    say(partner.format_map(CREDENTIALS))
+    say(partner.format_map(STAND_IN_CREDENTIALS))
     say("  Stop      Ctrl-C")
     say("")
 
@@ -97,7 +104,7 @@ class Program:
         self._say(f"\nPOST {self._address}/api/v1/reports  partner-use, {params['mode']}")
         with self._http.post(
             f"{self._address}/api/v1/reports",
-            json={"kind": "partner-use", "params": CREDENTIALS | params},
+            json={"kind": "partner-use", "params": STAND_IN_CREDENTIALS | params},
             headers={"Accept": "text/event-stream"},
             stream=True,
             timeout=TIMEOUT_S,
@@ -110,6 +117,40 @@ class Program:
         document: dict[str, Any] = result.json()
         return document
 
+    def save_monthly(self, connection: str, email: str) -> None:
+        """Save a report of the last months, make it for each of them, and once as it is sent."""
+        saved = self._ask("GET", "/definitions")
+        found = next((one for one in saved if one["name"] == SAVED_NAME), None)
+        if found is None:
+            params = {"partner_id": STAND_IN_CREDENTIALS["partner_id"], "connection": connection}
+            params |= {"mode": "monthly"}
+            first = params | {"start": "last_closed", "end": "last_closed"}
+            new = {"name": SAVED_NAME, "kind": "partner-use", "params": first}
+            found = self._ask("POST", "/definitions", new)
+            own = f"/definitions/{found['id']}"
+            self._say(f"\nSaved report: {SAVED_NAME}, made for each of {MONTHS_SHOWN} months…")
+            for back in range(MONTHS_SHOWN - 1, 0, -1):
+                month = {"start": f"-{back}", "end": f"-{back}"}
+                self._ask("PATCH", own, {"params": params | month})
+                self._wait(self._ask("POST", f"{own}/run")["id"])
+            # Nobody is told of those: readers are named when all of them are over.
+            while any(run["status"] != "over" for run in self._ask("GET", f"{own}/runs")):
+                time.sleep(0.5)
+            last = params | {"start": f"-{MONTHS_SHOWN - 1}", "end": "last_closed"}
+            self._ask("PATCH", own, {"params": last} | _monthly(email))
+            self._wait(self._ask("POST", f"{own}/run")["id"])
+        self._say(f"Saved report: {self._address}/saved/{found['id']}")
+
+    def _wait(self, report_id: str) -> None:
+        while self._ask("GET", f"/reports/{report_id}")["status"] in {"queued", "running"}:
+            time.sleep(0.2)
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        url = f"{self._address}/api/v1{path}"
+        answer = self._http.request(method, url, json=body, timeout=TIMEOUT_S)
+        _check(answer)
+        return answer.json()
+
     def _follow(self, answer: requests.Response) -> None:
         for name, data in events(answer):
             if name == "status":
@@ -118,6 +159,26 @@ class Program:
                 self._say(f"The report is {data['status']}.")
                 return
         raise ReportError("The event stream of the demo's report broke off.")
+
+
+def _monthly(email: str) -> dict[str, Any]:
+    """Return when the demo's saved report is made, whom it tells, and what it watches."""
+    hooks = urlsplit(current_app.config["PARTNER_API_URL"])
+    return {
+        "schedule": {"every": "month", "grace_days": 1, "at": "07:00"},
+        "deliver": [
+            {"by": "email", "to": [email], "attach": ["xlsx"]},
+            {"by": "webhook", "url": f"{hooks.scheme}://{hooks.netloc}/hooks"},
+        ],
+        "alerts": [
+            {
+                "name": "Nearly full",
+                "figure": "Share of what is bought",
+                "when": "above",
+                "limit": 80,
+            }
+        ],
+    }
 
 
 def events(answer: requests.Response) -> Iterator[tuple[str, Any]]:

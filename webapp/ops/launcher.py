@@ -35,6 +35,7 @@ from webapp.security import secret_keys
 ROOT = Path(__file__).resolve().parents[2]
 FLASK = [sys.executable, "-m", "flask", "--app", str(ROOT / "wsgi.py")]
 SANDBOX_PORT = 9700
+MAIL_PORT = 9725
 SANDBOX_TEMPLATE = "http://127.0.0.1:{port}/{{namespace}}.{{data_center}}"
 READY_EVERY_S = 0.25
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -155,8 +156,20 @@ class LocalStack:
         # Commands that are given on this folder ask it, too.
         (self.data_dir / STAND_IN_FILE).write_text(self.environ["PARTNER_API_URL"], "ascii")
         argv = [sys.executable, "-m", "sandbox", "--port", str(port)]
+        if self.plan.demo and not self.app.config["SMTP_URL"]:
+            argv += ["--mail-port", str(self._catch_mails(port))]
         self.supervisor.add(Program("partner", argv, self.environ))
         self.say(f"The partner API is the stand-in, on port {port}: no real partner is asked.")
+
+    def _catch_mails(self, port: int) -> int:
+        """Let what the demo sends out end on this machine; return the mail server's port."""
+        mail_port = free_port("127.0.0.1", MAIL_PORT, or_another=True)
+        self.environ["SMTP_URL"] = f"smtp://127.0.0.1:{mail_port}?tls=none"
+        self.environ.setdefault("MAIL_FROM", "reports@demo.example")
+        # The demo's webhook goes to the stand-in.
+        self.environ.setdefault("FETCH_PRIVATE_ADDRESSES", "true")
+        self.say(f"Mails and webhooks of the demo: http://127.0.0.1:{port}/mail and /hooks.")
+        return mail_port
 
     def _start_application(self) -> None:
         worker = [sys.executable, str(ROOT / "worker.py")]

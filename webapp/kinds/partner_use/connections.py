@@ -11,6 +11,7 @@ from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, Uuid, func, s
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.accounts import Scope, audit, current_scope, require, restrict
+from webapp.data_dir import STAND_IN_CREDENTIALS
 from webapp.engine.registry import context
 from webapp.errors import InvalidParams, NotFound, PartnerError
 from webapp.extensions import Model, UtcDateTime, db
@@ -20,6 +21,8 @@ from webapp.kinds.partner_use.discovery import listed_sites, open_session
 from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.lib.moments import utcnow
 from webapp.security import SEALED, SealBroken, reseal, seal, unseal
+
+DEMO_NAME = "Demo partner"
 
 bp = Blueprint("connections", __name__, url_prefix="/connections", template_folder="templates")
 restrict(bp)
@@ -109,6 +112,25 @@ def add(scope: Scope, form: Any) -> Connection:
     db.session.add(connection)
     db.session.commit()
     return connection
+
+
+def seed_demo(company_id: str) -> str:
+    """Give the demo's company a connection to the stand-in; done twice, nothing new."""
+    mine = (Connection.company_id == company_id) & (Connection.name_key == DEMO_NAME.casefold())
+    if db.session.scalar(select(Connection.id).where(mine)):
+        return ""
+    secret = seal(STAND_IN_CREDENTIALS["user_secret"])
+    db.session.add(
+        Connection(
+            company_id=company_id,
+            name=DEMO_NAME,
+            name_key=DEMO_NAME.casefold(),
+            partner_id=STAND_IN_CREDENTIALS["partner_id"],
+            user_key=STAND_IN_CREDENTIALS["user_key"],
+            sealed_secret=secret,
+        )
+    )
+    return "a stored connection to the stand-in"
 
 
 def _problems(scope: Scope, name: str, user_key: str, secret: str) -> dict[str, str]:

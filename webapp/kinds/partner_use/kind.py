@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
+from webapp.data_dir import STAND_IN_CREDENTIALS
 from webapp.engine.kind import (
     Answer,
     Chart,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from webapp.accounts import Scope
 
+DEMO_ENTITLEMENT = 30_000
 NEEDED_KEY = {
     "user_key": "Give a user key, or choose a stored connection.",
     "user_secret": "Give the secret that belongs to the user key.",
@@ -172,6 +174,13 @@ class PartnerUse(ReportKind):
 
     def blueprints(self) -> tuple[Blueprint, ...]:
         return (connections.bp, entitlements.bp)
+
+    def seed_demo(self, company_id: str) -> str:
+        made = connections.seed_demo(company_id)
+        partner_id = STAND_IN_CREDENTIALS["partner_id"]
+        entitlements.seed_demo(company_id, partner_id, DEMO_ENTITLEMENT)
+        db.session.commit()
+        return f"{made}, and {DEMO_ENTITLEMENT:,} accounts bought." if made else ""
 
     def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
         connections_and_months = ("Connections", "/connections"), ("Stored months", "/months")
