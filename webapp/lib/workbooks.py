@@ -167,7 +167,7 @@ def _width(column: AnyColumn, rows: Any, total: Mapping[str, Any] | None) -> int
     Rows that come one at a time are not looked at before they are written.
     """
     if not isinstance(rows, list):
-        return 22 if column.type in {"text", "id", "datetime"} else 14
+        return {"id": 38, "text": 28, "datetime": 22, "decimal": 18}.get(column.type, 14)
     cells = [row.get(column.name) for row in (*rows, total or {})]
     words = [len(word) for word in heading(column).split()]
     longest = [

@@ -157,7 +157,7 @@ def read_entry(raw: Any) -> tuple[EntryIn, dict[str, str]]:
     try:
         return EntryIn.model_validate(body), {}
     except ValidationError as error:
-        errors = sentences(error)
+        errors = wrong_in(error, EntryIn)
     if not isinstance(body, Mapping):
         raise InvalidParams(errors)
     # The rest is checked all the same.
@@ -177,6 +177,11 @@ class SettingsBody(BaseModel):
     methods: _trimmed(0, 10_000) = ""  # type: ignore[valid-type]
     factor_sources: _trimmed(0, 10_000) = ""  # type: ignore[valid-type]
     paper: Annotated[str, OneOf(["a4", "us-letter"])] = "a4"
+
+
+def wrong_in(error: ValidationError, model: type[BaseModel]) -> dict[str, str]:
+    """Return a sentence per field of what was sent as a model and cannot be used."""
+    return sentences(error, unknown=f"There is no such field; use {', '.join(model.model_fields)}.")
 
 
 class NewPeriods(BaseModel):

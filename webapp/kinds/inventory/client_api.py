@@ -24,9 +24,10 @@ from webapp.kinds.inventory.bodies import (
     PeriodIn,
     UnitIn,
     snake_keys,
+    wrong_in,
 )
 from webapp.kinds.inventory.models import Period, Unit
-from webapp.lib.bodies import answer_json, sentences
+from webapp.lib.bodies import answer_json
 from webapp.lib.openapi import Describer
 from webapp.lib.wire import json_body
 
@@ -77,7 +78,7 @@ def _put(name: str, model: type[B], put: Callable[[str, Sequence[B]], list[R]], 
         body = model.model_validate(snake_keys(json_body()) | more)
         [row] = put(scope.company_id, [body])
     except (ValidationError, InvalidParams) as error:
-        errors = error.errors if isinstance(error, InvalidParams) else sentences(error)
+        errors = error.errors if isinstance(error, InvalidParams) else wrong_in(error, model)
         bare = {key.removeprefix(f"{name}.0."): sentence for key, sentence in errors.items()}
         raise InvalidParams(bare) from None
     audit(scope, f"stored {name}", row.id)

@@ -10,6 +10,7 @@ from webapp.commands import handle_cli_errors, with_database
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.kinds.inventory.demo import make_demo
+from webapp.lib.texts import counted
 
 group = AppGroup("inventory", help="Greenhouse gas inventories.")
 
@@ -24,8 +25,8 @@ def demo(company: str) -> None:
         raise InvalidParams({"company": "Write a company name of 1 to 200 characters."})
     found = find_or_make_company(company)
     db.session.commit()
-    counted = make_demo(found.id)
+    stored = make_demo(found.id)
     click.echo(
-        f"{found.name}: {counted['created']} entries made, {counted['updated']} changed, "
-        f"{counted['unchanged']} there already."
+        f"{found.name}: {counted(stored['created'], 'entry')} made, {stored['updated']} changed, "
+        f"{stored['unchanged']} there already."
     )

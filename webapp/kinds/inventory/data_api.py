@@ -27,8 +27,9 @@ from webapp.kinds.inventory.bodies import (
     UnitRow,
     UnitRows,
     snake_keys,
+    wrong_in,
 )
-from webapp.lib.bodies import answer_json, read_json, read_query, sentences
+from webapp.lib.bodies import answer_json, read_json, read_query
 from webapp.lib.keyset import cut
 from webapp.lib.openapi import Describer
 from webapp.lib.wire import json_body
@@ -60,7 +61,9 @@ def _read(name: str, model: type[Body]) -> list[Body]:
         try:
             found.append(model.model_validate(snake_keys(body)))
         except ValidationError as error:
-            errors |= {f"{name}.{place}.{key}": value for key, value in sentences(error).items()}
+            errors |= {
+                f"{name}.{place}.{key}": value for key, value in wrong_in(error, model).items()
+            }
     ids = [one.id for one in found if one.id]
     if len(set(ids)) < len(ids):
         errors.setdefault(name, "An id stands there twice.")
