@@ -51,6 +51,8 @@ def test_a_company_gets_its_units_and_periods(admin: Flow) -> None:
     assert "entries of it" in refused(admin, "DELETE", f"{UNITS}/{used['id']}").json()["detail"]
     lost = refused(admin, "POST", UNITS, json={"name": "x", "parentId": admin.user["id"]})
     assert lost.json()["errors"] == {"parent_id": "There is no such unit."}
+    odd = refused(admin, "POST", UNITS, json=[{"name": "x"}])
+    assert odd.json()["errors"] == {"body": "Send a JSON object."}
 
     year = {"shortName": "Y-2021", "startDate": "2021-01-01", "endDate": "2021-12-31"}
     more = {"description": "Base year", "isLocked": False}

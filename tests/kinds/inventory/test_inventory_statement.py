@@ -133,6 +133,7 @@ def test_gases_bases_and_biogenic_entries_are_told_apart(
         ({"basis": "market"}, "Only entries of scope 2"),
         ({"is_biogenic": "perhaps"}, "Write true or false."),
         ({"warming_potential": "high"}, "Write a number like"),
+        ({"colour": "red"}, "There is no such field; use id, period_id,"),
     ],
 )
 def test_what_an_entry_says_of_its_gas_and_basis_is_checked(

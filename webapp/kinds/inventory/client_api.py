@@ -7,6 +7,7 @@ is all it takes for good. What it asks for beyond that is answered 501 with a se
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from flask import Blueprint, Response, jsonify
@@ -73,9 +74,11 @@ describe = Describer("Inventory")
 
 def _put(name: str, model: type[B], put: Callable[[str, Sequence[B]], list[R]], **more: Any) -> R:
     """Make or change what the body says, note it, and return its row."""
-    scope = current_scope()
+    scope, sent = current_scope(), json_body(parse_float=Decimal)
+    if not isinstance(sent, dict):
+        raise InvalidParams({"body": "Send a JSON object."})
     try:
-        body = model.model_validate(snake_keys(json_body()) | more)
+        body = model.model_validate(snake_keys(sent) | more)
         [row] = put(scope.company_id, [body])
     except (ValidationError, InvalidParams) as error:
         errors = error.errors if isinstance(error, InvalidParams) else wrong_in(error, model)

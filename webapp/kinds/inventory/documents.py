@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from webapp.kinds.inventory.bodies import snake
 from webapp.kinds.inventory.compute import Line, plain
-from webapp.kinds.inventory.snapshot import PeriodFacts, Snapshot
+from webapp.kinds.inventory.snapshot import Snapshot
 from webapp.kinds.inventory.tabular import KG, compared, further
 from webapp.kinds.inventory.workbooks import ROWS_PER_TICK, Tick
 
@@ -39,8 +39,10 @@ def _head(snapshot: Snapshot) -> dict[str, Any]:
         "name": facts.name,
         "jsonVersion": 1,
         "company": facts.company,
-        "reportingPeriod": _period(facts.period),
-        "baseReportingPeriod": _period(facts.base_period) if facts.base_period else None,
+        "reportingPeriod": _camelled(facts.period.told("short_name")),
+        "baseReportingPeriod": (
+            _camelled(facts.base_period.told("short_name")) if facts.base_period else None
+        ),
         "organizationUnit": {"id": facts.unit_id, "name": facts.unit},
         "createdOn": f"{facts.made_at:%Y-%m-%dT%H:%M:%SZ}",
         "createdBy": facts.made_by,
@@ -51,15 +53,6 @@ def _head(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _period(period: PeriodFacts) -> dict[str, str]:
-    return {
-        "id": period.id,
-        "shortName": period.name,
-        "startDate": period.start_date.isoformat(),
-        "endDate": period.end_date.isoformat(),
-    }
-
-
 def _object(line: Line) -> str:
     """Return a line as JSON, its decimals digit by digit."""
     parts = []
@@ -67,6 +60,10 @@ def _object(line: Line) -> str:
         text = plain(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)
         parts.append(f"{json.dumps(_camel(name))}: {text}")
     return "{" + ", ".join(parts) + "}"
+
+
+def _camelled(told: dict[str, str]) -> dict[str, str]:
+    return {_camel(name): value for name, value in told.items()}
 
 
 def _camel(name: str) -> str:

@@ -20,6 +20,7 @@ from webapp.kinds.inventory.compute import emissions_of
 from webapp.kinds.inventory.models import Entry, Period, Unit
 from webapp.kinds.inventory.places import list_periods, read_tree
 from webapp.lib.keyset import one_page
+from webapp.lib.texts import storable
 from webapp.lib.upserts import upsert
 
 BATCH = 1000
@@ -192,7 +193,9 @@ def unpacked(line: bytes) -> dict[str, Any]:
 
 def find_entry(company_id: str, entry_id: str) -> dict[str, Any]:
     """Return one entry of the company, as `read_entries` does. Raises: NotFound"""
-    found = read_entries(company_id, period=None, after=None, limit=0, only=entry_id)
+    found = storable(entry_id) and read_entries(
+        company_id, period=None, after=None, limit=0, only=entry_id
+    )
     if not found:
         raise NotFound("There is no such entry.")
     return found[0]

@@ -15,7 +15,7 @@ from webapp.extensions import db
 from webapp.kinds.inventory.bodies import Flow, Name, Note, Number
 from webapp.kinds.inventory.compute import NO_FACTOR
 from webapp.kinds.inventory.models import Entry, Factor, Period
-from webapp.lib.bodies import read_json
+from webapp.lib.bodies import Text, read_json
 from webapp.lib.openapi import Describer
 from webapp.lib.texts import lookup_id
 
@@ -30,8 +30,8 @@ class FactorIn(Flow):
     """A factor as the client sends it: what it is called, and its value where it is known."""
 
     keyword: Name  # type: ignore[valid-type]
-    attribute: Annotated[str, Field(max_length=200)] | None = None
-    unit: Annotated[str, Field(min_length=1, max_length=50)]
+    attribute: Annotated[Text, Field(max_length=200)] | None = None
+    unit: Annotated[Text, Field(min_length=1, max_length=50)]
     description: Note | None = None  # type: ignore[valid-type]
     value_co2eq_aggregated: Number | None = Field(None, alias="valueCo2eqAggregated")
 

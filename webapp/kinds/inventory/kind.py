@@ -88,18 +88,14 @@ class Inventory(ReportKind):
         self, params: InventoryParams, scope: Scope, secrets: dict[str, str]
     ) -> dict[str, str]:
         errors = {}
-        for name, find in (("period", find_period), ("base_period", find_period)):
+        finders = {"period": find_period, "base_period": find_period, "unit": find_unit}
+        for name, find in finders.items():
             wanted = getattr(params, name)
             try:
                 if wanted is not None:
                     find(scope.company_id, wanted)
             except NotFound as error:
                 errors[name] = error.message
-        try:
-            if params.unit is not None:
-                find_unit(scope.company_id, params.unit)
-        except NotFound as error:
-            errors["unit"] = error.message
         if errors:
             raise InvalidParams(errors)
         return secrets

@@ -19,7 +19,6 @@ from webapp.kinds.inventory.params import MADE, InventoryParams
 from webapp.kinds.inventory.places import ensure_root
 from webapp.kinds.inventory.snapshot import (
     Facts,
-    PeriodFacts,
     Snapshot,
     read_facts,
     snapshot_transaction,
@@ -118,8 +117,8 @@ def _head(snapshot: Snapshot, made: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "name": facts.name,
         "company": facts.company,
-        "period": _period(facts.period),
-        "base_period": _period(facts.base_period) if facts.base_period else None,
+        "period": facts.period.told("name"),
+        "base_period": facts.base_period.told("name") if facts.base_period else None,
         "unit": {"id": facts.unit_id, "name": facts.unit},
         "generated_at": f"{facts.made_at:%Y-%m-%dT%H:%M:%SZ}",
         "rows": now.rows,
@@ -133,25 +132,11 @@ def _head(snapshot: Snapshot, made: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _period(period: PeriodFacts) -> dict[str, str]:
-    return {
-        "id": period.id,
-        "name": period.name,
-        "start_date": period.start_date.isoformat(),
-        "end_date": period.end_date.isoformat(),
-    }
-
-
 def _tables(snapshot: Snapshot) -> dict[str, list[Line]]:
     scopes, categories, units = compared(snapshot)
-    return {
-        "scopes": [_row(line) for line in scopes],
-        "units": [_row(line) for line in units],
-        "categories": [_row(line) for line in categories],
-    }
 
+    def in_floats(line: Line) -> Line:
+        return {name: float(one) if isinstance(one, Decimal) else one for name, one in line.items()}
 
-def _row(line: Line) -> Line:
-    return {
-        name: float(value) if isinstance(value, Decimal) else value for name, value in line.items()
-    }
+    tables = {"scopes": scopes, "units": units, "categories": categories}
+    return {name: list(map(in_floats, lines)) for name, lines in tables.items()}

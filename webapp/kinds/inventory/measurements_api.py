@@ -21,7 +21,7 @@ from webapp.kinds.inventory.bodies import Day, Flow, Note, Number
 from webapp.kinds.inventory.compute import NO_FACTOR
 from webapp.kinds.inventory.factors_api import factor_named, find_factor, source_of
 from webapp.kinds.inventory.models import Factor
-from webapp.lib.bodies import Id, answer_json, read_json
+from webapp.lib.bodies import Id, Text, answer_json, read_json
 from webapp.lib.openapi import Describer
 
 MEASUREMENTS = "/api/v1.0/measurements"
@@ -38,7 +38,7 @@ class MeasurementIn(Flow):
     keyword: Note | None = None  # type: ignore[valid-type]
     attribute: Note | None = None  # type: ignore[valid-type]
     consumption: Number | None = None
-    unit: Annotated[str, Field(max_length=50)] | None = None
+    unit: Annotated[Text, Field(max_length=50)] | None = None
     activity_category_id: UUID | None = None
     reporting_period_id: UUID
     organizational_unit_id: UUID

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import IO, Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Select, select
 from sqlalchemy.orm import Session
@@ -40,6 +41,11 @@ class PeriodFacts:
     name: str
     start_date: date
     end_date: date
+
+    def told(self, name: str) -> dict[str, str]:
+        """Return it as JSON, its short name under `name`."""
+        start, end = self.start_date.isoformat(), self.end_date.isoformat()
+        return {"id": self.id, name: self.name, "start_date": start, "end_date": end}
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,10 @@ def read_facts(
         period = _period(session, company_id, params.period)
         base = _period(session, company_id, params.base_period) if params.base_period else None
         tree = Tree(session.scalars(select(Unit).where(Unit.company_id == company_id)))
-        top = _top(tree, params)
+        units = (unit for unit, _ in tree.walk())
+        top = next((one for one in units if params.unit in {None, UUID(one.id)}), None)
+        if top is None:
+            raise ReportError("The organizational unit of this report is gone.")
         company, user = session.get_one(Company, company_id), session.get_one(User, user_id)
         return Facts(
             report_id=report_id,
@@ -134,14 +143,6 @@ def _period(session: Session, company_id: str, period_id: Any) -> PeriodFacts:
     if found is None:
         raise ReportError("A reporting period of this report is gone.")
     return PeriodFacts(found.key, found.id, found.short_name, found.start_date, found.end_date)
-
-
-def _top(tree: Tree, params: InventoryParams) -> Unit:
-    """Return the unit a report is about: the root where none is named."""
-    for unit, _ in tree.walk():
-        if params.unit is None or unit.id == str(params.unit):
-            return unit
-    raise ReportError("The organizational unit of this report is gone.")
 
 
 def take(
