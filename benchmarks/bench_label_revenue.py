@@ -29,6 +29,7 @@ from webapp.extensions import db
 from webapp.kinds.label_revenue import loads, sums
 from webapp.kinds.label_revenue.reading import Options, Source
 from webapp.kinds.label_revenue.report import payouts
+from webapp.kinds.label_revenue.report.breakdown import parts_of
 
 Row = dict[str, Any]
 FULL = os.environ.get("BENCH_FULL") == "1"
@@ -131,10 +132,16 @@ def _measure(
     scan_s = _timed(lambda: _scan("2025-07-01"))
     pool_s = _timed(lambda: payouts.compute_month(company_id, MONTH, "pool"))
     listener_s = _timed(lambda: payouts.compute_month(company_id, MONTH, "listener"))
+    found = [payouts.compute_month(company_id, MONTH, "listener")]
+    names = ("track_id", "region")
+    parts_s = _timed(lambda: parts_of(company_id, found, names))
+    label_s = _timed(lambda: parts_of(company_id, found, names, "Label 7"))
     many = f"{streams / 1e6:g}M streams"
     rows = [
         _row("report by pool, against a scan of the streams", pool_s, scan_s, "≤ 0.1"),
-        _row("report by listener, against the same scan", listener_s, scan_s, ""),
+        _row("report by listener, against the same scan", listener_s, scan_s, "≤ 1"),
+        _row("tracks and territories of all labels, by listener", parts_s, scan_s, ""),
+        _row("tracks and territories of one label, by listener", label_s, scan_s, ""),
     ]
     if copy_s is None:
         return rows

@@ -12,7 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from sqlalchemy import Numeric, Subquery, and_, case, cast, func, or_, select
+from sqlalchemy import BigInteger, Numeric, Subquery, and_, case, cast, func, or_, select, text
 
 from webapp.errors import ReportError
 from webapp.extensions import db
@@ -45,6 +45,8 @@ from webapp.lib.months import next_month
 # Seconds and weight of each part of a line.
 Heard = dict[Key, dict[tuple[str | None, ...], list[int]]]
 STRANGERS = -1
+# What one listener's seconds are divided into: it fits the numbers a database is quick with.
+LONG_STEPS = 1 << 62
 
 
 class MonthFacts:
@@ -170,8 +172,10 @@ class MonthFacts:
         terms = [self._terms.c.fee, self._terms.c.origin]
         query = query.outerjoin(ListenerMonth, self._same_listener()).group_by(*terms)
         total = ListenerMonth.seconds
-        if db.engine.dialect.name == "postgresql":
-            part = func.div(cast(str(FIXED_POINT), Numeric), total)
+        is_postgres = db.engine.dialect.name == "postgresql"
+        if is_postgres:
+            db.session.execute(text("SET LOCAL work_mem = '256MB'"))
+            part = cast(LONG_STEPS, BigInteger) // total
             query = query.add_columns(*terms, func.sum(part * Stream.seconds, type_=Numeric))
         else:
             query = query.add_columns(*terms, total).group_by(total)
@@ -180,10 +184,9 @@ class MonthFacts:
             if fee is None:
                 yield (*row[: 2 + names], 0)
                 continue
-            if db.engine.dialect.name != "postgresql":
-                scaled = FIXED_POINT // int(scaled) * int(row[1])
+            steps = int(scaled) if is_postgres else LONG_STEPS // int(scaled) * int(row[1])
             net = self._net(fee, origin)
-            yield (*row[: 2 + names], net.numerator * int(scaled) // net.denominator)
+            yield (*row[: 2 + names], net.numerator * steps // net.denominator)
 
     def _names(self) -> dict[int, Key]:
         rows = db.session.execute(self._labels_query())

@@ -14,7 +14,6 @@ from webapp.intake import (
     BadCell,
     BadFile,
     Loader,
-    Problem,
     Rejects,
     Role,
     Row,
@@ -22,7 +21,6 @@ from webapp.intake import (
     Upload,
     UploadPages,
     choices_of,
-    json_items,
     teller,
 )
 from webapp.jobs import Attempt
@@ -30,7 +28,7 @@ from webapp.kinds.label_revenue import loads, reading, repeats, sums
 from webapp.kinds.label_revenue.periods import origins, settings_for
 from webapp.kinds.label_revenue.quality import look_alikes
 from webapp.kinds.label_revenue.reading import STAGES, Options, Source
-from webapp.kinds.label_revenue.rows import FIELDS, StreamRow, parse_stream, parse_user, read_track
+from webapp.kinds.label_revenue.rows import FIELDS, Reader, StreamRow, parse_stream, parse_user
 from webapp.kinds.label_revenue.rows import Role as RoleName
 from webapp.lib.months import current_month, month_text, parse_month
 from webapp.lib.public_addresses import NoSuchServer, check_address
@@ -42,27 +40,21 @@ MOST_COMPARED = 20_000
 def look_at_tracks(path: Path, name: str, rejects: Rejects, _told: Told) -> dict[str, Any]:
     """Return the first tracks of a JSON list, and how many of all can be used."""
     first: list[list[str]] = []
-    good = bad = 0
+    good, before = 0, rejects.total
     labels: set[str] = set()
-    for line, item in json_items(path):
-        try:
-            row = read_track(item)
-        except BadCell as error:
-            bad += 1
-            rejects(Problem(name, line, error.column, error.sentence))
-            continue
+    for _, row in Reader(name, path, rejects).tracks():
         good += 1
         labels.update([row.label] if row.label else [])
         if len(first) < FIRST_TRACKS:
             first.append([row.track_id, row.name, row.label or ""])
-    if not good + bad:
+    if not good + rejects.total - before:
         raise BadFile("The list is empty.")
     return {
         "encoding": "JSON",
         "header": ["track_id", "track_name", "label"],
         "first": first,
         "good": good,
-        "bad": bad,
+        "bad": rejects.total - before,
         "remarks": look_alikes(labels, ()),
     }
 
