@@ -10,12 +10,13 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify, render_template
 
+from webapp.api.examples import add_examples
 from webapp.api.reference import entries_by_tag, error_types
 from webapp.engine.kind import ReportKind
 from webapp.engine.params import json_schema
 from webapp.engine.registry import kinds
 from webapp.errors import NotFound
-from webapp.lib.openapi import add_examples, paths_and_schemas
+from webapp.lib.openapi import paths_and_schemas
 
 bp = Blueprint("api_documents", __name__)
 
@@ -34,6 +35,8 @@ TAGS = {
     "Label revenue": "What labels are owed, and the streams it follows from.",
     "Inventory": "Greenhouse gas entries, periods and units, and the files made of them.",
     "Project storage": "What projects store, kept current by file events.",
+    "Projects": "Projects, their people and providers, and the events of their files.",
+    "Entitlements": "Accounts bought for a partner, against which its use is held.",
     "Session activity": "Hours at computers, from pings.",
 }
 # What the stand-in partner of `make run` knows; public.

@@ -83,11 +83,11 @@ def _entry(document: dict[str, Any], method: str, path: str, item: dict[str, Any
     for status, answer in operation["responses"].items():
         content = answer.get("content", {}).get(JSON, {})
         # What stands in every problem is told once, on the pages of the errors.
-        fields = list(_fields(content.get("schema", {}), schemas)) if status < "400" else []
+        fields = list(_field_lines(content.get("schema", {}), schemas)) if status < "400" else []
         answers.append((status, answer["description"], fields, _shown(content)))
     body: dict[str, Any] = operation.get("requestBody", {}).get("content", {})
     for media, content in body.items():
-        fields = list(_fields(content["schema"], schemas))
+        fields = list(_field_lines(content["schema"], schemas))
         return Entry(
             entry.method, path, operation, parameters, fields, media, _shown(content), answers
         )
@@ -121,7 +121,7 @@ def _type_of(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
     return str(found.get("format") or found.get("type", "any"))
 
 
-def _fields(
+def _field_lines(
     schema: dict[str, Any], schemas: dict[str, Any], prefix: str = "", depth: int = 0
 ) -> Iterator[Field]:
     """Yield the members of an object, of the objects in a list, and of each choice."""
@@ -131,14 +131,14 @@ def _fields(
     for choice in found.get("oneOf", found.get("anyOf", ())):
         shape = _resolved(choice, schemas)
         name = shape.get("properties", {}).get("kind", {}).get("const") or shape.get("title", "")
-        yield from _fields(choice, schemas, f"{prefix}({name}) " if name else prefix, depth)
+        yield from _field_lines(choice, schemas, f"{prefix}({name}) " if name else prefix, depth)
     for name, member in found.get("properties", {}).items():
         told = _resolved(member, schemas)
         text = member.get("description") or told.get("description", "")
         needed = name in found.get("required", ())
         yield Field(prefix + name, _type_of(member, schemas), text, is_needed=needed)
         if depth < MOST_DEPTH:
-            yield from _fields(told, schemas, f"{prefix}{name}.", depth + 1)
+            yield from _field_lines(told, schemas, f"{prefix}{name}.", depth + 1)
 
 
 def error_types() -> list[dict[str, Any]]:

@@ -85,7 +85,8 @@ def take_back(scope: Scope, number: int) -> None:
     login_id = db.session.scalar(
         update(Correction)
         .where(
-            Correction.id == number,
+            # No database takes a larger one, and none gives it.
+            Correction.id == min(number, 2**31 - 1),
             Correction.login_id.in_(mine),
             Correction.taken_back_at.is_(None),
         )
