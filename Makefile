@@ -89,6 +89,9 @@ $(DOCS)/.installed: requirements-docs.txt
 migrate: $(RUNTIME)  ## bring the database to the newest version
 	$(BIN)/flask db upgrade
 
+screenshots: $(STAMP)  ## make the pictures of README and docs anew (needs a Chromium)
+	$(BIN)/python docs/screenshots.py
+
 lock: $(STAMP)  ## pin the requirements-*.in anew, with hashes
 	@uv --version >/dev/null 2>&1 || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
 	for pins in requirements requirements-dev requirements-docs; do \

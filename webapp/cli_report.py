@@ -99,8 +99,8 @@ def _run(kind: ReportKind, options: Mapping[str, Any]) -> None:
     output: Path | None = options["output"]
     suffix = output.suffix.removeprefix(".").lower() if output else ""
     fmt = options["fmt"] or (suffix if suffix in export.FORMATS else "csv")
-    if output is None and fmt == "xlsx" and sys.stdout.isatty():
-        raise InvalidParams({"format": "A workbook is not for a terminal; name a file: --output."})
+    if output is None and fmt in {"xlsx", "pdf"} and sys.stdout.isatty():
+        raise InvalidParams({"format": "Such a file is not for a terminal; name a file: --output."})
     if output is not None and not output.resolve().parent.is_dir():
         raise InvalidParams({"output": f"There is no folder {output.resolve().parent}."})
     scope = find_scope(options["company"], options["user"], kind.run_role)

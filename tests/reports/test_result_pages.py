@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 
 from flask.testing import FlaskClient
+from pypdf import PdfReader
 from tally import HOSTILE
 
 HTMX = {"HX-Request": "true"}
@@ -195,3 +196,16 @@ def test_a_viewer_sees_results_and_no_buttons_that_change_them(
         for deed in ("/cancel", "/delete", "/retry", "Run again"):
             assert deed not in page.text, deed
     assert viewer.get("/reports/new/tally").status_code == 403
+
+
+def test_a_result_is_a_document_on_paper(run: Callable[..., str], owner: FlaskClient) -> None:
+    path = f"/reports/{run(mode='long', start='2024-01', end='2024-12', holes=True)}"
+    answer = owner.get(f"{path}.pdf")
+    assert answer.mimetype == "application/pdf"
+    assert "tally-apples-long.pdf" in answer.headers["Content-Disposition"]
+    document = PdfReader(io.BytesIO(answer.data))
+    text = " ".join(page.extract_text() for page in document.pages)
+    for told in ("Tally: apples long", "Acme", "2024-12", "1,407", "Thing number 12", "incomplete"):
+        assert told in text, told
+    assert f"Page 1 of {len(document.pages)}" in text
+    assert f'href="{path}.pdf"' in owner.get(path).text

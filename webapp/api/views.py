@@ -50,6 +50,7 @@ RESULT = {
     FORMATS["json"]: {"type": "object"},
     "text/csv": TEXT,
     FORMATS["xlsx"]: TEXT | {"format": "binary"},
+    FORMATS["pdf"]: TEXT | {"format": "binary"},
 }
 
 

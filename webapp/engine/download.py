@@ -1,4 +1,4 @@
-"""A finished report as a download: CSV, JSON or XLSX, streamed, with an ETag and a file name."""
+"""A finished report as a download: CSV, JSON, XLSX or PDF, with an ETag and a file name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import IO
 
 from flask import Response, request, stream_with_context
 
-from webapp.engine import export
+from webapp.engine import documents, export
 from webapp.engine.models import Report
 from webapp.engine.registry import kinds
 from webapp.engine.results import ReadResult
@@ -41,10 +41,11 @@ def result_response(
     tag = "-".join((report.id, str(report.attempt), fmt, name, "bom" * bom + "raw" * raw))
     if tag in request.if_none_match:
         response = Response(status=304)
-    elif fmt == "xlsx":
-        workbook = export.xlsx_file(kind, report, result)
-        response = Response(_chunks(workbook), mimetype=export.FORMATS[fmt])
-        response.call_on_close(workbook.close)
+    elif fmt in {"xlsx", "pdf"}:
+        whole = export.xlsx_file if fmt == "xlsx" else documents.pdf_file
+        file = whole(kind, report, result)
+        response = Response(_chunks(file), mimetype=export.FORMATS[fmt])
+        response.call_on_close(file.close)
     else:
         chunks = (
             export.csv_chunks(sheet, bom=bom, raw=raw)

@@ -1,4 +1,4 @@
-"""Results as JSON, CSV and XLSX; all three stream, so that a large result needs little memory.
+"""Results as JSON, CSV, XLSX and PDF; the first three stream, so a large one needs little memory.
 
 CSV is RFC 4180 in UTF-8. No text cell starts a formula: a leading = + - @, tab or carriage return
 gets an apostrophe in front, which alters such a text; numbers are left as they are. Programs may
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import IO, Any
 
+from webapp.engine import documents
 from webapp.engine.kind import Column, ReportKind, Sheet
 from webapp.engine.models import Report
 from webapp.engine.results import ReadResult
@@ -29,6 +30,7 @@ FORMATS = {
     "json": "application/json",
     "csv": "text/csv; charset=utf-8",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "pdf": "application/pdf",
 }
 ROWS_PER_CHUNK = 500
 
@@ -132,9 +134,10 @@ def write(
 ) -> None:
     """Write a finished report to a binary file in one of FORMATS."""
     result = ReadResult(report)
-    if fmt == "xlsx":
-        with xlsx_file(kind, report, result) as workbook:
-            shutil.copyfileobj(workbook, file)
+    if fmt in {"xlsx", "pdf"}:
+        whole = xlsx_file if fmt == "xlsx" else documents.pdf_file
+        with whole(kind, report, result) as made:
+            shutil.copyfileobj(made, file)
         return
     csv_sheet = sheet_named(kind, result, by) if fmt == "csv" else None
     file.writelines(csv_chunks(csv_sheet) if csv_sheet else json_chunks(kind, report, result))

@@ -56,6 +56,7 @@ class Job(Model):
             "ix_job_company_listed",
             *("company_id", "created_at", "id", "status", "task", "type", "user_id"),
         ),
+        Index("ix_job_company_counted", "company_id", "type", "task", "status", "user_id"),
         Index("ix_job_company_handed", "company_id", "handed_at"),
         Index("ix_job_status_lease", "status", "lease_until"),
         Index("ix_job_task_status", "task", "status"),

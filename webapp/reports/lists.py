@@ -117,7 +117,7 @@ def _now(scope: Scope) -> dict[str, list[Report]]:
     since = utcnow().date() - LATELY
     ended = list_reports(scope, status=DONE, since=since, limit=6).reports
     return {
-        "active": list_reports(scope, status=(QUEUED, RUNNING), limit=12).reports,
+        "active": list_reports(scope, status=(QUEUED, RUNNING), since=since, limit=12).reports,
         "open": list_reports(scope, status=(FAILED, INCOMPLETE), since=since, limit=6).reports,
         "done": sorted(ended, key=lambda report: report.finished_at or report.created_at)[::-1],
     }

@@ -156,7 +156,7 @@ def show_row(report_id: UUID, table: str, position: int) -> Response:
     return make_response(page)
 
 
-@bp.get("/reports/<uuid:report_id>.<any(csv, json, xlsx):fmt>")
+@bp.get("/reports/<uuid:report_id>.<any(csv, json, xlsx, pdf):fmt>")
 def download_report(report_id: UUID, fmt: str) -> Response:
     """Give the result as a file. `?by=`: a further sheet; `?bom=1`: for Excel; `?raw=1`: as is."""
     scope = current_scope()
