@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tests.conftest import Api, form_token
+from tests.delivery.conftest import saved
 from webapp.delivery.relative import relative_month, resolve
 from webapp.delivery.schedules import Schedule
 
@@ -136,3 +140,21 @@ def test_only_fields_of_months_and_days_are_relative() -> None:
         "name": "current",
         "other": "-3",
     }
+
+
+def test_a_company_has_a_clock_of_its_own(
+    api: Api, client_for: Callable[[str], FlaskClient]
+) -> None:
+    made = saved(api, schedule={"every": "month", "grace_days": 1, "at": "07:00"})
+    browser = client_for("owner")
+    form = {"csrf_token": form_token(browser, "/members"), "timezone": "Asia/Tokyo"}
+    assert browser.post("/members/zone", data=form).status_code == 303
+    moved = datetime.fromisoformat(api.get(f"/definitions/{made['id']}").json["next_run_at"])
+    assert f"{moved.astimezone(ZoneInfo('Asia/Tokyo')):%d %H:%M}" == "02 07:00"
+    assert "in Asia/Tokyo" in browser.get(f"/saved/{made['id']}").text
+    wrong = browser.post("/members/zone", data=form | {"timezone": "Atlantis"})
+    assert wrong.status_code == 422
+    assert "Write a zone such as Europe/Berlin." in wrong.text
+    assert browser.post("/members/zone", data=form | {"timezone": ""}).status_code == 303
+    again = api.get(f"/definitions/{made['id']}").json["next_run_at"]
+    assert again == made["next_run_at"]

@@ -15,6 +15,8 @@ from webapp.accounts.companies import (
     find_or_make_company,
     membership_ended,
     scope_of,
+    zone_changed,
+    zone_of,
 )
 from webapp.accounts.identity import (
     access_ended,
@@ -64,4 +66,6 @@ __all__ = [
     "restrict",
     "scope_of",
     "sender_scope",
+    "zone_changed",
+    "zone_of",
 ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 from blinker import Namespace
+from flask import current_app
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
@@ -14,6 +16,8 @@ from webapp.extensions import db
 # Sent where somebody's access to a company ends, before the commit, with company_id and user_id:
 # rooms whose own roles end with it listen.
 membership_ended = Namespace().signal("membership-ended")
+# Sent where a company tells another time from now on, before the commit, with company_id.
+zone_changed = Namespace().signal("zone-changed")
 _RANK = {role: rank for rank, role in enumerate(ROLES)}
 
 
@@ -53,6 +57,12 @@ def scope_of(user: User, company_id: str) -> Scope | None:
         is_operator=user.is_operator,
         needs_second_factor=member.company.second_factor and user.second_factor is None,
     )
+
+
+def zone_of(company_id: str) -> ZoneInfo:
+    """Return where a company's schedules tell the time."""
+    own = db.session.scalar(select(Company.timezone).where(Company.id == company_id))
+    return ZoneInfo(own or current_app.config["SESSION_TIMEZONE"])
 
 
 def find_membership(user_id: str, company_id: str) -> Membership | None:

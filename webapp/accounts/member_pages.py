@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
+from zoneinfo import available_timezones
 
-from flask import Blueprint, Response, flash, render_template, request, url_for
+from flask import Blueprint, Response, current_app, flash, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from webapp import mail
 from webapp.accounts import invites, members, second_factor
 from webapp.accounts.audit_log import audit, read_entries
+from webapp.accounts.companies import zone_changed, zone_of
 from webapp.accounts.identity import current_scope, forget_identity, restrict, scope_or_none
 from webapp.accounts.links import RESET, make_link
 from webapp.accounts.models import FORMER_MEMBER, ROLES, Company
@@ -119,6 +121,20 @@ def ask_second_factor() -> ResponseReturnValue:
     return _done("second factor asked for", done, f"A second factor is {done} now.")
 
 
+@bp.post("/members/zone")
+def set_zone() -> ResponseReturnValue:
+    """Set the time zone of the company's schedules; empty: the installation's."""
+    name = request.form.get("timezone", "").strip()
+    if name and name not in available_timezones():
+        return _page(errors={"timezone": "Write a zone such as Europe/Berlin."}), 422
+    company = db.session.get_one(Company, current_scope().company_id)
+    company.timezone = name or None
+    db.session.flush()
+    zone_changed.send(company_id=company.id)
+    zone = zone_of(company.id).key
+    return _done("time zone set", zone, f"Schedules tell the time of {zone} now.")
+
+
 @bp.post("/members/<user_id>/switch")
 def switch_member(user_id: str) -> ResponseReturnValue:
     """Keep a member of this company alone from signing in, or let them again."""
@@ -172,4 +188,6 @@ def _page(**shown: Any) -> str:
         company=db.session.get_one(Company, scope.company_id),
         **({"errors": {}, "email": "", "role": "viewer", "link": "", "invited": ""} | shown),
         own_members=members.own_members(scope.company_id),
+        zones=sorted(available_timezones()),
+        default_zone=current_app.config["SESSION_TIMEZONE"],
     )

@@ -45,6 +45,7 @@ class Company(Model):
     """A tenant. `name_key` is the folded name, so that no two differ by case alone.
 
     second_factor: its people need one, those who sign in by a provider excepted
+    timezone:      where its schedules tell the time; None: as the installation's setting says
     """
 
     __tablename__ = "company"
@@ -54,6 +55,7 @@ class Company(Model):
     name_key: Mapped[str] = mapped_column(String(400), unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     second_factor: Mapped[bool] = mapped_column(default=False)
+    timezone: Mapped[str | None] = mapped_column(String(64))
 
 
 class User(Model):

@@ -9,15 +9,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from flask import current_app
 from icalendar import Calendar, Event
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import joinedload
 from sqlalchemy.sql.elements import ColumnElement
 
-from webapp.accounts import Scope, audit
+from webapp.accounts import Scope, audit, zone_changed, zone_of
 from webapp.delivery.bodies import Changes, ComparisonAnswer, NewDefinition, Target
 from webapp.delivery.comparison import FIRST, compare
 from webapp.delivery.models import MAKING, SENDING, WAITING, Definition, DefinitionRun, Delivery
@@ -36,11 +34,6 @@ from webapp.security import seal, unseal
 MOST_DEFINITIONS = 500
 MOMENTS_IN_CALENDAR = 12
 OLD_SECRET_SIGNS = timedelta(days=1)
-
-
-def zone() -> ZoneInfo:
-    """Return the zone that schedules are in."""
-    return ZoneInfo(current_app.config["SESSION_TIMEZONE"])
 
 
 def visible(scope: Scope) -> ColumnElement[bool]:
@@ -161,6 +154,15 @@ def plan(definition: Definition, after: datetime | None = None) -> None:
     definition.next_run_at = moments[0] if moments and not definition.paused else None
 
 
+@zone_changed.connect
+def plan_anew(_sender: object, *, company_id: str) -> None:
+    """Plan what a company saved by its new clock, in the session."""
+    for definition in db.session.scalars(
+        select(Definition).where(Definition.company_id == company_id)
+    ):
+        plan(definition)
+
+
 def next_moments(
     definition: Definition, count: int, after: datetime | None = None
 ) -> list[datetime]:
@@ -168,7 +170,7 @@ def next_moments(
     if definition.schedule is None:
         return []
     schedule = Schedule.model_validate(definition.schedule)
-    return list(islice(schedule.moments(after or utcnow(), zone()), count))
+    return list(islice(schedule.moments(after or utcnow(), zone_of(definition.company_id)), count))
 
 
 def calendar(scope: Scope) -> bytes:

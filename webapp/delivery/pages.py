@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from webapp import mail
-from webapp.accounts import audit, current_scope, restrict
+from webapp.accounts import audit, current_scope, restrict, zone_of
 from webapp.delivery import definitions, forms, sending
 from webapp.delivery.alerts import rule_text
 from webapp.delivery.bodies import Changes, NewDefinition
@@ -159,7 +159,7 @@ def show_saved(definition_id: UUID) -> Response:
         rule_text=rule_text,
         deliveries=db.session.scalars(sent).all(),
         times=[] if definition.paused else definitions.next_moments(definition, 5),
-        zone=definitions.zone(),
+        zone=zone_of(definition.company_id),
         latest=definitions.newest_result(definition),
         busy={WAITING, SENDING},
     )

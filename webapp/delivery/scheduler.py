@@ -15,9 +15,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, select, update
 
 from webapp import jobs, mail
-from webapp.accounts import User, scope_of
+from webapp.accounts import User, scope_of, zone_of
 from webapp.delivery.alerts import watch
-from webapp.delivery.definitions import plan, resolved, zone
+from webapp.delivery.definitions import plan, resolved
 from webapp.delivery.models import (
     DUE,
     FAILED,
@@ -80,9 +80,9 @@ def _begin_run(definition_id: str, now: datetime) -> None:
     first = definition.next_run_at if definition else None
     if definition is None or definition.schedule is None or first is None or first > now:
         return
-    schedule = Schedule.model_validate(definition.schedule)
+    schedule, zone = Schedule.model_validate(definition.schedule), zone_of(definition.company_id)
     times = [first]
-    for moment in schedule.moments(first, zone()):
+    for moment in schedule.moments(first, zone):
         if moment > now:
             break
         times.append(moment)
@@ -91,7 +91,7 @@ def _begin_run(definition_id: str, now: datetime) -> None:
         return
     run = {
         "definition_id": definition_id,
-        "period": schedule.period(times[-1], zone()),
+        "period": schedule.period(times[-1], zone),
         "due_at": times[-1],
         "missed": len(times) - 1,
     }
@@ -216,7 +216,8 @@ def _tell(
     """Add the deliveries of an event; those of an alert wait until the hours of quiet are over."""
     definition = run.definition
     if about and definition.quiet:
-        at = quiet_until(at, definition.quiet["begin"], definition.quiet["end"], zone())
+        zone = zone_of(definition.company_id)
+        at = quiet_until(at, definition.quiet["begin"], definition.quiet["end"], zone)
     for place, target in _readers(definition, event):
         db.session.add(
             Delivery(
