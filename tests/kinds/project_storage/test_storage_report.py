@@ -213,7 +213,15 @@ def test_files_have_the_same_numbers(owner: Storage, report: Callable[..., str])
         assert [{name: str(value) for name, value in row.items()} for row in result[table]] == rows
     with owner.api.get(f"/reports/{report_id}/result?format=xlsx") as answer:
         sheets = load_workbook(io.BytesIO(answer.data)).sheetnames
-    assert sheets == ["Growth by project", "Growth in all", "About"]
+    assert sheets == [
+        "Growth by project",
+        "Growth in all",
+        "Projects now",
+        "Providers now",
+        "Growth by uploader",
+        "What lies in the trash",
+        "About",
+    ]
 
 
 def test_large_sizes_are_written_out_to_the_last_byte(
@@ -240,7 +248,7 @@ def test_the_result_page_shows_grid_figures_and_chart(
 ) -> None:
     fill(owner)
     page = client_for("owner").get(f"/reports/{report(owner, unit='kB')}").text
-    for text in ("Growth by project", "Growth in all", "Active (kB)", "4.50", "(byte-months)"):
+    for text in ("Growth by project", "Growth in all", "Active (kB)", "4.50", "Full in"):
         assert text in page
 
 

@@ -13,19 +13,22 @@ from typing import Any
 
 from sqlalchemy import select
 
+from webapp.accounts import User, scope_of
 from webapp.engine.kind import Context, Result, Row, Run
 from webapp.engine.spooled import SpooledRows
 from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.kinds.project_storage import counting
 from webapp.kinds.project_storage.compute import COUNTED, GROWTH, MONTHLY, moment_us, month_rows
-from webapp.kinds.project_storage.models import Permission, Project, StorageMonth
+from webapp.kinds.project_storage.models import StorageMonth
+from webapp.kinds.project_storage.overview import look_over, projects_seen
 from webapp.kinds.project_storage.params import UNITS, ProjectStorageParams
-from webapp.lib.moments import rfc3339, utcnow
+from webapp.lib.moments import rfc3339
 from webapp.lib.months import month_text, months_between
 
 PROJECTS_PER_STEP = 200
 PLACES = Decimal("0.001")
+WARNINGS_KEPT = 20
 Changes = dict[date, list[int]]
 
 
@@ -62,6 +65,9 @@ def make_growth(params: ProjectStorageParams, run: Run, context: Context) -> Res
         f"{last['active_file_versions']:,} versions, {last['active_bytes']:,} bytes active at the "
         f"end; {last['trash_bytes']:,} bytes in the trash."
     )
+    whole = params.whose == "company" and not params.project
+    look = look_over(run.company_id, found, months, whole=whole)
+    db.session.remove()
     head = {
         "project": str(params.project) if params.project else None,
         "start": month_text(params.start),
@@ -71,36 +77,32 @@ def make_growth(params: ProjectStorageParams, run: Run, context: Context) -> Res
         "complete": True,
         "projects": len(found),
         "held": {name: last[name] for name in COUNTED},
+        "whose": params.whose,
+        "warnings": look.warnings[:WARNINGS_KEPT],
+        "company": look.company,
+        "frees": sum(row["trash_bytes"] for row in look.trash),
         "opening_active_bytes": totals[0]["active_bytes"] - totals[0]["active_bytes_delta"],
     }
-    return Result(head, {"growth": rows, "months": totals})
+    tables = {
+        name: [_with_sizes(row, params.unit) for row in getattr(look, name)]
+        for name in ("projects", "providers", "uploaders", "trash")
+    }
+    return Result(head, {"growth": rows, "months": totals, **tables})
 
 
-def projects_of(
-    company_id: str, user_id: str, project_id: str | None = None, limit: int | None = None
-) -> Sequence[Any]:
-    """Return the projects in which a user has a role, or the one of that id, by name.
-
-    Shape: rows of key, id, name, waits (with events that are not counted yet)
-    """
-    is_due = Project.due_at.is_not(None) & (Project.due_at <= utcnow())
-    waits = Project.waiting_since.is_not(None) | is_due
-    query = (
-        select(Project.key, Project.id, Project.name, waits.label("waits"))
-        .join(Permission, Permission.project_key == Project.key)
-        .where(Permission.company_id == company_id, Permission.user_id == user_id)
-        .order_by(Project.name, Project.key)
-        .limit(limit)
-    )
-    if project_id is not None:
-        query = query.where(Project.id == project_id)
-    return db.session.execute(query).all()
+def may_see_all(company_id: str, user_id: str) -> bool:
+    """Return whether a user is an admin of the company, who may see what all its projects hold."""
+    user = db.session.get(User, user_id)
+    scope = scope_of(user, company_id) if user else None
+    return scope is not None and scope.may("admin")
 
 
 def _counted_projects(run: Run, params: ProjectStorageParams) -> Sequence[Any]:
     """Return the report's projects by name, their waiting events counted first."""
     project_id = str(params.project) if params.project else None
-    found = projects_of(run.company_id, run.user_id, project_id)
+    # The role that showed the whole company may have gone since the report was asked for.
+    whole = params.whose == "company" and may_see_all(run.company_id, run.user_id)
+    found = projects_seen(run.company_id, run.user_id, whole=whole, project_id=project_id)
     db.session.commit()
     if project_id and not found:
         raise NotFound("There is no such project among those you have a role in.")
@@ -138,11 +140,18 @@ def _month_changes(
 def _row(
     params: ProjectStorageParams, month: date, numbers: Sequence[int], named: dict[str, str]
 ) -> Row:
-    row: dict[str, Any] = dict(zip(GROWTH, numbers, strict=True))
+    row = dict(zip(GROWTH, numbers, strict=True))
+    return {"month": month_text(month), **named, **_with_sizes(row, params.unit)}
+
+
+def _with_sizes(row: Row, unit: str) -> Row:
+    """Return a row with its bytes in a unit beside them."""
     sizes = {
-        f"{what}_size": in_unit(row[f"{what}_bytes"], params.unit) for what in ("active", "trash")
+        name.replace("_bytes", "_size"): in_unit(value, unit)
+        for name, value in row.items()
+        if name.endswith("_bytes") and value is not None
     }
-    return {"month": month_text(month), **named, **row, **sizes}
+    return {**row, **sizes}
 
 
 def in_unit(size_bytes: int, unit: str) -> float | int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,18 @@ from webapp.engine.kind import (
 )
 from webapp.engine.shapes import ChartView
 from webapp.errors import InvalidParams
-from webapp.kinds.project_storage import api, commands, counting, demo, pages, project_api, tasks
-from webapp.kinds.project_storage.growth import in_unit, make_growth, projects_of
+from webapp.kinds.project_storage import (
+    api,
+    commands,
+    counting,
+    demo,
+    manage_pages,
+    pages,
+    project_api,
+    tasks,
+)
+from webapp.kinds.project_storage.growth import in_unit, make_growth
+from webapp.kinds.project_storage.overview import WARN_AT, projects_seen
 from webapp.kinds.project_storage.params import ProjectStorageParams
 
 if TYPE_CHECKING:
@@ -39,11 +49,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOST_CHOICES = 1000
+WARNINGS_SHOWN = 3
 
 
 MONTH = Column("month", "Month", "month")
 PROJECT = Column("project", "Project")
-PROJECT_ID = Column("project_id", "Project ID", "id")
+PROJECT_ID = Column("project_id", "Project ID", "id", is_detail=True)
 HELD = (
     ("active_file_versions", "active versions", ""),
     ("active_bytes", "active", "bytes"),
@@ -83,6 +94,44 @@ def _sizes(unit: str) -> tuple[Column, ...]:
     )
 
 
+def _held(what: str, unit: str) -> tuple[Column, ...]:
+    """Return the columns of a table of what is held now."""
+
+    def size(name: str, label: str) -> tuple[Column, Column]:
+        exact = Column(f"{name}_bytes", label, "integer", "bytes", is_detail=True)
+        return Column(f"{name}_size", label, "decimal", unit), exact
+
+    held, grown = size("held", "Held"), size("grown", "Grown")
+    active, trash = size("active", "Active"), size("trash", "Trash")
+    versions = Column("trash_file_versions", "Versions in trash", "integer")
+    if what == "project":
+        quota = (*size("quota", "Quota"), Column("quota_used", "Quota used", "decimal", "%"))
+        full = Column("full_in", "Full in, at this pace", "month")
+        since = Column("oldest_trash", "Oldest trash", "month")
+        return (PROJECT, *held, *grown, *quota, full, *active, *trash, since, PROJECT_ID)
+    if what == "provider":
+        share = Column("share", "Share of active", "decimal", "%")
+        return (Column("provider", "Provider"), *active, *grown, *trash, share)
+    if what == "uploader":
+        return (Column("uploader", "Uploader"), *grown)
+    since, age = Column("since", "Since", "month"), Column("months", "Age", "integer", "months")
+    return (PROJECT, since, age, *trash, versions, PROJECT_ID)
+
+
+def _tables_of_today(unit: str) -> tuple[Table, ...]:
+    most: Any = {"descending": True}
+    return (
+        Table("projects", "Projects now", _held("project", unit), sort="held_size", **most),
+        Table("providers", "Providers now", _held("provider", unit), sort="active_size", **most),
+        Table(
+            "uploaders", "Growth by uploader", _held("uploader", unit), sort="grown_size", **most
+        ),
+        Table(
+            "trash", "What lies in the trash", _held("trash", unit), "The trash is empty.", "since"
+        ),
+    )
+
+
 class ProjectStorage(ReportKind):
     """Growth of the caller's projects by month."""
 
@@ -98,14 +147,18 @@ class ProjectStorage(ReportKind):
     run_role = "viewer"
 
     def choices(self, scope: Scope) -> Mapping[str, tuple[tuple[str, str], ...]]:
-        mine = projects_of(scope.company_id, scope.user_id, limit=MOST_CHOICES)
-        return {"project": (("", "All my projects"), *((one.id, one.name) for one in mine))}
+        whole = scope.may("admin")
+        seen = projects_seen(scope.company_id, scope.user_id, whole=whole, limit=MOST_CHOICES)
+        return {"project": (("", "All my projects"), *((one.id, one.name) for one in seen))}
 
     def resolve_secrets(
         self, params: ProjectStorageParams, scope: Scope, secrets: dict[str, str]
     ) -> dict[str, str]:
-        if params.project is not None and not projects_of(
-            scope.company_id, scope.user_id, str(params.project)
+        whole = params.whose == "company"
+        if whole and not scope.may("admin"):
+            raise InvalidParams({"whose": "Only admins of the company look at all its projects."})
+        if params.project is not None and not projects_seen(
+            scope.company_id, scope.user_id, whole=whole, project_id=str(params.project)
         ):
             raise InvalidParams({"project": "You have no role in such a project."})
         return secrets
@@ -114,13 +167,14 @@ class ProjectStorage(ReportKind):
         return make_growth(params, run, context)
 
     def describe(self, params: Mapping[str, Any]) -> str:
-        what = f"project {params['project']}" if params.get("project") else "all my projects"
+        every = "all projects" if params.get("whose") == "company" else "all my projects"
+        what = f"project {params['project']}" if params.get("project") else every
         start, end = params["start"], params["end"]
         return f"{what} {start}" if start == end else f"{what} {start} to {end}"
 
     def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
         # On the page the sizes people read come first; files begin with the exact bytes.
-        unit = head["unit"]
+        unit, nothing = head["unit"], "You have no role in any project yet."
         grown = (
             Column(
                 "active_growth",
@@ -133,43 +187,38 @@ class ProjectStorage(ReportKind):
         )
         exact = (replace(one, is_detail=True) for one in BYTES)
         numbers = (*_sizes(unit), *grown, *exact)
-        nothing = "You have no role in any project yet."
         newest: Any = {"sort": "month", "descending": True}
-        by_project = (MONTH, PROJECT, *numbers, replace(PROJECT_ID, is_detail=True))
-        return (
+        by_project = (MONTH, PROJECT, *numbers, PROJECT_ID)
+        tables = (
             Table("growth", "Growth by project", by_project, nothing, **newest),
             Table("months", "Growth in all", (MONTH, *numbers), nothing, **newest),
         )
+        # A report made before these were asked has none of them.
+        return (*tables, *_tables_of_today(unit)) if "whose" in head else tables
 
     def grid_row(self, table: str, row: Row, head: Mapping[str, Any]) -> Row:
+        if table not in {"growth", "months"}:
+            return row
         grown = {
             f"{what}_growth": in_unit(row[f"{what}_bytes_delta"], head["unit"])
             for what in ("active", "trash")
         }
         return row | grown
 
-    def answer(self, result: StoredResult) -> Answer:
-        head, figures = result.head, self.figures(result.head)
-        if not head["projects"]:
-            return Answer("You have no role in any project.", figures)
-        unit, now, before = head["unit"], head["held"]["active_bytes"], head["opening_active_bytes"]
-        grown = now - before
-        share = f" ({grown / before:+.0%})".replace("%", " %") if before else ""
-        verb = "grew" if grown >= 0 else "shrank"
-        projects = f"{head['projects']:,} project{'' if head['projects'] == 1 else 's'}"
-        return Answer(
-            f"{projects} {verb} by {in_unit(abs(grown), unit):,} {unit}{share} from "
-            f"{head['start']} to {head['end']}, to {in_unit(now, unit):,} {unit} active and "
-            f"{in_unit(head['held']['trash_bytes'], unit):,} {unit} in the trash.",
-            figures,
-        )
-
     def sheets(self, result: StoredResult) -> tuple[Sheet, ...]:
         numbers = (*BYTES, *_sizes(result.head["unit"]))
-        by_project = (MONTH, PROJECT_ID, PROJECT, *numbers)
-        return (
-            Sheet("growth", "Growth by project", by_project, result.rows("growth")),
-            Sheet("months", "Growth in all", (MONTH, *numbers), result.rows("months")),
+        shown = {
+            "growth": (MONTH, PROJECT_ID, PROJECT, *numbers),
+            "months": (MONTH, *numbers),
+        }
+        return tuple(
+            Sheet(
+                table.name,
+                table.title,
+                shown.get(table.name, table.columns),
+                result.rows(table.name),
+            )
+            for table in self.tables(result.head)
         )
 
     def figures(self, head: Mapping[str, Any]) -> tuple[Figure, ...]:
@@ -181,7 +230,38 @@ class ProjectStorage(ReportKind):
             Figure(f"Grown ({unit})", in_unit(grown, unit), "decimal", f"since {head['start']}"),
             Figure("Active versions", now["active_file_versions"]),
             Figure("Projects", head["projects"]),
+            *self._of_today(head),
         )
+
+    def _of_today(self, head: Mapping[str, Any]) -> Iterator[Figure]:
+        if "whose" not in head:
+            return
+        yield Figure(
+            f"Emptying the trash frees ({head['unit']})",
+            in_unit(head["frees"], head["unit"]),
+            "decimal",
+        )
+        if head["company"]:
+            full = head["company"]["full_in"]
+            note = f"full in {full} at this pace" if full else ""
+            yield Figure("Company's quota used (%)", head["company"]["quota_used"], "decimal", note)
+        yield Figure(f"Quotas used to {WARN_AT} %", len(head["warnings"]))
+
+    def answer(self, result: StoredResult) -> Answer:
+        head, figures = result.head, self.figures(result.head)
+        if not head["projects"]:
+            return Answer("You have no role in any project.", figures)
+        unit, now, before = head["unit"], head["held"]["active_bytes"], head["opening_active_bytes"]
+        grown = now - before
+        share = f" ({grown / before:+.0%})".replace("%", " %") if before else ""
+        verb = "grew" if grown >= 0 else "shrank"
+        projects = f"{head['projects']:,} project{'' if head['projects'] == 1 else 's'}"
+        sentence = (
+            f"{projects} {verb} by {in_unit(abs(grown), unit):,} {unit}{share} from "
+            f"{head['start']} to {head['end']}, to {in_unit(now, unit):,} {unit} active and "
+            f"{in_unit(head['held']['trash_bytes'], unit):,} {unit} in the trash."
+        )
+        return Answer(" ".join([sentence, *head.get("warnings", [])[:WARNINGS_SHOWN]]), figures)
 
     def charts(self, head: Mapping[str, Any]) -> tuple[Chart, ...]:
         views: tuple[ChartView, ...] = (
@@ -201,7 +281,14 @@ class ProjectStorage(ReportKind):
         return f"{taken} file events of a year in three projects." if taken else ""
 
     def blueprints(self) -> tuple[Blueprint, ...]:
-        return (api.bp, api.feeding, project_api.bp, project_api.tokens, pages.bp)
+        return (
+            api.bp,
+            api.feeding,
+            project_api.bp,
+            project_api.tokens,
+            pages.bp,
+            manage_pages.bp,
+        )
 
     def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
         return (("My storage", "/project-storage"),)

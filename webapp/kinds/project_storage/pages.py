@@ -7,31 +7,48 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, Response, render_template, request
 from sqlalchemy import select
 
 from webapp.accounts import Scope, current_scope, restrict
+from webapp.engine.export import csv_chunks
+from webapp.engine.kind import Column, Sheet
 from webapp.extensions import db
-from webapp.kinds.project_storage.compute import moment_at, moment_us
+from webapp.kinds.project_storage.compute import COUNTED, moment_at, moment_us
 from webapp.kinds.project_storage.models import (
     ROLES,
-    Counter,
     FileEvent,
     Permission,
     Project,
     Provider,
 )
-from webapp.kinds.project_storage.stats import (
-    count_projects,
-    list_items,
-    provider_shares,
-    role_of,
-    summed,
-    user_stats,
-)
+from webapp.kinds.project_storage.overview import Overview, look_over, projects_seen
+from webapp.kinds.project_storage.stats import role_of, summed, user_stats
 from webapp.lib.moments import utcnow
+from webapp.lib.months import current_month, months_between, next_month
 
 PROJECTS_PER_PAGE = 50
+TREND_MONTHS = 12
+# What projects can be sorted by: its heading, and whether the largest comes first.
+SORTS = {
+    "project": ("Project", False),
+    "held_bytes": ("Held", True),
+    "active_bytes": ("Active", True),
+    "trash_bytes": ("Trash", True),
+    "oldest_trash": ("Oldest trash", False),
+    "grown_bytes": ("Grown in a year", True),
+    "quota_used": ("Quota used", True),
+    "full_in": ("Full in", False),
+}
+FILE_COLUMNS = (
+    Column("project", "Project"),
+    Column("project_id", "Project ID", "id"),
+    *(Column(name, name, "integer", "bytes") for name in ("held_bytes", *COUNTED, "grown_bytes")),
+    Column("oldest_trash", "Oldest trash", "month"),
+    Column("quota_bytes", "Quota", "integer", "bytes"),
+    Column("quota_used", "Quota used", "decimal", "%"),
+    Column("full_in", "Full in", "month"),
+)
 EVENTS_SHOWN = 10
 SIZES = ("kB", "MB", "GB", "TB", "PB", "EB")
 
@@ -54,43 +71,59 @@ def storage_size(size_bytes: int) -> str:
 
 @bp.get("")
 def show_storage() -> str:
-    """Show the caller's projects, shares of providers, trash and newest events."""
+    """Show projects by what they hold, providers, uploaders, trash, trend and newest events."""
     scope = current_scope()
-    total = count_projects(scope)
-    pages = max(-(-total // PROJECTS_PER_PAGE), 1)
+    whole, look = _overview(scope)
+    pages = max(-(-len(look.projects) // PROJECTS_PER_PAGE), 1)
     asked = request.args.get("page", "1")
     page = min(int(asked), pages) if asked.isascii() and asked.isdigit() and len(asked) < 9 else 1
-    page = max(page, 1)
+    first = (max(page, 1) - 1) * PROJECTS_PER_PAGE
     block = summed(user_stats(scope))
     return render_template(
         "project_storage/show_storage.html",
         scope=scope,
-        block=block,
-        items=list_items(scope, (page - 1) * PROJECTS_PER_PAGE, PROJECTS_PER_PAGE),
-        providers=provider_shares(scope),
-        trash=fullest_trash(scope),
+        whole=whole,
+        look=look,
+        totals={name: sum(row[name] for row in look.projects) for name in COUNTED},
+        shown=look.projects[first : first + PROJECTS_PER_PAGE],
         events=newest_events(scope),
         now_us=moment_us(utcnow()),
         moment_at=moment_at,
         roles=ROLES,
-        page=page,
+        sorts=SORTS,
+        sort=_sort(),
+        page=max(page, 1),
         page_count=pages,
         as_of=datetime.fromisoformat(block["as_of"]),
     )
 
 
-def fullest_trash(scope: Scope, limit: int = 10) -> Sequence[Any]:
-    """Return where most could be freed: project, provider, counter, the caller's role."""
-    query = (
-        select(Project, Provider, Counter, Permission.auth_role)
-        .join(Counter, Counter.project_key == Project.key)
-        .join(Provider, Provider.key == Counter.provider_key)
-        .join(Permission, Permission.project_key == Project.key)
-        .where(*role_of(scope), Counter.trash_file_versions > 0)
-        .order_by(Counter.trash_bytes.desc(), Project.key)
-        .limit(limit)
-    )
-    return db.session.execute(query).all()
+@bp.get("/projects.csv")
+def download_projects() -> Response:
+    """Give the same projects as a file, in the same order."""
+    _, look = _overview(current_scope())
+    sheet = Sheet("projects", "Projects", FILE_COLUMNS, look.projects)
+    response = Response(b"".join(csv_chunks(sheet)), mimetype="text/csv")
+    response.headers["Content-Disposition"] = 'attachment; filename="project-storage.csv"'
+    return response
+
+
+def _overview(scope: Scope) -> tuple[bool, Overview]:
+    """Return whether the whole company was asked for, which admins may, and what there is."""
+    whole = request.args.get("whose") == "company" and scope.may("admin")
+    found = projects_seen(scope.company_id, scope.user_id, whole=whole)
+    months = months_between(next_month(current_month(), 1 - TREND_MONTHS), current_month())
+    look = look_over(scope.company_id, found, months, whole=whole)
+    by, down = _sort(), SORTS[_sort()][1]
+    known = [row for row in look.projects if row[by] is not None]
+    known.sort(key=lambda row: row[by], reverse=down)
+    look.projects[:] = known + [row for row in look.projects if row[by] is None]
+    return whole, look
+
+
+def _sort() -> str:
+    asked = request.args.get("sort", "")
+    return asked if asked in SORTS else "held_bytes"
 
 
 def newest_events(scope: Scope) -> Sequence[Any]:

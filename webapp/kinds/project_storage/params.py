@@ -37,6 +37,17 @@ class ProjectStorageParams(BaseModel):
         description="Leave empty for all projects you have a role in.",
         json_schema_extra={"form": {"widget": "select"}},
     )
+    whose: Literal["mine", "company"] = Field(
+        "mine",
+        title="Whose projects",
+        description="Admins of the company may look at what all its projects hold.",
+        json_schema_extra={
+            "form": {
+                "widget": "select",
+                "choices": [["mine", "Those I have a role in"], ["company", "All of the company"]],
+            }
+        },
+    )
     start: Month = Field(
         title="First month",
         description="Included.",

@@ -71,6 +71,12 @@ def find_own_project(scope: Scope, project_id: str, *, or_company: bool = False)
     return project
 
 
+def check_may_create(scope: Scope) -> None:
+    """Raise NotAllowed for who may make neither projects nor providers."""
+    if not scope.may("expert"):
+        raise NotAllowed(f"This needs the role expert in {scope.company_name}.")
+
+
 def create_project(scope: Scope, new: NewProject) -> Project:
     """Return a new project whose admin is the caller.
 
@@ -174,7 +180,9 @@ def company_quota(company_id: str) -> int | None:
 
 
 def set_company_quota(scope: Scope, quota_bytes: int | None) -> None:
-    """Set how many bytes all projects of a company may hold."""
+    """Set how many bytes all projects of a company may hold. Raises: NotAllowed"""
+    if not scope.may("admin"):
+        raise NotAllowed("Only an admin of the company sets a quota.")
     mine = delete(CompanyQuota).where(CompanyQuota.company_id == scope.company_id)
     db.session.execute(mine)
     if quota_bytes is not None:

@@ -91,7 +91,11 @@ def list_items(scope: Scope, offset: int = 0, limit: int | None = None) -> list[
 
 def read_item(scope: Scope, project_id: str) -> Item:
     """Return one project with what it holds; raises NotFound, NotAllowed."""
-    project, role = find_project(scope, project_id)
+    return item_of(*find_project(scope, project_id))
+
+
+def item_of(project: Project, role: str) -> Item:
+    """Return a project that was found with what it holds."""
     return _filled([Item(project, role)])[0]
 
 
@@ -150,30 +154,6 @@ def _sums() -> list[Any]:
 def _wholes(halves: Sequence[Any]) -> list[int]:
     pairs = zip(halves[::2], halves[1::2], strict=True)
     return [int(high or 0) * HALF + int(low or 0) for high, low in pairs]
-
-
-def provider_shares(scope: Scope) -> list[dict[str, Any]]:
-    """Return what the caller's projects hold per provider, the largest first.
-
-    Shape: name, description, the names of COUNTED, share
-    Units: share: percent of all active bytes
-    """
-    held = (
-        select(Provider.name, Provider.description, *_sums())
-        .join(Counter, Counter.provider_key == Provider.key)
-        .join(Permission, Permission.project_key == Counter.project_key)
-        .where(*role_of(scope))
-        .group_by(Provider.key, Provider.name, Provider.description)
-    )
-    shares: list[dict[str, Any]] = [
-        {"name": name, "description": description}
-        | dict(zip(COUNTED, _wholes(halves), strict=True))
-        for name, description, *halves in db.session.execute(held)
-    ]
-    total = sum(share["active_bytes"] for share in shares)
-    for share in shares:
-        share["share"] = 100 * share["active_bytes"] / total if total else 0.0
-    return sorted(shares, key=lambda share: -share["active_bytes"])
 
 
 def summed(stats: dict[str, dict[str, Any]], *, admin_only: bool = False) -> dict[str, Any]:

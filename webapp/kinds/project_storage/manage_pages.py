@@ -1,0 +1,215 @@
+"""Pages that keep projects, roles in them, providers and quotas; they do what the API does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, flash, make_response, render_template, request, url_for
+
+from webapp.accounts import current_scope, members_of, restrict
+from webapp.errors import Conflict, InvalidParams, NotFound
+from webapp.htmx import redirect_to
+from webapp.kinds.project_storage import projects, stats, tasks
+from webapp.kinds.project_storage.bodies import (
+    NewProject,
+    NewProvider,
+    ProjectChanges,
+    ProviderChanges,
+)
+from webapp.kinds.project_storage.compute import moment_at
+from webapp.kinds.project_storage.models import ADMIN, ROLES
+from webapp.lib.bodies import read_value
+
+GIGABYTE = 1000**3
+UNPLACED_SHOWN = 20
+Show = Callable[[dict[str, str]], str]
+
+bp = Blueprint("project_storage_manage", __name__, url_prefix="/project-storage")
+restrict(bp)
+
+
+def _answer(act: Callable[[], Any], done: str, address: str, show: Show) -> Response:
+    """Do what a form asks for and go on; where it cannot be done, show the form as it was typed."""
+    try:
+        act()
+    except InvalidParams as error:
+        return make_response(show(error.errors), 422)
+    except (Conflict, NotFound) as error:
+        return make_response(show({"": error.message}), error.status)
+    flash(done)
+    return redirect_to(address)
+
+
+def _sent(*names: str) -> dict[str, Any]:
+    """Return fields of the form as the API's models take them."""
+    return {name: request.form[name] for name in names if name in request.form}
+
+
+def _quota() -> int | None:
+    text = request.form.get("quota_gb", "").strip().replace(",", ".")
+    if not text:
+        return None
+    try:
+        size = Decimal(text) * GIGABYTE
+        if not 0 <= size < 2**63:
+            raise InvalidOperation
+    except InvalidOperation:
+        raise InvalidParams({"quota_gb": "Write gigabytes as a number, for example 500."}) from None
+    return int(size)
+
+
+@bp.get("/projects/new")
+def new_project() -> str:
+    """Show the form of a new project."""
+    return _show_new({})
+
+
+def _show_new(errors: dict[str, str]) -> str:
+    return render_template("project_storage/new_project.html", errors=errors, typed=request.form)
+
+
+@bp.post("/projects")
+def create_project() -> Response:
+    """Make a project whose admin is the caller."""
+    scope = current_scope()
+    projects.check_may_create(scope)
+    same = {"same_name": "same_name" in request.form}
+
+    def act() -> None:
+        new = read_value(NewProject, {**_sent("name", "description"), **same})
+        projects.create_project(scope, new)
+
+    return _answer(act, "The project is made.", url_for("project_storage.show_storage"), _show_new)
+
+
+@bp.get("/projects/<uuid:project_id>")
+def show_project(project_id: UUID) -> str:
+    """Show a project: what it holds, who has which role, what has no place."""
+    return _show_project(project_id, {})
+
+
+def _show_project(project_id: UUID, errors: dict[str, str]) -> str:
+    scope = current_scope()
+    project, roles = projects.roles_in(scope, str(project_id))
+    mine = next((role for user, role in roles if user.id == scope.user_id), None)
+    unplaced, total = stats.unplaced_events(project, 1, UNPLACED_SHOWN)
+    return render_template(
+        "project_storage/show_project.html",
+        scope=scope,
+        project=project,
+        roles=roles,
+        names=ROLES,
+        item=stats.item_of(project, mine or ""),
+        may_change=mine == ADMIN or scope.may("admin"),
+        people=[one.user for one in members_of(scope.company_id)],
+        unplaced=unplaced,
+        unplaced_total=total,
+        moment_at=moment_at,
+        gigabyte=GIGABYTE,
+        errors=errors,
+        typed=request.form,
+    )
+
+
+@bp.post("/projects/<uuid:project_id>")
+def change_project(project_id: UUID) -> Response:
+    """Rename, describe or retire a project, and say how much it may hold."""
+    scope = current_scope()
+
+    def act() -> None:
+        sent = _sent("name", "description")
+        flags = {"retired": "retired" in request.form, "same_name": "same_name" in request.form}
+        quota = {"quota_bytes": _quota()} if "quota_gb" in request.form else {}
+        changes = read_value(ProjectChanges, {**sent, **flags, **quota})
+        projects.change_project(scope, str(project_id), changes)
+
+    return _answer(
+        act, "The project is changed.", _address(project_id), lambda e: _show_project(project_id, e)
+    )
+
+
+def _address(project_id: UUID) -> str:
+    return url_for("project_storage_manage.show_project", project_id=project_id)
+
+
+@bp.post("/projects/<uuid:project_id>/roles")
+def set_role(project_id: UUID) -> Response:
+    """Give somebody a role in a project, or take it away."""
+    scope, user_id = current_scope(), request.form.get("user_id", "")
+    role, named = request.form.get("role", ""), str(project_id)
+
+    def act() -> None:
+        if role:
+            projects.give_role(scope, named, user_id, role)
+        else:
+            projects.take_role(scope, named, user_id)
+
+    return _answer(
+        act, "The role is changed.", _address(project_id), lambda e: _show_project(project_id, e)
+    )
+
+
+@bp.post("/projects/<uuid:project_id>/delete")
+def delete_project(project_id: UUID) -> Response:
+    """Delete a project for good."""
+    scope = current_scope()
+    return _answer(
+        lambda: tasks.purge(projects.delete_project(scope, str(project_id))),
+        "The project is deleted.",
+        url_for("project_storage.show_storage"),
+        lambda e: _show_project(project_id, e),
+    )
+
+
+@bp.get("/providers")
+def show_providers() -> str:
+    """Show the storage providers, and the company's quota."""
+    return _show_providers({})
+
+
+def _show_providers(errors: dict[str, str]) -> str:
+    scope = current_scope()
+    quota = projects.company_quota(scope.company_id)
+    return render_template(
+        "project_storage/show_providers.html",
+        scope=scope,
+        providers=projects.providers_of(scope.company_id),
+        quota_gb="" if quota is None else f"{Decimal(quota) / GIGABYTE:f}",
+        errors=errors,
+        typed=request.form,
+    )
+
+
+@bp.post("/providers", defaults={"provider_id": None})
+@bp.post("/providers/<uuid:provider_id>")
+def save_provider(provider_id: UUID | None) -> Response:
+    """Make a storage provider, or change one."""
+    scope = current_scope()
+    projects.check_may_create(scope)
+    flags = {name: name in request.form for name in ("retired", "in_place", "same_name")}
+
+    def act() -> None:
+        sent = {**_sent("name", "description"), **flags}
+        if provider_id is None:
+            projects.create_provider(scope, read_value(NewProvider, sent))
+        else:
+            projects.change_provider(scope, str(provider_id), read_value(ProviderChanges, sent))
+
+    address = url_for("project_storage_manage.show_providers")
+    return _answer(act, "The provider is saved.", address, _show_providers)
+
+
+@bp.post("/quota")
+def set_quota() -> Response:
+    """Say how much all projects of the company may hold."""
+    scope = current_scope()
+    address = url_for("project_storage_manage.show_providers")
+    return _answer(
+        lambda: projects.set_company_quota(scope, _quota()),
+        "The quota is set.",
+        address,
+        _show_providers,
+    )
