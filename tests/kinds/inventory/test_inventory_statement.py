@@ -10,7 +10,7 @@ import pypdf
 import pytest
 from flask import Flask
 
-from tests.kinds.inventory.inventory_helpers import DATA, PERIODS, Caller, entry
+from tests.kinds.inventory.inventory_helpers import DATA, PERIODS, REPORTS, Caller, entry
 from tests.kinds.inventory.test_inventory_files import document, make, sheet
 from tests.kinds.inventory.test_inventory_pages import submit
 from webapp.kinds.inventory.standards import iso_category, scope_3_category
@@ -28,6 +28,14 @@ SAID = {
 def text_of(data: bytes) -> str:
     pages = pypdf.PdfReader(io.BytesIO(data)).pages
     return " ".join(" ".join(page.extract_text() for page in pages).split())
+
+
+def assert_called(who: Caller, *names: str) -> None:
+    """Look at what the files of the newest report are called when they are downloaded."""
+    report = who.get(REPORTS).json[0]["id"]
+    for kind, name in zip(("ISO14064.pdf", "GHG_PROTOCOL.xlsx"), names, strict=True):
+        answer = who.get(f"/inventory/reports/{report}/{kind}")
+        assert name in answer.headers["Content-Disposition"]
 
 
 def test_the_statement_begins_with_its_result_and_ends_with_the_facts(
@@ -58,6 +66,8 @@ def test_the_statement_begins_with_its_result_and_ends_with_the_facts(
     assert places == sorted(places)
     assert round(reader.pages[0].mediabox.width) == 612
     assert "Not stated" not in text
+    assert "Organised after ISO 14064-1. 1,436.0" in text
+    assert_called(admin, "ISO14064-Acme-2025", "GHG_PROTOCOL-Acme-2025")
 
 
 def test_without_a_base_period_there_are_no_columns_to_compare(
@@ -67,6 +77,8 @@ def test_without_a_base_period_there_are_no_columns_to_compare(
     assert "There is no base period to compare with." in text
     assert "Change (t" not in text
     assert "Responsible person Not stated." in text
+    assert "after ISO 14064-1, but without a base period, who is responsible, boundaries" in text
+    assert_called(caller("colleague"), "Statement-Acme-2025", "Scopes-Acme-2025")
 
 
 def test_what_statements_say_is_shown_to_all_and_changed_by_admins(

@@ -107,8 +107,13 @@ def _make_file(snapshot: Snapshot, kind: str, run: Run) -> dict[str, Any]:
 
 
 def file_name(facts: Facts, kind: str, format: str) -> str:
-    """Return a download's name: type, company, period and day, safe on every system."""
-    words = f"{kind} {facts.company} {facts.period.name} {facts.made_at:%Y-%m-%d}Z"
+    """Return a download's name: type, company, period and day, safe on every system.
+
+    It has a standard's name only where the company says what that standard asks of it.
+    """
+    bare = {"GHG_PROTOCOL": "Scopes", "ISO14064": "Statement"}
+    called = bare.get(kind, kind) if facts.not_said else kind
+    words = f"{called} {facts.company} {facts.period.name} {facts.made_at:%Y-%m-%d}Z"
     return f"{re.sub(r'[^A-Za-z0-9_]+', '-', words).strip('-')[:150]}.{format.lower()}"
 
 

@@ -106,6 +106,7 @@ def _result(snapshot: Snapshot) -> list[Block]:
         else "There is no base period to compare with."
     )
     series = [told.period.name, base.name] if base else []
+    missing = f", but without {', '.join(told.not_said)}" if told.not_said else ""
     by_size = sorted(categories, key=lambda line: -abs(line["emissions"]))
     with_subtotals: list[Line] = []
     for scope, lines in groupby(categories, key=lambda line: line["scope"]):
@@ -116,7 +117,7 @@ def _result(snapshot: Snapshot) -> list[Block]:
     return [
         paragraph(
             f"{told.company}, {told.unit} with everything below it, from {told.period.start_date} "
-            f"to {told.period.end_date}. Organised after ISO 14064-1."
+            f"to {told.period.end_date}. Organised after ISO 14064-1{missing}."
         ),
         headline(f"{shown(total['emissions'], tonnes.column)} {TONNES}", against),
         tonnes.table("Emissions by scope", SCOPE_COLUMNS, scopes, bold={TOTAL}),

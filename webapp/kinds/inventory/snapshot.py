@@ -64,6 +64,18 @@ class Facts:
     settings: SettingsBody
     units: list[tuple[int, str, str, int, int | None]]
 
+    @property
+    def not_said(self) -> list[str]:
+        """What standards ask of a company and this one does not say."""
+        said = {
+            "a base period": self.base_period,
+            "who is responsible": self.settings.responsible,
+            "boundaries": self.settings.boundaries,
+            "methods": self.settings.methods,
+            "sources of factors": self.settings.factor_sources,
+        }
+        return [name for name, value in said.items() if not value]
+
 
 @dataclass
 class Snapshot:
