@@ -34,7 +34,6 @@ from tests.servers import GUNICORN, free_port
 from tests.soon import until
 from webapp import create_app
 from webapp.accounts import create_key, create_user
-from webapp.errors import ERROR_TYPES
 from webapp.extensions import db, redis_client
 from webapp.kinds import KINDS
 from webapp.version import VERSION
@@ -293,12 +292,6 @@ def test_every_page_exists_and_is_told_of(address: str, rules: set[str]) -> None
     path = re.sub("<[^>]+>", "<id>", address.replace(".csv", ".<id>"))
     assert f"GET {path}" in rules
     assert f"`{address}`" in text_of("docs/architecture.md")
-
-
-def test_every_type_of_error_is_told_of_as_the_program_tells_of_it() -> None:
-    page = text_of("docs/api.md")
-    for slug, kind in ERROR_TYPES.items():
-        assert f"| `{slug}` | {kind.status} | {kind.when} | {kind.then} |" in page
 
 
 # Numbers and examples

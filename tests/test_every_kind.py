@@ -12,14 +12,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import click
 import openpyxl
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from flask.cli import ScriptInfo
 from flask.testing import FlaskClient
 
 from tests.conftest import Api, find_scope
-from webapp import jobs
+from webapp import cli_report, jobs
 from webapp.engine import export, service
 from webapp.engine.kind import ReportKind
 from webapp.engine.models import Report
@@ -94,6 +96,18 @@ def test_its_parameters_are_described_as_json_schema(kind: ReportKind) -> None:
     assert set(schema["properties"]) == set(kind.Params.model_fields)
     assert kind.retry_params <= set(schema["properties"])
     json.dumps(schema)
+
+
+@every_kind
+def test_each_option_of_its_command_means_one_thing(app: Flask, kind: ReportKind) -> None:
+    with app.app_context():
+        context = click.Context(cli_report.report, obj=ScriptInfo(create_app=lambda: app))
+        command = cli_report.report.get_command(context, kind.slug)
+    assert command is not None
+    names = [option for param in command.params for option in param.opts]
+    assert len(names) == len(set(names))
+    params = json_schema(kind)["properties"]
+    assert {f"param_{name}" for name in params} <= {param.name for param in command.params}
 
 
 @every_kind

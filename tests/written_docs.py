@@ -1,4 +1,4 @@
-"""Pages of the documents that are written from the code: settings, commands, columns.
+"""Pages of the documents that are written from the code: settings, commands, columns, errors.
 
 `PYTHONPATH=. .venv/bin/python tests/written_docs.py` writes them anew.
 """
@@ -15,9 +15,11 @@ from flask.cli import ScriptInfo
 
 from webapp import create_app
 from webapp.config import Settings, Unit
+from webapp.errors import ERROR_TYPES
 from webapp.kinds import KINDS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+BEGIN, END = "<!-- written by tests/written_docs.py -->", "<!-- end -->"
 # Heads of results with all that columns depend on.
 HEADS: dict[str, dict[str, Any]] = {
     "partner-use": {"mode": "both", "start": "2025-01"},
@@ -130,7 +132,20 @@ def columns_page() -> str:
     return "\n".join([*lines, ""])
 
 
+def api_page() -> str:
+    """Return docs/api.md with the table of the types of errors as it has to be."""
+    before, begin, rest = (DOCS / "api.md").read_text("utf-8").partition(f"{BEGIN}\n")
+    _, end, after = rest.partition(END)
+    rows = [
+        f"| `{slug}` | {kind.status} | {kind.when} | {kind.then} |\n"
+        for slug, kind in ERROR_TYPES.items()
+    ]
+    head = "| type | status | when | what to do |\n| --- | --- | --- | --- |\n"
+    return before + begin + head + "".join(rows) + end + after
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "api.md": api_page,
     "settings.md": settings_page,
     "commands.md": commands_page,
     "columns.md": columns_page,

@@ -72,16 +72,21 @@ def _command(kind: ReportKind) -> click.Command:
         click.Option(["--company"], help="In whose name; the only company if there is one."),
         click.Option(["--user"], help="In whose name: an email."),
     ]
-    schema = json_schema(kind)
-    for name, field in schema.get("properties", {}).items():
-        params.append(_option(name, field, is_secret=name in kind.secret_params))
+    taken = {option for param in params for option in param.opts}
+    for name, field in json_schema(kind).get("properties", {}).items():
+        params.append(_option(name, field, taken, is_secret=name in kind.secret_params))
     return click.Command(
         kind.slug, params=params, callback=run, help=kind.description or kind.title
     )
 
 
-def _option(name: str, field: Mapping[str, Any], *, is_secret: bool) -> click.Option:
-    """Return the option of one parameter; a yes-or-no one may stand without its value."""
+def _option(
+    name: str, field: Mapping[str, Any], taken: set[str], *, is_secret: bool
+) -> click.Option:
+    """Return the option of one parameter; a yes-or-no one may stand without its value.
+
+    One that is called as an option of every kind is `--param-NAME`.
+    """
     help_text = field.get("description", "")
     if is_secret:
         help_text = f"{help_text} Better in PARTNER_{name.upper()} than here.".strip()
@@ -91,7 +96,9 @@ def _option(name: str, field: Mapping[str, Any], *, is_secret: bool) -> click.Op
     elif is_list(field):
         flag = {"multiple": True}
         help_text = f"{help_text} May be given several times.".strip()
-    names = dict.fromkeys([f"--{name.replace('_', '-')}", f"--{name}"])
+    dashed = f"--{name.replace('_', '-')}"
+    names = dict.fromkeys([f"--param-{name}" if dashed in taken else dashed, f"--{name}"])
+    names = dict.fromkeys(one for one in names if one not in taken)
     return click.Option([f"param_{name}", *names], help=help_text, metavar="VALUE", **flag)
 
 
