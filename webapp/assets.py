@@ -68,14 +68,15 @@ def send_asset(digest: str, name: str) -> Response:
     found = asset(name)
     if found is None:
         abort(404)
-    zips = "gzip" in request.accept_encodings
+    zips = request.accept_encodings["gzip"] > 0
     response = Response(found.zipped if zips else found.body, content_type=found.type)
     if zips:
         response.headers["Content-Encoding"] = "gzip"
     response.vary.add("Accept-Encoding")
     response.headers["Cache-Control"] = FOR_EVER if digest == found.digest else "no-cache"
     response.set_etag(f"{found.digest}-{'gzip' if zips else 'plain'}")
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response
 
 
 def init_app(app: Flask) -> None:

@@ -60,7 +60,7 @@ def chart_of(table: Table, title: str, rows: Iterable[Row], chart: Chart) -> dic
     drawn = [row for row in rows if row.get(chart.x) not in chart.leave_out]
     labels = [str(row.get(chart.x)) for row in drawn]
     x = columns.get(chart.x) or Column(chart.x, chart.x)
-    made = {
+    made: dict[str, Any] = {
         "table": table.name,
         "title": title,
         "x": x.label,

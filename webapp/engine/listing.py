@@ -95,7 +95,7 @@ def count_reports(scope: Scope, **wanted: Unpack[Wanted]) -> int:
 def count_by_kind_and_status(scope: Scope) -> tuple[Counter[str], Counter[str]]:
     """Return how many reports the caller may see of each kind, and of each status."""
     # Of the job's columns alone: an index has them.
-    job = Report.__table__.metadata.tables["job"].c
+    job = db.metadata.tables["job"].c
     query = (
         select(job.task, job.status, func.count())
         .where(job.company_id == scope.company_id, job.type == "report")

@@ -72,7 +72,7 @@ class Search:
 
 def _one_of(name: str, known: Iterable[str]) -> str | None:
     given = request.args.get(name)
-    return given if given in known else None
+    return given if given in set(known) else None
 
 
 def _day(name: str) -> date | None:

@@ -122,8 +122,10 @@ def run_again(report_id: UUID) -> Response:
     scope, kind = _open_kind(report.kind)
     params = moved_on(report)
     if kind.secret_params and not any(way <= set(params) for way in kind.credential_options):
-        months = {name: params[name] for name in ("start", "end") if params.get(name)}
-        form = url_for("reports.new_report", slug=kind.slug, **{"from": report.id}, **months)
+        months: dict[str, Any] = {
+            name: params[name] for name in ("start", "end") if params.get(name)
+        }
+        form = url_for("reports.new_report", slug=kind.slug, **months | {"from": report.id})
         return redirect_to(form)
     try:
         started = service.start_report(scope, kind.slug, params)

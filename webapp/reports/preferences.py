@@ -5,7 +5,7 @@ Kept in a cookie of the browser, so a page needs no further query and no one els
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
@@ -50,7 +50,7 @@ class Preferences:
     @classmethod
     def of(cls, given: Any) -> Preferences:
         """Return the preferences in a mapping of texts; what is unknown there counts as none."""
-        known = {"theme": THEMES, "numbers": NUMBERS, "zone": ZONES}
+        known: dict[str, Collection[str]] = {"theme": THEMES, "numbers": NUMBERS, "zone": ZONES}
         return cls(**{name: given[name] for name, of in known.items() if given.get(name) in of})
 
     def in_zone(self, moment: datetime) -> datetime:
