@@ -16,7 +16,6 @@ from webapp.kinds.label_revenue.report.compute import (
     Key,
     Pair,
     apportion,
-    in_order,
     listener_payout,
     net_fee,
     pool_payout,
@@ -93,7 +92,7 @@ def test_with_one_listener_a_label_both_methods_pay_the_same_in_all(rows: Any) -
 def test_equal_remainders_go_by_label_name_and_unallocated_money_last() -> None:
     third = Fraction(10, 3)
     keys = [Key(False, "A reason"), Key(True, "B"), Key(True, "A")]
-    assert apportion(dict.fromkeys(keys, third), Fraction(11), in_order) == {
+    assert apportion(dict.fromkeys(keys, third), Fraction(11)) == {
         Key(True, "A"): 4,
         Key(True, "B"): 4,
         Key(False, "A reason"): 3,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
@@ -21,7 +20,7 @@ from webapp.kinds.label_revenue.facts import MonthFacts
 from webapp.kinds.label_revenue.models import Track
 from webapp.kinds.label_revenue.periods import settings_for
 from webapp.kinds.label_revenue.reading import chunks
-from webapp.kinds.label_revenue.report.compute import Key, apportion
+from webapp.kinds.label_revenue.report.compute import Key
 from webapp.kinds.label_revenue.report.currencies import amount
 from webapp.kinds.label_revenue.report.payouts import MonthPayout
 
@@ -66,15 +65,16 @@ def parts_of(
 
 
 def _shared(minor: int, heard: Mapping[Values, Sequence[int]]) -> Iterator[tuple[Values, int, int]]:
-    """Yield values, seconds and amount of each part of a line."""
-    weights = {values: weight for values, (_, weight) in heard.items()}
-    if not any(weights.values()):
-        weights = {values: seconds for values, (seconds, _) in heard.items()}
+    """Yield values, seconds and amount of each part of a line, in whole minor units."""
+    by_weight = any(weight for _, weight in heard.values())
+    weights = {values: part[1 if by_weight else 0] for values, part in heard.items()}
     whole = sum(weights.values()) or 1
-    exact = {values: Fraction(minor * weight, whole) for values, weight in weights.items()}
-    amounts = apportion(exact, Fraction(minor), str)
+    shares = {values: divmod(minor * weight, whole) for values, weight in weights.items()}
+    missing = minor - sum(amount for amount, _ in shares.values())
+    by_remainder = sorted(shares, key=lambda values: (-shares[values][1], str(values)))
+    more = set(by_remainder[:missing])
     for values, (seconds, _) in heard.items():
-        yield values, seconds, amounts[values]
+        yield values, seconds, shares[values][0] + (values in more)
 
 
 def track_names(company_id: str, track_ids: Iterable[str | None]) -> dict[str, str]:

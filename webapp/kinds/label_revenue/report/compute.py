@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
-K = TypeVar("K")
 Method = Literal["pool", "listener"]
 METHODS: dict[Method, str] = {
     "pool": "Pool: all net fees of a month, shared by seconds streamed",
@@ -95,18 +94,16 @@ def rounded(value: Fraction) -> int:
     return (value + Fraction(1, 2)).__floor__()
 
 
-def apportion(
-    exact: Mapping[K, Fraction], total: Fraction, order: Callable[[K], Any]
-) -> dict[K, int]:
+def apportion(exact: Mapping[Key, Fraction], total: Fraction) -> dict[Key, int]:
     """Round shares of a total so that they add up to the rounded total.
 
     Each share loses its fraction, and what is missing goes, one minor unit each, to the largest
-    remainders; equal remainders go by an order of their keys.
+    remainders; equal remainders go by label name, unallocated money last.
     """
     floors = {key: share.__floor__() for key, share in exact.items()}
     missing = rounded(total) - sum(floors.values())
 
-    by_remainder = sorted(exact, key=lambda key: (floors[key] - exact[key], order(key)))
+    by_remainder = sorted(exact, key=lambda key: (floors[key] - exact[key], in_order(key)))
     for key in by_remainder[:missing]:
         floors[key] += 1
     return floors
@@ -151,8 +148,7 @@ def listener_payout(
 
 
 def _payout(exact: Mapping[Key, Fraction], seconds: Mapping[Key, int], total: Fraction) -> Payout:
-    # Equal remainders go by label name, unallocated money last.
-    minor = apportion(exact, total, in_order)
+    minor = apportion(exact, total)
     lines = (Line(key, seconds.get(key, 0), minor[key]) for key in sorted(exact, key=in_order))
     return Payout(tuple(lines), rounded(total))
 
