@@ -27,16 +27,26 @@ def run_migrations_offline() -> None:
 def run_migrations_online() -> None:
     """Run on the application's database, in batch mode where SQLite cannot alter a table."""
     with db.engine.connect() as connection:
+        is_sqlite = connection.dialect.name == "sqlite"
         context.configure(
             connection=connection,
             target_metadata=db.metadata,
             compare_type=True,
-            render_as_batch=connection.dialect.name == "sqlite",
+            render_as_batch=is_sqlite,
             user_module_prefix="webapp.extensions.",
         )
         refuse_half_made(connection)
-        with context.begin_transaction():
-            context.run_migrations()
+        if is_sqlite:
+            # It copies a table to alter it, which rows that refer to it must not notice; it listens
+            # only outside a transaction.
+            connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+            connection.commit()
+        try:
+            with context.begin_transaction():
+                context.run_migrations()
+        finally:
+            if is_sqlite:
+                connection.exec_driver_sql("PRAGMA foreign_keys=ON")
 
 
 def refuse_half_made(connection: sa.Connection) -> None:

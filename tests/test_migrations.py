@@ -22,6 +22,7 @@ from webapp import create_app
 from webapp.engine.models import Report, ResultRow
 from webapp.extensions import db
 from webapp.jobs import Checkpoint, StatusLine
+from webapp.kinds.session_activity.models import Login, Segment, Session
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -189,3 +190,42 @@ def everything(table: str) -> list[dict[str, Any]]:
     with db.engine.connect() as connection:
         rows = connection.execute(sa.text(f"SELECT * FROM {table}"))
         return [dict(sorted(row._mapping.items())) for row in rows]
+
+
+def test_logins_that_differ_by_case_alone_become_one_with_the_sessions_of_both(app: Flask) -> None:
+    flask_migrate.upgrade(revision="0030")
+    at, company = datetime(2025, 3, 1, tzinfo=UTC), str(uuid4())
+    tables = sa.MetaData()
+    tables.reflect(db.engine)
+
+    def add(table: str, **values: Any) -> None:
+        db.session.execute(sa.insert(tables.tables[table]).values(values))
+
+    add("company", id=company, name="Lab", name_key="lab", created_at=at)
+    named = {"company_id": company, "created_at": at}
+    add("session_activity_computer", id=1, name="pc", corrects_clock=False, **named)
+    for number, name in enumerate(("Anna", "bela", "anna"), start=1):
+        add("session_activity_login", id=number, name=name, longest_days=number, **named)
+        add(
+            "session_activity_session",
+            number=number,
+            company_id=company,
+            id=name,
+            login_id=number,
+            computer_id=1,
+            ip_addr="",
+            next_ping_sec=60,
+            started_at=at,
+            last_at=at,
+            ends_at=at,
+            ends_day=0,
+            lag_pings=0,
+        )
+        segment = {"session_number": number, "event": "", "start_at": at, "end_at": at}
+        add("session_activity_segment", login_id=number, **segment)
+    db.session.commit()
+    flask_migrate.upgrade()
+    logins = db.session.execute(sa.select(Login.id, Login.key, Login.longest_days)).all()
+    assert sorted(map(tuple, logins)) == [(1, "anna", 3), (2, "bela", 2)]
+    for owner in (Session.login_id, Segment.login_id):
+        assert sorted(db.session.scalars(sa.select(owner))) == [1, 1, 2]

@@ -30,14 +30,12 @@ def upgrade() -> None:
         batch_op.add_column(
             sa.Column("by_mail", sa.Boolean(), nullable=False, server_default=sa.false())
         )
-    _foreign_keys("OFF")
     with op.batch_alter_table("app_user") as batch_op:
         batch_op.add_column(sa.Column("confined_to", sa.Uuid(as_uuid=False), nullable=True))
         batch_op.create_foreign_key(
             op.f("fk_app_user_confined_to_company"), "company", ["confined_to"], ["id"]
         )
         batch_op.drop_constraint(op.f("uq_app_user_email"), type_="unique")
-    _foreign_keys("ON")
     op.create_index("uq_app_user_email_confined", "app_user", ["email", "confined_to"], unique=True)
     op.create_index(
         "uq_app_user_email_confirmed",
@@ -62,18 +60,9 @@ def downgrade() -> None:
     )
     op.drop_index("uq_app_user_email_confirmed", table_name="app_user")
     op.drop_index("uq_app_user_email_confined", table_name="app_user")
-    _foreign_keys("OFF")
     with op.batch_alter_table("app_user") as batch_op:
         batch_op.drop_constraint(op.f("fk_app_user_confined_to_company"), type_="foreignkey")
         batch_op.drop_column("confined_to")
         batch_op.create_unique_constraint(op.f("uq_app_user_email"), ["email"])
-    _foreign_keys("ON")
     with op.batch_alter_table("invite") as batch_op:
         batch_op.drop_column("by_mail")
-
-
-def _foreign_keys(state: str) -> None:
-    """Let SQLite copy a table that others refer to; it listens only outside a transaction."""
-    if op.get_bind().dialect.name == "sqlite":
-        with op.get_context().autocommit_block():
-            op.execute(f"PRAGMA foreign_keys={state}")

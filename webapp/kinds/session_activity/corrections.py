@@ -63,7 +63,20 @@ def correct(
 def list_corrections(company_id: str, login: str = "") -> Sequence[Any]:
     """Return a company's corrections, of one login where it is named, the newest first."""
     query = (
-        select(Correction, Login.name.label("login"), Computer.name.label("computer"))
+        select(
+            Correction.id,
+            Login.name.label("login"),
+            Computer.name.label("comp_name"),
+            Correction.start_at.label("start"),
+            Correction.end_at.label("end"),
+            Correction.new_start_at.label("new_start"),
+            Correction.new_end_at.label("new_end"),
+            Correction.reason,
+            Correction.made_by,
+            Correction.made_at,
+            Correction.taken_back_by,
+            Correction.taken_back_at,
+        )
         .join(Login, Login.id == Correction.login_id)
         .join(Computer, Computer.id == Correction.computer_id)
         .where(Login.company_id == company_id)

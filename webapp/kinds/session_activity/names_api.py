@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from flask import Response, jsonify
 
 from webapp.accounts import current_scope, require
@@ -101,20 +103,10 @@ def index_corrections() -> Response:
     asked = read_query(bodies.CorrectionsQuery)
     data = [
         {
-            "id": one.id,
-            "login": login,
-            "comp_name": computer,
-            "start": rfc3339(one.start_at),
-            "end": rfc3339(one.end_at),
-            "new_start": one.new_start_at and rfc3339(one.new_start_at),
-            "new_end": one.new_end_at and rfc3339(one.new_end_at),
-            "reason": one.reason,
-            "made_by": one.made_by,
-            "made_at": rfc3339(one.made_at),
-            "taken_back_by": one.taken_back_by,
-            "taken_back_at": one.taken_back_at and rfc3339(one.taken_back_at),
+            name: rfc3339(value) if isinstance(value, datetime) else value
+            for name, value in row._mapping.items()
         }
-        for one, login, computer in list_corrections(current_scope().company_id, asked.login)
+        for row in list_corrections(current_scope().company_id, asked.login)
     ]
     return jsonify({"message": "Success", "data": data})
 

@@ -271,9 +271,9 @@ def move_ends(
     """
     if connection.dialect.name == "postgresql":
         given = {
-            f"{prefix}_{name}": [row[place] for row in rows]
+            f"{prefix}_{name}": [getattr(row, name) for row in rows]
             for prefix, kind, rows in (("e", NewEnd, ends), ("m", NewSegmentEnd, moved))
-            for place, name in enumerate(kind._fields)
+            for name in kind.__annotations__
         }
         connection.execute(_MOVE_ALL, given)
         return
