@@ -33,7 +33,9 @@ def by_mail(*to: str, attach: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def test_a_period_is_made_and_told_once(api: Api, clock: Clock, mailbox: Mailbox) -> None:
-    made = saved(api, schedule=MONTHLY, deliver=[by_mail("a@acme.example", attach=("csv", "xlsx"))])
+    made = saved(
+        api, schedule=MONTHLY, deliver=[by_mail("a@acme.example", attach=("csv", "xlsx", "pdf"))]
+    )
     clock.due(made["id"], DUE)
     clock.turn(DUE, times=4)
     (run,) = api.get(f"/definitions/{made['id']}/runs").json
@@ -45,7 +47,7 @@ def test_a_period_is_made_and_told_once(api: Api, clock: Clock, mailbox: Mailbox
     assert "Things: 12 (all of them)" in text
     assert f"https://reports.acme.example/reports/{run['report']}" in text
     names = [part.get_filename() for part in mail.iter_attachments()]
-    assert names == ["tally-apples-short.csv", "tally-apples-short.xlsx"]
+    assert names == [f"tally-apples-short.{fmt}" for fmt in ("csv", "xlsx", "pdf")]
     (delivery,) = api.get("/deliveries").json
     assert (delivery["status"], len(delivery["tries"])) == ("sent", 1)
     assert api.get(f"/definitions/{made['id']}").json["next_run_at"] == "2031-05-02T05:00:00.000Z"

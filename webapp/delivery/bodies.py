@@ -15,7 +15,7 @@ from webapp.lib.bodies import Id, Moment, OneOf, Text, WholeNumber
 from webapp.lib.public_addresses import check_address
 from webapp.lib.texts import as_email
 
-FileFormat = Literal["csv", "json", "xlsx"]
+FileFormat = Literal["csv", "json", "xlsx", "pdf"]
 
 
 def _email(text: str) -> str:
@@ -58,7 +58,7 @@ class EmailTarget(_Target):
 
     by: Literal["email"]
     to: list[Annotated[str, AfterValidator(_email)]] = Field(min_length=1, max_length=50)
-    attach: list[FileFormat] = Field(default=[], max_length=3)
+    attach: list[FileFormat] = Field(default=[], max_length=4)
 
 
 class WebhookTarget(_Target):
@@ -75,7 +75,7 @@ class FolderTarget(_Target):
 
     by: Literal["folder"]
     url: Annotated[str, Field(max_length=1000), AfterValidator(_folder_url)]
-    attach: list[FileFormat] = Field(default=["csv"], min_length=1, max_length=3)
+    attach: list[FileFormat] = Field(default=["csv"], min_length=1, max_length=4)
 
 
 Target = Annotated[EmailTarget | WebhookTarget | FolderTarget, Field(discriminator="by")]
