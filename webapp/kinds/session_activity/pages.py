@@ -6,11 +6,13 @@ from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, current_app, flash, render_template, request, url_for
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from webapp.accounts import current_scope, require, restrict
+from webapp.accounts import zone_of as company_zone
 from webapp.engine.export import FORMATS, csv_chunks
 from webapp.engine.kind import Column, Sheet
 from webapp.errors import InvalidParams, NotFound, ReportError
@@ -89,7 +91,7 @@ def show_online() -> Response:
     Where nothing of it has changed it is answered nothing (204).
     """
     now, company_id, asked = utcnow(), current_scope().company_id, read_query(BoardQuery)
-    first = (asked.page - 1) * ROWS_PER_PAGE
+    first, zone = (asked.page - 1) * ROWS_PER_PAGE, company_zone(company_id)
     found = board(
         db.session, company_id, now, asked.search, asked.sort, first=first, limit=ROWS_PER_PAGE
     )
@@ -99,8 +101,8 @@ def show_online() -> Response:
         "found": found,
         "asked": asked,
         "page_count": max(-(-found.matching // ROWS_PER_PAGE), 1),
-        "zone": zone_of(current_app).key,
-        "local": lambda moment: local_text(moment, now),
+        "zone": zone.key,
+        "local": lambda moment: local_text(moment, now, zone),
         "credited": {
             number: length_text(length)
             for number, length in credited_time(db.session, numbers, now).items()
@@ -115,13 +117,13 @@ def show_online() -> Response:
     }
     # All that is shown, but for the forms' tokens, which differ each time.
     shown = [
-        local_text(now, now),
+        local_text(now, now, zone),
         *found[1:],
         parts["credited"],
         parts["ahead"],
         parts["corrected"],
     ]
-    shown += [(row.id, row.is_behind, local_text(row.ends_at, now)) for row in found.rows]
+    shown += [(row.id, row.is_behind, local_text(row.ends_at, now, zone)) for row in found.rows]
     seen = blake2b(repr(shown).encode(), digest_size=8).hexdigest()
     if asked.seen == seen:
         return vary(Response(status=204))
@@ -187,9 +189,12 @@ def length_text(length: timedelta) -> str:
     return f"{minutes} min" if minutes else f"{seconds} s"
 
 
-def local_text(moment: datetime, now: datetime) -> str:
-    """Return a moment in the zone of the days, with its day where that is not today."""
-    zone = zone_of(current_app)
+def local_text(moment: datetime, now: datetime, zone: ZoneInfo | None = None) -> str:
+    """Return a moment in a zone, with its day where that is not today there.
+
+    zone: that of the days hours are counted by where none is given
+    """
+    zone = zone or zone_of(current_app)
     local = moment.astimezone(zone)
     return f"{local:%H:%M}" if day_of(now, zone) == local.date() else f"{local:%Y-%m-%d %H:%M}"
 
