@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 
+from tests.servers import free_port
+from tests.soon import until
 from webapp.config import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -106,12 +113,73 @@ def test_the_image_runs_as_nobody_special_with_checked_packages() -> None:
     assert "\nUSER app\n" in dockerfile
 
 
+def may_run_as(uid: int) -> bool:
+    """Say whether that user may run this Python at all; only root may try."""
+    try:
+        return subprocess.run([sys.executable, "-c", ""], user=uid, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def test_what_the_image_holds_serves_from_a_folder_that_cannot_be_written(
+    tmp_path: Path, redis_url: str
+) -> None:
+    """The steps of the Dockerfile without its engine: its files, its user, its command."""
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    app, data, port = tmp_path / "app", tmp_path / "data", free_port()
+    app.mkdir()
+    for sources in re.findall(r"^COPY (?!--)(.+) \S+$", dockerfile, re.M):
+        for name in sources.split():
+            copy = partial(shutil.copytree, ignore=shutil.ignore_patterns("__pycache__"))
+            (copy if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, app / name)  # type: ignore[operator]
+    data.mkdir()
+    user: dict[str, Any] = {}
+    if may_run_as(uid := int(re.search(r"--uid (\d+)", dockerfile)[1])):  # type: ignore[index]
+        user = {"user": uid}
+        os.chown(data, uid, uid)
+    before = sorted(app.rglob("*"))
+    for path in [app, *before]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    environ = {
+        "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "DATA_DIR": str(data),
+        "REDIS_URL": redis_url, "QUEUE": f"image-{port}", "PORT": str(port),
+    }  # fmt: skip
+    run = partial(subprocess.Popen, cwd=app, env=environ, stdin=subprocess.DEVNULL, **user)
+    assert run([sys.executable, "-m", "flask", "db", "upgrade"]).wait(120) == 0
+    program, *more = json.loads(re.search(r"^CMD (.+)$", dockerfile, re.M)[1])  # type: ignore[index]
+    with run([sys.executable, "-m", program, *more]) as web:
+        try:
+            page = f"http://127.0.0.1:{port}/login"
+            assert until(lambda: web.poll() is not None or answers(page))
+            assert web.poll() is None
+        finally:
+            web.terminate()
+    assert sorted(app.rglob("*")) == before
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=5).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
 def test_make_lists_its_verbs() -> None:
     printed = subprocess.run(
         ["make"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     verbs = {line.split()[1] for line in printed if line.startswith("  make ")}
-    assert verbs >= {"install", "run", "worker", "test", "lint", "types", "bench", "migrate"}
+    assert verbs >= {
+        "install",
+        "run",
+        "worker",
+        "test",
+        "lint",
+        "types",
+        "bench",
+        "docs",
+        "migrate",
+    }
 
 
 @pytest.fixture
