@@ -94,41 +94,31 @@ def _sizes(unit: str) -> tuple[Column, ...]:
     )
 
 
-def _held(what: str, unit: str) -> tuple[Column, ...]:
-    """Return the columns of a table of what is held now."""
+def _tables_of_today(unit: str) -> tuple[Table, ...]:
+    """Return the tables of what is held now, and by how much it grew."""
 
     def size(name: str, label: str) -> tuple[Column, Column]:
         exact = Column(f"{name}_bytes", label, "integer", "bytes", is_detail=True)
         return Column(f"{name}_size", label, "decimal", unit), exact
 
-    held, grown = size("held", "Held"), size("grown", "Grown")
-    active, trash = size("active", "Active"), size("trash", "Trash")
+    grown, active, trash = size("grown", "Grown"), size("active", "Active"), size("trash", "Trash")
+    projects = (
+        *(PROJECT, *size("held", "Held"), *grown, *size("quota", "Quota")),
+        Column("quota_used", "Quota used", "decimal", "%"),
+        Column("full_in", "Full in, at this pace", "month"),
+        *(*active, *trash, Column("oldest_trash", "Oldest trash", "month"), PROJECT_ID),
+    )
+    share = Column("share", "Share of active", "decimal", "%")
+    providers = (Column("provider", "Provider"), *active, *grown, *trash, share)
+    uploaders = (Column("uploader", "Uploader"), *grown)
+    age = (Column("since", "Since", "month"), Column("months", "Age", "integer", "months"))
     versions = Column("trash_file_versions", "Versions in trash", "integer")
-    if what == "project":
-        quota = (*size("quota", "Quota"), Column("quota_used", "Quota used", "decimal", "%"))
-        full = Column("full_in", "Full in, at this pace", "month")
-        since = Column("oldest_trash", "Oldest trash", "month")
-        return (PROJECT, *held, *grown, *quota, full, *active, *trash, since, PROJECT_ID)
-    if what == "provider":
-        share = Column("share", "Share of active", "decimal", "%")
-        return (Column("provider", "Provider"), *active, *grown, *trash, share)
-    if what == "uploader":
-        return (Column("uploader", "Uploader"), *grown)
-    since, age = Column("since", "Since", "month"), Column("months", "Age", "integer", "months")
-    return (PROJECT, since, age, *trash, versions, PROJECT_ID)
-
-
-def _tables_of_today(unit: str) -> tuple[Table, ...]:
-    most: Any = {"descending": True}
+    lying = (PROJECT, *age, *trash, versions, PROJECT_ID)
     return (
-        Table("projects", "Projects now", _held("project", unit), sort="held_size", **most),
-        Table("providers", "Providers now", _held("provider", unit), sort="active_size", **most),
-        Table(
-            "uploaders", "Growth by uploader", _held("uploader", unit), sort="grown_size", **most
-        ),
-        Table(
-            "trash", "What lies in the trash", _held("trash", unit), "The trash is empty.", "since"
-        ),
+        Table("projects", "Projects now", projects, sort="held_size", descending=True),
+        Table("providers", "Providers now", providers, sort="active_size", descending=True),
+        Table("uploaders", "Growth by uploader", uploaders, sort="grown_size", descending=True),
+        Table("trash", "What lies in the trash", lying, "The trash is empty.", "since"),
     )
 
 
