@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from flask.testing import FlaskClient
 
 from tests.conftest import Api
 from tests.delivery.conftest import Clock, Mailbox, Receiver, saved
@@ -115,6 +117,19 @@ def test_each_rule_holds_when_it_says(
         watching.day(things=count)
         found.append(watching.state["A"]["since"] is not None)
     assert tuple(found) == held
+
+
+def test_home_shows_what_holds_to_who_may_see_it(
+    api: Api, clock: Clock, receiver: Receiver, client_for: Callable[[str], FlaskClient]
+) -> None:
+    watching = Watching(api, clock, receiver.url, FULL)
+    watching.day(things=21)
+    home = client_for("viewer").get("/").text
+    assert f"/saved/{watching.id}" in home
+    assert "Things is 21; the limit is 20." in home
+    assert watching.id not in client_for("stranger").get("/").text
+    watching.day(things=19)
+    assert watching.id not in client_for("viewer").get("/").text
 
 
 def test_an_alert_over_rows_names_them(api: Api, clock: Clock, receiver: Receiver) -> None:

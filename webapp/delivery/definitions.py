@@ -15,7 +15,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import joinedload
 from sqlalchemy.sql.elements import ColumnElement
 
-from webapp.accounts import Scope, audit, zone_changed, zone_of
+from webapp.accounts import Scope, audit, current_scope, zone_changed, zone_of
 from webapp.delivery.bodies import Changes, ComparisonAnswer, NewDefinition, Target
 from webapp.delivery.comparison import FIRST, compare
 from webapp.delivery.models import MAKING, SENDING, WAITING, Definition, DefinitionRun, Delivery
@@ -227,6 +227,21 @@ def newest_result(definition: Definition) -> Report | None:
         .order_by(Report.created_at.desc())
         .limit(1)
     )
+
+
+def open_alerts() -> list[dict[str, str]]:
+    """Return the alerts that hold of what the caller may see: definition, name, alert, words."""
+    rows = db.session.execute(
+        select(Definition.id, Definition.name, Definition.alert_states)
+        .where(visible(current_scope()))
+        .order_by(Definition.name, Definition.id)
+    )
+    return [
+        {"definition": row.id, "name": row.name, "alert": alert, "sentence": state["sentence"]}
+        for row in rows
+        for alert, state in row.alert_states.items()
+        if state["since"]
+    ]
 
 
 def compare_results(
