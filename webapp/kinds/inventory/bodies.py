@@ -30,12 +30,11 @@ from webapp.kinds.inventory.params import MADE, REPORT_TYPES
 from webapp.lib.bodies import UNSTORABLE, Id, OneOf, Text, WholeNumber, at_field, sentences
 from webapp.lib.texts import storable
 
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-
 
 def snake(name: str) -> str:
     """Return a name in snake_case: `startDate` and `Start date` are both `start_date`."""
-    return re.sub(r"[\s\-_]+", "_", _HUMP.sub("_", name.strip())).strip("_").lower()
+    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
+    return re.sub(r"[\s\-_]+", "_", apart).strip("_").lower()
 
 
 def snake_keys(body: Any) -> Any:

@@ -97,12 +97,9 @@ class LabelRevenue(ReportKind):
         )
         if not head.get("details"):
             return tables
+        track = (Column("track_id", "Track"), Column("title", "Title"), label)
         by = {
-            "tracks": (
-                "Tracks",
-                (Column("track_id", "Track"), Column("title", "Title"), label),
-                [kind],
-            ),
+            "tracks": ("Tracks", track, [kind]),
             "territories": ("Territories", (Column("region", "Territory"),), []),
             "product_types": ("Product types", (Column("product_type", "Product type"),), []),
         }
@@ -336,9 +333,8 @@ def _exact(result: StoredResult, table: str, total: Row | None) -> Iterator[Row]
 
 
 def _amount(row: Row, currency: str) -> Decimal | None:
-    if row["amount"] is None:
-        return None
-    return Decimal(str(row["amount"])).quantize(amount(1, currency))
+    held = row["amount"]
+    return None if held is None else Decimal(str(held)).quantize(amount(1, currency))
 
 
 def _months(span: Mapping[str, Any]) -> str:
