@@ -122,7 +122,7 @@ def test_only_an_admin_of_the_company_sees_all_projects_and_sets_quotas(
     found = result_of(app, filled, whose="company")
     assert {one["project"] for one in found["projects"]} == {"Mouse", "Rat", "Cat"}
     assert found["company"]["quota_used"] == 100.0
-    assert found["warnings"][0].startswith("The company uses 100 % of its quota and is full in ")
+    assert found["warnings"][0].startswith("The company uses 100 % of its quota: it is full.")
     assert (
         result_of(app, filled, project=theirs, whose="company")["projects"][0]["project"] == "Cat"
     )

@@ -112,7 +112,7 @@ def _tables_of_today(unit: str) -> tuple[Table, ...]:
     providers = (Column("provider", "Provider"), *active, *grown, *trash, share)
     uploaders = (Column("uploader", "Uploader"), *grown)
     age = (Column("since", "Since", "month"), Column("months", "Age", "integer", "months"))
-    versions = Column("trash_file_versions", "Versions in trash", "integer")
+    versions = Column("trash_file_versions", "Versions in trash", "integer", is_detail=True)
     lying = (PROJECT, *age, *trash, versions, PROJECT_ID)
     return (
         Table("projects", "Projects now", projects, sort="held_size", descending=True),
@@ -173,7 +173,7 @@ class ProjectStorage(ReportKind):
                 unit,
                 help="Active at the end of the month less active at its beginning.",
             ),
-            Column("trash_growth", "Growth of trash", "decimal", unit),
+            Column("trash_growth", "Growth of trash", "decimal", unit, is_detail=True),
         )
         exact = (replace(one, is_detail=True) for one in BYTES)
         numbers = (*_sizes(unit), *grown, *exact)

@@ -59,10 +59,15 @@ class Overview:
         ]
         full = [row for row in rows if (row["quota_used"] or 0) >= WARN_AT]
         return [
-            f"{row['project']} uses {row['quota_used']:.0f} % of its quota"
-            + (f" and is full in {row['full_in']} at this pace." if row["full_in"] else ".")
+            f"{row['project']} uses {row['quota_used']:.0f} % of its quota" + _filling(row)
             for row in sorted(full, key=lambda row: -row["quota_used"])
         ]
+
+
+def _filling(row: Row) -> str:
+    if row["quota_used"] >= 100:
+        return ": it is full."
+    return f" and is full in {row['full_in']} at this pace." if row["full_in"] else "."
 
 
 def look_over(
