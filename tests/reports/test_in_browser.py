@@ -360,6 +360,18 @@ def test_every_page_is_open_to_everybody(
     assert found == []
 
 
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
+def test_every_component_is_open_to_everybody_in_every_state(
+    signed_in: Callable[..., Page], width: int, scheme: Any
+) -> None:
+    options = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
+    page = signed_in("operator", bypass_csp=True, **options)
+    page.goto("/ops/components")
+    violations = Axe().run(page, options={"runOnly": WCAG}).response["violations"]
+    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in violations] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 @pytest.mark.parametrize("width", [360, 400, 1280])
 def test_no_page_scrolls_sideways(signed_in: Callable[..., Page], site: Site, width: int) -> None:
     page = signed_in(viewport={"width": width, "height": 800})

@@ -58,7 +58,7 @@ def settings_pages(scope: Scope) -> list[Link]:
     if scope.may("admin"):
         pages += [("Members", "/members"), ("Audit log", "/members/audit")]
     if scope.is_operator:
-        pages.append(("Operator", "/ops/rq/"))
+        pages += [("Jobs", "/ops/rq/"), ("Components", "/ops/components")]
     return pages
 
 

@@ -51,9 +51,22 @@ def report_view(
         "may_run": may_run,
         "may_retry": may_run and report.status in {FAILED, INCOMPLETE},
         "retry_fields": _retry_fields(kind, report, scope, is_refused),
+        "asked": asked_with(kind, report, scope),
         **naming(report, scope),
         **meters(report),
     }
+
+
+def asked_with(kind: ReportKind, report: Report, scope: Scope) -> list[tuple[str, Any]]:
+    """Return what a report was asked with, by the labels of its form and the names of choices."""
+    fields = {one.name: one for one in form_fields(kind, scope)}
+    found = []
+    for name, value in report.params.items():
+        field = fields.get(name)
+        label = field.label if field else name.replace("_", " ").capitalize()
+        choices = dict(field.choices) if field else {}
+        found.append((label, choices.get(value, value) if isinstance(value, str) else value))
+    return found
 
 
 def naming(report: Report, scope: Scope) -> dict[str, Any]:

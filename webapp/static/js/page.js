@@ -58,6 +58,17 @@ document.addEventListener("click", (event) => {
   for (const open of document.querySelectorAll("details.menu[open]")) if (!open.contains(event.target)) open.open = false;
 });
 
+for (const text of navigator.clipboard ? document.querySelectorAll("[data-copy]") : []) {
+  const button = document.createElement("button");
+  Object.assign(button, { type: "button", className: "button is-quiet is-small", textContent: "Copy" });
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(text.textContent);
+    button.textContent = "Copied";
+    document.getElementById("said").textContent = "Copied.";
+  });
+  text.after(" ", button);
+}
+
 document.querySelector("[data-focus]")?.focus();
 
 // Ctrl-K goes anywhere: words find reports, kinds and settings; arrows walk through what was found.
