@@ -34,7 +34,7 @@ def page(browser: Browser, app: Flask, sample: str, request: Any) -> Iterator[Pa
     page.get_by_label("Email").fill("owner@example.com")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("link", name="New report").first.wait_for()
+    page.get_by_role("heading", name="Reports", exact=True).wait_for()
     yield page
     context.close()
     server.shutdown()
