@@ -415,3 +415,15 @@ def test_due_times_come_as_a_calendar(api: Api, api_for: Callable[[str], Api]) -
     first = datetime.fromisoformat(made["next_run_at"])
     assert events[0]["DTSTART"].dt == first
     assert "BEGIN:VEVENT" not in api_for("stranger").get("/definitions.ics").text
+
+
+def test_the_secret_of_webhooks_is_shown_once_by_page(
+    api: Api, owner_browser: FlaskClient, clock: Clock
+) -> None:
+    made = saved(api, deliver=[{"by": "webhook", "url": "https://127.0.0.1/x"}])
+    address = f"/saved/{made['id']}"
+    token = {"csrf_token": form_token(owner_browser, address)}
+    shown = owner_browser.post(f"{address}/secret", data=token).text
+    assert shown.count("whsec_") == 1
+    assert "whsec_" not in owner_browser.get(address).text
+    assert made["webhook_secret"] not in shown

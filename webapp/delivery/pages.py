@@ -140,7 +140,10 @@ def _found(definition_id: UUID) -> Definition:
 @bp.get("/saved/<uuid:definition_id>")
 def show_saved(definition_id: UUID) -> Response:
     """Show one saved report: its last result, its next times, its runs, who was told."""
-    definition = _found(definition_id)
+    return _show(_found(definition_id))
+
+
+def _show(definition: Definition, secret: str = "") -> Response:
     sent = (
         select(Delivery)
         .where(Delivery.definition_id == definition.id)
@@ -162,8 +165,20 @@ def show_saved(definition_id: UUID) -> Response:
         zone=zone_of(definition.company_id),
         latest=definitions.newest_result(definition),
         busy={WAITING, SENDING},
+        has_webhook=any(target["by"] == "webhook" for target in definition.deliver),
+        secret=secret,
     )
     return make_response(page)
+
+
+@bp.post("/saved/<uuid:definition_id>/secret")
+def rotate_secret(definition_id: UUID) -> Response:
+    """Make a new secret for its webhooks and show it, this once."""
+    scope, definition = current_scope(), _found(definition_id)
+    secret = definitions.rotate_secret(scope, definition)
+    audit(scope, "rotated webhook secret", f"{definition.name} {definition.id}")
+    db.session.commit()
+    return _show(definition, secret)
 
 
 def course(runs: Sequence[DefinitionRun]) -> dict[str, Any]:

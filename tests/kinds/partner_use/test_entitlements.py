@@ -92,7 +92,9 @@ def test_a_result_by_month_says_the_share(
     page = client_for("owner").get(f"/reports/{report_id}").text
     assert "Share of what is bought" in page
     assert "of 1,000,000 bought" in page
+    assert "of 1,000,000 bought" in client_for("viewer").get("/").text
     # Another company's are its own.
+    assert "bought" not in client_for("stranger").get("/").text
     assert api_for("stranger").get("/entitlements").json == []
 
 

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.accounts import Scope, audit, current_scope, require, restrict
 from webapp.engine.kind import Figure, Row
+from webapp.engine.models import WITH_RESULT, Report, ResultRow
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import Model, UtcDateTime, db
 from webapp.htmx import redirect_to
@@ -44,6 +45,8 @@ MONTHS_BACK, LEAST_MONTHS = 12, 3
 # Of a normal distribution: nine times in ten the growth lies between both ends.
 DEVIATIONS = 1.645
 FARTHEST = 600
+# Home shows so many partners, from so many of the newest reports.
+MOST_AT_HOME, NEWEST = 4, 100
 MOST_KEPT = 1000
 
 bp = Blueprint("entitlements", __name__, template_folder="templates")
@@ -213,6 +216,41 @@ def share_of(bought: Sequence[Entitlement], months: Sequence[Row]) -> tuple[Figu
     if found is None:
         return ()
     return (Figure("Share of what is bought", f"{found.percent:.1f} %", "text", found.words()),)
+
+
+@bp.app_template_global("bought_shares")
+def shares_now() -> list[tuple[str, str, Figure]]:
+    """Return how full what was bought is by each partner's newest result by month.
+
+    Shape: partner, id of the report, figure; of partners without such a result nothing
+    """
+    company_id = current_scope().company_id
+    bought = of_company(company_id)
+    if not bought:
+        return []
+    newest = (
+        select(Report.id, Report.params)
+        .where(
+            Report.company_id == company_id,
+            Report.kind == "partner-use",
+            Report.status.in_(WITH_RESULT),
+        )
+        .order_by(Report.created_at.desc())
+        .limit(NEWEST)
+    )
+    by_month = [row for row in db.session.execute(newest) if row.params.get("mode") != "summary"]
+    latest = {row.params["partner_id"]: row.id for row in reversed(by_month)}
+    found = []
+    for partner_id in sorted({one.partner_id for one in bought} & set(latest))[:MOST_AT_HOME]:
+        rows = db.session.scalars(
+            select(ResultRow.data)
+            .where(ResultRow.report_id == latest[partner_id], ResultRow.table_name == "months")
+            .order_by(ResultRow.position)
+        )
+        closed = [row for row in rows if not row["running"]]
+        mine = [one for one in bought if one.partner_id == partner_id]
+        found += [(partner_id, latest[partner_id], one) for one in share_of(mine, closed)]
+    return found
 
 
 # Pages and API
