@@ -264,13 +264,9 @@ def look_at(
             return role.look(path, name, rejects, told)
         choices, mapping = with_saved_mapping(path, role.fields, choices, saved)
         found = detect(path, role.fields, choices, may_ask=True)
-        look: dict[str, Any] = {name: getattr(found, name) for name in SHOWN} | {
-            "mapping": mapping,
-            "asks": found.questions,
-            "first": [[plain_text(cell)[:SHOWN_CHARS] for cell in row] for row in found.preview],
-            "good": 0,
-            "bad": 0,
-        }
+        first = [[plain_text(cell)[:SHOWN_CHARS] for cell in row] for row in found.preview]
+        look: dict[str, Any] = {name: getattr(found, name) for name in SHOWN}
+        look |= {"mapping": mapping, "asks": found.questions, "first": first, "good": 0, "bad": 0}
         if found.questions or check is None:
             return look
         if (count := role.count(path, found, told)) is not None:

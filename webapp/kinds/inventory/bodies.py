@@ -62,7 +62,7 @@ def _number(value: Any) -> Decimal:
 
 def _scope(value: Any) -> int:
     text = str(value).strip().lower().removeprefix("scope").strip().removesuffix(".0")
-    if isinstance(value, bool) or text not in {"1", "2", "3"}:
+    if text not in {"1", "2", "3"}:
         raise ValueError("Write the scope: 1, 2 or 3.")
     return int(text)
 
