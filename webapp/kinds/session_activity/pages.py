@@ -56,7 +56,7 @@ POLL_EVERY_S = 5
 ROWS_PER_PAGE = 50
 NAMES_PER_PAGE = 50
 # A page counts while its reader waits; a report takes longer ranges and larger companies.
-MOST_DAYS, MOST_COMPUTERS = 31, 2000
+MOST_DAYS, MOST_COMPUTERS = 31, 500
 # A clock ahead by less troubles nobody.
 WORTH_SAYING = timedelta(seconds=10)
 HEAT_LEVELS = 5
