@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,10 +44,6 @@ def look_at(page: Page, address: str) -> None:
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.goto(address)
-    if folder := os.environ.get("SHOTS"):
-        width = (page.viewport_size or {})["width"]
-        name = address.strip("/").replace("/", "-").partition("?")[0]
-        page.screenshot(path=Path(folder) / f"{width}-{name}.png", full_page=True)
     assert not page.evaluate(WIDER), address
     assert wrong == []
 
