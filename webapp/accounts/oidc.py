@@ -10,10 +10,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from authlib.integrations.base_client import OAuthError
-from authlib.integrations.flask_client import FlaskOAuth2App, OAuth
 from flask import Blueprint, Flask, current_app, request, session, url_for
 from flask.typing import ResponseReturnValue
 from joserfc.errors import JoseError
@@ -34,6 +32,9 @@ from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.lib.settings import roles_by_value
 from webapp.lib.texts import as_email, local_path
+
+if TYPE_CHECKING:
+    from authlib.integrations.flask_client import FlaskOAuth2App
 
 log = logging.getLogger(__name__)
 bp = Blueprint("oidc", __name__)
@@ -57,6 +58,9 @@ def init_app(app: Flask) -> None:
     for name in ("OIDC_CLIENT_ID", "OIDC_COMPANY"):
         if not config[name]:
             raise BadSetting(name, "is needed where OIDC_ISSUER is set")
+    # Ten megabytes in each process, which only who has a provider pays.
+    from authlib.integrations.flask_client import OAuth
+
     # At the level debug it writes down what proves a sign-in.
     logging.getLogger("authlib").setLevel(logging.INFO)
     # Client id and secret it takes from the settings, by their names.
@@ -122,6 +126,8 @@ def _provider() -> Iterator[FlaskOAuth2App]:
     provider = current_app.extensions.get("oidc")
     if provider is None:
         raise NotFound("Nobody signs in by a provider here.")
+    from authlib.integrations.base_client import OAuthError
+
     try:
         metadata = provider.load_server_metadata()
         if metadata.get("issuer") != current_app.config["OIDC_ISSUER"]:
