@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
-from tests.kinds.partner_use.partner_use_helpers import House
+from tests.kinds.partner_use.partner_use_helpers import Maker
 
 
 @pytest.fixture
-def house(app: Flask) -> House:
+def maker(app: Flask) -> Maker:
     """Return a maker of partner-use reports over the stand-in."""
-    return House(app)
+    return Maker(app)

@@ -61,7 +61,7 @@ class Made:
             return b"".join(export.csv_chunks(sheet)).decode()
 
 
-class House:
+class Maker:
     """Makes reports in this process; the partner is the stand-in, over HTTP."""
 
     def __init__(self, app: Flask) -> None:

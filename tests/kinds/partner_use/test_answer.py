@@ -11,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.conftest import DEMO_KEY, DEMO_SECRET
-from tests.kinds.partner_use.partner_use_helpers import NOW, House, ago
+from tests.kinds.partner_use.partner_use_helpers import NOW, Maker, ago
 from webapp.engine.kind import Figure, Row
 from webapp.kinds.partner_use.answer import answer, percent
 
@@ -111,12 +111,12 @@ def test_a_growth_in_percent(growth: int, before: int, text: str) -> None:
 
 
 @pytest.fixture
-def made(house: House) -> Callable[..., str]:
+def made(maker: Maker) -> Callable[..., str]:
     """Return a maker of reports: gives the id of one month by month."""
 
     def make(partner: str, **more: Any) -> str:
         params = {"partner_id": partner, "user_key": DEMO_KEY, "user_secret": DEMO_SECRET}
-        return house.make(params | {"mode": "monthly", "start": ago(3), "end": NOW} | more).id
+        return maker.make(params | {"mode": "monthly", "start": ago(3), "end": NOW} | more).id
 
     return make
 
@@ -206,10 +206,10 @@ def test_a_site_opens_to_its_own_months_and_chart(
 
 
 def test_a_summary_says_its_total(
-    app: Flask, client_for: Callable[[str], FlaskClient], house: House
+    app: Flask, client_for: Callable[[str], FlaskClient], maker: Maker
 ) -> None:
     params = {"partner_id": WITH_CHILDREN, "user_key": DEMO_KEY, "user_secret": DEMO_SECRET}
-    report_id = house.make(params | {"mode": "summary"}).id
+    report_id = maker.make(params | {"mode": "summary"}).id
     page = client_for("owner").get(f"/reports/{report_id}").text
     assert re.search(r'<p class="answer">[0-9,]+ accounts at \d+ sites\.</p>', page)
     # Without months a site has nothing to open to.

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 from werkzeug.serving import make_server
 
 from tests.conftest import DEMO_KEY, DEMO_SECRET, PASSWORD
-from tests.kinds.partner_use.partner_use_helpers import House, ago
+from tests.kinds.partner_use.partner_use_helpers import Maker, ago
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=20_000)
@@ -58,10 +58,10 @@ def newcomer(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 400])
 def test_a_newcomer_finds_the_answer_and_what_is_missing(
-    house: House, newcomer: Callable[..., Page], width: int, scheme: str
+    maker: Maker, newcomer: Callable[..., Page], width: int, scheme: str
 ) -> None:
     params = {"partner_id": "70000007", "user_key": DEMO_KEY, "user_secret": DEMO_SECRET}
-    house.make(params | {"mode": "monthly", "start": ago(14), "end": ago(1)})
+    maker.make(params | {"mode": "monthly", "start": ago(14), "end": ago(1)})
     page = newcomer(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page.get_by_role("link", name=re.compile("Partner use: 70000007")).first.click()
     # The answer is in sight before anything is touched.
@@ -92,10 +92,10 @@ def test_a_newcomer_finds_the_answer_and_what_is_missing(
 
 
 def test_a_site_opens_by_keyboard_alone_and_leads_back(
-    house: House, newcomer: Callable[..., Page]
+    maker: Maker, newcomer: Callable[..., Page]
 ) -> None:
     params = {"partner_id": "70000001", "user_key": DEMO_KEY, "user_secret": DEMO_SECRET}
-    report = house.make(params | {"mode": "monthly", "start": ago(4), "end": ago(1)})
+    report = maker.make(params | {"mode": "monthly", "start": ago(4), "end": ago(1)})
     page = newcomer(viewport={"width": 1280, "height": 800})
     page.goto(f"/reports/{report.id}")
     site = page.locator("#grid-sites tbody a").first
@@ -115,10 +115,10 @@ def test_a_site_opens_by_keyboard_alone_and_leads_back(
 
 
 def test_rows_are_cards_on_a_phone_and_can_be_sorted_there(
-    house: House, newcomer: Callable[..., Page]
+    maker: Maker, newcomer: Callable[..., Page]
 ) -> None:
     params = {"partner_id": "70000001", "user_key": DEMO_KEY, "user_secret": DEMO_SECRET}
-    report = house.make(params | {"mode": "monthly", "start": ago(4), "end": ago(1)})
+    report = maker.make(params | {"mode": "monthly", "start": ago(4), "end": ago(1)})
     page = newcomer(viewport={"width": 400, "height": 800}, java_script_enabled=False)
     page.goto(f"/reports/{report.id}")
     sites = page.locator("#grid-sites")

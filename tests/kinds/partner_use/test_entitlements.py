@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.conftest import DEMO_KEY, DEMO_SECRET, Api, form_token
-from tests.kinds.partner_use.partner_use_helpers import House
+from tests.kinds.partner_use.partner_use_helpers import Maker
 from tests.kinds.partner_use.test_answer import month
 from webapp.kinds.partner_use.entitlements import Entitlement, share_of, usage
 
@@ -75,7 +75,7 @@ def test_what_held_at_the_end_of_the_month_counts() -> None:
 
 
 def test_a_result_by_month_says_the_share(
-    api_for: Callable[[str], Api], client_for: Callable[[str], FlaskClient], house: House
+    api_for: Callable[[str], Api], client_for: Callable[[str], FlaskClient], maker: Maker
 ) -> None:
     api = api_for("owner")
     params = {
@@ -88,7 +88,7 @@ def test_a_result_by_month_says_the_share(
     }
     body = {"partner_id": "70000001", "since": "2020-01-01", "accounts": 1_000_000}
     assert api.post("/entitlements", body).status_code == 201
-    report_id = house.make(params).id
+    report_id = maker.make(params).id
     page = client_for("owner").get(f"/reports/{report_id}").text
     assert "Share of what is bought" in page
     assert "of 1,000,000 bought" in page

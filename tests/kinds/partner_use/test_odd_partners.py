@@ -12,24 +12,24 @@ from flask import Flask
 
 from tests.conftest import add_people
 from tests.kinds.partner_use.odd_partner import OddPartner, OddSite, accounts
-from tests.kinds.partner_use.partner_use_helpers import NOW, House, Made, ago
+from tests.kinds.partner_use.partner_use_helpers import NOW, Made, Maker, ago
 from tests.partner.bad_server import Asked, Move, answer, http, raw, refusal
 from tests.soon import SOON_S
 from webapp.partner import limits
 
 Params = Callable[..., dict[str, Any]]
 MONTHLY = {"mode": "monthly", "start": "2025-01", "end": "2025-03"}
-MakeHouse = Callable[..., House]
+MakerOf = Callable[..., Maker]
 
 
 @pytest.fixture
-def house_of(make_app: Callable[..., Flask]) -> Callable[..., House]:
-    """Return a maker of houses whose partner is a server of the test's own."""
+def maker_of(make_app: Callable[..., Flask]) -> Callable[..., Maker]:
+    """Return a maker of stacks whose partner is a server of the test's own."""
 
-    def make(partner: OddPartner, **settings: Any) -> House:
+    def make(partner: OddPartner, **settings: Any) -> Maker:
         app = make_app(PARTNER_API_URL=partner.template, **settings)
         add_people(app)
-        return House(app)
+        return Maker(app)
 
     return make
 
@@ -64,7 +64,7 @@ def _quick_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_quick_limits")
 @pytest.mark.parametrize("mode", [{}, MONTHLY])
 def test_six_sites_that_never_answer_cost_the_other_34_nothing(
-    house_of: MakeHouse, partner_use: Params, mode: dict[str, Any]
+    maker_of: MakerOf, partner_use: Params, mode: dict[str, Any]
 ) -> None:
     keys = [f"4_{number}" for number in range(40)]
     with partner_of(*sites_named(*keys)) as partner:
@@ -80,7 +80,7 @@ def test_six_sites_that_never_answer_cost_the_other_34_nothing(
 
         partner.spoil = spoil
         started = time.monotonic()
-        made = house_of(partner, PARTNER_SEARCHES_PER_SECOND=100).make(partner_use(**mode))
+        made = maker_of(partner, PARTNER_SEARCHES_PER_SECOND=100).make(partner_use(**mode))
         took_s = time.monotonic() - started
     assert made.status == "incomplete"
     # Before, none of them was asked at all, and it ended after 36 s at this tenth of the bounds.
@@ -96,16 +96,16 @@ def test_six_sites_that_never_answer_cost_the_other_34_nothing(
 @pytest.mark.usefixtures("_quick_limits")
 @pytest.mark.parametrize("mode", [{}, MONTHLY])
 def test_a_data_centre_at_503_is_a_hole_of_its_sites_only(
-    house_of: MakeHouse, partner_use: Params, mode: dict[str, Any]
+    maker_of: MakerOf, partner_use: Params, mode: dict[str, Any]
 ) -> None:
     away = sites_named(*(f"4_a{number}" for number in range(60)), data_center="eu1")
     sound = sites_named(*(f"4_s{number}" for number in range(60)), data_center="us1")
     with partner_of(*away, *sound) as partner:
         partner.spoil = lambda asked: raw(http(b"", 503)) if asked.data_center == "eu1" else None
-        house = house_of(partner, PARTNER_SEARCHES_PER_SECOND=200)
-        made = house.make(partner_use(**mode))
+        maker = maker_of(partner, PARTNER_SEARCHES_PER_SECOND=200)
+        made = maker.make(partner_use(**mode))
         partner.spoil = lambda asked: None
-        again = house.retry(made, {"user_secret": partner_use()["user_secret"]})
+        again = maker.retry(made, {"user_secret": partner_use()["user_secret"]})
     assert made.status == "incomplete"
     counted = [site for site in made.result["sites"] if not site["problem"]]
     assert len(counted) == 60
@@ -118,18 +118,18 @@ def test_a_data_centre_at_503_is_a_hole_of_its_sites_only(
 
 @pytest.mark.parametrize("mode", [{}, MONTHLY])
 def test_two_sites_of_one_id_are_both_counted_and_told(
-    house_of: MakeHouse, partner_use: Params, mode: dict[str, Any]
+    maker_of: MakerOf, partner_use: Params, mode: dict[str, Any]
 ) -> None:
     with partner_of(
         OddSite("4_a", accounts(d20250110=1), site_id=100_000),
         OddSite("4_b", accounts(d20250110=2), site_id=100_000),
         OddSite("4_c", accounts(d20250110=3), site_id=100_002),
     ) as partner:
-        house = house_of(partner)
-        made = house.make(partner_use(**mode))
-        again = house.make(partner_use(**mode))
+        maker = maker_of(partner)
+        made = maker.make(partner_use(**mode))
+        again = maker.make(partner_use(**mode))
         partner.sites.pop("4_a")
-        alone = house.make(partner_use(**mode))
+        alone = maker.make(partner_use(**mode))
     assert made.status == "done"
     assert [site["site_id"] for site in made.result["sites"]] == ["100000", "100000", "100002"]
     assert any("site ID 100000" in line for line in made.lines)
@@ -142,14 +142,14 @@ def test_two_sites_of_one_id_are_both_counted_and_told(
 
 
 def test_a_stored_month_is_not_used_for_another_site_of_the_same_id(
-    house_of: MakeHouse, partner_use: Params
+    maker_of: MakerOf, partner_use: Params
 ) -> None:
     with partner_of(OddSite("4_a", accounts(d20250110=1), site_id=100_000)) as partner:
-        house = house_of(partner)
-        assert totals(house.make(partner_use(**MONTHLY))) == [1, 1, 1]
+        maker = maker_of(partner)
+        assert totals(maker.make(partner_use(**MONTHLY))) == [1, 1, 1]
         other = OddSite("4_b", accounts(d20250110=2), site_id=100_000, name="b")
         partner.sites = {"4_b": other}
-        assert totals(house.make(partner_use(**MONTHLY))) == [2, 2, 2]
+        assert totals(maker.make(partner_use(**MONTHLY))) == [2, 2, 2]
 
 
 # -- 3: counts and reads that disagree ----------------------------------------------------------
@@ -157,7 +157,7 @@ def test_a_stored_month_is_not_used_for_another_site_of_the_same_id(
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_accounts_deleted_after_the_first_search_make_no_growth(
-    house_of: MakeHouse, partner_use: Params, exact: bool
+    maker_of: MakerOf, partner_use: Params, exact: bool
 ) -> None:
     created = accounts(d20241210=100, d20250110=10, d20250210=10, d20250310=10)
     with partner_of(OddSite("4_a", created)) as partner:
@@ -168,22 +168,22 @@ def test_accounts_deleted_after_the_first_search_make_no_growth(
             return None
 
         partner.spoil = spoil
-        house = house_of(partner, PARTNER_CONCURRENCY=1)
-        made = house.make(partner_use(**MONTHLY, exact=exact))
+        maker = maker_of(partner, PARTNER_CONCURRENCY=1)
+        made = maker.make(partner_use(**MONTHLY, exact=exact))
         partner.spoil = lambda asked: None
-        again = house.make(partner_use(**MONTHLY, exact=True))
+        again = maker.make(partner_use(**MONTHLY, exact=True))
     assert totals(made) == totals(again) == [10, 20, 30]
     assert [row["delta"] for row in again.result["months"]] == [10, 10, 10]
 
 
 def test_both_ways_agree_on_accounts_older_than_any_calendar(
-    house_of: MakeHouse, partner_use: Params
+    maker_of: MakerOf, partner_use: Params
 ) -> None:
     created = ["0001-01-01T00:00:00Z"] * 4 + accounts(d20250201=1, d20250301=4)
     with partner_of(OddSite("4_a", created)) as partner:
-        house = house_of(partner)
+        maker = maker_of(partner)
         for exact in (False, True):
-            made = house.make(partner_use(**MONTHLY, exact=exact, refresh=True))
+            made = maker.make(partner_use(**MONTHLY, exact=exact, refresh=True))
             assert totals(made) == [4, 5, 9]
 
 
@@ -191,12 +191,12 @@ def test_both_ways_agree_on_accounts_older_than_any_calendar(
 
 
 def test_a_key_that_one_data_centre_does_not_know_costs_its_sites_only(
-    house_of: MakeHouse, partner_use: Params
+    maker_of: MakerOf, partner_use: Params
 ) -> None:
     sites = [*sites_named("4_a", "4_b"), *sites_named("4_c", data_center="eu2")]
     with partner_of(*sites) as partner:
         partner.spoil = lambda asked: refusal(403005) if asked.data_center == "eu2" else None
-        made = house_of(partner).make(partner_use())
+        made = maker_of(partner).make(partner_use())
     assert made.status == "incomplete"
     assert [site["account_count"] for site in made.result["sites"]] == [2, 2, None]
     assert "403005" in made.result["sites"][2]["problem"]
@@ -204,7 +204,7 @@ def test_a_key_that_one_data_centre_does_not_know_costs_its_sites_only(
 
 @pytest.mark.parametrize("mode", [{}, MONTHLY])
 def test_a_total_count_of_one_everywhere_is_a_warning_and_no_hole(
-    house_of: MakeHouse, partner_use: Params, mode: dict[str, Any]
+    maker_of: MakerOf, partner_use: Params, mode: dict[str, Any]
 ) -> None:
     with partner_of(*sites_named("4_a", "4_b"), OddSite("4_empty")) as partner:
 
@@ -214,7 +214,7 @@ def test_a_total_count_of_one_everywhere_is_a_warning_and_no_hole(
             return answer(partner.body(asked) | {"totalCount": 1})
 
         partner.spoil = spoil
-        made = house_of(partner).make(partner_use(**mode))
+        made = maker_of(partner).make(partner_use(**mode))
     assert made.status == "done"
     assert sum("totalCount" in line for line in made.lines) == 1
     if mode:
@@ -223,15 +223,15 @@ def test_a_total_count_of_one_everywhere_is_a_warning_and_no_hole(
         assert [site["account_count"] for site in made.result["sites"]] == [2, 2, 0]
 
 
-def test_a_login_with_an_offset_is_a_login(house_of: MakeHouse, partner_use: Params) -> None:
+def test_a_login_with_an_offset_is_a_login(maker_of: MakerOf, partner_use: Params) -> None:
     login = "2024-05-01T10:00:00.000+02:00"
     with partner_of(OddSite("4_a", accounts(d20240110=1), login=login)) as partner:
-        made = house_of(partner).make(partner_use())
+        made = maker_of(partner).make(partner_use())
     assert made.result["summary"]["last_login"] == "2024-05-01T08:00:00.000Z"
 
 
 def test_a_count_beyond_what_a_double_holds_is_printed_exactly(
-    house_of: MakeHouse, partner_use: Params
+    maker_of: MakerOf, partner_use: Params
 ) -> None:
     with partner_of(OddSite("4_a", accounts(d20240110=1))) as partner:
 
@@ -241,19 +241,19 @@ def test_a_count_beyond_what_a_double_holds_is_printed_exactly(
             return answer({"results": [{"count(*)": 2**53 + 1}], "totalCount": 2**53 + 1})
 
         partner.spoil = spoil
-        house = house_of(partner)
-        made = house.make(partner_use())
+        maker = maker_of(partner)
+        made = maker.make(partner_use())
     assert made.result["summary"]["account_count"] == 9007199254740993
-    assert "9007199254740993" in made.csv(house.app)
+    assert "9007199254740993" in made.csv(maker.app)
 
 
 @pytest.mark.parametrize("owner", ["x" * 500, "a\x00b", "lone \ud800 half"])
 def test_a_strange_group_owner_ends_no_report(
-    house_of: MakeHouse, partner_use: Params, owner: str
+    maker_of: MakerOf, partner_use: Params, owner: str
 ) -> None:
     odd = OddSite("4_b", accounts(d20240110=1), config={"siteGroupOwner": owner})
     with partner_of(*sites_named("4_a"), odd) as partner:
-        made = house_of(partner).make(partner_use())
+        made = maker_of(partner).make(partner_use())
     assert made.status == "done"
     row = made.result["sites"][1]
     assert row["is_child"]
@@ -265,7 +265,7 @@ def test_a_strange_group_owner_ends_no_report(
 
 
 def test_the_data_centre_is_where_a_site_was_really_asked(
-    house_of: MakeHouse, partner_use: Params
+    maker_of: MakerOf, partner_use: Params
 ) -> None:
     with partner_of(*sites_named("4_a")) as partner:
 
@@ -274,20 +274,20 @@ def test_the_data_centre_is_where_a_site_was_really_asked(
             return refusal(301001, apiDomain="eu1.gigya.com") if moved else None
 
         partner.spoil = spoil
-        made = house_of(partner).make(partner_use())
+        made = maker_of(partner).make(partner_use())
     assert made.result["sites"][0]["data_center"] == "eu1"
 
 
 def test_the_current_month_is_marked_as_running_everywhere(
-    house_of: MakeHouse, partner_use: Params
+    maker_of: MakerOf, partner_use: Params
 ) -> None:
     with partner_of(*sites_named("4_a")) as partner:
-        house = house_of(partner)
-        made = house.make(partner_use(mode="monthly", start=ago(1), end=NOW))
+        maker = maker_of(partner)
+        made = maker.make(partner_use(mode="monthly", start=ago(1), end=NOW))
     assert [row["running"] for row in made.result["months"]] == [False, True]
     assert "not over" in made.lines[-1]
-    assert made.csv(house.app).splitlines()[0] == "month,total_users,delta"
-    by_site = made.csv(house.app, "site").splitlines()
+    assert made.csv(maker.app).splitlines()[0] == "month,total_users,delta"
+    by_site = made.csv(maker.app, "site").splitlines()
     assert by_site[0] == "month,site_id,name,total_users,delta,running"
     assert [line.rpartition(",")[2] for line in by_site[1:]] == ["false", "true"]
 
@@ -296,7 +296,7 @@ def test_the_current_month_is_marked_as_running_everywhere(
 
 
 def test_an_incomplete_month_has_no_total_but_what_is_known(
-    house_of: MakeHouse, partner_use: Params
+    maker_of: MakerOf, partner_use: Params
 ) -> None:
     with partner_of(*sites_named("4_a", "4_b", "4_c")) as partner:
 
@@ -304,26 +304,26 @@ def test_an_incomplete_month_has_no_total_but_what_is_known(
             return refusal(403007) if asked.form.get("apiKey") == "4_b" else None
 
         partner.spoil = spoil
-        house = house_of(partner)
-        made = house.make(partner_use(**MONTHLY))
-        summary = house.make(partner_use())
+        maker = maker_of(partner)
+        made = maker.make(partner_use(**MONTHLY))
+        summary = maker.make(partner_use())
     assert made.status == "incomplete"
     for row in made.result["months"]:
         assert (row["total_users"], row["delta"], row["complete"]) == (None, None, False)
         assert (row["known_users"], row["sites_counted"], row["sites"]) == (4, 2, 3)
-    assert made.csv(house.app).splitlines()[1:] == ["2025-01,,", "2025-02,,", "2025-03,,"]
-    by_site = made.csv(house.app, "site").splitlines()
+    assert made.csv(maker.app).splitlines()[1:] == ["2025-01,,", "2025-02,,", "2025-03,,"]
+    by_site = made.csv(maker.app, "site").splitlines()
     assert by_site[0].endswith(",delta,known_users,sites_counted,sites")
     figures = summary.result["summary"]
     assert (figures["account_count"], figures["known_users"]) == (None, 4)
     assert (figures["sites_counted"], figures["sites"]) == (2, 3)
-    assert summary.csv(house.app).splitlines()[-1].startswith("TOTAL,,,,,,")
+    assert summary.csv(maker.app).splitlines()[-1].startswith("TOTAL,,,,,,")
     assert "4 accounts at 2 of 3 sites" in summary.lines[-1]
 
 
 @pytest.mark.parametrize("mode", [{}, MONTHLY])
 def test_a_key_refused_in_the_middle_loses_nothing_that_was_counted(
-    house_of: MakeHouse, partner_use: Params, mode: dict[str, Any]
+    maker_of: MakerOf, partner_use: Params, mode: dict[str, Any]
 ) -> None:
     keys = [f"4_{number:02}" for number in range(60)]
     with partner_of(*sites_named(*keys)) as partner:
@@ -333,11 +333,11 @@ def test_a_key_refused_in_the_middle_loses_nothing_that_was_counted(
             return refusal(403010) if refused else None
 
         partner.spoil = spoil
-        house = house_of(partner, PARTNER_SEARCHES_PER_SECOND=0)
-        made = house.make(partner_use(**mode))
+        maker = maker_of(partner, PARTNER_SEARCHES_PER_SECOND=0)
+        made = maker.make(partner_use(**mode))
         refused = len(partner.searches())
         partner.spoil = lambda asked: None
-        again = house.retry(made, {"user_secret": partner_use()["user_secret"]})
+        again = maker.retry(made, {"user_secret": partner_use()["user_secret"]})
     assert made.status == "incomplete"
     counted = [site for site in made.result["sites"] if not site["problem"]]
     assert 15 < len(counted) < 60
@@ -348,9 +348,9 @@ def test_a_key_refused_in_the_middle_loses_nothing_that_was_counted(
 
 
 def test_a_key_refused_before_anything_was_counted_fails_the_report(
-    house_of: MakeHouse, partner_use: Params
+    maker_of: MakerOf, partner_use: Params
 ) -> None:
     with partner_of(*sites_named("4_a")) as partner:
         partner.spoil = lambda asked: refusal(403010) if asked.method == "accounts.search" else None
-        made = house_of(partner).make(partner_use(**MONTHLY))
+        made = maker_of(partner).make(partner_use(**MONTHLY))
     assert made.status == "failed"

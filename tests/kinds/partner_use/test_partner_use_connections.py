@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from sandbox.testing import RunningStandIn
 from tests.conftest import DEMO_KEY, DEMO_SECRET, form_token
-from tests.kinds.partner_use.partner_use_helpers import House
+from tests.kinds.partner_use.partner_use_helpers import Maker
 from webapp.engine import service
 from webapp.errors import InvalidParams
 from webapp.extensions import db
@@ -26,32 +26,32 @@ FORM = {
 
 
 @pytest.fixture
-def connection(app: Flask, house: House) -> str:
+def connection(app: Flask, maker: Maker) -> str:
     """Return the id of a stored connection of the owner's company."""
     with app.app_context():
-        return connections.add(house.scope("owner"), FORM).id
+        return connections.add(maker.scope("owner"), FORM).id
 
 
 def post(client: FlaskClient, path: str, **form: str) -> Any:
     return client.post(path, data={"csrf_token": form_token(client), **form})
 
 
-def test_a_report_runs_with_a_stored_connection(house: House, connection: str) -> None:
-    made = house.make({"partner_id": "70000001", "connection": connection})
+def test_a_report_runs_with_a_stored_connection(maker: Maker, connection: str) -> None:
+    made = maker.make({"partner_id": "70000001", "connection": connection})
     assert made.status == "done"
 
 
-def test_a_colleague_may_use_the_companys_connection(house: House, connection: str) -> None:
-    made = house.make({"partner_id": "70000001", "connection": connection}, who="colleague")
+def test_a_colleague_may_use_the_companys_connection(maker: Maker, connection: str) -> None:
+    made = maker.make({"partner_id": "70000001", "connection": connection}, who="colleague")
     assert made.status == "done"
 
 
 def test_the_params_of_the_report_name_the_connection_and_no_key(
-    app: Flask, house: House, connection: str
+    app: Flask, maker: Maker, connection: str
 ) -> None:
     with app.app_context():
         report = service.start_report(
-            house.scope("owner"),
+            maker.scope("owner"),
             "partner-use",
             {"partner_id": "70000001", "connection": connection},
             enqueue=False,
@@ -63,47 +63,47 @@ def test_the_params_of_the_report_name_the_connection_and_no_key(
 
 @pytest.mark.parametrize("given", ["stranger's", "unknown", "no id"])
 def test_another_companys_connection_is_as_unknown_as_none(
-    app: Flask, house: House, connection: str, given: str
+    app: Flask, maker: Maker, connection: str, given: str
 ) -> None:
     value = {"stranger's": connection, "unknown": str(uuid4()), "no id": "demo"}[given]
     who = "stranger" if given == "stranger's" else "owner"
     with app.app_context(), pytest.raises(InvalidParams) as caught:
         service.start_report(
-            house.scope(who), "partner-use", {"partner_id": "70000001", "connection": value}
+            maker.scope(who), "partner-use", {"partner_id": "70000001", "connection": value}
         )
     assert list(caught.value.errors) == ["connection"]
 
 
-def test_a_connection_with_a_wrong_secret_fails_the_report(app: Flask, house: House) -> None:
+def test_a_connection_with_a_wrong_secret_fails_the_report(app: Flask, maker: Maker) -> None:
     with app.app_context():
-        stored = connections.add(house.scope("owner"), FORM | {"user_secret": "d3Jvbmc="}).id
-    assert house.make({"partner_id": "70000001", "connection": stored}).status == "failed"
+        stored = connections.add(maker.scope("owner"), FORM | {"user_secret": "d3Jvbmc="}).id
+    assert maker.make({"partner_id": "70000001", "connection": stored}).status == "failed"
 
 
 def test_a_report_with_a_connection_is_retried_without_any_secret(
-    house: House, connection: str, stand_in: RunningStandIn
+    maker: Maker, connection: str, stand_in: RunningStandIn
 ) -> None:
     stand_in.faults([{"fault": "error:403007", "method": "accounts.search", "times": 1}])
-    made = house.make({"partner_id": "70000001", "connection": connection})
+    made = maker.make({"partner_id": "70000001", "connection": connection})
     assert made.status == "incomplete"
-    assert house.retry(made, {}).status == "done"
+    assert maker.retry(made, {}).status == "done"
 
 
 @pytest.fixture
-def dead(app: Flask, house: House, connection: str) -> str:
+def dead(app: Flask, maker: Maker, connection: str) -> str:
     """Return the id of a failed report whose connection is deleted."""
     with app.app_context():
         wrong = connections.add(
-            house.scope("owner"), FORM | {"name": "Wrong", "user_secret": "d3I="}
+            maker.scope("owner"), FORM | {"name": "Wrong", "user_secret": "d3I="}
         )
-        report_id = house.make({"partner_id": "70000001", "connection": wrong.id}).id
+        report_id = maker.make({"partner_id": "70000001", "connection": wrong.id}).id
         db.session.delete(db.session.get_one(Connection, wrong.id))
         db.session.commit()
         return report_id
 
 
 def test_a_retry_may_come_by_a_key_in_place_of_a_connection_that_is_gone(
-    api_for: Callable[[str], Any], house: House, dead: str
+    api_for: Callable[[str], Any], maker: Maker, dead: str
 ) -> None:
     api, path = api_for("owner"), f"/reports/{dead}/retry"
     answer = api.post(path)
@@ -114,17 +114,17 @@ def test_a_retry_may_come_by_a_key_in_place_of_a_connection_that_is_gone(
     assert answer.status_code == 202
     assert answer.json["params"]["user_key"] == DEMO_KEY
     assert "connection" not in answer.json["params"]
-    with house.app.app_context():
-        assert house._run(dead).status == "done"
+    with maker.app.app_context():
+        assert maker._run(dead).status == "done"
 
 
 def test_a_retry_may_come_by_another_connection(
-    api_for: Callable[[str], Any], house: House, dead: str, connection: str
+    api_for: Callable[[str], Any], maker: Maker, dead: str, connection: str
 ) -> None:
     answer = api_for("owner").post(f"/reports/{dead}/retry", {"connection": connection})
     assert (answer.status_code, answer.json["params"]["connection"]) == (202, connection)
-    with house.app.app_context():
-        assert house._run(dead).status == "done"
+    with maker.app.app_context():
+        assert maker._run(dead).status == "done"
 
 
 def test_the_page_offers_all_ways_in_where_the_connection_is_gone(
@@ -185,12 +185,12 @@ def test_a_bad_form_comes_back_as_typed_but_for_the_secret(client_for: ClientFor
     assert DEMO_SECRET not in answer.text
 
 
-def test_a_name_is_used_once_in_a_company(app: Flask, house: House, connection: str) -> None:
+def test_a_name_is_used_once_in_a_company(app: Flask, maker: Maker, connection: str) -> None:
     with app.app_context():
         with pytest.raises(InvalidParams) as caught:
-            connections.add(house.scope("owner"), FORM | {"name": " dEMO "})
+            connections.add(maker.scope("owner"), FORM | {"name": " dEMO "})
         assert list(caught.value.errors) == ["name"]
-        assert connections.add(house.scope("stranger"), FORM).name == "Demo"
+        assert connections.add(maker.scope("stranger"), FORM).name == "Demo"
 
 
 @pytest.mark.parametrize("who", ["colleague", "viewer"])

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 
 from tests.conftest import Api, add_people
 from tests.kinds.partner_use.odd_partner import OddPartner, OddSite, accounts
-from tests.kinds.partner_use.partner_use_helpers import House, Made
+from tests.kinds.partner_use.partner_use_helpers import Made, Maker
 from tests.partner.bad_server import refusal
 
 Params = Callable[..., dict[str, Any]]
@@ -50,48 +50,48 @@ def explained(api: Api, made: Made, **query: str) -> dict[str, Any]:
 
 
 def test_a_month_of_a_site_says_what_was_asked_and_when(
-    house: House, api: Api, partner_use: Params
+    maker: Maker, api: Api, partner_use: Params
 ) -> None:
-    made = house.make(partner_use(**MONTHLY, exact=True))
+    made = maker.make(partner_use(**MONTHLY, exact=True))
     found = explained(api, made, site="100001", month="2025-01")
     assert (found["value"], found["source"]) == (5, "live")
     assert found["query"] == (
         'SELECT count(*) FROM accounts WHERE created < "2025-02-01T00:00:00.000Z"'
     )
     assert found["counted_at"].endswith("Z")
-    again = house.make(partner_use(**MONTHLY, exact=True))
+    again = maker.make(partner_use(**MONTHLY, exact=True))
     stored = explained(api, again, site="4_a", month="2025-01")
     assert (stored["source"], stored["value"]) == ("stored", 5)
     assert stored["counted_at"] == found["counted_at"]
 
 
 def test_an_implied_month_names_the_two_counts(
-    house: House, api: Api, partner_use: Params, partner: OddPartner
+    maker: Maker, api: Api, partner_use: Params, partner: OddPartner
 ) -> None:
-    house.app.config["PARTNER_READ_LIMIT"] = 0
-    made = house.make(partner_use(**MONTHLY))
+    maker.app.config["PARTNER_READ_LIMIT"] = 0
+    made = maker.make(partner_use(**MONTHLY))
     found = explained(api, made, site="4_b", month="2025-02")
     assert (found["value"], found["source"], found["query"]) == (5, "implied", None)
     assert [one["month"] for one in found["implied_by"]] == ["2024-12", "2025-03"]
     assert {one["total_users"] for one in found["implied_by"]} == {5}
 
 
-def test_a_read_month_names_its_read(house: House, api: Api, partner_use: Params) -> None:
-    found = explained(api, house.make(partner_use(**MONTHLY)), site="4_a", month="2025-02")
+def test_a_read_month_names_its_read(maker: Maker, api: Api, partner_use: Params) -> None:
+    found = explained(api, maker.make(partner_use(**MONTHLY)), site="4_a", month="2025-02")
     assert (found["value"], found["source"]) == (5, "live")
     assert found["query"].startswith("SELECT created FROM accounts WHERE created <")
     assert found["query"].endswith("LIMIT 5000")
 
 
 def test_a_sum_says_what_was_left_out(
-    house: House, api: Api, partner_use: Params, partner: OddPartner
+    maker: Maker, api: Api, partner_use: Params, partner: OddPartner
 ) -> None:
     partner.spoil = lambda asked: (
         refusal(403007)
         if (asked.method, asked.form.get("apiKey")) == ("accounts.search", "4_b")
         else None
     )
-    made = house.make(partner_use(**MONTHLY))
+    made = maker.make(partner_use(**MONTHLY))
     found = explained(api, made, month="2025-02")
     assert (found["value"], found["source"]) == (None, "computed")
     reasons = {one["site_id"]: one["reason"] for one in found["left_out"]}
@@ -105,16 +105,16 @@ def test_a_sum_says_what_was_left_out(
 
 
 def test_a_delta_and_a_summary_are_explained_too(
-    house: House, api: Api, partner_use: Params
+    maker: Maker, api: Api, partner_use: Params
 ) -> None:
-    made = house.make(partner_use(**MONTHLY | {"mode": "both"}))
+    made = maker.make(partner_use(**MONTHLY | {"mode": "both"}))
     delta = explained(api, made, site="4_a", month="2025-03", column="delta")
     assert (delta["value"], delta["source"]) == (1, "computed")
     assert [one["total_users"] for one in delta["implied_by"]] == [5, 6]
     assert explained(api, made, month="2025-01", column="delta")["value"] == 2
     count = explained(api, made, site="4_a", column="account_count")
     assert (count["value"], count["query"]) == (6, "SELECT count(*) FROM accounts")
-    summary = house.make(partner_use())
+    summary = maker.make(partner_use())
     assert explained(api, summary, site="4_b")["value"] == 5
     assert explained(api, summary)["value"] == 11
 
@@ -130,18 +130,18 @@ def test_a_delta_and_a_summary_are_explained_too(
     ],
 )
 def test_what_cannot_be_explained_is_a_sentence(
-    house: House, api: Api, partner_use: Params, query: dict[str, str], field: str
+    maker: Maker, api: Api, partner_use: Params, query: dict[str, str], field: str
 ) -> None:
-    made = house.make(partner_use(**MONTHLY))
+    made = maker.make(partner_use(**MONTHLY))
     answer = api.get(f"/reports/{made.id}/explain", query_string=query)
     assert answer.status_code == 422
     assert set(answer.json["errors"]) == {field}
 
 
 def test_a_click_on_a_cell_says_why(
-    house: House, client_for: Callable[[str], FlaskClient], partner_use: Params
+    maker: Maker, client_for: Callable[[str], FlaskClient], partner_use: Params
 ) -> None:
-    made = house.make(partner_use(**MONTHLY))
+    made = maker.make(partner_use(**MONTHLY))
     client = client_for("owner")
     page = client.get(f"/reports/{made.id}").text
     link = f"/reports/{made.id}/explain?month=2025-01&amp;column=total_users"
@@ -155,9 +155,9 @@ def test_a_click_on_a_cell_says_why(
 
 
 def test_both_modes_are_one_report_over_one_list(
-    house: House, partner_use: Params, partner: OddPartner
+    maker: Maker, partner_use: Params, partner: OddPartner
 ) -> None:
-    made = house.make(partner_use(**MONTHLY | {"mode": "both"}))
+    made = maker.make(partner_use(**MONTHLY | {"mode": "both"}))
     assert made.status == "done"
     assert made.result["mode"] == "both"
     assert made.result["summary"]["account_count"] == 11
@@ -165,8 +165,8 @@ def test_both_modes_are_one_report_over_one_list(
     site = made.sites["100001"]
     assert (site["account_count"], site["months"][0]["total_users"]) == (6, 5)
     assert sum(asked.method == "admin.getUserSites" for asked in partner.asked) == 1
-    assert made.csv(house.app).startswith("month,total_users,delta")
-    assert made.csv(house.app, "sites").startswith("site_id,name,")
+    assert made.csv(maker.app).startswith("month,total_users,delta")
+    assert made.csv(maker.app, "sites").startswith("site_id,name,")
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,9 @@ def test_both_modes_are_one_report_over_one_list(
     ],
 )
 def test_the_wide_table_has_a_column_a_counted_site(
-    house: House, api: Api, partner_use: Params, value: str, lines: list[list[str]]
+    maker: Maker, api: Api, partner_use: Params, value: str, lines: list[list[str]]
 ) -> None:
-    made = house.make(partner_use(**MONTHLY))
+    made = maker.make(partner_use(**MONTHLY))
     query = f"format=csv&layout=wide&value={value}"
     answer = api.get(f"/reports/{made.id}/result?{query}")
     rows = list(csv.reader(io.StringIO(answer.text, newline="")))

@@ -11,7 +11,7 @@ from flask import Flask
 
 from sandbox.testing import RunningStandIn
 from tests.conftest import DEMO_SECRET, Api
-from tests.kinds.partner_use.partner_use_helpers import NOW, House, ago
+from tests.kinds.partner_use.partner_use_helpers import NOW, Maker, ago
 from tests.soon import soon
 from webapp.engine import service
 from webapp.engine.models import Report
@@ -23,11 +23,11 @@ Params = Callable[..., dict[str, Any]]
 WRONG = "d3Jvbmcgc2VjcmV0"
 
 
-def refused(house: House, params: dict[str, Any]) -> dict[str, str]:
+def refused(maker: Maker, params: dict[str, Any]) -> dict[str, str]:
     """Return the sentences with which parameters are refused; nothing may have been made."""
-    with house.app.app_context():
+    with maker.app.app_context():
         with pytest.raises(InvalidParams) as caught:
-            service.start_report(house.scope("owner"), "partner-use", params, enqueue=False)
+            service.start_report(maker.scope("owner"), "partner-use", params, enqueue=False)
         assert db.session.query(Report).count() == 0
     return caught.value.errors
 
@@ -36,36 +36,36 @@ def refused(house: House, params: dict[str, Any]) -> dict[str, str]:
     "month", ["2024-13", "2024-00", "24-01", "2024-1", "2024/01", "2024-01-01", "١٢٣٤-٠١"]
 )
 def test_a_month_that_is_none_is_refused_in_a_sentence(
-    house: House, partner_use: Params, month: str
+    maker: Maker, partner_use: Params, month: str
 ) -> None:
-    errors = refused(house, partner_use(mode="monthly", start=month, end="2024-12"))
+    errors = refused(maker, partner_use(mode="monthly", start=month, end="2024-12"))
     assert errors == {"start": "Write the month as YYYY-MM, for example 2025-03."}
 
 
-def test_an_end_before_the_start_is_refused(house: House, partner_use: Params) -> None:
-    errors = refused(house, partner_use(mode="monthly", start="2024-05", end="2024-04"))
+def test_an_end_before_the_start_is_refused(maker: Maker, partner_use: Params) -> None:
+    errors = refused(maker, partner_use(mode="monthly", start="2024-05", end="2024-04"))
     assert errors == {"end": "The last month is before the first month."}
 
 
 def test_an_end_in_the_future_is_refused_and_the_newest_month_named(
-    house: House, partner_use: Params
+    maker: Maker, partner_use: Params
 ) -> None:
     future = month_text(next_month(current_month()))
-    errors = refused(house, partner_use(mode="monthly", start="2024-05", end=future))
+    errors = refused(maker, partner_use(mode="monthly", start="2024-05", end=future))
     assert errors == {"end": f"The last month can be {NOW} at the latest."}
 
 
-def test_the_current_month_may_be_the_end(house: House, partner_use: Params) -> None:
-    assert house.make(partner_use(mode="monthly", start=ago(0), end=NOW)).status == "done"
+def test_the_current_month_may_be_the_end(maker: Maker, partner_use: Params) -> None:
+    assert maker.make(partner_use(mode="monthly", start=ago(0), end=NOW)).status == "done"
 
 
 @pytest.mark.parametrize("missing", ["start", "end"])
 def test_a_monthly_report_needs_both_months(
-    house: House, partner_use: Params, missing: str
+    maker: Maker, partner_use: Params, missing: str
 ) -> None:
     params = partner_use(mode="monthly", start="2024-01", end="2024-02")
     del params[missing]
-    assert list(refused(house, params)) == [missing]
+    assert list(refused(maker, params)) == [missing]
 
 
 @pytest.mark.parametrize(
@@ -92,57 +92,57 @@ def test_all_that_is_missing_is_said_at_once(
     "partner_id", ["", "abc", "-1", "1e3", "٣", "12345678901234567890", True, [], 1.5]
 )
 def test_a_partner_id_that_is_no_number_is_refused(
-    house: House, partner_use: Params, partner_id: Any
+    maker: Maker, partner_use: Params, partner_id: Any
 ) -> None:
-    assert list(refused(house, partner_use(partner_id=partner_id))) == ["partner_id"]
+    assert list(refused(maker, partner_use(partner_id=partner_id))) == ["partner_id"]
 
 
-def test_a_partner_id_may_be_sent_as_a_number(house: House, partner_use: Params) -> None:
-    assert house.make(partner_use(partner_id=70000001)).result["partner_id"] == "70000001"
+def test_a_partner_id_may_be_sent_as_a_number(maker: Maker, partner_use: Params) -> None:
+    assert maker.make(partner_use(partner_id=70000001)).result["partner_id"] == "70000001"
 
 
 @pytest.mark.parametrize("missing", ["user_key", "user_secret"])
 def test_credentials_that_are_missing_are_asked_for(
-    house: House, partner_use: Params, missing: str
+    maker: Maker, partner_use: Params, missing: str
 ) -> None:
-    assert list(refused(house, partner_use(**{missing: ""}))) == [missing]
+    assert list(refused(maker, partner_use(**{missing: ""}))) == [missing]
 
 
 @pytest.mark.parametrize("blank", [" ", "\t \n", "\u00a0", "a\nb", "a\x7fb", "\u200b"])
 @pytest.mark.parametrize("field", ["user_key", "user_secret", "partner_id"])
 def test_what_shows_nothing_or_breaks_the_line_is_refused(
-    house: House, partner_use: Params, field: str, blank: str
+    maker: Maker, partner_use: Params, field: str, blank: str
 ) -> None:
-    errors = refused(house, partner_use(**{field: blank}))
+    errors = refused(maker, partner_use(**{field: blank}))
     assert list(errors) == [field]
     assert errors[field].endswith(".")
 
 
-def test_blanks_around_a_user_key_are_not_part_of_it(house: House, partner_use: Params) -> None:
-    assert house.make(partner_use(user_key=" demo-user-key\n")).status == "done"
+def test_blanks_around_a_user_key_are_not_part_of_it(maker: Maker, partner_use: Params) -> None:
+    assert maker.make(partner_use(user_key=" demo-user-key\n")).status == "done"
 
 
 def test_an_unknown_parameter_and_an_unknown_mode_are_refused(
-    house: House, partner_use: Params
+    maker: Maker, partner_use: Params
 ) -> None:
-    errors = refused(house, partner_use(mode="weekly", colour="red"))
+    errors = refused(maker, partner_use(mode="weekly", colour="red"))
     assert set(errors) == {"mode", "colour"}
 
 
 @pytest.mark.parametrize("secret", [5, ["x"], {"a": 1}, "a\nb", "x" * 5000])
 def test_a_secret_that_cannot_be_sent_is_refused_without_repeating_it(
-    house: House, partner_use: Params, secret: Any
+    maker: Maker, partner_use: Params, secret: Any
 ) -> None:
-    errors = refused(house, partner_use(user_secret=secret))
+    errors = refused(maker, partner_use(user_secret=secret))
     assert list(errors) == ["user_secret"]
     assert str(secret) not in errors["user_secret"]
 
 
 def test_a_wrong_secret_fails_at_once_with_a_sentence_and_no_hint_of_it(
-    house: House, partner_use: Params, stand_in: RunningStandIn
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
     with soon():
-        made = house.make(partner_use(user_secret=WRONG))
+        made = maker.make(partner_use(user_secret=WRONG))
     assert made.status == "failed"
     assert made.error
     assert "secret" in made.error.lower()
@@ -151,23 +151,23 @@ def test_a_wrong_secret_fails_at_once_with_a_sentence_and_no_hint_of_it(
     assert sum(stand_in.stats()["requests"].values()) == 1
 
 
-def test_a_wrong_secret_leaves_no_secret_behind(house: House, partner_use: Params) -> None:
-    assert house.make(partner_use(user_secret=WRONG)).sealed is None
-    assert house.make(partner_use()).sealed is None
+def test_a_wrong_secret_leaves_no_secret_behind(maker: Maker, partner_use: Params) -> None:
+    assert maker.make(partner_use(user_secret=WRONG)).sealed is None
+    assert maker.make(partner_use()).sealed is None
 
 
-def test_an_unknown_user_key_fails_with_a_sentence(house: House, partner_use: Params) -> None:
-    made = house.make(partner_use(user_key="nobody"))
+def test_an_unknown_user_key_fails_with_a_sentence(maker: Maker, partner_use: Params) -> None:
+    made = maker.make(partner_use(user_key="nobody"))
     assert made.status == "failed"
     assert made.error
 
 
 @pytest.mark.parametrize("mode", ["summary", "monthly"])
 def test_a_partner_of_whom_no_site_is_seen_is_a_finished_report_of_nothing(
-    house: House, partner_use: Params, mode: str
+    maker: Maker, partner_use: Params, mode: str
 ) -> None:
     months = {"start": "2024-01", "end": "2024-02"} if mode == "monthly" else {}
-    made = house.make(partner_use(partner_id="70000003", mode=mode, **months))
+    made = maker.make(partner_use(partner_id="70000003", mode=mode, **months))
     assert (made.status, made.result["sites"]) == ("done", [])
     seen = "No sites are visible to this key for partner 70000003. "
     assert any(line.startswith(seen) for line in made.lines)
@@ -176,30 +176,30 @@ def test_a_partner_of_whom_no_site_is_seen_is_a_finished_report_of_nothing(
 
 @pytest.mark.parametrize("fault", [None, "foreign-partner"])
 def test_an_unknown_partner_fails_and_says_what_to_check(
-    house: House, partner_use: Params, stand_in: RunningStandIn, fault: str | None
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn, fault: str | None
 ) -> None:
     """The list comes back empty, or with others only."""
     if fault:
         stand_in.faults([{"fault": fault, "method": "admin.getUserSites"}])
-    made = house.make(partner_use(partner_id="12345"))
+    made = maker.make(partner_use(partner_id="12345"))
     assert made.status == "failed"
     assert "12345" in (made.error or "")
     assert "Check the partner ID" in (made.error or "")
 
 
 def test_a_key_that_may_only_count_makes_a_monthly_report(
-    house: House, partner_use: Params
+    maker: Maker, partner_use: Params
 ) -> None:
     only_counts = {"user_key": "counts-only-user-key", "user_secret": "Y291bnRzLW9ubHktc2VjcmV0"}
-    made = house.make(partner_use(mode="monthly", start="2024-01", end="2024-03", **only_counts))
+    made = maker.make(partner_use(mode="monthly", start="2024-01", end="2024-03", **only_counts))
     assert made.status == "done"
 
 
 def test_a_key_that_may_only_count_leaves_named_holes_in_a_summary(
-    house: House, partner_use: Params
+    maker: Maker, partner_use: Params
 ) -> None:
     only_counts = {"user_key": "counts-only-user-key", "user_secret": "Y291bnRzLW9ubHktc2VjcmV0"}
-    made = house.make(partner_use(**only_counts))
+    made = maker.make(partner_use(**only_counts))
     counted = [site for site in made.result["sites"] if not site["is_child"]]
     assert made.status == "incomplete"
     assert all(site["account_count"] is not None for site in counted)
@@ -207,17 +207,17 @@ def test_a_key_that_may_only_count_leaves_named_holes_in_a_summary(
 
 
 def test_a_key_that_sees_no_groups_is_warned_of_double_counting(
-    house: House, partner_use: Params
+    maker: Maker, partner_use: Params
 ) -> None:
-    made = house.make(
+    made = maker.make(
         partner_use(user_key="no-groups-user-key", user_secret="bm8tZ3JvdXBzLXNlY3JldA==")
     )
     assert all("counted twice" in (site["problem"] or "") for site in made.result["sites"])
     assert any("counted twice" in line for line in made.lines)
 
 
-def test_public_params_never_hold_the_secret(app: Flask, house: House, partner_use: Params) -> None:
-    made = house.make(partner_use())
+def test_public_params_never_hold_the_secret(app: Flask, maker: Maker, partner_use: Params) -> None:
+    made = maker.make(partner_use())
     with app.app_context():
         report = db.session.get_one(Report, made.id)
         assert "user_secret" not in report.params
@@ -225,7 +225,7 @@ def test_public_params_never_hold_the_secret(app: Flask, house: House, partner_u
         assert report.params["user_key"] == "demo-user-key"
 
 
-def test_start_and_end_of_a_summary_are_left_out(house: House, partner_use: Params) -> None:
-    made = house.make(partner_use(start="2024-01", end="2024-02"))
+def test_start_and_end_of_a_summary_are_left_out(maker: Maker, partner_use: Params) -> None:
+    made = maker.make(partner_use(start="2024-01", end="2024-02"))
     assert made.status == "done"
     assert made.result["mode"] == "summary"

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from sandbox import truth
 from sandbox.testing import RunningStandIn
-from tests.kinds.partner_use.partner_use_helpers import NOW, PARTIAL, House, ago, counted_ids
+from tests.kinds.partner_use.partner_use_helpers import NOW, PARTIAL, Maker, ago, counted_ids
 from webapp.engine import months
 from webapp.engine.models import StoredMonth
 from webapp.extensions import db
@@ -29,12 +29,12 @@ def delete_all(site: str) -> dict[str, Any]:
 
 
 def test_a_second_run_asks_only_for_the_current_month(
-    house: House, partner_use: Params, stand_in: RunningStandIn
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
     params = partner_use(partner_id="70000002", mode="monthly", start=ago(5), end=NOW)
-    first = house.make(params)
+    first = maker.make(params)
     stand_in.reset()
-    second = house.make(params)
+    second = maker.make(params)
     asked = [str(search["site_id"]) for search in stand_in.searches()]
     assert sorted(asked) == sorted(counted_ids(70000002))
     assert second.result["api_calls"]["made"] == 1 + len(asked)
@@ -45,14 +45,14 @@ def test_a_second_run_asks_only_for_the_current_month(
 
 
 def test_the_current_month_is_counted_again_by_the_very_next_report(
-    house: House, partner_use: Params, stand_in: RunningStandIn
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
     """For two minutes the next report took it from what the one before had left for others."""
     params = partner_use(partner_id="70000006", mode="monthly", start=ago(2), end=NOW)
-    first = house.make(params)
+    first = maker.make(params)
     site = min(counted_ids(70000006))
     stand_in.faults([delete_all(site)])
-    second = house.make(params)
+    second = maker.make(params)
     lost = first.sites[site]["months"][-1]["total_users"]
     assert lost > 0
     assert second.sites[site]["months"][-1]["total_users"] == 0
@@ -60,12 +60,12 @@ def test_the_current_month_is_counted_again_by_the_very_next_report(
 
 
 def test_a_second_run_over_closed_months_searches_nothing(
-    house: House, partner_use: Params, stand_in: RunningStandIn
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
     params = partner_use(mode="monthly", start="2024-01", end="2024-06")
-    first = house.make(params)
+    first = maker.make(params)
     stand_in.reset()
-    second = house.make(params)
+    second = maker.make(params)
     assert stand_in.searches() == []
     assert (second.result["months"], second.result["sites"]) == (
         first.result["months"],
@@ -74,11 +74,11 @@ def test_a_second_run_over_closed_months_searches_nothing(
 
 
 def test_a_longer_range_asks_only_for_the_months_it_adds(
-    house: House, partner_use: Params, stand_in: RunningStandIn
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
-    house.make(partner_use(mode="monthly", start="2024-01", end="2024-06"))
+    maker.make(partner_use(mode="monthly", start="2024-01", end="2024-06"))
     stand_in.reset()
-    made = house.make(partner_use(mode="monthly", start="2024-01", end="2024-07"))
+    made = maker.make(partner_use(mode="monthly", start="2024-01", end="2024-07"))
     assert len(stand_in.searches()) <= len(counted_ids(70000001))
     right = truth.report(70000001, ("2024-01", "2024-07"))
     assert [row["total_users"] for row in made.result["months"]] == [
@@ -86,37 +86,37 @@ def test_a_longer_range_asks_only_for_the_months_it_adds(
     ]
 
 
-def test_the_current_month_is_never_stored(house: House, partner_use: Params) -> None:
-    house.make(partner_use(mode="monthly", start=ago(2), end=NOW))
-    stored = house.stored()
+def test_the_current_month_is_never_stored(maker: Maker, partner_use: Params) -> None:
+    maker.make(partner_use(mode="monthly", start=ago(2), end=NOW))
+    stored = maker.stored()
     assert stored
     assert max(row.month for row in stored) == next_month(current_month(), -1)
 
 
-def test_children_and_refused_sites_are_not_in_the_store(house: House, partner_use: Params) -> None:
-    house.make(partner_use(mode="monthly", start="2024-01", end="2024-02"))
-    house.make(partner_use(partner_id="70000007", mode="monthly", start="2024-01", end="2024-02"))
-    stored = {(row.subject, row.item) for row in house.stored()}
+def test_children_and_refused_sites_are_not_in_the_store(maker: Maker, partner_use: Params) -> None:
+    maker.make(partner_use(mode="monthly", start="2024-01", end="2024-02"))
+    maker.make(partner_use(partner_id="70000007", mode="monthly", start="2024-01", end="2024-02"))
+    stored = {(row.subject, row.item) for row in maker.stored()}
     assert stored == {
         (str(partner), item) for partner in (70000001, 70000007) for item in counted_ids(partner)
     }
 
 
 def test_a_stored_value_keeps_when_it_was_counted_and_expires_later(
-    house: House, partner_use: Params
+    maker: Maker, partner_use: Params
 ) -> None:
     before = utcnow()
-    house.make(partner_use(mode="monthly", start="2024-01", end="2024-02"))
-    for row in house.stored():
+    maker.make(partner_use(mode="monthly", start="2024-01", end="2024-02"))
+    for row in maker.stored():
         assert before <= row.counted_at <= utcnow()
         assert row.expires_at - row.counted_at == timedelta(days=30)
 
 
 def test_an_expired_month_is_counted_again(
-    app: Flask, house: House, partner_use: Params, stand_in: RunningStandIn
+    app: Flask, maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
     params = partner_use(mode="monthly", start="2024-01", end="2024-02")
-    first = house.make(params)
+    first = maker.make(params)
     with app.app_context():
         db.session.execute(
             update(StoredMonth)
@@ -125,7 +125,7 @@ def test_an_expired_month_is_counted_again(
         )
         db.session.commit()
     stand_in.reset()
-    again = house.make(params)
+    again = maker.make(params)
     assert {str(search["site_id"]) for search in stand_in.searches()} <= counted_ids(70000001)
     assert again.result["months"][-1]["total_users"] == first.result["months"][-1]["total_users"]
     assert [row["delta"] for row in again.result["months"]] == [
@@ -134,14 +134,14 @@ def test_an_expired_month_is_counted_again(
 
 
 def test_old_stored_months_beside_new_counts_are_mixed_ages(
-    app: Flask, house: House, partner_use: Params
+    app: Flask, maker: Maker, partner_use: Params
 ) -> None:
-    house.make(partner_use(mode="monthly", start="2024-01", end="2024-02"))
+    maker.make(partner_use(mode="monthly", start="2024-01", end="2024-02"))
     with app.app_context():
         days_ago = utcnow() - timedelta(days=3)
         db.session.execute(update(StoredMonth).values(counted_at=days_ago))
         db.session.commit()
-    made = house.make(partner_use(mode="monthly", start="2024-01", end="2024-03"))
+    made = maker.make(partner_use(mode="monthly", start="2024-01", end="2024-03"))
     assert [row["mixed_ages"] for row in made.result["months"]] == [False, False, True]
     assert (
         made.months["2024-03"]["delta"]
@@ -150,11 +150,11 @@ def test_old_stored_months_beside_new_counts_are_mixed_ages(
 
 
 def test_a_key_that_sees_fewer_sites_gets_nothing_of_the_others_from_the_store(
-    house: House, partner_use: Params
+    maker: Maker, partner_use: Params
 ) -> None:
     span = {"mode": "monthly", "start": "2024-01", "end": "2024-03", "partner_id": "70000002"}
-    house.make(partner_use(**span))
-    made = house.make(partner_use(**span, **PARTIAL), who="colleague")
+    maker.make(partner_use(**span))
+    made = maker.make(partner_use(**span, **PARTIAL), who="colleague")
     shown = {str(site.site_id) for site in truth.sites(70000002, user_key="partial-user-key")}
     right = truth.report(70000002, ("2024-01", "2024-03"), user_key="partial-user-key")
     assert set(made.sites) == shown
@@ -164,69 +164,69 @@ def test_a_key_that_sees_fewer_sites_gets_nothing_of_the_others_from_the_store(
 
 
 def test_a_key_that_sees_no_list_gets_nothing_from_the_store(
-    house: House, partner_use: Params
+    maker: Maker, partner_use: Params
 ) -> None:
     span = {"mode": "monthly", "start": "2024-01", "end": "2024-03"}
-    house.make(partner_use(**span))
-    made = house.make(
+    maker.make(partner_use(**span))
+    made = maker.make(
         partner_use(**span, user_key="no-list-user-key", user_secret="bm8tbGlzdC1zZWNyZXQ=")
     )
     assert (made.status, made.result) == ("failed", {})
 
 
 def test_another_company_counts_for_itself(
-    house: House, partner_use: Params, stand_in: RunningStandIn
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
     params = partner_use(mode="monthly", start="2024-01", end="2024-02")
-    first = house.make(params)
+    first = maker.make(params)
     stand_in.reset()
-    made = house.make(params, who="stranger")
+    made = maker.make(params, who="stranger")
     assert {str(search["site_id"]) for search in stand_in.searches()} == counted_ids(70000001)
     assert made.result["api_calls"] == first.result["api_calls"]
 
 
 def test_what_is_stored_is_asked_again_where_a_new_count_contradicts_it(
-    house: House, partner_use: Params, stand_in: RunningStandIn
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
     """All accounts of a site were deleted: older months of before would be a loss of this month."""
     span = {"partner_id": "70000006", "mode": "monthly"}
-    house.make(partner_use(**span, start="2024-01", end="2024-02"))
+    maker.make(partner_use(**span, start="2024-01", end="2024-02"))
     site = min(counted_ids(70000006))
     stand_in.faults([delete_all(site)])
-    made = house.make(partner_use(**span, start="2024-01", end="2024-03"))
+    made = maker.make(partner_use(**span, start="2024-01", end="2024-03"))
     assert made.status == "done"
     assert [row["total_users"] for row in made.sites[site]["months"]] == [0, 0, 0]
     assert [row["mixed_ages"] for row in made.result["months"]] == [False] * 3
-    stored = [row.value["count"] for row in house.stored() if row.item == site]
+    stored = [row.value["count"] for row in maker.stored() if row.item == site]
     assert set(stored) == {0}
 
 
 def test_refresh_counts_again_and_replaces_what_is_stored(
-    house: House, partner_use: Params, stand_in: RunningStandIn
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
     params = partner_use(partner_id="70000006", mode="monthly", start="2024-01", end="2024-02")
-    first = house.make(params)
+    first = maker.make(params)
     site = min(counted_ids(70000006))
     stand_in.faults([delete_all(site)])
     # The stored months hide the deletion until they are counted again.
-    assert house.make(params).result["months"] == first.result["months"]
+    assert maker.make(params).result["months"] == first.result["months"]
     stand_in.reset()
     stand_in.faults([delete_all(site)])
-    fresh = house.make(params | {"refresh": True})
+    fresh = maker.make(params | {"refresh": True})
     assert fresh.total("2024-02") != first.total("2024-02")
     stand_in.reset()
-    again = house.make(params)
+    again = maker.make(params)
     assert stand_in.searches() == []
     assert again.total("2024-02") == fresh.total("2024-02")
 
 
 def test_refresh_asks_as_much_as_the_first_time(
-    house: House, partner_use: Params, stand_in: RunningStandIn
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
     params = partner_use(mode="monthly", start="2024-01", end="2024-02")
-    first = house.make(params)
+    first = maker.make(params)
     stand_in.reset()
-    made = house.make(params | {"refresh": True})
+    made = maker.make(params | {"refresh": True})
     assert {str(search["site_id"]) for search in stand_in.searches()} == counted_ids(70000001)
     assert made.result["api_calls"] == first.result["api_calls"]
 
@@ -237,46 +237,46 @@ def test_refresh_asks_as_much_as_the_first_time(
      "no-rows", "missing-results"],
 )  # fmt: skip
 def test_a_count_that_cannot_be_believed_is_a_hole_and_never_stored(
-    house: House, partner_use: Params, stand_in: RunningStandIn, fault: str
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn, fault: str
 ) -> None:
     site = max(counted_ids(70000006))
     stand_in.faults([{"fault": fault, "method": "accounts.search", "site": site}])
-    made = house.make(
+    made = maker.make(
         partner_use(partner_id="70000006", mode="monthly", start="2024-01", end="2024-02")
     )
     assert made.status == "incomplete"
     assert [row["total_users"] for row in made.sites[site]["months"]] == [None, None]
     assert made.sites[site]["problem"]
-    assert site not in {row.item for row in house.stored()}
+    assert site not in {row.item for row in maker.stored()}
     others = counted_ids(70000006) - {site}
-    assert {row.item for row in house.stored()} == others
+    assert {row.item for row in maker.stored()} == others
     for other in others:
         assert made.sites[other]["problem"] is None
 
 
 def test_expiring_by_site_counts_that_site_again(
-    app: Flask, house: House, partner_use: Params, stand_in: RunningStandIn
+    app: Flask, maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
     params = partner_use(mode="monthly", start="2024-01", end="2024-02")
-    house.make(params)
+    maker.make(params)
     site = min(counted_ids(70000001))
     with app.app_context():
-        company = house.scope("owner").company_id
+        company = maker.scope("owner").company_id
         assert months.expire(company_id=company, subject=site) == 3
         db.session.commit()
     stand_in.reset()
-    house.make(params)
+    maker.make(params)
     assert {str(search["site_id"]) for search in stand_in.searches()} == {site}
 
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_a_site_without_account_store_is_behind_the_bar_as_well(
-    app: Flask, house: House, partner_use: Params, stand_in: RunningStandIn, exact: bool
+    app: Flask, maker: Maker, partner_use: Params, stand_in: RunningStandIn, exact: bool
 ) -> None:
     site = max(counted_ids(70000006))
     stand_in.faults([{"fault": "error:403036", "method": "accounts.search", "site": site}])
     span = {"partner_id": "70000006", "mode": "monthly", "start": "2024-01", "end": "2024-03"}
-    made = house.make(partner_use(**span, exact=exact))
+    made = maker.make(partner_use(**span, exact=exact))
     assert made.status == "done"
     with app.app_context():
         lines = db.session.scalars(select(StatusLine).where(StatusLine.job_id == made.id)).all()

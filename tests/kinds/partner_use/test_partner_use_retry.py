@@ -10,7 +10,7 @@ import pytest
 from sandbox import truth
 from sandbox.testing import RunningStandIn
 from tests.conftest import DEMO_KEY, DEMO_SECRET
-from tests.kinds.partner_use.partner_use_helpers import House, counted_ids
+from tests.kinds.partner_use.partner_use_helpers import Maker, counted_ids
 from webapp.engine.models import Report
 from webapp.errors import Conflict, InvalidParams
 from webapp.extensions import db
@@ -27,14 +27,14 @@ def asked(stand_in: RunningStandIn) -> set[str]:
 
 
 def test_a_retried_summary_asks_only_the_failed_site(
-    house: House, partner_use: Params, stand_in: RunningStandIn
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
     stand_in.faults([REFUSE])
-    made = house.make(partner_use(partner_id="70000006"))
+    made = maker.make(partner_use(partner_id="70000006"))
     assert made.status == "incomplete"
     assert made.sites[SITE]["account_count"] is None
     stand_in.reset()
-    again = house.retry(made, SECRETS)
+    again = maker.retry(made, SECRETS)
     assert asked(stand_in) == {SITE}
     assert again.status == "done"
     right = truth.report(70000006)["summary"]
@@ -43,14 +43,14 @@ def test_a_retried_summary_asks_only_the_failed_site(
 
 
 def test_a_retried_monthly_report_asks_only_the_failed_site(
-    house: House, partner_use: Params, stand_in: RunningStandIn
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
     stand_in.faults([REFUSE])
-    made = house.make(partner_use(partner_id="70000006", **MONTHLY))
+    made = maker.make(partner_use(partner_id="70000006", **MONTHLY))
     assert made.status == "incomplete"
     assert made.sites[SITE]["months"][1]["total_users"] is None
     stand_in.reset()
-    again = house.retry(made, SECRETS)
+    again = maker.retry(made, SECRETS)
     assert asked(stand_in) == {SITE}
     assert again.status == "done"
     assert [row["total_users"] for row in again.result["months"]] == [
@@ -59,55 +59,55 @@ def test_a_retried_monthly_report_asks_only_the_failed_site(
 
 
 def test_a_retry_that_fails_again_stays_incomplete_and_can_be_retried(
-    house: House, partner_use: Params, stand_in: RunningStandIn
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
     stand_in.faults([REFUSE])
-    made = house.make(partner_use(partner_id="70000006"))
-    again = house.retry(made, SECRETS)
+    made = maker.make(partner_use(partner_id="70000006"))
+    again = maker.retry(made, SECRETS)
     assert again.status == "incomplete"
     assert again.sealed is None
     stand_in.reset()
-    assert house.retry(again, SECRETS).status == "done"
+    assert maker.retry(again, SECRETS).status == "done"
 
 
 def test_a_failed_report_can_be_retried_with_the_right_secret(
-    house: House, partner_use: Params
+    maker: Maker, partner_use: Params
 ) -> None:
-    made = house.make(partner_use(user_secret="d3Jvbmc="))
+    made = maker.make(partner_use(user_secret="d3Jvbmc="))
     assert made.status == "failed"
-    again = house.retry(made, SECRETS)
+    again = maker.retry(made, SECRETS)
     assert (again.status, again.error) == ("done", None)
     assert again.lines[: len(made.lines)] == made.lines
 
 
 def test_a_retry_without_the_secret_asks_for_it(
-    house: House, partner_use: Params, stand_in: RunningStandIn
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
     stand_in.faults([REFUSE])
-    made = house.make(partner_use(partner_id="70000006"))
+    made = maker.make(partner_use(partner_id="70000006"))
     with pytest.raises(InvalidParams) as caught:
-        house.retry(made, {})
+        maker.retry(made, {})
     assert list(caught.value.errors) == ["user_secret"]
 
 
 def test_a_retry_takes_no_other_parameter(
-    house: House, partner_use: Params, stand_in: RunningStandIn
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
     stand_in.faults([REFUSE])
-    made = house.make(partner_use(partner_id="70000006"))
+    made = maker.make(partner_use(partner_id="70000006"))
     with pytest.raises(InvalidParams) as caught:
-        house.retry(made, SECRETS | {"partner_id": "70000001"})
+        maker.retry(made, SECRETS | {"partner_id": "70000001"})
     assert list(caught.value.errors) == ["partner_id"]
 
 
 def test_a_retry_takes_all_that_the_report_was_asked_with(
-    house: House, partner_use: Params, stand_in: RunningStandIn
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
     asked_with = partner_use(partner_id=70000006, refresh=False, start="2024-01", end=None)
     stand_in.faults([REFUSE])
-    made = house.make(asked_with)
+    made = maker.make(asked_with)
     stand_in.reset()
-    assert house.retry(made, asked_with).status == "done"
+    assert maker.retry(made, asked_with).status == "done"
 
 
 @pytest.mark.parametrize(
@@ -121,35 +121,35 @@ def test_a_retry_takes_all_that_the_report_was_asked_with(
     ],
 )
 def test_what_differs_is_named(
-    house: House, partner_use: Params, given: dict[str, Any], named: list[str]
+    maker: Maker, partner_use: Params, given: dict[str, Any], named: list[str]
 ) -> None:
-    made = house.make(partner_use(partner_id="70000006", user_secret="d3Jvbmc="))
+    made = maker.make(partner_use(partner_id="70000006", user_secret="d3Jvbmc="))
     with pytest.raises(InvalidParams) as caught:
-        house.retry(made, SECRETS | given)
+        maker.retry(made, SECRETS | given)
     assert list(caught.value.errors) == named
 
 
-def test_a_mistyped_user_key_is_mended_by_a_retry(house: House, partner_use: Params) -> None:
-    made = house.make(partner_use(user_key="demo-user-kee"))
+def test_a_mistyped_user_key_is_mended_by_a_retry(maker: Maker, partner_use: Params) -> None:
+    made = maker.make(partner_use(user_key="demo-user-kee"))
     assert made.status == "failed"
-    assert house.retry(made, SECRETS | {"user_key": DEMO_KEY}).status == "done"
-    with house.app.app_context():
+    assert maker.retry(made, SECRETS | {"user_key": DEMO_KEY}).status == "done"
+    with maker.app.app_context():
         assert db.session.get_one(Report, made.id).params["user_key"] == DEMO_KEY
 
 
-def test_a_done_report_is_not_retried(house: House, partner_use: Params) -> None:
-    made = house.make(partner_use())
+def test_a_done_report_is_not_retried(maker: Maker, partner_use: Params) -> None:
+    made = maker.make(partner_use())
     with pytest.raises(Conflict):
-        house.retry(made, SECRETS)
+        maker.retry(made, SECRETS)
 
 
 def test_a_retry_of_a_refresh_does_not_ask_again_what_it_counted_itself(
-    house: House, partner_use: Params, stand_in: RunningStandIn
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
-    house.make(partner_use(partner_id="70000006", **MONTHLY))
+    maker.make(partner_use(partner_id="70000006", **MONTHLY))
     stand_in.faults([REFUSE])
-    made = house.make(partner_use(partner_id="70000006", refresh=True, **MONTHLY))
+    made = maker.make(partner_use(partner_id="70000006", refresh=True, **MONTHLY))
     assert made.status == "incomplete"
     stand_in.reset()
-    assert house.retry(made, SECRETS).status == "done"
+    assert maker.retry(made, SECRETS).status == "done"
     assert asked(stand_in) == {SITE}

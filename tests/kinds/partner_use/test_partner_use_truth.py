@@ -12,7 +12,7 @@ from flask import Flask
 
 from sandbox import truth
 from sandbox.testing import RunningStandIn
-from tests.kinds.partner_use.partner_use_helpers import NOW, House, ago, counted_ids
+from tests.kinds.partner_use.partner_use_helpers import NOW, Maker, ago, counted_ids
 from webapp.engine import service
 from webapp.engine.models import Report
 from webapp.engine.results import ReadResult
@@ -24,9 +24,9 @@ KNOWN = ("account_count", "last_login", "last_created", "is_child", "name", "api
 
 @pytest.mark.parametrize("partner", [70000001, 70000002, 70000006, 70000007, 70000008])
 def test_a_summary_equals_the_truth_site_by_site(
-    house: House, partner_use: Params, partner: int
+    maker: Maker, partner_use: Params, partner: int
 ) -> None:
-    made = house.make(partner_use(partner_id=str(partner)))
+    made = maker.make(partner_use(partner_id=str(partner)))
     right = truth.report(partner)
     assert [site["site_id"] for site in made.result["sites"]] == [
         site["site_id"] for site in right["sites"]
@@ -51,10 +51,10 @@ def test_a_summary_equals_the_truth_site_by_site(
 
 @pytest.mark.parametrize("partner", [70000001, 70000002, 70000006, 70000007, 70000008])
 def test_a_monthly_report_equals_the_truth_month_by_month(
-    house: House, partner_use: Params, partner: int
+    maker: Maker, partner_use: Params, partner: int
 ) -> None:
     span = ("2023-11", "2024-10")
-    made = house.make(
+    made = maker.make(
         partner_use(partner_id=str(partner), mode="monthly", start=span[0], end=span[1])
     )
     right = truth.report(partner, span)
@@ -71,16 +71,16 @@ def test_a_monthly_report_equals_the_truth_month_by_month(
         ] == site["months"], site["name"]
 
 
-def test_the_last_months_up_to_now_equal_the_truth(house: House, partner_use: Params) -> None:
-    made = house.make(partner_use(mode="monthly", start=ago(3), end=NOW))
+def test_the_last_months_up_to_now_equal_the_truth(maker: Maker, partner_use: Params) -> None:
+    made = maker.make(partner_use(mode="monthly", start=ago(3), end=NOW))
     right = truth.report(70000001, (ago(3), NOW))
     assert [(row["month"], row["total_users"], row["delta"]) for row in made.result["months"]] == [
         (row["month"], row["total_users"], row["delta"]) for row in right["months"]
     ]
 
 
-def test_the_summary_has_the_members_of_the_contract(house: House, partner_use: Params) -> None:
-    result = house.make(partner_use()).result
+def test_the_summary_has_the_members_of_the_contract(maker: Maker, partner_use: Params) -> None:
+    result = maker.make(partner_use()).result
     assert next(iter(result)) == "kind"
     assert set(result) == {
         "kind", "mode", "partner_id", "generated_at", "complete", "summary", "sites", "api_calls",
@@ -102,9 +102,9 @@ def test_the_summary_has_the_members_of_the_contract(house: House, partner_use: 
 
 
 def test_the_monthly_report_has_the_members_of_the_contract(
-    house: House, partner_use: Params
+    maker: Maker, partner_use: Params
 ) -> None:
-    result = house.make(partner_use(mode="monthly", start="2024-01", end="2024-02")).result
+    result = maker.make(partner_use(mode="monthly", start="2024-01", end="2024-02")).result
     wanted = {
         "kind", "mode", "partner_id", "generated_at", "complete", "start", "end", "months",
         "sites", "api_calls",
@@ -121,9 +121,9 @@ def test_the_monthly_report_has_the_members_of_the_contract(
 
 
 def test_a_summary_tells_of_services_parents_and_where_the_newest_moments_are(
-    app: Flask, house: House, partner_use: Params
+    app: Flask, maker: Maker, partner_use: Params
 ) -> None:
-    first, again = house.make(partner_use()), house.make(partner_use())
+    first, again = maker.make(partner_use()), maker.make(partner_use())
     for made in (first, again):  # the second time from how sites are remembered to be set up
         parents = {row["name"]: row["children"] for row in made.result["sites"] if row["children"]}
         assert parents == {"shop.example.com": 2}
@@ -143,8 +143,8 @@ def test_a_summary_tells_of_services_parents_and_where_the_newest_moments_are(
         assert shown == {"accounts, identity store", "accounts, identity store, SSO"}
 
 
-def test_children_are_listed_and_never_counted(house: House, partner_use: Params) -> None:
-    made = house.make(partner_use())
+def test_children_are_listed_and_never_counted(maker: Maker, partner_use: Params) -> None:
+    made = maker.make(partner_use())
     children = [site for site in made.result["sites"] if site["is_child"]]
     assert len(children) == 2
     for child in children:
@@ -154,14 +154,14 @@ def test_children_are_listed_and_never_counted(house: House, partner_use: Params
     assert made.status == "done"
 
 
-def test_a_parent_that_names_itself_as_owner_is_counted(house: House, partner_use: Params) -> None:
-    made = house.make(partner_use())
+def test_a_parent_that_names_itself_as_owner_is_counted(maker: Maker, partner_use: Params) -> None:
+    made = maker.make(partner_use())
     assert not made.result["sites"][0]["is_child"]
     assert made.result["sites"][0]["account_count"] > 0
 
 
-def test_a_site_that_never_had_a_login_has_none(house: House, partner_use: Params) -> None:
-    made = house.make(partner_use())
+def test_a_site_that_never_had_a_login_has_none(maker: Maker, partner_use: Params) -> None:
+    made = maker.make(partner_use())
     imported = next(s for s in made.result["sites"] if s["name"] == "imported.example")
     assert imported["account_count"] > 0
     assert imported["last_login"] is None
@@ -169,15 +169,15 @@ def test_a_site_that_never_had_a_login_has_none(house: House, partner_use: Param
 
 
 def test_a_site_without_accounts_counts_zero_and_is_no_hole(
-    house: House, partner_use: Params
+    maker: Maker, partner_use: Params
 ) -> None:
-    made = house.make(partner_use())
+    made = maker.make(partner_use())
     empty = next(s for s in made.result["sites"] if s["name"] == "empty.example")
     assert (empty["account_count"], empty["last_created"], empty["problem"]) == (0, None, None)
 
 
-def test_refused_sites_are_named_and_are_holes_not_zeros(house: House, partner_use: Params) -> None:
-    made = house.make(partner_use(partner_id="70000007"))
+def test_refused_sites_are_named_and_are_holes_not_zeros(maker: Maker, partner_use: Params) -> None:
+    made = maker.make(partner_use(partner_id="70000007"))
     sites = made.result["sites"]
     assert made.status == "incomplete"
     assert made.result["complete"] is False
@@ -193,9 +193,9 @@ def test_refused_sites_are_named_and_are_holes_not_zeros(house: House, partner_u
 
 
 def test_refused_sites_make_the_months_incomplete_not_smaller_unseen(
-    house: House, partner_use: Params
+    maker: Maker, partner_use: Params
 ) -> None:
-    made = house.make(
+    made = maker.make(
         partner_use(partner_id="70000007", mode="monthly", start="2024-01", end="2024-03")
     )
     assert made.status == "incomplete"
@@ -207,16 +207,16 @@ def test_refused_sites_make_the_months_incomplete_not_smaller_unseen(
 
 
 def test_no_child_and_no_refused_site_is_ever_searched_twice(
-    house: House, partner_use: Params, stand_in: RunningStandIn
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
-    house.make(partner_use(partner_id="70000008"))
+    maker.make(partner_use(partner_id="70000008"))
     asked = {str(search["site_id"]) for search in stand_in.searches()}
     assert asked == counted_ids(70000008)
     assert stand_in.stats()["searches_repeated"] == 0
 
 
-def test_the_summary_csv_ends_with_its_total(app: Flask, house: House, partner_use: Params) -> None:
-    made = house.make(partner_use())
+def test_the_summary_csv_ends_with_its_total(app: Flask, maker: Maker, partner_use: Params) -> None:
+    made = maker.make(partner_use())
     text = made.csv(app)
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert text.splitlines()[0] == (
@@ -230,9 +230,9 @@ def test_the_summary_csv_ends_with_its_total(app: Flask, house: House, partner_u
 
 
 def test_the_monthly_csv_has_three_columns_and_no_total(
-    app: Flask, house: House, partner_use: Params
+    app: Flask, maker: Maker, partner_use: Params
 ) -> None:
-    made = house.make(partner_use(mode="monthly", start="2024-01", end="2024-03"))
+    made = maker.make(partner_use(mode="monthly", start="2024-01", end="2024-03"))
     lines = made.csv(app).split("\r\n")
     assert lines[0] == "month,total_users,delta"
     assert [line.split(",")[0] for line in lines[1:4]] == ["2024-01", "2024-02", "2024-03"]
@@ -240,9 +240,9 @@ def test_the_monthly_csv_has_three_columns_and_no_total(
 
 
 def test_the_monthly_csv_by_site_adds_up_to_the_one_by_month(
-    app: Flask, house: House, partner_use: Params
+    app: Flask, maker: Maker, partner_use: Params
 ) -> None:
-    made = house.make(partner_use(mode="monthly", start="2024-01", end="2024-03"))
+    made = maker.make(partner_use(mode="monthly", start="2024-01", end="2024-03"))
     rows = list(csv.DictReader(io.StringIO(made.csv(app, "site"), newline="")))
     assert list(rows[0]) == ["month", "site_id", "name", "total_users", "delta"]
     for month in ("2024-01", "2024-02", "2024-03"):
@@ -252,15 +252,15 @@ def test_the_monthly_csv_by_site_adds_up_to_the_one_by_month(
 
 
 def test_api_calls_tell_what_was_really_asked(
-    house: House, partner_use: Params, stand_in: RunningStandIn
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
-    made = house.make(partner_use(mode="monthly", start="2024-01", end="2024-03"))
+    made = maker.make(partner_use(mode="monthly", start="2024-01", end="2024-03"))
     calls = stand_in.stats()["requests"]
     assert made.result["api_calls"]["made"] == sum(calls.values())
 
 
-def test_a_thousand_sites_are_no_trouble(house: House, partner_use: Params) -> None:
-    made = house.make(
+def test_a_thousand_sites_are_no_trouble(maker: Maker, partner_use: Params) -> None:
+    made = maker.make(
         partner_use(partner_id="70000004", mode="monthly", start="2024-02", end="2024-02")
     )
     right = truth.report(70000004, ("2024-02", "2024-02"))

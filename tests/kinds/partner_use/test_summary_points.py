@@ -11,7 +11,7 @@ import pytest
 from sandbox import truth
 from sandbox.testing import RunningStandIn
 from sandbox.world import DATA_END
-from tests.kinds.partner_use.partner_use_helpers import NOW, House, ago, counted_ids
+from tests.kinds.partner_use.partner_use_helpers import NOW, Maker, ago, counted_ids
 from webapp.kinds.partner_use.summary import IMPLIED_MONTHS, implied_months
 from webapp.lib.months import current_month, month_end, month_text, next_month, parse_month
 from webapp.partner import Newest
@@ -49,10 +49,10 @@ def test_nothing_is_told_without_a_total_nor_of_a_month_that_has_just_ended() ->
 
 @pytest.mark.parametrize("partner", [70000001, 70000002])
 def test_what_a_summary_stores_is_the_truth(
-    house: House, partner_use: Params, partner: int
+    maker: Maker, partner_use: Params, partner: int
 ) -> None:
-    house.make(partner_use(partner_id=str(partner)))
-    stored = house.stored()
+    maker.make(partner_use(partner_id=str(partner)))
+    stored = maker.stored()
     sites = {str(site.site_id): site for site in truth.sites(partner)}
     assert stored
     assert {row.item for row in stored} <= counted_ids(partner)
@@ -62,19 +62,19 @@ def test_what_a_summary_stores_is_the_truth(
 
 
 def test_a_report_by_month_after_a_summary_is_the_same_for_fewer_searches(
-    house: House, partner_use: Params, stand_in: RunningStandIn
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
     params = partner_use(partner_id="70000002", mode="monthly", start=ago(6), end=NOW)
-    alone = house.make(params, who="stranger")
+    alone = maker.make(params, who="stranger")
     searches = len(stand_in.searches())
-    house.make(partner_use(partner_id="70000002"))
+    maker.make(partner_use(partner_id="70000002"))
     stand_in.reset()
-    after = house.make(params)
+    after = maker.make(params)
     for name in ("total_users", "delta", "complete"):
         assert [row[name] for row in after.result["months"]] == [
             row[name] for row in alone.result["months"]
         ]
-    assert after.csv(house.app, "site") == alone.csv(house.app, "site")
+    assert after.csv(maker.app, "site") == alone.csv(maker.app, "site")
     assert len(stand_in.searches()) < 0.9 * searches
     # The current month is asked of every site all the same.
     asked = {str(search["site_id"]) for search in stand_in.searches()}
@@ -82,25 +82,25 @@ def test_a_report_by_month_after_a_summary_is_the_same_for_fewer_searches(
 
 
 def test_answers_that_differ_store_nothing(
-    house: House, partner_use: Params, stand_in: RunningStandIn
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:
     site = min(counted_ids(70000006))
     stand_in.faults(
         [{"fault": "deletion:1", "method": "accounts.search", "site": site, "query": "ORDER BY"}]
     )
-    house.app.config["PARTNER_CONCURRENCY"] = 1  # so that the count is asked first
+    maker.app.config["PARTNER_CONCURRENCY"] = 1  # so that the count is asked first
     stand_in.settings(now=f"{NOW}-01T00:00:00Z")
     try:
-        house.make(partner_use(partner_id="70000006"))
+        maker.make(partner_use(partner_id="70000006"))
     finally:
         stand_in.settings(now=DATA_END)
-    assert site not in {row.item for row in house.stored()}
-    assert house.stored()
+    assert site not in {row.item for row in maker.stored()}
+    assert maker.stored()
 
 
-def test_stored_months_of_a_summary_are_expired_like_all(house: House, partner_use: Params) -> None:
-    made = house.make(partner_use(partner_id="70000002"))
-    for row in house.stored():
+def test_stored_months_of_a_summary_are_expired_like_all(maker: Maker, partner_use: Params) -> None:
+    made = maker.make(partner_use(partner_id="70000002"))
+    for row in maker.stored():
         assert row.expires_at - row.counted_at == timedelta(days=30)
         assert month_end(row.month) < row.counted_at
         assert row.month >= next_month(parse_month(NOW), -IMPLIED_MONTHS)
