@@ -27,7 +27,7 @@ def test_a_key_that_only_sends_is_made_on_the_page(
     page = browser.post("/keys", data=form)
     assert page.status_code == 201
     found = [
-        re.search(rf'<code id="{name}">([^<]+)</code>', page.text)
+        re.search(rf'<code[^>]* id="{name}">([^<]+)</code>', page.text)
         for name in ("new-api-key", "new-secret")
     ]
     key, secret = (one[1] for one in found if one)
