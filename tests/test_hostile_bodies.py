@@ -80,7 +80,8 @@ def test_no_body_breaks_an_address(app: Flask, api_for: Callable[[str], Api]) ->
                 path, method=method, data=body, content_type=JSON, auth=api.auth
             )
             seen += 1
-            if answer.status_code >= 500:
+            # What is not offered says so, whatever is sent.
+            if answer.status_code >= 500 and answer.status_code != 501:
                 broken.append((method, path, body[:40], answer.status_code))
     assert broken == []
     assert seen > 500

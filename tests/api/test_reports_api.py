@@ -442,7 +442,7 @@ def test_a_program_may_have_texts_as_they_are(app: Flask, api: Api, partner_use:
 
 def test_an_unknown_format_is_refused(app: Flask, api: Api, partner_use: Params) -> None:
     path = f"/reports/{ended(app, api, partner_use())}/result"
-    assert_problem(fetch(api, f"{path}?format=pdf"), 422, "format")
+    assert_problem(fetch(api, f"{path}?format=docx"), 422, "format")
 
 
 @pytest.mark.parametrize("state", ["queued", "failed", "cancelled"])

@@ -133,7 +133,7 @@ def test_a_report_without_its_secret_is_bad_input(
         ("partner-use", *KEY, "--mode", "yearly"),
         ("partner-use", "--mode", "summary"),
         ("partner-use", *KEY, "--mode", "summary", "--colour", "red"),
-        ("partner-use", *KEY, "--mode", "summary", "--format", "pdf"),
+        ("partner-use", *KEY, "--mode", "summary", "--format", "docx"),
         ("partner-use", *KEY, "--mode", "summary", "--output", "/nowhere/at/all.csv"),
         ("partner-use", *KEY, "--mode", "summary", "--company", "Unknown"),
         ("partner-use", *KEY, "--mode", "summary", "--user", "nobody@example.com"),

@@ -115,4 +115,5 @@ def test_every_sealed_column_says_that_it_is_one(app: Flask) -> None:
         "definition.sealed": True,
         "job.sealed": True,
         "partner_use_connection.sealed_secret": True,
+        "second_factor.sealed": True,
     }
