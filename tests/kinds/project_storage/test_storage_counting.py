@@ -163,21 +163,16 @@ def test_one_versions_events_split_over_steps_count_once(
     assert owner.held() == (0, 0, 0, 0)
     with app.app_context():
         key = project_key(owner.project)
-        assert rows_of(StorageMonth, key) == [
-            (
-                date(2025, 1, 1),
-                1,
-                "owner@example.com",
-                0,
-                0,
-                0,
-                0,
-                3 * 100 * DAY_US,
-                2 * 100 * DAY_US,
-                0,
-                0,
-            )
-        ]
+        # The second column is the provider's number, which the database gives.
+        (row,) = rows_of(StorageMonth, key)
+        assert (row[0], *row[2:]) == (
+            date(2025, 1, 1),
+            "owner@example.com",
+            *(0, 0, 0, 0),
+            3 * 100 * DAY_US,
+            2 * 100 * DAY_US,
+            *(0, 0),
+        )
         assert counting.recount(key, repair=False) == []
 
 
