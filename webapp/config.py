@@ -162,7 +162,7 @@ class Settings(BaseSettings):
     """reports of a company that are made at the same time"""
     COMPANY_WAITING_MOST: int = Field(default=500, ge=1, le=100_000)
     """reports of a company that may wait; past it, asking for one is answered 429"""
-    STREAMS_PER_USER_MOST: int = Field(default=64, ge=1, le=100_000)
+    STREAMS_PER_USER_MOST: int = Field(default=2000, ge=1, le=100_000)
     """live streams a user may have open in a web process; past it, one more is answered 429"""
     KEYS_PER_USER_MOST: int = Field(default=100, ge=1, le=100_000)
     """API keys of a user that work; past it, making one is answered 409"""

@@ -41,6 +41,8 @@ R = TypeVar("R")
 
 SIGN_IN = "Sign in, or send an API key or a token that still works."
 # Of answers that last; what is withdrawn ends them within five seconds.
+# So many callers' last answers are kept in a process.
+CALLERS_KEPT = 10_000
 ASK_EVERY_S = 2.0
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -133,9 +135,9 @@ def scope_or_none() -> Scope | None:
 def access_ended() -> Callable[[], bool]:
     """Return what says, at any time later, whether this request's caller has lost their way in.
 
-    For answers that last: signed out, a revoked key, access withdrawn, an account switched off. It
-    asks the database every few seconds, holding no connection, and takes a database that is away
-    for no answer.
+    For answers that last: signed out, a revoked key, access withdrawn, an account switched off. The
+    database is asked every few seconds, once for all answers of a caller in this process, with no
+    connection held; one that is away counts as no answer.
     """
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     who, scope = signed_in(), current_scope()
@@ -143,18 +145,26 @@ def access_ended() -> Callable[[], bool]:
     session_id = who.session.id if who.session else None
     member = find_membership(scope.user_id, scope.company_id)
     grant = member.created_at if member else None
-    asked = time.monotonic()
+    caller = (scope.user_id, scope.company_id, session_id, key_id, grant)
+    # When each caller was asked about, and what came; those of answers that are over go with time.
+    asked: dict[Any, tuple[float, bool]] = app.extensions.setdefault("access_asked", {})
+    asked[caller] = (time.monotonic(), False)
 
     def ended() -> bool:
-        nonlocal asked
-        if time.monotonic() - asked < ASK_EVERY_S:
-            return False
-        asked = time.monotonic()
+        at, is_over = asked.get(caller, (0.0, False))
+        if time.monotonic() - at < ASK_EVERY_S:
+            return is_over
+        # Before the question: meanwhile the caller's other answers go on as they are.
+        asked[caller] = (time.monotonic(), is_over)
         try:
             with app.app_context():
-                return not _may_go_on(scope, grant, session_id, key_id)
+                is_over = not _may_go_on(scope, grant, session_id, key_id)
         except (OperationalError, InterfaceError, PoolTimeout):
             return False
+        if len(asked) > CALLERS_KEPT:
+            asked.clear()
+        asked[caller] = (time.monotonic(), is_over)
+        return is_over
 
     return ended
 
