@@ -14,7 +14,7 @@ from werkzeug.serving import make_server
 from tests.conftest import PASSWORD
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=120_000)
 WIDER = "() => document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
 
@@ -27,7 +27,7 @@ def page(browser: Browser, app: Flask, sample: str, request: Any) -> Iterator[Pa
     size: Any = {"width": request.param, "height": 900}
     context = browser.new_context(base_url=f"http://127.0.0.1:{server.port}", viewport=size)
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(120_000)
     page.goto("/")
     page.get_by_label("Email").fill("owner@example.com")
     page.get_by_label("Password").fill(PASSWORD)

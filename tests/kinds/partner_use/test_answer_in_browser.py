@@ -20,7 +20,7 @@ from tests.conftest import DEMO_KEY, DEMO_SECRET, PASSWORD
 from tests.kinds.partner_use.partner_use_helpers import Maker, ago
 
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=120_000)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def newcomer(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(base_url=address, reduced_motion="reduce", **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(120_000)
         page.goto("/")
         page.get_by_label("Email").fill("owner@example.com")
         page.get_by_label("Password").fill(PASSWORD)
