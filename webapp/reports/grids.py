@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, get_args
 from urllib.parse import quote, unquote, urlencode
 
+from flask import Response, stream_with_context
 from werkzeug.datastructures import MultiDict
 
+from webapp.engine.export import FORMATS, csv_chunks, file_name
 from webapp.engine.grids import (
     Filter,
     GridPage,
@@ -24,6 +26,7 @@ from webapp.engine.grids import (
     grid_page,
 )
 from webapp.engine.kind import Column, ReportKind, Row, Sheet, Table
+from webapp.engine.models import Report
 from webapp.engine.results import ReadResult
 from webapp.lib.texts import made_storable
 
@@ -237,11 +240,18 @@ def all_rows(kind: ReportKind, result: ReadResult, grid: Grid) -> Iterator[Row]:
         number, pages = number + 1, shown.pages
 
 
-def grid_sheet(kind: ReportKind, result: ReadResult, grid: Grid) -> Sheet:
-    """Return a grid as a flat table: the columns it shows, and what is remarked of a row."""
-    remark = tuple(one for one in grid.table.columns if one.name == grid.table.remark)
+def grid_file(report: Report, kind: ReportKind, result: ReadResult, grid: Grid) -> Response:
+    """Return a grid as a CSV file: the columns it shows, of all pages, and remarks of a row."""
+    table = grid.table
+    remark = tuple(one for one in table.columns if one.name == table.remark)
     rows = all_rows(kind, result, grid)
-    return Sheet(grid.table.name, grid.table.title, (*grid.columns, *remark), rows)
+    sheet = Sheet(table.name, table.title, (*grid.columns, *remark), rows)
+    chunks = stream_with_context(csv_chunks(sheet, bom=True))
+    response = Response(chunks, content_type=FORMATS["csv"])
+    name = file_name(report, "csv", table.name)
+    response.headers.set("Content-Disposition", "attachment", filename=name)
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
 
 
 def _grid(

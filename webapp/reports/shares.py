@@ -12,7 +12,6 @@ from flask import (
     make_response,
     render_template,
     request,
-    stream_with_context,
     url_for,
 )
 from itsdangerous import BadData, URLSafeTimedSerializer
@@ -22,7 +21,6 @@ from webapp.accounts.limits import count_try, count_wrong, forget_tries
 from webapp.accounts.passwords import password_matches
 from webapp.engine import registry, service, shares
 from webapp.engine.charts import chart_data
-from webapp.engine.export import FORMATS, csv_chunks, file_name
 from webapp.engine.models import Report
 from webapp.engine.results import ReadResult
 from webapp.engine.shares import NewShare, ShareLink
@@ -31,7 +29,7 @@ from webapp.extensions import db
 from webapp.htmx import is_htmx, redirect_to, vary
 from webapp.lib.bodies import read_value
 from webapp.reports.blueprint import bp
-from webapp.reports.grids import Grid, grid_sheet, read_grids
+from webapp.reports.grids import Grid, grid_file, read_grids
 from webapp.reports.view import emails_of
 from webapp.security import derived_key, secret_keys
 
@@ -168,11 +166,7 @@ def download_shared(token: str, table: str) -> Response:
     kind, result = registry.kinds()[report.kind], ReadResult(report)
     shares.count_opening(link, report)
     db.session.refresh(report)
-    chunks = csv_chunks(grid_sheet(kind, result, grids[0]), bom=True)
-    response = Response(stream_with_context(chunks), content_type=FORMATS["csv"])
-    name = file_name(report, "csv", table)
-    response.headers.set("Content-Disposition", "attachment", filename=name)
-    return _unlisted(response)
+    return _unlisted(grid_file(report, kind, result, grids[0]))
 
 
 def _may_read(link: ShareLink) -> bool:

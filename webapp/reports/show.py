@@ -13,7 +13,6 @@ from flask import (
     make_response,
     render_template,
     request,
-    stream_with_context,
     url_for,
 )
 from werkzeug.datastructures import MultiDict
@@ -22,7 +21,7 @@ from webapp.accounts import audit, current_scope
 from webapp.engine import registry, service
 from webapp.engine.charts import chart_data, row_chart
 from webapp.engine.download import result_response
-from webapp.engine.export import FORMATS, csv_chunks, file_name
+from webapp.engine.export import file_name
 from webapp.engine.grids import find_row
 from webapp.engine.kind import ReportKind
 from webapp.engine.models import FAILED, INCOMPLETE, Report
@@ -32,7 +31,7 @@ from webapp.extensions import db
 from webapp.htmx import is_htmx, redirect_to, render, vary
 from webapp.reports import filters
 from webapp.reports.blueprint import bp
-from webapp.reports.grids import Grid, grid_sheet, read_grids
+from webapp.reports.grids import Grid, grid_file, read_grids
 from webapp.reports.view import report_view, result_view
 
 
@@ -113,12 +112,7 @@ def download_grid(report_id: UUID, table: str) -> Response:
     audit(current_scope(), "downloaded", f"{report.kind} {report.id} csv of {table}")
     db.session.commit()
     db.session.refresh(report)
-    chunks = csv_chunks(grid_sheet(kind, result, grid), bom=True)
-    response = Response(stream_with_context(chunks), content_type=FORMATS["csv"])
-    name = file_name(report, "csv", table)
-    response.headers.set("Content-Disposition", "attachment", filename=name)
-    response.headers["Cache-Control"] = "private, no-store"
-    return response
+    return grid_file(report, kind, result, grid)
 
 
 @bp.get("/reports/<uuid:report_id>/charts/<table>.svg")
