@@ -67,6 +67,14 @@ def test_compose_bounds_memory_processes_and_the_scratch_folder(compose: dict[st
         assert all("size=" in one for one in service.get("tmpfs", [])), name
 
 
+def test_every_image_is_pinned_by_tag_and_digest(compose: dict[str, Any]) -> None:
+    images = [one["image"] for one in compose["services"].values() if "build" not in one]
+    images += re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.M)
+    assert len(images) == 4
+    for image in images:
+        assert re.fullmatch(r"[a-z]+:\d+\.\d+[^@]*@sha256:[0-9a-f]{64}", image), image
+
+
 def test_compose_sets_only_settings_that_exist(compose: dict[str, Any]) -> None:
     for name in ("web", "worker", "janitor", "migrate"):
         for variable in compose["services"][name]["environment"]:
