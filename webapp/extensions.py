@@ -1,7 +1,8 @@
 """The objects that belong to the application as a whole, unbound until `create_app`.
 
 `db` (Flask-SQLAlchemy), `migrate`, `login_manager`, `csrf`, and the accessors of Redis
-and of the RQ queue. Also the one column type all rooms share: times that are always aware UTC.
+and of the RQ queue. Also the column types all rooms share: times that are always aware UTC, IDs of
+ours, and whose a row is. `Mapped[CompanyId] = mapped_column(primary_key=True)` adds to them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import uuid4
 
 from flask import Flask, current_app
 from flask_login import LoginManager
@@ -26,8 +28,8 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
 from rq import Queue
 from rq.serializers import JSONSerializer
-from sqlalchemy import DateTime, Dialect, MetaData
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy import DateTime, Dialect, ForeignKey, MetaData, Uuid
+from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 from webapp.databases import engine_options
@@ -81,6 +83,16 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+_UUID = Uuid(as_uuid=False)
+UuidText = Annotated[str, mapped_column(_UUID)]
+# The primary key of a row that is named by an ID alone.
+NewId = Annotated[str, mapped_column(_UUID, primary_key=True, default=lambda: str(uuid4()))]
+CompanyId = Annotated[str, mapped_column(_UUID, ForeignKey("company.id"))]
+UserId = Annotated[str, mapped_column(_UUID, ForeignKey("app_user.id"))]
+# Of a row that goes with its job.
+JobId = Annotated[str, mapped_column(_UUID, ForeignKey("job.id", ondelete="CASCADE"))]
 
 
 def init_app(app: Flask) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import JSON, Date, ForeignKey, Index, Integer, String, Text, Uuid
 from sqlalchemy.orm import Mapped, mapped_column, synonym
 
-from webapp.extensions import Model, UtcDateTime
+from webapp.extensions import CompanyId, JobId, Model, UtcDateTime
 from webapp.jobs import ACTIVE, CANCELLED, DONE, FAILED, QUEUED, RUNNING, Job
 
 INCOMPLETE = "incomplete"
@@ -29,9 +29,7 @@ class Report(Job):
     __tablename__ = "report"
     __mapper_args__ = {"polymorphic_identity": "report"}
 
-    id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("job.id", ondelete="CASCADE"), primary_key=True
-    )
+    id: Mapped[JobId] = mapped_column(primary_key=True)
     label: Mapped[str] = mapped_column(String(200), default="")
     params: Mapped[dict[str, Any]] = mapped_column(JSON)
     calls_made: Mapped[int] = mapped_column(Integer, default=0)
@@ -56,9 +54,7 @@ class ReportEntry(Model):
 
     __tablename__ = "report_entry"
 
-    report_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("job.id", ondelete="CASCADE"), primary_key=True
-    )
+    report_id: Mapped[JobId] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(200), default="")
     tags: Mapped[list[str]] = mapped_column(JSON, default=list)
     words: Mapped[str] = mapped_column(Text, default="")
@@ -74,9 +70,7 @@ class Favourite(Model):
     user_id: Mapped[str] = mapped_column(
         Uuid(as_uuid=False), ForeignKey("app_user.id", ondelete="CASCADE"), primary_key=True
     )
-    report_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("job.id", ondelete="CASCADE"), primary_key=True
-    )
+    report_id: Mapped[JobId] = mapped_column(primary_key=True)
 
 
 class ResultRow(Model):
@@ -87,9 +81,7 @@ class ResultRow(Model):
 
     __tablename__ = "result_row"
 
-    report_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("job.id", ondelete="CASCADE"), primary_key=True
-    )
+    report_id: Mapped[JobId] = mapped_column(primary_key=True)
     table_name: Mapped[str] = mapped_column(String(40), primary_key=True)
     position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     data: Mapped[dict[str, Any]] = mapped_column(JSON)
@@ -105,9 +97,7 @@ class StoredMonth(Model):
     __tablename__ = "stored_month"
     __table_args__ = (Index("ix_stored_month_expires", "expires_at"),)
 
-    company_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("company.id"), primary_key=True
-    )
+    company_id: Mapped[CompanyId] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(40), primary_key=True)
     subject: Mapped[str] = mapped_column(String(120), primary_key=True)
     item: Mapped[str] = mapped_column(String(200), primary_key=True)

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated
-from uuid import uuid4
 
 from flask import current_app, request
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import ForeignKey, Index, String, Uuid, select, update
+from sqlalchemy import Index, String, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.accounts import Scope, User, audit, scope_of
@@ -23,7 +22,7 @@ from webapp.engine.kind import ReportKind, Table
 from webapp.engine.models import Report
 from webapp.engine.registry import kind_named
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound
-from webapp.extensions import Model, UtcDateTime, db
+from webapp.extensions import CompanyId, JobId, Model, NewId, UserId, UtcDateTime, db
 from webapp.lib.bodies import Text, WholeNumber
 from webapp.lib.moments import utcnow
 
@@ -53,14 +52,10 @@ class ShareLink(Model):
     __tablename__ = "share_link"
     __table_args__ = (Index("ix_share_link_report", "report_id"),)
 
-    id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), primary_key=True, default=lambda: str(uuid4())
-    )
-    report_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("job.id", ondelete="CASCADE")
-    )
-    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
-    user_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
+    id: Mapped[NewId]
+    report_id: Mapped[JobId]
+    company_id: Mapped[CompanyId]
+    user_id: Mapped[UserId]
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     note: Mapped[str] = mapped_column(String(200), default="")
     password_hash: Mapped[str | None] = mapped_column(String(200))

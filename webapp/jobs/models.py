@@ -11,18 +11,16 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
-    ForeignKey,
     Index,
     Integer,
     String,
     Text,
     UniqueConstraint,
-    Uuid,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.extensions import Model, UtcDateTime
+from webapp.extensions import CompanyId, JobId, Model, UserId, UtcDateTime, UuidText
 from webapp.lib.moments import utcnow
 from webapp.security import SEALED
 
@@ -72,17 +70,13 @@ class Job(Model):
     )
     __mapper_args__ = {"polymorphic_on": "type", "polymorphic_identity": "job"}
 
-    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
+    id: Mapped[UuidText] = mapped_column(primary_key=True)
     type: Mapped[str] = mapped_column(String(20))
     task: Mapped[str] = mapped_column(String(40))
     key: Mapped[str | None] = mapped_column(String(120))
     # Of nobody's where the program does it by itself, as its nightly upkeep; nobody reads it there.
-    company_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("company.id"), nullable=True
-    )
-    user_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("app_user.id"), nullable=True
-    )
+    company_id: Mapped[CompanyId] = mapped_column(nullable=True)
+    user_id: Mapped[UserId] = mapped_column(nullable=True)
     payload: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     sealed: Mapped[str | None] = mapped_column(Text, info={SEALED: "{type} {id}"})
     size: Mapped[int] = mapped_column(Integer, default=1)
@@ -114,9 +108,7 @@ class StatusLine(Model):
 
     __tablename__ = "status_line"
 
-    job_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("job.id", ondelete="CASCADE"), primary_key=True
-    )
+    job_id: Mapped[JobId] = mapped_column(primary_key=True)
     seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     at: Mapped[datetime] = mapped_column(UtcDateTime)
     level: Mapped[str] = mapped_column(String(8))
@@ -130,8 +122,6 @@ class Checkpoint(Model):
 
     __tablename__ = "checkpoint"
 
-    job_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("job.id", ondelete="CASCADE"), primary_key=True
-    )
+    job_id: Mapped[JobId] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(String(300), primary_key=True)
     data: Mapped[Any] = mapped_column(JSON)

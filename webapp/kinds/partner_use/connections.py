@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from flask import Blueprint, Response, current_app, flash, make_response, render_template, request
-from sqlalchemy import ForeignKey, String, Text, UniqueConstraint, Uuid, func, select
+from sqlalchemy import String, Text, UniqueConstraint, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.accounts import Scope, audit, current_scope, require, restrict
 from webapp.data_dir import STAND_IN_CREDENTIALS
 from webapp.engine.registry import context
 from webapp.errors import InvalidParams, NotFound, PartnerError
-from webapp.extensions import Model, UtcDateTime, db
+from webapp.extensions import CompanyId, Model, NewId, UtcDateTime, db
 from webapp.htmx import redirect_to
 from webapp.kinds.partner_use.compute import amount
 from webapp.kinds.partner_use.discovery import listed_sites, open_session
@@ -34,12 +34,8 @@ class Connection(Model):
     __tablename__ = "partner_use_connection"
     __table_args__ = (UniqueConstraint("company_id", "name_key"),)
 
-    id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), primary_key=True, default=lambda: str(uuid4())
-    )
-    company_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("company.id"), index=True
-    )
+    id: Mapped[NewId]
+    company_id: Mapped[CompanyId] = mapped_column(index=True)
     name: Mapped[str] = mapped_column(String(100))
     name_key: Mapped[str] = mapped_column(String(200))
     partner_id: Mapped[str] = mapped_column(String(20))

@@ -12,18 +12,18 @@ from datetime import date, datetime
 from math import ceil, sqrt
 from statistics import mean, stdev
 from typing import Annotated, Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from flask import Blueprint, Response, flash, make_response, render_template, request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from sqlalchemy import BigInteger, Date, ForeignKey, String, UniqueConstraint, Uuid, select
+from sqlalchemy import BigInteger, Date, String, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.accounts import Scope, audit, current_scope, require, restrict
 from webapp.engine.kind import Figure, Row
 from webapp.engine.models import WITH_RESULT, Report, ResultRow
 from webapp.errors import InvalidParams, NotFound
-from webapp.extensions import Model, UtcDateTime, db
+from webapp.extensions import CompanyId, Model, NewId, UtcDateTime, db
 from webapp.htmx import redirect_to
 from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.lib.bodies import (
@@ -60,10 +60,8 @@ class Entitlement(Model):
     __tablename__ = "partner_use_entitlement"
     __table_args__ = (UniqueConstraint("company_id", "partner_id", "since"),)
 
-    id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), primary_key=True, default=lambda: str(uuid4())
-    )
-    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
+    id: Mapped[NewId]
+    company_id: Mapped[CompanyId]
     partner_id: Mapped[str] = mapped_column(String(20))
     since: Mapped[date] = mapped_column(Date)
     accounts: Mapped[int] = mapped_column(BigInteger)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import JSON, ForeignKey, String, Uuid, delete, select
+from sqlalchemy import JSON, String, delete, select
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.extensions import Model, UtcDateTime
+from webapp.extensions import CompanyId, Model, UtcDateTime
 from webapp.lib.moments import utcnow
 from webapp.lib.upserts import upsert
 from webapp.partner import SiteConfig
@@ -27,9 +27,7 @@ class StoredSiteConfig(Model):
 
     __tablename__ = "partner_use_site_setup"
 
-    company_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("company.id"), primary_key=True
-    )
+    company_id: Mapped[CompanyId] = mapped_column(primary_key=True)
     partner_id: Mapped[str] = mapped_column(String(20), primary_key=True)
     api_key: Mapped[str] = mapped_column(String(200), primary_key=True)
     data_center: Mapped[str] = mapped_column(String(40))
