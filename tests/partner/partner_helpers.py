@@ -8,7 +8,10 @@ from typing import Any
 
 from bad_server import BadServer
 
-from webapp.partner import Credentials, Limits, LocalRateLimiter, PartnerSession, Question
+from webapp.partner.credentials import Credentials
+from webapp.partner.limits import Limits
+from webapp.partner.pace import LocalRateLimiter
+from webapp.partner.session import PartnerSession, Question
 
 USER_KEY = "AUserKey+of/canary="
 SECRET = "cAnary/Secret+0123&=<é>"

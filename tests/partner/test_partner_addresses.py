@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from webapp.errors import PartnerRefused
-from webapp.partner import Credentials, LocalRateLimiter, PartnerSession, known_data_center
-from webapp.partner.addresses import DOMAINS, Addresses
+from webapp.partner.addresses import DOMAINS, Addresses, known_data_center
+from webapp.partner.credentials import Credentials
+from webapp.partner.pace import LocalRateLimiter
+from webapp.partner.session import PartnerSession
 
 
 @pytest.mark.parametrize(

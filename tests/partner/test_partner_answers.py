@@ -21,8 +21,8 @@ from webapp.errors import (
     PartnerUnavailable,
     RunEnded,
 )
-from webapp.partner import Limits, PartnerSession
-from webapp.partner.limits import retry_after_s
+from webapp.partner.limits import Limits, retry_after_s
+from webapp.partner.session import PartnerSession
 
 Ask = Callable[[], dict[str, Any]]
 

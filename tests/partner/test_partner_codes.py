@@ -10,8 +10,10 @@ from bad_server import Asked, BadServer, Move, answer, envelope, http, raw, refu
 from partner_helpers import Talk
 
 from webapp.errors import PartnerContract, PartnerError, PartnerRefused, PartnerUnavailable
-from webapp.partner import LocalRateLimiter, Site, count_accounts, list_sites, site_config
+from webapp.partner.pace import LocalRateLimiter
 from webapp.partner.refusals import RULES
+from webapp.partner.searches import count_accounts
+from webapp.partner.sites import Site, list_sites, site_config
 
 ALL, FEW, ONE = 6, 3, 1
 AGAIN = dict.fromkeys(

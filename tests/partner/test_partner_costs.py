@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from webapp.partner import LocalRateLimiter
 from webapp.partner.costs import SearchCosts
+from webapp.partner.pace import LocalRateLimiter
 
 
 class Clock:

@@ -15,7 +15,7 @@ from pace_helpers import Maker, go_on, reserved, running_redis
 
 from tests.soon import soon
 from webapp.errors import RunEnded
-from webapp.partner import LocalRateLimiter, RedisRateLimiter
+from webapp.partner.pace import LocalRateLimiter, RedisRateLimiter
 
 
 def most_in_a_second(slots: list[float]) -> int:

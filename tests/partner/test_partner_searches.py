@@ -11,16 +11,16 @@ from bad_server import BadServer, answer, http, raw
 from partner_helpers import Talk
 
 from webapp.errors import PartnerContract
-from webapp.partner import (
+from webapp.partner.searches import (
     Count,
     Created,
-    PartnerSession,
-    Site,
     count_accounts,
     created_between,
     last_login,
     newest_account,
 )
+from webapp.partner.session import PartnerSession
+from webapp.partner.sites import Site
 from webapp.partner.values import from_partner, is_never, to_partner
 
 NEW_YEAR = datetime(2024, 1, 1, tzinfo=UTC)

@@ -13,15 +13,11 @@ from bad_server import Asked, BadServer, answer, http, raw, refusal, reset
 from partner_helpers import SECRET, USER_KEY, Talk
 
 from webapp.errors import PartnerError, PartnerRefused
-from webapp.partner import (
-    Credentials,
-    LocalRateLimiter,
-    PartnerSession,
-    Site,
-    count_accounts,
-    list_sites,
-)
-from webapp.partner.credentials import Scrubber
+from webapp.partner.credentials import Credentials, Scrubber
+from webapp.partner.pace import LocalRateLimiter
+from webapp.partner.searches import count_accounts
+from webapp.partner.session import PartnerSession
+from webapp.partner.sites import Site, list_sites
 
 TRACES = {SECRET, USER_KEY, quote(SECRET), quote_plus(SECRET), quote(USER_KEY, safe="")}
 

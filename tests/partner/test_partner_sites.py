@@ -10,8 +10,9 @@ from bad_server import BadServer, answer, http, raw
 from partner_helpers import Talk
 
 from webapp.errors import PartnerContract
-from webapp.partner import (
-    PartnerSession,
+from webapp.partner.session import PartnerSession
+from webapp.partner.sites import (
+    NAME_CAP,
     Site,
     SiteClass,
     SiteConfig,
@@ -19,7 +20,6 @@ from webapp.partner import (
     list_sites,
     site_config,
 )
-from webapp.partner.sites import NAME_CAP
 
 PARTNER = "70000001"
 SHOP = {

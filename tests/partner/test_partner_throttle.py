@@ -12,15 +12,10 @@ from pace_helpers import Maker, go_on, reserved
 from partner_helpers import Talk
 
 from tests.soon import SOON_S
-from webapp.partner import (
-    Limits,
-    LocalRateLimiter,
-    RedisRateLimiter,
-    Site,
-    count_accounts,
-    site_config,
-)
-from webapp.partner.pace import Throttle
+from webapp.partner.limits import Limits
+from webapp.partner.pace import LocalRateLimiter, RedisRateLimiter, Throttle
+from webapp.partner.searches import count_accounts
+from webapp.partner.sites import Site, site_config
 
 # -- the rule, by a clock of our own -------------------------------------------------------------
 

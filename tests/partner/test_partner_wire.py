@@ -33,7 +33,9 @@ from partner_helpers import Talk, body_of
 
 from tests.soon import soon
 from webapp.errors import PartnerContract, PartnerRefused, PartnerUnavailable, RunEnded
-from webapp.partner import PartnerSession, Site, count_accounts
+from webapp.partner.searches import count_accounts
+from webapp.partner.session import PartnerSession
+from webapp.partner.sites import Site
 
 Ask = Callable[[], dict[str, Any]]
 GOOD = {"results": [{"count(*)": 7}], "totalCount": 7}

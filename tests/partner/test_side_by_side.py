@@ -16,14 +16,11 @@ from partner_helpers import Talk
 
 from tests.soon import soon, until
 from webapp.errors import PartnerError, PartnerRefused, PartnerUnavailable, RunEnded
-from webapp.partner import (
-    LocalRateLimiter,
-    PartnerSession,
-    Question,
-    SideBySide,
-    Site,
-    count_accounts,
-)
+from webapp.partner.pace import LocalRateLimiter
+from webapp.partner.searches import count_accounts
+from webapp.partner.session import PartnerSession, Question
+from webapp.partner.side_by_side import SideBySide
+from webapp.partner.sites import Site
 
 COUNT = answer({"results": [{"count(*)": 5}], "totalCount": 5})
 AWAY = raw(http(b"", 503))

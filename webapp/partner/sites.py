@@ -20,6 +20,7 @@ from webapp.partner.session import Answer, PartnerSession, Question
 from webapp.partner.values import WORD, id_text, one_line
 
 NAME_CAP = KEY_CAP = 200
+NO_API_KEY = "The partner lists this site without an API key; it cannot be asked."
 _GROUP_RIGHT = "includeSiteGroupConfig"
 # What is told of a site, by the partner's code; single sign-on is a matter of its group.
 SERVICES = {"accounts": "accounts", "ids": "identity_store", "ds": "data_store"}
@@ -131,7 +132,7 @@ def site_config(site: Site) -> Question[SiteConfig]:
 def require_key(site: Site) -> None:
     """Raise PartnerContract for a site that the partner listed without a usable API key."""
     if not site.api_key:
-        raise PartnerContract("The partner lists this site without an API key; it cannot be asked.")
+        raise PartnerContract(NO_API_KEY)
 
 
 def _site(item: Any, number: int) -> Site:

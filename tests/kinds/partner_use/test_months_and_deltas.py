@@ -24,7 +24,8 @@ from webapp.kinds.partner_use.compute import (
     summary_row,
 )
 from webapp.lib.months import month_text, months_between, next_month
-from webapp.partner import Count, Site
+from webapp.partner.searches import Count
+from webapp.partner.sites import Site
 
 START = date(2023, 11, 1)
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -23,7 +23,7 @@ from webapp.kinds.partner_use import connections, discovery
 from webapp.kinds.partner_use.estimate import typical_searches
 from webapp.kinds.partner_use.planner import SitePlan
 from webapp.lib.months import months_between
-from webapp.partner import Count
+from webapp.partner.searches import Count
 
 Params = Callable[..., dict[str, Any]]
 MONTHLY = {"mode": "monthly", "start": "2024-01", "end": "2024-06"}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from webapp.kinds.partner_use.planner import SitePlan
 from webapp.kinds.partner_use.search import Economy, Search
 from webapp.lib.months import month_end, months_between, next_month
-from webapp.partner import Count, Created
+from webapp.partner.searches import Count, Created
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 START = date(2021, 1, 1)

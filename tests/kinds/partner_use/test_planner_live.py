@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.kinds.partner_use.test_planner import NOW, Accounts, growths
 from webapp.kinds.partner_use.planner import SitePlan
 from webapp.kinds.partner_use.search import Search
-from webapp.partner import Count, Created
+from webapp.partner.searches import Count, Created
 
 
 @dataclass

@@ -11,10 +11,10 @@ from flask import Flask
 from redis import Redis
 
 from webapp.extensions import redis_client
-from webapp.kinds.partner_use import site_locks
-from webapp.kinds.partner_use.site_locks import SiteLocks
+from webapp.kinds.partner_use import counts
+from webapp.kinds.partner_use.counts import SiteLocks
 from webapp.lib.moments import utcnow
-from webapp.partner import Count
+from webapp.partner.searches import Count
 
 LocksOf = Callable[[str], SiteLocks]
 
@@ -87,7 +87,7 @@ def test_all_that_is_held_is_given_back_at_the_end(locks_of: LocksOf) -> None:
 def test_a_lock_lasts_as_long_as_it_is_renewed(
     app: Flask, locks_of: LocksOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(site_locks, "RENEW_EVERY_S", 0.0)
+    monkeypatch.setattr(counts, "RENEW_EVERY_S", 0.0)
     one = locks_of("one")
     one.acquire("a")
     (key,) = redis_client(app).keys("site:*:1:a")

@@ -14,7 +14,7 @@ from sandbox.world import DATA_END
 from tests.kinds.partner_use.partner_use_helpers import NOW, Maker, ago, counted_ids
 from webapp.kinds.partner_use.summary import IMPLIED_MONTHS, implied_months
 from webapp.lib.months import current_month, month_end, month_text, next_month, parse_month
-from webapp.partner import Newest
+from webapp.partner.searches import Newest
 
 Params = Callable[..., dict[str, Any]]
 ASKED = datetime(2026, 3, 10, 12, tzinfo=UTC)

@@ -1,13 +1,24 @@
-"""What a partner-use result says first: a sentence, and the figures that answer the question."""
+"""What a partner-use result says first, a sentence and the figures that answer the question; and
+where each of its numbers comes from: the query, its moment, what implies it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
 
-from webapp.engine.kind import Answer, Figure, Row, StoredResult
+from webapp.engine.kind import StoredResult
+from webapp.engine.shapes import Answer, Explanation, Figure, Row
+from webapp.errors import InvalidParams
 from webapp.kinds.partner_use.compute import amount, difference, known_text
 from webapp.kinds.partner_use.entitlements import Entitlement, share_of
-from webapp.lib.months import month_text, next_month, parse_month
+from webapp.lib.months import month_end, month_text, months_between, next_month, parse_month
+from webapp.partner.searches import count_accounts, created_between, newest_account
+from webapp.partner.sites import Site
+
+# The columns whose values can be explained.
+COLUMNS = {"total_users", "delta", "account_count", "before", "after", "growth", "known_users"}
 
 
 def answer(
@@ -119,3 +130,132 @@ class _Span:
             sites = f"{self.missing:,} of {amount(last['sites'], 'site')}"
             text += f". {sites} could not be counted; see below why"
         return f"{text}."
+
+
+def explain(result: StoredResult, query: Mapping[str, str]) -> Explanation:
+    """Return where a value comes from.
+
+    query: `site` (ID or API key), `month`, or both; `column`, the total by default
+    Raises: InvalidParams with a sentence per parameter
+    """
+    column, asked, site = query.get("column") or "total_users", query.get("month", ""), None
+    if column not in COLUMNS:
+        raise InvalidParams({"column": f"Choose one of {', '.join(sorted(COLUMNS))}."})
+    if query.get("site"):
+        site = _site_row(result, query["site"])
+    if "start" not in result.head:
+        return _of_summary(site) if site else _of_all_sites(result, result.head["summary"])
+    if site and column == "account_count" and column in site:
+        return _of_summary(site)
+    start, end = parse_month(result.head["start"]), parse_month(result.head["end"])
+    # The month before is counted too, for the first delta.
+    months = months_between(next_month(start, -1), end)
+    if site and column == "growth":
+        return _difference(site, months, months[0], end)
+    if site and column in {"before", "after"}:
+        return _of_site_month(site, months, months[0] if column == "before" else end)
+    try:
+        month = parse_month(asked)
+    except ValueError as error:
+        raise InvalidParams({"month": str(error)}) from None
+    if month not in months or (month == months[0] and not site):
+        raise InvalidParams({"month": "This month is not in the report."})
+    if not site:
+        return _of_month(result, month, column)
+    if column == "delta":
+        return _difference(site, months, next_month(month, -1), month)
+    return _of_site_month(site, months, month)
+
+
+def _site_row(result: StoredResult, asked: str) -> Row:
+    rows = [row for row in result.rows("sites") if asked in {row["site_id"], row["api_key"]}]
+    if not rows:
+        raise InvalidParams({"site": "This site is not in the report."})
+    if len(rows) > 1:
+        raise InvalidParams({"site": "Several sites have this ID: give the API key."})
+    return rows[0]
+
+
+def _site(row: Row) -> Site:
+    return Site(row["site_id"], row["api_key"], row["name"], "")
+
+
+def _problem(row: Row) -> list[Row] | None:
+    return [{"site_id": row["site_id"], "reason": row["problem"]}] if row["problem"] else None
+
+
+def _of_summary(row: Row) -> Explanation:
+    value, asked_at = row["account_count"], row.get("asked_at")
+    query = count_accounts(_site(row)).params["query"] if asked_at else None
+    return Explanation(value, "live", asked_at, query, None, _problem(row))
+
+
+def _of_site_month(row: Row, months: Sequence[date], month: date) -> Explanation:
+    known = _known(row, months, month_text(month))
+    if known.get("total_users") is None:
+        reason = {"site_id": row["site_id"], "reason": _why_not_counted(row)}
+        return Explanation(None, "computed", left_out=[reason])
+    how, by, counted_at, is_stored = row["origins"][row["origin"][months.index(month)]]
+    source: Any = "stored" if is_stored else "implied" if how == "implied" else "live"
+    query, implied_by = None, None
+    if how == "count":
+        query = count_accounts(_site(row), month_end(month)).params["query"]
+    elif how == "newest":
+        query = newest_account(_site(row)).params["query"]
+    elif how == "read":
+        since, until, limit = by
+        start = month_end(parse_month(since)) if since else None
+        end = month_end(parse_month(until))
+        query = created_between(_site(row), start, end, limit).params["query"]
+        implied_by = [_known(row, months, since)] if since else None
+    else:
+        implied_by = [_known(row, months, text) for text in by]
+    return Explanation(known["total_users"], source, counted_at, query, implied_by, _problem(row))
+
+
+def _known(row: Row, months: Sequence[date], text: str) -> Row:
+    """Return a month that others are implied by; a stored one may lie outside of this report."""
+    month = parse_month(text)
+    if month not in months or not row["totals"]:
+        return {"month": text}
+    place = months.index(month)
+    origin = row["origin"][place]
+    counted_at = None if origin is None else row["origins"][origin][2]
+    return {"month": text, "total_users": row["totals"][place], "counted_at": counted_at}
+
+
+def _difference(row: Row, months: Sequence[date], before: date, after: date) -> Explanation:
+    ends = (
+        [_known(row, months, month_text(one)) for one in (before, after)] if row["totals"] else []
+    )
+    value = difference(*(end.get("total_users") for end in reversed(ends))) if ends else None
+    moments = [end["counted_at"] for end in ends if end.get("counted_at")]
+    return Explanation(value, "computed", min(moments, default=None), None, ends, _problem(row))
+
+
+def _of_month(result: StoredResult, month: date, column: str) -> Explanation:
+    rows = {row["month"]: row for row in result.rows("months")}
+    row = rows[month_text(month)]
+    found = _of_all_sites(result, row | {"account_count": row.get(column)})
+    if column != "delta":
+        return found
+    ends = [one for one in (rows.get(month_text(next_month(month, -1))), row) if one]
+    made_of = [{"month": one["month"], "total_users": one["total_users"]} for one in ends]
+    return Explanation(row["delta"], "computed", found.counted_at, None, made_of, found.left_out)
+
+
+def _of_all_sites(result: StoredResult, figures: Row) -> Explanation:
+    """Return how a sum over all sites is made: of all that are not left out."""
+    left_out = [
+        {"site_id": row["site_id"], "reason": _why_not_counted(row)}
+        for row in result.rows("sites")
+        if row["is_child"] or row["problem"]
+    ]
+    value, counted_at = figures["account_count"], figures.get("counted_at")
+    return Explanation(value, "computed", counted_at, left_out=left_out or None)
+
+
+def _why_not_counted(row: Row) -> str:
+    if row["problem"]:
+        return str(row["problem"])
+    return "Its accounts are its parent's." if row["is_child"] else "It was not counted."

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from webapp.engine.kind import Row
+from webapp.engine.shapes import Row
 from webapp.lib.moments import rfc3339
 from webapp.lib.months import month_text, months_between, next_month
-from webapp.partner import Count, Site
+from webapp.partner.searches import Count
+from webapp.partner.sites import Site
 
 AGES_DIFFER = timedelta(days=1)
 # The partner's clock and ours: a moment is later than now only beyond this.

@@ -1,30 +1,36 @@
 """Lists a partner's sites and tells children, parents and stand-alone sites apart.
 
-The list comes first in every report and with the caller's own key: what is stored about a site is
-used only for the sites that this list has just shown.
+The list comes first in every report and with the caller's own key. How sites are set up (which are
+children, where each is served) is remembered for a day, and looked up only for the sites that this
+list has just shown. The partner's answer holds captcha secrets; only what is named here is kept.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
-from webapp.engine.kind import Context, Run
+from sqlalchemy import JSON, String, delete, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from webapp.engine.kind import Context
+from webapp.engine.run import Run
 from webapp.errors import PartnerError, PartnerRefused, PartnerUnavailable
+from webapp.extensions import CompanyId, Model, UtcDateTime, db
 from webapp.kinds.partner_use.compute import SiteFacts, amount
-from webapp.kinds.partner_use.site_configs import SiteConfigCache
-from webapp.partner import (
-    Credentials,
-    Limits,
-    LocalRateLimiter,
-    PartnerSession,
-    Question,
-    RateLimiter,
-    RedisRateLimiter,
-    SideBySide,
+from webapp.lib.moments import utcnow
+from webapp.lib.upserts import upsert
+from webapp.partner.credentials import Credentials
+from webapp.partner.limits import Limits
+from webapp.partner.pace import LocalRateLimiter, RateLimiter, RedisRateLimiter
+from webapp.partner.session import PartnerSession, Question
+from webapp.partner.side_by_side import SideBySide
+from webapp.partner.sites import (
+    NO_API_KEY,
     Site,
     SiteClass,
     SiteConfig,
@@ -33,25 +39,70 @@ from webapp.partner import (
     site_config,
 )
 
+REMEMBERED = timedelta(days=1)
+KEYS_PER_QUERY = 500
 BRIEFLY = Limits(total_s=20.0, tries=2, few_tries=2, throttled_tries=2)
 SPEED_OVER_S = 5.0
-NO_API_KEY = "The partner lists this site without an API key; it cannot be asked."
+
+
+class StoredSiteConfig(Model):
+    """One site's configuration as far as a report needs it."""
+
+    __tablename__ = "partner_use_site_setup"
+
+    company_id: Mapped[CompanyId] = mapped_column(primary_key=True)
+    partner_id: Mapped[str] = mapped_column(String(20), primary_key=True)
+    api_key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    data_center: Mapped[str] = mapped_column(String(40))
+    owner: Mapped[str | None] = mapped_column(String(200))
+    members: Mapped[list[str]] = mapped_column(JSON)
+    services: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    read_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+def load_configs(
+    company_id: str, partner_id: str, sites: Iterable[Site], since: datetime | None = None
+) -> dict[str, SiteConfig]:
+    """Return by API key what was read of sites within a day, or since a moment."""
+    keys, table = [site.api_key for site in sites], StoredSiteConfig
+    columns = (table.api_key, table.data_center, table.owner, table.members, table.services)
+    known = select(*columns).where(
+        table.company_id == company_id,
+        table.partner_id == partner_id,
+        table.read_at >= (since or utcnow() - REMEMBERED),
+    )
+    found: dict[str, SiteConfig] = {}
+    with db.engine.connect() as connection:
+        for first in range(0, len(keys), KEYS_PER_QUERY):
+            of_these = known.where(table.api_key.in_(keys[first : first + KEYS_PER_QUERY]))
+            for key, data_center, owner, members, on in connection.execute(of_these):
+                services = None if on is None else tuple(on)
+                found[key] = SiteConfig(data_center, owner, tuple(members), services=services)
+    return found
+
+
+def save_configs(company_id: str, partner_id: str, configs: Mapping[str, SiteConfig]) -> None:
+    """Keep what was just read. Where the group was not shown nothing is known for good."""
+    now, names = utcnow(), ("data_center", "owner", "members", "services")
+    rows = [
+        {"company_id": company_id, "partner_id": partner_id, "api_key": key, "read_at": now}
+        | {name: getattr(config, name) for name in names}
+        for key, config in configs.items()
+        if config.has_group_config and len(key) <= 200
+    ]
+    if not rows:
+        return
+    with db.engine.begin() as connection:
+        stale = StoredSiteConfig.read_at < now - REMEMBERED
+        connection.execute(delete(StoredSiteConfig).where(stale))
+        statement = upsert(connection, StoredSiteConfig)
+        new = {name: statement.excluded[name] for name in (*names, "read_at")}
+        key = ["company_id", "partner_id", "api_key"]
+        connection.execute(statement.on_conflict_do_update(index_elements=key, set_=new), rows)
 
 
 class AnotherPartner(PartnerRefused):
     """The partner's API does not name the partner that was asked for."""
-
-
-@dataclass(frozen=True)
-class Discovered:
-    """A partner's sites in the order of the list, and what is known of each; by `Site.ref`."""
-
-    facts: dict[str, SiteFacts]
-
-    @property
-    def counted(self) -> dict[str, Site]:
-        """Return the sites whose accounts belong into totals."""
-        return {ref: one.site for ref, one in self.facts.items() if one.counted}
 
 
 def open_session(
@@ -112,16 +163,10 @@ def session_of(run: Run, partner_id: str, context: Context) -> PartnerSession:
         counted=lambda: run.calls(made=1),
         stop=run.check,
     )
-    run.hold_up = _hold_up(session, run)
-    return session
-
-
-def _hold_up(session: PartnerSession, run: Run) -> Callable[[], str]:
-    """Return what says how fast the partner is asked, over the last seconds, and what slows it."""
-    now = time.monotonic(), run.calls_made
-    marks = [now, now]
+    marks = [(time.monotonic(), run.calls_made)] * 2
 
     def hold_up() -> str:
+        """Return how fast the partner is asked, over the last seconds, and what slows it."""
         now = time.monotonic(), run.calls_made
         before, after = marks
         if now[0] - after[0] > SPEED_OVER_S:
@@ -137,13 +182,14 @@ def _hold_up(session: PartnerSession, run: Run) -> Callable[[], str]:
             reason = f"waiting for the partner's {'pace' if paced else 'answers'}"
         return f"{reason}; {speed:.1f} calls a second"
 
-    return hold_up
+    run.hold_up = hold_up
+    return session
 
 
 def discover_sites(
-    session: PartnerSession, partner_id: str, run: Run, cache: SiteConfigCache, *, refresh: bool
-) -> Discovered:
-    """Return the partner's sites, sorted into those that are counted and those that are not.
+    session: PartnerSession, partner_id: str, run: Run, *, refresh: bool
+) -> dict[str, SiteFacts]:
+    """Return what is known of the partner's sites, in the order of its list, by `Site.ref`.
 
     refresh: what was remembered before this report was asked for is read again
     Raises:  PartnerError for what no site can do about: a wrong secret, an unknown partner
@@ -159,27 +205,26 @@ def discover_sites(
             "or the partner ID or the rights of the key are not what you mean.",
             level="warn",
         )
-        return Discovered({})
+        return {}
     run.log(f"{amount(len(sites), 'site')} listed; reading how they are set up.")
-    configs = cache.load([site.api_key for site in sites], run.asked_at if refresh else None)
+    since = run.asked_at if refresh else None
+    configs = load_configs(run.company_id, partner_id, sites, since)
     if configs:
         run.calls(saved=len(configs))
         run.advance(f"{amount(len(configs), 'site')} known from the last day.", by=len(configs))
-    problems = _read_configs(session, sites, run, cache, configs)
+    problems = _read_configs(session, partner_id, sites, run, configs)
     classes = classify(sites, configs)
-    found = Discovered(
-        {
-            site.ref: _facts(site, configs.get(site.api_key), classes[site.ref], problems, run)
-            for site in sites
-        }
-    )
-    parents = Counter(facts.parent_api_key for facts in found.facts.values() if facts.is_child)
-    for ref, facts in found.facts.items():
-        found.facts[ref] = replace(facts, children=parents[facts.site.api_key])
-    children = sum(facts.is_child for facts in found.facts.values())
+    children = Counter(one.parent_api_key for one in classes.values() if one.kind == "child")
+    found = {}
+    for site in sites:
+        config, place = configs.get(site.api_key), classes[site.ref]
+        facts = _facts(site, config, place, problems.get(site.ref))
+        found[site.ref] = replace(facts, children=children[site.api_key])
+        if place.warning and not facts.hole:
+            run.log(f"{site.name}: {place.warning}", level="warn")
     run.log(
-        f"{amount(len(found.counted), 'site')} to count; "
-        f"{amount(children, 'child site')} share their parent's accounts."
+        f"{amount(sum(one.counted for one in found.values()), 'site')} to count; "
+        f"{amount(children.total(), 'child site')} share their parent's accounts."
     )
     return found
 
@@ -201,21 +246,19 @@ def listed_sites(session: PartnerSession, partner_id: str) -> list[Site]:
 
 def _read_configs(
     session: PartnerSession,
+    partner_id: str,
     sites: list[Site],
     run: Run,
-    cache: SiteConfigCache,
     configs: dict[str, SiteConfig],
 ) -> dict[str, str]:
     """Add the configurations that are not known yet; return a sentence where one cannot be read."""
     unread = {site.ref: site for site in sites if site.api_key and site.api_key not in configs}
     problems = {site.ref: NO_API_KEY for site in sites if not site.api_key}
-    waiting = set(unread)
+    waiting = dict(unread)
 
     def next_question(ref: str) -> tuple[Any, Question[Any]] | None:
-        if ref not in waiting:
-            return None
-        waiting.discard(ref)
-        return None, site_config(unread[ref])
+        site = waiting.pop(ref, None)
+        return (None, site_config(site)) if site else None
 
     data_centers = {ref: site.data_center for ref, site in unread.items()}
     read: dict[str, SiteConfig] = {}
@@ -230,32 +273,18 @@ def _read_configs(
                 read[unread[ref].api_key] = answer
                 run.advance(f"{name}: configuration read.")
     finally:
-        cache.save(read)
+        save_configs(run.company_id, partner_id, read)
     configs |= read
     return problems
 
 
 def _facts(
-    site: Site,
-    config: SiteConfig | None,
-    found: SiteClass,
-    problems: Mapping[str, str],
-    run: Run,
+    site: Site, config: SiteConfig | None, place: SiteClass, problem: str | None
 ) -> SiteFacts:
-    services = config.services if config else None
-    site = site.located_by(config) if config else site
-    problem = problems.get(site.ref)
-    if problem and found.kind != "child":
+    is_child, parent = place.kind == "child", place.parent_api_key
+    if problem and not is_child:
         # Whether it is a child is not known, so counting it could count accounts twice.
         return SiteFacts(site, counted=False, hole=True, problem=problem)
-    if found.warning:
-        run.log(f"{site.name}: {found.warning}", level="warn")
-    is_child = found.kind == "child"
-    return SiteFacts(
-        site,
-        is_child,
-        found.parent_api_key,
-        not is_child,
-        problem=found.warning,
-        services=services,
-    )
+    services = config.services if config else None
+    site = site.located_by(config) if config else site
+    return SiteFacts(site, is_child, parent, not is_child, problem=place.warning, services=services)

@@ -20,8 +20,8 @@ from sqlalchemy import BigInteger, Date, String, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.accounts import Scope, audit, current_scope, require, restrict
-from webapp.engine.kind import Figure, Row
 from webapp.engine.models import WITH_RESULT, Report, ResultRow
+from webapp.engine.shapes import Figure, Row
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import CompanyId, Model, NewId, UtcDateTime, db
 from webapp.htmx import redirect_to

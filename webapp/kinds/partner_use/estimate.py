@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 
-from webapp.engine.kind import Context, Estimate, MonthStore
+from webapp.engine.kind import Context
+from webapp.engine.months import MonthStore
+from webapp.engine.shapes import Estimate
 from webapp.errors import InvalidParams, PartnerRefused
 from webapp.kinds.partner_use.counts import stored_counts
-from webapp.kinds.partner_use.discovery import AnotherPartner, listed_sites, open_session
+from webapp.kinds.partner_use.discovery import (
+    AnotherPartner,
+    listed_sites,
+    load_configs,
+    open_session,
+)
 from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.kinds.partner_use.planner import SitePlan
-from webapp.kinds.partner_use.site_configs import SiteConfigCache
 from webapp.lib.months import months_between, next_month
-from webapp.partner import Site, classify
+from webapp.partner.sites import Site, classify
 
 SEARCHES_OF_A_SUMMARY = 3
 READS_A_ROOT = 0.7
@@ -32,10 +38,10 @@ BLAMED = {
 
 def estimate_calls(
     params: PartnerUseParams,
+    company_id: str,
     secrets: dict[str, str],
     context: Context,
     months: MonthStore,
-    cache: SiteConfigCache,
 ) -> Estimate:
     """Return about how many calls are to come, how many stored months save, how long it takes.
 
@@ -53,17 +59,16 @@ def estimate_calls(
         if params.connection is not None and field != "partner_id":
             field = "connection"
         raise InvalidParams({field: error.message}) from None
-    known = {} if params.refresh else cache.load([site.api_key for site in sites])
+    known = {} if params.refresh else load_configs(company_id, params.partner_id, sites)
     classes = classify(sites, known)
     counted = [site for site in sites if classes[site.ref].kind != "child"]
     searches, stored = _searches(params, counted, context, months)
     others = 1 + len(sites) - len(known)
-    return Estimate(
-        calls=others + searches,
-        saved=stored,
-        seconds=_seconds(searches, context.config["PARTNER_SEARCHES_PER_SECOND"])
-        + _seconds(others, context.config["PARTNER_CALLS_PER_SECOND"]),
+    paces = {"PARTNER_SEARCHES_PER_SECOND": searches, "PARTNER_CALLS_PER_SECOND": others}
+    seconds = sum(
+        calls / context.config[pace] for pace, calls in paces.items() if context.config[pace]
     )
+    return Estimate(calls=others + searches, saved=stored, seconds=seconds)
 
 
 def _searches(
@@ -103,7 +108,3 @@ def typical_searches(plan: SitePlan, read_limit: int) -> float:
             reads = inner if growth < 0 else max(1.0, 2 * growth / max(read_limit, 1))
         searches += min(inner, reads if read_limit else inner / 2)
     return searches
-
-
-def _seconds(calls: int, per_second: float) -> float:
-    return calls / per_second if per_second else 0.0

@@ -1,46 +1,87 @@
-"""partner-use as the engine sees it: parameters, figures, charts, and its run; see `tables.py`."""
+"""partner-use as the engine sees it: parameters, figures, charts, and a report from its beginning
+to its end: a summary, months, or both over one discovery. What it looks like is in `tables.py`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from webapp.data_dir import STAND_IN_CREDENTIALS
-from webapp.engine.kind import (
+from webapp.engine.kind import Context, ReportKind, StoredResult
+from webapp.engine.months import MonthStore
+from webapp.engine.run import Run
+from webapp.engine.shapes import (
     Answer,
     Chart,
     ChartSeries,
-    Context,
     Estimate,
     Explanation,
     Figure,
     FirstStep,
-    MonthStore,
-    ReportKind,
     Result,
     Row,
     RowDetail,
-    Run,
     Sheet,
-    StoredResult,
     Table,
 )
 from webapp.extensions import db
 from webapp.kinds.partner_use import connections, entitlements, tables
-from webapp.kinds.partner_use.answer import answer
-from webapp.kinds.partner_use.compute import known_text
-from webapp.kinds.partner_use.discovery import session_of
+from webapp.kinds.partner_use.answer import answer, explain
+from webapp.kinds.partner_use.compute import SiteFacts, amount, instant_text, known_text
+from webapp.kinds.partner_use.discovery import discover_sites, session_of
 from webapp.kinds.partner_use.estimate import estimate_calls
-from webapp.kinds.partner_use.explain import explain
+from webapp.kinds.partner_use.monthly import Monthly, Months
 from webapp.kinds.partner_use.params import NEEDED_MONTHS, PartnerUseParams
-from webapp.kinds.partner_use.report import make_report
-from webapp.kinds.partner_use.site_configs import SiteConfigCache
+from webapp.kinds.partner_use.summary import Summary, make_summary
+from webapp.lib.months import month_text
 
 if TYPE_CHECKING:
     from flask import Blueprint
 
     from webapp.accounts import Scope
+
+
+def _span(params: PartnerUseParams, facts: Collection[SiteFacts]) -> Row:
+    return {
+        "start": month_text(params.first_month),
+        "end": month_text(params.last_month),
+        "method": "exact" if params.exact else "implied",
+        "site_count": len(facts),
+        "child_site_count": sum(one.is_child for one in facts),
+    }
+
+
+def _merged(rows: list[Row]) -> Row:
+    """Return one row of a site that both modes tell of."""
+    problems = dict.fromkeys(row["problem"] for row in rows if row["problem"])
+    merged: Row = {}
+    for row in rows:
+        merged |= row
+    return merged | {"problem": " ".join(problems) or None}
+
+
+def _last_line(summary: Summary | None, months: Months | None) -> str:
+    lines = []
+    if summary:
+        count, sites = summary.figures["account_count"], summary.figures["site_count"]
+        accounts = known_text(summary.figures) if count is None else amount(count, "account")
+        missing = f"No total: {accounts}." if count is None else ""
+        lines.append(missing or f"{accounts} on {amount(sites, 'site')}.")
+    if months:
+        row = months.rows[-1]
+        total = row["total_users"]
+        users = known_text(row) if total is None else amount(total, "user")
+        until = f"{row['month']}{', which is not over' if row['running'] else ''}"
+        none = "No total: " if total is None else ""
+        lines.append(f"{none}{users} at the end of {until}.")
+        if fewer := [one["month"] for one in months.rows if one["decreased"]]:
+            lines.append(f"Fewer than the month before: {', '.join(fewer)}.")
+        if total is not None and not months.complete:
+            lines.append("Some sites or months are missing.")
+    return " ".join(lines)
+
 
 DEMO_ENTITLEMENT = 30_000
 NEEDED_KEY = {
@@ -99,13 +140,35 @@ class PartnerUse(ReportKind):
         months: MonthStore,
         secrets: dict[str, str],
     ) -> Estimate:
-        cache = SiteConfigCache(db.engine, scope.company_id, params.partner_id)
-        return estimate_calls(params, secrets, context, months, cache)
+        return estimate_calls(params, scope.company_id, secrets, context, months)
 
     def run(self, params: PartnerUseParams, run: Run, context: Context) -> Result:
-        cache = SiteConfigCache(db.engine, run.company_id, params.partner_id)
+        """List the sites, ask for what the mode wants, and return the result."""
+        summary = months = None
         with session_of(run, params.partner_id, context) as session:
-            return make_report(session, params, run, context, cache)
+            found = discover_sites(session, params.partner_id, run, refresh=params.refresh)
+            steps = 1 + len(found)
+            if params.mode != "monthly":
+                upto = 1.0 if params.mode == "summary" else 0.5
+                summary = make_summary(session, found, params.partner_id, run, context, steps, upto)
+                steps = summary.steps
+            if params.mode != "summary":
+                months = Monthly(session, found, params, run, context).make(steps)
+        complete = all(part.complete for part in (summary, months) if part)
+        run.log(_last_line(summary, months), level="info" if complete else "warn")
+        head = {
+            "mode": params.mode,
+            "partner_id": params.partner_id,
+            **(_span(params, found.values()) if months else {}),
+            "generated_at": instant_text(context.now()),
+            "complete": complete,
+            **({"summary": summary.figures} if summary else {}),
+            "api_calls": {"made": run.calls_made, "saved": run.calls_saved},
+        }
+        parts = [*([summary.rows] if summary else []), *([months.sites] if months else [])]
+        sites = (_merged([part[ref] for part in parts]) for ref in found)
+        tables = {"months": months.rows} if months else {}
+        return Result(head, {**tables, "sites": sites}, complete)
 
     def describe(self, params: Mapping[str, Any]) -> str:
         mode = params.get("mode", "summary")

@@ -7,29 +7,24 @@ shown. Each site has a plan of its own (`planner.py`); they are asked side by si
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from webapp.engine.kind import Context, Row, Run
+from webapp.engine.kind import Context
+from webapp.engine.run import Run
+from webapp.engine.shapes import Row
 from webapp.errors import PartnerError, PartnerRefused, PartnerUnavailable
-from webapp.kinds.partner_use.compute import amount, month_rows, site_row
-from webapp.kinds.partner_use.counts import CountStore
-from webapp.kinds.partner_use.discovery import Discovered
+from webapp.kinds.partner_use.compute import SiteFacts, amount, month_rows, site_row
+from webapp.kinds.partner_use.counts import CountStore, SiteLocks
 from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.kinds.partner_use.planner import SitePlan
 from webapp.kinds.partner_use.search import Economy, Search
-from webapp.kinds.partner_use.site_locks import SiteLocks
 from webapp.kinds.partner_use.summary import NO_ACCOUNT_STORE
 from webapp.lib.months import current_month, month_text, months_between, next_month
-from webapp.partner import (
-    Count,
-    Created,
-    PartnerSession,
-    Question,
-    SideBySide,
-    count_accounts,
-    created_between,
-)
+from webapp.partner.searches import Count, Created, count_accounts, created_between
+from webapp.partner.session import PartnerSession, Question
+from webapp.partner.side_by_side import SideBySide
 
 WAIT_S = 0.3
 # One site's own settings may forbid it; two sites that refuse tell something of the key.
@@ -51,7 +46,7 @@ class Monthly:
     def __init__(
         self,
         session: PartnerSession,
-        found: Discovered,
+        found: Mapping[str, SiteFacts],
         params: PartnerUseParams,
         run: Run,
         context: Context,
@@ -60,8 +55,8 @@ class Monthly:
         self._run, self._context = run, context
         self._start, self._end = params.first_month, params.last_month
         self._months = months_between(next_month(self._start, -1), self._end)
-        self._facts = dict(found.facts)
-        self._sites = found.counted
+        self._facts = dict(found)
+        self._sites = {ref: one.site for ref, one in found.items() if one.counted}
         self._store = CountStore(run, params.partner_id, self._sites, params.refresh)
         self._locks = SiteLocks(context.redis, run.company_id, params.partner_id, run.report_id)
         self._plans: dict[str, SitePlan] = {}
@@ -193,7 +188,7 @@ class Monthly:
         Nothing is under way here, so nothing is held meanwhile: two reports that each held what the
         other waits for would wait for ever.
         """
-        for ref in self._locks.held:
+        for ref in list(self._locks.held):
             self._release(ref)
         number = len(self._held_elsewhere)
         if not self._said_waiting:

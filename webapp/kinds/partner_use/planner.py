@@ -29,7 +29,7 @@ from itertools import pairwise
 
 from webapp.kinds.partner_use.search import Economy, Search, stretches
 from webapp.lib.months import month_end, month_text
-from webapp.partner import Count, Created
+from webapp.partner.searches import Count, Created
 
 GIVE_UP_AFTER = 2
 # Growth per month, as a share of what one read brings, up to which reading on is worth trying.

@@ -6,15 +6,18 @@ total of today is that month's, and is stored as such for later reports by month
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from webapp.engine.kind import Context, Row, Run
+from webapp.engine.kind import Context
+from webapp.engine.run import Run
+from webapp.engine.shapes import Row
 from webapp.errors import PartnerError, PartnerUnavailable
 from webapp.kinds.partner_use.compute import (
     Answers,
+    SiteFacts,
     amount,
     instant_text,
     mark_newest,
@@ -22,19 +25,11 @@ from webapp.kinds.partner_use.compute import (
     summary_row,
 )
 from webapp.kinds.partner_use.counts import CountStore
-from webapp.kinds.partner_use.discovery import Discovered
 from webapp.lib.months import current_month, is_closed, month_end, months_between, next_month
-from webapp.partner import (
-    Count,
-    Newest,
-    PartnerSession,
-    Question,
-    SideBySide,
-    Site,
-    count_accounts,
-    last_login,
-    newest_account,
-)
+from webapp.partner.searches import Count, Newest, count_accounts, last_login, newest_account
+from webapp.partner.session import PartnerSession, Question
+from webapp.partner.side_by_side import SideBySide
+from webapp.partner.sites import Site
 
 QUESTIONS: dict[str, Callable[[Site], Question[Any]]] = {
     "account_count": count_accounts,
@@ -63,7 +58,7 @@ class Summary:
 
 def make_summary(
     session: PartnerSession,
-    found: Discovered,
+    found: Mapping[str, SiteFacts],
     partner_id: str,
     run: Run,
     context: Context,
@@ -71,8 +66,9 @@ def make_summary(
     upto: float,
 ) -> Summary:
     """Ask every counted site. `steps` is how far the bar is before."""
-    answers = _earlier_answers(found, run)
-    sites = {ref: site for ref, site in found.counted.items() if ref not in answers}
+    counted = {ref: one.site for ref, one in found.items() if one.counted}
+    answers = _earlier_answers(counted, run)
+    sites = {ref: site for ref, site in counted.items() if ref not in answers}
     steps += len(QUESTIONS) * len(sites)
     run.stage("Asking each site", upto=upto)
     run.set_total(steps)
@@ -92,7 +88,7 @@ def make_summary(
     finally:
         store.flush()
     facts = []
-    for fact in found.facts.values():
+    for fact in found.values():
         asked_at = session.data_center_of(fact.site.api_key, fact.site.data_center)
         facts.append(replace(fact, site=replace(fact.site, data_center=asked_at)))
     holes = any(fact.hole for fact in facts) or any(one.hole for one in answers.values())
@@ -103,12 +99,12 @@ def make_summary(
     return Summary(figures, rows, not holes, steps)
 
 
-def _earlier_answers(found: Discovered, run: Run) -> dict[str, Answers]:
+def _earlier_answers(counted: Collection[str], run: Run) -> dict[str, Answers]:
     """Return what an earlier attempt of this report learned of the sites that are listed now."""
     known: dict[str, Answers] = {}
     for key, data in run.load_checkpoints(PREFIX).items():
         ref = key.removeprefix(PREFIX)
-        if ref in found.counted:
+        if ref in counted:
             login, created, asked_at = (
                 datetime.fromisoformat(data[name]) if data.get(name) else None
                 for name in ("last_login", "last_created", "asked_at")

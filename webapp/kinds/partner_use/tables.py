@@ -6,16 +6,8 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from webapp.engine.kind import (
-    Chart,
-    ChartSeries,
-    Column,
-    Row,
-    RowDetail,
-    Sheet,
-    StoredResult,
-    Table,
-)
+from webapp.engine.kind import StoredResult
+from webapp.engine.shapes import Chart, ChartSeries, Column, Row, RowDetail, Sheet, Table
 from webapp.errors import InvalidParams
 from webapp.kinds.partner_use.compute import difference, known_text, site_months
 from webapp.lib.months import parse_month
