@@ -8,7 +8,13 @@ a `Scope`, close their blueprints with `restrict`, single views with `require`, 
 from __future__ import annotations
 
 from webapp.accounts.api import key_tokens, new_token
-from webapp.accounts.audit_log import audit
+from webapp.accounts.audit_log import (
+    AuditAsked,
+    all_entries,
+    audit,
+    latest_actions,
+    read_entries,
+)
 from webapp.accounts.companies import (
     Scope,
     find_company,
@@ -38,12 +44,14 @@ from webapp.accounts.setup import init_app
 __all__ = [
     "LIFETIME_S",
     "ApiKey",
+    "AuditAsked",
     "AuditEntry",
     "Company",
     "Membership",
     "Scope",
     "User",
     "access_ended",
+    "all_entries",
     "audit",
     "authenticate_ingest_key",
     "check_role",
@@ -57,10 +65,12 @@ __all__ = [
     "grant",
     "init_app",
     "key_tokens",
+    "latest_actions",
     "members_of",
     "membership_ended",
     "new_token",
     "only_sends",
+    "read_entries",
     "require",
     "require_access",
     "restrict",

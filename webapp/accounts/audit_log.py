@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import getpass
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, TypedDict, Unpack
 
 from flask import has_request_context, request
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from webapp.accounts.companies import Scope
 from webapp.accounts.models import AuditEntry, User
@@ -14,6 +16,22 @@ from webapp.extensions import db
 from webapp.lib.keyset import cut, one_page
 
 BATCH = 1000
+# How far back the choices of actions look: a company does much the same all year.
+LATEST = 5000
+
+
+class AuditAsked(TypedDict, total=False):
+    """What is asked of the log; what is None or empty asks for nothing.
+
+    since, until: days (UTC), both included
+    words:        stand in the subject, in any case
+    """
+
+    person: str | None
+    action: str | None
+    since: date | None
+    until: date | None
+    words: str
 
 
 def audit(
@@ -54,16 +72,47 @@ def _account() -> str:
 
 
 def read_entries(
-    company_id: str, *, before: int | None = None, limit: int = 100
+    company_id: str, *, before: int | None = None, limit: int = 100, **asked: Unpack[AuditAsked]
 ) -> tuple[list[AuditEntry], bool]:
     """Return a company's entries, newest first, and whether more are older than these.
 
     before: the entry that the page before ended with
     """
-    query = select(AuditEntry).where(AuditEntry.company_id == company_id)
+    query = select(AuditEntry).where(AuditEntry.company_id == company_id, *_conditions(asked))
     after = None if before is None else (before,)
     query = one_page(query, (AuditEntry.id,), after, limit, newest_first=True)
     return cut(db.session.scalars(query).all(), limit)
+
+
+def all_entries(company_id: str, **asked: Unpack[AuditAsked]) -> Iterator[list[AuditEntry]]:
+    """Yield all entries that are asked for, newest first, some hundred at a time."""
+    before, more = None, True
+    while more:
+        entries, more = read_entries(company_id, before=before, limit=BATCH, **asked)
+        yield entries
+        before = entries[-1].id if entries else None
+
+
+def _conditions(asked: AuditAsked) -> list[Any]:
+    found: list[Any] = []
+    if person := asked.get("person"):
+        found.append(AuditEntry.user_id == person)
+    if action := asked.get("action"):
+        found.append(AuditEntry.action == action)
+    if since := asked.get("since"):
+        found.append(AuditEntry.at >= datetime.combine(since, time(), UTC))
+    if (until := asked.get("until")) and until < date.max:
+        found.append(AuditEntry.at < datetime.combine(until + timedelta(days=1), time(), UTC))
+    if words := asked.get("words"):
+        found.append(func.lower(AuditEntry.subject).contains(words.lower(), autoescape=True))
+    return found
+
+
+def latest_actions(company_id: str) -> list[str]:
+    """Return what was done in a company of late, in the order of the alphabet."""
+    latest = select(AuditEntry.action).where(AuditEntry.company_id == company_id)
+    latest_of = latest.order_by(AuditEntry.id.desc()).limit(LATEST).subquery()
+    return sorted(db.session.scalars(select(latest_of.c.action).distinct()))
 
 
 def drop_expired(before: datetime) -> int:

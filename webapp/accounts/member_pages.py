@@ -1,4 +1,4 @@
-"""Pages of a company's admin: members and their roles, invitations, the audit log."""
+"""Pages of a company's admin: members and their roles, invitations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from webapp import mail
 from webapp.accounts import invites, members, second_factor
-from webapp.accounts.audit_log import audit, read_entries
+from webapp.accounts.audit_log import audit
 from webapp.accounts.companies import zone_changed, zone_of
 from webapp.accounts.identity import current_scope, forget_identity, restrict, scope_or_none
 from webapp.accounts.links import RESET, make_link
@@ -23,7 +23,6 @@ from webapp.lib.texts import lookup_id
 bp = Blueprint("members", __name__)
 restrict(bp, "admin")
 
-PAGE_SIZE = 100
 INVITE_MAIL = """{who} invites you to {company}.
 
 Join within a week:
@@ -152,17 +151,6 @@ def delete_member(user_id: str) -> ResponseReturnValue:
     sentence = f"The account of {user.email} is deleted."
     members.delete_user(user)
     return _done("account deleted", FORMER_MEMBER, sentence)
-
-
-@bp.get("/audit")
-def show_audit() -> str:
-    """Show who did what in the company, newest first, a page at a time."""
-    before = request.args.get("before", type=int)
-    if before is not None and not 0 < before < 2**31:
-        before = None
-    entries, more = read_entries(current_scope().company_id, before=before, limit=PAGE_SIZE)
-    older = entries[-1].id if more else None
-    return render_template("accounts/audit.html", entries=entries, older=older)
 
 
 def _done(action: str, subject: str, sentence: str) -> Response:

@@ -76,7 +76,7 @@ def create_report() -> Response:
     started = service.start_report(scope, body.kind, body.params, idempotency_key=key)
     report = started.report
     if started.is_new:
-        audit(scope, "ran", f"{report.kind} {report.id}")
+        audit(scope, "ran", service.audited(report))
         db.session.commit()
     response = answer_json(ReportAnswer.of(report), 202)
     response.headers["Retry-After"] = "1"
@@ -179,7 +179,7 @@ def report_result(report_id: UUID) -> Response:
         report, fmt, by=query.by, layout=layout, value=value, raw=raw, attach=fmt != "json"
     )
     if response.status_code == 200 and request.method == "GET":
-        audit(scope, "downloaded", f"{report.kind} {report.id} {fmt}")
+        audit(scope, "downloaded", f"{service.audited(report)} {fmt}")
         db.session.commit()
         # The commit made the report stale, and the file is written after this request's session.
         db.session.refresh(report)
@@ -214,7 +214,7 @@ def delete_report(report_id: UUID) -> Response:
     report = service.find_report(scope, str(report_id))
     if report.is_active:
         report = service.cancel_report(scope, report.id)
-        audit(scope, "cancelled", f"{report.kind} {report.id}")
+        audit(scope, "cancelled", service.audited(report))
         db.session.commit()
         return answer_json(ReportAnswer.of(report), 202)
     service.delete_report(scope, report.id)
@@ -245,7 +245,7 @@ def retry_report(report_id: UUID) -> Response:
     if body.kind is not None and body.kind != report.kind:
         raise InvalidParams({"kind": f"This report is of the kind {report.kind}."})
     report = service.retry_report(scope, report.id, params)
-    audit(scope, "retried", f"{report.kind} {report.id}")
+    audit(scope, "retried", service.audited(report))
     db.session.commit()
     response = answer_json(ReportAnswer.of(report), 202)
     response.headers["Location"] = url_for("api.show_report", report_id=report.id)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from flask import Flask
 
 from webapp.delivery import api, commands, pages, scheduler
-from webapp.delivery.definitions import find_definition, open_alerts, run_now
+from webapp.delivery.definitions import find_definition, names_of, open_alerts, run_now
 from webapp.delivery.sending import DELIVER
 from webapp.engine import upkeep
 from webapp.extensions import csrf
@@ -29,6 +29,7 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(pages.leaving)
     # Home shows what holds now beside what failed; it knows nothing of this room.
     app.jinja_env.globals["open_alerts"] = open_alerts
+    app.extensions["names_of"] = [names_of]
     app.cli.add_command(commands.group)
     add_task(app, DELIVER)
     upkeep.add_maintenance(app, scheduler.run_maintenance)

@@ -28,7 +28,7 @@ from webapp.delivery.bodies import (
 from webapp.delivery.models import Definition, Delivery
 from webapp.engine.download import result_response
 from webapp.engine.export import FORMATS
-from webapp.engine.service import find_report
+from webapp.engine.service import audited, find_report
 from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.lib.bodies import answer_json, read_json, read_query
@@ -140,7 +140,7 @@ def run_definition(definition_id: UUID) -> Response:
     """Make the report of a definition now, as the caller."""
     scope, definition = current_scope(), _found(definition_id)
     report = definitions.run_now(scope, definition)
-    audit(scope, "ran", f"{report.kind} {report.id}")
+    audit(scope, "ran", audited(report))
     db.session.commit()
     response = answer_json(ReportAnswer.of(report), 202)
     response.headers["Location"] = url_for("api.show_report", report_id=report.id)

@@ -6,6 +6,7 @@ import json
 import secrets
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -51,6 +52,12 @@ def find_definition(scope: Scope, definition_id: str) -> Definition:
     if found is None:
         raise NotFound("There is no such saved report.")
     return found
+
+
+def names_of(scope: Scope, ids: AbstractSet[str]) -> dict[str, tuple[str, str]]:
+    """Return (name, address) of those definitions the caller may see."""
+    query = select(Definition.id, Definition.name).where(Definition.id.in_(ids), visible(scope))
+    return {id: (name, f"/saved/{id}") for id, name in db.session.execute(query)}
 
 
 def create_definition(scope: Scope, new: NewDefinition) -> Definition:

@@ -44,7 +44,7 @@ def result_response(
     elif fmt in {"xlsx", "pdf"}:
         whole = export.xlsx_file if fmt == "xlsx" else documents.pdf_file
         file = whole(kind, report, result)
-        response = Response(_chunks(file), mimetype=export.FORMATS[fmt])
+        response = Response(file_chunks(file), mimetype=export.FORMATS[fmt])
         response.call_on_close(file.close)
     else:
         chunks = (
@@ -61,7 +61,7 @@ def result_response(
     return response
 
 
-def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+def file_chunks(file: IO[bytes]) -> Iterator[bytes]:
     """Yield a file, and close it at its end: who reads all of an answer need not close it."""
     with file:
         while chunk := file.read(1 << 16):

@@ -263,6 +263,10 @@ class ReportKind:
         """Return (label, address) of pages only this kind has, shown on its card to who may."""
         return ()
 
+    def names_of(self, scope: Scope, ids: AbstractSet[str]) -> Mapping[str, tuple[str, str]]:
+        """Return (name, address) of what ids stand for in this kind's data, for the audit log."""
+        return {}
+
     def commands(self) -> tuple[AppGroup, ...]:
         """Return command groups that only this kind has."""
         return ()

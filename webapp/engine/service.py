@@ -173,6 +173,12 @@ def estimate_report(scope: Scope, slug: Any, raw: Mapping[str, Any]) -> Estimate
     return kind.estimate(parsed.params, scope, context(), months, parsed.secrets)
 
 
+def audited(report: Report) -> str:
+    """Return what the audit log calls a report; of what is its maker's alone it says the kind."""
+    label = "" if report.kind in personal_kinds() else report.label
+    return " ".join(filter(None, (report.kind, label, report.id)))
+
+
 def find_report(scope: Scope, report_id: str) -> Report:
     """Return a report of the caller's company; another company's is as unknown as none."""
     report = db.session.get(Report, str(report_id))

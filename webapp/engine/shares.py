@@ -21,6 +21,7 @@ from webapp.accounts.passwords import hash_password
 from webapp.engine.kind import ReportKind, Table
 from webapp.engine.models import Report
 from webapp.engine.registry import kind_named
+from webapp.engine.service import audited
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound
 from webapp.extensions import CompanyId, JobId, Model, NewId, UserId, UtcDateTime, db
 from webapp.lib.bodies import Text, WholeNumber
@@ -107,7 +108,7 @@ def make_share(
     )
     db.session.add(link)
     db.session.flush()
-    audit(scope, "shared", f"{report.kind} {report.id} by link {link.id}")
+    audit(scope, "shared", f"{audited(report)} by link {link.id}")
     db.session.commit()
     return link, token
 
@@ -133,7 +134,7 @@ def revoke_share(scope: Scope, report: Report, share_id: str) -> None:
         raise NotAllowed("Only who made a link and admins may revoke it.")
     if link.revoked_at is None:
         link.revoked_at = utcnow()
-        audit(scope, "revoked link", f"{report.kind} {report.id} link {link.id}")
+        audit(scope, "revoked link", f"{audited(report)} link {link.id}")
     db.session.commit()
 
 
@@ -154,7 +155,7 @@ def count_opening(link: ShareLink, report: Report) -> None:
     """Write down that somebody looked; commits."""
     counted = {"times_opened": ShareLink.times_opened + 1, "last_opened_at": utcnow()}
     db.session.execute(update(ShareLink).where(ShareLink.id == link.id).values(counted))
-    subject = f"{report.kind} {report.id} by link {link.id}"
+    subject = f"{audited(report)} by link {link.id}"
     audit(None, "opened link", subject, company_id=link.company_id)
     db.session.commit()
 

@@ -13,11 +13,11 @@ from webapp.reports import filters, navigation, preferences
 
 def init_app(app: Flask) -> None:
     """Register the room's blueprint and what templates write values with."""
-    from webapp.reports import components, lists, months, new, shares, show, stream
+    from webapp.reports import audit_log, components, lists, months, new, shares, show, stream
     from webapp.reports.blueprint import bp
 
     # Imported for their routes.
-    assert all((components, lists, months, new, shares, show, stream))
+    assert all((audit_log, components, lists, months, new, shares, show, stream))
     for module in (filters, navigation, preferences):
         module.init_app(app)
     app.register_blueprint(bp)

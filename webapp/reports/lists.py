@@ -52,8 +52,8 @@ class Search:
             "words": made_storable(args.get("q", ""))[:LONGEST_SEARCH].strip(),
             "person": as_id(args.get("person")),
             "tag": made_storable(args.get("tag", ""))[:LONGEST_SEARCH] or None,
-            "since": _day("since"),
-            "until": _day("until"),
+            "since": day_asked("since"),
+            "until": day_asked("until"),
             "favourites": "favourites" in args,
         }
         return cls(wanted, args.get("order") == "oldest", args.get("cursor") or None)
@@ -75,7 +75,8 @@ def _one_of(name: str, known: Iterable[str]) -> str | None:
     return given if given in set(known) else None
 
 
-def _day(name: str) -> date | None:
+def day_asked(name: str) -> date | None:
+    """Return a day of the address, None where it says none."""
     try:
         return date.fromisoformat(request.args.get(name, ""))
     except ValueError:

@@ -56,7 +56,7 @@ def settings_pages(scope: Scope) -> list[Link]:
     """Return (label, address) of the pages that belong to no kind."""
     pages = [("Account", "/account"), ("Keys", "/keys"), ("Stored months", "/months")]
     if scope.may("admin"):
-        pages += [("Members", "/members"), ("Audit log", "/members/audit")]
+        pages += [("Members", "/members"), ("Audit log", "/audit")]
     if scope.is_operator:
         pages += [("Jobs", "/ops/rq/"), ("Components", "/ops/components")]
     return pages

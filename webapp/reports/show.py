@@ -109,7 +109,7 @@ def download_grid(report_id: UUID, table: str) -> Response:
     report, kind, result = _result(report_id)
     here = url_for("reports.show_report", report_id=report.id)
     grid = _grid(kind, result, request.args, here, table)
-    audit(current_scope(), "downloaded", f"{report.kind} {report.id} csv of {table}")
+    audit(current_scope(), "downloaded", f"{service.audited(report)} csv of {table}")
     db.session.commit()
     db.session.refresh(report)
     return grid_file(report, kind, result, grid)
@@ -160,7 +160,7 @@ def download_report(report_id: UUID, fmt: str) -> Response:
     layout, value = asked.get("layout", ""), asked.get("value", "")
     response = result_response(report, fmt, by=by, layout=layout, value=value, bom=bom, raw=raw)
     if response.status_code == 200 and request.method == "GET":
-        audit(scope, "downloaded", f"{report.kind} {report.id} {fmt}")
+        audit(scope, "downloaded", f"{service.audited(report)} {fmt}")
         db.session.commit()
         # The commit made the report stale, and the file is written after this request's session.
         db.session.refresh(report)
@@ -185,7 +185,7 @@ def cancel_report(report_id: UUID) -> Response:
     """Cancel a queued or running report."""
     scope = current_scope()
     report = service.cancel_report(scope, str(report_id))
-    audit(scope, "cancelled", f"{report.kind} {report.id}")
+    audit(scope, "cancelled", service.audited(report))
     db.session.commit()
     return redirect_to(url_for("reports.show_report", report_id=report.id))
 
@@ -228,6 +228,6 @@ def retry_report(report_id: UUID) -> Response:
             raise
         typed = {name: value for name, value in raw.items() if name not in kind.secret_params}
         return _page(report.id, errors=error.errors, typed=typed, status=422)
-    audit(scope, "retried", f"{report.kind} {report.id}")
+    audit(scope, "retried", service.audited(report))
     db.session.commit()
     return redirect_to(url_for("reports.show_report", report_id=report.id))

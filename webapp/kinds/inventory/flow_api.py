@@ -102,7 +102,7 @@ def create_report() -> Response:
         scope, SLUG, params, idempotency_key=request.headers.get("Idempotency-Key") or None
     )
     if started.is_new:
-        audit(scope, "ran", f"{SLUG} {started.report.id}")
+        audit(scope, "ran", service.audited(started.report))
         db.session.commit()
     return answer_json(_report_answer(started.report))
 

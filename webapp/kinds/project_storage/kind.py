@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +153,14 @@ class ProjectStorage(ReportKind):
         ):
             raise InvalidParams({"project": "You have no role in such a project."})
         return secrets
+
+    def names_of(self, scope: Scope, ids: AbstractSet[str]) -> Mapping[str, tuple[str, str]]:
+        seen = projects_seen(scope.company_id, scope.user_id, whole=scope.may("admin"))
+        return {
+            one.id: (one.name, f"/project-storage/projects/{one.id}")
+            for one in seen
+            if one.id in ids
+        }
 
     def run(self, params: ProjectStorageParams, run: Run, context: Context) -> Result:
         return make_growth(params, run, context)
