@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import flask_migrate
 import sqlalchemy as sa
 
 from benchmarks.local_stack import database, settings_of
@@ -36,6 +35,8 @@ LIMIT_MB = 150
 
 def _fill(database_url: str) -> tuple[str, float]:
     """Store the entries as the product does; return the user and the entries a second."""
+    import flask_migrate  # not held by the processes that are measured
+
     app = create_app(settings_of(database_url, tempfile.mkdtemp()))
     with app.app_context():
         flask_migrate.upgrade()

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import flask_migrate
 import sqlalchemy as sa
 
 from sandbox.testing import RunningStandIn
@@ -127,6 +126,8 @@ class LocalStack:
         self._log = Path(settings["DATA_DIR"]) / "workers.log"
         self.app = create_app({**settings, "RATELIMIT_STORAGE_URI": "memory://"})
         with self.app.app_context():
+            import flask_migrate  # not held by the processes that are measured
+
             flask_migrate.upgrade()
             user = create_user("bench@example.com", "Bench", "admin", "a long enough password")
             scope = scope_of(user, user.home_company_id)

@@ -87,7 +87,9 @@ def commands_page() -> str:
 
 
 def _command_lines(command: click.Command, above: click.Context, name: str) -> Iterator[str]:
-    context = click.Context(command, parent=above, info_name=name)
+    context = command.make_context(name, [], parent=above, resilient_parsing=True)
+    # A group of a package stands for itself until its context is made.
+    command = context.command
     told = (command.help or "").partition("\n\n")[0].replace("\n", " ")
     if isinstance(command, click.Group):
         yield from ("", f"## `{context.command_path}`", told)

@@ -13,12 +13,11 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import click
-from flask_migrate import upgrade
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.databases import AWAY, is_newest, trouble_of
 from webapp.errors import InvalidParams, ReportError
-from webapp.extensions import db, migrate
+from webapp.extensions import MIGRATIONS, db
 from webapp.installation import check_key
 from webapp.security import secret_keys
 
@@ -59,7 +58,9 @@ def with_database(command: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        if db.engine.dialect.name == "sqlite" and not is_newest(db.engine, migrate.directory):
+        if db.engine.dialect.name == "sqlite" and not is_newest(db.engine, MIGRATIONS):
+            from flask_migrate import upgrade
+
             upgrade(revision="heads")
         check_key(db.engine, *secret_keys())
         return command(*args, **kwargs)

@@ -11,8 +11,6 @@ from contextlib import closing
 from functools import lru_cache
 from typing import Any
 
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import event
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import InterfaceError, InvalidatePoolError, OperationalError
@@ -114,6 +112,8 @@ def trouble_of(error: Exception) -> str | None:
 
 def is_newest(engine: Engine, directory: str) -> bool:
     """Return whether every migration of a folder has been run on the database."""
+    from alembic.migration import MigrationContext
+
     with engine.connect() as connection:
         present = set(MigrationContext.configure(connection).get_current_heads())
     return present == _newest_versions(directory)
@@ -122,4 +122,6 @@ def is_newest(engine: Engine, directory: str) -> bool:
 @lru_cache(maxsize=4)
 def _newest_versions(directory: str) -> frozenset[str]:
     """Return the newest versions the migrations know; they do not change while we run."""
+    from alembic.script import ScriptDirectory
+
     return frozenset(ScriptDirectory(directory).get_heads())

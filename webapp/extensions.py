@@ -1,8 +1,8 @@
 """The objects that belong to the application as a whole, unbound until `create_app`.
 
-`db` (Flask-SQLAlchemy), `migrate`, `login_manager`, `csrf`, and the accessors of Redis
-and of the RQ queue. Also the column types all rooms share: times that are always aware UTC, IDs of
-ours, and whose a row is. `Mapped[CompanyId] = mapped_column(primary_key=True)` adds to them.
+`db` (Flask-SQLAlchemy), `login_manager`, `csrf`, and the accessors of Redis and of the RQ
+queue. Also the column types all rooms share: times that are always aware UTC, IDs of ours, and
+whose a row is. `Mapped[CompanyId] = mapped_column(primary_key=True)` adds to them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from uuid import uuid4
 
 from flask import Flask, current_app
 from flask_login import LoginManager
-from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
 from redis import BlockingConnectionPool, Redis
@@ -58,11 +57,20 @@ if TYPE_CHECKING:
     Model = Base
 else:
     Model = db.Model
-migrate = Migrate(
-    db=db, directory=str(Path(__file__).resolve().parent.parent / "migrations"), compare_type=True
-)
+MIGRATIONS = str(Path(__file__).resolve().parent.parent / "migrations")
 login_manager = LoginManager()
 csrf = CSRFProtect()
+
+
+class _Migrations:
+    """Stands where Flask-Migrate looks for itself until then: with Alembic it weighs 11 MB."""
+
+    def __getattr__(self, name: str) -> Any:
+        from flask_migrate import Migrate
+
+        # It takes this one's place.
+        Migrate(current_app, db, MIGRATIONS, compare_type=True)
+        return getattr(current_app.extensions["migrate"], name)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -118,7 +126,7 @@ def init_app(app: Flask) -> None:
     )
     app.config.setdefault("SQLALCHEMY_ENGINE_OPTIONS", engine_options(app.config["DATABASE_URL"]))
     db.init_app(app)
-    migrate.init_app(app)
+    app.extensions["migrate"] = _Migrations()
     login_manager.init_app(app)
     csrf.init_app(app)
 

@@ -10,7 +10,6 @@ from email.utils import formatdate
 from typing import Any
 
 from flask import current_app, render_template
-from PIL import Image, ImageDraw
 
 from webapp import mail
 from webapp.delivery.models import Delivery
@@ -114,6 +113,9 @@ def _picture(report: Report | None) -> bytes | None:
 
 def _bars(numbers: Sequence[float | None]) -> bytes:
     """Draw bars from zero; what was not counted is a gap."""
+    # Here, so that processes that draw nothing need not hold it.
+    from PIL import Image, ImageDraw
+
     counted = [number for number in numbers if number is not None]
     low, high = min([0.0, *counted]), max([0.0, *counted])
     scale = (HEIGHT - 2 * MARGIN) / ((high - low) or 1.0)

@@ -23,7 +23,7 @@ from flask_migrate import upgrade
 from sqlalchemy import Connection, Integer, MetaData, text
 
 from webapp.errors import Conflict, InvalidParams
-from webapp.extensions import db, migrate
+from webapp.extensions import MIGRATIONS, db
 from webapp.ops.launcher import folder_lock
 
 MANIFEST = "manifest.json"
@@ -89,7 +89,7 @@ def _sqlite_file() -> str:
 def _check_revision(revision: str | None) -> str:
     """Return the version a backup is of; raises InvalidParams where this program has none such."""
     try:
-        if revision and ScriptDirectory(migrate.directory).get_revision(revision):
+        if revision and ScriptDirectory(MIGRATIONS).get_revision(revision):
             return revision
     except CommandError:
         pass

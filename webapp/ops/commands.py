@@ -19,7 +19,7 @@ from webapp.commands import handle_cli_errors, with_database
 from webapp.engine import upkeep
 from webapp.extensions import db
 from webapp.installation import adopt_key, check_key
-from webapp.ops import backup, health, logs, processes
+from webapp.ops import health, logs, processes
 from webapp.ops.demo import run_demo
 from webapp.ops.launcher import LocalStack, Plan
 from webapp.ops.parent_death import end_with_parent
@@ -123,6 +123,9 @@ def janitor_command() -> None:
 @handle_cli_errors
 def backup_command(file: str) -> None:
     """Write the whole database to FILE, while everything runs; - is standard output."""
+    # Here, as it loads Alembic, which nothing else needs.
+    from webapp.ops import backup
+
     if file != "-":
         backup.back_up(Path(file))
         click.echo(f"The database is in {file}. Keep SECRET_KEY, too, in another place.")
@@ -140,6 +143,9 @@ def backup_command(file: str) -> None:
 @handle_cli_errors
 def restore_command(file: str) -> None:
     """Put FILE (- is standard input) in the place of all there is; stop the rest first."""
+    # Here, as it loads Alembic, which nothing else needs.
+    from webapp.ops import backup
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(file)
         if file == "-":

@@ -20,7 +20,7 @@ from webapp import installation
 from webapp.databases import READ_ONLY, is_newest, trouble_of
 from webapp.engine import upkeep
 from webapp.engine.models import QUEUED, Report
-from webapp.extensions import db, migrate, quick_redis
+from webapp.extensions import MIGRATIONS, db, quick_redis
 from webapp.lib.moments import utcnow
 from webapp.ops.workers import live_workers, this_machine
 
@@ -121,7 +121,7 @@ def _disk() -> Check:
 
 def _migrations() -> Check:
     try:
-        newest = is_newest(db.engine, migrate.directory)
+        newest = is_newest(db.engine, MIGRATIONS)
     except SQLAlchemyError as error:
         sentence = f"The database's version cannot be read ({type(error).__name__})."
         return Check("migrations", False, sentence)

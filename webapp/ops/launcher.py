@@ -21,7 +21,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from flask import Flask
-from flask_migrate import upgrade
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.data_dir import LOCK_FILE, STAND_IN_FILE
@@ -133,6 +132,8 @@ class LocalStack:
 
     def _migrate(self) -> None:
         """Bring the database to the newest version, before anything uses it."""
+        from flask_migrate import upgrade
+
         with self.app.app_context():
             try:
                 upgrade(revision="heads")
