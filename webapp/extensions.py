@@ -73,6 +73,16 @@ class _Migrations:
         return getattr(current_app.extensions["migrate"], name)
 
 
+# In the `info` of a table that grows: the column that dates its rows, and the setting that says how
+# long they are kept.
+KEPT = "kept"
+
+
+def kept(dated_by: str, setting: str) -> dict[str, Any]:
+    """Return the arguments of a table whose rows a setting governs."""
+    return {"info": {KEPT: (dated_by, setting)}}
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """A moment: stored as UTC, always returned aware. SQLite would hand back naive times."""
 

@@ -61,11 +61,22 @@ def check_key(engine: Engine, key: str, previous: str = "") -> None:
         )
 
 
-def adopt_key(engine: Engine, key: str) -> None:
+def adopt_key(key: str) -> None:
     """Let the database know this key from now on, whatever it knew before."""
-    with engine.begin() as connection:
-        _say_if_nobody_did(connection, KEY, _fingerprint(key))
-        connection.execute(_saying(KEY, value=_fingerprint(key)))
+    keep_fact(KEY, _fingerprint(key))
+
+
+def keep_fact(name: str, value: str) -> None:
+    """Let all processes know something from now on, whatever they knew before."""
+    with db.engine.begin() as connection:
+        _say_if_nobody_did(connection, name, value)
+        connection.execute(_saying(name, value=value))
+
+
+def find_fact(name: str) -> str | None:
+    """Return what all processes know by a name; None where nobody said it."""
+    query = select(InstallationFact.value).where(InstallationFact.name == name)
+    return db.session.scalar(query)
 
 
 def take_turn(name: str, who: str, turn: timedelta) -> bool:

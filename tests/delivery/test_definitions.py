@@ -11,12 +11,14 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from icalendar import Calendar
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from tests.api.api_helpers import assert_problem
 from tests.conftest import Api, form_token
 from tests.delivery.conftest import Clock, Mailbox, saved
+from webapp.delivery.models import DefinitionRun
 from webapp.delivery.relative import relative_label, relative_month, relative_word
+from webapp.delivery.scheduler import drop_expired
 from webapp.engine.models import ResultRow
 from webapp.extensions import db
 from webapp.jobs import Job
@@ -427,3 +429,20 @@ def test_the_secret_of_webhooks_is_shown_once_by_page(
     assert shown.count("whsec_") == 1
     assert "whsec_" not in owner_browser.get(address).text
     assert made["webhook_secret"] not in shown
+
+
+def test_old_runs_are_forgotten_but_the_newest_of_each_definition(
+    app: Flask, api: Api, clock: Clock
+) -> None:
+    definition = saved(api)["id"]
+    for _ in range(3):
+        api.post(f"/definitions/{definition}/run")
+        clock.turn(utcnow(), times=2)
+    with app.app_context():
+        db.session.execute(update(DefinitionRun).values(created_at=utcnow() - timedelta(days=9)))
+        newest = db.session.scalars(select(DefinitionRun)).all()[-1]
+        newest.created_at = utcnow() - timedelta(days=8)
+        kept, app.config["DELIVERIES_KEPT_DAYS"] = newest.id, 7
+        db.session.commit()
+        assert drop_expired() == 2
+        assert db.session.scalars(select(DefinitionRun.id)).all() == [kept]

@@ -81,14 +81,14 @@ def test_a_kind_is_tended_each_time(app: Flask, busy: Busy) -> None:
 def test_nightly_upkeep_runs_once_a_night_in_a_worker(app: Flask, busy: Busy) -> None:
     with app.app_context():
         assert upkeep.ask_nightly(NIGHT.replace(hour=1)) == []
-        assert upkeep.ask_nightly(NIGHT) == ["busy"]
+        assert upkeep.ask_nightly(NIGHT) == ["busy", "deliveries", "sizes"]
         assert upkeep.ask_nightly(NIGHT) == []
         db.engine.dispose()
         queue = report_queue()
         worker = SimpleWorker([queue], connection=queue.connection, serializer=JSONSerializer)
         worker.work(burst=True, logging_level="WARNING")
         assert busy.done == ["nightly"]
-        assert upkeep.ask_nightly(NIGHT.replace(day=2)) == ["busy"]
+        assert "busy" in upkeep.ask_nightly(NIGHT.replace(day=2))
 
 
 def test_a_personal_report_is_found_by_its_maker_only(app: Flask) -> None:

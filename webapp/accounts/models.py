@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from webapp.extensions import Model, UtcDateTime
+from webapp.extensions import Model, UtcDateTime, kept
 from webapp.lib.moments import utcnow
 from webapp.security import SEALED
 
@@ -243,7 +243,10 @@ class AuditEntry(Model):
     """Who did what to what, when, from where; written once and never changed."""
 
     __tablename__ = "audit_entry"
-    __table_args__ = (Index("ix_audit_entry_company_at", "company_id", "at"),)
+    __table_args__ = (
+        Index("ix_audit_entry_company_at", "company_id", "at"),
+        kept("at", "AUDIT_KEPT_DAYS"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)

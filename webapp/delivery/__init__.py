@@ -11,7 +11,12 @@ from __future__ import annotations
 from flask import Flask
 
 from webapp.delivery import api, commands, pages, scheduler
-from webapp.delivery.definitions import find_definition, names_of, open_alerts, run_now
+from webapp.delivery.definitions import (
+    find_definition,
+    names_of,
+    open_alerts,
+    run_now,
+)
 from webapp.delivery.sending import DELIVER
 from webapp.engine import upkeep
 from webapp.extensions import csrf
@@ -33,3 +38,4 @@ def init_app(app: Flask) -> None:
     app.cli.add_command(commands.group)
     add_task(app, DELIVER)
     upkeep.add_maintenance(app, scheduler.run_maintenance)
+    upkeep.add_nightly(app, "deliveries", scheduler.drop_expired)

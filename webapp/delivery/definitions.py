@@ -18,7 +18,14 @@ from sqlalchemy.sql.elements import ColumnElement
 from webapp.accounts import Scope, audit, current_scope, zone_changed, zone_of
 from webapp.delivery.bodies import Changes, ComparisonAnswer, NewDefinition, Target
 from webapp.delivery.comparison import FIRST, compare
-from webapp.delivery.models import MAKING, SENDING, WAITING, Definition, DefinitionRun, Delivery
+from webapp.delivery.models import (
+    MAKING,
+    SENDING,
+    WAITING,
+    Definition,
+    DefinitionRun,
+    Delivery,
+)
 from webapp.delivery.relative import resolve
 from webapp.delivery.schedules import Schedule
 from webapp.engine.kind import ReportKind

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Mapped, column_property, foreign, mapped_column, rela
 
 from webapp.accounts import User
 from webapp.engine.models import Report
-from webapp.extensions import Model, UtcDateTime
+from webapp.extensions import Model, UtcDateTime, kept
 from webapp.lib.moments import utcnow
 from webapp.security import SEALED
 
@@ -46,6 +46,7 @@ class DefinitionRun(Model):
         Index("ix_definition_run_definition", "definition_id", "created_at"),
         Index("ix_definition_run_status", "status"),
         Index("ix_definition_run_report", "report_id"),
+        kept("created_at", "DELIVERIES_KEPT_DAYS"),
     )
 
     id: Mapped[str] = _id()
@@ -137,6 +138,7 @@ class Delivery(Model):
         UniqueConstraint("run_id", "place"),
         Index("ix_delivery_definition", "definition_id", "created_at", "id"),
         Index("ix_delivery_next_try", "next_try_at"),
+        kept("created_at", "DELIVERIES_KEPT_DAYS"),
     )
 
     id: Mapped[str] = _id()

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, select, update
+from flask import current_app
+from sqlalchemy import ColumnElement, Select, delete, exists, select, update
+from sqlalchemy.orm import aliased
 
 from webapp import jobs, mail
 from webapp.accounts import User, scope_of, zone_of
@@ -263,3 +265,29 @@ def _hand_over(delivery_id: str) -> None:
         key=delivery_id,
     )
     db.session.commit()
+
+
+def drop_expired() -> int:
+    """Delete runs, with their deliveries, older than they are kept; of each definition one stays.
+
+    Returns: how many. Commits, a batch at a time
+    """
+    days = current_app.config["DELIVERIES_KEPT_DAYS"]
+    newer = aliased(DefinitionRun)
+    old = select(DefinitionRun.id).where(
+        DefinitionRun.created_at < utcnow() - timedelta(days=days),
+        DefinitionRun.status.not_in(OPEN),
+        exists().where(
+            newer.definition_id == DefinitionRun.definition_id,
+            newer.created_at > DefinitionRun.created_at,
+        ),
+        ~exists().where(
+            Delivery.run_id == DefinitionRun.id, Delivery.status.in_((WAITING, SENDING))
+        ),
+    )
+    gone = 0
+    while days and (ids := db.session.scalars(old.limit(BATCH)).all()):
+        db.session.execute(delete(DefinitionRun).where(DefinitionRun.id.in_(ids)))
+        db.session.commit()
+        gone += len(ids)
+    return gone

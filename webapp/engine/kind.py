@@ -106,6 +106,8 @@ class ReportKind:
     personal: ClassVar[bool] = False
     # What stays of a report that is cancelled, for who is about to do so.
     kept_when_cancelled: ClassVar[str] = "What was worked out so far is not kept."
+    # The setting that says for how many months its facts are kept; empty: it keeps none of its own.
+    kept_setting: ClassVar[str] = ""
     # True where a run calls a partner: its page shows the calls made and saved.
     asks_partner: ClassVar[bool] = False
 
@@ -283,3 +285,10 @@ class ReportKind:
 
     def nightly(self) -> None:
         """Do large upkeep; called once a night, in a job of a worker."""
+
+    def forget_before(self, month: date) -> Iterator[int]:
+        """Forget the facts before a month, or roll them up; yield after each step that commits.
+
+        Called at night where `kept_setting` says so (`engine/keeping.py`).
+        """
+        raise NotImplementedError

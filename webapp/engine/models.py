@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import JSON, Date, ForeignKey, Index, Integer, String, Text, Uuid
 from sqlalchemy.orm import Mapped, mapped_column, synonym
 
-from webapp.extensions import CompanyId, JobId, Model, UtcDateTime
+from webapp.extensions import CompanyId, JobId, Model, UtcDateTime, kept
 from webapp.jobs import ACTIVE, CANCELLED, DONE, FAILED, QUEUED, RUNNING, Job
 
 INCOMPLETE = "incomplete"
@@ -95,7 +95,10 @@ class StoredMonth(Model):
     """
 
     __tablename__ = "stored_month"
-    __table_args__ = (Index("ix_stored_month_expires", "expires_at"),)
+    __table_args__ = (
+        Index("ix_stored_month_expires", "expires_at"),
+        kept("counted_at", "MONTHS_KEPT_DAYS"),
+    )
 
     company_id: Mapped[CompanyId] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(40), primary_key=True)

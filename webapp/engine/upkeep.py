@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp import installation, jobs
 from webapp.accounts import audit_log
-from webapp.engine import months
+from webapp.engine import keeping, months
 from webapp.engine.kind import ReportKind
 from webapp.engine.registry import kinds
 from webapp.extensions import db
@@ -46,6 +46,11 @@ def add_maintenance(app: Flask, run: Callable[[], object]) -> None:
     app.extensions.setdefault("maintenance", []).append(run)
 
 
+def add_nightly(app: Flask, name: str, run: Callable[[], object]) -> None:
+    """Let a worker do something large once a night for a room above this one."""
+    app.extensions.setdefault("nightly", {})[name] = run
+
+
 def run_maintenance() -> None:
     """Let every kind, and rooms above, do their small upkeep."""
     for kind in kinds().values():
@@ -55,32 +60,42 @@ def run_maintenance() -> None:
 
 
 def ask_nightly(now: datetime | None = None) -> list[str]:
-    """Ask for the large upkeep of today where nobody did; return the kinds asked for. Commits.
+    """Ask for the large upkeep of today where nobody did; return of whom. Commits.
 
     A night that was slept through is made up for later that day.
     """
     now = now or utcnow()
     if now.hour < NIGHT_BEGINS:
         return []
-    keys = {
-        f"{slug} {now:%Y-%m-%d}": slug
+    busy = [
+        slug
         for slug, kind in kinds().items()
-        if type(kind).nightly is not ReportKind.nightly
-    }
+        if kind.kept_setting or type(kind).nightly is not ReportKind.nightly
+    ]
+    names = [*busy, *current_app.extensions.get("nightly", ())]
+    keys = {f"{name} {now:%Y-%m-%d}": name for name in names}
     asked = select(jobs.Job.key).where(jobs.Job.task == NIGHTLY.name, jobs.Job.key.in_(keys))
     for key in db.session.scalars(asked):
         keys.pop(key or "", None)
-    for key, slug in keys.items():
-        jobs.start(NIGHTLY.name, company_id=None, user_id=None, payload={"kind": slug}, key=key)
-    db.session.commit()
+    for key, name in keys.items():
+        start_nightly(name, key)
     return list(keys.values())
 
 
-def run_nightly(_attempt: jobs.Attempt, payload: dict[str, Any]) -> None:
-    """Do a kind's large upkeep; a kind that is no more has none."""
-    kind = kinds().get(payload["kind"])
-    if kind is not None:
+def start_nightly(name: str, key: str) -> None:
+    """Ask for the large upkeep of a kind or a room, once a key. Commits."""
+    jobs.start(NIGHTLY.name, company_id=None, user_id=None, payload={"kind": name}, key=key)
+    db.session.commit()
+
+
+def run_nightly(attempt: jobs.Attempt, payload: dict[str, Any]) -> None:
+    """Do the large upkeep of a kind, or of a room; one that is no more has none."""
+    name = payload["kind"]
+    if kind := kinds().get(name):
         kind.nightly()
+        keeping.forget(kind, attempt.check)
+    elif run := current_app.extensions.get("nightly", {}).get(name):
+        run()
 
 
 NIGHTLY = jobs.Task("nightly", run_nightly, noun="upkeep", kept_s=REMEMBERED_S)

@@ -8,7 +8,7 @@ from uuid import uuid4
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String, Text, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.extensions import Model, UtcDateTime
+from webapp.extensions import Model, UtcDateTime, kept
 from webapp.lib.moments import utcnow
 
 
@@ -23,6 +23,7 @@ class StoredFile(Model):
     __table_args__ = (
         Index("ix_stored_file_report", "report_id"),
         Index("ix_stored_file_created", "created_at"),
+        kept("created_at", "INVENTORY_FILES_KEPT_DAYS"),
     )
 
     id: Mapped[str] = mapped_column(

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from webapp import jobs
 from webapp.accounts import Scope
 from webapp.errors import Conflict, NotFound
-from webapp.extensions import Model, UtcDateTime, db
+from webapp.extensions import Model, UtcDateTime, db, kept
 from webapp.files import FileObject, StoredFile, drop_files, store_file, sweep
 from webapp.intake.columns import heading_key
 from webapp.lib.moments import utcnow
@@ -43,7 +43,10 @@ class Upload(Model):
     """
 
     __tablename__ = "intake_upload"
-    __table_args__ = (Index("ix_intake_upload_company", "company_id", "created_at"),)
+    __table_args__ = (
+        Index("ix_intake_upload_company", "company_id", "created_at"),
+        kept("created_at", "UPLOADS_KEPT_DAYS"),
+    )
 
     id: Mapped[str] = mapped_column(
         Uuid(as_uuid=False), primary_key=True, default=lambda: str(uuid4())

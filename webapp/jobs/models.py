@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.extensions import CompanyId, JobId, Model, UserId, UtcDateTime, UuidText
+from webapp.extensions import CompanyId, JobId, Model, UserId, UtcDateTime, UuidText, kept
 from webapp.lib.moments import utcnow
 from webapp.security import SEALED
 
@@ -67,6 +67,7 @@ class Job(Model):
             sqlite_where=text("status = 'queued'"),
             postgresql_where=text("status = 'queued'"),
         ),
+        kept("created_at", "REPORTS_KEPT_DAYS"),
     )
     __mapper_args__ = {"polymorphic_on": "type", "polymorphic_identity": "job"}
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import limits
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 from redis.connection import parse_url
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -153,5 +153,6 @@ Zone = Annotated[
 LowerCase = BeforeValidator(lambda raw: raw.strip().lower() if isinstance(raw, str) else raw)
 Flag = Annotated[bool, LowerCase]
 Days = Annotated[float, Unit("days")]
+Months = Annotated[int, Unit("months"), Field(ge=0, le=1200)]
 Seconds = Annotated[float, Unit("seconds")]
 PerSecond = Annotated[float, Unit("per second")]

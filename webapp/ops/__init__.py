@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from flask import Flask
 
+from webapp.engine import upkeep
 from webapp.ops import commands, dashboard, health, logs, metrics, views
 from webapp.ops.launcher import is_stand_in
+from webapp.ops.sizes import measure
 from webapp.ops.workers import live_workers
 from webapp.version import VERSION
 
 
 def init_app(app: Flask) -> None:
-    """Add `/healthz`, `/readyz`, `/metrics` and `/ops/rq`; lend others the list of live workers."""
+    """Add this room's addresses and measuring at night; lend others the list of live workers."""
     app.extensions["live_workers"] = live_workers
     app.context_processor(
         lambda: {
@@ -25,6 +27,7 @@ def init_app(app: Flask) -> None:
         }
     )
     app.register_blueprint(views.bp)
+    upkeep.add_nightly(app, "sizes", measure)
     logs.init_app(app)
     metrics.init_app(app)
     dashboard.init_app(app)

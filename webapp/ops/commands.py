@@ -97,7 +97,7 @@ def reseal() -> None:
 @with_appcontext
 def adopt() -> None:
     """Use this SECRET_KEY from now on where the old one is gone: what it sealed is lost."""
-    adopt_key(db.engine, current_app.config["SECRET_KEY"])
+    adopt_key(current_app.config["SECRET_KEY"])
     click.echo("The database knows this SECRET_KEY now. Enter what was sealed before again.")
 
 

@@ -1,4 +1,5 @@
-"""The addresses of this room: `/healthz` and `/readyz` for anybody, `/metrics` for operators.
+"""The addresses of this room: `/healthz` and `/readyz` for anybody, `/metrics` and `/ops/sizes` for
+operators.
 
 Metrics have to be there when the database is not, so a scraper may have a token of its own.
 """
@@ -8,14 +9,19 @@ from __future__ import annotations
 import hmac
 import time
 
-from flask import Blueprint, Response, current_app, jsonify, request
+from flask import Blueprint, Response, current_app, flash, jsonify, render_template, request
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.wrappers import Response as AnyResponse
 
-from webapp.accounts import current_scope
+from webapp.accounts import check_role, current_scope
+from webapp.engine import upkeep
 from webapp.errors import NotAllowed, NotSignedIn
 from webapp.extensions import db
+from webapp.htmx import redirect_to
+from webapp.lib.moments import utcnow
 from webapp.ops import health, metrics
+from webapp.ops.sizes import sizes
 from webapp.security import fingerprint
 from webapp.version import VERSION
 
@@ -49,6 +55,25 @@ def show_metrics() -> Response:
     if not may_scrape:
         raise NotAllowed("Metrics are for operators.")
     return Response(metrics.render(), content_type=CONTENT_TYPE_LATEST)
+
+
+@bp.get("/ops/sizes")
+def show_sizes() -> str:
+    """Show how large each table was last night, how fast it grows, and what governs it."""
+    check_role("operator")
+    found = sizes()
+    return render_template(
+        "ops/sizes.html", sizes=found, total=sum(one.now.bytes or 0 for one in found)
+    )
+
+
+@bp.post("/ops/sizes")
+def measure_now() -> AnyResponse:
+    """Let a worker measure the tables now."""
+    check_role("operator")
+    upkeep.start_nightly("sizes", utcnow().isoformat())
+    flash("A worker measures the tables now. Look at this page again in a moment.")
+    return redirect_to("/ops/sizes")
 
 
 def _has_token() -> bool:

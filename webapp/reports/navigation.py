@@ -58,7 +58,7 @@ def settings_pages(scope: Scope) -> list[Link]:
     if scope.may("admin"):
         pages += [("Members", "/members"), ("Audit log", "/audit")]
     if scope.is_operator:
-        pages += [("Jobs", "/ops/rq/"), ("Components", "/ops/components")]
+        pages += [("Jobs", "/ops/rq/"), ("Sizes", "/ops/sizes"), ("Components", "/ops/components")]
     return pages
 
 

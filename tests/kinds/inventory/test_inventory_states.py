@@ -12,12 +12,12 @@ from sqlalchemy import func, select, update
 
 from tests.conftest import find_scope
 from tests.kinds.inventory.inventory_helpers import PERIODS, REPORTS, Caller, run_waiting
-from webapp.engine import service
+from webapp.engine import keeping, service
 from webapp.engine.models import Report
 from webapp.extensions import db
 from webapp.files import FileChunk, StoredFile, read_chunks
 from webapp.jobs import Job
-from webapp.kinds.inventory.models import Period
+from webapp.kinds.inventory.models import Entry, Period
 from webapp.lib.moments import utcnow
 
 Callers = Callable[[str], Caller]
@@ -221,3 +221,18 @@ def test_files_are_read_a_chunk_at_a_time(app: Flask, made: dict[str, Any]) -> N
     with app.app_context():
         found = db.session.scalars(select(StoredFile).where(StoredFile.kind == "REPORT_DATA")).one()
         assert sum(map(len, read_chunks(found.id))) == found.size_bytes
+
+
+def test_only_locked_periods_that_ended_long_ago_are_forgotten(app: Flask, acme: str) -> None:
+    with app.app_context():
+        app.config["INVENTORY_KEPT_MONTHS"] = 1
+        newest, *older = db.session.scalars(select(Period).order_by(Period.end_date.desc())).all()
+        kept = [newest.short_name, *(one.short_name for one in older[1:])]
+        for one in (newest, older[0]):
+            one.is_locked = True
+            one.end_date = utcnow().date() if one is newest else one.end_date
+        db.session.commit()
+        keeping.forget(service.kinds()["inventory"], lambda: None)
+        assert sorted(db.session.scalars(select(Period.short_name))) == sorted(kept)
+        left = db.session.scalars(select(Entry.period_key).distinct()).all()
+        assert set(left) <= set(db.session.scalars(select(Period.key)))

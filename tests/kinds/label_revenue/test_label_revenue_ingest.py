@@ -10,12 +10,17 @@ from typing import Any
 import pytest
 from flask import Flask
 from label_revenue_files import FILES, SAMPLE
+from sqlalchemy import func, select
 
 from webapp.accounts import Scope
-from webapp.errors import NotFound
+from webapp.engine import keeping, service
+from webapp.errors import Conflict, InvalidParams, NotFound
+from webapp.extensions import db
 from webapp.intake import LoadRefused
 from webapp.kinds.label_revenue import loads, sums
 from webapp.kinds.label_revenue.ledger import months_with_streams
+from webapp.kinds.label_revenue.models import Stream
+from webapp.kinds.label_revenue.partitions import batches
 from webapp.kinds.label_revenue.reading import Options, Source
 from webapp.kinds.label_revenue.report import payouts
 from webapp.kinds.label_revenue.rows import Unanswered
@@ -53,7 +58,7 @@ def test_an_ambiguous_date_order_is_asked_about_and_never_guessed(
     with pytest.raises(Unanswered, match="dmy"):
         load_texts(users=USERS, streams=streams, tracks=TRACKS)
     with app.app_context():
-        assert loads.batches(scope.company_id) == []
+        assert batches(scope.company_id) == []
     load_texts(users=USERS, streams=streams, tracks=TRACKS, date_order="mdy")
     with app.app_context():
         assert months_with_streams(scope.company_id) == [date(2025, 3, 1)]
@@ -75,7 +80,7 @@ def test_bad_rows_are_named_by_file_line_and_column_and_nothing_is_loaded(
         "tracks.json, line 1, column track_id",
     ]
     with app.app_context():
-        assert loads.batches(scope.company_id) == []
+        assert batches(scope.company_id) == []
         assert months_with_streams(scope.company_id) == []
 
 
@@ -256,7 +261,7 @@ def test_recount_marks_the_months_it_adds_up_first(app: Flask, scope: Scope, sam
 
         with unit_of_work(scope.company_id) as work:
             sums.aggregate(work, [true()], -1)
-            [batch] = loads.batches(scope.company_id)
+            [batch] = batches(scope.company_id)
             batch.summed = False
         period = accounting_period(scope.company_id, MARCH)
         before = period.revision if period else 0
@@ -284,3 +289,23 @@ def test_every_file_tells_how_far_it_is(app: Flask, scope: Scope) -> None:
     assert set(told) == {"streams", "users", "tracks", "sums"}
     for role in FILES:
         assert told[role][0] > told[role][1] / 2
+
+
+def test_forgotten_streams_leave_their_sums_and_nothing_changes_them_any_more(
+    app: Flask, scope: Scope, sample: str, load_texts: Any
+) -> None:
+    with app.app_context():
+        before = {model: _sums_of(model) for model, _ in sums.SUMS}
+        app.config["STREAMS_KEPT_MONTHS"] = 6
+        keeping.forget(service.kinds()["label-revenue"], lambda: None)
+        assert db.session.scalar(select(func.count()).select_from(Stream)) == 0
+        assert recount(scope.company_id) == []
+        assert {model: _sums_of(model) for model, _ in sums.SUMS} == before
+        with pytest.raises(Conflict, match="cannot be undone"):
+            loads.unload(scope.company_id, sample)
+    with pytest.raises(InvalidParams, match="not kept any more"):
+        load_texts(streams="date;user_id;region;track id;seconds\n14/03/2025;1;NL;T-501;20\n")
+
+
+def _sums_of(model: Any) -> list[Any]:
+    return sorted(map(tuple, db.session.execute(select(model.__table__))))

@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
 from tests.kinds.project_storage.storage_helpers import Storage, project_key, rows_of
-from webapp.engine import service
+from webapp.engine import keeping, service
 from webapp.extensions import db, redis_client, report_queue
 from webapp.jobs import janitor
 from webapp.kinds.project_storage import counting, tasks
@@ -234,3 +234,28 @@ def test_the_purge_of_a_large_project_goes_on_without_the_request(
         work()
         assert db.session.scalar(select(Project.key)) is None
         assert db.session.scalar(select(FileEvent.seq)) is None
+
+
+def test_what_was_purged_long_ago_is_rolled_up_and_every_month_stays_what_it_was(
+    app: Flask, owner: Storage, count: Callable[[], int]
+) -> None:
+    owner.send(
+        [
+            owner.event("upload", "gone", "2024-01-10T00:00:00Z", bytes=300, uploader="anna"),
+            owner.event("trash", "gone", "2024-02-10T00:00:00Z"),
+            owner.event("purge", "gone", "2024-03-10T00:00:00Z"),
+            owner.event("trash", "never", "2024-03-10T00:00:00Z"),
+            owner.event("upload", "stays", "2024-01-10T00:00:00Z"),
+        ]
+    )
+    count()
+    with app.app_context():
+        key = project_key(owner.project)
+        before = rows_of(StorageMonth, key), rows_of(Counter, key)
+        app.config["STORAGE_EVENTS_KEPT_MONTHS"] = 12
+        keeping.forget(service.kinds()["project-storage"], lambda: None)
+        assert db.session.scalars(select(FileEvent.version_id)).all() == ["stays"]
+        assert counting.recount(key) == []
+        assert (rows_of(StorageMonth, key), rows_of(Counter, key)) == before
+    late = owner.send([owner.event("upload", "late", "2024-01-10T00:00:00Z")])
+    assert "no more of them are taken" in late[0]["reason"]

@@ -10,16 +10,18 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from tests.conftest import Api, find_scope
 from tests.kinds.session_activity.session_helpers import Sender, ping_body
 from webapp import jobs
-from webapp.engine import service
+from webapp.engine import keeping, service
 from webapp.engine.models import Report, StoredMonth
+from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.kinds.session_activity import SessionActivity, params
-from webapp.kinds.session_activity.models import Login
+from webapp.kinds.session_activity.models import Login, Segment, Session
+from webapp.lib.moments import rfc3339, utcnow
 from webapp.lib.months import SETTLING
 
 AUGUST_TO_SEPTEMBER = {"start": "2023-08", "end": "2023-09"}
@@ -220,3 +222,24 @@ def test_a_company_reports_its_own_logins_only(
         db.session.remove()
     assert api_for("stranger").get(f"/reports/{made}/result?format=json").json["hours"] == []
     assert api_for("owner").get(f"/reports/{made}").status_code == 404
+
+
+def test_forgotten_months_are_gone_with_their_sessions_and_are_not_counted_as_nothing(
+    app: Flask, sender: Sender
+) -> None:
+    recent = utcnow() - timedelta(days=40)
+    sender.begin("old", "2024-03-01T10:00:00Z")
+    sender.begin("new", rfc3339(recent))
+    with app.app_context():
+        app.config["SESSIONS_KEPT_MONTHS"] = 2
+        keeping.forget(service.kinds()["session-activity"], lambda: None)
+        assert db.session.scalars(select(Session.id)).all() == ["new"]
+        assert db.session.scalar(select(func.count()).select_from(Segment)) == 1
+        # A larger number brings nothing back.
+        app.config["SESSIONS_KEPT_MONTHS"] = 120
+        keeping.forget(service.kinds()["session-activity"], lambda: None)
+    answer = sender.get("/activity", login="anna", from_date="2024-03-01", to_date="2024-03-31")
+    assert answer.status_code == 400
+    assert "not kept any more" in answer.text
+    with app.app_context(), pytest.raises(InvalidParams, match="not kept"):
+        service.start_report(find_scope(app, "owner"), "session-activity", {"start": "2024-03"})

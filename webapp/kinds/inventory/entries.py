@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -256,6 +256,20 @@ def delete_entry(company_id: str, entry_id: str) -> None:
         raise Conflict(LOCKED)
     db.session.execute(delete(Entry).where(Entry.company_id == company_id, Entry.id == entry_id))
     db.session.commit()
+
+
+def forget_periods(month: date) -> Iterator[int]:
+    """Delete locked periods that ended before a month, their entries first; yield step by step."""
+    old = select(Period).where(Period.is_locked, Period.end_date < month).with_for_update()
+    while period := db.session.scalar(old.limit(1)):
+        query = select(Entry.id).where(Entry.period_key == period.key).limit(BATCH)
+        ids = db.session.scalars(query).all()
+        mine = Entry.company_id == period.company_id
+        db.session.execute(delete(Entry).where(mine, Entry.id.in_(ids)))
+        if not ids:
+            db.session.delete(period)
+        db.session.commit()
+        yield len(ids)
 
 
 def counts_by_period(company_id: str) -> dict[int, int]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from flask import current_app, url_for
@@ -39,6 +39,7 @@ from webapp.kinds.inventory import (
 )
 from webapp.kinds.inventory.compute import TOTAL
 from webapp.kinds.inventory.demo import make_demo
+from webapp.kinds.inventory.entries import forget_periods
 from webapp.kinds.inventory.making import make_report
 from webapp.kinds.inventory.params import LABELS, InventoryParams
 from webapp.kinds.inventory.places import find_period, find_unit, list_periods, read_tree
@@ -65,6 +66,7 @@ class Inventory(ReportKind):
         "Greenhouse gas emissions of a unit in a period, as workbooks, PDF and data that agree."
     )
     Params = InventoryParams
+    kept_setting = "INVENTORY_KEPT_MONTHS"
 
     def choices(self, scope: Scope) -> Mapping[str, tuple[tuple[str, str], ...]]:
         periods = tuple((one.id, one.short_name) for one in list_periods(scope.company_id))
@@ -207,3 +209,6 @@ class Inventory(ReportKind):
         kept = timedelta(days=current_app.config["INVENTORY_FILES_KEPT_DAYS"])
         files.drop_expired(utcnow(), kept)
         drop_expired_uploads(utcnow())
+
+    def forget_before(self, month: date) -> Iterator[int]:
+        return forget_periods(month)

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from webapp.extensions import Model
+from webapp.extensions import Model, kept
 
 WHOLE_DIGITS, PLACES = 18, 12
 # SQLite counts by itself only in a column it calls INTEGER.
@@ -56,7 +56,10 @@ class Period(Model):
     """A reporting period; once it is locked its entries stay as they are."""
 
     __tablename__ = "inventory_period"
-    __table_args__ = (UniqueConstraint("company_id", "id"),)
+    __table_args__ = (
+        UniqueConstraint("company_id", "id"),
+        kept("end_date", "INVENTORY_KEPT_MONTHS"),
+    )
 
     key: Mapped[int] = mapped_column(Key, primary_key=True)
     company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
@@ -111,6 +114,7 @@ class Entry(Model):
     __table_args__ = (
         Index("ix_inventory_entry_period", "period_key", "unit_key"),
         Index("ix_inventory_entry_unit", "unit_key"),
+        kept("end_date", "INVENTORY_KEPT_MONTHS"),
     )
 
     company_id: Mapped[str] = mapped_column(

@@ -15,12 +15,14 @@ from typing import Any, TypeVar
 from sqlalchemy import delete, func, insert, select
 
 from webapp.accounts import Scope
-from webapp.errors import NotFound
+from webapp.engine.keeping import not_kept
+from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.intake import BadFile, Format, LoadRefused, Problem, Rejects
 from webapp.kinds.label_revenue import bulk, in_force, repeats, sums
 from webapp.kinds.label_revenue.ledger import (
     BEGINNING,
+    SLUG,
     UnitOfWork,
     label_ids,
     label_names,
@@ -121,16 +123,11 @@ def _same_load(company_id: str, hashes: dict[Role, str], options: Options) -> Ba
     return None
 
 
-def batches(company_id: str, limit: int = 200) -> list[Batch]:
-    """Return a company's batches, newest first."""
-    query = select(Batch).where(Batch.company_id == company_id)
-    return list(db.session.scalars(query.order_by(Batch.no.desc()).limit(limit)))
-
-
 def unload(company_id: str, batch_id: str, by: Scope | None = None) -> Batch:
     """Undo a batch: its rows go, and what holds is worked out from the loads that still stand.
 
-    Raises: NotFound for an unknown batch, one undone before, and another company's
+    Raises: NotFound for an unknown batch, one undone before, and another company's; Conflict where
+            its streams are not kept any more
     """
     with unit_of_work(company_id, by) as work:
         batch = db.session.scalar(
@@ -138,6 +135,8 @@ def unload(company_id: str, batch_id: str, by: Scope | None = None) -> Batch:
         )
         if batch is None or batch.undone_at is not None:
             raise NotFound("There is no such batch, or it was undone before.")
+        if batch.streams and (gone := not_kept(SLUG, batch.first_month or BEGINNING, "Streams")):
+            raise Conflict(f"{gone} So this load cannot be undone.")
         sums.process_pending_within(work)
         batch.undone_at = utcnow()
         batch.streams_hash = None
@@ -247,6 +246,8 @@ class Load:
         ).one()
         if first is not None:
             batch.first_month, batch.last_month = first.replace(day=1), last.replace(day=1)
+            if sentence := not_kept(SLUG, first, "Streams"):
+                raise InvalidParams({"streams": f"{sentence} Take their rows out of the file."})
         if self.options.repeated == "skip" and (again := repeats.set_aside(self.work, batch)):
             batch.streams, batch.repeated = batch.streams - again, again
             name = self.sources["streams"].name

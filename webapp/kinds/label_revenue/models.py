@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.accounts import User
-from webapp.extensions import Model, UtcDateTime
+from webapp.extensions import Model, UtcDateTime, kept
 from webapp.lib.moments import utcnow
 
 # SQLite counts by itself only in a column it calls INTEGER.
@@ -182,7 +182,10 @@ class Stream(StreamFields, Model):
     """
 
     __tablename__ = "label_revenue_stream"
-    __table_args__ = {"postgresql_partition_by": "LIST (partition_id)"}
+    __table_args__ = {
+        "postgresql_partition_by": "LIST (partition_id)",
+        **kept("date", "STREAMS_KEPT_MONTHS"),
+    }
 
     partition_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -192,7 +195,10 @@ class RepeatedStream(StreamFields, Model):
     """A stream a load said although it stood already: it counts once the other one is undone."""
 
     __tablename__ = "label_revenue_repeated_stream"
-    __table_args__ = (Index("ix_label_revenue_repeated_stream_batch", "company_id", "batch_no"),)
+    __table_args__ = (
+        Index("ix_label_revenue_repeated_stream_batch", "company_id", "batch_no"),
+        kept("date", "STREAMS_KEPT_MONTHS"),
+    )
 
     company_id: Mapped[str] = _company()
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

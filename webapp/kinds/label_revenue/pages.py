@@ -18,6 +18,7 @@ from webapp.kinds.label_revenue import closing, loads, quality, sums
 from webapp.kinds.label_revenue.ledger import BEGINNING, END, accounting_period, unit_of_work
 from webapp.kinds.label_revenue.models import MonthSettings
 from webapp.kinds.label_revenue.needs import month_needs, terms_source
+from webapp.kinds.label_revenue.partitions import batches
 from webapp.kinds.label_revenue.periods import (
     DEFAULT_CURRENCY,
     DEFAULT_SHARES,
@@ -65,7 +66,7 @@ def _overview(
             }
             for month in months
         ],
-        batches=loads.batches(scope.company_id),
+        batches=batches(scope.company_id),
         periods=[(month_text(one.from_month), one) for one in all_settings(scope.company_id)],
         defaults={"shares": DEFAULT_SHARES, "currency": DEFAULT_CURRENCY},
         errors=errors or {},

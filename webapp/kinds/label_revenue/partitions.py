@@ -76,6 +76,12 @@ def in_batch(batch: Batch) -> Any:
     return and_(Stream.partition_id == batch.partition_id, Stream.batch_no == batch.no)
 
 
+def batches(company_id: str, limit: int = 200) -> list[Batch]:
+    """Return a company's batches, newest first."""
+    query = select(Batch).where(Batch.company_id == company_id)
+    return list(db.session.scalars(query.order_by(Batch.no.desc()).limit(limit)))
+
+
 def drop_streams(work: UnitOfWork, batch: Batch) -> None:
     """Remove the streams of a batch, with its partition where it has one of its own."""
     if not batch.own_partition or batch.partition_id is None:

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import delete, insert, select, update
 
 from webapp.accounts import Scope
+from webapp.engine.keeping import not_kept
 from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.intake import DateOrder
@@ -25,7 +26,7 @@ from webapp.kinds.label_revenue.bodies import (
     StreamsQuery,
     read_stream,
 )
-from webapp.kinds.label_revenue.ledger import unit_of_work
+from webapp.kinds.label_revenue.ledger import SLUG, unit_of_work
 from webapp.kinds.label_revenue.models import Label, LabelInForce, Ledger, Stream
 from webapp.kinds.label_revenue.partitions import api_batch, in_batch, partition_ids
 from webapp.kinds.label_revenue.reading import chunks
@@ -72,6 +73,8 @@ def create(company_id: str, bodies: list[Any], by: Scope) -> list[dict[str, Any]
             if len(bodies) > 1:
                 raise BadField("", f"Stream {place}: {bad.message}") from None
             raise
+    for row in rows:
+        _check_kept(row["date"])
     with unit_of_work(company_id, by) as work:
         sums.process_pending_within(work)
         batch = api_batch(work)
@@ -146,6 +149,8 @@ def change(company_id: str, stream_id: str, fields: Mapping[str, Any], by: Scope
     with unit_of_work(company_id, by) as work:
         sums.process_pending_within(work)
         before = find(company_id, stream_id)
+        for day in (before["date"], fields.get("date", before["date"])):
+            _check_kept(day)
         after = before | dict(fields)
         sums.aggregate(work, [_same(before)], -1)
         work.connection.execute(update(Stream).where(_same(before)).values(dict(fields)))
@@ -160,11 +165,17 @@ def remove(company_id: str, stream_id: str, by: Scope) -> dict[str, Any]:
     with unit_of_work(company_id, by) as work:
         sums.process_pending_within(work)
         gone = find(company_id, stream_id)
+        _check_kept(gone["date"])
         sums.aggregate(work, [_same(gone)], -1)
         work.connection.execute(delete(Stream).where(_same(gone)))
         quality.mark_sent(work)
         work.record("deleted stream", public_id(gone["id"]))
     return described(company_id, [gone])[0]
+
+
+def _check_kept(day: date) -> None:
+    if sentence := not_kept(SLUG, day, "Streams"):
+        raise BadField("date", sentence)
 
 
 def _same(row: Mapping[str, Any]) -> Any:

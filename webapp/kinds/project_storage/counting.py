@@ -34,6 +34,7 @@ from webapp.kinds.project_storage.models import (
     FileEvent,
     Project,
     Provider,
+    RolledUpMonth,
     StorageMonth,
     UnplacedEvent,
 )
@@ -79,7 +80,7 @@ class Sums:
         for where, delta in deltas.items():
             before = stored.get(where, [0] * len(self.names))
             after = [old + new for old, new in zip(before, delta, strict=True)]
-            if self.table is StorageMonth and not any(after):
+            if self.table is not Counter and not any(after):
                 empty.append(where)
             elif where not in stored or after != before:
                 rows.append(self._row(project_key, where, after))
@@ -126,6 +127,7 @@ class Sums:
 
 COUNTERS = Sums(Counter, ("provider_key",), COUNTED)
 MONTHS = Sums(StorageMonth, ("month", "provider_key", "uploader"), MONTHLY)
+ROLLED_UP = Sums(RolledUpMonth, MONTHS.by, MONTHLY)
 
 
 def count_project(project_key: int) -> int:
@@ -159,7 +161,7 @@ def count_step(project_key: int) -> int:
     effects = Effects(in_place_providers(project_key))
     unplaced: dict[int, str] = {}
     were_unplaced: set[int] = set()
-    for version in _versions(project_key, upto, FileEvent.version_id.in_(touched)):
+    for version in versions_of(project_key, upto, FileEvent.version_id.in_(touched)):
         done = {seq: event for seq, event in version.items() if seq <= counted_seq}
         before = {seq: event for seq, event in done.items() if seq not in ahead}
         now = {seq: event for seq, event in version.items() if seq not in still}
@@ -214,7 +216,7 @@ def _events_ahead(project_key: int) -> dict[int, int]:
     return dict(db.session.execute(query).all())
 
 
-def _versions(project_key: int, upto: int, *where: Any) -> Iterator[dict[int, Event]]:
+def versions_of(project_key: int, upto: int, *where: Any) -> Iterator[dict[int, Event]]:
     """Yield the events up to a number of each file version, by their numbers."""
     columns = (
         "version_id",
@@ -251,7 +253,10 @@ def _everything(
 ) -> tuple[Effects, dict[int, str]]:
     """Return what all events up to a number amount to without those ahead; what has no place."""
     effects, unplaced = Effects(in_place_providers(project_key)), dict[int, str]()
-    for version in _versions(project_key, upto):
+    effects.months = ROLLED_UP.stored(project_key)
+    # A provider that was ever used has a row.
+    effects.counters = {provider: [0, 0, 0, 0] for _, provider, _ in effects.months}
+    for version in versions_of(project_key, upto):
         now = {seq: event for seq, event in version.items() if seq not in ahead}
         effects.add(now.values())
         unplaced |= not_placed(now)

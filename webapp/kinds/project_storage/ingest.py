@@ -7,11 +7,13 @@ project take turns, so its events are numbered without gaps and nothing committe
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from sqlalchemy import case, insert, select, update
 
 from webapp.accounts import Scope
+from webapp.engine import keeping
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, TooLarge
 from webapp.extensions import db
 from webapp.kinds.project_storage import counting, tasks
@@ -20,8 +22,10 @@ from webapp.kinds.project_storage.bodies import EVENTS_PER_LIST, EventBody
 from webapp.kinds.project_storage.compute import EVENT_TYPES, UPLOAD
 from webapp.kinds.project_storage.models import MAY_REPORT, FileEvent, Project, Provider
 from webapp.kinds.project_storage.projects import find_project, providers_of
+from webapp.kinds.project_storage.rolling_up import SLUG, start_us
 from webapp.lib.bodies import read_value
 from webapp.lib.moments import utcnow
+from webapp.lib.months import month_text
 
 IDS_PER_QUERY = 500
 # What makes an event another one, though it comes under the same id.
@@ -56,9 +60,10 @@ def take_events(
         db.session.rollback()
         raise NotFound("There is no such project.")
     known = _known_contents(key, [row["event_id"] for row, _ in read if row])
+    rolled_up = keeping.kept_from(SLUG)
     verdicts, rows = [], []
     for row, refusal in read:
-        verdict = refusal or _verdict(row, known)
+        verdict = refusal or _verdict(row, known, rolled_up)
         verdicts.append(verdict)
         if verdict["verdict"] == "accepted":
             rows.append(row)
@@ -124,9 +129,16 @@ def _known_contents(project_key: int, ids: list[str]) -> dict[str, tuple[Any, ..
     return known
 
 
-def _verdict(row: Mapping[str, Any], known: dict[str, tuple[Any, ...]]) -> Verdict:
-    """Return the verdict on a sound event, which is known from then on."""
-    event_id, content = row["event_id"], tuple(row[name] for name in CONTENT)
+def _verdict(row: Mapping[str, Any], known: dict[str, tuple[Any, ...]], rolled_up: date) -> Verdict:
+    """Return the verdict on a sound event, which is known from then on.
+
+    rolled_up: months before this one take no event that is not known
+    """
+    event_id = row["event_id"]
+    if event_id not in known and row["at_us"] < start_us(rolled_up):
+        reason = f"Events before {month_text(rolled_up)} are rolled up; no more of them are taken."
+        return {"id": event_id, "verdict": "rejected", "reason": reason}
+    content = tuple(row[name] for name in CONTENT)
     before = known.setdefault(event_id, content)
     if before is content:
         return {"id": event_id, "verdict": "accepted"}

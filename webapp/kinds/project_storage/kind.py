@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from webapp.engine.kind import (
@@ -39,6 +40,7 @@ from webapp.kinds.project_storage import (
 from webapp.kinds.project_storage.growth import in_unit, make_growth
 from webapp.kinds.project_storage.overview import WARN_AT, projects_seen
 from webapp.kinds.project_storage.params import ProjectStorageParams
+from webapp.kinds.project_storage.rolling_up import SLUG, roll_up
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -126,12 +128,13 @@ def _tables_of_today(unit: str) -> tuple[Table, ...]:
 class ProjectStorage(ReportKind):
     """Growth of the caller's projects by month."""
 
-    slug = "project-storage"
+    slug = SLUG
     title = "Project storage"
     description = (
         "What projects store, active and in the trash: growth by month in bytes and versions."
     )
     Params = ProjectStorageParams
+    kept_setting = "STORAGE_EVENTS_KEPT_MONTHS"
     # It shows projects that only their members may see, so it is its maker's alone.
     personal = True
     # What a project holds is its members' to see, whatever they may do in the company.
@@ -300,6 +303,9 @@ class ProjectStorage(ReportKind):
 
     def run_maintenance(self) -> None:
         tasks.count_overdue()
+
+    def forget_before(self, month: date) -> Iterator[int]:
+        return roll_up(month)
 
     def nightly(self) -> None:
         for project_key, drift in counting.recount_all():

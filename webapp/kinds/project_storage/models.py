@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from webapp.extensions import Model, UtcDateTime
+from webapp.extensions import Model, UtcDateTime, kept
 from webapp.kinds.project_storage.compute import EVENT_TYPES, UPLOAD
 from webapp.lib.moments import utcnow
 
@@ -165,6 +165,7 @@ class FileEvent(Model):
     __table_args__ = (
         UniqueConstraint("project_key", "event_id"),
         Index("ix_project_storage_event_version", "project_key", "version_id"),
+        kept("received_at", "STORAGE_EVENTS_KEPT_MONTHS"),
     )
 
     project_key: Mapped[int] = mapped_column(
@@ -227,15 +228,13 @@ class Counter(Model):
     trash_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
-class StorageMonth(Model):
+class MonthChange:
     """By how much a month changed a project, by provider and uploader; without change no row.
 
     The sum up to a month is what the project held at its end. The areas are bytes times the
     microseconds from each change to the month's end, which byte-months are made of. What lies in
     the trash now is also kept under the month in which it came there.
     """
-
-    __tablename__ = "project_storage_month"
 
     project_key: Mapped[int] = mapped_column(
         Integer, ForeignKey(PROJECT_KEY), primary_key=True, autoincrement=False
@@ -256,3 +255,15 @@ class StorageMonth(Model):
     trash_area: Mapped[int] = mapped_column(WholeNumber, default=0)
     lying_file_versions: Mapped[int] = mapped_column(BigInteger, default=0)
     lying_bytes: Mapped[int] = mapped_column(WholeNumber, default=0)
+
+
+class StorageMonth(MonthChange, Model):
+    """The changes of a project's months, as its events and what was rolled up of them say."""
+
+    __tablename__ = "project_storage_month"
+
+
+class RolledUpMonth(MonthChange, Model):
+    """The part of those changes whose events are not kept any more."""
+
+    __tablename__ = "project_storage_rolled_up"

@@ -32,6 +32,7 @@ from webapp.kinds.project_storage.models import (
     Permission,
     Project,
     Provider,
+    RolledUpMonth,
     StorageMonth,
     UnplacedEvent,
 )
@@ -278,7 +279,7 @@ def delete_project(scope: Scope, project_id: str) -> int:
     """
     project = find_own_project(scope, project_id)
     _lock(project.key)
-    for table in (Permission, Counter, StorageMonth, AheadEvent, UnplacedEvent):
+    for table in (Permission, Counter, StorageMonth, RolledUpMonth, AheadEvent, UnplacedEvent):
         db.session.execute(delete(table).where(table.project_key == project.key))
     audit(scope, "deleted project", project_id)
     project.deleted_at = utcnow()

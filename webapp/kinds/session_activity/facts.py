@@ -13,14 +13,22 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
+from webapp.engine.keeping import not_kept
+from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.kinds.session_activity.clocks import moved_sessions
 from webapp.kinds.session_activity.compute import Hours, Span, day_end, day_start, hours_by_day
 from webapp.kinds.session_activity.corrections import apply_corrections
-from webapp.kinds.session_activity.models import Login, Segment, Session
+from webapp.kinds.session_activity.models import SLUG, Login, Segment, Session
 from webapp.kinds.session_activity.names import find
 
 Spans = dict[int, dict[int, list[Span]]]
+
+
+def check_kept(first: date) -> None:
+    """Raise InvalidParams where hours from this day on are not all kept any more."""
+    if sentence := not_kept(SLUG, first, "Hours"):
+        raise InvalidParams({"start": sentence})
 
 
 def find_logins(company_id: str, name: str | None) -> list[Login]:
@@ -60,7 +68,11 @@ def _segments(event: str) -> Any:
 
 
 def read_spans(logins: list[Login], event: str, first: date, last: date, zone: ZoneInfo) -> Spans:
-    """Return the spans of each login (by its number, a page of them) at each computer."""
+    """Return the spans of each login (by its number, a page of them) at each computer.
+
+    Raises: InvalidParams where hours of these days are not kept any more
+    """
+    check_kept(first)
     found: Spans = {login.id: {} for login in logins}
     if not logins:
         return found

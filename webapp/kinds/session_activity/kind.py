@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from webapp.engine.kind import (
@@ -22,6 +23,8 @@ from webapp.engine.kind import (
 )
 from webapp.errors import InvalidParams
 from webapp.kinds.session_activity import api, demo, login_page, names_api
+from webapp.kinds.session_activity.facts import check_kept
+from webapp.kinds.session_activity.forgetting import forget_sessions
 from webapp.kinds.session_activity.names import find_login
 from webapp.kinds.session_activity.params import SessionActivityParams
 from webapp.kinds.session_activity.report import GROUPS, PERIODS, Report, hours_columns
@@ -61,12 +64,14 @@ class SessionActivity(ReportKind):
         "that came in."
     )
     Params = SessionActivityParams
+    kept_setting = "SESSIONS_KEPT_MONTHS"
 
     def resolve_secrets(
         self, params: SessionActivityParams, scope: Scope, secrets: dict[str, str]
     ) -> dict[str, str]:
         if params.login and find_login(scope.company_id, params.login) is None:
             raise InvalidParams({"login": "There is no such login; leave it empty for all."})
+        check_kept(params.first_day)
         return secrets
 
     def run(self, params: SessionActivityParams, run: Run, context: Context) -> Result:
@@ -151,6 +156,9 @@ class SessionActivity(ReportKind):
         by, period = result.head.get("by", "login"), result.head["group_by"]
         rows = result.rows("hours")
         return (split_by(f"By {by}", rows, by, period, "hours", "hours", "bar"),)
+
+    def forget_before(self, month: date) -> Iterator[int]:
+        return forget_sessions(month)
 
     def seed_demo(self, company_id: str) -> str:
         begun = demo.make_demo(company_id)

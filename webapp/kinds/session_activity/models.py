@@ -8,11 +8,12 @@ it names an event, for that event too.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, UniqueConstraint, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.extensions import Model, UtcDateTime
+from webapp.extensions import Model, UtcDateTime, kept
 from webapp.lib.moments import utcnow
 
 SLUG = "session-activity"
@@ -21,7 +22,7 @@ Number = BigInteger().with_variant(Integer, "sqlite")
 LOGIN_LENGTH, COMPUTER_LENGTH, EVENT_LENGTH, ID_LENGTH = 50, 30, 50, 64
 ADDRESS_LENGTH, ROOM_LENGTH, KEY_LENGTH = 64, 50, 500
 # A ping changes its rows in place; the room left in each page keeps indexes out of it.
-ROOMY = {"postgresql_with": {"fillfactor": 80}}
+ROOMY: dict[str, Any] = {"postgresql_with": {"fillfactor": 80}}
 
 
 class Named:
@@ -110,7 +111,7 @@ class Session(Model):
         Index("ix_session_activity_session_online", "company_id", "ends_day"),
         Index("ix_session_activity_session_login", "login_id", "ends_day"),
         Index("ix_session_activity_session_computer", "computer_id", "ends_day"),
-        ROOMY,
+        ROOMY | kept("started_at", "SESSIONS_KEPT_MONTHS"),
     )
 
     number: Mapped[int] = mapped_column(Number, primary_key=True)
@@ -191,7 +192,10 @@ class Correction(Model):
     """
 
     __tablename__ = "session_activity_correction"
-    __table_args__ = (Index("ix_session_activity_correction_login", "login_id", "start_at"),)
+    __table_args__ = (
+        Index("ix_session_activity_correction_login", "login_id", "start_at"),
+        kept("made_at", "SESSIONS_KEPT_MONTHS"),
+    )
 
     id: Mapped[int] = mapped_column(Number, primary_key=True)
     login_id: Mapped[int] = mapped_column(Number, ForeignKey("session_activity_login.id"))

@@ -27,7 +27,7 @@ from webapp.engine.kind import (
     Table,
 )
 from webapp.intake import drop_expired_uploads, upload_pages
-from webapp.kinds.label_revenue import loads, models
+from webapp.kinds.label_revenue import loads, models, sums, upkeep
 from webapp.kinds.label_revenue.ledger import SLUG
 from webapp.kinds.label_revenue.periods import months_due
 from webapp.kinds.label_revenue.reading import Options, Source
@@ -38,7 +38,6 @@ from webapp.kinds.label_revenue.report.currencies import amount, amount_text, di
 from webapp.kinds.label_revenue.report.params import LabelRevenueParams
 from webapp.kinds.label_revenue.report.payouts import MonthPayout
 from webapp.kinds.label_revenue.rows import Role
-from webapp.kinds.label_revenue.sums import pending
 from webapp.lib.moments import utcnow
 from webapp.lib.months import month_text, months_between
 
@@ -62,11 +61,13 @@ class LabelRevenue(ReportKind):
     title = "Label revenue"
     description = "What each label is owed for its streams, to the cent, by pool or by listener."
     Params = LabelRevenueParams
+    kept_setting = "STREAMS_KEPT_MONTHS"
+    forget_before = staticmethod(upkeep.forget_streams)
 
     def run(self, params: LabelRevenueParams, run: Run, context: Context) -> Result:
         months = months_between(params.start, params.end)
         run.set_total(len(months))
-        if waiting := len(pending(run.company_id)):
+        if waiting := len(sums.pending(run.company_id)):
             run.log(f"Adding up {waiting} large batch{'es' if waiting > 1 else ''} first.")
         payer = payouts.payer(run.company_id, params.method, run.months, refresh=params.refresh)
         found = []
@@ -133,8 +134,7 @@ class LabelRevenue(ReportKind):
         return Answer(f"{text}.", figures)
 
     def figures(self, head: Mapping[str, Any]) -> tuple[Figure, ...]:
-        currency = head["currency"]
-        method = METHOD_TEXTS[head["method"]]
+        currency, method = head["currency"], METHOD_TEXTS[head["method"]]
         return (
             Figure("To labels", f"{head['to_labels']} {currency}", "text", method),
             Figure("Unallocated", f"{head['unallocated']} {currency}", "text"),
