@@ -38,6 +38,8 @@ from webapp.accounts.keys import authenticate_ingest_key, create_key, find_key
 from webapp.accounts.members import grant, members_of
 from webapp.accounts.models import ApiKey, AuditEntry, Company, Membership, User
 from webapp.accounts.people import create_user, find_user
+from webapp.accounts.person import erasing as person_erasing
+from webapp.accounts.person import exporting as person_exporting
 from webapp.accounts.sessions import LIFETIME_S
 from webapp.accounts.setup import init_app
 
@@ -70,6 +72,8 @@ __all__ = [
     "membership_ended",
     "new_token",
     "only_sends",
+    "person_erasing",
+    "person_exporting",
     "read_entries",
     "require",
     "require_access",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from functools import wraps
 from typing import Any
 
@@ -20,6 +21,7 @@ from webapp.accounts.links import RESET, make_link
 from webapp.accounts.members import delete_user, switch_member
 from webapp.accounts.models import DELETED, FULL, SEND, LoginSession, User
 from webapp.accounts.people import accounts_of, confirm_address, create_user, find_user
+from webapp.accounts.person import erase_person, export_person
 from webapp.accounts.second_factor import turn_off
 from webapp.commands import handle_cli_errors, with_database
 from webapp.errors import InvalidParams
@@ -134,6 +136,30 @@ def delete(found: User, yes: bool) -> None:
     sentence = f"{found.email} is deleted."
     delete_user(found)
     _done(found, "account deleted", sentence)
+
+
+@user.command("export")
+@_of_user
+def export(found: User) -> None:
+    """Write all that is kept about a user as JSON, by table, without secrets."""
+    rows = export_person(found)
+    click.echo(json.dumps(rows, ensure_ascii=False, indent=2, default=_as_text))
+
+
+@user.command("erase")
+@_of_user
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def erase(found: User, yes: bool) -> None:
+    """Delete a user and take their address out of every text that is kept."""
+    email = found.email
+    if not yes:
+        click.confirm(f"Erase {email} everywhere? It cannot be undone.", abort=True, err=True)
+    erase_person(found)
+    click.echo(f"{email} is erased. Backups keep the address until they are gone.")
+
+
+def _as_text(value: Any) -> str:
+    return rfc3339(value, "auto") if isinstance(value, datetime) else str(value)
 
 
 @key.command("create")

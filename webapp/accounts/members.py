@@ -5,6 +5,8 @@ A company never loses its last admin.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.orm import joinedload
 
@@ -28,6 +30,7 @@ from webapp.accounts.second_factor import turn_off
 from webapp.accounts.sessions import end_all_sessions, end_program_sessions
 from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
+from webapp.lib.mentions import replace_mentions
 
 CONFINED = "This account belongs to another company until its address is confirmed."
 LAST_ADMIN = "This is the company's last admin. Make somebody else an admin first."
@@ -144,13 +147,9 @@ def delete_user(user: User) -> None:
         _end_membership(member)
         if _has_members(member.company_id):
             _keep_an_admin(member.company_id)
-    named = AuditEntry.subject.contains(email, autoescape=True)
-    db.session.execute(
-        update(AuditEntry)
-        .where(named, AuditEntry.company_id.in_(companies))
-        .values(subject=func.replace(AuditEntry.subject, email, FORMER_MEMBER))
-        .execution_options(synchronize_session=False)
-    )
+    entries: Any = AuditEntry.__table__
+    in_theirs = entries.c.company_id.in_(companies)
+    replace_mentions(db.session, entries, [entries.c.subject], email, FORMER_MEMBER, in_theirs)
     theirs = delete(Invite).where(Invite.email == email, Invite.company_id.in_(companies))
     db.session.execute(theirs)
     turn_off(user)

@@ -18,10 +18,11 @@ from typing import Any
 import requests
 from flask import current_app
 from itsdangerous import URLSafeSerializer
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Text, cast, select, update
 from standardwebhooks import Webhook
 
 from webapp import mail
+from webapp.accounts import User, person_erasing
 from webapp.delivery.definitions import signing_secrets
 from webapp.delivery.letters import answer, letter
 from webapp.delivery.models import (
@@ -272,8 +273,20 @@ def unsubscribe(token: str) -> None:
     """Take an address out of a definition's mails; commits. Raises BadSignature."""
     definition_id, email = _signer().loads(token)
     definition = db.session.get(Definition, definition_id)
-    if definition is None:
-        return
+    if definition is not None:
+        _take_out(definition, email)
+        db.session.commit()
+
+
+@person_erasing.connect
+def forget_reader(_sender: object, *, user: User) -> None:
+    """Take somebody out of all mails, in the session."""
+    reads = cast(Definition.deliver, Text).icontains(user.email, autoescape=True)
+    for definition in db.session.scalars(select(Definition).where(reads)):
+        _take_out(definition, user.email)
+
+
+def _take_out(definition: Definition, email: str) -> None:
     kept = []
     for target in definition.deliver:
         if target["by"] == "email":
@@ -281,7 +294,6 @@ def unsubscribe(token: str) -> None:
         if target.get("to") != []:
             kept.append(target)
     definition.deliver = kept
-    db.session.commit()
 
 
 def _signer() -> URLSafeSerializer:

@@ -11,6 +11,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from webapp import jobs
-from webapp.accounts import Scope
+from webapp.accounts import Scope, User, person_erasing
 from webapp.engine.kind import Estimate, ReportKind
 from webapp.engine.listing import tag_words
 from webapp.engine.models import FAILED, INCOMPLETE, Favourite, Report, ReportEntry
@@ -209,6 +210,17 @@ def delete_report(scope: Scope, report_id: str) -> None:
     if not jobs.delete(report.id):
         raise Conflict("The report is still being made; cancel it first.")
     kind.on_report_deleted(str(report_id))
+
+
+@person_erasing.connect
+def forget_personal_reports(_sender: object, *, user: User) -> None:
+    """Delete the reports that nobody but this user may find. Commits."""
+    mine = (Report.user_id == user.id) & Report.task.in_(personal_kinds())
+    for report_id, slug in db.session.execute(select(Report.id, Report.task).where(mine)).all():
+        with suppress(Conflict):
+            jobs.cancel(report_id)
+        jobs.delete(report_id)
+        kinds()[slug].on_report_deleted(report_id)
 
 
 def retry_report(scope: Scope, report_id: str, raw: Mapping[str, Any]) -> Report:
