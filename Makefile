@@ -14,6 +14,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 	$$p -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && { echo $$p; break; }; done)
 PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
 ARGS ?=
+# Images of Python often set it; each process would then compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Which tests run again on servers.
 AGAIN ?= not faults
 

@@ -6,6 +6,7 @@ TEST_BACKEND=servers uses TEST_DATABASE_URL and TEST_REDIS_URL, in a database ma
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import secrets
@@ -40,9 +41,19 @@ PASSWORD = "correct horse battery"
 SECRET_KEY = "a key that only tests use, 0123456789"
 DEMO_KEY, DEMO_SECRET = "demo-user-key", "ZGVtby1zZWNyZXQ="
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+# Without the parts of a desktop browser the same pages cost a quarter.
+_BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
+CHROMIUM = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
 
 quick_apps.install()
+# Until the tests begin there is nothing to give back, only half a million objects to look through.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look from now on only through what tests make: what was imported stays to the end."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_report_header() -> str:

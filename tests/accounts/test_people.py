@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable
 
 import pytest
@@ -17,11 +18,13 @@ from webapp.accounts import (
     current_scope,
     find_company,
     find_user,
+    passwords,
     require,
     restrict,
     scope_of,
 )
 from webapp.accounts.audit_log import read_entries
+from webapp.accounts.passwords import needs_rehash
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 
@@ -67,6 +70,13 @@ def test_the_password_is_kept_as_argon2(app: Flask) -> None:
         user = find_user(email_of("viewer"))
         assert user is not None
         assert user.password_hash.startswith("$argon2id$")
+        assert not needs_rehash(user.password_hash)
+
+
+def test_a_guess_costs_what_owasp_asks() -> None:
+    # As the program has it, not as tests do: each of thousands of sign-ins would cost as much.
+    hasher = runpy.run_path(passwords.__file__)["_hasher"]
+    assert (hasher.memory_cost, hasher.time_cost) == (19 * 1024, 2)
 
 
 def scope(role: str, *, operator: bool = False) -> Scope:
