@@ -280,7 +280,7 @@ def month_ms(bench: Bench) -> float:
     spent = []
     with bench.app.app_context():
         for number in range(15):
-            login = find_login(bench.scope.company_id, bench.names[number * 7 % LOGINS])
+            login = find_login(bench.scope, bench.names[number * 7 % LOGINS])
             assert login is not None
             begun = time.perf_counter()
             in_hours(sum(login_days(login, "", *MONTH, UTC_ZONE).values(), Hours()).person)
@@ -291,7 +291,7 @@ def month_ms(bench: Bench) -> float:
 def rows_read(bench: Bench) -> int:
     """Return how many segments the database looked at for one login's month (Postgres says)."""
     with bench.app.app_context():
-        login = find_login(bench.scope.company_id, bench.names[5])
+        login = find_login(bench.scope, bench.names[5])
         assert login is not None
         query = segment_query([login.id], "", *MONTH, UTC_ZONE, login.longest_days)
         compiled = query.compile(bench.engine, compile_kwargs={"literal_binds": True})

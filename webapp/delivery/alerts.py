@@ -7,7 +7,7 @@ holds no more. A result that lacks the value (a hole) says neither.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
@@ -19,8 +19,9 @@ from sqlalchemy import select
 from webapp.delivery.bodies import Alert
 from webapp.delivery.comparison import keyed_rows
 from webapp.delivery.letters import answer
-from webapp.delivery.models import DefinitionRun
+from webapp.delivery.models import Definition, DefinitionRun, Delivery
 from webapp.engine.models import Report
+from webapp.engine.service import subject_forgotten
 from webapp.extensions import db
 from webapp.lib.moments import rfc3339
 
@@ -194,3 +195,23 @@ def rule_text(alert: Mapping[str, Any]) -> str:
 
 def _text(number: float) -> str:
     return f"{number:,.2f}".rstrip("0").rstrip(".") if number % 1 else f"{number:,.0f}"
+
+
+@subject_forgotten.connect
+def forget_subject(
+    _sender: object, *, company_id: str, kind: str, is_meant: Callable[[str], bool]
+) -> None:
+    """Delete what was saved about somebody a kind forgets, in the session.
+
+    What alerts said of that kind's rows goes too, whoever they were about.
+    """
+    of_kind = (Definition.company_id == company_id) & (Definition.kind == kind)
+    for definition in db.session.scalars(select(Definition).where(of_kind)).all():
+        if any(is_meant(str(value)) for value in definition.params.values()):
+            db.session.delete(definition)
+            continue
+        states = definition.alert_states.items()
+        definition.alert_states = {name: state | {"sentence": ""} for name, state in states}
+        mine = (Delivery.definition_id == definition.id) & Delivery.about.is_not(None)
+        for delivery in db.session.scalars(select(Delivery).where(mine)):
+            delivery.about = (delivery.about or {}) | {"sentence": "", "rows": []}

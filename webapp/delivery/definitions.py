@@ -31,7 +31,7 @@ from webapp.delivery.schedules import Schedule
 from webapp.engine.kind import ReportKind
 from webapp.engine.models import WITH_RESULT, Report
 from webapp.engine.params import json_schema, read_params
-from webapp.engine.registry import kind_named, personal_kinds
+from webapp.engine.registry import kind_named, personal_kinds, readable
 from webapp.engine.service import find_report, start_report
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound
 from webapp.extensions import db, public_url
@@ -45,7 +45,7 @@ OLD_SECRET_SIGNS = timedelta(days=1)
 
 def visible(scope: Scope) -> ColumnElement[bool]:
     """Return the condition of what the caller may see: of private ones only theirs."""
-    shared = Definition.private.is_(False) & Definition.kind.not_in(personal_kinds())
+    shared = Definition.private.is_(False) & Definition.kind.not_in(personal_kinds(scope))
     return (Definition.company_id == scope.company_id) & or_(
         shared, Definition.user_id == scope.user_id
     )
@@ -281,8 +281,13 @@ def compare_results(
     newest = find_report(scope, after)
     if before != FIRST:
         return compare([find_report(scope, before)], newest)
-    earlier = [run.report for run in reversed(runs) if run.report and run.report.has_result]
-    return compare([one for one in earlier if one.created_at < newest.created_at], newest)
+    earlier = select(Report).where(
+        Report.id.in_(known),
+        Report.status.in_(WITH_RESULT),
+        Report.created_at < newest.created_at,
+        readable(scope),
+    )
+    return compare(db.session.scalars(earlier.order_by(Report.created_at)).all(), newest)
 
 
 def resend(scope: Scope, delivery_id: str) -> Delivery:

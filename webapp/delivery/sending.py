@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Text, cast, select, update
 from standardwebhooks import Webhook
 
 from webapp import mail
-from webapp.accounts import User, person_erasing
+from webapp.accounts import User, person_erasing, scope_of
 from webapp.delivery.definitions import signing_secrets
 from webapp.delivery.letters import answer, letter
 from webapp.delivery.models import (
@@ -37,7 +37,8 @@ from webapp.delivery.models import (
 from webapp.engine import export
 from webapp.engine.models import Report
 from webapp.engine.registry import kinds
-from webapp.errors import InvalidParams, Unavailable
+from webapp.engine.service import find_report
+from webapp.errors import InvalidParams, NotFound, Unavailable
 from webapp.extensions import db, public_url
 from webapp.jobs import FAILED, Attempt, Ending, Job, Task
 from webapp.lib.moments import rfc3339, utcnow
@@ -87,6 +88,7 @@ def deliver(attempt: Attempt, payload: dict[str, Any]) -> None:
                 for_good=True,
                 status=UNKNOWN,
             )
+        _check_may_read(delivery)
         answer = SENDERS[delivery.target["by"]](delivery)
     except NotSent as failure:
         delivery.tries = [*delivery.tries, _try(False, failure.answer)]
@@ -100,6 +102,17 @@ def deliver(attempt: Attempt, payload: dict[str, Any]) -> None:
         delivery.status, delivery.sent_at, delivery.next_try_at = SENT, utcnow(), None
         delivery.tries = [*delivery.tries, _try(True, answer)]
     db.session.commit()
+
+
+def _check_may_read(delivery: Delivery) -> None:
+    """Raise NotSent where the owner may not read what is sent: it may be theirs no more."""
+    owner, report = delivery.definition.owner, delivery.run.report
+    scope = scope_of(owner, delivery.company_id)
+    try:
+        if report is not None and scope is not None:
+            find_report(scope, report.id)
+    except NotFound:
+        raise NotSent("Its owner may not read this report any more.", for_good=True) from None
 
 
 def _tell_failure(connection: Connection, job_id: str, ending: Ending) -> Ending:

@@ -14,6 +14,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel
+from sqlalchemy import ColumnElement, true
 
 from webapp.engine.months import MonthStore, StoredValue
 from webapp.engine.run import Run
@@ -36,6 +37,7 @@ from webapp.engine.shapes import (
     split_by,
 )
 from webapp.errors import InvalidParams
+from webapp.jobs import Job
 from webapp.lib.months import months_between
 
 if TYPE_CHECKING:
@@ -115,6 +117,14 @@ class ReportKind:
     def retry_params(self) -> frozenset[str]:
         """Return the parameters a retry may bring anew; all others stay what they were."""
         return self.secret_params.union(*self.credential_options)
+
+    def is_personal(self, scope: Scope) -> bool:
+        """Return whether the caller finds only such reports as they made themselves."""
+        return self.personal
+
+    def readable(self, scope: Scope) -> ColumnElement[bool]:
+        """Return which of the company's reports of this kind the caller may read."""
+        return Job.user_id == scope.user_id if self.is_personal(scope) else true()
 
     def choices(self, scope: Scope) -> Mapping[str, tuple[tuple[str, str], ...]]:
         """Return (value, label) pairs of select fields that depend on the caller's company."""

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import defer
 
 from webapp.accounts import Scope
 from webapp.engine.models import STATUSES, Favourite, Report, ReportEntry
-from webapp.engine.registry import kinds, personal_kinds
+from webapp.engine.registry import kinds, readable
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.lib.keyset import cut, one_page, place, read_place
@@ -61,7 +61,7 @@ def list_reports(
     oldest_first: bool = False,
     **wanted: Unpack[Wanted],
 ) -> Page:
-    """Return a page of the caller's company's reports, of personal kinds the caller's own.
+    """Return a page of the reports the caller may read.
 
     limit:  1 to 100
     Raises: InvalidParams for an unknown kind or status, a limit out of bounds, a broken cursor
@@ -98,11 +98,9 @@ def count_by_kind_and_status(scope: Scope) -> tuple[Counter[str], Counter[str]]:
     job = db.metadata.tables["job"].c
     query = (
         select(job.task, job.status, func.count())
-        .where(job.company_id == scope.company_id, job.type == "report")
+        .where(readable(scope), job.type == "report")
         .group_by(job.task, job.status)
     )
-    if hidden := personal_kinds():
-        query = query.where(or_(job.task.not_in(hidden), job.user_id == scope.user_id))
     by_kind: Counter[str] = Counter()
     by_status: Counter[str] = Counter()
     for kind, status, count in db.session.execute(query):
@@ -128,9 +126,7 @@ def favourites_of(scope: Scope, reports: Sequence[Report]) -> set[str]:
 
 
 def _conditions(scope: Scope, wanted: Wanted) -> list[Any]:
-    found: list[Any] = [Report.company_id == scope.company_id]
-    if hidden := personal_kinds():
-        found.append(or_(Report.kind.not_in(hidden), Report.requested_by == scope.user_id))
+    found: list[Any] = [readable(scope)]
     if kind := wanted.get("kind"):
         found.append(Report.kind == kind)
     if status := wanted.get("status"):

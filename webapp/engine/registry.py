@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask, current_app
+from sqlalchemy import ColumnElement, and_, or_
 
+from webapp.accounts import Scope
 from webapp.counters import counters
 from webapp.engine.kind import Context, ReportKind
 from webapp.errors import InvalidParams
 from webapp.extensions import quick_redis
+from webapp.jobs import Job
 from webapp.lib.moments import utcnow
 
 
@@ -28,9 +31,15 @@ def kind_named(slug: Any) -> ReportKind:
     return kind
 
 
-def personal_kinds() -> list[str]:
-    """Return the slugs of kinds whose reports only their maker may find."""
-    return [slug for slug, kind in kinds().items() if kind.personal]
+def readable(scope: Scope) -> ColumnElement[bool]:
+    """Return which reports the caller may read: the company's, as far as their kinds let them."""
+    each = (or_(Job.task != slug, kind.readable(scope)) for slug, kind in kinds().items())
+    return and_(Job.company_id == scope.company_id, *each)
+
+
+def personal_kinds(scope: Scope) -> list[str]:
+    """Return the slugs of kinds of which the caller finds only their own reports."""
+    return [slug for slug, kind in kinds().items() if kind.is_personal(scope)]
 
 
 def context() -> Context:

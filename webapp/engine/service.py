@@ -15,8 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from blinker import Namespace
 from flask import Flask, current_app
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.exc import IntegrityError
 
 from webapp import jobs
@@ -26,13 +27,17 @@ from webapp.engine.listing import tag_words
 from webapp.engine.models import FAILED, INCOMPLETE, Favourite, Report, ReportEntry
 from webapp.engine.months import MonthStore
 from webapp.engine.params import Parsed, param_text, read_params, retried_params
-from webapp.engine.registry import context, kind_named, kinds, personal_kinds
+from webapp.engine.registry import context, kind_named, kinds, readable
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, ReportError, TooManyWaiting
 from webapp.extensions import db
 from webapp.jobs import service as job_service
 from webapp.security import fingerprint
 
 log = logging.getLogger(__name__)
+
+# Sent where a kind forgets somebody, before the commit, with company_id, kind, and is_meant, which
+# says whether a text names them: rooms above that keep parameters or words of results listen.
+subject_forgotten = Namespace().signal("subject-forgotten")
 
 LONGEST_NAME, LONGEST_TAG, MOST_TAGS = 120, 40, 12
 
@@ -176,18 +181,15 @@ def estimate_report(scope: Scope, slug: Any, raw: Mapping[str, Any]) -> Estimate
 
 def audited(report: Report) -> str:
     """Return what the audit log calls a report; of what is its maker's alone it says the kind."""
-    label = "" if report.kind in personal_kinds() else report.label
+    label = "" if kinds()[report.kind].personal else report.label
     return " ".join(filter(None, (report.kind, label, report.id)))
 
 
 def find_report(scope: Scope, report_id: str) -> Report:
-    """Return a report of the caller's company; another company's is as unknown as none."""
-    report = db.session.get(Report, str(report_id))
-    if (
-        report is None
-        or report.company_id != scope.company_id
-        or (report.kind in personal_kinds() and report.requested_by != scope.user_id)
-    ):
+    """Return a report the caller may read; any other is as unknown as none."""
+    query = select(Report).where(Report.id == str(report_id), readable(scope))
+    report = db.session.scalar(query)
+    if report is None:
         raise NotFound("There is no such report.")
     return report
 
@@ -215,8 +217,13 @@ def delete_report(scope: Scope, report_id: str) -> None:
 @person_erasing.connect
 def forget_personal_reports(_sender: object, *, user: User) -> None:
     """Delete the reports that nobody but this user may find. Commits."""
-    mine = (Report.user_id == user.id) & Report.task.in_(personal_kinds())
-    for report_id, slug in db.session.execute(select(Report.id, Report.task).where(mine)).all():
+    personal = [slug for slug, kind in kinds().items() if kind.personal]
+    forget_reports((Report.user_id == user.id) & Report.task.in_(personal))
+
+
+def forget_reports(wanted: ColumnElement[bool]) -> None:
+    """Delete reports, cancelled first where they are being made. Commits."""
+    for report_id, slug in db.session.execute(select(Report.id, Report.task).where(wanted)).all():
         with suppress(Conflict):
             jobs.cancel(report_id)
         jobs.delete(report_id)

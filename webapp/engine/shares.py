@@ -1,7 +1,7 @@
 """Links to one result for people without an account: read-only, expiring, revocable, counted.
 
 The token stands in the link alone; kept is its hash. A link ends with its report, its time, its
-maker's membership, or when somebody revokes it.
+maker's right to read the report, or when somebody revokes it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from webapp.accounts.keys import hash_secret, random_text
 from webapp.accounts.passwords import hash_password
 from webapp.engine.kind import ReportKind, Table
 from webapp.engine.models import Report
-from webapp.engine.registry import kind_named
+from webapp.engine.registry import kind_named, readable
 from webapp.engine.service import audited
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound
 from webapp.extensions import CompanyId, JobId, Model, NewId, UserId, UtcDateTime, db
@@ -142,11 +142,13 @@ def find_share(token: str) -> tuple[ShareLink, Report]:
     """Return the link of a token and its report; raises NotFound where it has ended."""
     query = select(ShareLink).where(ShareLink.token_hash == hash_secret(token))
     link = db.session.scalar(query)
-    report = db.session.get(Report, link.report_id) if link and link.is_open else None
-    maker = db.session.get(User, link.user_id) if link else None
-    if link is None or report is None or maker is None or not report.has_result:
+    maker = db.session.get(User, link.user_id) if link and link.is_open else None
+    scope = scope_of(maker, link.company_id) if link and maker else None
+    if link is None or scope is None:
         raise NotFound(GONE)
-    if scope_of(maker, link.company_id) is None:
+    mine = select(Report).where(Report.id == link.report_id, readable(scope))
+    report = db.session.scalar(mine)
+    if report is None or not report.has_result:
         raise NotFound(GONE)
     return link, report
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import Response, current_app, render_template, request, stream_with_context
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from webapp.accounts import (
     AuditAsked,
@@ -160,9 +160,7 @@ def names_of(scope: Scope, ids: set[str]) -> Named:
         user.id: (user.shown_email, "")
         for user in db.session.scalars(select(User).where(User.id.in_(ids)))
     }
-    query = select(Report).where(Report.id.in_(ids), Report.company_id == scope.company_id)
-    if hidden := registry.personal_kinds():
-        query = query.where(or_(Report.kind.not_in(hidden), Report.requested_by == scope.user_id))
+    query = select(Report).where(Report.id.in_(ids), registry.readable(scope))
     reports = db.session.scalars(query).all()
     entries = entries_of(reports)
     for report in reports:

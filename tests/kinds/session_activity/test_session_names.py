@@ -77,7 +77,7 @@ def test_names_are_listed_searched_and_paged(sender: Sender) -> None:
     assert ([row["Name"] for row in second["data"]], second["next"]) == (["red0003"], None)
     sender.begin("s1", EIGHT)
     assert sender.get("/users", search="anna").json["data"] == [
-        {"Name": "anna", "is_off": False, "others": [], "last_seen": EIGHT}
+        {"Name": "anna", "is_off": False, "others": [], "last_seen": EIGHT, "account": None}
     ]
 
 

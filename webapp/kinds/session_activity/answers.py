@@ -85,6 +85,7 @@ class Name(TypedDict):
     last_seen: str | None
     room: NotRequired[str]
     corrects_clock: NotRequired[bool]
+    account: NotRequired[str | None]
 
 
 class Names(TypedDict):
@@ -93,6 +94,25 @@ class Names(TypedDict):
     message: str
     data: list[Name]
     next: str | None
+
+
+class HeldRows(TypedDict):
+    """All rows about a login, by what they are."""
+
+    names: list[dict[str, Any]]
+    computers: list[dict[str, Any]]
+    sessions: list[dict[str, Any]]
+    time: list[dict[str, Any]]
+    clocks_ahead: list[dict[str, Any]]
+    clock_offsets: list[dict[str, Any]]
+    corrections: list[dict[str, Any]]
+
+
+class Held(TypedDict):
+    """What is held about logins."""
+
+    message: str
+    data: list[HeldRows]
 
 
 class KeptCorrection(TypedDict):

@@ -68,14 +68,17 @@ def close_taking() -> None:
     scope = authenticate_ingest_key() or sender_scope()
     if not scope.may("expert"):
         raise NotAllowed("Sending pings needs the role expert.")
-    g.session_activity_company_id = scope.company_id
+    g.session_activity_scope = scope
     # The connection that looked the key up goes back: whoever writes needs one of the pool.
     db.session.remove()
 
 
 @taking.errorhandler(SessionTaken)
 def session_taken(error: SessionTaken) -> tuple[Response, int]:
-    """Answer a conflict with the session that is in the way."""
+    """Answer a conflict with the session that is in the way, as far as the sender may see it."""
+    if find_login(g.session_activity_scope, error.data["login"]) is None:
+        sentence = "This login is online elsewhere, or another session has this id already."
+        return jsonify({"message": sentence, "data": {}}), error.status
     return jsonify({"message": error.message, "data": error.data}), error.status
 
 
@@ -198,7 +201,7 @@ def _take_list(body: list[Any]) -> tuple[Response, int]:
 
 def _company_id() -> str:
     """Return the sender's company."""
-    company_id: str = g.session_activity_company_id
+    company_id: str = g.session_activity_scope.company_id
     return company_id
 
 
@@ -211,7 +214,7 @@ def _created() -> tuple[Response, int]:
 @describe("Who is online", answer=Dashboard)
 def show_dashboard() -> Response:
     """List the sessions whose end has not passed."""
-    rows = online(db.session, current_scope().company_id, utcnow())
+    rows = online(db.session, current_scope(), utcnow())
     return jsonify({"message": "Success", "data": [described(row) for row in rows]})
 
 
@@ -226,7 +229,7 @@ def show_activity() -> Response:
     """Give the hours of a login by month or week, newest first, or by date, oldest first."""
     asked, zone = read_query(HoursQuery), zone_of(current_app)
     first, last = asked.days(day_of(utcnow(), zone))
-    login = find_login(current_scope().company_id, asked.login)
+    login = find_login(current_scope(), asked.login)
     if login is None:
         raise NotFound(f"There is no login {asked.login!r}.")
     days = login_days(login, asked.session_type, first, last, zone)

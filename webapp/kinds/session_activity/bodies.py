@@ -206,6 +206,13 @@ class LoginChange(_Body):
         return self.model_dump(exclude_unset=True, exclude={"name"})
 
 
+class AccountChange(LoginChange):
+    """What is to change of a login, and whose account it is: an email, empty for nobody's."""
+
+    may_be_empty = frozenset({"account"})
+    account: Annotated[str, Field(max_length=254), LineOrEmpty] | None = None
+
+
 class ComputerChange(LoginChange):
     """What is to change of a computer.
 
@@ -255,6 +262,18 @@ class CorrectionsQuery(BaseModel):
     """Whose corrections; without a login those of all."""
 
     login: Annotated[str, LineOrEmpty] = ""
+
+
+class HeldQuery(BaseModel):
+    """Whose rows; without a login those of the caller's own ones."""
+
+    login: Annotated[str, LineOrEmpty] = ""
+
+
+class LoginQuery(BaseModel):
+    """Which login."""
+
+    login: Annotated[str, OneLine]
 
 
 class NamesQuery(BaseModel):

@@ -12,10 +12,11 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from webapp.accounts import Scope
 from webapp.extensions import db
 from webapp.kinds.session_activity.compute import STEADY_PINGS, STEADY_S, WORTH_CORRECTING
 from webapp.kinds.session_activity.models import Computer, Login, Session
-from webapp.kinds.session_activity.names import ids_of
+from webapp.kinds.session_activity.names import find_login, seen
 from webapp.lib.moments import rfc3339
 
 MOST_LISTED = 1000
@@ -44,7 +45,7 @@ def moved_sessions(connection: Any, login_ids: Iterable[int]) -> dict[int, timed
 
 
 def clocks_behind(
-    company_id: str, login: str | None, start: datetime, end: datetime
+    scope: Scope, login: str | None, start: datetime, end: datetime
 ) -> list[dict[str, Any]]:
     """Return sessions of a range whose clocks are behind, by computer, a thousand at most.
 
@@ -61,7 +62,8 @@ def clocks_behind(
         .join(Computer, Computer.id == Session.computer_id)
         .join(Login, Login.id == Session.login_id)
         .where(
-            Session.company_id == company_id,
+            Session.company_id == scope.company_id,
+            seen(scope),
             STEADY,
             Session.started_at < end,
             Session.ends_at > start,
@@ -70,7 +72,8 @@ def clocks_behind(
         .limit(MOST_LISTED)
     )
     if login:
-        query = query.where(Login.id == ids_of(db.session, Login, company_id, [login]).get(login))
+        found = find_login(scope, login)
+        query = query.where(Login.id == (found.id if found else None))
     with db.engine.connect() as connection:
         return [
             {

@@ -16,7 +16,7 @@ from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.kinds.session_activity.compute import Span, clipped
 from webapp.kinds.session_activity.models import Computer, Correction, Login
-from webapp.kinds.session_activity.names import find, mark_changed
+from webapp.kinds.session_activity.names import find, find_login, mark_changed, seen
 from webapp.lib.moments import utcnow
 
 MOST_LISTED = 500
@@ -29,7 +29,7 @@ def correct(
 
     Commits. Raises: InvalidParams
     """
-    who = find(db.session, Login, scope.company_id, login)
+    who = find_login(scope, login, managing=True)
     place = find(db.session, Computer, scope.company_id, computer)
     errors = {}
     if who is None:
@@ -60,8 +60,8 @@ def correct(
     return made.id
 
 
-def list_corrections(company_id: str, login: str = "") -> Sequence[Any]:
-    """Return a company's corrections, of one login where it is named, the newest first."""
+def list_corrections(scope: Scope, login: str = "") -> Sequence[Any]:
+    """Return the corrections the caller sees, of one login where it is named, the newest first."""
     query = (
         select(
             Correction.id,
@@ -79,12 +79,12 @@ def list_corrections(company_id: str, login: str = "") -> Sequence[Any]:
         )
         .join(Login, Login.id == Correction.login_id)
         .join(Computer, Computer.id == Correction.computer_id)
-        .where(Login.company_id == company_id)
+        .where(Login.company_id == scope.company_id, Login.nameless_month.is_(None), seen(scope))
         .order_by(Correction.id.desc())
         .limit(MOST_LISTED)
     )
     if login:
-        who = find(db.session, Login, company_id, login)
+        who = find_login(scope, login)
         query = query.where(Login.id == (who.id if who else None))
     return db.session.execute(query).all()
 
@@ -94,7 +94,7 @@ def take_back(scope: Scope, number: int) -> None:
 
     Raises: NotFound
     """
-    mine = select(Login.id).where(Login.company_id == scope.company_id)
+    mine = select(Login.id).where(Login.company_id == scope.company_id, seen(scope, managing=True))
     login_id = db.session.scalar(
         update(Correction)
         .where(

@@ -12,7 +12,7 @@ from webapp.extensions import db
 from webapp.kinds.session_activity.aggregate import SESSION, Ping
 from webapp.kinds.session_activity.ingest import intake, zone_of
 from webapp.kinds.session_activity.models import Computer, Login
-from webapp.kinds.session_activity.names import add_names, find_login
+from webapp.kinds.session_activity.names import add_names, find
 from webapp.kinds.session_activity.sessions import begin
 from webapp.lib.moments import utcnow
 
@@ -43,7 +43,7 @@ MEETING = "zoom-meeting"
 
 def make_demo(company_id: str) -> int:
     """Store the sessions of a company that has no logins of the demo yet; return how many."""
-    if find_login(company_id, WORKERS[0].login) is not None:
+    if find(db.session, Login, company_id, WORKERS[0].login) is not None:
         return 0
     add_names(Login, company_id, [one.login for one in WORKERS])
     add_names(Computer, company_id, [one.computer for one in WORKERS])

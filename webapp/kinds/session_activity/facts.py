@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
+from webapp.accounts import Scope
 from webapp.engine.keeping import not_kept
 from webapp.errors import InvalidParams
 from webapp.extensions import db
@@ -20,7 +21,8 @@ from webapp.kinds.session_activity.clocks import moved_sessions
 from webapp.kinds.session_activity.compute import Hours, Span, day_end, day_start, hours_by_day
 from webapp.kinds.session_activity.corrections import apply_corrections
 from webapp.kinds.session_activity.models import SLUG, Login, Segment, Session
-from webapp.kinds.session_activity.names import find
+from webapp.kinds.session_activity.names import find_login, seen
+from webapp.lib.months import next_month
 
 Spans = dict[int, dict[int, list[Span]]]
 
@@ -31,13 +33,19 @@ def check_kept(first: date) -> None:
         raise InvalidParams({"start": sentence})
 
 
-def find_logins(company_id: str, name: str | None) -> list[Login]:
-    """Return a company's logins in the order of their names, or the one of that name."""
+def find_logins(scope: Scope, name: str | None, first: date, last: date) -> list[Login]:
+    """Return the logins the caller sees in the order of their names, or the one of that name.
+
+    first, last: of those that stand for a month of somebody, only what may reach into these days
+    """
     columns = (Login.id, Login.name, Login.longest_days, Login.late_at)
-    mine = (Login.company_id == company_id) & Login.same_as_id.is_(None)
-    query = select(*columns).where(mine).order_by(Login.name)
+    mine = (Login.company_id == scope.company_id) & Login.same_as_id.is_(None)
+    # A clock that is put right may move time from the end of a month into the next one.
+    of_days = Login.nameless_month.between(next_month(first.replace(day=1), -1), last)
+    query = select(*columns).where(mine, Login.nameless_month.is_(None) | of_days, seen(scope))
+    query = query.order_by(Login.name)
     if name:
-        found = find(db.session, Login, company_id, name)
+        found = find_login(scope, name)
         query = query.where(Login.id == (found.id if found else None))
     with db.engine.connect() as connection:
         return list[Any](connection.execute(query))

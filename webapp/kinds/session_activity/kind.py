@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import ColumnElement, exists, null, true
+
 from webapp.engine.kind import (
     Answer,
     Chart,
@@ -21,18 +23,29 @@ from webapp.engine.kind import (
     Table,
     split_by,
 )
+from webapp.engine.run import REPORT
 from webapp.errors import InvalidParams
-from webapp.kinds.session_activity import api, demo, login_page, names_api
+from webapp.jobs import Job
+from webapp.kinds.session_activity import (
+    api,
+    commands,
+    demo,
+    names_api,
+    privacy,
+    privacy_pages,
+)
 from webapp.kinds.session_activity.facts import check_kept
 from webapp.kinds.session_activity.forgetting import forget_sessions
-from webapp.kinds.session_activity.names import find_login
+from webapp.kinds.session_activity.names import find_login, may_see_all
 from webapp.kinds.session_activity.params import SessionActivityParams
-from webapp.kinds.session_activity.report import GROUPS, PERIODS, Report, hours_columns
+from webapp.kinds.session_activity.report import GROUPS, PERIODS, Report, check_by, hours_columns
 from webapp.kinds.session_activity.use import SUMMED
+from webapp.lib.moments import utcnow
 from webapp.lib.texts import counted
 
 if TYPE_CHECKING:
     from flask import Blueprint
+    from flask.cli import AppGroup
 
     from webapp.accounts import Scope
 
@@ -69,10 +82,23 @@ class SessionActivity(ReportKind):
     def resolve_secrets(
         self, params: SessionActivityParams, scope: Scope, secrets: dict[str, str]
     ) -> dict[str, str]:
-        if params.login and find_login(scope.company_id, params.login) is None:
+        check_by(scope, params.by)
+        if params.login and find_login(scope, params.login) is None:
             raise InvalidParams({"login": "There is no such login; leave it empty for all."})
         check_kept(params.first_day)
         return secrets
+
+    def is_personal(self, scope: Scope) -> bool:
+        return not may_see_all(scope)
+
+    def readable(self, scope: Scope) -> ColumnElement[bool]:
+        if may_see_all(scope):
+            return true()
+        # Their own may be of a time in which they saw everybody's hours.
+        kept = REPORT.alias()
+        is_own = kept.c.head.is_(null()) | (kept.c.head["whose"].as_string() == "own")
+        mine = exists().where(kept.c.id == Job.id, is_own)
+        return (Job.user_id == scope.user_id) & mine
 
     def run(self, params: SessionActivityParams, run: Run, context: Context) -> Result:
         return Report(params, run, context).make()
@@ -165,11 +191,18 @@ class SessionActivity(ReportKind):
         return f"{begun} sessions of three logins over two months, one online now." if begun else ""
 
     def blueprints(self) -> tuple[Blueprint, ...]:
-        return (api.taking, names_api.telling, login_page.bp)
+        return (api.taking, names_api.telling, privacy_pages.bp)
+
+    def commands(self) -> tuple[AppGroup, ...]:
+        return (commands.group,)
+
+    def nightly(self) -> None:
+        privacy.forget_old(utcnow())
 
     def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
         return (
             ("Who is online", "/session-activity"),
+            ("My hours", "/session-activity/me"),
             ("Hours of a login", "/session-activity/login"),
             ("Use of rooms and computers", "/session-activity/use"),
             ("Logins and computers", "/session-activity/names/users"),

@@ -73,11 +73,11 @@ class LoginQuery(BaseModel):
 @bp.get("/login")
 def show_login() -> Response:
     """Show the hours of a login by day and month, or a form to choose one."""
-    company_id, problems = current_scope().company_id, {}
+    scope, problems = current_scope(), {}
     asked, shown = LoginQuery(), None
     try:
         asked = read_query(LoginQuery)
-        if asked.login and (login := find_login(company_id, asked.login)):
+        if asked.login and (login := find_login(scope, asked.login)):
             shown = _shown(login, asked)
         elif asked.login:
             problems = {"login": "There is no such login."}
@@ -89,9 +89,9 @@ def show_login() -> Response:
         status=422 if problems else 200,
         typed=asked.model_dump(mode="json") | request.args.to_dict(),
         errors=problems,
-        names=login_names(company_id, NAMES_OFFERED),
+        names=login_names(scope, NAMES_OFFERED),
         shown=shown,
-        may_correct=current_scope().may("expert"),
+        may_correct=scope.may("expert"),
         zone=zone_of(current_app).key,
     )
 
@@ -116,7 +116,7 @@ def _shown(login: Any, asked: LoginQuery) -> dict[str, Any]:
         "months": [{"period": month, **hours} for month, hours in by_month_text.items()],
         "charts": [_chart("month", by_month_text), _chart("date", by_day)],
         "stretches": _stretches(spans_of, first, last),
-        "corrections": list_corrections(login.company_id, login.name),
+        "corrections": list_corrections(current_scope(), login.name),
         "local": lambda moment: f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}",
     }
 

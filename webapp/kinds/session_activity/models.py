@@ -7,10 +7,10 @@ it names an event, for that event too.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, UniqueConstraint, Uuid
+from sqlalchemy import BigInteger, Date, ForeignKey, Index, Integer, String, UniqueConstraint, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.extensions import Model, UtcDateTime, kept
@@ -41,8 +41,10 @@ class Named:
 
 
 class Login(Named, Model):
-    """Somebody whose time is counted; no account of ours.
+    """Somebody whose time is counted.
 
+    user_id:      whose account it is, where an admin said so; see `names.own_logins`
+    nameless_month: the one month in which it stands for somebody whose name is not kept any more
     longest_days: no segment of this login is longer, which bounds where a month's may start
     late_at:      when a late ping or a correction last changed a month that was over
     """
@@ -52,6 +54,8 @@ class Login(Named, Model):
 
     name: Mapped[str] = mapped_column(String(LOGIN_LENGTH))
     same_as_id: Mapped[int | None] = mapped_column(Number, ForeignKey("session_activity_login.id"))
+    user_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), index=True)
+    nameless_month: Mapped[date | None] = mapped_column(Date)
     longest_days: Mapped[int] = mapped_column(Integer, default=1)
     late_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
@@ -76,11 +80,15 @@ class Computer(Named, Model):
 
 
 class Settings(Model):
-    """How a company's names and hours are read.
+    """How a company's names and hours are read, by whom, and how long with names.
 
     strips_domain: `DOMAIN\\name` and `name@realm` mean `name`
     opening_hours: as `Mo-Fr 08:00-18:00; Sa 09:00-12:00`; empty: always
     rooms:         lines `pattern = room` for computers that name no room of their own
+    hours_seen_by: everybody, admins, or oneself alone
+    mail_domain:   accounts with an address in it own the login before its @; empty: none do
+    names_kept_months: so many months before this one keep names and addresses; None: all
+    nameless_at:   when names were last taken off hours; older reports may still have them
     """
 
     __tablename__ = "session_activity_settings"
@@ -91,6 +99,10 @@ class Settings(Model):
     strips_domain: Mapped[bool] = mapped_column(default=False)
     opening_hours: Mapped[str] = mapped_column(String(500), default="")
     rooms: Mapped[str] = mapped_column(String(10_000), default="")
+    hours_seen_by: Mapped[str] = mapped_column(String(10), default="everybody")
+    mail_domain: Mapped[str] = mapped_column(String(253), default="")
+    names_kept_months: Mapped[int | None] = mapped_column(Integer)
+    nameless_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class Session(Model):

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from unicodedata import category, normalize
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, true, update
 
-from webapp.accounts import Scope, audit
+from webapp.accounts import Scope, User, audit, scope_of
 from webapp.engine import months
-from webapp.errors import Conflict, InvalidParams, NotFound
+from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound
 from webapp.extensions import db
 from webapp.kinds.session_activity.models import (
     SLUG,
@@ -53,7 +53,8 @@ def key_of(name: str, *, strips_domain: bool = False) -> str:
 def settings_of(company_id: str) -> Settings:
     """Return a company's settings, those of a new one where it has none."""
     found = db.session.get(Settings, company_id)
-    return found or Settings(company_id=company_id, strips_domain=False, opening_hours="", rooms="")
+    new = {"strips_domain": False, "opening_hours": "", "rooms": "", "mail_domain": ""}
+    return found or Settings(company_id=company_id, hours_seen_by="everybody", **new)
 
 
 def keys_of(bind: Any, table: Table, company_id: str, names: Iterable[str]) -> dict[str, str]:
@@ -82,6 +83,8 @@ def ids_of(bind: Any, table: Table, company_id: str, names: Iterable[str]) -> di
     query = select(table.key, func.coalesce(table.same_as_id, table.id)).where(
         table.company_id == company_id, table.key.in_(set(keys.values()))
     )
+    if table is Login:
+        query = query.where(Login.nameless_month.is_(None))
     known = dict(bind.execute(query).all())
     return {name: known[key] for name, key in keys.items() if key in known}
 
@@ -100,22 +103,62 @@ def find(bind: Any, table: Table, company_id: str, name: str, *, locks: bool = F
     return found
 
 
-def find_login(company_id: str, name: str) -> Any:
-    """Return a login of the company by its name."""
-    return find(db.session, Login, company_id, name)
+def find_login(scope: Scope, name: str, *, managing: bool = False) -> Any:
+    """Return a login that the caller may see, or manage, by its name; None for any other."""
+    number = ids_of(db.session, Login, scope.company_id, [name]).get(name)
+    wanted = (Login.id == number) & seen(scope, managing=managing)
+    return db.session.execute(select(Login.__table__).where(wanted)).first()
+
+
+def may_see_all(scope: Scope) -> bool:
+    """Return whether the caller may see the hours of everybody."""
+    by = settings_of(scope.company_id).hours_seen_by
+    return by == "everybody" or (by == "admins" and scope.may("admin"))
+
+
+def may_manage(scope: Scope) -> bool:
+    """Return whether the caller may manage all logins; admins need not see their hours for that."""
+    return scope.may("admin") or may_see_all(scope)
+
+
+def seen(scope: Scope, *, managing: bool = False) -> ColumnElement[bool]:
+    """Return the condition of the logins that the caller may see, or manage."""
+    if may_manage(scope) if managing else may_see_all(scope):
+        return true()
+    return Login.id.in_(own_logins(scope))
+
+
+def own_logins(scope: Scope) -> list[int]:
+    """Return the numbers of the logins that are the caller's.
+
+    They are those an admin gave their account. Of logins that nobody was given it is the one called
+    like their email, and in the company's mail domain the one called like what stands before the @.
+    """
+    settings = settings_of(scope.company_id)
+    mailbox, _, domain = scope.email.casefold().rpartition("@")
+    # Where domains are stripped, the same name at any other domain would be theirs, too.
+    names = [] if settings.strips_domain else [scope.email]
+    names += [mailbox] if domain == settings.mail_domain else []
+    called = ids_of(db.session, Login, scope.company_id, names).values()
+    is_given = Login.user_id == scope.user_id
+    is_called = Login.user_id.is_(None) & Login.id.in_(set(called))
+    mine = (Login.company_id == scope.company_id) & Login.same_as_id.is_(None)
+    return list(db.session.scalars(select(Login.id).where(mine, or_(is_given, is_called))))
 
 
 def list_names(
-    table: Table, company_id: str, search: str, after: str, limit: int
+    table: Table, scope: Scope, search: str, after: str, limit: int
 ) -> tuple[list[dict[str, Any]], bool]:
     """Return names that contain a text, in order, and whether more follow.
 
-    Shape: name, is_off, others (names that lead to it), last_seen; of computers room and
-           corrects_clock
+    Shape: name, is_off, others (names that lead to it), last_seen (None for who may not see it);
+           of computers room and corrects_clock, of logins account
     """
     query = select(table, _last_seen(table)).where(
-        table.company_id == company_id, table.same_as_id.is_(None)
+        table.company_id == scope.company_id, table.same_as_id.is_(None)
     )
+    if table is Login:
+        query = query.where(Login.nameless_month.is_(None), seen(scope, managing=True))
     if search:
         query = query.where(table.key.contains(key_of(search), autoescape=True))
     page = one_page(query, [table.key], [key_of(after)] if after else None, limit)
@@ -127,11 +170,18 @@ def list_names(
     ):
         others.setdefault(number, []).append(name)
     columns = ("name", "is_off", *(("room", "corrects_clock") if table is Computer else ()))
-    return [
+    sees = may_see_all(scope)
+    found = [
         {column: getattr(one, column) for column in columns}
-        | {"others": others.get(one.id, []), "last_seen": last_seen}
+        | {"others": others.get(one.id, []), "last_seen": last_seen if sees else None}
         for one, last_seen in rows
-    ], more
+    ]
+    if table is Login:
+        owners = select(User.id, User.email).where(User.id.in_([one.user_id for one, _ in rows]))
+        emails = dict(db.session.execute(owners).all())
+        for (one, _), row in zip(rows, found, strict=True):
+            row["account"] = emails.get(one.user_id)
+    return found, more
 
 
 def _last_seen(table: Table) -> Any:
@@ -159,13 +209,18 @@ def names_by_id(table: Table, ids: Iterable[int]) -> dict[int, str]:
 def change_name(scope: Scope, table: Table, name: str, changes: dict[str, Any]) -> None:
     """Rename, merge or switch a login or a computer, or set what else it has. Commits.
 
-    changes: new_name, merge_into, or values of columns
-    Raises: NotFound, Conflict where the new name is another's, InvalidParams
+    changes: new_name, merge_into, account (admins; empty: nobody's), or values of columns
+    Raises: NotFound, NotAllowed, Conflict where the new name is another's, InvalidParams
     """
+    # Who could rename a login or merge it into their own would see its hours.
+    if table is Login and not may_manage(scope):
+        raise NotAllowed("Changing logins needs the role admin where hours are not for everybody.")
     found = find(db.session, table, scope.company_id, name, locks=True)
     if found is None:
         raise NotFound(f"There is no {_noun(table)} {name!r}.")
     columns = {key: value for key, value in changes.items() if key in table.__table__.columns}
+    if "account" in changes:
+        columns["user_id"] = _member_id(scope, changes["account"])
     if columns:
         db.session.execute(update(table).where(table.id == found.id).values(columns))
     if "corrects_clock" in changes:
@@ -183,6 +238,17 @@ def change_name(scope: Scope, table: Table, name: str, changes: dict[str, Any]) 
 
 def _noun(table: Table) -> str:
     return "login" if table is Login else "computer"
+
+
+def _member_id(scope: Scope, email: str) -> str | None:
+    """Return the id of a member's account; None for an empty address."""
+    if not scope.may("admin"):
+        raise NotAllowed("Saying whose a login is needs the role admin.")
+    accounts = db.session.scalars(select(User).where(User.email == email.casefold()))
+    members = [user.id for user in accounts if scope_of(user, scope.company_id)]
+    if email and not members:
+        raise InvalidParams({"account": "No member of the company has this email address."})
+    return members[0] if members else None
 
 
 def _rename(table: Table, company_id: str, found: Any, new_name: str) -> None:
@@ -247,7 +313,8 @@ def change_settings(scope: Scope, values: dict[str, Any]) -> None:
 
 def _match_anew(company_id: str) -> None:
     """Give all logins the key that the setting wants."""
-    rows = select(Login.__table__).where(Login.company_id == company_id)
+    mine = (Login.company_id == company_id) & Login.nameless_month.is_(None)
+    rows = select(Login.__table__).where(mine)
     for found in db.session.execute(
         rows.where(Login.same_as_id.is_(None)).order_by(Login.id)
     ).all():
@@ -259,7 +326,8 @@ def _match_anew(company_id: str) -> None:
             _merge(Login, company_id, found, owner)
 
 
-def login_names(company_id: str, limit: int) -> list[str]:
-    """Return the first names of logins, in order, for a list to choose from."""
-    query = select(Login.name).where(Login.company_id == company_id, Login.same_as_id.is_(None))
+def login_names(scope: Scope, limit: int) -> list[str]:
+    """Return the first names of logins that the caller sees, in order, to choose from."""
+    mine = (Login.company_id == scope.company_id) & Login.same_as_id.is_(None)
+    query = select(Login.name).where(mine, Login.nameless_month.is_(None), seen(scope))
     return list(db.session.scalars(query.order_by(Login.key).limit(limit)))

@@ -8,11 +8,12 @@ from flask import Response, jsonify
 
 from webapp.accounts import current_scope, require
 from webapp.kinds.session_activity import bodies
-from webapp.kinds.session_activity.answers import Corrections, Names, Said
+from webapp.kinds.session_activity.answers import Corrections, Held, Names, Said
 from webapp.kinds.session_activity.api import describe, telling
 from webapp.kinds.session_activity.corrections import correct, list_corrections, take_back
 from webapp.kinds.session_activity.models import Computer, Login
 from webapp.kinds.session_activity.names import Table, change_name, list_names
+from webapp.kinds.session_activity.privacy import erase, held, wanted_logins
 from webapp.lib.bodies import read_query, read_value
 from webapp.lib.moments import rfc3339
 
@@ -35,9 +36,7 @@ def list_computers() -> Response:
 
 def _names(table: Table) -> Response:
     asked = read_query(bodies.NamesQuery)
-    rows, more = list_names(
-        table, current_scope().company_id, asked.search, asked.after, asked.limit
-    )
+    rows, more = list_names(table, current_scope(), asked.search, asked.after, asked.limit)
     data = [
         {"Name": name, **row, "last_seen": seen and rfc3339(seen)}
         for row in rows
@@ -47,17 +46,36 @@ def _names(table: Table) -> Response:
     return jsonify({"message": "Success", "data": data, "next": after})
 
 
+@telling.delete("/users")
+@require("admin")
+@describe("Erase a login", query=bodies.LoginQuery, answer=Said, errors=(404,))
+def erase_user() -> Response:
+    """Forget who a login is; its hours are kept without a name."""
+    scope = current_scope()
+    erase(scope.company_id, read_query(bodies.LoginQuery).login, scope)
+    return jsonify({"message": "Success"})
+
+
+@telling.get("/held")
+@describe("All that is held about a login", query=bodies.HeldQuery, answer=Held, errors=(404,))
+def show_held() -> Response:
+    """Give all rows about a login, or about each of the caller's own."""
+    asked = read_query(bodies.HeldQuery)
+    data = [held(login) for login in wanted_logins(current_scope(), asked.login)]
+    return jsonify({"message": "Success", "data": data})
+
+
 @telling.patch("/users")
 @require("expert")
 @describe(
-    "Rename, merge or switch off a login",
-    body=bodies.LoginChange,
+    "Rename, merge or switch off a login, say whose account it is",
+    body=bodies.AccountChange,
     answer=Said,
     errors=(404, 409),
 )
 def change_user() -> Response:
     """Rename a login, merge it into another one, or switch it off or on."""
-    return _change(Login, bodies.LoginChange)
+    return _change(Login, bodies.AccountChange)
 
 
 @telling.patch("/computers")
@@ -106,7 +124,7 @@ def index_corrections() -> Response:
             name: rfc3339(value) if isinstance(value, datetime) else value
             for name, value in row._mapping.items()
         }
-        for row in list_corrections(current_scope().company_id, asked.login)
+        for row in list_corrections(current_scope(), asked.login)
     ]
     return jsonify({"message": "Success", "data": data})
 

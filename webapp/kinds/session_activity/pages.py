@@ -9,7 +9,12 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, current_app, flash, render_template, request, url_for
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from webapp.accounts import current_scope, require, restrict
 from webapp.accounts import zone_of as company_zone
@@ -20,6 +25,7 @@ from webapp.extensions import db
 from webapp.htmx import redirect_to, render, vary
 from webapp.kinds.session_activity.aggregate import SESSION, Ping
 from webapp.kinds.session_activity.bodies import (
+    AccountChange,
     ComputerChange,
     LineOrEmpty,
     LoginChange,
@@ -32,10 +38,13 @@ from webapp.kinds.session_activity.models import Computer, Login
 from webapp.kinds.session_activity.names import (
     Table,
     change_name,
-    change_settings,
+    find_login,
     list_names,
+    may_manage,
+    may_see_all,
     settings_of,
 )
+from webapp.kinds.session_activity.report import check_by
 from webapp.kinds.session_activity.sessions import (
     Sort,
     ahead_of,
@@ -43,7 +52,7 @@ from webapp.kinds.session_activity.sessions import (
     credited_time,
     find_session,
 )
-from webapp.kinds.session_activity.use import Usage, read_opening, read_rooms
+from webapp.kinds.session_activity.use import Usage
 from webapp.lib.bodies import WholeNumber, at_field, read_query, read_value
 from webapp.lib.moments import rfc3339, utcnow
 
@@ -90,10 +99,10 @@ def show_online() -> Response:
 
     Where nothing of it has changed it is answered nothing (204).
     """
-    now, company_id, asked = utcnow(), current_scope().company_id, read_query(BoardQuery)
-    first, zone = (asked.page - 1) * ROWS_PER_PAGE, company_zone(company_id)
+    now, scope, asked = utcnow(), current_scope(), read_query(BoardQuery)
+    first, zone = (asked.page - 1) * ROWS_PER_PAGE, company_zone(scope.company_id)
     found = board(
-        db.session, company_id, now, asked.search, asked.sort, first=first, limit=ROWS_PER_PAGE
+        db.session, scope, now, asked.search, asked.sort, first=first, limit=ROWS_PER_PAGE
     )
     numbers = [row.number for row in found.rows]
     ahead = ahead_of(db.session, numbers)
@@ -109,8 +118,8 @@ def show_online() -> Response:
         },
         "ahead": {key: length_text(by) for key, by in ahead.items() if by >= WORTH_SAYING},
         "behind_text": lambda row: length_text(timedelta(seconds=row.lag_low_s)),
-        "corrected": corrected_computers(company_id),
-        "may_correct": current_scope().may("expert"),
+        "corrected": corrected_computers(scope.company_id),
+        "may_correct": scope.may("expert"),
         "is_address": is_address,
         "every_s": POLL_EVERY_S,
         "now": now,
@@ -134,8 +143,8 @@ def show_online() -> Response:
 @bp.get("/online.csv")
 def download_online() -> Response:
     """Give everybody who is online, filtered and sorted as the board is."""
-    now, company_id, asked = utcnow(), current_scope().company_id, read_query(BoardQuery)
-    found = board(db.session, company_id, now, asked.search, asked.sort)
+    now, asked = utcnow(), read_query(BoardQuery)
+    found = board(db.session, current_scope(), now, asked.search, asked.sort)
     credited = credited_time(db.session, [row.number for row in found.rows], now)
     rows = (
         {
@@ -159,12 +168,12 @@ def download_online() -> Response:
 @require("expert")
 def end_session() -> Response:
     """End a session now: what its last ping promised beyond is taken back."""
-    now, company_id = utcnow(), current_scope().company_id
-    found = find_session(db.session, company_id, request.form.get("session", ""))
-    if found is None:
+    now, scope = utcnow(), current_scope()
+    found = find_session(db.session, scope.company_id, request.form.get("session", ""))
+    if found is None or find_login(scope, found.login, managing=True) is None:
         raise NotFound("There is no such session.")
     db.session.remove()
-    ping = Ping(company_id, found.id, SESSION, found.login, now, 0, now)
+    ping = Ping(scope.company_id, found.id, SESSION, found.login, now, 0, now)
     intake().take(db.engine, [ping])
     flash(f"The session of {found.login} at {found.comp_name} is over.")
     return redirect_to(url_for("session_activity.show_online"))
@@ -202,37 +211,17 @@ def local_text(moment: datetime, now: datetime, zone: ZoneInfo | None = None) ->
 # Logins and computers by name
 
 TABLES: dict[str, tuple[Table, type[LoginChange]]] = {
-    "users": (Login, LoginChange),
+    "users": (Login, AccountChange),
     "computers": (Computer, ComputerChange),
 }
-
-
-def _opening(text: str) -> str:
-    read_opening(text)
-    return text
-
-
-def _rooms(text: str) -> str:
-    read_rooms(text)
-    return text
-
-
-class SettingsForm(BaseModel):
-    """How a company's names and hours are read; see `models.Settings`."""
-
-    model_config = ConfigDict(str_strip_whitespace=True)
-
-    strips_domain: bool = False
-    opening_hours: Annotated[str, Field(max_length=500), AfterValidator(_opening)] = ""
-    rooms: Annotated[str, Field(max_length=10_000), AfterValidator(_rooms)] = ""
 
 
 @bp.get("/names/<any(users, computers):which>")
 def show_names(which: str) -> str:
     """Show logins or computers, found by a part of their name, with what may be changed."""
-    company_id, search = current_scope().company_id, request.args.get("search", "").strip()
+    scope, search = current_scope(), request.args.get("search", "").strip()
     rows, more = list_names(
-        TABLES[which][0], company_id, search, request.args.get("after", ""), NAMES_PER_PAGE
+        TABLES[which][0], scope, search, request.args.get("after", ""), NAMES_PER_PAGE
     )
     now = utcnow()
     return render_template(
@@ -242,9 +231,10 @@ def show_names(which: str) -> str:
         rows=rows,
         more=more,
         local=lambda moment: local_text(moment, now),
-        may_change=current_scope().may("expert"),
-        may_set=current_scope().may("admin"),
-        settings=settings_of(company_id),
+        may_change=scope.may("expert") and (which == "computers" or may_manage(scope)),
+        may_set=scope.may("admin"),
+        sees=may_see_all(scope),
+        settings=settings_of(scope.company_id),
     )
 
 
@@ -261,19 +251,6 @@ def change(which: str) -> Response:
 
     flash_outcome(change_it, "Changed.")
     return redirect_to(url_for("session_activity.show_names", which=which))
-
-
-@bp.post("/settings")
-@require("admin")
-def set_settings() -> Response:
-    """Set how names are matched, when it is open, and which computers stand in which room."""
-
-    def change_it() -> None:
-        wanted = read_value(SettingsForm, request.form.to_dict())
-        change_settings(current_scope(), wanted.model_dump())
-
-    flash_outcome(change_it, "The settings are kept.")
-    return redirect_to(url_for("session_activity.show_names", which="users"))
 
 
 def flash_outcome(deed: Callable[[], Any], sentence: str) -> None:
@@ -320,7 +297,8 @@ def show_use() -> Response:
     asked, problems, usage = UseQuery(), {}, None
     try:
         asked = read_query(UseQuery)
-        usage = Usage(current_scope().company_id, asked.by, "month", zone_of(current_app))
+        check_by(current_scope(), asked.by)
+        usage = Usage(current_scope(), asked.by, "month", zone_of(current_app))
         if len(usage.computers) <= MOST_COMPUTERS:
             usage.measure(None, SESSION, asked.from_date, asked.to_date, utcnow())
     except InvalidParams as error:

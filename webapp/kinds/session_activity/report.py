@@ -13,8 +13,11 @@ from itertools import chain
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from webapp.accounts import Scope, User, scope_of
 from webapp.engine.kind import Column, Context, Result, Row, Run
 from webapp.engine.spooled import SpooledRows
+from webapp.errors import InvalidParams, NotAllowed
+from webapp.extensions import db
 from webapp.kinds.session_activity.clocks import clocks_behind
 from webapp.kinds.session_activity.compute import (
     ONE_DAY,
@@ -30,6 +33,7 @@ from webapp.kinds.session_activity.compute import (
 )
 from webapp.kinds.session_activity.facts import find_logins, read_spans
 from webapp.kinds.session_activity.models import Login
+from webapp.kinds.session_activity.names import may_see_all
 from webapp.kinds.session_activity.params import SessionActivityParams
 from webapp.kinds.session_activity.use import (
     DAYS_AT_ONCE,
@@ -72,11 +76,24 @@ def hours_columns(by: str) -> tuple[Column, Column]:
     )
 
 
+def check_by(scope: Scope, by: str) -> None:
+    """Raise InvalidParams for what is counted of everybody, by who may see their own hours only."""
+    if by != "login" and not may_see_all(scope):
+        sentence = "You may see your own hours only: choose login."
+        raise InvalidParams({"by": sentence})
+
+
 class Report:
     """One run: counts, keeps closed months, and gathers rows."""
 
     def __init__(self, params: SessionActivityParams, run: Run, context: Context) -> None:
         self._params, self._run, self._context = params, run, context
+        user = db.session.get(User, run.user_id)
+        scope = scope_of(user, run.company_id) if user else None
+        if scope is None:
+            raise NotAllowed("Who asked for this report is no member of the company any more.")
+        check_by(scope, params.by)
+        self._scope = scope
         self._zone = ZoneInfo(context.config["SESSION_TIMEZONE"])
         self._first, self._last = params.first_day, params.last_day
         self._months = months_between(self._first.replace(day=1), self._last.replace(day=1))
@@ -93,13 +110,13 @@ class Report:
         run, by = self._run, self._params.by
         span = f"{self._first.isoformat()} to {self._last.isoformat()}, days of {self._zone.key}"
         if by == "login":
-            logins = find_logins(run.company_id, self._params.login)
+            logins = find_logins(self._scope, self._params.login, self._first, self._last)
             run.set_total(len(logins))
             run.log(f"{counted(len(logins), 'login')} to count, {span}.")
             for first in range(0, len(logins), LOGINS_AT_ONCE):
                 some = logins[first : first + LOGINS_AT_ONCE]
                 self._take(some)
-                run.advance(f"{some[-1].name}: counted.", by=len(some))
+                run.advance(f"{first + len(some):,} of {len(logins):,} counted.", by=len(some))
             result = self._result(len(logins), {"logins": self._logins})
         else:
             run.set_total((self._last - self._first).days // DAYS_AT_ONCE + 1)
@@ -113,7 +130,7 @@ class Report:
     def _measure(self, by: By) -> Result:
         """Count the use of computers, rooms or events; nothing of it is stored."""
         params, group_by = self._params, self._params.group_by
-        usage = Usage(self._run.company_id, by, group_by, self._zone).measure(
+        usage = Usage(self._scope, by, group_by, self._zone).measure(
             params.login,
             params.event,
             self._first,
@@ -209,6 +226,7 @@ class Report:
         params, by, group_by = self._params, self._params.by, self._params.group_by
         head = {
             "by": by,
+            "whose": "all" if may_see_all(self._scope) else "own",
             "login": params.login,
             "session_type": params.event,
             "group_by": group_by,
@@ -230,7 +248,7 @@ class Report:
             }
             for period in self._all_periods(now)
         ]
-        clocks = clocks_behind(self._run.company_id, params.login, start, end)
+        clocks = clocks_behind(self._scope, params.login, start, end)
         return Result(head, {"hours": self._rows, "periods": periods, **own, "clocks": clocks})
 
     def _all_periods(self, now: datetime) -> list[date]:

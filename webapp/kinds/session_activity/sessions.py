@@ -12,6 +12,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
+from webapp.accounts import Scope
 from webapp.errors import Conflict, InvalidParams
 from webapp.kinds.session_activity.aggregate import SESSION, LateChange, Ping, aggregate
 from webapp.kinds.session_activity.clocks import STEADY
@@ -24,7 +25,7 @@ from webapp.kinds.session_activity.models import (
     Segment,
     Session,
 )
-from webapp.kinds.session_activity.names import find, key_of
+from webapp.kinds.session_activity.names import find, key_of, seen
 from webapp.kinds.session_activity.segments import (
     SessionFacts,
     batched,
@@ -198,7 +199,7 @@ class Board(NamedTuple):
 
 def board(
     bind: Any,
-    company_id: str,
+    scope: Scope,
     now: datetime,
     search: str,
     sort: Sort,
@@ -206,7 +207,7 @@ def board(
     first: int = 0,
     limit: int | None = None,
 ) -> Board:
-    """Return the newest session of each login at each computer that is online.
+    """Return the newest session of each login the caller sees at each computer that is online.
 
     A restart leaves older ones, which programs still see.
     search: a text in login, computer or address
@@ -219,7 +220,7 @@ def board(
         newer.ends_at > now,
         tuple_(newer.started_at, newer.number) > tuple_(Session.started_at, Session.number),
     )
-    query = _listing().where(_is_online(company_id, now))
+    query = _listing().where(_is_online(scope, now))
     if search:
         texts = (Login.key, Computer.key, Session.ip_addr)
         wanted = (text.contains(key_of(search), autoescape=True) for text in texts)
@@ -264,17 +265,18 @@ def find_session(bind: Any, company_id: str, session_id: str) -> Row[Any] | None
     return found
 
 
-def _is_online(company_id: str, now: datetime) -> Any:
+def _is_online(scope: Scope, now: datetime) -> Any:
     return and_(
-        Session.company_id == company_id,
+        Session.company_id == scope.company_id,
+        seen(scope),
         Session.ends_day >= ends_day(now),
         Session.ends_at > now,
     )
 
 
-def online(connection: Any, company_id: str, now: datetime) -> list[Row[Any]]:
-    """Return the company's sessions whose end has not passed, by login and computer."""
-    query = _listing().where(_is_online(company_id, now))
+def online(connection: Any, scope: Scope, now: datetime) -> list[Row[Any]]:
+    """Return the sessions the caller sees whose end has not passed, by login and computer."""
+    query = _listing().where(_is_online(scope, now))
     return list(connection.execute(query.order_by(Login.name, Computer.name)))
 
 

@@ -17,6 +17,7 @@ from itertools import chain
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+from webapp.accounts import Scope
 from webapp.kinds.session_activity.compute import (
     NO_TIME,
     ONE_DAY,
@@ -125,14 +126,14 @@ class Group:
 class Usage:
     """The use of a company's computers, rooms or events over a range of days."""
 
-    def __init__(self, company_id: str, by: By, group_by: str, zone: ZoneInfo) -> None:
-        self.company_id, self.by, self._group_by, self._zone = company_id, by, group_by, zone
-        settings = settings_of(company_id)
+    def __init__(self, scope: Scope, by: By, group_by: str, zone: ZoneInfo) -> None:
+        self._scope, self.by, self._group_by, self._zone = scope, by, group_by, zone
+        settings = settings_of(scope.company_id)
         self._opening, patterns = read_opening(settings.opening_hours), read_rooms(settings.rooms)
         self.computers: dict[int, Any] = {}
         self._room_of: dict[int, str] = {}
         self.groups: dict[Any, Group] = {}
-        for one in placed_computers(company_id):
+        for one in placed_computers(scope.company_id):
             matching = (room for pattern, room in patterns if fnmatchcase(one.key, pattern))
             room = one.room or next(matching, "")
             self.computers[one.id], self._room_of[one.id] = one, room
@@ -157,7 +158,7 @@ class Usage:
         on_week: Callable[[date], None] = lambda _: None,
     ) -> Usage:
         """Count from one day to another; of what lies ahead of now nothing counts as open."""
-        logins = find_logins(self.company_id, login)
+        logins = find_logins(self._scope, login, first, last)
         pages = [
             logins[begin : begin + LOGINS_AT_ONCE]
             for begin in range(0, len(logins), LOGINS_AT_ONCE)

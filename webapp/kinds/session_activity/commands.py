@@ -1,0 +1,28 @@
+"""`flask session-activity erase`: somebody's name taken off their hours, for good."""
+
+from __future__ import annotations
+
+import click
+from flask.cli import AppGroup
+
+from webapp.accounts import find_company
+from webapp.commands import handle_cli_errors, with_database
+from webapp.errors import NotFound
+from webapp.kinds.session_activity.privacy import erase
+
+group = AppGroup("session-activity", help="Hours of logins at computers.")
+
+
+@group.command("erase")
+@click.argument("login")
+@click.option("--company", required=True, help="Whose login it is: the company's name.")
+@click.confirmation_option(prompt="Erase who this login is? This cannot be undone.")
+@handle_cli_errors
+@with_database
+def erase_login(login: str, company: str) -> None:
+    """Forget who a login is; its hours are kept without a name."""
+    found = find_company(company)
+    if found is None:
+        raise NotFound(f"There is no company {company!r}.")
+    erase(found.id, login, None)
+    click.echo("Erased. Its hours are kept without a name.")

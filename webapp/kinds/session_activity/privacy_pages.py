@@ -1,0 +1,133 @@
+"""Settings of a company, what is held about somebody with its download, erasing a login: pages."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from flask import Response, current_app, flash, jsonify, render_template, request, url_for
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from webapp.accounts import current_scope, require
+from webapp.errors import NotFound
+from webapp.htmx import redirect_to
+from webapp.kinds.session_activity.bodies import HeldQuery
+from webapp.kinds.session_activity.compute import by_period, day_of
+from webapp.kinds.session_activity.facts import login_days
+from webapp.kinds.session_activity.ingest import zone_of
+from webapp.kinds.session_activity.login_page import bp
+from webapp.kinds.session_activity.names import change_settings, find_login, settings_of
+from webapp.kinds.session_activity.pages import flash_outcome, local_text
+from webapp.kinds.session_activity.privacy import addresses, erase, held, wanted_logins
+from webapp.kinds.session_activity.use import read_opening, read_rooms
+from webapp.lib.bodies import WholeNumber, read_query, read_value
+from webapp.lib.moments import utcnow
+from webapp.lib.months import last_day, month_text, next_month
+
+__all__ = ["bp"]
+MONTHS_SHOWN = 12
+
+
+def _opening(text: str) -> str:
+    read_opening(text)
+    return text
+
+
+def _rooms(text: str) -> str:
+    read_rooms(text)
+    return text
+
+
+MailDomain = StringConstraints(max_length=253, pattern=r"^[^@\s]*$", to_lower=True)
+
+
+class SettingsForm(BaseModel):
+    """How a company's names and hours are read; see `models.Settings`."""
+
+    model_config = ConfigDict(str_strip_whitespace=True)
+
+    strips_domain: bool = False
+    opening_hours: Annotated[str, Field(max_length=500), AfterValidator(_opening)] = ""
+    rooms: Annotated[str, Field(max_length=10_000), AfterValidator(_rooms)] = ""
+    hours_seen_by: Literal["everybody", "admins", "oneself"] = "everybody"
+    mail_domain: Annotated[
+        str, StringConstraints(max_length=253, pattern=r"^[^@\s]*$", to_lower=True)
+    ] = ""
+    names_kept_months: Annotated[int | None, WholeNumber(1, 120)] = None
+
+
+@bp.post("/settings")
+@require("admin")
+def set_settings() -> Response:
+    """Set how names are matched, when it is open, and which computers stand in which room."""
+
+    def change_it() -> None:
+        given = {name: value for name, value in request.form.items() if value}
+        wanted = read_value(SettingsForm, given)
+        change_settings(current_scope(), wanted.model_dump())
+
+    flash_outcome(change_it, "The settings are kept.")
+    return redirect_to(url_for("session_activity.show_names", which="users"))
+
+
+@bp.get("/me")
+def show_own() -> str:
+    """Show what is held about the caller, and who may see it."""
+    scope, zone, now = current_scope(), zone_of(current_app), utcnow()
+    month = day_of(now, zone).replace(day=1)
+    first = next_month(month, 1 - MONTHS_SHOWN)
+    shown = [
+        {
+            "name": login.name,
+            "months": [
+                (month_text(period), hours)
+                for period, hours in by_period(
+                    login_days(login, "", first, last_day(month), zone), "month"
+                ).items()
+            ][::-1],
+            "addresses": addresses(login),
+        }
+        for login in wanted_logins(scope, "")
+    ]
+    return render_template(
+        "session_activity/me.html",
+        shown=shown,
+        settings=settings_of(scope.company_id),
+        zone=zone.key,
+        local=lambda moment: local_text(moment, now),
+    )
+
+
+@bp.get("/held.json")
+def download_held() -> Response:
+    """Give all rows about a login that the caller may see, or about each of their own."""
+    logins = wanted_logins(current_scope(), read_query(HeldQuery).login)
+    response = jsonify([held(login) for login in logins])
+    response.headers.set("Content-Disposition", "attachment", filename="held.json")
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
+
+
+@bp.get("/erase")
+@require("admin")
+def confirm_erasing() -> str:
+    """Ask whether a login is to be erased, and say what that does."""
+    return _erasing(request.args.get("login", ""))
+
+
+@bp.post("/erase")
+@require("admin")
+def erase_login() -> Response | tuple[str, int]:
+    """Forget who a login is, where its name was written once more."""
+    scope, name = current_scope(), request.form.get("login", "")
+    if request.form.get("again", "").strip() != name:
+        return _erasing(name, problem="Write the name exactly as it stands above."), 422
+    erase(scope.company_id, name, scope)
+    flash("The login is erased. Its hours are kept without a name.")
+    return redirect_to(url_for("session_activity.show_names", which="users"))
+
+
+def _erasing(name: str, problem: str = "") -> str:
+    login = find_login(current_scope(), name, managing=True)
+    if login is None:
+        raise NotFound(f"There is no login {name!r}.")
+    return render_template("session_activity/erase.html", login=login, problem=problem)
