@@ -1,6 +1,6 @@
 # What people and CI call. Needs Python 3.11+ and make; uses uv where it is installed.
 .DEFAULT_GOAL := help
-.PHONY: help install run worker test test-faults lint types bench docs migrate lock
+.PHONY: help install run worker test test-faults test-long lint types bench docs migrate lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -66,6 +66,12 @@ test: $(STAMP)  ## the test suite on the embedded default; again on servers wher
 
 test-faults: $(STAMP)  ## the tests that kill things and take longer
 	TEST_BACKEND=embedded $(PYTEST) -m faults $(ARGS)
+
+test-long: $(STAMP)  ## by night: the tests that think of examples, with others each time
+	TEST_BACKEND=embedded $(PYTEST) -m hypothesis --hypothesis-profile=long $(ARGS)
+	@if [ -n "$$TEST_DATABASE_URL$$TEST_REDIS_URL" ]; then \
+		TEST_BACKEND=servers $(PYTEST) -m hypothesis --hypothesis-profile=long $(ARGS); \
+	fi
 
 lint: $(STAMP)  ## formatter check, linter, type check
 	$(BIN)/ruff format --check .

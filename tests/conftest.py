@@ -26,6 +26,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck, settings
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -46,6 +47,11 @@ _BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
 CHROMIUM = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
 
 quick_apps.install()
+# The same examples each time, however long one takes; `make test-long` thinks of others each night.
+_given = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("each", derandomize=True, **_given)
+settings.register_profile("long", print_blob=True, **_given)
+settings.load_profile("each")
 # Until the tests begin there is nothing to give back, only half a million objects to look through.
 gc.disable()
 
@@ -61,11 +67,12 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out of the round on servers what uses neither: it would be the first round again."""
+    """Leave out of the round on servers what they have no part in: it would be the first again."""
     if not SERVERS:
         return
     stored = {"app", "database_url", "redis_url"}
     again = {item for item in items if stored.isdisjoint(getattr(item, "fixturenames", stored))}
+    again |= {item for item in items if item.get_closest_marker("once")}
     config.hook.pytest_deselected(items=again)
     items[:] = [item for item in items if item not in again]
 

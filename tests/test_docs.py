@@ -42,7 +42,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("clients/*/*.md")])
 PAGE_NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 CLIENT = ROOT / "clients" / "python"
-START_S = 90.0
+START_S = 180
 
 API_ADDRESSES = """
 POST /api/v1/reports

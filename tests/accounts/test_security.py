@@ -13,6 +13,8 @@ from flask import Flask
 
 from webapp.security import SealBroken, fingerprint, seal, unseal
 
+pytestmark = pytest.mark.once
+
 SignedIn = Callable[[str], Browser]
 CANARY = "canary-7f3a-password-or-secret"
 

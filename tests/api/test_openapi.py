@@ -29,9 +29,6 @@ LEFT_OUT = {
 }
 few = settings(
     max_examples=12,
-    derandomize=True,
-    deadline=None,
-    database=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
@@ -208,6 +205,7 @@ def test_answers_are_as_the_document_says(
     check("Estimate", api.post("/reports/estimate", body).json)
 
 
+@pytest.mark.hypothesis
 def test_fuzzed_from_its_own_document_it_has_no_fault(
     app: Flask, api_for: Callable[[str], Api], partner_use: Callable[..., dict[str, Any]]
 ) -> None:

@@ -135,7 +135,6 @@ class Faulty:
 
 @settings(
     max_examples=8,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(faults=st.lists(st.sampled_from(FAULTS), min_size=4, max_size=10))
@@ -207,14 +206,15 @@ def _check(
                 assert delivery.status in {"sent", "unknown"}
                 assert mails[delivery.id] <= 1
                 assert mails[delivery.id] == 1 or delivery.status == "unknown"
-            else:
-                assert delivery.status == "sent"
-            if by == "webhook":
+            elif delivery.status != "sent":
+                # Three workers were lost over it, and it says so.
+                assert "was lost 3 times" in delivery.tries[-1]["answer"]
+            elif by == "webhook":
                 assert delivery.id in hooks
-            if by == "folder":
+            else:
                 assert list((folder / str(delivery.run.period)).glob("*.csv"))
         # What came twice carries the same id, and nothing came that is no delivery of ours.
-        assert hooks == {one.id for one in deliveries if one.target["by"] == "webhook"}
+        assert hooks <= {one.id for one in deliveries if one.target["by"] == "webhook"}
         db.session.execute(
             update(Definition)
             .where(Definition.id == definition_id)

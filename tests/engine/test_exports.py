@@ -24,7 +24,9 @@ from webapp.engine.results import ReadResult
 from webapp.errors import Conflict, InvalidParams
 from webapp.extensions import db
 
-few = settings(max_examples=100, derandomize=True, deadline=None)
+pytestmark = pytest.mark.once
+
+few = settings(max_examples=100)
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"]
 ROW: dict[str, Any] = {
     "name": 'say "hello", world',

@@ -21,7 +21,7 @@ from webapp.engine.results import ReadResult
 from webapp.extensions import db
 
 TABLE = Table("rows", "Rows", COLUMNS)
-few = settings(max_examples=60, derandomize=True, deadline=None)
+few = settings(max_examples=60)
 
 
 PageOf = Callable[..., GridPage]
@@ -120,6 +120,7 @@ def test_nothing_found_is_one_empty_page(page_of: PageOf) -> None:
     assert (page.rows, page.page, page.pages, page.matching, page.total) == ([], 1, 1, 0, 1)
 
 
+@pytest.mark.hypothesis
 def test_sorting_loses_no_row_and_every_hole_comes_after_every_value(steps: Flask) -> None:
     report_id = make(steps, lambda run: rows_result([])).id
 

@@ -29,7 +29,7 @@ from webapp.lib.months import (
 
 JANUARY = date(2025, 1, 1)
 all_months = st.builds(date, st.integers(1970, 9998), st.integers(1, 12), st.just(1))
-few = settings(max_examples=80, derandomize=True, deadline=None)
+few = settings(max_examples=80)
 
 
 @few

@@ -167,7 +167,7 @@ def test_an_ambiguous_date_order_is_asked_about(tmp_path: Path) -> None:
     assert values(path, Choices(date_order="mdy"))[0]["day"] == date(2025, 3, 4)
 
 
-@settings(max_examples=50, derandomize=True, deadline=None)
+@settings(max_examples=50)
 @given(st.dates(date(1970, 1, 1), date(2100, 12, 31)))
 def test_a_date_comes_back_in_every_order(day: date) -> None:
     assert read_date(f"{day:%d/%m/%Y}", "dmy") == day

@@ -13,6 +13,8 @@ from flask.testing import FlaskClient
 from webapp.engine.charts import says
 from webapp.reports.drawing import axis, picture, runs
 
+pytestmark = pytest.mark.once
+
 MONTHS = ("2024-01", "2024-02", "2024-03")
 
 

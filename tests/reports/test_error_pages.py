@@ -16,6 +16,8 @@ from tests.conftest import add_people
 from webapp import error_pages
 from webapp.errors import Conflict, InvalidParams, NotSignedIn, TooMany, Unavailable
 
+pytestmark = pytest.mark.once
+
 HTMX = {"HX-Request": "true"}
 SECRET = "xyz-planted-secret-0815"
 

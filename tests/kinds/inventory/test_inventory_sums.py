@@ -43,7 +43,7 @@ def summed(entries: list[tuple[int, int, str, Decimal, Decimal]]) -> Totals:
     return sums
 
 
-@settings(derandomize=True, max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(lines, max_size=12), st.lists(lines, max_size=12), parents)
 def test_every_view_adds_up_to_the_same_total(now: list, base: list, chosen: tuple) -> None:
     ours, before = summed(now), summed(base)
@@ -67,7 +67,7 @@ def add(values: Iterable[Decimal]) -> Decimal:
     return total
 
 
-@settings(derandomize=True, max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(numbers)
 def test_a_number_is_written_without_loss(number: Decimal) -> None:
     text = plain(number)

@@ -35,7 +35,7 @@ CELLS = st.tuples(
 )
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(CELLS, min_size=1, max_size=4), st.sampled_from([";", ",", "\t"]))
 def test_plain_rows_are_rows_that_the_reader_takes_as_they_are(
     tmp_path_factory: Any, rows: Any, separator: str

@@ -29,7 +29,7 @@ SHARES = st.sampled_from([Decimal("0.90"), Decimal("0.70"), Decimal("0.333"), De
 LISTENER = st.tuples(
     FEES, SHARES, st.dictionaries(st.sampled_from(LABELS), st.integers(1, 100_000), max_size=6)
 )
-quick = settings(max_examples=60, derandomize=True, deadline=None)
+quick = settings(max_examples=60)
 
 
 def facts(listeners: Any, places: int) -> tuple[Fraction, Fraction, dict[Key, int], list[Pair]]:

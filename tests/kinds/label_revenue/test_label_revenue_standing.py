@@ -307,8 +307,6 @@ def model(standing: list[Said], month: date, method: str) -> dict[str, int]:
 
 @settings(
     max_examples=12,
-    derandomize=True,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(STEPS)

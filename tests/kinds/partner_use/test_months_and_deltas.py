@@ -29,7 +29,7 @@ from webapp.partner.sites import Site
 
 START = date(2023, 11, 1)
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-few = settings(max_examples=60, derandomize=True, deadline=None)
+few = settings(max_examples=60)
 
 Seen = tuple[SiteFacts, dict[date, Count]]
 

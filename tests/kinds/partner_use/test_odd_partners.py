@@ -17,6 +17,8 @@ from tests.partner.bad_server import Asked, Move, answer, http, raw, refusal
 from tests.soon import SOON_S
 from webapp.partner import limits
 
+pytestmark = pytest.mark.once
+
 Params = Callable[..., dict[str, Any]]
 MONTHLY = {"mode": "monthly", "start": "2025-01", "end": "2025-03"}
 MakerOf = Callable[..., Maker]

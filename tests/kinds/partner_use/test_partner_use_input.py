@@ -19,6 +19,8 @@ from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.lib.months import current_month, month_text, next_month
 
+pytestmark = pytest.mark.once
+
 Params = Callable[..., dict[str, Any]]
 WRONG = "d3Jvbmcgc2VjcmV0"
 

@@ -18,6 +18,8 @@ from webapp.engine.models import Report
 from webapp.engine.results import ReadResult
 from webapp.extensions import db
 
+pytestmark = pytest.mark.once
+
 Params = Callable[..., dict[str, Any]]
 KNOWN = ("account_count", "last_login", "last_created", "is_child", "name", "api_key")
 

@@ -71,7 +71,7 @@ class Accounts:
 growths = st.lists(st.one_of(st.just(0), st.integers(0, 40)), min_size=1, max_size=40)
 
 
-@settings(derandomize=True, max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     base=st.integers(0, 60),
     growth=growths,
@@ -89,7 +89,7 @@ def test_all_months_are_right_and_never_cost_more_than_asking_each(
     assert plan.searches == len(accounts.asked) <= len(accounts.ends) - len(known)
 
 
-@settings(derandomize=True, max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(base=st.integers(0, 60), growth=growths, limit=st.sampled_from([5, 20, 100]))
 def test_no_search_is_sent_twice(base: int, growth: list[int], limit: int) -> None:
     accounts = Accounts(base, growth)
@@ -268,7 +268,7 @@ def small_sites(**more: Any) -> Economy:
     return economy
 
 
-@settings(derandomize=True, max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     base=st.integers(0, 60),
     growth=growths,

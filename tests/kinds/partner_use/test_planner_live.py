@@ -83,7 +83,7 @@ lives = st.fixed_dictionaries(
 limits = st.sampled_from([0, 5, 20, 100])
 
 
-@settings(derandomize=True, max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(life=lives, leaves=st.integers(0, 5), limit=limits)
 def test_accounts_that_come_and_go_cost_one_recount_at_most(
     life: dict[str, Any], leaves: int, limit: int
@@ -96,7 +96,7 @@ def test_accounts_that_come_and_go_cost_one_recount_at_most(
     assert plan.finished
 
 
-@settings(derandomize=True, max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(life=lives, limit=limits)
 def test_sign_ups_cost_no_more_where_the_partner_gives_no_totals(
     life: dict[str, Any], limit: int
@@ -108,7 +108,7 @@ def test_sign_ups_cost_no_more_where_the_partner_gives_no_totals(
     assert len(accounts.asked) <= len(accounts.ends)
 
 
-@settings(derandomize=True, max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     life=lives,
     leaves=st.integers(0, 5),

@@ -97,8 +97,6 @@ def test_the_byte_months_of_this_month_are_those_up_to_now(
 
 @settings(
     max_examples=25,
-    derandomize=True,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(

@@ -65,7 +65,7 @@ def tidy(effects: Effects) -> tuple[Any, Any]:
     return effects.counters, {month: row for month, row in effects.months.items() if any(row)}
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=150)
 @given(facts, st.randoms(use_true_random=False))
 def test_any_shuffle_with_repeats_equals_the_ordered_run(
     ordered: list[Any], chance: random.Random

@@ -90,9 +90,7 @@ CLOCKS = st.lists(
 
 
 @settings(
-    derandomize=True,
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(CLOCKS, st.integers(0, 999))

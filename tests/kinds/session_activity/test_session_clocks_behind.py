@@ -63,9 +63,7 @@ MADE = st.lists(
 
 
 @settings(
-    derandomize=True,
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(MADE, st.booleans())

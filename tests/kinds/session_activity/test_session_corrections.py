@@ -75,9 +75,7 @@ def test_an_end_that_comes_after_a_later_ping_changes_nothing(app: Flask, sender
 
 
 @settings(
-    derandomize=True,
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(

@@ -68,13 +68,13 @@ def seconds_of(spans: list[Span]) -> set[int]:
 SENT = st.lists(st.tuples(st.integers(0, 900), st.integers(1, 120)), max_size=25)
 
 
-@settings(derandomize=True, max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(SENT)
 def test_joined_pings_are_the_seconds_of_the_plain_model(pings: list[Sent]) -> None:
     assert seconds_of(joined(pings)) == alive_seconds(pings)
 
 
-@settings(derandomize=True, max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SENT, st.randoms(use_true_random=False))
 def test_no_order_and_no_repeat_of_pings_changes_the_spans(pings: list[Sent], random) -> None:  # type: ignore[no-untyped-def]
     shuffled = pings + random.choices(pings, k=5) if pings else []
@@ -82,7 +82,7 @@ def test_no_order_and_no_repeat_of_pings_changes_the_spans(pings: list[Sent], ra
     assert joined(shuffled) == joined(sorted(pings))
 
 
-@settings(derandomize=True, max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(SENT, min_size=1, max_size=3), st.sampled_from(["UTC", "Europe/Berlin"]))
 def test_hours_by_day_are_the_seconds_that_fall_on_each_day(
     computers: list[list[Sent]], name: str
@@ -107,7 +107,7 @@ def test_hours_by_day_are_the_seconds_that_fall_on_each_day(
     assert {day: hours.machine // second for day, hours in found.items()} == machine
 
 
-@settings(derandomize=True, max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SENT, SENT)
 def test_what_was_added_lies_between_its_ends(before: list[Sent], more: list[Sent]) -> None:
     old, new = joined(before), joined(before + more)

@@ -48,9 +48,7 @@ SENT = st.lists(
 
 
 @settings(
-    derandomize=True,
     max_examples=15,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(SENT, st.integers(0, 999))

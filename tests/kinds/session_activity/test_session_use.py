@@ -35,7 +35,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 SENT = st.lists(st.tuples(st.integers(0, 900), st.integers(1, 120)), max_size=12)
 
 
-@settings(derandomize=True, max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(SENT, max_size=4))
 def test_most_at_once_and_overlap_are_those_of_the_plain_model(units: list[Any]) -> None:
     spans = [joined(pings) for pings in units]
@@ -50,7 +50,7 @@ def test_most_at_once_and_overlap_are_those_of_the_plain_model(units: list[Any])
         assert both == len(seconds[0] & seconds[1])
 
 
-@settings(derandomize=True, max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SENT, st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kolkata"]))
 def test_hours_of_the_week_are_the_seconds_of_each(pings: list[Any], name: str) -> None:
     # An hour or so around the night in which clocks are set back.
