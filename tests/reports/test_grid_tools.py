@@ -66,6 +66,20 @@ def test_a_filter_that_is_added_joins_the_others_in_the_address(
     assert 'href="/reports/' + report_id + '?where=number%3Aabove%3A1000008"' in answer.text
 
 
+def test_what_has_few_values_is_picked_and_replaces_what_was_picked(
+    run: Callable[..., str], owner: FlaskClient
+) -> None:
+    here = f"/reports/{run()}"
+    assert "is-is_child" not in owner.get(here).text
+    asked = {"filter": "1", "where": "is_child:is:false", "is-is_child": "true"}
+    page = owner.get(here, query_string=asked).text
+    assert names(page) == ["1000004", "1000008", "1000012"]
+    assert '<option value="true" selected>yes</option>' in page
+    assert "Take away the filter Child is no" not in page
+    page = owner.get(here, query_string=asked | {"is-is_child": ""}).text
+    assert len(names(page)) == 12
+
+
 @pytest.mark.parametrize("where", ["nothing:is:1", "number:like:1", "::", ";;", "number", "%:%:%"])
 def test_a_filter_nobody_can_grant_is_none(
     run: Callable[..., str], owner: FlaskClient, where: str

@@ -217,8 +217,7 @@ def delete_report(report_id: UUID) -> Response:
         audit(scope, "cancelled", service.audited(report))
         db.session.commit()
         return answer_json(ReportAnswer.of(report), 202)
-    service.delete_report(scope, report.id)
-    audit(scope, "deleted", f"report {report_id}")
+    audit(scope, "deleted", service.delete_report(scope, report.id))
     db.session.commit()
     return Response(status=204)
 

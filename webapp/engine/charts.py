@@ -34,6 +34,8 @@ def chart_data(kind: ReportKind, result: ReadResult) -> list[dict[str, Any]]:
                 heading = f"{made['views'][0]['heading']}, {split.label.lower()}"
                 view = _view(split.label, heading, name, split.type, split.unit, series)
                 made["views"].append(view)
+        # What has no number is not drawn where another view has some.
+        made["views"] = [one for one in made["views"] if has_numbers({"views": [one]})]
         charts.append(made)
     return [chart for chart in charts if has_numbers(chart)]
 
@@ -87,7 +89,6 @@ def chart_of(table: Table, title: str, rows: Iterable[Row], chart: Chart) -> dic
 def _view(
     label: str, heading: str, name: str, type_: str, unit: str, series: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    words = f"The {len(series)} largest." if len(series) == MOST_SERIES else ""
     return {
         "label": label,
         "heading": heading,
@@ -95,7 +96,7 @@ def _view(
         "type": type_,
         "unit": unit,
         "series": list(series),
-        "says": words,
+        "says": _largest_says(series, unit),
     }
 
 
@@ -105,7 +106,16 @@ def _largest(
     def size(one: tuple[str, Mapping[str, Number | None]]) -> float:
         return -max((float(value) for value in one[1].values() if value is not None), default=0)
 
-    return sorted(series.items(), key=size)[:MOST_SERIES]
+    drawn = [one for one in series.items() if any(v is not None for v in one[1].values())]
+    return sorted(drawn, key=size)[:MOST_SERIES]
+
+
+def _largest_says(series: Sequence[Mapping[str, Any]], unit: str) -> str:
+    known = [value for value in series[0]["values"] if value is not None]
+    if not known:
+        return ""
+    words = f"Largest: {series[0]['name']}, up to {_text(max(known))}{f' {unit}' if unit else ''}."
+    return words + f" Drawn are the {MOST_SERIES} largest." * (len(series) == MOST_SERIES)
 
 
 def _number(value: Any) -> Number | None:

@@ -29,6 +29,7 @@ from webapp.engine.models import ResultRow
 from webapp.engine.results import ReadResult
 from webapp.extensions import db
 
+MOST_CHOICES = 24
 NUMBER = r"^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$"
 Operator = Literal["is", "is_not", "below", "above", "has", "has_not"]
 
@@ -117,6 +118,20 @@ def count_rows(result: ReadResult, table: Table, only: Filter) -> int:
     """Return how many rows of a table a filter keeps."""
     column = next(one for one in table.columns if one.name == only.column)
     return _count(_of_table(result, table.name) & _kept(column, only))
+
+
+def choices_of(result: ReadResult, table: Table) -> dict[str, list[str]]:
+    """Return the values of each column that has so few of them that one is picked, in order."""
+    found = {}
+    for column in table.columns:
+        if column.type not in {"text", "boolean"}:
+            continue
+        own = select(_text(column)).where(_of_table(result, table.name)).distinct()
+        values = db.session.scalars(own.limit(MOST_CHOICES + 1)).all()
+        known = sorted(value for value in values if value)
+        if 1 < len(known) <= MOST_CHOICES:
+            found[column.name] = known
+    return found
 
 
 def folded_rows(result: ReadResult, table: Table, parents: Sequence[Row]) -> dict[str, list[Row]]:

@@ -203,15 +203,17 @@ def cancel_report(scope: Scope, report_id: str) -> Report:
     return report
 
 
-def delete_report(scope: Scope, report_id: str) -> None:
-    """Delete a finished report with its lines and rows."""
+def delete_report(scope: Scope, report_id: str) -> str:
+    """Delete a finished report with its lines and rows; return what the audit log calls it."""
     report = find_report(scope, report_id)
+    called = audited(report)
     kind = kinds()[report.kind]
     if not scope.may(kind.run_role):
         raise NotAllowed("Deleting a report needs the right to make one.")
     if not jobs.delete(report.id):
         raise Conflict("The report is still being made; cancel it first.")
     kind.on_report_deleted(str(report_id))
+    return called
 
 
 @person_erasing.connect

@@ -21,6 +21,7 @@ from webapp.engine.grids import (
     GridPage,
     GridQuery,
     Operator,
+    choices_of,
     count_rows,
     folded_rows,
     grid_page,
@@ -32,7 +33,8 @@ from webapp.lib.texts import made_storable
 
 # Switches are on where they are in the address: rows with problems alone, folded rows among the
 # others, all columns.
-SWITCHES = ("problems", "unfold", "all")
+# The form of filters is open, too, by a switch: what can be picked is read only then.
+SWITCHES = ("problems", "unfold", "all", "filter")
 GRID_QUERY = ("sort", "dir", "q", "page", "where", "columns", *SWITCHES)
 # What the filter form sends: one more filter, which joins `where`.
 NEW_FILTER = ("filter_column", "filter_operator", "filter_value")
@@ -62,6 +64,7 @@ class Grid:
     children: Mapping[str, list[Row]] = field(default_factory=dict)
     total: Row | None = None
     filters: tuple[Filter, ...] = ()
+    choices: Mapping[str, list[str]] = field(default_factory=dict)
     operators: ClassVar[Mapping[str, str]] = OPERATORS
 
     @property
@@ -93,6 +96,10 @@ class Grid:
     def filter_text(self, one: Filter) -> str:
         """Return a filter as people read it."""
         return f"{self.labels[one.column]} {OPERATORS[one.operator]} {one.value}"
+
+    def picked(self, column: str) -> str:
+        """Return the value that a column is filtered by, empty where there is none."""
+        return next((f.value for f in self.filters if (f.column, f.operator) == (column, "is")), "")
 
     def without_filter(self, one: Filter) -> str:
         """Return the link that takes a filter away."""
@@ -205,7 +212,12 @@ def _read_query(args: MultiDict[str, str], prefix: str, table: Table) -> dict[st
     if column and operator and value:
         added = where_text([Filter(column, operator, value[:LONGEST_SEARCH])])  # type: ignore[arg-type]
         query[f"{prefix}where"] = ";".join(filter(None, [query.get(f"{prefix}where"), added]))
-    if where := where_text(read_where(query.pop(f"{prefix}where", ""), table)):
+    filters = read_where(query.pop(f"{prefix}where", ""), table)
+    for one in table.columns:
+        if (picked := args.get(f"{prefix}is-{one.name}")) is not None:
+            filters = [own for own in filters if (own.column, own.operator) != (one.name, "is")]
+            filters += [Filter(one.name, "is", picked[:LONGEST_SEARCH])] if picked else []
+    if where := where_text(filters):
         query[f"{prefix}where"] = where
     return query
 
@@ -276,6 +288,7 @@ def _grid(
         children=folded_rows(result, table, shown.rows) if table.folded else {},
         total=kind.total_row(table.name, result),
         filters=tuple(read_where(query.get(prefix + "where", ""), table)),
+        choices=choices_of(result, table) if prefix + "filter" in query else {},
     )
 
 

@@ -150,12 +150,12 @@ def delete_reports() -> Response:
     scope, gone, kept = current_scope(), 0, 0
     for report_id in filter(None, map(as_id, request.form.getlist("report")[:100])):
         try:
-            service.delete_report(scope, report_id)
+            called = service.delete_report(scope, report_id)
         except (Conflict, NotAllowed, NotFound):
             kept += 1
             continue
         gone += 1
-        audit(scope, "deleted", f"report {report_id}")
+        audit(scope, "deleted", called)
     db.session.commit()
     words = f"{gone:,} report{' is' if gone == 1 else 's are'} deleted."
     flash(words + (f" {kept:,} could not be: still being made, or not yours." if kept else ""))

@@ -133,7 +133,7 @@ def run_again(report_id: UUID) -> Response:
         fields = form_fields(kind, scope)
         values = {one.name: "" if one.default is None else one.default for one in fields}
         return Form(kind, fields, values | params, error.errors).page(status=422)
-    audit(scope, "ran", f"{kind.slug} {started.report.id}")
+    audit(scope, "ran", service.audited(started.report))
     db.session.commit()
     return redirect_to(url_for("reports.show_report", report_id=started.report.id))
 
@@ -174,7 +174,7 @@ def create_report(slug: str) -> Response:
         form.kept = _seal_secrets(scope, form)
         return form.page(status=422)
     if started.is_new:
-        audit(scope, "ran", f"{kind.slug} {started.report.id}")
+        audit(scope, "ran", service.audited(started.report))
         db.session.commit()
     return redirect_to(url_for("reports.show_report", report_id=started.report.id))
 

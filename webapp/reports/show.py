@@ -194,8 +194,7 @@ def cancel_report(report_id: UUID) -> Response:
 def delete_report(report_id: UUID) -> Response:
     """Delete a finished report for good."""
     scope = current_scope()
-    service.delete_report(scope, str(report_id))
-    audit(scope, "deleted", f"report {report_id}")
+    audit(scope, "deleted", service.delete_report(scope, str(report_id)))
     db.session.commit()
     flash("The report and its result are deleted.")
     return redirect_to(url_for("reports.index_reports"))

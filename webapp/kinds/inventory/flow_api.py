@@ -148,8 +148,7 @@ def delete_report(report_id: str) -> Response:
         except (Conflict, RunEnded):
             # It ended by itself in this very moment, which is as good.
             db.session.rollback()
-    service.delete_report(scope, report_id)
-    audit(scope, "deleted", f"{SLUG} {report_id}")
+    audit(scope, "deleted", service.delete_report(scope, report_id))
     db.session.commit()
     return answer_json(Deleted(id=report_id, msg="The report and its files are deleted."))
 

@@ -4,6 +4,7 @@ to its end: a summary, months, or both over one discovery. What it looks like is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
     from webapp.accounts import Scope
 
 
+# What differs between two calls refused for one reason.
+OF_A_CALL = re.compile(r"^\d{4}-\d{2}: |, callId \w+")
+
+
 def _span(params: PartnerUseParams, facts: Collection[SiteFacts]) -> Row:
     return {
         "start": month_text(params.first_month),
@@ -55,11 +60,14 @@ def _span(params: PartnerUseParams, facts: Collection[SiteFacts]) -> Row:
 
 def _merged(rows: list[Row]) -> Row:
     """Return one row of a site that both modes tell of."""
-    problems = dict.fromkeys(row["problem"] for row in rows if row["problem"])
     merged: Row = {}
+    problems: dict[str, str] = {}
     for row in rows:
         merged |= row
-    return merged | {"problem": " ".join(problems) or None}
+        if row["problem"]:
+            # One reason for two calls is told once.
+            problems.setdefault(OF_A_CALL.sub("", row["problem"]), row["problem"])
+    return merged | {"problem": " ".join(problems.values()) or None}
 
 
 def _last_line(summary: Summary | None, months: Months | None) -> str:

@@ -119,7 +119,7 @@ def tables(head: Mapping[str, Any]) -> tuple[Table, ...]:
     site_columns = {
         "summary": (*in_summary, SITE_COLUMNS[-1]),
         "monthly": MONTH_SITE_GRID,
-        "both": (*in_summary, *GROWTH_COLUMNS, SITE_COLUMNS[-1]),
+        "both": (*SITE_COLUMNS[:-1], *GROWTH_COLUMNS, *GROUP_COLUMNS, SITE_COLUMNS[-1]),
     }[head["mode"]]
     sites = Table(
         "sites",
