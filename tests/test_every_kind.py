@@ -26,10 +26,12 @@ from webapp.engine import export, service
 from webapp.engine.kind import ReportKind
 from webapp.engine.models import Report
 from webapp.engine.params import form_fields, json_schema
+from webapp.engine.registry import kinds
 from webapp.engine.results import ReadResult
 from webapp.errors import InvalidParams, ReportError
 from webapp.extensions import db
 from webapp.kinds import KINDS
+from webapp.lib.months import current_month, month_text
 
 ROOT = Path(__file__).resolve().parents[1]
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.slug)
@@ -76,6 +78,36 @@ def made(app: Flask, kind: ReportKind) -> str:
         db.session.refresh(report)
         assert report.status == "done", report.error
         return report.id
+
+
+MONTH = month_text(current_month())
+OF_DEMO: dict[str, dict[str, Any]] = {
+    "label-revenue": {"start": "2025-03", "end": "2025-03"},
+    "project-storage": {"start": MONTH, "end": MONTH, "whose": "company"},
+    "session-activity": {},
+}
+
+
+@pytest.mark.parametrize("slug", OF_DEMO)
+def test_a_row_opens_to_its_own_course_and_its_form_reaches_back_to_the_first_data(
+    app: Flask, client_for: Callable[[str], FlaskClient], slug: str
+) -> None:
+    with app.app_context():
+        scope = find_scope(app, "owner")
+        kinds()[slug].seed_demo(scope.company_id)
+        report = service.start_report(scope, slug, OF_DEMO[slug], enqueue=False).report
+        jobs.run_queued(report.id)
+        report_id = report.id
+    client = client_for("owner")
+    page = client.get(f"/reports/{report_id}").text
+    found = re.search(rf'href="(/reports/{report_id}/rows/\w+/\d+)">([^<]+)</a>', page)
+    assert found
+    opened = client.get(found[1]).text
+    assert f"<h1>{found[2]}</h1>" in opened
+    assert opened.count('<th scope="row">') >= 1
+    assert "data-chart=" in opened
+    assert client.get(f"/reports/{report_id}/rows/clocks/999999").status_code == 404
+    assert "Since the beginning" in client.get(f"/reports/new/{slug}").text
 
 
 @every_kind

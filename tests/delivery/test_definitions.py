@@ -446,3 +446,33 @@ def test_old_runs_are_forgotten_but_the_newest_of_each_definition(
         db.session.commit()
         assert drop_expired() == 2
         assert db.session.scalars(select(DefinitionRun.id)).all() == [kept]
+
+
+def test_home_shows_runs_that_did_not_come_out_until_a_later_one_did(
+    app: Flask, api: Api, owner_browser: FlaskClient, client_for: Callable[[str], FlaskClient]
+) -> None:
+    now = utcnow()
+
+    def add_run(status: str, hours: int, **more: Any) -> None:
+        at = now - timedelta(hours=hours)
+        with app.app_context():
+            own = {"definition_id": found["id"], "due_at": at, "created_at": at}
+            db.session.add(DefinitionRun(status=status, **own, **more))
+            db.session.commit()
+
+    found = saved(api, name="Every apple")
+    # A company without a report is greeted instead.
+    api.post("/reports", {"kind": "tally", "params": {"topic": "apples"}})
+    add_run("over", 30, period="2024-01")
+    assert "Needs a hand" not in owner_browser.get("/").text
+    add_run("failed", 3, period="2024-02", error="The orchard is closed.")
+    page = owner_browser.get("/").text
+    assert f'href="/saved/{found["id"]}">Every apple' in page
+    assert "The orchard is closed." in page
+    assert "The orchard is closed." not in client_for("stranger").get("/").text
+    add_run("due", 2, period="2024-03")
+    page = owner_browser.get("/").text
+    assert "and not begun" in page
+    assert "The orchard is closed." not in page
+    add_run("making", 1, period="2024-04")
+    assert "and not begun" not in owner_browser.get("/").text

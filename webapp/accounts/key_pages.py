@@ -18,6 +18,7 @@ from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.lib.moments import utcnow
+from webapp.lib.shown_lists import shown_list
 from webapp.lib.texts import lookup_id
 
 bp = Blueprint("keys", __name__)
@@ -83,7 +84,11 @@ def _page(**shown: Any) -> str:
     query = query.options(joinedload(ApiKey.user)).order_by(ApiKey.created_at.desc())
     return render_template(
         "accounts/keys.html",
-        keys=list(db.session.scalars(query)),
+        keys=shown_list(
+            db.session.scalars(query).all(),
+            lambda key: f"{key.label} {key.key_id} {key.user.shown_email}",
+            request.args,
+        ),
         scope=scope,
         now=utcnow(),
         **({"errors": {}, "label": "", "expires": "", "sends_only": False} | shown),

@@ -18,6 +18,7 @@ from webapp.accounts.models import FORMER_MEMBER, ROLES, Company
 from webapp.errors import Conflict, InvalidParams, ReportError
 from webapp.extensions import db
 from webapp.htmx import redirect_to
+from webapp.lib.shown_lists import shown_list
 from webapp.lib.texts import lookup_id
 
 bp = Blueprint("members", __name__)
@@ -169,7 +170,11 @@ def _page(**shown: Any) -> str:
     scope = current_scope()
     return render_template(
         "accounts/members.html",
-        members=members.members_of(scope.company_id),
+        members=shown_list(
+            members.members_of(scope.company_id),
+            lambda one: f"{one.user.name} {one.user.email} {one.role}",
+            request.args,
+        ),
         invites=invites.pending_invites(scope.company_id),
         roles=ROLES,
         scope=scope,

@@ -11,12 +11,7 @@ from __future__ import annotations
 from flask import Flask
 
 from webapp.delivery import api, commands, pages, scheduler
-from webapp.delivery.definitions import (
-    find_definition,
-    names_of,
-    open_alerts,
-    run_now,
-)
+from webapp.delivery.definitions import find_definition, names_of, open_alerts, run_now, stuck_runs
 from webapp.delivery.sending import DELIVER
 from webapp.engine import upkeep
 from webapp.extensions import csrf
@@ -33,7 +28,7 @@ def init_app(app: Flask) -> None:
     csrf.exempt(pages.leaving)
     app.register_blueprint(pages.leaving)
     # Home shows what holds now beside what failed; it knows nothing of this room.
-    app.jinja_env.globals["open_alerts"] = open_alerts
+    app.jinja_env.globals |= {"open_alerts": open_alerts, "stuck_runs": stuck_runs}
     app.extensions["names_of"] = [names_of]
     app.cli.add_command(commands.group)
     add_task(app, DELIVER)

@@ -7,6 +7,7 @@ from itertools import takewhile
 from typing import Any
 
 from webapp.delivery.bodies import ComparisonAnswer
+from webapp.engine.kind import Column
 from webapp.engine.models import Report
 from webapp.engine.registry import kinds
 from webapp.engine.results import ReadResult
@@ -47,6 +48,16 @@ def compare(before: Sequence[Report], after: Report) -> ComparisonAnswer:
         went=[] if several else [row for key, row in old.items() if key not in new],
         changed=changed,
     )
+
+
+def columns_of(report: Report) -> dict[str, Column]:
+    """Return by their names the columns of the main sheet that people read; not its details."""
+    kind = kinds()[report.kind]
+    sheet = kind.sheets(ReadResult(report))[0]
+    tables = kind.tables(report.head or {})
+    details = {one.name for table in tables for one in table.columns if one.is_detail}
+    shown = [one for one in sheet.columns if one.name not in details and one.type != "boolean"]
+    return {one.name: one for one in shown}
 
 
 def counted_at(report: Report) -> Any:

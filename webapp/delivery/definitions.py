@@ -11,14 +11,17 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import func, or_, select
-from sqlalchemy.orm import joinedload
+from sqlalchemy import exists, func, or_, select
+from sqlalchemy.orm import aliased, joinedload
 from sqlalchemy.sql.elements import ColumnElement
 
 from webapp.accounts import Scope, audit, current_scope, zone_changed, zone_of
 from webapp.delivery.bodies import Changes, ComparisonAnswer, NewDefinition, Target
 from webapp.delivery.comparison import FIRST, compare
 from webapp.delivery.models import (
+    DUE,
+    FAILED,
+    HELD,
     MAKING,
     SENDING,
     WAITING,
@@ -41,6 +44,8 @@ from webapp.security import seal, unseal
 MOST_DEFINITIONS = 500
 MOMENTS_IN_CALENDAR = 12
 OLD_SECRET_SIGNS = timedelta(days=1)
+# How long a run may be due before somebody has to look.
+LATE = timedelta(minutes=10)
 
 
 def visible(scope: Scope) -> ColumnElement[bool]:
@@ -258,6 +263,25 @@ def open_alerts() -> list[dict[str, str]]:
         for alert, state in row.alert_states.items()
         if state["since"]
     ]
+
+
+def stuck_runs() -> list[DefinitionRun]:
+    """Return the newest runs the caller may see that did not come out: late, held or failed."""
+    newer = aliased(DefinitionRun)
+    is_newest = ~exists().where(
+        newer.definition_id == DefinitionRun.definition_id,
+        newer.created_at > DefinitionRun.created_at,
+    )
+    late = (DefinitionRun.status == DUE) & (DefinitionRun.due_at < utcnow() - LATE)
+    query = (
+        select(DefinitionRun)
+        .join(Definition)
+        .where(visible(current_scope()), is_newest)
+        .where(late | DefinitionRun.status.in_((HELD, FAILED)))
+        .order_by(DefinitionRun.due_at.desc())
+        .limit(6)
+    )
+    return list(db.session.scalars(query))
 
 
 def compare_results(

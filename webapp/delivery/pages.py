@@ -16,7 +16,7 @@ from webapp.accounts import audit, current_scope, restrict, zone_of
 from webapp.delivery import definitions, forms, sending
 from webapp.delivery.alerts import rule_text
 from webapp.delivery.bodies import Changes, NewDefinition
-from webapp.delivery.comparison import FIRST
+from webapp.delivery.comparison import FIRST, columns_of
 from webapp.delivery.models import SENDING, WAITING, Definition, DefinitionRun, Delivery
 from webapp.engine.models import Report
 from webapp.engine.registry import kinds
@@ -221,6 +221,7 @@ def compare_saved(definition_id: UUID) -> Response:
         found=found,
         problem=problem,
         first=FIRST,
+        columns=columns_of(runs[0].report) if runs and runs[0].report else {},
     )
     return make_response(page, 200 if found or not before else 422)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from webapp.engine.kind import Chart, Column, ReportKind, Row, RowDetail, Table
 from webapp.engine.results import ReadResult
+from webapp.engine.shapes import ChartView
 
 MOST_SERIES = 8
 Number = int | float
@@ -48,6 +50,32 @@ def has_numbers(chart: Mapping[str, Any]) -> bool:
         for one in view["series"]
         for value in one["values"]
     )
+
+
+def opened(kind: ReportKind, name: str, row: Row, result: ReadResult) -> RowDetail | None:
+    """Return what a row opens to where its table says so: its own rows of another, and a chart."""
+    tables = {table.name: table for table in kind.tables(result.head)}
+    table = tables.get(name)
+    if table is None or not table.opens_into[0]:
+        return None
+    other, column = tables[table.opens_into[0]], table.opens_into[1]
+    rows = [
+        kind.grid_row(other.name, one, result.head)
+        for one in result.rows(other.name)
+        if one.get(column) == row.get(column)
+    ]
+    rows.sort(key=lambda one: str(one.get(other.sort)), reverse=True)
+    known = {one.name for one in table.columns if not one.is_number}
+    columns = [one for one in other.columns if one.name not in known and not one.is_detail]
+    columns.sort(key=lambda one: one.name != other.sort)
+    views: tuple[ChartView, ...] = tuple(
+        (one.label, one.name, "line" if len(rows) > 1 else "bar")
+        for one in columns
+        if one.is_number
+    )
+    shown = replace(other, columns=tuple(columns))
+    title = str(row.get(table.head_column))
+    return RowDetail(title, shown, tuple(rows), Chart(other.name, other.sort, views))
 
 
 def row_chart(detail: RowDetail) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.lib.bodies import MonthSpan, Text, read_form
+from webapp.lib.shown_lists import shown_list
 from webapp.reports.blueprint import bp
 
 
@@ -28,7 +29,11 @@ def index_months(errors: Mapping[str, str] | None = None) -> Response:
     scope = current_scope()
     body = render_template(
         "reports/index_months.html",
-        stored=list(months.stored_overview(scope.company_id)),
+        stored=shown_list(
+            list(months.stored_overview(scope.company_id)),
+            lambda row: f"{row.subject} {row.kind}",
+            request.args,
+        ),
         kinds=registry.kinds(),
         may_expire=scope.may("expert"),
         typed=request.form,

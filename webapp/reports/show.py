@@ -19,7 +19,7 @@ from werkzeug.datastructures import MultiDict
 
 from webapp.accounts import audit, current_scope
 from webapp.engine import registry, service
-from webapp.engine.charts import chart_data, row_chart
+from webapp.engine.charts import chart_data, opened, row_chart
 from webapp.engine.download import result_response
 from webapp.engine.export import file_name
 from webapp.engine.grids import find_row
@@ -136,8 +136,10 @@ def show_row(report_id: UUID, table: str, position: int) -> Response:
     """Show what a row of a result opens to, such as a site's own months."""
     report, kind, result = _result(report_id)
     row = find_row(result, table, position) if position < 2**31 else None
-    detail = kind.row_detail(table, row, result.head) if row is not None else None
-    if row is None or detail is None:
+    if row is None:
+        raise NotFound("This result has no such row.")
+    detail = kind.row_detail(table, row, result.head) or opened(kind, table, row, result)
+    if detail is None:
         raise NotFound("This result has no such row.")
     page = render_template(
         "reports/show_row.html",

@@ -38,9 +38,10 @@ from webapp.kinds.project_storage import (
     tasks,
 )
 from webapp.kinds.project_storage.growth import in_unit, make_growth
-from webapp.kinds.project_storage.overview import WARN_AT, projects_seen
+from webapp.kinds.project_storage.overview import WARN_AT, first_month, projects_seen
 from webapp.kinds.project_storage.params import ProjectStorageParams
 from webapp.kinds.project_storage.rolling_up import SLUG, roll_up
+from webapp.lib.months import current_month
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -118,7 +119,13 @@ def _tables_of_today(unit: str) -> tuple[Table, ...]:
     versions = Column("trash_file_versions", "Versions in trash", "integer", is_detail=True)
     lying = (PROJECT, *age, *trash, versions, PROJECT_ID)
     return (
-        Table("projects", "Projects now", projects, sort="held_size", descending=True),
+        Table(
+            *("projects", "Projects now", projects),
+            sort="held_size",
+            descending=True,
+            opens=True,
+            opens_into=("growth", "project_id"),
+        ),
         Table("providers", "Providers now", providers, sort="active_size", descending=True),
         Table("uploaders", "Growth by uploader", uploaders, sort="grown_size", descending=True),
         Table("trash", "What lies in the trash", lying, "The trash is empty.", "since"),
@@ -156,6 +163,10 @@ class ProjectStorage(ReportKind):
         ):
             raise InvalidParams({"project": "You have no role in such a project."})
         return secrets
+
+    def data_span(self, scope: Scope) -> tuple[date, date] | None:
+        first = first_month(scope.company_id, scope.user_id, whole=scope.may("admin"))
+        return (first, current_month()) if first else None
 
     def names_of(self, scope: Scope, ids: AbstractSet[str]) -> Mapping[str, tuple[str, str]]:
         seen = projects_seen(scope.company_id, scope.user_id, whole=scope.may("admin"))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from webapp.extensions import db
 from webapp.kinds.project_storage.compute import COUNTED
@@ -184,6 +184,15 @@ def _quota(held: int, quota: int | None, grown: int, months: int) -> Row:
             full_in = next_month(current_month(), -(-left // grown))
     text = month_text(full_in) if full_in else None
     return {"quota_bytes": quota, "quota_used": used, "full_in": text}
+
+
+def first_month(company_id: str, user_id: str, *, whole: bool) -> date | None:
+    """Return the first month with a change in a project the user sees; `whole`: of the company."""
+    query = select(func.min(StorageMonth.month)).join(Project)
+    if not whole:
+        query = query.join(Permission, Permission.project_key == Project.key)
+        query = query.where(Permission.user_id == user_id)
+    return db.session.scalar(query.where(Project.company_id == company_id))
 
 
 def projects_seen(

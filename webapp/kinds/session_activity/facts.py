@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from webapp.accounts import Scope
 from webapp.engine.keeping import not_kept
@@ -31,6 +31,13 @@ def check_kept(first: date) -> None:
     """Raise InvalidParams where hours from this day on are not all kept any more."""
     if sentence := not_kept(SLUG, first, "Hours"):
         raise InvalidParams({"start": sentence})
+
+
+def first_day(company_id: str) -> date | None:
+    """Return the day (UTC) on which the company's first session ended, None without sessions."""
+    own = select(func.min(Session.ends_day)).where(Session.company_id == company_id)
+    first = db.session.scalar(own)
+    return None if first is None else date(1970, 1, 1) + timedelta(days=first)
 
 
 def find_logins(scope: Scope, name: str | None, first: date, last: date) -> list[Login]:

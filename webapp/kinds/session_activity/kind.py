@@ -34,13 +34,14 @@ from webapp.kinds.session_activity import (
     privacy,
     privacy_pages,
 )
-from webapp.kinds.session_activity.facts import check_kept
+from webapp.kinds.session_activity.facts import check_kept, first_day
 from webapp.kinds.session_activity.forgetting import forget_sessions
 from webapp.kinds.session_activity.names import find_login, may_see_all
 from webapp.kinds.session_activity.params import SessionActivityParams
 from webapp.kinds.session_activity.report import GROUPS, PERIODS, Report, check_by, hours_columns
 from webapp.kinds.session_activity.use import SUMMED
 from webapp.lib.moments import utcnow
+from webapp.lib.months import current_month
 from webapp.lib.texts import counted
 
 if TYPE_CHECKING:
@@ -100,6 +101,10 @@ class SessionActivity(ReportKind):
         mine = exists().where(kept.c.id == Job.id, is_own)
         return (Job.user_id == scope.user_id) & mine
 
+    def data_span(self, scope: Scope) -> tuple[date, date] | None:
+        day = first_day(scope.company_id) if may_see_all(scope) else None
+        return (day.replace(day=1), current_month()) if day else None
+
     def run(self, params: SessionActivityParams, run: Run, context: Context) -> Result:
         return Report(params, run, context).make()
 
@@ -121,6 +126,7 @@ class SessionActivity(ReportKind):
             more = (Column("open_share", "Share of opening hours", "decimal", "%"), *MOST)
         count = Column(f"{by}s", f"{by.capitalize()}s", "integer")
         most: Any = {"sort": "hours", "descending": True}
+        most |= {"opens": True, "opens_into": ("hours", names[0].name)}
         own = [Table(f"{by}s", f"{by.capitalize()}s", (*names, *hours, *more), nothing, **most)]
         if by != "login":
             own.append(Table("week", "Hours by day of the week and hour", WEEK))

@@ -93,7 +93,13 @@ class LabelRevenue(ReportKind):
         newest: Any = {"sort": "month", "descending": True}
         labels = (*shown, replace(kind, is_detail=True))
         tables = (
-            Table("labels", "Labels", labels, nothing, sort="amount", descending=True),
+            Table(
+                *("labels", "Labels", labels, nothing),
+                sort="amount",
+                descending=True,
+                opens=True,
+                opens_into=("months", "label"),
+            ),
             Table("months", "Months", (month, *shown, note, *rest), nothing, **newest),
         )
         if not head.get("details"):

@@ -1,0 +1,37 @@
+"""Lists that are read whole: a page of them at a time, found by words."""
+
+from __future__ import annotations
+
+import pytest
+
+from webapp.lib.shown_lists import PER_PAGE, shown_list
+
+NAMES = [f"Person {number}" for number in range(120)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "count", "page"),
+    [
+        ({}, "Person 0", PER_PAGE, 1),
+        ({"page": "3"}, "Person 100", 20, 3),
+        ({"page": "99"}, "Person 100", 20, 3),
+        ({"page": "-1"}, "Person 0", PER_PAGE, 1),
+        ({"page": "x"}, "Person 0", PER_PAGE, 1),
+        ({"q": " 11 PERSON "}, "Person 11", 11, 1),
+    ],
+)
+def test_a_page_is_cut_and_nonsense_counts_as_none(
+    asked: dict[str, str], first: str, count: int, page: int
+) -> None:
+    shown = shown_list(NAMES, str, asked)
+    assert (shown.rows[0], len(shown.rows), shown.page) == (first, count, page)
+
+
+def test_words_that_find_nothing_leave_a_search_to_change() -> None:
+    shown = shown_list(NAMES[:3], str, {"q": "nobody"})
+    assert (shown.rows, shown.pages, shown.is_long) == ([], 1, True)
+    assert not shown_list(NAMES[:3], str, {}).is_long
+
+
+def test_another_page_keeps_the_words() -> None:
+    assert shown_list(NAMES, str, {"q": "a&b"}).link(2) == "?q=a%26b&page=2"

@@ -1,0 +1,57 @@
+"""Lists small enough to be read whole, shown a page at a time and found by words.
+
+What may grow without bound is paged by the database instead, see `keyset` and `engine.grids`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+from urllib.parse import urlencode
+
+Row = TypeVar("Row")
+PER_PAGE = 50
+# Up to so many rows the eye is quicker than a search.
+FEW = 10
+LONGEST_WORDS = 200
+
+
+@dataclass(frozen=True)
+class ShownList(Generic[Row]):
+    """One page of a list, and where it stands."""
+
+    rows: Sequence[Row]
+    words: str
+    page: int
+    pages: int
+    matching: int
+    total: int
+
+    @property
+    def is_long(self) -> bool:
+        """Return whether it is worth a search."""
+        return self.total > FEW or bool(self.words)
+
+    def link(self, page: int) -> str:
+        """Return the query of another page of the same list."""
+        query = {"q": self.words, "page": str(page) if page > 1 else ""}
+        return f"?{urlencode({name: value for name, value in query.items() if value})}"
+
+
+def shown_list(
+    rows: Sequence[Row], text_of: Callable[[Row], str], asked: Mapping[str, str]
+) -> ShownList[Row]:
+    """Return the page that `q` and `page` of the address ask for; nonsense there counts as none.
+
+    text_of: what a row is found by; each word has to stand in it, in any case
+    """
+    words = asked.get("q", "")[:LONGEST_WORDS].strip()
+    parts = words.casefold().split()
+    found = [row for row in rows if all(part in text_of(row).casefold() for part in parts)]
+    pages = max(-(-len(found) // PER_PAGE), 1)
+    number = asked.get("page", "")
+    page = int(number) if number.isascii() and number.isdigit() and len(number) < 9 else 1
+    page = min(max(page, 1), pages)
+    here = found[(page - 1) * PER_PAGE : page * PER_PAGE]
+    return ShownList(here, words, page, pages, len(found), len(rows))
