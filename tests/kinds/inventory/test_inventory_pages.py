@@ -71,7 +71,7 @@ def test_an_admin_makes_periods_and_units_and_locks(app: Flask, client_for: Brow
     assert submit(owner, "/inventory/units", name="Workshop").status_code == 303
     assert submit(owner, "/inventory/units", name="").status_code == 422
     page = owner.get("/inventory").text
-    assert "— Workshop" in page
+    assert "\N{EM SPACE}Workshop" in page
     lock = re.search(r'action="(/inventory/periods/[^"]+/lock)"', page)
     assert lock is not None
     assert submit(owner, lock[1]).status_code == 303

@@ -19,6 +19,7 @@ from webapp.kinds.inventory.flow_api import file_status, find_report, send_file
 from webapp.kinds.inventory.params import MADE
 from webapp.lib.bodies import sentences
 from webapp.lib.keyset import cut
+from webapp.lib.shown_lists import shown_list
 from webapp.lib.texts import storable
 
 ENTRIES_PER_PAGE = 100
@@ -62,7 +63,8 @@ def _overview(
         "inventory/show_inventory.html",
         scope=scope,
         periods=places.list_periods(scope.company_id),
-        units=places.read_tree(scope.company_id).walk(),
+        units=(units := list(places.read_tree(scope.company_id).walk())),
+        tree=shown_list(units, lambda one: f"{one[0].name} {one[0].id}", request.args),
         counts=entries.counts_by_period(scope.company_id),
         errors=errors or {},
         typed=typed or {},

@@ -20,6 +20,7 @@ from webapp.kinds.partner_use.compute import amount
 from webapp.kinds.partner_use.discovery import listed_sites, open_session
 from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.lib.moments import utcnow
+from webapp.lib.shown_lists import shown_list
 from webapp.security import SEALED, SealBroken, reseal, seal, unseal
 
 DEMO_NAME = "Demo partner"
@@ -216,7 +217,9 @@ def _page(
 ) -> Response:
     page = render_template(
         "partner_use/connections.html",
-        connections=of_company(scope),
+        connections=shown_list(
+            of_company(scope), lambda one: f"{one.name} {one.partner_id}", request.args
+        ),
         scope=scope,
         errors=errors or {},
         typed=typed or {},
