@@ -44,8 +44,7 @@ from webapp.security import seal, unseal
 MOST_DEFINITIONS = 500
 MOMENTS_IN_CALENDAR = 12
 OLD_SECRET_SIGNS = timedelta(days=1)
-# How long a run may be due before somebody has to look.
-LATE = timedelta(minutes=10)
+LATE = timedelta(minutes=10)  # a run due for longer needs somebody to look
 
 
 def visible(scope: Scope) -> ColumnElement[bool]:
@@ -272,12 +271,12 @@ def stuck_runs() -> list[DefinitionRun]:
         newer.definition_id == DefinitionRun.definition_id,
         newer.created_at > DefinitionRun.created_at,
     )
-    late = (DefinitionRun.status == DUE) & (DefinitionRun.due_at < utcnow() - LATE)
+    is_late = (DefinitionRun.status == DUE) & (DefinitionRun.due_at < utcnow() - LATE)
+    is_stuck = is_late | DefinitionRun.status.in_((HELD, FAILED))
     query = (
         select(DefinitionRun)
         .join(Definition)
-        .where(visible(current_scope()), is_newest)
-        .where(late | DefinitionRun.status.in_((HELD, FAILED)))
+        .where(visible(current_scope()), is_newest, is_stuck)
         .order_by(DefinitionRun.due_at.desc())
         .limit(6)
     )

@@ -49,7 +49,7 @@ class Table:
     folded:  a boolean column; its rows are folded away below the row whose `parent[1]` is their
              `parent[0]`, until they are asked for
     opens:   a row has a page of its own, see `ReportKind.row_detail`
-    opens_into: (table, column): that page has the rows of this table which say the same there
+    opens_into: (table, column): a row opens to the rows of this table that say the same there
     explained: columns whose values say where they come from (`ReportKind.explain`), at a click
     row_key:   (query parameter, member of a row) by which a row is explained
     total:     what the row of totals among the stored ones is called; a grid shows it at its foot

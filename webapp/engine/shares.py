@@ -169,6 +169,7 @@ def shared_tables(kind: ReportKind, head: dict[str, object]) -> tuple[Table, ...
             table,
             columns=tuple(column for column in table.columns if not column.is_internal),
             opens=False,
+            opens_into=("", ""),
             explained=frozenset(),
         )
         for table in kind.tables(head)

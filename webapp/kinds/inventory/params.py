@@ -57,7 +57,7 @@ class InventoryParams(BaseModel):
     types: list[str] = Field(
         list(TYPES),
         title="Files",
-        description=f"Any of {', '.join(TYPES)}; all of them agree.",
+        description="All of them agree.",
         json_schema_extra={"form": {"widget": "checkboxes"}},
     )
 

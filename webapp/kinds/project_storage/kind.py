@@ -123,7 +123,6 @@ def _tables_of_today(unit: str) -> tuple[Table, ...]:
             *("projects", "Projects now", projects),
             sort="held_size",
             descending=True,
-            opens=True,
             opens_into=("growth", "project_id"),
         ),
         Table("providers", "Providers now", providers, sort="active_size", descending=True),

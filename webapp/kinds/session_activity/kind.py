@@ -125,8 +125,7 @@ class SessionActivity(ReportKind):
         if by in {"computer", "room"}:
             more = (Column("open_share", "Share of opening hours", "decimal", "%"), *MOST)
         count = Column(f"{by}s", f"{by.capitalize()}s", "integer")
-        most: Any = {"sort": "hours", "descending": True}
-        most |= {"opens": True, "opens_into": ("hours", names[0].name)}
+        most: Any = {"sort": "hours", "descending": True, "opens_into": ("hours", names[0].name)}
         own = [Table(f"{by}s", f"{by.capitalize()}s", (*names, *hours, *more), nothing, **most)]
         if by != "login":
             own.append(Table("week", "Hours by day of the week and hour", WEEK))

@@ -91,15 +91,9 @@ class LabelRevenue(ReportKind):
         month, *_, note, reason, link = _month_columns(head)
         rest = (replace(one, is_detail=True) for one in (kind, reason, link))
         newest: Any = {"sort": "month", "descending": True}
-        labels = (*shown, replace(kind, is_detail=True))
+        labels, own = (*shown, replace(kind, is_detail=True)), ("months", "label")
         tables = (
-            Table(
-                *("labels", "Labels", labels, nothing),
-                sort="amount",
-                descending=True,
-                opens=True,
-                opens_into=("months", "label"),
-            ),
+            Table("labels", "Labels", labels, nothing, "amount", True, opens_into=own),
             Table("months", "Months", (month, *shown, note, *rest), nothing, **newest),
         )
         if not head.get("details"):
