@@ -11,7 +11,8 @@ from __future__ import annotations
 from flask import Flask
 
 from webapp.delivery import api, commands, pages, scheduler
-from webapp.delivery.definitions import find_definition, names_of, open_alerts, run_now, stuck_runs
+from webapp.delivery.definitions import find_definition, names_of, run_now
+from webapp.delivery.home import open_alerts, stuck_runs
 from webapp.delivery.sending import DELIVER
 from webapp.engine import upkeep
 from webapp.extensions import csrf

@@ -11,17 +11,14 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import exists, func, or_, select
-from sqlalchemy.orm import aliased, joinedload
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import joinedload
 from sqlalchemy.sql.elements import ColumnElement
 
-from webapp.accounts import Scope, audit, current_scope, zone_changed, zone_of
+from webapp.accounts import Scope, audit, zone_changed, zone_of
 from webapp.delivery.bodies import Changes, ComparisonAnswer, NewDefinition, Target
 from webapp.delivery.comparison import FIRST, compare
 from webapp.delivery.models import (
-    DUE,
-    FAILED,
-    HELD,
     MAKING,
     SENDING,
     WAITING,
@@ -44,7 +41,6 @@ from webapp.security import seal, unseal
 MOST_DEFINITIONS = 500
 MOMENTS_IN_CALENDAR = 12
 OLD_SECRET_SIGNS = timedelta(days=1)
-LATE = timedelta(minutes=10)  # a run due for longer needs somebody to look
 
 
 def visible(scope: Scope) -> ColumnElement[bool]:
@@ -247,40 +243,6 @@ def newest_result(definition: Definition) -> Report | None:
         .order_by(Report.created_at.desc())
         .limit(1)
     )
-
-
-def open_alerts() -> list[dict[str, str]]:
-    """Return the alerts that hold of what the caller may see: definition, name, alert, words."""
-    rows = db.session.execute(
-        select(Definition.id, Definition.name, Definition.alert_states)
-        .where(visible(current_scope()))
-        .order_by(Definition.name, Definition.id)
-    )
-    return [
-        {"definition": row.id, "name": row.name, "alert": alert, "sentence": state["sentence"]}
-        for row in rows
-        for alert, state in row.alert_states.items()
-        if state["since"]
-    ]
-
-
-def stuck_runs() -> list[DefinitionRun]:
-    """Return the newest runs the caller may see that did not come out: late, held or failed."""
-    newer = aliased(DefinitionRun)
-    is_newest = ~exists().where(
-        newer.definition_id == DefinitionRun.definition_id,
-        newer.created_at > DefinitionRun.created_at,
-    )
-    is_late = (DefinitionRun.status == DUE) & (DefinitionRun.due_at < utcnow() - LATE)
-    is_stuck = is_late | DefinitionRun.status.in_((HELD, FAILED))
-    query = (
-        select(DefinitionRun)
-        .join(Definition)
-        .where(visible(current_scope()), is_newest, is_stuck)
-        .order_by(DefinitionRun.due_at.desc())
-        .limit(6)
-    )
-    return list(db.session.scalars(query))
 
 
 def compare_results(
