@@ -26,7 +26,7 @@ from webapp import (
 from webapp.config import load_settings
 from webapp.data_dir import complete_settings
 from webapp.kinds import KINDS
-from webapp.lib import wire
+from webapp.lib.bodies import WireJSON
 
 if TYPE_CHECKING:
     from webapp.engine.kind import ReportKind
@@ -49,7 +49,7 @@ def create_app(
     extensions.init_app(app)
     assets.init_app(app)
     tracing.init_app(app)
-    wire.init_app(app)
+    app.json = WireJSON(app)
     error_pages.init_app(app)
     accounts.init_app(app)
     security.init_app(app)

@@ -14,10 +14,9 @@ from sqlalchemy import delete, insert
 
 from tests.conftest import add_people
 from tests.engine.engine_helpers import COLUMNS, Steps, make, rows_result, run, start
-from webapp.engine.grids import Filter, GridPage, GridQuery, grid_page
 from webapp.engine.kind import Row, Table
 from webapp.engine.models import Report, ResultRow
-from webapp.engine.results import ReadResult
+from webapp.engine.results import Filter, GridPage, GridQuery, ReadResult, grid_page
 from webapp.extensions import db
 
 TABLE = Table("rows", "Rows", COLUMNS)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from webapp.engine.spooled import BYTES_PER_READ, IN_MEMORY_BYTES, SpooledRows, replayable
+from webapp.engine.results import BYTES_PER_READ, IN_MEMORY_BYTES, SpooledRows, replayable
 
 
 def rows(count: int, first: int = 0) -> Iterator[dict[str, Any]]:

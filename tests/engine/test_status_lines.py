@@ -23,7 +23,7 @@ from webapp.engine import attempt, service
 from webapp.engine.run import Run
 from webapp.errors import Unavailable
 from webapp.extensions import redis_client
-from webapp.jobs import Event, stream
+from webapp.jobs import Event, transitions
 from webapp.ops.embedded_redis import find_binary
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -295,7 +295,7 @@ def test_a_line_nobody_published_is_read_from_the_database(
     assert listener.up.wait(60)
     say(mute, run, "one", "two")
     with mute.app_context():
-        assert not stream.publish(run.report_id, Event("status", 9, {}))
+        assert not transitions.publish(run.report_id, Event("status", 9, {}))
     finish(mute, run)
     listener.ended()
     assert listener.numbers == [1, 2]

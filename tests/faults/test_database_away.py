@@ -74,7 +74,7 @@ def test_stored_months_are_read_and_saved_again_after_an_outage(steps: Flask) ->
         return work()
 
     with steps.app_context():
-        stored = MonthStore(db.engine, row_company(steps), "steps", 30.0, patiently=patiently)
+        stored = MonthStore(db.engine, row_company(steps), "steps", 30.0, retrying=patiently)
         from datetime import date
 
         month = date(2024, 1, 1)

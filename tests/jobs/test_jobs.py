@@ -36,7 +36,7 @@ class Tasks(ReportKind):
 
     def tasks(self) -> tuple[jobs.Task, ...]:
         return (
-            jobs.Task("load", self._run, noun="load", attempts=2, on_end=self._note),
+            jobs.Task("load", self._run, noun="load", on_end=self._note),
             jobs.Task("passing", self._run, kept_s=0),
             jobs.Task("hour", self._run, kept_s=3600),
         )
@@ -56,7 +56,7 @@ def kind() -> Tasks:
 
 @pytest.fixture
 def app(make_app: Callable[..., Flask], kind: Tasks) -> Flask:
-    app = make_app(report_kinds=(kind,))
+    app = make_app(report_kinds=(kind,), MAX_ATTEMPTS=2)
     add_people(app)
     return app
 

@@ -19,7 +19,7 @@ from webapp.accounts import create_key, find_user
 from webapp.engine import service
 from webapp.errors import TooManyWaiting
 from webapp.extensions import report_queue
-from webapp.jobs import executor, janitor, turns
+from webapp.jobs import executor, janitor, transport
 from webapp.lib.moments import utcnow
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -67,7 +67,7 @@ def end(app: Flask, *job_ids: str) -> None:
     for job_id in job_ids:
         change(app, job_id, status="done", finished_at=utcnow())
     with app.app_context():
-        turns.hand_over()
+        transport.hand_over()
 
 
 def order(app: Flask, count: int) -> list[str]:
@@ -120,7 +120,7 @@ def test_a_company_has_so_many_under_way_and_no_more(make_app: Callable[..., Fla
     other = ask(app, "stranger")
     assert take(app) == other
     with app.app_context():
-        assert turns.hand_over() == []
+        assert transport.hand_over() == []
     end(app, made[0])
     assert in_rq(app) == [made[2]]
 
@@ -181,7 +181,7 @@ def test_many_who_decide_at_once_hand_over_each_job_once(
 
     def decide() -> None:
         with fair.app_context():
-            handed.extend(turns.hand_over())
+            handed.extend(transport.hand_over())
 
     threads = [threading.Thread(target=decide) for _ in range(6)]
     for thread in threads:

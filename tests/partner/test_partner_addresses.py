@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from webapp.errors import PartnerRefused
-from webapp.partner.addresses import DOMAINS, Addresses, known_data_center
-from webapp.partner.credentials import Credentials
+from webapp.partner.credentials import DOMAINS, Addresses, Credentials, known_data_center
 from webapp.partner.pace import LocalRateLimiter
 from webapp.partner.session import PartnerSession
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from webapp.partner.costs import SearchCosts
-from webapp.partner.pace import LocalRateLimiter
+from webapp.partner.pace import LocalRateLimiter, SearchCosts
 
 
 class Clock:

@@ -16,7 +16,7 @@ from test_partner_wire import GOOD, certificate, tls_server  # noqa: F401 - fixt
 from webapp.config import BadSetting, load_settings
 from webapp.errors import PartnerUnavailable
 from webapp.lib.settings import DATA_CENTERS
-from webapp.partner.addresses import DOMAINS
+from webapp.partner.credentials import DOMAINS
 from webapp.partner.searches import count_accounts
 from webapp.partner.sites import Site
 

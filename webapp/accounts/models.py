@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from uuid import uuid4
 
 from sqlalchemy import (
     BigInteger,
@@ -12,12 +11,11 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
-    Uuid,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from webapp.extensions import Model, UtcDateTime, kept
+from webapp.extensions import CompanyId, Model, NewId, UserId, UtcDateTime, UuidText, kept
 from webapp.lib.moments import utcnow
 from webapp.security import SEALED
 
@@ -26,19 +24,6 @@ ACTIVE, SWITCHED_OFF, DELETED = "ACTIVE", "NO_ACCESS", "DELETED"
 FORMER_MEMBER = "a former member"
 _CONFIRMED = text("confined_to IS NULL")
 FULL, SEND = "full", "send"
-
-
-def new_id() -> str:
-    """Return a fresh random UUID as text."""
-    return str(uuid4())
-
-
-def id_column() -> Mapped[str]:
-    return mapped_column(Uuid(as_uuid=False), primary_key=True, default=new_id)
-
-
-def reference(target: str, *, index: bool = True) -> Mapped[str]:
-    return mapped_column(Uuid(as_uuid=False), ForeignKey(target), index=index)
 
 
 class Company(Model):
@@ -50,7 +35,7 @@ class Company(Model):
 
     __tablename__ = "company"
 
-    id: Mapped[str] = id_column()
+    id: Mapped[NewId]
     name: Mapped[str] = mapped_column(String(200))
     name_key: Mapped[str] = mapped_column(String(400), unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
@@ -78,14 +63,14 @@ class User(Model):
         ),
     )
 
-    id: Mapped[str] = id_column()
+    id: Mapped[NewId]
     email: Mapped[str] = mapped_column(String(254))
     password_hash: Mapped[str] = mapped_column(String(255))
     first_name: Mapped[str] = mapped_column(String(100), default="")
     last_name: Mapped[str] = mapped_column(String(100), default="")
-    home_company_id: Mapped[str] = reference("company.id")
-    confined_to: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
-    last_company_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False))
+    home_company_id: Mapped[CompanyId] = mapped_column(index=True)
+    confined_to: Mapped[CompanyId | None]
+    last_company_id: Mapped[UuidText | None]
     provider_subject: Mapped[str | None] = mapped_column(String(64), unique=True, index=True)
     is_operator: Mapped[bool] = mapped_column(default=False)
     session_epoch: Mapped[int] = mapped_column(default=1)
@@ -125,10 +110,8 @@ class SecondFactor(Model):
 
     __tablename__ = "second_factor"
 
-    user_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("app_user.id"), primary_key=True
-    )
-    company_id: Mapped[str] = reference("company.id", index=False)
+    user_id: Mapped[UserId] = mapped_column(primary_key=True)
+    company_id: Mapped[CompanyId]
     sealed: Mapped[str] = mapped_column(Text, info={SEALED: "second factor {user_id}"})
     last_step: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
@@ -139,9 +122,7 @@ class RecoveryCode(Model):
 
     __tablename__ = "recovery_code"
 
-    user_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("app_user.id"), primary_key=True
-    )
+    user_id: Mapped[UserId] = mapped_column(primary_key=True)
     code_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
 
 
@@ -150,12 +131,8 @@ class Membership(Model):
 
     __tablename__ = "membership"
 
-    user_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("app_user.id"), primary_key=True
-    )
-    company_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("company.id"), primary_key=True, index=True
-    )
+    user_id: Mapped[UserId] = mapped_column(primary_key=True)
+    company_id: Mapped[CompanyId] = mapped_column(primary_key=True, index=True)
     role: Mapped[str] = mapped_column(String(10))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
 
@@ -171,12 +148,12 @@ class ApiKey(Model):
 
     __tablename__ = "api_key"
 
-    id: Mapped[str] = id_column()
+    id: Mapped[NewId]
     key_id: Mapped[str] = mapped_column(String(40), unique=True)
     secret_hash: Mapped[str] = mapped_column(String(64))
     label: Mapped[str] = mapped_column(String(100), default="")
-    user_id: Mapped[str] = reference("app_user.id")
-    company_id: Mapped[str] = reference("company.id")
+    user_id: Mapped[UserId] = mapped_column(index=True)
+    company_id: Mapped[CompanyId] = mapped_column(index=True)
     scope: Mapped[str] = mapped_column(String(10), default=FULL)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -201,12 +178,10 @@ class LoginSession(Model):
 
     __tablename__ = "login_session"
 
-    id: Mapped[str] = id_column()
-    user_id: Mapped[str] = reference("app_user.id")
-    company_id: Mapped[str] = reference("company.id", index=False)
-    api_key_id: Mapped[str | None] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("api_key.id"), index=True
-    )
+    id: Mapped[NewId]
+    user_id: Mapped[UserId] = mapped_column(index=True)
+    company_id: Mapped[CompanyId]
+    api_key_id: Mapped[UuidText | None] = mapped_column(ForeignKey("api_key.id"), index=True)
     token_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
     epoch: Mapped[int] = mapped_column()
     by_provider: Mapped[bool] = mapped_column(default=False)
@@ -224,12 +199,12 @@ class Invite(Model):
     __tablename__ = "invite"
     __table_args__ = (UniqueConstraint("company_id", "email"),)
 
-    id: Mapped[str] = id_column()
+    id: Mapped[NewId]
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
-    company_id: Mapped[str] = reference("company.id", index=False)
+    company_id: Mapped[CompanyId]
     email: Mapped[str] = mapped_column(String(254))
     role: Mapped[str] = mapped_column(String(10))
-    invited_by: Mapped[str] = reference("app_user.id")
+    invited_by: Mapped[UserId] = mapped_column(index=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -250,8 +225,8 @@ class AuditEntry(Model):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
-    company_id: Mapped[str] = reference("company.id", index=False)
-    user_id: Mapped[str | None] = reference("app_user.id", index=False)
+    company_id: Mapped[CompanyId]
+    user_id: Mapped[UserId | None]
     action: Mapped[str] = mapped_column(String(40))
     subject: Mapped[str] = mapped_column(String(300), default="")
     address: Mapped[str] = mapped_column(String(64), default="")

@@ -29,8 +29,7 @@ from webapp.api.models import (
     Retry,
 )
 from webapp.engine import months, registry, service
-from webapp.engine.download import result_response
-from webapp.engine.export import FORMATS
+from webapp.engine.export import FORMATS, result_response
 from webapp.engine.listing import list_reports
 from webapp.engine.params import json_schema
 from webapp.engine.registry import kinds

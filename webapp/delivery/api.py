@@ -26,8 +26,7 @@ from webapp.delivery.bodies import (
     RunAnswer,
 )
 from webapp.delivery.models import Definition, Delivery
-from webapp.engine.download import result_response
-from webapp.engine.export import FORMATS
+from webapp.engine.export import FORMATS, result_response
 from webapp.engine.service import audited, find_report
 from webapp.errors import NotFound
 from webapp.extensions import db

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Mapped, column_property, foreign, mapped_column, rela
 
 from webapp.accounts import User
 from webapp.engine.models import Report
-from webapp.extensions import Model, UtcDateTime, kept
+from webapp.extensions import CompanyId, Model, UserId, UtcDateTime, UuidText, kept
 from webapp.lib.moments import utcnow
 from webapp.security import SEALED
 
@@ -50,15 +50,13 @@ class DefinitionRun(Model):
     )
 
     id: Mapped[str] = _id()
-    definition_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("definition.id", ondelete="CASCADE")
-    )
+    definition_id: Mapped[UuidText] = mapped_column(ForeignKey("definition.id", ondelete="CASCADE"))
     period: Mapped[str | None] = mapped_column(String(40))
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
     missed: Mapped[int] = mapped_column(default=0)
     status: Mapped[str] = mapped_column(String(12), default=DUE)
     # The report may be deleted before its run is.
-    report_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False))
+    report_id: Mapped[UuidText | None]
     retries: Mapped[int] = mapped_column(default=0)
     error: Mapped[str | None] = mapped_column(Text)
     figures: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
@@ -94,8 +92,8 @@ class Definition(Model):
     )
 
     id: Mapped[str] = _id()
-    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
-    user_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
+    company_id: Mapped[CompanyId]
+    user_id: Mapped[UserId]
     name: Mapped[str] = mapped_column(String(200))
     kind: Mapped[str] = mapped_column(String(40))
     params: Mapped[dict[str, Any]] = mapped_column(JSON)
@@ -142,13 +140,9 @@ class Delivery(Model):
     )
 
     id: Mapped[str] = _id()
-    definition_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("definition.id", ondelete="CASCADE")
-    )
-    run_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("definition_run.id", ondelete="CASCADE")
-    )
-    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
+    definition_id: Mapped[UuidText] = mapped_column(ForeignKey("definition.id", ondelete="CASCADE"))
+    run_id: Mapped[UuidText] = mapped_column(ForeignKey("definition_run.id", ondelete="CASCADE"))
+    company_id: Mapped[CompanyId]
     place: Mapped[str] = mapped_column(String(500))
     target: Mapped[dict[str, Any]] = mapped_column(JSON)
     event: Mapped[str] = mapped_column(String(40))

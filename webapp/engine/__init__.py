@@ -1,9 +1,10 @@
 """What every kind of report shares on top of a job: parameters, stored months, result, export.
 
 The engine is handed the kinds by `create_app` and names none of them. Pages and the API use
-`service` (start, find, cancel, retry, delete, estimate), `listing`, `results`, `grids` and `export`
-(read back), `months` (expire, overview) and `params` (JSON Schema, form fields); status lines come
-from `jobs`. A kind uses `kind` (the contract) and `spooled` (rows of large tables).
+`service` (start, find, cancel, retry, delete, estimate), `listing`, `results` and `export` (read
+back, a page of a grid, a file), `months` (expire, overview) and `params` (JSON Schema, form
+fields); status lines come from `jobs`. A kind uses `kind` (the contract), `shapes` and
+`results.SpooledRows` (rows of large tables).
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from webapp.engine.kind import ReportKind, Result, Row, Run, StoredResult
 from webapp.engine.models import CANCELLED, DONE, FAILED, INCOMPLETE, ReportEntry, ResultRow
 from webapp.engine.params import stored_params
 from webapp.engine.registry import context, kind_named
+from webapp.engine.results import replayable
 from webapp.engine.run import REPORT
-from webapp.engine.spooled import replayable
 from webapp.errors import ReportError
 from webapp.extensions import db
 from webapp.jobs import Ending, Task

@@ -28,28 +28,32 @@ def chart_data(kind: ReportKind, result: ReadResult) -> list[dict[str, Any]]:
         made = chart_of(table, table.title, rows, chart)
         for split in kind.chart_series(chart, result):
             series = [
-                {"name": name, "values": [_number(values.get(label)) for label in made["labels"]]}
+                {
+                    "name": name,
+                    "values": [_as_number(values.get(label)) for label in made["labels"]],
+                }
                 for name, values in _largest(split.series)
             ]
             if len(series) > 1:
-                name = split.label.lower().replace(" ", "-")
-                heading = f"{made['views'][0]['heading']}, {split.label.lower()}"
-                view = _view(split.label, heading, name, split.type, split.unit, series)
+                view = {
+                    "label": split.label,
+                    "heading": f"{made['views'][0]['heading']}, {split.label.lower()}",
+                    "name": split.label.lower().replace(" ", "-"),
+                    "type": split.type,
+                    "unit": split.unit,
+                    "series": series,
+                    "says": _largest_says(series, split.unit),
+                }
                 made["views"].append(view)
         # What has no number is not drawn where another view has some.
-        made["views"] = [one for one in made["views"] if has_numbers({"views": [one]})]
-        charts.append(made)
-    return [chart for chart in charts if has_numbers(chart)]
-
-
-def has_numbers(chart: Mapping[str, Any]) -> bool:
-    """Return whether a chart has anything to draw."""
-    return any(
-        value is not None
-        for view in chart["views"]
-        for one in view["series"]
-        for value in one["values"]
-    )
+        made["views"] = [
+            view
+            for view in made["views"]
+            if any(value is not None for one in view["series"] for value in one["values"])
+        ]
+        if made["views"]:
+            charts.append(made)
+    return charts
 
 
 def opened(kind: ReportKind, name: str, row: Row, result: ReadResult) -> RowDetail | None:
@@ -90,41 +94,28 @@ def chart_of(table: Table, title: str, rows: Iterable[Row], chart: Chart) -> dic
     drawn = [row for row in rows if row.get(chart.x) not in chart.leave_out]
     labels = [str(row.get(chart.x)) for row in drawn]
     x = columns.get(chart.x) or Column(chart.x, chart.x)
-    made: dict[str, Any] = {
+    is_time = x.type in {"month", "date"}
+    open_ = [place for place, row in enumerate(drawn) if chart.open and row.get(chart.open)]
+    views: list[dict[str, Any]] = []
+    for label, name, type_ in chart.views:
+        column = columns.get(name) or Column(name, label)
+        view = {
+            "label": label,
+            "heading": f"{column.label} by {x.label.lower()}",
+            "name": name,
+            "type": type_,
+            "unit": column.unit,
+            "series": [{"name": label, "values": [_as_number(row.get(name)) for row in drawn]}],
+        }
+        views.append(view | {"says": says(view, labels, is_time=is_time, open_=open_)})
+    return {
         "table": table.name,
         "title": title,
         "x": x.label,
         "labels": labels,
-        "is_time": x.type in {"month", "date"},
-        "open": [place for place, row in enumerate(drawn) if chart.open and row.get(chart.open)],
-        "views": [
-            _view(
-                label,
-                f"{columns[name].label if name in columns else label} by {x.label.lower()}",
-                name,
-                type_,
-                columns[name].unit if name in columns else "",
-                [{"name": label, "values": [_number(row.get(name)) for row in drawn]}],
-            )
-            for label, name, type_ in chart.views
-        ],
-    }
-    for view in made["views"]:
-        view["says"] = says(view, labels, is_time=made["is_time"], open_=made["open"])
-    return made
-
-
-def _view(
-    label: str, heading: str, name: str, type_: str, unit: str, series: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    return {
-        "label": label,
-        "heading": heading,
-        "name": name,
-        "type": type_,
-        "unit": unit,
-        "series": list(series),
-        "says": _largest_says(series, unit),
+        "is_time": is_time,
+        "open": open_,
+        "views": views,
     }
 
 
@@ -142,11 +133,12 @@ def _largest_says(series: Sequence[Mapping[str, Any]], unit: str) -> str:
     known = [value for value in series[0]["values"] if value is not None]
     if not known:
         return ""
-    words = f"Largest: {series[0]['name']}, up to {_text(max(known))}{f' {unit}' if unit else ''}."
+    most = f"{_figure_text(max(known))}{f' {unit}' if unit else ''}"
+    words = f"Largest: {series[0]['name']}, up to {most}."
     return words + f" Drawn are the {MOST_SERIES} largest." * (len(series) == MOST_SERIES)
 
 
-def _number(value: Any) -> Number | None:
+def _as_number(value: Any) -> Number | None:
     if value is None or isinstance(value, int | float):
         return value
     return float(value)
@@ -168,28 +160,28 @@ def says(
     unit = f" {view['unit']}" if view["unit"] else ""
     highest, lowest = max(known), min(known)
     if len(known) == 1:
-        return f"{known[0][1]}: {_text(known[0][0])}{unit}."
+        return f"{known[0][1]}: {_figure_text(known[0][0])}{unit}."
     if is_time and view["type"] == "line":
         first, last = known[0], known[-1]
         share = last[0] / first[0] - 1 if first[0] > 0 else 0
         change = f" ({share:+.0%})".replace("%", " %") if share else ""
-        moved = "unchanged at" if first[0] == last[0] else f"from {_text(first[0])} to"
+        moved = "unchanged at" if first[0] == last[0] else f"from {_figure_text(first[0])} to"
         return (
-            f"{moved[0].upper()}{moved[1:]} {_text(last[0])}{unit}{change} between {first[1]} and "
-            f"{last[1]}; highest in {highest[1]}."
+            f"{moved[0].upper()}{moved[1:]} {_figure_text(last[0])}{unit}{change} between "
+            f"{first[1]} and {last[1]}; highest in {highest[1]}."
         )
     if is_time:
         whole = sum(value for value, _ in known)
         return (
-            f"Strongest {highest[1]} ({_text(highest[0])}), weakest {lowest[1]} "
-            f"({_text(lowest[0])}); {_text(whole)}{unit} in all."
+            f"Strongest {highest[1]} ({_figure_text(highest[0])}), weakest {lowest[1]} "
+            f"({_figure_text(lowest[0])}); {_figure_text(whole)}{unit} in all."
         )
     whole = sum(value for value, _ in known)
     share = (
         f", {highest[0] / whole:.0%} of all".replace("%", " %") if lowest[0] >= 0 < whole else ""
     )
-    return f"Largest: {highest[1]}, {_text(highest[0])}{unit}{share}."
+    return f"Largest: {highest[1]}, {_figure_text(highest[0])}{unit}{share}."
 
 
-def _text(value: Number) -> str:
+def _figure_text(value: Number) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"

@@ -11,66 +11,37 @@ from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
+from flask import Blueprint
+from flask.cli import AppGroup
 from pydantic import BaseModel
 from sqlalchemy import ColumnElement, true
 
-from webapp.engine.months import MonthStore, StoredValue
-from webapp.engine.run import Run
-from webapp.engine.shapes import (
-    Answer,
-    Chart,
-    ChartSeries,
-    Column,
-    ColumnType,
-    Download,
-    Estimate,
-    Explanation,
-    Figure,
-    FirstStep,
-    Result,
-    Row,
-    RowDetail,
-    Sheet,
-    Table,
-    split_by,
-)
+from webapp.accounts import Scope
+from webapp.engine.months import MonthStore as MonthStore
+from webapp.engine.months import StoredValue as StoredValue
+from webapp.engine.run import Run as Run
+from webapp.engine.shapes import Answer as Answer
+from webapp.engine.shapes import Chart as Chart
+from webapp.engine.shapes import ChartSeries as ChartSeries
+from webapp.engine.shapes import Column as Column
+from webapp.engine.shapes import ColumnType as ColumnType
+from webapp.engine.shapes import Download as Download
+from webapp.engine.shapes import Estimate as Estimate
+from webapp.engine.shapes import Explanation as Explanation
+from webapp.engine.shapes import Figure as Figure
+from webapp.engine.shapes import FirstStep as FirstStep
+from webapp.engine.shapes import Result as Result
+from webapp.engine.shapes import Row as Row
+from webapp.engine.shapes import RowDetail as RowDetail
+from webapp.engine.shapes import Sheet as Sheet
+from webapp.engine.shapes import Table as Table
+from webapp.engine.shapes import split_by as split_by
 from webapp.errors import InvalidParams
-from webapp.jobs import Job
+from webapp.jobs import Job, Task
+from webapp.lib.moments import utcnow
 from webapp.lib.months import months_between
-
-if TYPE_CHECKING:
-    from flask import Blueprint
-    from flask.cli import AppGroup
-
-    from webapp.accounts import Scope
-    from webapp.jobs import Task
-
-__all__ = [
-    "Answer",
-    "Chart",
-    "ChartSeries",
-    "Column",
-    "ColumnType",
-    "Context",
-    "Download",
-    "Estimate",
-    "Explanation",
-    "Figure",
-    "FirstStep",
-    "MonthStore",
-    "ReportKind",
-    "Result",
-    "Row",
-    "RowDetail",
-    "Run",
-    "Sheet",
-    "StoredResult",
-    "StoredValue",
-    "Table",
-    "split_by",
-]
 
 
 class StoredResult(Protocol):
@@ -88,7 +59,7 @@ class Context:
 
     config: Mapping[str, Any]
     redis: Any
-    now: Callable[[], datetime] = field(repr=False, default=None)  # type: ignore[assignment]
+    now: Callable[[], datetime] = field(repr=False, default=utcnow)
     # Counts for the operator's metrics: a name, then labels from short fixed lists.
     count: Callable[..., None] = field(repr=False, default=lambda *_labels, **_by: None)
 

@@ -9,11 +9,17 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, Date, ForeignKey, Index, Integer, String, Text, Uuid
+from sqlalchemy import JSON, Date, ForeignKey, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, synonym
 
-from webapp.extensions import CompanyId, JobId, Model, UtcDateTime, kept
-from webapp.jobs import ACTIVE, CANCELLED, DONE, FAILED, QUEUED, RUNNING, Job
+from webapp.extensions import CompanyId, JobId, Model, UtcDateTime, UuidText, kept
+from webapp.jobs import ACTIVE as ACTIVE
+from webapp.jobs import CANCELLED as CANCELLED
+from webapp.jobs import DONE as DONE
+from webapp.jobs import FAILED as FAILED
+from webapp.jobs import QUEUED as QUEUED
+from webapp.jobs import RUNNING as RUNNING
+from webapp.jobs import Job
 
 INCOMPLETE = "incomplete"
 WITH_RESULT = frozenset({DONE, INCOMPLETE})
@@ -67,8 +73,8 @@ class Favourite(Model):
 
     __tablename__ = "favourite"
 
-    user_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("app_user.id", ondelete="CASCADE"), primary_key=True
+    user_id: Mapped[UuidText] = mapped_column(
+        ForeignKey("app_user.id", ondelete="CASCADE"), primary_key=True
     )
     report_id: Mapped[JobId] = mapped_column(primary_key=True)
 
@@ -108,21 +114,3 @@ class StoredMonth(Model):
     value: Mapped[Any] = mapped_column(JSON)
     counted_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
-
-
-__all__ = [
-    "ACTIVE",
-    "CANCELLED",
-    "DONE",
-    "FAILED",
-    "INCOMPLETE",
-    "QUEUED",
-    "RUNNING",
-    "STATUSES",
-    "WITH_RESULT",
-    "Favourite",
-    "Report",
-    "ReportEntry",
-    "ResultRow",
-    "StoredMonth",
-]

@@ -37,7 +37,7 @@ class MonthStore:
     """The stored months of one company and one kind.
 
     `writing` opens the transaction of a save; a run hands in one that is fenced by its attempt.
-    `patiently` does it all again while the database is away; a run waits, a page does not.
+    `retrying` does it all again while the database is away; a run waits, a page does not.
     `count` is told how many were `stored` and used, and how many `counted` anew.
     """
 
@@ -48,7 +48,7 @@ class MonthStore:
         kind: str,
         kept_days: float,
         writing: Callable[[], AbstractContextManager[Connection]] | None = None,
-        patiently: Callable[[Callable[[], Any]], Any] = lambda work: work(),
+        retrying: Callable[[Callable[[], Any]], Any] = lambda work: work(),
         count: Callable[..., None] = lambda *_labels, **_by: None,
     ) -> None:
         self._engine = engine
@@ -56,7 +56,7 @@ class MonthStore:
         self._kind = kind
         self._kept = timedelta(days=kept_days)
         self._writing = writing or engine.begin
-        self._patiently = patiently
+        self._retrying = retrying
         self._tally = count
 
     def fresh(
@@ -65,30 +65,26 @@ class MonthStore:
         """Return the values that have not expired, by (item, month), `end` included."""
         wanted = list(items)
 
+        columns = (StoredMonth.item, StoredMonth.month, StoredMonth.value, StoredMonth.counted_at)
+
         def read() -> dict[tuple[str, date], StoredValue]:
             found = {}
+            fresh = select(*columns).where(
+                StoredMonth.company_id == self._company_id,
+                StoredMonth.kind == self._kind,
+                StoredMonth.subject == subject,
+                StoredMonth.month.between(start, end),
+                StoredMonth.expires_at > utcnow(),
+            )
             with self._engine.connect() as connection:
                 for first in range(0, len(wanted), ITEMS_PER_QUERY):
-                    rows = connection.execute(
-                        select(
-                            StoredMonth.item,
-                            StoredMonth.month,
-                            StoredMonth.value,
-                            StoredMonth.counted_at,
-                        ).where(
-                            StoredMonth.company_id == self._company_id,
-                            StoredMonth.kind == self._kind,
-                            StoredMonth.subject == subject,
-                            StoredMonth.item.in_(wanted[first : first + ITEMS_PER_QUERY]),
-                            StoredMonth.month.between(start, end),
-                            StoredMonth.expires_at > utcnow(),
-                        )
-                    )
+                    items = wanted[first : first + ITEMS_PER_QUERY]
+                    rows = connection.execute(fresh.where(StoredMonth.item.in_(items)))
                     for item, month, value, counted_at in rows:
                         found[item, month] = StoredValue(value, counted_at)
             return found
 
-        found: dict[tuple[str, date], StoredValue] = self._patiently(read)
+        found: dict[tuple[str, date], StoredValue] = self._retrying(read)
         self._tally("stored", by=len(found))
         return found
 
@@ -126,7 +122,7 @@ class MonthStore:
                 )
 
         if rows:
-            self._patiently(write)
+            self._retrying(write)
             self._tally("counted", by=len(rows))
         return len(rows)
 
@@ -159,13 +155,10 @@ def expire(
         conditions.append(StoredMonth.month >= start)
     if end:
         conditions.append(StoredMonth.month <= end)
-    fresh = db.session.scalar(
-        select(func.count())
-        .select_from(StoredMonth)
-        .where(*conditions, StoredMonth.expires_at > utcnow())
-    )
+    count = select(func.count()).select_from(StoredMonth)
+    fresh = db.session.scalar(count.where(*conditions, StoredMonth.expires_at > utcnow()))
     db.session.execute(delete(StoredMonth).where(*conditions))
-    return int(fresh or 0)
+    return fresh or 0
 
 
 def stored_overview(company_id: str) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,6 @@ JSON Schema and as form fields.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +16,10 @@ from pydantic import BaseModel, ValidationError
 from webapp.accounts import Scope
 from webapp.engine.kind import ReportKind
 from webapp.errors import InvalidParams
-from webapp.lib.bodies import MONTH_PATTERN, sentences
+from webapp.lib.bodies import MONTH_PATTERN, UNSTORABLE, sentences
+from webapp.lib.texts import storable
 
 DIFFERS = "A retry keeps what the report was asked with; ask for a new report to change this."
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -49,13 +48,10 @@ def read_params(kind: ReportKind, raw: Mapping[str, Any]) -> Parsed:
             errors[key] = (
                 "The text is longer than 4,096 characters or holds characters that cannot be sent."
             )
-    # Texts no database takes: NUL and lone surrogates.
     unstorable = {
-        "params" if UNSTORABLE.search(key) else key: (
-            "The text holds characters that cannot be stored."
-        )
-        for key, value in given.items()
-        if UNSTORABLE.search(key) or (isinstance(value, str) and UNSTORABLE.search(value))
+        name if storable(name) else "params": UNSTORABLE
+        for name, value in given.items()
+        if not (storable(name) and (not isinstance(value, str) or storable(value)))
     }
     if unstorable:
         raise InvalidParams(errors | unstorable)

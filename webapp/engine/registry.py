@@ -14,7 +14,6 @@ from webapp.engine.kind import Context, ReportKind
 from webapp.errors import InvalidParams
 from webapp.extensions import quick_redis
 from webapp.jobs import Job
-from webapp.lib.moments import utcnow
 
 
 def kinds(app: Flask | None = None) -> Mapping[str, ReportKind]:
@@ -44,5 +43,4 @@ def personal_kinds(scope: Scope) -> list[str]:
 
 def context() -> Context:
     """Return what kinds are handed: settings and the Redis client."""
-    config, count = current_app.config, counters().add
-    return Context(config=config, redis=quick_redis(), now=utcnow, count=count)
+    return Context(config=current_app.config, redis=quick_redis(), count=counters().add)

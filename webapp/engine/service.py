@@ -112,10 +112,7 @@ def words_of(kind: ReportKind, report: Report, name: str = "", tags: Sequence[st
 
 def name_report(scope: Scope, report_id: str, name: str, tags: Sequence[str]) -> None:
     """Give a report a name and tags of its company's own; both may be empty. Not committed."""
-    report = find_report(scope, report_id)
-    kind = kinds()[report.kind]
-    if not scope.may(kind.run_role):
-        raise NotAllowed("Naming a report needs the right to make one.")
+    report, kind = _find_own(scope, report_id, "Naming")
     tags = list(dict.fromkeys(tags))
     errors = {}
     if len(name) > LONGEST_NAME:
@@ -194,22 +191,26 @@ def find_report(scope: Scope, report_id: str) -> Report:
     return report
 
 
+def _find_own(scope: Scope, report_id: str, doing: str) -> tuple[Report, ReportKind]:
+    """Return a report and its kind; NotAllowed for who may not make such reports."""
+    report = find_report(scope, report_id)
+    kind = kinds()[report.kind]
+    if not scope.may(kind.run_role):
+        raise NotAllowed(f"{doing} a report needs the right to make one.")
+    return report, kind
+
+
 def cancel_report(scope: Scope, report_id: str) -> Report:
     """End a queued or running report now; the worker's process is stopped, its writes refused."""
-    report = find_report(scope, report_id)
-    if not scope.may(kinds()[report.kind].run_role):
-        raise NotAllowed("Cancelling a report needs the right to make one.")
+    report, _ = _find_own(scope, report_id, "Cancelling")
     jobs.cancel(report.id)
     return report
 
 
 def delete_report(scope: Scope, report_id: str) -> str:
     """Delete a finished report with its lines and rows; return what the audit log calls it."""
-    report = find_report(scope, report_id)
+    report, kind = _find_own(scope, report_id, "Deleting")
     called = audited(report)
-    kind = kinds()[report.kind]
-    if not scope.may(kind.run_role):
-        raise NotAllowed("Deleting a report needs the right to make one.")
     if not jobs.delete(report.id):
         raise Conflict("The report is still being made; cancel it first.")
     kind.on_report_deleted(str(report_id))

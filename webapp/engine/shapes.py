@@ -6,36 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-ColumnType = Literal["text", "id", "integer", "decimal", "date", "datetime", "month", "boolean"]
+from webapp.lib.workbooks import Column as Column
+from webapp.lib.workbooks import ColumnType as ColumnType
+
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a table.
-
-    name:   key in rows, in JSON and in the CSV header
-    label:  what a reader sees above it
-    type:   decides alignment, sorting, the XLSX cell type; `id` is text made of digits
-    unit:   shown beside the label, e.g. "hours"
-    places: digits after the point that a workbook shows of a decimal, 0 to 6
-    is_detail: left out of the grid until all columns are asked for
-    is_internal: left out where people without an account look, such as a site's API key
-    help:   what it means, in a sentence; shown on its header
-    """
-
-    name: str
-    label: str
-    type: ColumnType = "text"
-    unit: str = ""
-    places: int = 2
-    is_detail: bool = False
-    is_internal: bool = False
-    help: str = ""
-
-    @property
-    def is_number(self) -> bool:
-        return self.type in {"integer", "decimal"}
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from uuid import uuid4
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String, Text, Uuid
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.extensions import Model, UtcDateTime, kept
+from webapp.extensions import CompanyId, Model, NewId, UtcDateTime, UuidText, kept
 from webapp.lib.moments import utcnow
 
 
@@ -26,13 +25,9 @@ class StoredFile(Model):
         kept("created_at", "INVENTORY_FILES_KEPT_DAYS"),
     )
 
-    id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), primary_key=True, default=lambda: str(uuid4())
-    )
-    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
-    report_id: Mapped[str | None] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("report.id", ondelete="CASCADE")
-    )
+    id: Mapped[NewId]
+    company_id: Mapped[CompanyId]
+    report_id: Mapped[UuidText | None] = mapped_column(ForeignKey("report.id", ondelete="CASCADE"))
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     kind: Mapped[str] = mapped_column(String(40))
     format: Mapped[str] = mapped_column(String(10))
@@ -48,8 +43,8 @@ class FileChunk(Model):
 
     __tablename__ = "stored_file_chunk"
 
-    file_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("stored_file.id", ondelete="CASCADE"), primary_key=True
+    file_id: Mapped[UuidText] = mapped_column(
+        ForeignKey("stored_file.id", ondelete="CASCADE"), primary_key=True
     )
     position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     data: Mapped[bytes] = mapped_column(LargeBinary)
@@ -65,7 +60,7 @@ class FileObject(Model):
     __tablename__ = "stored_file_object"
     __table_args__ = (Index("ix_stored_file_object_report", "report_id"),)
 
-    file_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
-    report_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False))
+    file_id: Mapped[UuidText] = mapped_column(primary_key=True)
+    report_id: Mapped[UuidText | None]
     url: Mapped[str] = mapped_column(Text)
     path: Mapped[str] = mapped_column(String(200))

@@ -10,16 +10,16 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import IO, Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from flask import current_app
-from sqlalchemy import JSON, ForeignKey, Index, String, Text, Uuid, func, select, update
+from sqlalchemy import JSON, Index, String, Text, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp import jobs
 from webapp.accounts import Scope
 from webapp.errors import Conflict, NotFound
-from webapp.extensions import Model, UtcDateTime, db, kept
+from webapp.extensions import CompanyId, Model, NewId, UserId, UtcDateTime, UuidText, db, kept
 from webapp.files import FileObject, StoredFile, drop_files, store_file, sweep
 from webapp.intake.columns import heading_key
 from webapp.lib.moments import utcnow
@@ -48,11 +48,9 @@ class Upload(Model):
         kept("created_at", "UPLOADS_KEPT_DAYS"),
     )
 
-    id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), primary_key=True, default=lambda: str(uuid4())
-    )
-    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
-    created_by: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
+    id: Mapped[NewId]
+    company_id: Mapped[CompanyId]
+    created_by: Mapped[UserId]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     kind: Mapped[str] = mapped_column(String(40))
     files: Mapped[dict[str, Any]] = mapped_column(JSON)
@@ -61,7 +59,7 @@ class Upload(Model):
     sentence: Mapped[str] = mapped_column(Text, default="")
     problems: Mapped[list[Any]] = mapped_column(JSON, default=list)
     result: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    job_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False))
+    job_id: Mapped[UuidText | None]
 
     @property
     def names(self) -> str:
@@ -98,9 +96,7 @@ class SavedMapping(Model):
 
     __tablename__ = "intake_mapping"
 
-    company_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("company.id"), primary_key=True
-    )
+    company_id: Mapped[CompanyId] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(40), primary_key=True)
     role: Mapped[str] = mapped_column(String(40), primary_key=True)
     header: Mapped[str] = mapped_column(String(64), primary_key=True)

@@ -38,56 +38,35 @@ from collections.abc import Iterable
 
 from flask import Flask
 
-from webapp.jobs import stream, turns
-from webapp.jobs.attempt import Attempt
-from webapp.jobs.executor import run_queued
-from webapp.jobs.hub import Event
-from webapp.jobs.models import (
-    ACTIVE,
-    CANCELLED,
-    DONE,
-    FAILED,
-    QUEUED,
-    RUNNING,
-    Checkpoint,
-    Job,
-    StatusLine,
-)
-from webapp.jobs.service import add, cancel, delete, find, start, start_again
-from webapp.jobs.stream import Listening, live_permille, reader_gone, stored_events
-from webapp.jobs.tasks import Ending, Task
-from webapp.jobs.turns import place_of, waiting_of
-
-__all__ = [
-    "ACTIVE",
-    "CANCELLED",
-    "DONE",
-    "FAILED",
-    "QUEUED",
-    "RUNNING",
-    "Attempt",
-    "Checkpoint",
-    "Ending",
-    "Event",
-    "Job",
-    "Listening",
-    "StatusLine",
-    "Task",
-    "add",
-    "add_task",
-    "cancel",
-    "delete",
-    "find",
-    "init_app",
-    "live_permille",
-    "place_of",
-    "reader_gone",
-    "run_queued",
-    "start",
-    "start_again",
-    "stored_events",
-    "waiting_of",
-]
+from webapp.jobs.attempt import Attempt as Attempt
+from webapp.jobs.executor import run_queued as run_queued
+from webapp.jobs.models import ACTIVE as ACTIVE
+from webapp.jobs.models import CANCELLED as CANCELLED
+from webapp.jobs.models import DONE as DONE
+from webapp.jobs.models import FAILED as FAILED
+from webapp.jobs.models import QUEUED as QUEUED
+from webapp.jobs.models import RUNNING as RUNNING
+from webapp.jobs.models import Checkpoint as Checkpoint
+from webapp.jobs.models import Ending as Ending
+from webapp.jobs.models import Job as Job
+from webapp.jobs.models import StatusLine as StatusLine
+from webapp.jobs.models import Task as Task
+from webapp.jobs.service import add as add
+from webapp.jobs.service import cancel as cancel
+from webapp.jobs.service import delete as delete
+from webapp.jobs.service import find as find
+from webapp.jobs.service import start as start
+from webapp.jobs.service import start_again as start_again
+from webapp.jobs.stream import Hub
+from webapp.jobs.stream import Listening as Listening
+from webapp.jobs.stream import reader_gone as reader_gone
+from webapp.jobs.stream import stored_events as stored_events
+from webapp.jobs.transitions import Event as Event
+from webapp.jobs.transitions import LinePublisher
+from webapp.jobs.transitions import live_permille as live_permille
+from webapp.jobs.transport import follow_commits
+from webapp.jobs.transport import place_of as place_of
+from webapp.jobs.transport import waiting_of as waiting_of
 
 
 def init_app(app: Flask, tasks: Iterable[Task]) -> None:
@@ -95,8 +74,10 @@ def init_app(app: Flask, tasks: Iterable[Task]) -> None:
     app.extensions["tasks"] = {}
     for task in tasks:
         add_task(app, task)
-    stream.init_app(app)
-    turns.follow_commits()
+    # Made fresh, they hold this app's Redis.
+    app.extensions["line_publisher"] = LinePublisher("line_publisher", __name__)
+    app.extensions["line_hub"] = Hub(app)
+    follow_commits()
 
 
 def add_task(app: Flask, task: Task) -> None:

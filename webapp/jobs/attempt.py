@@ -20,9 +20,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from webapp.errors import RunEnded
 from webapp.extensions import db
-from webapp.jobs import stream, transitions
-from webapp.jobs.models import DONE, RUNNING, Checkpoint, Job, StatusLine
-from webapp.jobs.tasks import Ending, Task
+from webapp.jobs import transitions
+from webapp.jobs.models import DONE, RUNNING, Checkpoint, Ending, Job, StatusLine, Task
 from webapp.lib.moments import utcnow
 from webapp.lib.upserts import upsert
 
@@ -107,7 +106,7 @@ class Attempt:
             self.log(spoken)
         elif now - shown_at >= SHOWN_EVERY_S:
             with self._app.app_context():
-                stream.show_progress(self.job_id, min(self._permille(), ALMOST))
+                transitions.show_progress(self.job_id, min(self._permille(), ALMOST))
 
     def _may_speak(self) -> bool:
         """Say whether another routine line fits: a few a second, with a burst of as many."""
@@ -138,7 +137,7 @@ class Attempt:
     def _publish(self, line: StatusLine) -> None:
         self._told, self._heard = (line.done, line.total), time.monotonic()
         with self._app.app_context():
-            stream.publish_line(line)
+            transitions.publish_line(line)
 
     def _say_still_at_it(self) -> None:
         """Tell who waits that the work goes on, where nothing else was told for a while."""
@@ -202,7 +201,7 @@ class Attempt:
             if self._told != (self._done, self._total):
                 line = f"The {self.task.noun} is done."
 
-        def end() -> transitions.Ended:
+        def end() -> Callable[[], None]:
             with self.fenced() as connection:
                 write(connection)
                 if status == DONE:
@@ -210,11 +209,11 @@ class Attempt:
                 return transitions.end_within(connection, self.fence(), Ending(status), line=line)
 
         with self._app.app_context(), self._noticing():
-            ended = self.retry_while_database_is_down(end)
+            tell = self.retry_while_database_is_down(end)
             self.is_finished = True
             name = self.task.name
             log.info("%s %s is %s", self.task.noun, self.job_id, status, extra={"kind": name})
-            ended.publish()
+            tell()
 
     # The fence
 

@@ -14,10 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from webapp.counters import counters
 from webapp.errors import ReportError, RunEnded
 from webapp.extensions import db
-from webapp.jobs import transitions, turns
+from webapp.jobs import transitions, transport
 from webapp.jobs.attempt import Attempt, is_away
-from webapp.jobs.models import FAILED, QUEUED, RUNNING, Job
-from webapp.jobs.tasks import task_named
+from webapp.jobs.models import FAILED, QUEUED, RUNNING, Job, task_named
 from webapp.lib.moments import utcnow
 from webapp.security import unseal
 
@@ -72,7 +71,7 @@ def run_queued(job_id: str) -> None:
     finally:
         counters().flush()
         # Its company may have one more under way.
-        turns.hand_over()
+        transport.hand_over()
 
 
 def take(job_id: str) -> Job | None:
@@ -94,7 +93,7 @@ def take(job_id: str) -> Job | None:
     )
     db.session.commit()
     # Nobody waits in RQ any more, so another one may; whatever becomes of this one.
-    turns.hand_over()
+    transport.hand_over()
     return db.session.get(Job, job_id) if taken.rowcount == 1 else None  # type: ignore[attr-defined]
 
 
@@ -114,7 +113,7 @@ def _begin_again(attempt: Attempt) -> bool:
     def begin() -> bool:
         with db.engine.connect() as connection:
             lost = connection.scalar(select(Job.lost).where(Job.id == attempt.job_id)) or 0
-        most = attempt.task.most_attempts
+        most = current_app.config["MAX_ATTEMPTS"]
         if lost + 1 >= most:
             return False
         text = f"The database was away; starting again, attempt {lost + 2} of {most}."
@@ -130,7 +129,7 @@ def _begin_again(attempt: Attempt) -> bool:
 
 def fail(attempt: Attempt, error: Exception) -> None:
     """Record what an attempt failed of; its secrets, and the words of foreign errors, stay out."""
-    sentence = _sentence(attempt, error)
+    sentence = _failure_sentence(attempt, error)
     for secret in attempt.secrets.values():
         sentence = sentence.replace(secret, "…") if secret else sentence
     noun, job_id = attempt.task.noun, attempt.job_id
@@ -148,7 +147,7 @@ def fail(attempt: Attempt, error: Exception) -> None:
         log.error("the end of %s is left to the janitor: %s", job_id, type(gone).__name__)
 
 
-def _sentence(attempt: Attempt, error: Exception) -> str:
+def _failure_sentence(attempt: Attempt, error: Exception) -> str:
     """Return what the reader of a failed job is told."""
     noun = attempt.task.noun
     if isinstance(error, ReportError):

@@ -18,9 +18,8 @@ from sqlalchemy import ColumnElement, delete, or_, select, update
 from webapp.counters import counters
 from webapp.errors import RunEnded
 from webapp.extensions import db
-from webapp.jobs import transitions, transport, turns
-from webapp.jobs.models import ACTIVE, FAILED, QUEUED, RUNNING, Job
-from webapp.jobs.tasks import Task, task_named
+from webapp.jobs import transitions, transport
+from webapp.jobs.models import ACTIVE, FAILED, QUEUED, RUNNING, Job, Task, task_named
 from webapp.lib.moments import utcnow
 
 log = logging.getLogger(__name__)
@@ -33,7 +32,7 @@ def sweep(now: datetime | None = None) -> int:
     now = now or utcnow()
     lost = _found(Job.status == RUNNING, Job.lease_until < now)
     forgotten = _found(Job.status == QUEUED, Job.handed_at < now - QUEUED_TOO_LONG)
-    turns.hand_over()
+    transport.hand_over()
     return sum(_lost(job, now) for job in lost) + sum(_forgotten(job, now) for job in forgotten)
 
 
@@ -50,7 +49,7 @@ def _is_running(job: Any) -> Any:
 def _lost(job: Any, now: datetime) -> bool:
     """Give a job whose worker is gone to another one, or end it."""
     task = task_named(job.task)
-    lost, most = job.lost + 1, task.most_attempts
+    lost, most = job.lost + 1, current_app.config["MAX_ATTEMPTS"]
     still_lost = _is_running(job) & (Job.lease_until < now)
     try:
         if lost >= most:

@@ -1,28 +1,28 @@
 """The rows of a job: Job is the truth about it, StatusLine what its listeners are told, Checkpoint
-what another attempt need not find out again.
+what another attempt need not find out again; and what workers do, the tasks of this application.
 
 A job's id is also its id in RQ, its stream's channel and, of a report, the piece of the URL.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import (
-    JSON,
-    Index,
-    Integer,
-    String,
-    Text,
-    UniqueConstraint,
-    text,
-)
+from flask import current_app
+from sqlalchemy import JSON, Connection, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from webapp.errors import ReportError
 from webapp.extensions import CompanyId, JobId, Model, UserId, UtcDateTime, UuidText, kept
 from webapp.lib.moments import utcnow
 from webapp.security import SEALED
+
+if TYPE_CHECKING:
+    from webapp.jobs.attempt import Attempt
+
 
 QUEUED, RUNNING = "queued", "running"
 DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
@@ -80,16 +80,16 @@ class Job(Model):
     user_id: Mapped[UserId] = mapped_column(nullable=True)
     payload: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     sealed: Mapped[str | None] = mapped_column(Text, info={SEALED: "{type} {id}"})
-    size: Mapped[int] = mapped_column(Integer, default=1)
+    size: Mapped[int] = mapped_column(default=1)
     status: Mapped[str] = mapped_column(String(12), default=QUEUED)
-    attempt: Mapped[int] = mapped_column(Integer, default=0)
-    lost: Mapped[int] = mapped_column(Integer, default=0)
+    attempt: Mapped[int] = mapped_column(default=0)
+    lost: Mapped[int] = mapped_column(default=0)
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    done: Mapped[int] = mapped_column(Integer, default=0)
-    total: Mapped[int] = mapped_column(Integer, default=0)
-    permille: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    done: Mapped[int] = mapped_column(default=0)
+    total: Mapped[int] = mapped_column(default=0)
+    permille: Mapped[int] = mapped_column(default=0, server_default="0")
     stage: Mapped[str] = mapped_column(String(200), default="", server_default="")
-    last_seq: Mapped[int] = mapped_column(Integer, default=0)
+    last_seq: Mapped[int] = mapped_column(default=0)
     error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     queued_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
@@ -110,12 +110,12 @@ class StatusLine(Model):
     __tablename__ = "status_line"
 
     job_id: Mapped[JobId] = mapped_column(primary_key=True)
-    seq: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     at: Mapped[datetime] = mapped_column(UtcDateTime)
     level: Mapped[str] = mapped_column(String(8))
     text: Mapped[str] = mapped_column(Text)
-    done: Mapped[int] = mapped_column(Integer)
-    total: Mapped[int] = mapped_column(Integer)
+    done: Mapped[int]
+    total: Mapped[int]
 
 
 class Checkpoint(Model):
@@ -126,3 +126,51 @@ class Checkpoint(Model):
     job_id: Mapped[JobId] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(String(300), primary_key=True)
     data: Mapped[Any] = mapped_column(JSON)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a job ends: its status, and the sentence that says why where something went wrong."""
+
+    status: str
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done for the jobs of one name.
+
+    run:       does the work, with the attempt and the job's payload; what it raises fails the job
+    noun:      what people call such a job, in sentences: "report"
+    timeout_s: how long an attempt may take; None for REPORT_TIMEOUT_SECONDS
+    at_front:  handed to workers before what waits, for work that takes moments
+    kept_s:    how long ended jobs are kept; 0 deletes a done one at once, None: REPORTS_KEPT_DAYS
+    in_turn:   whether its jobs wait for their company's turn, or go to the workers at once
+    on_end:    told in the transaction that ends a job, however it ends; returns what it ends as
+    attempt:   the class of its attempts, `Attempt` or a subclass; None for `Attempt`
+    """
+
+    name: str
+    run: Callable[[Any, dict[str, Any]], None]
+    noun: str = "job"
+    timeout_s: float | None = None
+    at_front: bool = False
+    kept_s: float | None = None
+    in_turn: bool = False
+    on_end: Callable[[Connection, str, Ending], Ending] = lambda _connection, _id, ending: ending
+    attempt: type[Attempt] | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Return how long an attempt may take."""
+        return float(self.timeout_s or current_app.config["REPORT_TIMEOUT_SECONDS"])
+
+
+def task_named(name: str) -> Task:
+    """Return a task; one that was taken out of the program fails its jobs with a sentence."""
+
+    def fail(_attempt: Attempt, _payload: dict[str, Any]) -> None:
+        raise ReportError(f"This installation has no {name!r} any more, so it cannot be made.")
+
+    found: Task | None = current_app.extensions["tasks"].get(name)
+    return found or Task(name, fail)

@@ -14,9 +14,8 @@ from sqlalchemy import select, update
 
 from webapp.errors import Conflict, NotFound, RunEnded
 from webapp.extensions import db
-from webapp.jobs import transitions, transport, turns
-from webapp.jobs.models import ACTIVE, CANCELLED, QUEUED, RUNNING, Job
-from webapp.jobs.tasks import task_named
+from webapp.jobs import transitions, transport
+from webapp.jobs.models import ACTIVE, CANCELLED, QUEUED, RUNNING, Job, task_named
 from webapp.lib.moments import utcnow
 from webapp.lib.upserts import upsert
 from webapp.security import seal
@@ -57,7 +56,7 @@ def start(
         db.session.execute(row.on_conflict_do_nothing())
         found = db.session.scalar(select(Job).where(waiting if key else Job.id == job_id))
     if found.id == job_id:
-        turns.after_commit(job_id, task)
+        transport.after_commit(job_id, task)
     return found
 
 
@@ -70,7 +69,7 @@ def add(job: Job, *, enqueue: bool = True) -> None:
         job.handed_at = utcnow()
     db.session.add(job)
     if enqueue:
-        turns.after_commit(job.id, job.task)
+        transport.after_commit(job.id, job.task)
 
 
 def sealed(secrets: Mapping[str, str]) -> str | None:
@@ -99,7 +98,7 @@ def cancel(job_id: str, line: str = "Cancelled on request.") -> None:
         db.session.refresh(job)
         raise Conflict(f"The {noun} is {job.status} already.") from None
     transport.stop(job_id, was_running)
-    turns.hand_over()
+    transport.hand_over()
     db.session.refresh(job)
 
 
@@ -127,7 +126,7 @@ def start_again(job: Job, secrets: Mapping[str, str]) -> None:
     if again.rowcount != 1:  # type: ignore[attr-defined]
         db.session.rollback()
         raise Conflict(f"The {task_named(job.task).noun} is being retried already.")
-    turns.after_commit(job.id, job.task)
+    transport.after_commit(job.id, job.task)
 
 
 def delete(job_id: str) -> bool:

@@ -1,28 +1,124 @@
 """How a job changes hands and ends, and the lines that say so.
 
 Every change is one conditional UPDATE of the row, so of two that want it only one makes it. The
-row first, RQ and the listeners after.
+row first, RQ and the listeners after: a line is stored with its number and then published through
+flask-sse on the channel of its job. The database is the truth; `jobs/stream.py` listens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from flask import current_app
+from flask_sse import ServerSentEventsBlueprint
+from redis import Redis
+from redis.exceptions import RedisError
 from sqlalchemy import Connection, delete, insert, update
 from sqlalchemy.exc import IntegrityError
 
 from webapp.counters import counters
 from webapp.errors import RunEnded
-from webapp.extensions import db
-from webapp.jobs import stream, transport
-from webapp.jobs.hub import Event
-from webapp.jobs.models import CANCELLED, DONE, FAILED, QUEUED, Job, StatusLine
-from webapp.jobs.tasks import Ending, task_named
-from webapp.lib.moments import utcnow
+from webapp.extensions import db, quick_redis
+from webapp.jobs import transport
+from webapp.jobs.models import (
+    ACTIVE,
+    CANCELLED,
+    DONE,
+    FAILED,
+    QUEUED,
+    Ending,
+    Job,
+    StatusLine,
+    task_named,
+)
+from webapp.lib.moments import rfc3339, utcnow
+from webapp.lib.texts import made_storable
+
+log = logging.getLogger(__name__)
 
 LONGEST_LINE = 2000
+
+
+@dataclass(frozen=True)
+class Event:
+    """One server-sent event: `status` with a line's data, or the last one, `end`."""
+
+    type: str
+    seq: int
+    data: dict[str, Any]
+
+    def __str__(self) -> str:
+        """Return the event as it is written to the stream."""
+        return self._written
+
+    @cached_property
+    def _written(self) -> str:
+        body = json.dumps(self.data, ensure_ascii=False)
+        # The end has the last line's number, with a 0 in front: a reader that comes back with it
+        # has heard the end, one that comes back with the line's own has not.
+        number = f"0{self.seq}" if self.type == "end" else str(self.seq)
+        return f"event: {self.type}\nid: {number}\ndata: {body}\n\n"
+
+
+class LinePublisher(ServerSentEventsBlueprint):
+    """flask-sse's publisher over one pooled client instead of a new one each time.
+
+    The line is stored already, so a Redis that hangs must not keep a job from going on.
+    """
+
+    @property
+    def redis(self) -> Redis:
+        return quick_redis()
+
+
+def line_data(line: Any) -> dict[str, Any]:
+    """Return a line as its event's data. Shape: seq, at, level, text, done, total."""
+    return {
+        "seq": line.seq,
+        "at": rfc3339(line.at, "milliseconds"),
+        "level": line.level,
+        "text": line.text,
+        "done": line.done,
+        "total": line.total,
+    }
+
+
+def publish_line(line: StatusLine) -> None:
+    """Publish a stored line to the listeners of its job."""
+    publish(line.job_id, Event("status", line.seq, line_data(line)))
+
+
+def publish(job_id: str, event: Event) -> bool:
+    """Publish an event to the listeners; False when Redis is away (they will read the database)."""
+    publisher: LinePublisher = current_app.extensions["line_publisher"]
+    try:
+        publisher.publish(event.data, type=event.type, id=str(event.seq), channel=job_id)
+    except RedisError as error:
+        log.warning("a line of %s waits in the database: %s", job_id, type(error).__name__)
+        return False
+    return True
+
+
+def show_progress(job_id: str, permille: int) -> None:
+    """Show how far a job is where it cannot be written now: SQLite has one writer at a time."""
+    try:
+        quick_redis().set(f"job-progress:{job_id}", permille, ex=60)
+    except RedisError:
+        log.debug("the bar of %s waits for the database", job_id)
+
+
+def live_permille(job: Job) -> int:
+    """Return how far a job is, of 1000: as it is written, or shown since."""
+    try:
+        shown = quick_redis().get(f"job-progress:{job.id}") if job.status in ACTIVE else None
+    except RedisError:
+        shown = None
+    return max(job.permille, int(shown or 0))
 
 
 def change(connection: Connection, only: Any, values: Mapping[str, Any]) -> Any:
@@ -46,39 +142,17 @@ def add_line(
 ) -> tuple[StatusLine, Any]:
     """Change the job that matches and give it a line; return the line and what `change` does."""
     job = change(connection, only, {"last_seq": Job.last_seq + 1, **values})
-    # What no database takes, NUL and lone surrogates, is left out.
-    stored = text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")[:LONGEST_LINE]
     line = {
         "job_id": job.id,
         "seq": job.last_seq,
         "at": utcnow(),
         "level": level,
-        "text": stored,
+        "text": made_storable(text)[:LONGEST_LINE],
         "done": job.done,
         "total": job.total,
     }
     connection.execute(insert(StatusLine), line)
     return StatusLine(**line), job
-
-
-@dataclass(frozen=True)
-class Ended:
-    """An end that was written: what listeners and operators are told once it is committed."""
-
-    job_id: str
-    status: str
-    seq: int
-    line: StatusLine | None
-    task: str
-    ran_s: float | None
-
-    def publish(self) -> None:
-        if self.ran_s is not None:
-            counters().observe("job_duration_seconds", self.task, seconds=self.ran_s)
-        counters().add("jobs_ended", self.task, self.status)
-        if self.line is not None:
-            stream.publish_line(self.line)
-        stream.publish(self.job_id, Event("end", self.seq, {"status": self.status}))
 
 
 def end_within(
@@ -88,35 +162,35 @@ def end_within(
     *,
     line: str | None = None,
     level: str = "info",
-    **values: Any,
-) -> Ended:
+) -> Callable[[], None]:
     """End the job that matches, in a transaction of the caller's: its secret goes in any case.
 
+    Returns: what tells listeners and operators, to be called once it is committed
     Raises: RunEnded when no job matches any more
     """
     # First of all, so that the row is held while the task has its say.
     told = None
     if line:
-        told, job = add_line(connection, only, line, level, **values)
+        told, job = add_line(connection, only, line, level)
     else:
-        job = change(connection, only, values or {"lease_until": None})
-    task = task_named(job.task)
+        job = change(connection, only, {"lease_until": None})
+    task, ended_at = task_named(job.task), utcnow()
     ending = task.on_end(connection, job.id, ending)
-    change(
-        connection,
-        only,
-        {
-            "status": ending.status,
-            "error": ending.error,
-            "sealed": None,
-            "lease_until": None,
-            "finished_at": utcnow(),
-        },
-    )
+    ended = {"status": ending.status, "error": ending.error, "finished_at": ended_at}
+    change(connection, only, ended | {"sealed": None, "lease_until": None})
     if ending.status == DONE and task.kept_s == 0:
         connection.execute(delete(Job).where(Job.id == job.id))
-    ran_s = (utcnow() - job.started_at).total_seconds() if job.started_at else None
-    return Ended(job.id, ending.status, job.last_seq, told, job.task, ran_s)
+
+    def tell() -> None:
+        if job.started_at:
+            ran_s = (ended_at - job.started_at).total_seconds()
+            counters().observe("job_duration_seconds", job.task, seconds=ran_s)
+        counters().add("jobs_ended", job.task, ending.status)
+        if told is not None:
+            publish_line(told)
+        publish(job.id, Event("end", job.last_seq, {"status": ending.status}))
+
+    return tell
 
 
 def end(only: Any, status: str, *, line: str | None = None, error: str | None = None) -> None:
@@ -126,8 +200,8 @@ def end(only: Any, status: str, *, line: str | None = None, error: str | None = 
     """
     level = "error" if status == FAILED else "warn"
     with db.engine.begin() as connection:
-        ended = end_within(connection, only, Ending(status, error), line=line or error, level=level)
-    ended.publish()
+        tell = end_within(connection, only, Ending(status, error), line=line or error, level=level)
+    tell()
 
 
 def queue_again(only: Any, text: str, *, enqueue: bool = True, **values: Any) -> None:
@@ -144,6 +218,6 @@ def queue_again(only: Any, text: str, *, enqueue: bool = True, **values: Any) ->
     except IntegrityError:
         end(only, CANCELLED, line="Another job that waits does the same.")
         return
-    stream.publish_line(line)
+    publish_line(line)
     if enqueue:
         transport.enqueue(job.id, job.task)

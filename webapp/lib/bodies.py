@@ -1,17 +1,22 @@
-"""What a request carries, read into pydantic models: a value, or a sentence per field.
+"""JSON on the wire: what a request carries, read into pydantic models (a value, or a sentence per
+field), and how an answer is written.
 
 Every address that takes JSON reads it here, so that what one of them refuses no other one chokes
-on. The same models are what `lib/openapi.py` describes, and answers are written from models too.
+on; and every answer may quote what was sent, whatever that was. The same models are what
+`lib/openapi.py` describes, and answers are written from models too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Any, TypeVar
 
 from flask import Response, jsonify, request
+from flask.json.provider import DefaultJSONProvider
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -27,14 +32,17 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema, to_jsonable_python
 from werkzeug.datastructures import MultiDict
 
-from webapp.errors import InvalidParams, Unreadable, UnsupportedType
+from webapp.errors import InvalidParams, TooLarge, Unreadable, UnsupportedType
 from webapp.lib.moments import rfc3339
 from webapp.lib.months import month_text, months_between, parse_month
 from webapp.lib.texts import storable
-from webapp.lib.wire import body_bytes, json_body
 
 M = TypeVar("M", bound=BaseModel)
 
+# No body of ours is deeper than a handful; beyond this, code that walks it would run out of stack.
+MOST_NESTED = 50
+UNREADABLE = "The body is not JSON that can be read."
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 MOST_BYTES = 1024 * 1024
 MONTH_PATTERN = r"^(19[7-9]\d|[2-9]\d{3})-(0[1-9]|1[0-2])$"
 LAST_BEFORE_FIRST = "The last month is before the first month."
@@ -60,6 +68,75 @@ SENTENCES = {
     "value_error": "{error}",
     "at_field": "{sentence}",
 }
+
+
+class WireJSON(DefaultJSONProvider):
+    """Writes answers in UTF-8, members in their order; no text a caller sent can break one."""
+
+    ensure_ascii = False
+    sort_keys = False
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        """Return the JSON text; half a character, which UTF-8 cannot hold, becomes a mark."""
+        text = super().dumps(obj, **kwargs)
+        return text if text.isascii() else LONE_SURROGATE.sub("\ufffd", text)
+
+
+def json_body(
+    *, most_bytes: int | None = None, parse_float: Callable[[str], Any] | None = None
+) -> Any:
+    """Return what the request's body holds, sent as JSON.
+
+    parse_float: reads numbers with a point, for who needs all their digits
+    Raises: Unreadable, UnsupportedType for another content type, TooLarge past `most_bytes`
+    """
+    raw = body_bytes(most_bytes)
+    if not raw:
+        raise Unreadable("There is no body; send JSON.")
+    if not request.is_json:
+        raise UnsupportedType("Send the body as JSON, with Content-Type: application/json.")
+    return parse_json(raw, parse_float=parse_float)
+
+
+def body_bytes(most: int | None = None) -> bytes:
+    """Return the request's body; raises TooLarge past that many bytes, before more is read."""
+    if most is None:
+        return request.get_data()
+    sentence = f"The body is larger than {most // 1024:,} KB."
+    if (request.content_length or 0) > most:
+        raise TooLarge(sentence)
+    # A body that comes in chunks does not say how long it is.
+    request.max_content_length = most + 1
+    raw = request.get_data(cache=True)
+    if len(raw) > most:
+        raise TooLarge(sentence)
+    return raw
+
+
+def parse_json(raw: bytes, *, parse_float: Callable[[str], Any] | None = None) -> Any:
+    """Return what a JSON text holds.
+
+    Raises: Unreadable where it is broken, nested too deeply, or has numbers JSON has not (NaN)
+    """
+
+    def refuse(name: str) -> float:
+        raise ValueError(f"{name} is no JSON")
+
+    try:
+        value = json.loads(raw, parse_float=parse_float, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        raise Unreadable(UNREADABLE) from None
+    level = [value]
+    for _ in range(MOST_NESTED + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return value
+    raise Unreadable(f"The body is nested more than {MOST_NESTED} deep.")
 
 
 # Reading
@@ -136,11 +213,11 @@ def sentences(
     for finding in error.errors(include_url=False, include_input=False):
         # A check over several fields names the one it is about.
         place = finding["loc"] or (finding.get("ctx", {}).get("field", "params"),)
-        found.setdefault(".".join(str(part) for part in place), _sentence(finding, unknown))
+        found.setdefault(".".join(str(part) for part in place), _finding_sentence(finding, unknown))
     return found
 
 
-def _sentence(finding: Any, unknown: str) -> str:
+def _finding_sentence(finding: Any, unknown: str) -> str:
     kind, context = finding["type"], finding.get("ctx", {})
     if kind == "extra_forbidden":
         return unknown
@@ -166,13 +243,6 @@ def _storable(text: str) -> str:
     if not storable(text):
         raise ValueError(UNSTORABLE)
     return text
-
-
-def _read_month(value: Any) -> date:
-    # What is no text is no month either.
-    return (
-        value if isinstance(value, date) else parse_month(value if isinstance(value, str) else "")
-    )
 
 
 # The ID of a thing of ours, as answers show it.
@@ -203,7 +273,8 @@ def check_months(
 Text = Annotated[str, AfterValidator(_storable)]
 Month = Annotated[
     date,
-    BeforeValidator(_read_month),
+    # What is no text is no month either.
+    BeforeValidator(lambda raw: raw if isinstance(raw, date) else parse_month(str(raw))),
     PlainSerializer(month_text, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": MONTH_PATTERN, "examples": ["2025-03"]}),
 ]

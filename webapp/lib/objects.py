@@ -41,7 +41,7 @@ def put_object(url: str, path: str, chunks: Iterable[bytes]) -> None:
         import obstore
 
         obstore.put(
-            _opened(url),
+            _open_store(url),
             path,
             iter(chunks),
             use_multipart=True,
@@ -56,7 +56,7 @@ def read_object(url: str, path: str, size_bytes: int) -> Iterator[bytes]:
     The first range is read at once: Raises Unavailable, NotFound
     """
     with _sentences(url):
-        store = _opened(url)
+        store = _open_store(url)
         try:
             first = _range(store, path, 0, size_bytes)
         except FileNotFoundError:
@@ -88,10 +88,10 @@ def remove_object(url: str, path: str) -> None:
     with _sentences(url), suppress(FileNotFoundError):
         import obstore
 
-        obstore.delete(_opened(url), path)
+        obstore.delete(_open_store(url), path)
 
 
-def _opened(url: str) -> ObjectStore:
+def _open_store(url: str) -> ObjectStore:
     from obstore.store import from_url
 
     if url.startswith("file:"):

@@ -23,7 +23,7 @@ from typing import IO, Any, Literal
 
 from webapp.lib.moments import utcnow
 from webapp.lib.texts import made_storable
-from webapp.lib.workbooks import AnyColumn, heading
+from webapp.lib.workbooks import Column, heading
 
 TYPESETTER = Path(__file__).with_name("typesetter.py")
 LONGEST_S = 300
@@ -56,7 +56,7 @@ def facts(pairs: Iterable[tuple[str, str | int]], title: str = "") -> Block:
 
 def table(
     title: str,
-    columns: Sequence[AnyColumn],
+    columns: Sequence[Column],
     rows: Iterable[Mapping[str, Any]],
     *,
     bold: Collection[str] = (),
@@ -89,7 +89,7 @@ def table(
 
 def chart(
     title: str,
-    column: AnyColumn,
+    column: Column,
     bars: Iterable[tuple[str, Sequence[Any]]],
     series: Sequence[str] = (),
 ) -> Block:
@@ -110,7 +110,7 @@ def chart(
     }
 
 
-def shown(value: Any, column: AnyColumn) -> str:
+def shown(value: Any, column: Column) -> str:
     """Return a cell as a document shows it: a dash for nothing, thousands apart."""
     if value is None or value == "":
         return DASH

@@ -1,6 +1,6 @@
 """Lists small enough to be read whole, shown a page at a time and found by words.
 
-What may grow without bound is paged by the database instead, see `keyset` and `engine.grids`.
+What may grow without bound is paged by the database instead, see `keyset` and `engine.results`.
 """
 
 from __future__ import annotations

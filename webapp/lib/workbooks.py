@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import IO, Any, Protocol
+from typing import IO, Any, Literal
 
 import xlsxwriter
 
 SHEET_ROWS = 1_048_576
 CUT = "… cut here: Excel has no more rows; take the CSV."
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+ColumnType = Literal["text", "id", "integer", "decimal", "date", "datetime", "month", "boolean"]
 OPTIONS = {
     "constant_memory": True,
     "strings_to_formulas": False,
@@ -27,21 +29,32 @@ OPTIONS = {
 }
 
 
-class AnyColumn(Protocol):
-    """What is asked of a column; see `webapp.engine.shapes.Column`."""
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    name:   key in rows, in JSON and in the CSV header
+    label:  what a reader sees above it
+    type:   decides alignment, sorting, the XLSX cell type; `id` is text made of digits
+    unit:   shown beside the label, e.g. "hours"
+    places: digits after the point that a workbook shows of a decimal, 0 to 6
+    is_detail: left out of the grid until all columns are asked for
+    is_internal: left out where people without an account look, such as a site's API key
+    help:   what it means, in a sentence; shown on its header
+    """
+
+    name: str
+    label: str
+    type: ColumnType = "text"
+    unit: str = ""
+    places: int = 2
+    is_detail: bool = False
+    is_internal: bool = False
+    help: str = ""
 
     @property
-    def name(self) -> str: ...
-    @property
-    def label(self) -> str: ...
-    @property
-    def type(self) -> str: ...
-    @property
-    def unit(self) -> str: ...
-    @property
-    def places(self) -> int: ...
-    @property
-    def is_number(self) -> bool: ...
+    def is_number(self) -> bool:
+        return self.type in {"integer", "decimal"}
 
 
 @contextmanager
@@ -93,7 +106,7 @@ class SheetWriter:
     def table(
         self,
         title: str,
-        columns: Sequence[AnyColumn],
+        columns: Sequence[Column],
         rows: Iterable[Mapping[str, Any]],
         most_rows: int = SHEET_ROWS,
         *,
@@ -143,7 +156,7 @@ class SheetWriter:
         return page
 
     def _cell(
-        self, page: Any, line: int, index: int, value: Any, column: AnyColumn, formats: Any
+        self, page: Any, line: int, index: int, value: Any, column: Column, formats: Any
     ) -> None:
         if value is None or value == "":
             return
@@ -161,7 +174,7 @@ class SheetWriter:
             page.write_string(line, index, str(value)[:32_767], bold)
 
 
-def _width(column: AnyColumn, rows: Any, total: Mapping[str, Any] | None) -> int:
+def _width(column: Column, rows: Any, total: Mapping[str, Any] | None) -> int:
     """Return a width at which a column's cells and the words of its heading can be read.
 
     Rows that come one at a time are not looked at before they are written.
@@ -178,13 +191,13 @@ def _width(column: AnyColumn, rows: Any, total: Mapping[str, Any] | None) -> int
     return min(max(8, *words, *longest) + 3, 60)
 
 
-def heading(column: AnyColumn) -> str:
+def heading(column: Column) -> str:
     """Return what stands above a column: its label and its unit."""
     unit = "UTC" if column.type == "datetime" else column.unit
     return f"{column.label} ({unit})" if unit else column.label
 
 
-def is_number(value: Any, column: AnyColumn) -> bool:
+def is_number(value: Any, column: Column) -> bool:
     """Say whether a cell holds a number; exact decimals are stored as text, and are numbers too."""
     return column.is_number and (
         isinstance(value, int | float | Decimal)
@@ -192,7 +205,7 @@ def is_number(value: Any, column: AnyColumn) -> bool:
     )
 
 
-def _moment(value: Any, column: AnyColumn) -> datetime | date | None:
+def _moment(value: Any, column: Column) -> datetime | date | None:
     """Return a date or time cell's value without zone, or None where the text is none."""
     try:
         if column.type == "month":

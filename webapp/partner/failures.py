@@ -19,8 +19,7 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError
 from urllib3.exceptions import TimeoutError as PoolTimeout
 
 from webapp.errors import PartnerContract, PartnerError, PartnerRefused, PartnerUnavailable
-from webapp.partner.addresses import data_center_of
-from webapp.partner.credentials import Scrubber
+from webapp.partner.credentials import Scrubber, data_center_of
 from webapp.partner.limits import http_date, retry_after_s
 from webapp.partner.refusals import ALL_TRIES, FEW_TRIES, ONE_TRY, RULES, Kind, Rule, rule_of
 from webapp.partner.transport import BodyBroken, BodyTooLong, HttpResponse

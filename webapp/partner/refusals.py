@@ -42,10 +42,11 @@ _SECRET = Rule(
     "The partner's API refuses the user secret: check that it belongs to this user key.",
     aborts_run=True,
 )
+_LATE = Rule("The partner's API says the request came too late or too early.")
 _KEY = Rule(
     "The partner's API does not know the user key: check the key, and that the home data centre "
     "(PARTNER_HOME_DATA_CENTER) is the one it was made in.",
-    aborts_run=True,
+    aborts_first=True,
 )
 _LOCKED = Rule(
     "The account of this user key is locked: ask the partner to unlock it.", aborts_run=True
@@ -67,9 +68,7 @@ _MOVED = Rule(
     "This site is served by another data centre, and the partner names none this program knows.",
     retry_elsewhere=True,
 )
-_NOT_FOUND = Rule("The partner's API does not find what was asked for.")
 _UNEXPECTED = Rule("The partner's API gives an answer this call should never get.", kind="contract")
-_OTHER = Rule("The partner's API refuses this call.")
 _TOO_FAST = Rule(
     "The partner's API is asked too often and refuses calls: try again later, or lower "
     "PARTNER_SEARCHES_PER_SECOND.",
@@ -83,7 +82,6 @@ _TROUBLE = Rule(
     tries=ALL_TRIES,
 )
 _TROUBLE_FEW = replace(_TROUBLE, tries=FEW_TRIES)
-_TROUBLE_ELSEWHERE = replace(_TROUBLE, retry_elsewhere=True)
 _SLOW_SEARCH = Rule(
     "The search takes the partner longer than it allows: try again at a quieter time.",
     kind="unavailable",
@@ -91,62 +89,36 @@ _SLOW_SEARCH = Rule(
     extend_timeout=True,
 )
 
-RULES: dict[int, Rule] = {
-    100001: _TROUBLE,
-    301001: _MOVED,
-    400001: replace(_OUR_FAULT, aborts_first=True),
-    400002: replace(_OUR_FAULT, aborts_first=True),
-    400004: Rule("The partner's API cannot use a value it was sent.", aborts_first=True),
-    400006: Rule("The partner's API cannot use a value it was sent.", aborts_first=True),
-    400009: _OUR_FAULT,
-    400093: _NO_SITE,
-    400096: Rule("The partner's API does not support this call for this site."),
-    403000: replace(_RIGHTS, aborts_first=True),
-    403002: replace(
-        _SECRET,
-        sentence="The partner's API says the request came too late or too early.",
-        aborts_run=False,
+_BY_RULE: tuple[tuple[Rule, tuple[int, ...]], ...] = (
+    (_MOVED, (301001,)),
+    (replace(_OUR_FAULT, aborts_first=True), (400001, 400002)),
+    (
+        Rule("The partner's API cannot use a value it was sent.", aborts_first=True),
+        (400004, 400006),
     ),
-    403003: _SECRET,
-    403004: replace(_OUR_FAULT, tries=2),
-    403005: replace(_KEY, aborts_run=False, aborts_first=True),
-    403006: replace(_OUR_FAULT, aborts_run=True),
-    403007: replace(_RIGHTS, aborts_first=True),
-    403010: _SECRET,
-    403011: _RIGHTS,
-    403012: _RIGHTS,
-    403023: _RIGHTS,
-    403025: _SECRET,
-    403026: _RIGHTS,
-    403036: _NO_STORE,
-    403045: _NO_STORE,
-    403048: _TOO_FAST,
-    403120: _LOCKED,
-    404000: _NOT_FOUND,
-    404004: _NOT_FOUND,
-    405001: replace(_OUR_FAULT, aborts_run=True),
-    409030: _TOO_FAST,
-    413001: _OUR_FAULT,
-    500000: _TROUBLE,
-    500001: _TROUBLE_FEW,
-    500026: _TROUBLE,
-    500028: _TROUBLE_ELSEWHERE,
-    500033: _TROUBLE,
-    500034: _TROUBLE,
-    503001: _TROUBLE,
-    504001: _SLOW_SEARCH,
-    504002: _TROUBLE,
-}
-RULES |= dict.fromkeys(range(400020, 400028), _OUR_FAULT)
+    (_OUR_FAULT, (400009, *range(400020, 400028), 413001)),
+    (_NO_SITE, (400093,)),
+    (Rule("The partner's API does not support this call for this site."), (400096,)),
+    (_RIGHTS, (403011, 403012, 403023, 403026)),
+    (replace(_RIGHTS, aborts_first=True), (403000, 403007)),
+    (_LATE, (403002,)),
+    (_SECRET, (403003, 403010, 403025)),
+    (replace(_OUR_FAULT, tries=2), (403004,)),
+    (_KEY, (403005,)),
+    (replace(_OUR_FAULT, aborts_run=True), (403006, 405001)),
+    (_NO_STORE, (403036, 403045)),
+    (_TOO_FAST, (403048, 409030)),
+    (_LOCKED, (403120,)),
+    (Rule("The partner's API does not find what was asked for."), (404000, 404004)),
+    (_TROUBLE, (100001, 500000, 500026, 500033, 500034, 503001, 504002)),
+    (_TROUBLE_FEW, (500001,)),
+    (replace(_TROUBLE, retry_elsewhere=True), (500028,)),
+    (_SLOW_SEARCH, (504001,)),
+)
+RULES = {code: rule for rule, codes in _BY_RULE for code in codes}
 
 
 def rule_of(code: int) -> Rule:
     """Return what a code means; unknown ones go by their first digit, as HTTP's do."""
-    known = RULES.get(code)
-    if known is not None:
-        return known
-    if 500000 <= code <= 599999:
-        return _TROUBLE_FEW
-    if 400000 <= code <= 499999:
-        return _OTHER
-    return _UNEXPECTED
+    by_digit = {4: Rule("The partner's API refuses this call."), 5: _TROUBLE_FEW}
+    return RULES.get(code) or by_digit.get(code // 100_000, _UNEXPECTED)

@@ -21,13 +21,10 @@ import requests
 import urllib3
 
 from webapp.errors import PartnerContract, PartnerRefused, RunEnded
-from webapp.partner.addresses import DOMAINS, Addresses, known_data_center
-from webapp.partner.circuit_breaker import CircuitBreaker
-from webapp.partner.costs import SearchCosts
-from webapp.partner.credentials import Credentials, Scrubber
+from webapp.partner.credentials import DOMAINS, Addresses, Credentials, Scrubber, known_data_center
 from webapp.partner.failures import Failure, call_id_of, parse_response, transport_failure
-from webapp.partner.limits import Limits
-from webapp.partner.pace import RateLimiter
+from webapp.partner.limits import CircuitBreaker, Limits
+from webapp.partner.pace import RateLimiter, SearchCosts
 from webapp.partner.refusals import FEW_TRIES, ONE_TRY
 from webapp.partner.transport import BodyBroken, BodyTooLong, Deadline, Transport
 

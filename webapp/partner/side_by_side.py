@@ -25,7 +25,7 @@ _POLL_S = 0.25
 
 
 @dataclass
-class Task:
+class OpenQuestion:
     """A question of a site on its way; `about` is the caller's own word for it."""
 
     site: str
@@ -58,14 +58,14 @@ class SideBySide:
         self._next_question, self._stop = next_question, stop
         self._line = deque(_taking_turns(sites))
         # Failed and to be tried again at a moment; and at once, which is nothing against the site.
-        self._waiting: list[tuple[float, int, Task]] = []
-        self._at_once: deque[Task] = deque()
+        self._waiting: list[tuple[float, int, OpenQuestion]] = []
+        self._at_once: deque[OpenQuestion] = deque()
         self._numbers = count()
         self._in_trouble: set[str] = set()
         self._proven: set[str] = set()
         self._under_way: Counter[str] = Counter()
         self._running = [0, 0]  # sound ones, suspects
-        self._done: SimpleQueue[tuple[Task, Future[Any]]] = SimpleQueue()
+        self._done: SimpleQueue[tuple[OpenQuestion, Future[Any]]] = SimpleQueue()
 
     def put_in_line(self, sites: Iterable[str]) -> None:
         """Put sites in line that had nothing to ask and may have now; then iterate again."""
@@ -77,7 +77,7 @@ class SideBySide:
         try:
             while True:
                 while sum(self._running) < most and (task := self._next_task()):
-                    self._send(pool, task)
+                    self._put_under_way(pool, task)
                 self._stop()
                 if not any(self._running) and not self._waiting:
                     return
@@ -101,13 +101,13 @@ class SideBySide:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _send(self, pool: ThreadPoolExecutor, task: Task) -> None:
+    def _put_under_way(self, pool: ThreadPoolExecutor, task: OpenQuestion) -> None:
         self._running[task.is_suspect] += 1
         self._under_way[task.site] += 1
         future = pool.submit(self._session.attempt, task.call)
         future.add_done_callback(lambda future: self._done.put((task, future)))
 
-    def _next_task(self) -> Task | None:
+    def _next_task(self) -> OpenQuestion | None:
         """Return what is sent next: first who is sound, then the suspects that may be asked now."""
         if self._at_once:
             return self._at_once.popleft()
@@ -129,7 +129,7 @@ class SideBySide:
             task.is_suspect = True
         return task
 
-    def _next_in_line(self, may_ask: Callable[[str], bool]) -> Task | None:
+    def _next_in_line(self, may_ask: Callable[[str], bool]) -> OpenQuestion | None:
         for _ in range(len(self._line)):
             site = self._line.popleft()
             if site in self._in_trouble or (self._under_way[site] and site not in self._proven):
@@ -138,10 +138,10 @@ class SideBySide:
                 self._line.append(site)
             elif asked := self._next_question(site):
                 self._line.append(site)
-                return Task(site, asked[0], self._session.call(asked[1]))
+                return OpenQuestion(site, asked[0], self._session.call(asked[1]))
         return None
 
-    def _finished(self) -> tuple[Task | None, Any]:
+    def _finished(self) -> tuple[OpenQuestion | None, Any]:
         """Return a task that is through with a try, and its outcome; None for it after a while."""
         wait_s = _POLL_S
         if self._waiting and sum(self._running) < self._session.concurrency:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from webapp.errors import PartnerContract
-from webapp.partner.addresses import known_data_center
+from webapp.partner.credentials import known_data_center
 from webapp.partner.failures import SITE_LIST
 from webapp.partner.session import Answer, PartnerSession, Question
 from webapp.partner.values import WORD, id_text, one_line
@@ -92,7 +92,7 @@ def list_sites(session: PartnerSession, partner_id: str) -> list[Site] | None:
     listed = session.ask(Question(SITE_LIST, None, {"targetPartnerID": wanted}, read))
     if listed is None:
         return None
-    sites = _distinct(_site(item, number) for number, item in enumerate(listed, 1))
+    sites = _distinct(_listed_site(item, number) for number, item in enumerate(listed, 1))
     if doubles := len(listed) - len(sites):
         sites_are = "1 site is" if doubles == 1 else f"{doubles} sites are"
         session.notice(f"{sites_are} listed twice, by API key; each counts once.")
@@ -135,7 +135,7 @@ def require_key(site: Site) -> None:
         raise PartnerContract(NO_API_KEY)
 
 
-def _site(item: Any, number: int) -> Site:
+def _listed_site(item: Any, number: int) -> Site:
     fields = item if isinstance(item, dict) else {}
     key = fields.get("apiKey")
     key = key if isinstance(key, str) and WORD.fullmatch(key) else ""

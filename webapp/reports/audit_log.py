@@ -25,8 +25,7 @@ from webapp.accounts import (
     read_entries,
 )
 from webapp.engine import registry
-from webapp.engine.download import file_chunks
-from webapp.engine.export import FORMATS, csv_chunks
+from webapp.engine.export import FORMATS, csv_chunks, file_chunks
 from webapp.engine.kind import Column, Row, Sheet
 from webapp.engine.listing import entries_of
 from webapp.engine.models import Report

@@ -16,19 +16,19 @@ from flask import Response, stream_with_context
 from werkzeug.datastructures import MultiDict
 
 from webapp.engine.export import FORMATS, csv_chunks, file_name
-from webapp.engine.grids import (
+from webapp.engine.kind import Column, ReportKind, Row, Sheet, Table
+from webapp.engine.models import Report
+from webapp.engine.results import (
     Filter,
     GridPage,
     GridQuery,
     Operator,
+    ReadResult,
     choices_of,
     count_rows,
     folded_rows,
     grid_page,
 )
-from webapp.engine.kind import Column, ReportKind, Row, Sheet, Table
-from webapp.engine.models import Report
-from webapp.engine.results import ReadResult
 from webapp.lib.texts import made_storable
 
 # Switches are on where they are in the address: rows with problems alone, folded rows among the

@@ -20,12 +20,10 @@ from werkzeug.datastructures import MultiDict
 from webapp.accounts import audit, current_scope
 from webapp.engine import registry, service
 from webapp.engine.charts import chart_data, opened, row_chart
-from webapp.engine.download import result_response
-from webapp.engine.export import file_name
-from webapp.engine.grids import find_row
+from webapp.engine.export import file_name, result_response
 from webapp.engine.kind import ReportKind
 from webapp.engine.models import FAILED, INCOMPLETE, Report
-from webapp.engine.results import ReadResult
+from webapp.engine.results import ReadResult, find_row
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.htmx import is_htmx, redirect_to, render, vary

@@ -17,8 +17,7 @@ from webapp.accounts import AuditEntry
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.kinds.label_revenue.reading import copy_of, fetch_tracks
-from webapp.lib.fetching import PATIENT
-from webapp.lib.public_addresses import PublicAdapter
+from webapp.lib.public_addresses import PATIENT, PublicAdapter
 
 
 class Server:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from webapp.kinds.partner_use import tables
+from webapp.kinds.partner_use import PartnerUse
 from webapp.kinds.partner_use.compute import (
     Answers,
     SiteFacts,
@@ -234,13 +234,14 @@ def test_a_negative_delta_is_marked_wherever_it_stands(value: int) -> None:
         "sites": [site_row(site(1), months, START, START, None)],
     }
     result = SimpleNamespace(head=head, rows=lambda table: iter(stored[table]))
-    by_month, by_site = tables.sheets(result)
+    kind: Any = PartnerUse()
+    by_month, by_site = kind.sheets(result)
     marked = value < 100
     assert ("decreased" in [column.name for column in by_month.beside]) == marked
     assert ("decreased" in [column.name for column in by_site.columns]) == marked
     assert [row["decreased"] for row in by_site.rows] == [marked]
-    (own,) = tables.site_detail(stored["sites"][0], head).rows
-    for shown in (tables.grid_month(stored["months"][0]), own):
+    (own,) = kind.row_detail("sites", stored["sites"][0], head).rows
+    for shown in (kind.grid_row("months", stored["months"][0], head), own):
         assert ("fewer" in (shown["note"] or "")) == marked
 
 

@@ -368,3 +368,44 @@ def test_what_the_shapes_of_growth_cost(
     accounts = Accounts(base, growth)
     accounts.answer(accounts.plan(limit), limit)
     assert len(accounts.asked) == searches
+
+
+def economy_of_small_sites() -> Economy:
+    economy = Economy()
+    for _ in range(8):
+        economy.note_site(small=True)
+    return economy
+
+
+def test_the_count_of_the_last_month_says_whether_a_site_is_small() -> None:
+    economy = Economy()
+    for _ in range(8):
+        plan = Accounts(3, [0] * 6).plan(10, economy=economy)
+        search = plan.next_search()
+        assert search is not None
+        plan.take_count(search, Count(3, NOW))
+    assert economy.read_first_pays(10)
+
+
+def test_a_site_of_two_months_is_counted_however_small_the_others_are() -> None:
+    search = Accounts(3, [1]).plan(10, economy=economy_of_small_sites()).next_search()
+    assert search is not None
+    assert search.what == "count"
+
+
+def test_one_search_at_a_time_is_under_way_in_a_stretch() -> None:
+    plan = Accounts(30, [10] * 8).plan(0, {8})
+    assert plan.next_search() is not None
+    assert plan.next_search() is None
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_all_of_a_site_wins_over_an_older_count_where_they_differ(gone: int) -> None:
+    """Accounts that went since they were counted may have gone from the months beyond, too."""
+    accounts = Accounts(4, [0] * 10 + [50] * 10)
+    plan = accounts.plan(5, {5, 20})
+    search = plan.next_search()
+    assert search == Search("read", 5, accounts.ends[5])
+    plan.take_dates(search, Created(accounts.dates[: 4 - gone], True, NOW))
+    assert plan.counts[accounts.months[5]].value == 4 - gone
+    assert (accounts.months[20] in plan.counts) == (gone == 0)

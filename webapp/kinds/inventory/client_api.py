@@ -28,9 +28,8 @@ from webapp.kinds.inventory.bodies import (
     wrong_in,
 )
 from webapp.kinds.inventory.models import Period, Unit
-from webapp.lib.bodies import answer_json
+from webapp.lib.bodies import answer_json, json_body
 from webapp.lib.openapi import Describer
-from webapp.lib.wire import json_body
 
 UNITS = "/api/organizational-units/v1/organizational-units"
 PERIODS = "/api/reporting-periods/v1/reporting-periods"

@@ -29,10 +29,9 @@ from webapp.kinds.inventory.bodies import (
     snake_keys,
     wrong_in,
 )
-from webapp.lib.bodies import answer_json, read_json, read_query
+from webapp.lib.bodies import answer_json, json_body, read_json, read_query
 from webapp.lib.keyset import cut
 from webapp.lib.openapi import Describer
-from webapp.lib.wire import json_body
 
 MOST_PER_REQUEST = 10_000
 Body = TypeVar("Body", PeriodIn, UnitIn)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
 
 from sqlalchemy import (
     BigInteger,
@@ -22,13 +21,12 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
-    Uuid,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from webapp.extensions import Model, kept
+from webapp.extensions import CompanyId, Model, NewId, UuidText, kept
 
 WHOLE_DIGITS, PLACES = 18, 12
 # SQLite counts by itself only in a column it calls INTEGER.
@@ -62,8 +60,8 @@ class Period(Model):
     )
 
     key: Mapped[int] = mapped_column(Key, primary_key=True)
-    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
-    id: Mapped[str] = mapped_column(Uuid(as_uuid=False))
+    company_id: Mapped[CompanyId]
+    id: Mapped[UuidText]
     short_name: Mapped[str] = mapped_column(String(100))
     description: Mapped[str | None] = mapped_column(Text)
     start_date: Mapped[date] = mapped_column(Date)
@@ -88,8 +86,8 @@ class Unit(Model):
     )
 
     key: Mapped[int] = mapped_column(Key, primary_key=True)
-    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
-    id: Mapped[str] = mapped_column(Uuid(as_uuid=False))
+    company_id: Mapped[CompanyId]
+    id: Mapped[UuidText]
     name: Mapped[str] = mapped_column(String(200))
     position: Mapped[int] = mapped_column(Integer, default=0)
     parent_key: Mapped[int | None] = mapped_column(Key, ForeignKey("inventory_unit.key"))
@@ -117,9 +115,7 @@ class Entry(Model):
         kept("end_date", "INVENTORY_KEPT_MONTHS"),
     )
 
-    company_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("company.id"), primary_key=True
-    )
+    company_id: Mapped[CompanyId] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     period_key: Mapped[int] = mapped_column(Key, ForeignKey("inventory_period.key"))
     unit_key: Mapped[int] = mapped_column(Key, ForeignKey("inventory_unit.key"))
@@ -143,9 +139,7 @@ class Settings(Model):
 
     __tablename__ = "inventory_settings"
 
-    company_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("company.id"), primary_key=True
-    )
+    company_id: Mapped[CompanyId] = mapped_column(primary_key=True)
     responsible: Mapped[str] = mapped_column(String(200), default="")
     boundaries: Mapped[str] = mapped_column(Text, default="")
     methods: Mapped[str] = mapped_column(Text, default="")
@@ -159,10 +153,8 @@ class Factor(Model):
     __tablename__ = "inventory_factor"
     __table_args__ = (UniqueConstraint("company_id", "keyword", "attribute", "unit"),)
 
-    id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), primary_key=True, default=lambda: str(uuid4())
-    )
-    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
+    id: Mapped[NewId]
+    company_id: Mapped[CompanyId]
     keyword: Mapped[str] = mapped_column(String(200))
     attribute: Mapped[str] = mapped_column(String(200), default="")
     unit: Mapped[str] = mapped_column(String(50))

@@ -30,10 +30,10 @@ from webapp.kinds.label_revenue.report import payouts
 from webapp.kinds.label_revenue.report.balances import balance_row, balances_of
 from webapp.kinds.label_revenue.report.currencies import amount_text
 from webapp.kinds.label_revenue.rows import read_user_id
+from webapp.lib.bodies import json_body
 from webapp.lib.keyset import cut
 from webapp.lib.months import months_between
 from webapp.lib.openapi import JSON, TEXT, Answer, Describer
-from webapp.lib.wire import json_body
 
 bp = Blueprint("label_revenue_api", __name__, url_prefix="/api/v1")
 restrict(bp)

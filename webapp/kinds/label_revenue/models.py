@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.accounts import User
-from webapp.extensions import Model, UtcDateTime, kept
+from webapp.extensions import CompanyId, Model, UserId, UtcDateTime, UuidText, kept
 from webapp.lib.moments import utcnow
 
 # SQLite counts by itself only in a column it calls INTEGER.
@@ -73,9 +73,9 @@ class Batch(Model):
     __table_args__ = (Index("ix_label_revenue_batch_company", "company_id", "no"),)
 
     no: Mapped[int] = mapped_column(Integer, primary_key=True)
-    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), unique=True, default=lambda: str(uuid4()))
+    id: Mapped[UuidText] = mapped_column(unique=True, default=lambda: str(uuid4()))
     company_id: Mapped[str] = _company(primary=False)
-    created_by: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
+    created_by: Mapped[UserId | None]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     undone_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     files: Mapped[dict[str, Any]] = mapped_column(JSON)
@@ -210,9 +210,7 @@ class Partition(Model):
     __tablename__ = "label_revenue_shelf"
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    company_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("company.id"), index=True
-    )
+    company_id: Mapped[CompanyId] = mapped_column(index=True)
 
 
 class MonthSums:
@@ -266,7 +264,7 @@ class AccountingPeriod(Model):
     state: Mapped[str] = mapped_column(String(12), default="open")
     locked: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     locked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    locked_by: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
+    locked_by: Mapped[UserId | None]
     changed: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
@@ -284,7 +282,7 @@ class PeriodEvent(Model):
     company_id: Mapped[str] = _company(primary=False)
     month: Mapped[date] = mapped_column(Date)
     at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
-    user_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
+    user_id: Mapped[UserId | None]
     state: Mapped[str] = mapped_column(String(12))
     reason: Mapped[str] = mapped_column(String(500), default="")
     link: Mapped[str] = mapped_column(String(200), default="")
@@ -307,7 +305,7 @@ class MonthSettings(Model):
     shares: Mapped[dict[str, str]] = mapped_column(JSON)
     currency: Mapped[str] = mapped_column(String(3))
     created_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=utcnow)
-    created_by: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
+    created_by: Mapped[UserId | None]
 
 
 class IssuedStatement(Model):
@@ -324,7 +322,7 @@ class IssuedStatement(Model):
     last_month: Mapped[date] = mapped_column(Date)
     source_hash: Mapped[str] = mapped_column(String(64))
     issued_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
-    issued_by: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
+    issued_by: Mapped[UserId | None]
 
 
 class MinimumPayout(Model):
@@ -342,4 +340,4 @@ class MinimumPayout(Model):
     label: Mapped[str] = mapped_column(String(300))
     amount: Mapped[str] = mapped_column(String(40))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
-    created_by: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), ForeignKey("app_user.id"))
+    created_by: Mapped[UserId | None]

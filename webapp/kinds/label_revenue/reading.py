@@ -30,7 +30,7 @@ from webapp.intake import (
     json_items,
 )
 from webapp.kinds.label_revenue.rows import FIELDS, Role, TrackRow, Unanswered, UserRow
-from webapp.lib.fetching import PATIENT, Unfetchable, download
+from webapp.lib.public_addresses import PATIENT, Unfetchable, download
 
 T = TypeVar("T", UserRow, TrackRow)
 # What a load is doing, in words.

@@ -11,9 +11,10 @@ from typing import Any
 from webapp.engine.kind import StoredResult
 from webapp.engine.shapes import Answer, Explanation, Figure, Row
 from webapp.errors import InvalidParams
-from webapp.kinds.partner_use.compute import amount, difference, known_text
+from webapp.kinds.partner_use.compute import difference, known_text
 from webapp.kinds.partner_use.entitlements import Entitlement, share_of
 from webapp.lib.months import month_end, month_text, months_between, next_month, parse_month
+from webapp.lib.texts import counted
 from webapp.partner.searches import count_accounts, created_between, newest_account
 from webapp.partner.sites import Site
 
@@ -21,17 +22,13 @@ from webapp.partner.sites import Site
 COLUMNS = {"total_users", "delta", "account_count", "before", "after", "growth", "known_users"}
 
 
-def answer(
-    result: StoredResult, figures: tuple[Figure, ...], bought: Sequence[Entitlement] = ()
-) -> Answer:
-    """Return the answer of a result; `figures` are those of a summary, `bought` its partner's."""
+def answer(result: StoredResult, bought: Sequence[Entitlement] = ()) -> Answer:
+    """Return the answer of a result: of its months where it has any, else of its summary.
+
+    bought: what the company has bought for its partner
+    """
     if "start" not in result.head:
-        summary = result.head["summary"]
-        known = f"The total is not known: {known_text(summary)} could be counted."
-        if summary["account_count"] is not None:
-            accounts = amount(summary["account_count"], "account")
-            known = f"{accounts} at {amount(summary['site_count'], 'site')}."
-        return Answer(known, figures)
+        return _of_accounts(result.head)
     months = list(result.rows("months"))
     closed = [row for row in months if not row["running"]]
     shown = _Span(closed or months)
@@ -43,6 +40,26 @@ def answer(
     )
     share = share_of(bought, closed)
     return Answer(shown.sentence(), (*shown.figures(), *share, *so_far))
+
+
+def _of_accounts(head: Mapping[str, Any]) -> Answer:
+    summary, calls = head["summary"], head["api_calls"]
+    sentence = f"The total is not known: {known_text(summary)} could be counted."
+    note = f"{known_text(summary)}; no total"
+    if summary["account_count"] is not None:
+        accounts = counted(summary["account_count"], "account")
+        sentence = f"{accounts} at {counted(summary['site_count'], 'site')}."
+        note = "without child sites"
+    children = f"{summary['child_site_count']:,} of them children"
+    saved = f"{calls['saved']:,} saved by what was known" if calls["saved"] else ""
+    figures = (
+        Figure("Accounts", summary["account_count"], "integer", note),
+        Figure("Sites", summary["site_count"], "integer", children),
+        Figure("Newest login", summary["last_login"], "datetime"),
+        Figure("Newest creation", summary["last_created"], "datetime"),
+        Figure("Calls to the partner", calls["made"], "integer", saved),
+    )
+    return Answer(sentence, figures)
 
 
 def _signed(value: int | None) -> str | None:
@@ -95,11 +112,11 @@ class _Span:
             note = self._share(grown, self.totals[year], f"since {year}")
             found.append(Figure("Against the year before", _signed(grown), "text", note))
         if self.best:
-            note = f"+{amount(self.best['delta'], 'user')}"
+            note = f"+{counted(self.best['delta'], 'user')}"
             found.append(Figure("Strongest month", self.best["month"], "month", note))
-        counted = f"{last['sites_counted']:,} of {last['sites']:,}"
+        share = f"{last['sites_counted']:,} of {last['sites']:,}"
         note = f"{self.missing:,} missing" if self.missing else "all"
-        found.append(Figure("Sites counted", counted, "text", note))
+        found.append(Figure("Sites counted", share, "text", note))
         return tuple(found)
 
     def _share(self, growth: int | None, before: int | None, words: str) -> str:
@@ -116,18 +133,18 @@ class _Span:
                 f"The total at the end of {last['month']} is not known: {known_text(last)} could "
                 "be counted. What is missing, and why, stands below."
             )
-        moved = amount(total, "user")
+        moved = counted(total, "user")
         if self.growth is not None and self.before is not None:
             share = percent(abs(self.growth), self.before).lstrip("+")
             verb = "Grew" if self.growth > 0 else "Shrank"
             moved = f"{verb} {f'by {share} ' if share else ''}to {moved}"
-            moved = moved if self.growth else f"Stayed at {amount(total, 'user')}"
+            moved = moved if self.growth else f"Stayed at {counted(total, 'user')}"
         begin, end = self.first["month"], last["month"]
         text = f"{moved} in {end}" if begin == end else f"{moved} from {begin} to {end}"
         if self.best:
             text += f"; strongest month {self.best['month']}"
         if self.missing:
-            sites = f"{self.missing:,} of {amount(last['sites'], 'site')}"
+            sites = f"{self.missing:,} of {counted(last['sites'], 'site')}"
             text += f". {sites} could not be counted; see below why"
         return f"{text}."
 
@@ -176,7 +193,7 @@ def _site_row(result: StoredResult, asked: str) -> Row:
     return rows[0]
 
 
-def _site(row: Row) -> Site:
+def _as_site(row: Row) -> Site:
     return Site(row["site_id"], row["api_key"], row["name"], "")
 
 
@@ -186,12 +203,12 @@ def _problem(row: Row) -> list[Row] | None:
 
 def _of_summary(row: Row) -> Explanation:
     value, asked_at = row["account_count"], row.get("asked_at")
-    query = count_accounts(_site(row)).params["query"] if asked_at else None
+    query = count_accounts(_as_site(row)).params["query"] if asked_at else None
     return Explanation(value, "live", asked_at, query, None, _problem(row))
 
 
 def _of_site_month(row: Row, months: Sequence[date], month: date) -> Explanation:
-    known = _known(row, months, month_text(month))
+    known = _known_month(row, months, month_text(month))
     if known.get("total_users") is None:
         reason = {"site_id": row["site_id"], "reason": _why_not_counted(row)}
         return Explanation(None, "computed", left_out=[reason])
@@ -199,21 +216,21 @@ def _of_site_month(row: Row, months: Sequence[date], month: date) -> Explanation
     source: Any = "stored" if is_stored else "implied" if how == "implied" else "live"
     query, implied_by = None, None
     if how == "count":
-        query = count_accounts(_site(row), month_end(month)).params["query"]
+        query = count_accounts(_as_site(row), month_end(month)).params["query"]
     elif how == "newest":
-        query = newest_account(_site(row)).params["query"]
+        query = newest_account(_as_site(row)).params["query"]
     elif how == "read":
         since, until, limit = by
         start = month_end(parse_month(since)) if since else None
         end = month_end(parse_month(until))
-        query = created_between(_site(row), start, end, limit).params["query"]
-        implied_by = [_known(row, months, since)] if since else None
+        query = created_between(_as_site(row), start, end, limit).params["query"]
+        implied_by = [_known_month(row, months, since)] if since else None
     else:
-        implied_by = [_known(row, months, text) for text in by]
+        implied_by = [_known_month(row, months, text) for text in by]
     return Explanation(known["total_users"], source, counted_at, query, implied_by, _problem(row))
 
 
-def _known(row: Row, months: Sequence[date], text: str) -> Row:
+def _known_month(row: Row, months: Sequence[date], text: str) -> Row:
     """Return a month that others are implied by; a stored one may lie outside of this report."""
     month = parse_month(text)
     if month not in months or not row["totals"]:
@@ -226,7 +243,9 @@ def _known(row: Row, months: Sequence[date], text: str) -> Row:
 
 def _difference(row: Row, months: Sequence[date], before: date, after: date) -> Explanation:
     ends = (
-        [_known(row, months, month_text(one)) for one in (before, after)] if row["totals"] else []
+        [_known_month(row, months, month_text(one)) for one in (before, after)]
+        if row["totals"]
+        else []
     )
     value = difference(*(end.get("total_users") for end in reversed(ends))) if ends else None
     moments = [end["counted_at"] for end in ends if end.get("counted_at")]

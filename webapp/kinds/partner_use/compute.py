@@ -14,6 +14,7 @@ from typing import Any
 from webapp.engine.shapes import Row
 from webapp.lib.moments import rfc3339
 from webapp.lib.months import month_text, months_between, next_month
+from webapp.lib.texts import counted
 from webapp.partner.searches import Count
 from webapp.partner.sites import Site
 
@@ -86,15 +87,10 @@ def _joined(*sentences: str | None) -> str | None:
     return " ".join(dict.fromkeys(sentence for sentence in sentences if sentence)) or None
 
 
-def amount(number: int, noun: str) -> str:
-    """Return a number with its noun: `1 account`, `1,431 accounts`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def known_text(figures: Mapping[str, Any]) -> str:
     """Return what is known of a total that has holes: `1,431 accounts at 3 of 6 sites`."""
-    known = amount(figures["known_users"], "account")
-    return f"{known} at {figures['sites_counted']:,} of {amount(figures['sites'], 'site')}"
+    known = counted(figures["known_users"], "account")
+    return f"{known} at {figures['sites_counted']:,} of {counted(figures['sites'], 'site')}"
 
 
 def summary_row(facts: SiteFacts, answers: Answers | None, now: datetime) -> Row:

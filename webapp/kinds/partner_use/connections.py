@@ -16,11 +16,11 @@ from webapp.engine.registry import context
 from webapp.errors import InvalidParams, NotFound, PartnerError
 from webapp.extensions import CompanyId, Model, NewId, UtcDateTime, db
 from webapp.htmx import redirect_to
-from webapp.kinds.partner_use.compute import amount
 from webapp.kinds.partner_use.discovery import listed_sites, open_session
 from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.lib.moments import utcnow
 from webapp.lib.shown_lists import shown_list
+from webapp.lib.texts import counted
 from webapp.security import SEALED, SealBroken, reseal, seal, unseal
 
 DEMO_NAME = "Demo partner"
@@ -72,7 +72,7 @@ def credentials(scope: Scope, connection_id: str) -> dict[str, str]:
     """
     try:
         found = find(scope, connection_id)
-        secrets = _opened(found)
+        secrets = _opened_secrets(found)
     except (NotFound, SealBroken) as error:
         raise InvalidParams({"connection": error.message}) from None
     found.last_used_at = utcnow()
@@ -80,7 +80,7 @@ def credentials(scope: Scope, connection_id: str) -> dict[str, str]:
     return secrets
 
 
-def _opened(connection: Connection) -> dict[str, str]:
+def _opened_secrets(connection: Connection) -> dict[str, str]:
     """Return user key and secret; raises SealBroken."""
     return {"user_key": connection.user_key, "user_secret": unseal(connection.sealed_secret)}
 
@@ -98,17 +98,16 @@ def add(scope: Scope, form: Any) -> Connection:
         errors["partner_id"] = str(error)
     if errors:
         raise InvalidParams(errors)
-    connection = Connection(
-        company_id=scope.company_id,
-        name=name,
-        name_key=name.casefold(),
-        partner_id=partner_id,
-        user_key=user_key,
-        sealed_secret=seal(secret),
-    )
-    db.session.add(connection)
+    connection = _new(scope.company_id, name, partner_id, user_key, secret)
     db.session.commit()
     return connection
+
+
+def _new(company_id: str, name: str, partner_id: str, user_key: str, secret: str) -> Connection:
+    new = Connection(company_id=company_id, name=name, name_key=name.casefold())
+    new.partner_id, new.user_key, new.sealed_secret = partner_id, user_key, seal(secret)
+    db.session.add(new)
+    return new
 
 
 def seed_demo(company_id: str) -> str:
@@ -116,17 +115,8 @@ def seed_demo(company_id: str) -> str:
     mine = (Connection.company_id == company_id) & (Connection.name_key == DEMO_NAME.casefold())
     if db.session.scalar(select(Connection.id).where(mine)):
         return ""
-    secret = seal(STAND_IN_CREDENTIALS["user_secret"])
-    db.session.add(
-        Connection(
-            company_id=company_id,
-            name=DEMO_NAME,
-            name_key=DEMO_NAME.casefold(),
-            partner_id=STAND_IN_CREDENTIALS["partner_id"],
-            user_key=STAND_IN_CREDENTIALS["user_key"],
-            sealed_secret=secret,
-        )
-    )
+    given = (STAND_IN_CREDENTIALS[name] for name in ("partner_id", "user_key", "user_secret"))
+    _new(company_id, DEMO_NAME, *given)
     return "a stored connection to the stand-in"
 
 
@@ -152,19 +142,19 @@ def test(connection: Connection) -> str:
 
     Raises: PartnerError with the sentence of what went wrong, SealBroken
     """
-    secrets = _opened(connection)
+    secrets = _opened_secrets(connection)
     partner_id = connection.partner_id
     # The partner may take its time; no database connection waits with it.
     db.session.remove()
     with open_session(partner_id, secrets, context(), briefly=True) as session:
         sites = listed_sites(session, partner_id)
-    return f"It works: the key sees {amount(len(sites), 'site')} of partner {partner_id}."
+    return f"It works: the key sees {counted(len(sites), 'site')} of partner {partner_id}."
 
 
 @bp.get("")
 def index_connections() -> Response:
     """List the company's connections, with a form for a new one."""
-    return _page(current_scope())
+    return _connections_page(current_scope())
 
 
 @bp.post("")
@@ -175,7 +165,7 @@ def add_connection() -> Response:
     try:
         connection = add(scope, request.form)
     except InvalidParams as error:
-        return _page(scope, error.errors, typed=request.form.to_dict(), status=422)
+        return _connections_page(scope, error.errors, typed=request.form.to_dict(), status=422)
     audit(scope, "stored connection", connection.name)
     db.session.commit()
     flash(f"The connection {connection.name} is stored.")
@@ -209,7 +199,7 @@ def delete_connection(connection_id: UUID) -> Response:
     return redirect_to("/connections")
 
 
-def _page(
+def _connections_page(
     scope: Scope,
     errors: dict[str, str] | None = None,
     typed: dict[str, str] | None = None,

@@ -21,8 +21,9 @@ from webapp.engine.kind import Context
 from webapp.engine.run import Run
 from webapp.errors import PartnerError, PartnerRefused, PartnerUnavailable
 from webapp.extensions import CompanyId, Model, UtcDateTime, db
-from webapp.kinds.partner_use.compute import SiteFacts, amount
+from webapp.kinds.partner_use.compute import SiteFacts
 from webapp.lib.moments import utcnow
+from webapp.lib.texts import counted
 from webapp.lib.upserts import upsert
 from webapp.partner.credentials import Credentials
 from webapp.partner.limits import Limits
@@ -206,12 +207,12 @@ def discover_sites(
             level="warn",
         )
         return {}
-    run.log(f"{amount(len(sites), 'site')} listed; reading how they are set up.")
+    run.log(f"{counted(len(sites), 'site')} listed; reading how they are set up.")
     since = run.asked_at if refresh else None
     configs = load_configs(run.company_id, partner_id, sites, since)
     if configs:
         run.calls(saved=len(configs))
-        run.advance(f"{amount(len(configs), 'site')} known from the last day.", by=len(configs))
+        run.advance(f"{counted(len(configs), 'site')} known from the last day.", by=len(configs))
     problems = _read_configs(session, partner_id, sites, run, configs)
     classes = classify(sites, configs)
     children = Counter(one.parent_api_key for one in classes.values() if one.kind == "child")
@@ -223,8 +224,8 @@ def discover_sites(
         if place.warning and not facts.hole:
             run.log(f"{site.name}: {place.warning}", level="warn")
     run.log(
-        f"{amount(sum(one.counted for one in found.values()), 'site')} to count; "
-        f"{amount(children.total(), 'child site')} share their parent's accounts."
+        f"{counted(sum(one.counted for one in found.values()), 'site')} to count; "
+        f"{counted(children.total(), 'child site')} share their parent's accounts."
     )
     return found
 

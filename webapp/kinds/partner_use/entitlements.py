@@ -257,10 +257,10 @@ def shares_now() -> list[tuple[str, str, Figure]]:
 @bp.get("/entitlements")
 def index_entitlements() -> Response:
     """List what was bought, with a form for more."""
-    return _page()
+    return _entitlements_page()
 
 
-def _page(errors: dict[str, str] | None = None, status: int = 200) -> Response:
+def _entitlements_page(errors: dict[str, str] | None = None, status: int = 200) -> Response:
     scope = current_scope()
     page = render_template(
         "partner_use/entitlements.html",
@@ -284,7 +284,7 @@ def add_entitlement() -> Response:
     try:
         buy(current_scope(), read_value(NewEntitlement, form))
     except InvalidParams as error:
-        return _page(error.errors, 422)
+        return _entitlements_page(error.errors, 422)
     flash("It is stored; results by month say how full it is.")
     return redirect_to("/entitlements")
 

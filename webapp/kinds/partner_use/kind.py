@@ -5,57 +5,33 @@ to its end: a summary, months, or both over one discovery. What it looks like is
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from flask import Blueprint
+
+from webapp.accounts import Scope
 from webapp.data_dir import STAND_IN_CREDENTIALS
-from webapp.engine.kind import Context, ReportKind, StoredResult
+from webapp.engine.kind import Context, StoredResult
 from webapp.engine.months import MonthStore
 from webapp.engine.run import Run
-from webapp.engine.shapes import (
-    Answer,
-    Chart,
-    ChartSeries,
-    Estimate,
-    Explanation,
-    Figure,
-    FirstStep,
-    Result,
-    Row,
-    RowDetail,
-    Sheet,
-    Table,
-)
+from webapp.engine.shapes import Answer, Estimate, Explanation, FirstStep, Result, Row
 from webapp.extensions import db
-from webapp.kinds.partner_use import connections, entitlements, tables
+from webapp.kinds.partner_use import connections, entitlements
 from webapp.kinds.partner_use.answer import answer, explain
-from webapp.kinds.partner_use.compute import SiteFacts, amount, instant_text, known_text
+from webapp.kinds.partner_use.compute import instant_text, known_text
 from webapp.kinds.partner_use.discovery import discover_sites, session_of
 from webapp.kinds.partner_use.estimate import estimate_calls
 from webapp.kinds.partner_use.monthly import Monthly, Months
 from webapp.kinds.partner_use.params import NEEDED_MONTHS, PartnerUseParams
 from webapp.kinds.partner_use.summary import Summary, make_summary
+from webapp.kinds.partner_use.tables import PartnerUseTables
 from webapp.lib.months import month_text
-
-if TYPE_CHECKING:
-    from flask import Blueprint
-
-    from webapp.accounts import Scope
-
+from webapp.lib.texts import counted
 
 # What differs between two calls refused for one reason.
 OF_A_CALL = re.compile(r"^\d{4}-\d{2}: |, callId \w+")
-
-
-def _span(params: PartnerUseParams, facts: Collection[SiteFacts]) -> Row:
-    return {
-        "start": month_text(params.first_month),
-        "end": month_text(params.last_month),
-        "method": "exact" if params.exact else "implied",
-        "site_count": len(facts),
-        "child_site_count": sum(one.is_child for one in facts),
-    }
 
 
 def _merged(rows: list[Row]) -> Row:
@@ -74,13 +50,13 @@ def _last_line(summary: Summary | None, months: Months | None) -> str:
     lines = []
     if summary:
         count, sites = summary.figures["account_count"], summary.figures["site_count"]
-        accounts = known_text(summary.figures) if count is None else amount(count, "account")
+        accounts = known_text(summary.figures) if count is None else counted(count, "account")
         missing = f"No total: {accounts}." if count is None else ""
-        lines.append(missing or f"{accounts} on {amount(sites, 'site')}.")
+        lines.append(missing or f"{accounts} on {counted(sites, 'site')}.")
     if months:
         row = months.rows[-1]
         total = row["total_users"]
-        users = known_text(row) if total is None else amount(total, "user")
+        users = known_text(row) if total is None else counted(total, "user")
         until = f"{row['month']}{', which is not over' if row['running'] else ''}"
         none = "No total: " if total is None else ""
         lines.append(f"{none}{users} at the end of {until}.")
@@ -98,7 +74,7 @@ NEEDED_KEY = {
 }
 
 
-class PartnerUse(ReportKind):
+class PartnerUse(PartnerUseTables):
     """Accounts per site of a partner, as a summary or month by month."""
 
     slug = "partner-use"
@@ -152,6 +128,7 @@ class PartnerUse(ReportKind):
 
     def run(self, params: PartnerUseParams, run: Run, context: Context) -> Result:
         """List the sites, ask for what the mode wants, and return the result."""
+        head: dict[str, Any] = {"mode": params.mode, "partner_id": params.partner_id}
         summary = months = None
         with session_of(run, params.partner_id, context) as session:
             found = discover_sites(session, params.partner_id, run, refresh=params.refresh)
@@ -162,17 +139,19 @@ class PartnerUse(ReportKind):
                 steps = summary.steps
             if params.mode != "summary":
                 months = Monthly(session, found, params, run, context).make(steps)
+                head |= {
+                    "start": month_text(params.first_month),
+                    "end": month_text(params.last_month),
+                    "method": "exact" if params.exact else "implied",
+                    "site_count": len(found),
+                    "child_site_count": sum(one.is_child for one in found.values()),
+                }
         complete = all(part.complete for part in (summary, months) if part)
         run.log(_last_line(summary, months), level="info" if complete else "warn")
-        head = {
-            "mode": params.mode,
-            "partner_id": params.partner_id,
-            **(_span(params, found.values()) if months else {}),
-            "generated_at": instant_text(context.now()),
-            "complete": complete,
-            **({"summary": summary.figures} if summary else {}),
-            "api_calls": {"made": run.calls_made, "saved": run.calls_saved},
-        }
+        head |= {"generated_at": instant_text(context.now()), "complete": complete}
+        if summary:
+            head["summary"] = summary.figures
+        head["api_calls"] = {"made": run.calls_made, "saved": run.calls_saved}
         parts = [*([summary.rows] if summary else []), *([months.sites] if months else [])]
         sites = (_merged([part[ref] for part in parts]) for ref in found)
         tables = {"months": months.rows} if months else {}
@@ -185,60 +164,11 @@ class PartnerUse(ReportKind):
         what = "summary and months" if mode == "both" else "monthly"
         return f"{params['partner_id']} {what} {params['start']} to {params['end']}"
 
-    def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
-        return tables.tables(head)
-
-    def figures(self, head: Mapping[str, Any]) -> tuple[Figure, ...]:
-        calls = head["api_calls"]
-        saved = f"{calls['saved']:,} saved by what was known" if calls["saved"] else ""
-        made = Figure("Calls to the partner", calls["made"], "integer", saved)
-        span: tuple[Figure, ...] = ()
-        if "start" in head:
-            first = Figure("First month", head["start"], "month")
-            span = (first, Figure("Last month", head["end"], "month"))
-        if "summary" not in head:
-            return (Figure("Sites", head["site_count"], "integer", _children(head)), *span, made)
-        summary = head["summary"]
-        whole = summary["account_count"] is not None
-        note = "without child sites" if whole else f"{known_text(summary)}; no total"
-        return (
-            Figure("Accounts", summary["account_count"], "integer", note),
-            Figure("Sites", summary["site_count"], "integer", _children(summary)),
-            Figure("Newest login", summary["last_login"], "datetime"),
-            Figure("Newest creation", summary["last_created"], "datetime"),
-            *span,
-            made,
-        )
-
     def answer(self, result: StoredResult) -> Answer:
-        head = result.head
-        by_month = "start" in head
-        bought = entitlements.of_company(result.company_id, head["partner_id"]) if by_month else ()
-        return answer(result, self.figures(head), bought)
-
-    def total_row(self, table: str, result: StoredResult) -> Row | None:
-        return tables.total_of_sites(result) if table == "sites" else None
-
-    def row_detail(self, table: str, row: Row, head: Mapping[str, Any]) -> RowDetail | None:
-        return tables.site_detail(row, head) if table == "sites" and "start" in head else None
-
-    def charts(self, head: Mapping[str, Any]) -> tuple[Chart, ...]:
-        return (tables.CHART,) if "start" in head else ()
-
-    def chart_series(self, chart: Chart, result: StoredResult) -> tuple[ChartSeries, ...]:
-        return tables.users_by_site(result)
-
-    def json_row(self, table: str, row: Row, head: Mapping[str, Any]) -> Row:
-        return tables.json_site(row, head) if table == "sites" else row
-
-    def grid_row(self, table: str, row: Row, head: Mapping[str, Any]) -> Row:
-        return tables.grid_site(row, head) if table == "sites" else tables.grid_month(row)
-
-    def sheets(self, result: StoredResult) -> tuple[Sheet, ...]:
-        return tables.sheets(result)
-
-    def sheet_as(self, result: StoredResult, layout: str, value: str) -> Sheet:
-        return tables.wide_sheet(result, layout, value)
+        head, company_id = result.head, result.company_id
+        has_months = "start" in head
+        bought = entitlements.of_company(company_id, head["partner_id"]) if has_months else ()
+        return answer(result, bought)
 
     def explain(self, result: StoredResult, query: Mapping[str, str]) -> Explanation:
         return explain(result, query)
@@ -256,7 +186,3 @@ class PartnerUse(ReportKind):
     def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
         connections_and_months = ("Connections", "/connections"), ("Stored months", "/months")
         return (*connections_and_months, ("Entitlements", "/entitlements"))
-
-
-def _children(figures: Mapping[str, Any]) -> str:
-    return f"{figures['child_site_count']:,} of them children"

@@ -15,13 +15,14 @@ from webapp.engine.kind import Context
 from webapp.engine.run import Run
 from webapp.engine.shapes import Row
 from webapp.errors import PartnerError, PartnerRefused, PartnerUnavailable
-from webapp.kinds.partner_use.compute import SiteFacts, amount, month_rows, site_row
+from webapp.kinds.partner_use.compute import SiteFacts, month_rows, site_row
 from webapp.kinds.partner_use.counts import CountStore, SiteLocks
 from webapp.kinds.partner_use.params import PartnerUseParams
 from webapp.kinds.partner_use.planner import SitePlan
 from webapp.kinds.partner_use.search import Economy, Search
 from webapp.kinds.partner_use.summary import NO_ACCOUNT_STORE
 from webapp.lib.months import current_month, month_text, months_between, next_month
+from webapp.lib.texts import counted
 from webapp.partner.searches import Count, Created, count_accounts, created_between
 from webapp.partner.session import PartnerSession, Question
 from webapp.partner.side_by_side import SideBySide
@@ -66,13 +67,13 @@ class Monthly:
 
     def make(self, steps: int) -> Months:
         """Ask for what is not known yet. `steps` is how far the bar is before."""
-        self._plans = self._plan()
+        self._plans = self._make_plans()
         unknown = sum(plan.unknown for plan in self._plans.values())
         self._run.stage("Counting the users of each month")
         self._run.set_total(steps + unknown)
         if unknown:
-            self._run.log(f"{amount(unknown, 'site month')} to find out.")
-            self._ask()
+            self._run.log(f"{counted(unknown, 'site month')} to find out.")
+            self._ask_sites()
         series = {ref: plan.counts for ref, plan in self._plans.items()}
         running = current_month(self._context.now())
         facts = list(self._facts.values())
@@ -85,13 +86,13 @@ class Monthly:
             sites[ref] = site_row(one, series.get(ref, {}), self._start, self._end, problem)
         return Months(rows, sites, all(row["complete"] for row in rows))
 
-    def _plan(self) -> dict[str, SitePlan]:
+    def _make_plans(self) -> dict[str, SitePlan]:
         """Return a plan for each site, on what is stored and what was counted before."""
         known = self._store.load(list(self._sites), self._months[0], self._end)
         stored = sum(map(len, known.values()))
         if stored:
             self._run.calls(saved=stored)
-            self._run.log(f"{amount(stored, 'site month')} known already; no search is needed.")
+            self._run.log(f"{counted(stored, 'site month')} known already; no search is needed.")
         read_limit = self._context.config["PARTNER_READ_LIMIT"]
         economy = Economy(self._session.costs.read_pays)
         plain = self._params.exact
@@ -100,7 +101,7 @@ class Monthly:
             for ref, counts in known.items()
         }
 
-    def _ask(self) -> None:
+    def _ask_sites(self) -> None:
         data_centers = {
             ref: self._sites[ref].data_center for ref, plan in self._plans.items() if plan.unknown
         }
@@ -131,7 +132,9 @@ class Monthly:
         implied = sum(plan.resolved - plan.searches for plan in self._plans.values())
         if implied > 0:
             self._run.calls(saved=implied)
-            self._run.log(f"Not asked, because others imply them: {amount(implied, 'site month')}.")
+            self._run.log(
+                f"Not asked, because others imply them: {counted(implied, 'site month')}."
+            )
 
     def _check_and_renew(self) -> None:
         self._run.check()
@@ -140,7 +143,7 @@ class Monthly:
     def _next_question(self, ref: str) -> tuple[Search, Question[Any]] | None:
         """Return what a site asks now; nothing while another report has it, or is to answer."""
         plan = self._plans[ref]
-        if not self._lock(ref):
+        if not self._lock_site(ref):
             self._held_elsewhere.append(ref)
             return None
         search = plan.next_search()
@@ -152,7 +155,7 @@ class Monthly:
         limit = self._context.config["PARTNER_READ_LIMIT"]
         return search, created_between(site, search.start, search.end, limit)
 
-    def _lock(self, ref: str) -> bool:
+    def _lock_site(self, ref: str) -> bool:
         """Lock a site, and learn what another report that had it has found out meanwhile."""
         if self._locks.was_acquired(ref):
             return True
@@ -249,4 +252,4 @@ class Monthly:
     def _site_line(self, ref: str) -> str:
         last = self._plans[ref].counts[self._end]
         name = self._facts[ref].site.name
-        return f"{name}: {amount(last.value, 'user')} at the end of {month_text(self._end)}."
+        return f"{name}: {counted(last.value, 'user')} at the end of {month_text(self._end)}."

@@ -157,7 +157,7 @@ class SitePlan:
                 return None  # its answer says how the others are asked
             untouched = not (self._asked or self._cells or self._plainly)
             if untouched and last > 1 and self._economy.read_first_pays(self._read_limit):
-                return self._read(-1, last, gamble=True)
+                return self._read_search(-1, last, gamble=True)
             return self._count_unasked([last])
         for start, stop in self.open_stretches():
             if start not in self._busy:
@@ -177,7 +177,7 @@ class SitePlan:
             # Each month of growth is found by halving.
             counts = min(unasked, 1 + growth * len(inner).bit_length())
             if self._economy.read_pays(growth, counts):
-                return self._read(start, stop, gamble=False)
+                return self._read_search(start, stop, gamble=False)
         if start == -1:
             return self._count_unasked([0, *_nearest_to(inner.start + len(inner) // 2, inner)])
         if start in self._dense:
@@ -188,7 +188,7 @@ class SitePlan:
             self._read_limit, min(fits, len(inner))
         ):
             if self._credit > 0 and unasked > 1:
-                return self._read(start, stop, gamble=True)
+                return self._read_search(start, stop, gamble=True)
             # The stretch before it is likely to fit one read.
             ahead = max(min(int(fits * 0.75), len(inner) - 1), 1)
             return self._count_unasked(_nearest_to(inner.start + ahead, inner))
@@ -200,7 +200,7 @@ class SitePlan:
                 return Search("count", index, self._ends[index])
         return None
 
-    def _read(self, start: int, stop: int, *, gamble: bool) -> Search:
+    def _read_search(self, start: int, stop: int, *, gamble: bool) -> Search:
         begin = self._ends[start] if start >= 0 else None
         return Search("read", stop, self._ends[stop], start, begin, gamble)
 

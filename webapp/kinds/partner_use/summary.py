@@ -18,7 +18,6 @@ from webapp.errors import PartnerError, PartnerUnavailable
 from webapp.kinds.partner_use.compute import (
     Answers,
     SiteFacts,
-    amount,
     instant_text,
     mark_newest,
     summary_figures,
@@ -26,6 +25,7 @@ from webapp.kinds.partner_use.compute import (
 )
 from webapp.kinds.partner_use.counts import CountStore
 from webapp.lib.months import current_month, is_closed, month_end, months_between, next_month
+from webapp.lib.texts import counted
 from webapp.partner.searches import Count, Newest, count_accounts, last_login, newest_account
 from webapp.partner.session import PartnerSession, Question
 from webapp.partner.side_by_side import SideBySide
@@ -66,15 +66,15 @@ def make_summary(
     upto: float,
 ) -> Summary:
     """Ask every counted site. `steps` is how far the bar is before."""
-    counted = {ref: one.site for ref, one in found.items() if one.counted}
-    answers = _earlier_answers(counted, run)
-    sites = {ref: site for ref, site in counted.items() if ref not in answers}
+    wanted = {ref: one.site for ref, one in found.items() if one.counted}
+    answers = _earlier_answers(wanted, run)
+    sites = {ref: site for ref, site in wanted.items() if ref not in answers}
     steps += len(QUESTIONS) * len(sites)
     run.stage("Asking each site", upto=upto)
     run.set_total(steps)
     store = CountStore(run, partner_id, sites, refresh=False)
     try:
-        _ask(session, sites, answers, run, store)
+        _ask_sites(session, sites, answers, run, store)
     except PartnerError as error:
         if not any(one.account_count is not None for one in answers.values()):
             raise
@@ -99,12 +99,12 @@ def make_summary(
     return Summary(figures, rows, not holes, steps)
 
 
-def _earlier_answers(counted: Collection[str], run: Run) -> dict[str, Answers]:
+def _earlier_answers(wanted: Collection[str], run: Run) -> dict[str, Answers]:
     """Return what an earlier attempt of this report learned of the sites that are listed now."""
     known: dict[str, Answers] = {}
     for key, data in run.load_checkpoints(PREFIX).items():
         ref = key.removeprefix(PREFIX)
-        if ref in counted:
+        if ref in wanted:
             login, created, asked_at = (
                 datetime.fromisoformat(data[name]) if data.get(name) else None
                 for name in ("last_login", "last_created", "asked_at")
@@ -113,11 +113,11 @@ def _earlier_answers(counted: Collection[str], run: Run) -> dict[str, Answers]:
             known[ref].asked_at = asked_at
     if known:
         run.calls(saved=len(QUESTIONS) * len(known))
-        run.log(f"Known from the attempt before: {amount(len(known), 'site')}.")
+        run.log(f"Known from the attempt before: {counted(len(known), 'site')}.")
     return known
 
 
-def _ask(
+def _ask_sites(
     session: PartnerSession,
     sites: dict[str, Site],
     answers: dict[str, Answers],
@@ -164,7 +164,7 @@ def _ask(
             # Two answers a moment apart: where they differ, neither is taken for a closed month.
             if newest[ref].total == one.account_count:
                 store.store(ref, dict(implied_months(newest[ref])))
-            run.advance(f"{sites[ref].name}: {amount(one.account_count or 0, 'account')}.")
+            run.advance(f"{sites[ref].name}: {counted(one.account_count or 0, 'account')}.")
 
 
 def implied_months(newest: Newest) -> Iterator[tuple[date, Count]]:

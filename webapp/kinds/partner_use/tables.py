@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from webapp.engine.kind import StoredResult
+from webapp.engine.kind import ReportKind, StoredResult
 from webapp.engine.shapes import Chart, ChartSeries, Column, Row, RowDetail, Sheet, Table
 from webapp.errors import InvalidParams
 from webapp.kinds.partner_use.compute import difference, known_text, site_months
@@ -112,110 +112,170 @@ ODD_COLUMNS = (
 COMPACT = frozenset({"asked_at", "counted", "totals", "origin", "origins"})
 
 
-def tables(head: Mapping[str, Any]) -> tuple[Table, ...]:
-    """Return the tables of a result, the main one first."""
-    nothing = "This partner has no sites that the key may see."
-    in_summary = (*SITE_COLUMNS[:-1], NEWEST_COLUMN, *GROUP_COLUMNS)
-    site_columns = {
-        "summary": (*in_summary, SITE_COLUMNS[-1]),
-        "monthly": MONTH_SITE_GRID,
-        "both": (*SITE_COLUMNS[:-1], *GROWTH_COLUMNS, *GROUP_COLUMNS, SITE_COLUMNS[-1]),
-    }[head["mode"]]
-    sites = Table(
-        "sites",
-        "Sites",
-        site_columns,
-        nothing,
-        # What could not be counted comes first.
-        sort="problem",
-        head="name",
-        remark="problem",
-        problem=True,
-        folded="is_child",
-        parent=("parent_api_key", "api_key"),
-        opens="start" in head,
-        explained=frozenset({"account_count", "before", "after", "growth"}),
-        row_key=("site", "api_key"),
-    )
-    if "start" not in head:
-        return (sites,)
-    months = Table(
-        "months",
-        "Months",
-        MONTH_GRID,
-        nothing,
-        sort="month",
-        descending=True,
-        remark="note",
-        explained=frozenset({"total_users", "delta", "known_users"}),
-        row_key=("month", "key"),
-    )
-    return (months, sites)
+class PartnerUseTables(ReportKind):
+    """What a partner-use result looks like: grids, charts, JSON, flat sheets for CSV and XLSX."""
 
-
-def total_of_sites(result: StoredResult) -> Row | None:
-    """Return the row of totals below the sites; a total with a hole is a hole."""
-    head = result.head
-    total: Row = {"name": "Total", "problem": None}
-    if "summary" in head:
-        names = ("account_count", "last_login", "last_created")
-        total |= {name: head["summary"][name] for name in names}
-    if "start" in head:
-        months = list(result.rows("months"))
-        before = difference(months[0]["total_users"], months[0]["delta"])
-        total |= _growth(before, months[-1]["total_users"])
-    total["complete"] = all(
-        total[name] is not None for name in ("account_count", "after") if name in total
-    )
-    return total
-
-
-def site_detail(row: Row, head: Mapping[str, Any]) -> RowDetail:
-    """Return a site's own months, newest first, and their chart."""
-    running = head["generated_at"][:7]
-    months = tuple(
-        grid_month(one | {"running": one["month"] == running})
-        for one in reversed(site_months(row, *_span(head)))
-    )
-    nothing = "This site is not counted month by month."
-    columns = (*MONTH_COLUMNS, Column("note", "Note"))
-    table = Table(
-        "months", "Months", columns, nothing, sort="month", descending=True, remark="note"
-    )
-    return RowDetail(row["name"], table, months, CHART)
-
-
-def users_by_site(result: StoredResult) -> tuple[ChartSeries, ...]:
-    """Return the users of each counted site by the months of the chart, as one further view."""
-    labels = [grid_month(row)["month"] for row in result.rows("months")]
-    span = _span(result.head)
-    users = {
-        row["name"]: dict(
-            zip(labels, (one["total_users"] for one in site_months(row, *span)), strict=False)
+    def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
+        """Return the tables of a result, the main one first."""
+        nothing = "This partner has no sites that the key may see."
+        in_summary = (*SITE_COLUMNS[:-1], NEWEST_COLUMN, *GROUP_COLUMNS)
+        site_columns = {
+            "summary": (*in_summary, SITE_COLUMNS[-1]),
+            "monthly": MONTH_SITE_GRID,
+            "both": (*SITE_COLUMNS[:-1], *GROWTH_COLUMNS, *GROUP_COLUMNS, SITE_COLUMNS[-1]),
+        }[head["mode"]]
+        sites = Table(
+            "sites",
+            "Sites",
+            site_columns,
+            nothing,
+            # What could not be counted comes first.
+            sort="problem",
+            head="name",
+            remark="problem",
+            problem=True,
+            folded="is_child",
+            parent=("parent_api_key", "api_key"),
+            opens="start" in head,
+            explained=frozenset({"account_count", "before", "after", "growth"}),
+            row_key=("site", "api_key"),
         )
-        for row in result.rows("sites")
-        if row["counted"]
-    }
-    return (ChartSeries("By site", "", users),) if len(users) > 1 else ()
+        if "start" not in head:
+            return (sites,)
+        months = Table(
+            "months",
+            "Months",
+            MONTH_GRID,
+            nothing,
+            sort="month",
+            descending=True,
+            remark="note",
+            explained=frozenset({"total_users", "delta", "known_users"}),
+            row_key=("month", "key"),
+        )
+        return (months, sites)
 
+    def total_row(self, table: str, result: StoredResult) -> Row | None:
+        """Return the row of totals below the sites; a total with a hole is a hole."""
+        if table != "sites":
+            return None
+        head = result.head
+        total: Row = {"name": "Total", "problem": None}
+        if "summary" in head:
+            names = ("account_count", "last_login", "last_created")
+            total |= {name: head["summary"][name] for name in names}
+        if "start" in head:
+            months = list(result.rows("months"))
+            before = difference(months[0]["total_users"], months[0]["delta"])
+            total |= _growth(before, months[-1]["total_users"])
+        total["complete"] = all(
+            total[name] is not None for name in ("account_count", "after") if name in total
+        )
+        return total
 
-def json_site(row: Row, head: Mapping[str, Any]) -> Row:
-    """Return a stored row of a site as the JSON document shows it."""
-    shown = {name: value for name, value in row.items() if name not in COMPACT}
-    if head["mode"] == "summary":
-        return shown
-    if head["mode"] == "monthly":
-        shown = {k: v for k, v in shown.items() if k not in {"api_key", "parent_api_key"}}
-    return shown | {"months": site_months(row, *_span(head))}
+    def row_detail(self, table: str, row: Row, head: Mapping[str, Any]) -> RowDetail | None:
+        """Return a site's own months, newest first, and their chart."""
+        if table != "sites" or "start" not in head:
+            return None
+        running = head["generated_at"][:7]
+        months = tuple(
+            grid_month(one | {"running": one["month"] == running})
+            for one in reversed(site_months(row, *_span(head)))
+        )
+        nothing = "This site is not counted month by month."
+        columns = (*MONTH_COLUMNS, Column("note", "Note"))
+        shown = Table(
+            "months", "Months", columns, nothing, sort="month", descending=True, remark="note"
+        )
+        return RowDetail(row["name"], shown, months, CHART)
 
+    def charts(self, head: Mapping[str, Any]) -> tuple[Chart, ...]:
+        return (CHART,) if "start" in head else ()
 
-def grid_site(row: Row, head: Mapping[str, Any]) -> Row:
-    """Return a stored row of a site with its growth over all months."""
-    shown = _site_in_words(row)
-    if "start" not in head:
-        return shown
-    ends = row["totals"] or [None]
-    return shown | _growth(ends[0], ends[-1])
+    def chart_series(self, chart: Chart, result: StoredResult) -> tuple[ChartSeries, ...]:
+        """Return the users of each counted site by the months of the chart, as one further view."""
+        labels = [grid_month(row)["month"] for row in result.rows("months")]
+        span = _span(result.head)
+        users = {
+            row["name"]: dict(
+                zip(labels, (one["total_users"] for one in site_months(row, *span)), strict=False)
+            )
+            for row in result.rows("sites")
+            if row["counted"]
+        }
+        return (ChartSeries("By site", "", users),) if len(users) > 1 else ()
+
+    def json_row(self, table: str, row: Row, head: Mapping[str, Any]) -> Row:
+        """Return a stored row of a site as the JSON document shows it."""
+        if table != "sites":
+            return row
+        shown = {name: value for name, value in row.items() if name not in COMPACT}
+        if head["mode"] == "summary":
+            return shown
+        if head["mode"] == "monthly":
+            shown = {k: v for k, v in shown.items() if k not in {"api_key", "parent_api_key"}}
+        return shown | {"months": site_months(row, *_span(head))}
+
+    def grid_row(self, table: str, row: Row, head: Mapping[str, Any]) -> Row:
+        """Return a stored row of a month with notes, of a site with its growth over them all."""
+        if table != "sites":
+            return grid_month(row)
+        shown = _site_in_words(row)
+        if "start" not in head:
+            return shown
+        ends = row["totals"] or [None]
+        return shown | _growth(ends[0], ends[-1])
+
+    def sheets(self, result: StoredResult) -> tuple[Sheet, ...]:
+        """Return the flat tables; columns beyond the fixed ones only where something is odd."""
+        found: list[Sheet] = []
+        head = result.head
+        if "start" in head:
+            # What is known of holes, which month is not over, which has fewer than the one before.
+            months = list(result.rows("months"))
+            has_holes = any(row["total_users"] is None for row in months)
+            known = KNOWN_COLUMNS if has_holes else ()
+            odd = (
+                *known,
+                *(one for one in ODD_COLUMNS if any(row.get(one.name) for row in months)),
+            )
+            found += [
+                Sheet("month", "Months", MONTH_COLUMNS, result.rows("months"), odd),
+                Sheet(
+                    "site", "Months by site", (*SITE_MONTH_COLUMNS, *odd), _months_by_site(result)
+                ),
+            ]
+        if "summary" in head:
+            beside = (NEWEST_COLUMN, *GROUP_COLUMNS)
+            found.append(Sheet("sites", "Sites", SITE_COLUMNS, _sites_and_total(result), beside))
+        return tuple(found)
+
+    def sheet_as(self, result: StoredResult, layout: str, value: str) -> Sheet:
+        """Return a row a month with a column of their sum, and one of each counted site.
+
+        value: `total_users` or `delta`
+        """
+        if layout != "wide" or "start" not in result.head:
+            raise InvalidParams({"layout": "Months have the layout wide; this is none."})
+        value = value or "total_users"
+        if value not in {"total_users", "delta"}:
+            raise InvalidParams({"value": "Choose total_users or delta."})
+        span = _span(result.head)
+        rows = [
+            {"month": row["month"], "total": row[value], "running": row["running"]}
+            for row in result.rows("months")
+        ]
+        columns: dict[str, Column] = {}
+        for site in result.rows("sites"):
+            if not site["counted"]:
+                continue
+            label = f"{site['name']} ({site['site_id']})"
+            label = f"{label} {site['api_key']}" if label in columns else label
+            columns[label] = Column(label, label, "integer")
+            for row, month in zip(rows, site_months(site, *span), strict=False):
+                row[label] = month[value]
+        first = (Column("month", "Month", "month"), Column("total", "Total", "integer"))
+        return Sheet(f"wide-{value}", "Months, wide", (*first, *columns.values()), rows)
 
 
 def _site_in_words(row: Row) -> Row:
@@ -241,54 +301,6 @@ def grid_month(row: Row) -> Row:
         notes.append("counted on different days")
     month = f"{row['month']} (not over)" if row["running"] else row["month"]
     return row | {"key": row["month"], "month": month, "note": "; ".join(notes) or None}
-
-
-def sheets(result: StoredResult) -> tuple[Sheet, ...]:
-    """Return the flat tables; columns beyond the fixed ones only where something is odd."""
-    found: list[Sheet] = []
-    head = result.head
-    if "start" in head:
-        # What is known of holes, which month is not over, which has fewer than the one before.
-        months = list(result.rows("months"))
-        has_holes = any(row["total_users"] is None for row in months)
-        known = KNOWN_COLUMNS if has_holes else ()
-        odd = (*known, *(one for one in ODD_COLUMNS if any(row.get(one.name) for row in months)))
-        found += [
-            Sheet("month", "Months", MONTH_COLUMNS, result.rows("months"), odd),
-            Sheet("site", "Months by site", (*SITE_MONTH_COLUMNS, *odd), _months_by_site(result)),
-        ]
-    if "summary" in head:
-        beside = (NEWEST_COLUMN, *GROUP_COLUMNS)
-        found.append(Sheet("sites", "Sites", SITE_COLUMNS, _sites_and_total(result), beside))
-    return tuple(found)
-
-
-def wide_sheet(result: StoredResult, layout: str, value: str) -> Sheet:
-    """Return a row a month with a column of their sum, and one of each counted site.
-
-    value: `total_users` or `delta`
-    """
-    if layout != "wide" or "start" not in result.head:
-        raise InvalidParams({"layout": "Months have the layout wide; this is none."})
-    value = value or "total_users"
-    if value not in {"total_users", "delta"}:
-        raise InvalidParams({"value": "Choose total_users or delta."})
-    span = _span(result.head)
-    rows = [
-        {"month": row["month"], "total": row[value], "running": row["running"]}
-        for row in result.rows("months")
-    ]
-    columns: dict[str, Column] = {}
-    for site in result.rows("sites"):
-        if not site["counted"]:
-            continue
-        label = f"{site['name']} ({site['site_id']})"
-        label = f"{label} {site['api_key']}" if label in columns else label
-        columns[label] = Column(label, label, "integer")
-        for row, month in zip(rows, site_months(site, *span), strict=False):
-            row[label] = month[value]
-    first = (Column("month", "Month", "month"), Column("total", "Total", "integer"))
-    return Sheet(f"wide-{value}", "Months, wide", (*first, *columns.values()), rows)
 
 
 def _span(head: Mapping[str, Any]) -> tuple[date, date]:

@@ -15,10 +15,9 @@ from webapp.accounts import current_scope, only_sends, restrict, sender_scope
 from webapp.error_pages import Problem, envelope
 from webapp.kinds.project_storage import answers, baseline, bodies, ingest, projects, stats
 from webapp.kinds.project_storage.compute import moment_at
-from webapp.lib.bodies import read_query
+from webapp.lib.bodies import body_bytes, json_body, read_query
 from webapp.lib.moments import rfc3339, utcnow
 from webapp.lib.openapi import JSON, Describer
-from webapp.lib.wire import body_bytes, json_body
 from webapp.security import refuse_nul
 
 PREFIX = "/api/v1"

@@ -21,8 +21,8 @@ from webapp.kinds.project_storage.answers import BaselineAnswer, Verdict
 from webapp.kinds.project_storage.bodies import EVENTS_PER_LIST
 from webapp.kinds.project_storage.compute import UPLOAD
 from webapp.kinds.project_storage.projects import providers_of
+from webapp.lib.bodies import parse_json
 from webapp.lib.moments import rfc3339, utcnow
-from webapp.lib.wire import parse_json
 
 FIELDS = (
     Field(

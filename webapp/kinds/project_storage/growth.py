@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from webapp.accounts import User, scope_of
 from webapp.engine.kind import Context, Result, Row, Run
-from webapp.engine.spooled import SpooledRows
+from webapp.engine.results import SpooledRows
 from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.kinds.project_storage import counting

@@ -23,13 +23,12 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
-    Uuid,
     false,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from webapp.extensions import Model, UtcDateTime, kept
+from webapp.extensions import CompanyId, Model, UserId, UtcDateTime, UuidText, kept
 from webapp.kinds.project_storage.compute import EVENT_TYPES, UPLOAD
 from webapp.lib.moments import utcnow
 
@@ -93,8 +92,8 @@ class Project(Model):
     )
 
     key: Mapped[int] = mapped_column(Integer, primary_key=True)
-    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
-    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), default=lambda: str(uuid4()))
+    company_id: Mapped[CompanyId]
+    id: Mapped[UuidText] = mapped_column(default=lambda: str(uuid4()))
     name: Mapped[str] = mapped_column(String(255))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     received_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -113,12 +112,8 @@ class Permission(Model):
 
     __tablename__ = "project_storage_permission"
 
-    company_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("company.id"), primary_key=True
-    )
-    user_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("app_user.id"), primary_key=True
-    )
+    company_id: Mapped[CompanyId] = mapped_column(primary_key=True)
+    user_id: Mapped[UserId] = mapped_column(primary_key=True)
     project_key: Mapped[int] = mapped_column(
         Integer, ForeignKey(PROJECT_KEY), primary_key=True, index=True, autoincrement=False
     )
@@ -135,8 +130,8 @@ class Provider(Model):
     __table_args__ = (UniqueConstraint("company_id", "id"),)
 
     key: Mapped[int] = mapped_column(Integer, primary_key=True)
-    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
-    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), default=lambda: str(uuid4()))
+    company_id: Mapped[CompanyId]
+    id: Mapped[UuidText] = mapped_column(default=lambda: str(uuid4()))
     name: Mapped[str] = mapped_column(String(255))
     description: Mapped[str] = mapped_column(Text, default="")
     in_place: Mapped[bool] = mapped_column(default=False, server_default=false())
@@ -149,9 +144,7 @@ class CompanyQuota(Model):
 
     __tablename__ = "project_storage_quota"
 
-    company_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("company.id"), primary_key=True
-    )
+    company_id: Mapped[CompanyId] = mapped_column(primary_key=True)
     quota_bytes: Mapped[int] = mapped_column(BigInteger)
 
 

@@ -33,9 +33,8 @@ from webapp.kinds.session_activity.models import (
     ROOM_LENGTH,
 )
 from webapp.kinds.session_activity.names import is_writable
-from webapp.lib.bodies import WholeNumber, at_field, read_value
+from webapp.lib.bodies import WholeNumber, at_field, body_bytes, parse_json, read_value
 from webapp.lib.moments import parse_rfc3339
-from webapp.lib.wire import body_bytes, parse_json
 
 M = TypeVar("M", bound=BaseModel)
 

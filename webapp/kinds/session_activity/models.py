@@ -10,10 +10,10 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Date, ForeignKey, Index, Integer, String, UniqueConstraint, Uuid
+from sqlalchemy import BigInteger, Date, ForeignKey, Index, Integer, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.extensions import Model, UtcDateTime, kept
+from webapp.extensions import CompanyId, Model, UtcDateTime, UuidText, kept
 from webapp.lib.moments import utcnow
 
 SLUG = "session-activity"
@@ -34,7 +34,7 @@ class Named:
     """
 
     id: Mapped[int] = mapped_column(Number, primary_key=True)
-    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
+    company_id: Mapped[CompanyId]
     key: Mapped[str] = mapped_column(String(KEY_LENGTH))
     is_off: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
@@ -54,7 +54,7 @@ class Login(Named, Model):
 
     name: Mapped[str] = mapped_column(String(LOGIN_LENGTH))
     same_as_id: Mapped[int | None] = mapped_column(Number, ForeignKey("session_activity_login.id"))
-    user_id: Mapped[str | None] = mapped_column(Uuid(as_uuid=False), index=True)
+    user_id: Mapped[UuidText | None] = mapped_column(index=True)
     nameless_month: Mapped[date | None] = mapped_column(Date)
     longest_days: Mapped[int] = mapped_column(Integer, default=1)
     late_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -93,9 +93,7 @@ class Settings(Model):
 
     __tablename__ = "session_activity_settings"
 
-    company_id: Mapped[str] = mapped_column(
-        Uuid(as_uuid=False), ForeignKey("company.id"), primary_key=True
-    )
+    company_id: Mapped[CompanyId] = mapped_column(primary_key=True)
     strips_domain: Mapped[bool] = mapped_column(default=False)
     opening_hours: Mapped[str] = mapped_column(String(500), default="")
     rooms: Mapped[str] = mapped_column(String(10_000), default="")
@@ -127,7 +125,7 @@ class Session(Model):
     )
 
     number: Mapped[int] = mapped_column(Number, primary_key=True)
-    company_id: Mapped[str] = mapped_column(Uuid(as_uuid=False), ForeignKey("company.id"))
+    company_id: Mapped[CompanyId]
     id: Mapped[str] = mapped_column(String(ID_LENGTH))
     login_id: Mapped[int] = mapped_column(Number, ForeignKey("session_activity_login.id"))
     computer_id: Mapped[int] = mapped_column(Number, ForeignKey("session_activity_computer.id"))

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from webapp.accounts import Scope, User, scope_of
 from webapp.engine.kind import Column, Context, Result, Row, Run
-from webapp.engine.spooled import SpooledRows
+from webapp.engine.results import SpooledRows
 from webapp.errors import InvalidParams, NotAllowed
 from webapp.extensions import db
 from webapp.kinds.session_activity.clocks import clocks_behind
