@@ -409,3 +409,48 @@ def test_all_of_a_site_wins_over_an_older_count_where_they_differ(gone: int) -> 
     plan.take_dates(search, Created(accounts.dates[: 4 - gone], True, NOW))
     assert plan.counts[accounts.months[5]].value == 4 - gone
     assert (accounts.months[20] in plan.counts) == (gone == 0)
+
+
+def read_of(plan: SitePlan) -> Search:
+    search = plan.next_search()
+    assert search is not None
+    assert search.what == "read"
+    return search
+
+
+def test_one_date_more_than_counted_tells_the_months_before_the_last_date() -> None:
+    accounts = Accounts(4, [0, 0, 1, 0, 0])
+    plan = SitePlan(accounts.months, accounts.known({5: 4}), read_limit=5)
+    plan.take_dates(read_of(plan), Created(accounts.dates, False, NOW))
+    assert [plan.counts[month].value for month in accounts.months[:3]] == [4, 4, 4]
+    assert accounts.months[3] not in plan.counts
+
+
+def test_who_signed_up_after_the_count_of_the_running_month_changes_no_month_before_it() -> None:
+    months = months_between(date(2026, 9, 1), date(2026, 11, 1))
+    plan = SitePlan(months, {months[2]: Count(3, NOW)}, read_limit=5)
+    dates = [*Accounts(3, []).dates, NOW - timedelta(days=1)]
+    plan.take_dates(read_of(plan), Created(dates, False, NOW))
+    assert [plan.counts[month].value for month in months] == [3, 3, 3]
+
+
+def test_what_stored_months_implied_goes_with_them_when_they_are_contradicted() -> None:
+    accounts = Accounts(10, [0] * 20)
+    stored = {index: Count(10, NOW, is_stored=True) for index in (0, 10)}
+    known = {accounts.months[index]: count for index, count in stored.items()}
+    plan = SitePlan(accounts.months, known, read_limit=0)
+    search = plan.next_search()
+    assert search is not None
+    plan.take_count(search, Count(5, NOW))
+    assert {month: one.value for month, one in plan.counts.items()} == {accounts.months[20]: 5}
+
+
+def test_beside_a_count_that_failed_the_nearest_month_is_counted() -> None:
+    accounts = Accounts(0, [10] * 16)
+    plan = accounts.plan(0, {0, 16})
+    middle = plan.next_search()
+    assert middle is not None
+    plan.take_failure(middle, "It failed.", final=False)
+    beside = plan.next_search()
+    assert beside is not None
+    assert (middle.at, beside.at) == (8, 7)
