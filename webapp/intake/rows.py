@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from webapp.intake import text
 from webapp.intake.cells import (
     DateOrder,
+    NumberCell,
     plain_text,
     read_date,
     read_number,
@@ -24,6 +25,8 @@ from webapp.intake.marks import Question, mark_of
 from webapp.intake.text import Told
 from webapp.intake.workbook import Workbook
 
+# What a cell is that holds a value.
+_VALUES = (str, NumberCell)
 Numbered = tuple[int, list[str]]
 _MILLISECONDS = re.compile(r"(^|[\W_])(ms|msec|millis|milliseconds)($|[\W_])", re.IGNORECASE)
 
@@ -144,7 +147,7 @@ class _RowReader:
             return row
         for place, name, convert, is_required in self._used:
             cell = cells[place]
-            if cell.__class__ is not str or cell[:1] == "#":
+            if cell.__class__ not in _VALUES or cell[:1] == "#":
                 address = f"{column_letters(place)}{line}" if self._is_book else ""
                 if trouble := trouble_of(cell, address):
                     row.errors[name] = trouble
@@ -181,7 +184,8 @@ class _RowReader:
 
 def _own_mark(cell: str) -> str:
     """Return the decimal mark that a cell proves by itself."""
-    mark = mark_of(cell.strip())
+    # A workbook's number is read by its point in any case.
+    mark = None if isinstance(cell, NumberCell) else mark_of(cell.strip())
     if mark == "either":
         raise ValueError(f"{cell!r} may be read in two ways; write it as a number.")
     return mark or "."

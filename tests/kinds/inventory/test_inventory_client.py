@@ -122,6 +122,8 @@ def test_entries_are_made_counted_and_find_their_factor(
     assert again["id"] == factor["id"]
     (latest,) = admin.get(f"{FACTORS}/emission-factor-values", emissionFactorId_equals=factor["id"])
     assert latest["valueCo2eqAggregated"] is None
+    # The client reads no value without these two.
+    assert (latest["unit"], latest["referringEmissionFactorId"]) == ("kWh", None)
     put(admin, f"{FACTORS}/emission-factor-values/{latest['id']}", {"value_co2eq_aggregated": 0.2})
 
     found = admin.get(f"{MEASUREMENTS}/v2/{made['id']}")

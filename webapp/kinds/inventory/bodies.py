@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
@@ -31,6 +32,7 @@ from webapp.lib.bodies import UNSTORABLE, Id, OneOf, Text, WholeNumber, at_field
 from webapp.lib.texts import storable
 
 
+@lru_cache(maxsize=256)
 def snake(name: str) -> str:
     """Return a name in snake_case: `startDate` and `Start date` are both `start_date`."""
     apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())

@@ -94,6 +94,8 @@ def _value_answer(factor: Factor) -> dict[str, Any]:
     return {
         "id": factor.id,
         "emissionFactorId": factor.id,
+        "referringEmissionFactorId": None,
+        "unit": factor.unit,
         "valueCo2eqAggregated": value,
         "greenhouseGases": split,
         "supplementEmissions": {"generation": None, "transmissionAndDistribution": None},

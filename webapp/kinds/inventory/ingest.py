@@ -28,7 +28,8 @@ from webapp.intake import (
 from webapp.jobs import Attempt
 from webapp.kinds.inventory import entries
 
-PERIOD = ("period", "reporting period", "reporting period id", "Berichtszeitraum", "période", "año")
+PERIOD = ("period", "reporting period", "reporting period id", "Berichtszeitraum", "Jahr")
+PERIOD += ("période", "année", "periode", "jaar", "período", "año", "reporting year")
 UNIT = (
     "unit",
     "organizational unit",
@@ -36,32 +37,52 @@ UNIT = (
     "organizational unit id",
     "site",
     "facility",
-    "Standort",
-    "vestiging",
+    *("location", "office", "plant", "branch", "business unit"),
+    *("Standort", "Werk", "Niederlassung", "vestiging", "locatie"),
+    *("établissement", "bureau", "sede", "instalación", "centro"),
 )
 FACTOR = ("factor", "ef", "Emissionsfaktor", "facteur d'émission", "emissiefactor")
+FACTOR += ("factor de emisión", "facteur", "conversion factor")
 FIELDS = (
     Field("id", "id", words=("entry id",), made=True),
     Field("period_id", "period", words=PERIOD, looks=r"(FY ?)?(19|20)\d\d"),
     Field("unit_id", "organizational unit", words=UNIT),
-    Field("scope", "scope", "integer", words=("ghg scope",), looks=r"(scope ?)?[123](\.0)?"),
     Field(
-        "category", "category", words=("emission category", "Kategorie", "catégorie", "categorie")
+        "scope",
+        "scope",
+        "integer",
+        words=("ghg scope", "alcance", "périmètre"),
+        looks=r"(scope ?)?[123](\.0)?",
+    ),
+    Field(
+        "category",
+        "category",
+        words=("emission category", "Kategorie", "catégorie", "categorie", "categoría"),
     ),
     Field(
         "description",
         "description",
         required=False,
-        words=("activity", "Beschreibung", "omschrijving", "désignation", "Aktivität", "activité"),
+        words=(
+            *("activity", "Beschreibung", "omschrijving", "désignation", "Aktivität", "activité"),
+            *("activiteit", "actividad", "descripción", "emission source"),
+        ),
         takes_notes=True,
     ),
     Field(
-        "quantity", "quantity", "decimal", words=("amount", "activity data", "Menge", "quantité")
+        "quantity",
+        "quantity",
+        "decimal",
+        words=(
+            *("amount", "activity data", "activity amount", "consumption", "usage", "Menge"),
+            *("Verbrauch", "quantité", "consommation", "hoeveelheid", "verbruik"),
+            *("cantidad", "consumo"),
+        ),
     ),
     Field(
         "unit_of_measure",
         "unit of measure",
-        words=("uom", "Einheit", "unité", "eenheid"),
+        words=("uom", "units", "Einheit", "unité", "unité de mesure", "eenheid", "unidad"),
         looks=r"[kMG]?Wh|[MG]J|k?g|t|tonnes?|lit(re|er)s?|l|m3|m³|[pt]?km|EUR|USD|GBP|nights?",
     ),
     Field("emission_factor", "emission factor", "decimal", words=FACTOR),
@@ -69,7 +90,15 @@ FIELDS = (
         "factor_source",
         "source of the factor",
         required=False,
-        words=("source of the factor", "source", "Quelle", "bron"),
+        words=(
+            "source of the factor",
+            "source",
+            "ef source",
+            "reference",
+            "Quelle",
+            "bron",
+            "fuente",
+        ),
     ),
     Field("gas", "gas", required=False, words=("ghg", "Gas", "gaz")),
     Field(
