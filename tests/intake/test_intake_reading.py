@@ -65,6 +65,24 @@ def test_headings_mean_the_same_in_other_writings_and_languages(tmp_path: Path) 
     assert detect(path, FIELDS).columns == ("day", "who", "amount", None)
 
 
+def test_a_row_of_data_is_no_header_because_it_holds_a_field_s_name(tmp_path: Path) -> None:
+    path = kept(tmp_path, "jour;client;montant;texte\n13/03/2025;1;7,99;note\n")
+    assert detect(path, FIELDS, may_ask=True).header == ("jour", "client", "montant", "texte")
+
+
+def test_a_word_of_two_fields_means_the_one_that_no_other_heading_names(tmp_path: Path) -> None:
+    fields = (
+        Field("site", "site", words=("unit", "plant")),
+        Field("measure", "measure", required=False, words=("unit",)),
+    )
+    for header, columns in (
+        ("Plant,Unit", ("site", "measure")),
+        ("Unit,Measure", ("site", "measure")),
+        ("Unit,Note", ("site", None)),
+    ):
+        assert detect(kept(tmp_path, f"{header}\nAcme,kWh\n"), fields).columns == columns
+
+
 def test_windows_1252_is_asked_about_with_the_letters_in_doubt(tmp_path: Path) -> None:
     path = kept(tmp_path, (HEAD + "13/03/2025;1;5;Düss of Zürich\n").encode("cp1252"))
     [question] = detect(path, FIELDS).questions

@@ -69,10 +69,13 @@ def test_unix_seconds_and_times_are_no_days(tmp_path: Path) -> None:
         assert "not a da" in row.errors["day"]
 
 
-def test_errors_and_formulas_without_value_are_refused_with_their_address(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", ["", "<v></v>", "<v/>"])
+def test_errors_and_formulas_without_value_are_refused_with_their_address(
+    tmp_path: Path, value: str
+) -> None:
     cells = (
         '<c r="A2"><v>45729</v></c><c r="B2" t="e"><f>B9</f><v>#N/A</v></c>'
-        '<c r="C2"><f>10/3</f></c><c r="D2" t="e"><v>#REF!</v></c>'
+        f'<c r="C2"><f>10/3</f>{value}</c><c r="D2" t="e"><v>#REF!</v></c>'
     )
     [row] = rows_of(tmp_path, workbook(HEADER + line(cells)))
     assert row.errors["who"].startswith("B2 holds the error #N/A")

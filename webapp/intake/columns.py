@@ -65,16 +65,29 @@ def heading_key(heading: str) -> str:
 def places_of(header: Sequence[str], fields: Iterable[Field]) -> tuple[str | None, ...]:
     """Return the name of the field that each heading means, None where it means none.
 
-    A field's own name goes before other words: of `Unit` and `Unit ID` the latter is unit_id.
+    A field's own name goes before other words: of `Unit` and `Unit ID` the latter is unit_id. A
+    word of several fields means the first that no other heading names: beside `Site`, `Unit` is one
+    of measure.
     """
     keys = [heading_key(heading) for heading in header]
-    names: dict[str, str] = {}
+    meant: dict[str, list[str]] = {}
     own: dict[str, str] = {}
     for field in fields:
-        names |= dict.fromkeys(field.keys, field.name)
+        for key in field.keys:
+            meant.setdefault(key, []).append(field.name)
         own[heading_key(field.name)] = field.name
     named = {own[key] for key in keys if key in own}
-    return tuple(own.get(key) if names.get(key, "") in named else names.get(key) for key in keys)
+    others = {meant[key][0] for key in keys if len(meant.get(key, ())) == 1}
+
+    def field_of(key: str) -> str | None:
+        free = [name for name in meant.get(key, ()) if name not in named]
+        return (
+            own.get(key)
+            or next((one for one in free if one not in others), None)
+            or (free[0] if free else None)
+        )
+
+    return tuple(map(field_of, keys))
 
 
 def guess_columns(

@@ -128,9 +128,13 @@ def _text_format(path: Path, fields: Sequence[Field], choices: Choices) -> Forma
 
 
 def _known(found: Format) -> tuple[int, int]:
-    """Return how well a header fits: fields it names, then headings it has."""
+    """Return how well a header fits: fields it names, then headings it has.
+
+    A number is no heading: a row of data may hold a field's name, such as the category `Gas`.
+    """
+    numbers = sum(bool(re.fullmatch(r"[\d\W]+", one)) for one in found.header)
     named = len({name for name in found.columns if name})
-    return named, sum(bool(one) and not re.fullmatch(r"[\d\W]+", one) for one in found.header)
+    return named - numbers, sum(map(bool, found.header)) - numbers
 
 
 def _with_header(blank: Format, rows: Sequence[Numbered], fields: Sequence[Field]) -> Format:

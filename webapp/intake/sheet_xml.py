@@ -178,7 +178,8 @@ class SheetRows(_Handler):
         kind = self._type
         if kind == "s":
             return self._shared[int(text)]
-        if not self._has_value:
+        # Libraries write a formula they have not calculated with an empty value; `str` is a text.
+        if not self._has_value or (self._has_formula and not text and kind != "str"):
             return EmptyFormula()
         if kind == "n":
             if text:

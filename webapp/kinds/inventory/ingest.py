@@ -82,7 +82,7 @@ FIELDS = (
     Field(
         "unit_of_measure",
         "unit of measure",
-        words=("uom", "units", "Einheit", "unité", "unité de mesure", "eenheid", "unidad"),
+        words=("unit", "uom", "units", "Einheit", "unité", "unité de mesure", "eenheid", "unidad"),
         looks=r"[kMG]?Wh|[MG]J|k?g|t|tonnes?|lit(re|er)s?|l|m3|m³|[pt]?km|EUR|USD|GBP|nights?",
     ),
     Field("emission_factor", "emission factor", "decimal", words=FACTOR),
