@@ -339,12 +339,6 @@ class FlowReport(Flow):
     count_report_files: int
 
 
-class SignedUrl(BaseModel):
-    """An address good for five minutes."""
-
-    url: str
-
-
 class Deleted(BaseModel):
     """A report that is gone."""
 

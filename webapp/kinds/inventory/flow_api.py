@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from flask import Blueprint, Response, request
+from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.orm import defer
 
@@ -28,7 +29,6 @@ from webapp.kinds.inventory.bodies import (
     FlowReport,
     FlowUnit,
     NewFlowReport,
-    SignedUrl,
     State,
 )
 from webapp.kinds.inventory.files import MIME_TYPES
@@ -188,6 +188,12 @@ def _report_answer(report: Report, ready: int | None = None) -> FlowReport:
         done_report_files=min(ready, len(_types(report))),
         count_report_files=len(_types(report)),
     )
+
+
+class SignedUrl(BaseModel):
+    """An address good for five minutes."""
+
+    url: str
 
 
 @bp.get(f"{REPORTS}/<report_id>/presigned-url")

@@ -28,8 +28,10 @@ from webapp.intake import (
 from webapp.jobs import Attempt
 from webapp.kinds.inventory import entries
 
-PERIOD = ("period", "reporting period", "reporting period id", "Berichtszeitraum", "Jahr")
-PERIOD += ("période", "année", "periode", "jaar", "período", "año", "reporting year")
+PERIOD = (
+    *("period", "reporting period", "reporting period id", "reporting year"),
+    *("Berichtszeitraum", "Jahr", "période", "année", "periode", "jaar", "período", "año"),
+)
 UNIT = (
     "unit",
     "organizational unit",
@@ -41,8 +43,10 @@ UNIT = (
     *("Standort", "Werk", "Niederlassung", "vestiging", "locatie"),
     *("établissement", "bureau", "sede", "instalación", "centro"),
 )
-FACTOR = ("factor", "ef", "Emissionsfaktor", "facteur d'émission", "emissiefactor")
-FACTOR += ("factor de emisión", "facteur", "conversion factor")
+FACTOR = (
+    *("factor", "ef", "conversion factor", "Emissionsfaktor", "facteur d'émission", "facteur"),
+    *("emissiefactor", "factor de emisión"),
+)
 FIELDS = (
     Field("id", "id", words=("entry id",), made=True),
     Field("period_id", "period", words=PERIOD, looks=r"(FY ?)?(19|20)\d\d"),
