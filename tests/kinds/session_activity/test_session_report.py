@@ -243,3 +243,9 @@ def test_forgotten_months_are_gone_with_their_sessions_and_are_not_counted_as_no
     assert "not kept any more" in answer.text
     with app.app_context(), pytest.raises(InvalidParams, match="not kept"):
         service.start_report(find_scope(app, "owner"), "session-activity", {"start": "2024-03"})
+
+
+@pytest.mark.parametrize("by", ["login", "computer", "event"])
+def test_the_calendars_last_month_can_be_asked_for(worked: Sender, report: Any, by: str) -> None:
+    made = report(start="9999-12", end="9999-12", by=by)
+    assert (made["to_date"], made["total_hours"]) == ("9999-12-31", 0.0)

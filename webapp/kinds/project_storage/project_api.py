@@ -140,7 +140,8 @@ def show_auth_role(role: str) -> Response:
     return jsonify(answers.auth_role_answer(role))
 
 
-@bp.get("/projects/<uuid:project_id>/permissions")
+# Its clients write a slash behind it.
+@bp.get("/projects/<uuid:project_id>/permissions", strict_slashes=False)
 @describe(
     "Who has which role in a project",
     answer=answers.ListOf[answers.PermissionAnswer],

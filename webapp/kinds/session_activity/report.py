@@ -44,7 +44,7 @@ from webapp.kinds.session_activity.use import (
     summed,
 )
 from webapp.lib.moments import rfc3339
-from webapp.lib.months import SETTLING, last_day, months_between, next_month
+from webapp.lib.months import SETTLING, last_day, months_between
 from webapp.lib.texts import counted
 
 MICROSECOND = timedelta(microseconds=1)
@@ -160,7 +160,7 @@ class Report:
             [
                 (name, month, _as_json(days), counted_at)
                 for (name, month), days in counted.items()
-                if counted_at >= day_start(next_month(month), self._zone) + SETTLING
+                if counted_at - SETTLING >= day_end(last_day(month), self._zone)
             ],
         )
         found |= counted

@@ -163,9 +163,10 @@ class Usage:
             logins[begin : begin + LOGINS_AT_ONCE]
             for begin in range(0, len(logins), LOGINS_AT_ONCE)
         ]
-        begin = first
-        while begin <= last:
-            end = min(begin + ONE_DAY * (DAYS_AT_ONCE - 1), last)
+        count = (last - first).days + 1
+        for number in range(0, count, DAYS_AT_ONCE):
+            begin = first + ONE_DAY * number
+            end = first + ONE_DAY * (min(number + DAYS_AT_ONCE, count) - 1)
             within = Span(day_start(begin, self._zone), min(day_end(end, self._zone), now))
             opened = clipped(open_spans(self._opening, begin, end, self._zone), *within)
             self.open_for += sum((span.end - span.start for span in opened), NO_TIME)
@@ -177,7 +178,6 @@ class Usage:
             for group, spans_of in units.items():
                 self._add(group, spans_of, (begin, end), opened)
             on_week(end)
-            begin = end + ONE_DAY
         return self
 
     def _read(
