@@ -16,6 +16,7 @@ from tests.conftest import add_people, find_scope
 from webapp.engine import service, upkeep
 from webapp.engine.kind import Context, ReportKind, Result, Run, Table
 from webapp.engine.listing import list_reports
+from webapp.engine.shapes import Estimate
 from webapp.errors import NotFound
 from webapp.extensions import db, report_queue
 
@@ -102,3 +103,9 @@ def test_a_personal_report_is_found_by_its_maker_only(app: Flask) -> None:
             service.find_report(colleague, mine.id)
         assert {one.id for one in list_reports(owner).reports} == {mine.id, shared.id}
         assert [one.id for one in list_reports(colleague).reports] == [shared.id]
+
+
+def test_a_report_that_asks_nobody_costs_no_call_and_no_time(app: Flask) -> None:
+    owner = find_scope(app, "owner")
+    with app.app_context():
+        assert service.estimate_report(owner, "idle", {}) == Estimate(0, 0, 0.0)

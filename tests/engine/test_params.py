@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from tests.engine.engine_helpers import Steps
-from webapp.engine.params import form_fields, json_schema, read_params, stored_params
+from webapp.engine.params import (
+    form_fields,
+    json_schema,
+    read_params,
+    retried_params,
+    stored_params,
+)
 from webapp.errors import InvalidParams
 
 KIND = Steps()
@@ -110,3 +116,26 @@ def test_there_is_a_form_field_for_each_parameter_in_its_order() -> None:
 def test_a_secret_is_never_filled_in() -> None:
     secret = next(field for field in form_fields(KIND) if field.name == "password")
     assert (secret.widget, secret.default) == ("password", None)
+
+
+class TwoWaysIn(Steps):
+    """Its reports get in by a password, or by what `pick` and `day` say together."""
+
+    credential_options = (frozenset({"password"}), frozenset({"pick", "day"}))
+
+
+def test_another_way_in_takes_the_place_of_the_one_a_report_was_asked_with() -> None:
+    stored = {"title": "steps", "many": 3, "pick": "two", "day": "2025-03-01"}
+    again = retried_params(TwoWaysIn(), stored, {"password": "new", "title": ""})
+    assert again == {"title": "steps", "many": 3, "password": "new"}
+
+
+def test_half_a_way_in_takes_no_ones_place() -> None:
+    again = retried_params(TwoWaysIn(), {"pick": "two"}, {"pick": "one"})
+    assert again == {"pick": "one"}
+
+
+def test_a_retry_that_says_something_else_is_told_where() -> None:
+    with pytest.raises(InvalidParams) as refused:
+        retried_params(TwoWaysIn(), {"many": 3}, {"password": "new", "many": 4})
+    assert list(refused.value.errors) == ["many"]

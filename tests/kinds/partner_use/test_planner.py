@@ -454,3 +454,12 @@ def test_beside_a_count_that_failed_the_nearest_month_is_counted() -> None:
     beside = plan.next_search()
     assert beside is not None
     assert (middle.at, beside.at) == (8, 7)
+
+
+def test_where_the_last_month_cannot_be_counted_the_others_are_one_by_one() -> None:
+    plan = Accounts(30, [10] * 8).plan(5, {0})
+    last = plan.next_search()
+    assert last is not None
+    plan.take_failure(last, "It failed.", final=False)
+    asked = [plan.next_search(), plan.next_search()]
+    assert [one and (one.what, one.at) for one in asked] == [("count", 1), None]
