@@ -205,10 +205,11 @@ class SessionActivity(ReportKind):
         privacy.forget_old(utcnow())
 
     def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
+        use = (("Use of rooms and computers", "/session-activity/use"),)
         return (
             ("Who is online", "/session-activity"),
             ("My hours", "/session-activity/me"),
             ("Hours of a login", "/session-activity/login"),
-            ("Use of rooms and computers", "/session-activity/use"),
+            *(use if may_see_all(scope) else ()),
             ("Logins and computers", "/session-activity/names/users"),
         )
