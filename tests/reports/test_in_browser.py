@@ -456,6 +456,7 @@ def test_a_grid_is_filtered_by_column_and_says_so(
     # What is picked takes the place of what was picked before.
     form.get_by_label("Child").select_option("any")
     form.get_by_role("button", name="Filter").click()
+    expect(grid.locator("tbody tr")).to_have_count(10)
     # The rows as they are shown, as a file.
     with page.expect_download() as download:
         grid.get_by_role("link", name="Download as shown").click()
