@@ -202,7 +202,7 @@ def test_only_an_admin_stores_and_deletes(client_for: ClientFor, connection: str
 
 def test_a_stranger_sees_and_reaches_no_connection(client_for: ClientFor, connection: str) -> None:
     client = client_for("stranger")
-    assert "Demo" not in client.get("/connections").text
+    assert connection not in client.get("/connections").text
     assert post(client, f"/connections/{connection}/test").status_code == 404
     assert post(client, f"/connections/{connection}/delete").status_code == 404
 
