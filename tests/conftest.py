@@ -173,6 +173,7 @@ def _migrate(database_url: str) -> None:
         )
         with app.app_context():
             flask_migrate.upgrade()
+            quick_apps.share_statements(db.engine)
             if db.engine.dialect.name == "sqlite":
                 with db.engine.connect() as connection:
                     connection.execute(sa.text("PRAGMA wal_checkpoint(TRUNCATE)"))
@@ -216,6 +217,8 @@ def make_app(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Call
         }
         more = {"report_kinds": report_kinds} if report_kinds is not None else {}
         app = create_app(values | settings, **more)
+        with app.app_context():
+            quick_apps.share_statements(db.engine)
         made.append(app)
         return app
 

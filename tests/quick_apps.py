@@ -13,6 +13,8 @@ from argon2 import PasswordHasher
 from flask import Flask
 from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
+from sqlalchemy import Dialect, Engine
+from sqlalchemy.util import LRUCache
 from werkzeug.routing import Rule
 
 from webapp.accounts import passwords
@@ -64,6 +66,22 @@ class Templates(BytecodeCache):
 
     def dump_bytecode(self, bucket: Bucket) -> None:
         self.compiled[bucket.key + bucket.checksum] = bucket.bytecode_to_string()
+
+
+_statements: dict[str, tuple[Dialect, Any]] = {}
+
+
+def share_statements(engine: Engine) -> None:
+    """Let an engine use what those before it on the same kind of database have compiled.
+
+    Each application has an engine of its own, and writing SQL was a quarter of what tests did. The
+    first that was connected, and so knows its server, is the one to share with.
+    """
+    kind = engine.dialect.name
+    if engine.dialect.server_version_info:
+        _statements.setdefault(kind, (engine.dialect, LRUCache(3000)))
+    if kind in _statements:
+        engine.dialect, engine._compiled_cache = _statements[kind]
 
 
 def install() -> None:
