@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from flask.testing import FlaskClient
 
-from webapp.engine.charts import says
+from webapp.engine.charts import _largest, _largest_says, says
 from webapp.reports.drawing import axis, picture, runs
 
 pytestmark = pytest.mark.once
@@ -111,3 +111,12 @@ def test_another_companys_chart_is_unknown(
 ) -> None:
     here = f"/reports/{run(mode='long', start='2024-01', end='2024-06')}"
     assert client_for("stranger").get(f"{here}/charts/months.svg").status_code == 404
+
+
+def test_of_several_lines_the_largest_is_named_and_those_of_holes_alone_are_left_out() -> None:
+    series = {"b": {"2024-01": 1}, "a": {"2024-01": 5, "2024-02": 9}, "holes": {"2024-01": None}}
+    drawn = [name for name, _ in _largest(series)]
+    assert drawn == ["a", "b"]
+    values = [{"name": "a", "values": [5, 9]}, {"name": "b", "values": [1, None]}]
+    assert _largest_says(values, "GB") == "Largest: a, up to 9 GB."
+    assert _largest_says(values * 4, "").endswith("Drawn are the 8 largest.")

@@ -14,6 +14,7 @@ from tests.conftest import DEMO_KEY, DEMO_SECRET
 from tests.kinds.partner_use.partner_use_helpers import NOW, Maker, ago
 from webapp.engine.kind import Figure, Row
 from webapp.kinds.partner_use.answer import answer, percent
+from webapp.kinds.partner_use.kind import _merged
 
 WITH_HOLES, WITH_CHILDREN = "70000007", "70000001"
 
@@ -214,3 +215,12 @@ def test_a_summary_says_its_total(
     assert re.search(r'<p class="answer">[0-9,]+ accounts at \d+ sites\.</p>', page)
     # Without months a site has nothing to open to.
     assert "/rows/sites/" not in page
+
+
+def test_one_reason_that_both_modes_met_is_told_once() -> None:
+    refused = "Not yours. (error 403007, callId {0})"
+    rows = [{"problem": refused.format("a1")}, {"problem": f"2026-11: {refused.format('b2')}"}]
+    assert _merged([*rows])["problem"] == refused.format("a1")
+    other = {"problem": "It has no account store."}
+    assert _merged([rows[0], other])["problem"] == f"{refused.format('a1')} {other['problem']}"
+    assert _merged([{"problem": None}])["problem"] is None
