@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import openpyxl
+import pypdf
 import pytest
 from flask import Flask
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.engine.engine_helpers import COLUMNS, Steps, change, make, rows_result, start
 from webapp.engine import export
-from webapp.engine.kind import Column, Sheet
+from webapp.engine.kind import Chart, Column, Sheet
 from webapp.engine.models import Report
 from webapp.engine.registry import kinds
 from webapp.engine.results import ReadResult
@@ -260,3 +261,24 @@ def test_a_file_name_is_safe_on_every_system(steps: Flask) -> None:
         name = export.file_name(db.session.get_one(Report, report.id), "csv", "by site")
     assert name == "steps-a-b-c-n-by-site.csv"
     assert Steps.slug in name
+
+
+class Drawn(Steps):
+    """A kind whose result has a chart."""
+
+    def charts(self, head: Any) -> tuple[Chart, ...]:
+        return (Chart("rows", "name", (("Count", "count", "bar"),)),)
+
+
+def test_a_document_draws_a_chart_and_names_it(steps: Flask) -> None:
+    rows = [dict.fromkeys(ROW) | {"name": name, "count": 1} for name in "abc"]
+    report_id = make(steps, lambda run: rows_result(rows)).id
+    with steps.app_context():
+        buffer = io.BytesIO()
+        export.write(Drawn(), db.session.get_one(Report, report_id), "pdf", buffer)
+    assert "Count by name" in pypdf.PdfReader(buffer).pages[0].extract_text()
+
+
+def test_a_file_is_called_by_at_most_120_characters_and_its_ending() -> None:
+    report = Report(task="steps", label="long " * 100)
+    assert len(export.file_name(report, "csv")) == 124
