@@ -27,9 +27,9 @@ from webapp import create_app
 from webapp.accounts import create_user
 from webapp.extensions import db
 from webapp.kinds.label_revenue import loads, sums
-from webapp.kinds.label_revenue.reading import Options, Source
 from webapp.kinds.label_revenue.report import payouts
 from webapp.kinds.label_revenue.report.breakdown import parts_of
+from webapp.kinds.label_revenue.rows import Options, Source
 
 Row = dict[str, Any]
 FULL = os.environ.get("BENCH_FULL") == "1"

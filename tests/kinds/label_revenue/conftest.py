@@ -16,7 +16,7 @@ from webapp.engine import service
 from webapp.extensions import db
 from webapp.kinds.label_revenue import loads
 from webapp.kinds.label_revenue.loads import Loaded
-from webapp.kinds.label_revenue.reading import Options, Source
+from webapp.kinds.label_revenue.rows import Options, Source
 
 
 @pytest.fixture

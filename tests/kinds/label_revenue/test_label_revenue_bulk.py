@@ -17,11 +17,11 @@ from webapp.extensions import db
 from webapp.intake import Format, LoadRefused, detect
 from webapp.kinds.label_revenue import bulk, loads
 from webapp.kinds.label_revenue.facts import MonthFacts
+from webapp.kinds.label_revenue.in_force import recount
 from webapp.kinds.label_revenue.models import Stream
 from webapp.kinds.label_revenue.periods import settings_for
 from webapp.kinds.label_revenue.report.compute import listener_payout
 from webapp.kinds.label_revenue.rows import FIELDS, Reader
-from webapp.kinds.label_revenue.upkeep import recount
 
 HEAD = "date;user_id;region;track id;seconds"
 COLUMNS = ("date", "user_id", "region", "track_id", "seconds")

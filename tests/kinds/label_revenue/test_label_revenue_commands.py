@@ -16,7 +16,7 @@ from sqlalchemy import select
 from webapp.accounts import AuditEntry
 from webapp.errors import InvalidParams
 from webapp.extensions import db
-from webapp.kinds.label_revenue.reading import copy_of, fetch_tracks
+from webapp.kinds.label_revenue.uploads import fetch_tracks
 from webapp.lib.public_addresses import PATIENT, PublicAdapter
 
 
@@ -63,8 +63,9 @@ EAGER = PATIENT.new(backoff_factor=0, backoff_jitter=0)
 
 
 def fetch(server: Server, folder: Path) -> tuple[bytes, str]:
-    path, note = fetch_tracks(server.url, folder, private_allowed=True, retry=EAGER)
-    return path.read_bytes(), note
+    copy = folder / "copy.json"
+    source, notes = fetch_tracks(server.url, copy, private_allowed=True, retry=EAGER)
+    return source.path.read_bytes(), "".join(notes)
 
 
 def test_a_server_in_trouble_is_asked_again_with_growing_pauses(
@@ -124,15 +125,15 @@ def test_the_last_good_copy_stands_in_for_tracks_that_are_gone(
 
 
 def test_without_a_network_the_last_good_copy_is_used(tmp_path: Path) -> None:
-    url = "http://tracks.invalid/tracks.json"
+    url, copy = "http://tracks.invalid/tracks.json", tmp_path / "copy.json"
     with pytest.raises(InvalidParams, match="no server of that name"):
-        fetch_tracks(url, tmp_path, private_allowed=False, retry=EAGER)
-    copy_of(url, tmp_path).write_text("[]")
-    path, note = fetch_tracks(url, tmp_path, private_allowed=False, retry=EAGER)
-    assert path.read_text() == "[]"
+        fetch_tracks(url, copy, private_allowed=False, retry=EAGER)
+    copy.write_text("[]")
+    source, [note] = fetch_tracks(url, copy, private_allowed=False, retry=EAGER)
+    assert source.path.read_text() == "[]"
     assert "last good copy" in note
     with pytest.raises(InvalidParams, match="private network"):
-        fetch_tracks("http://127.0.0.1/x", tmp_path, private_allowed=False, retry=EAGER)
+        fetch_tracks("http://127.0.0.1/x", copy, private_allowed=False, retry=EAGER)
 
 
 def test_nothing_is_asked_of_a_private_address_whatever_its_name_said(server: Server) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from webapp.kinds.label_revenue.periods import amount_text, digits
 from webapp.kinds.label_revenue.report.compute import (
     NO_LABEL,
     NO_STREAMS,
@@ -21,7 +22,6 @@ from webapp.kinds.label_revenue.report.compute import (
     pool_payout,
     rounded,
 )
-from webapp.kinds.label_revenue.report.currencies import amount_text, digits
 
 LABELS = [Key(True, name) for name in "ABCDE"] + [Key(False, NO_LABEL)]
 FEES = st.decimals("0", "9999.99", places=2)

@@ -18,13 +18,11 @@ from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.intake import LoadRefused
 from webapp.kinds.label_revenue import loads, sums
-from webapp.kinds.label_revenue.ledger import months_with_streams
+from webapp.kinds.label_revenue.in_force import recount
+from webapp.kinds.label_revenue.ledger import batches, months_with_streams
 from webapp.kinds.label_revenue.models import Stream
-from webapp.kinds.label_revenue.partitions import batches
-from webapp.kinds.label_revenue.reading import Options, Source
 from webapp.kinds.label_revenue.report import payouts
-from webapp.kinds.label_revenue.rows import Unanswered
-from webapp.kinds.label_revenue.upkeep import recount
+from webapp.kinds.label_revenue.rows import Options, Source, Unanswered
 
 MARCH = date(2025, 3, 1)
 HEAD = "date;user_id;region;track id;seconds\n"

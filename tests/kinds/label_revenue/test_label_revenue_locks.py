@@ -16,8 +16,8 @@ from webapp.extensions import db
 from webapp.kinds.label_revenue import closing, loads
 from webapp.kinds.label_revenue.periods import locked_periods, states_of
 from webapp.kinds.label_revenue.report import payouts
+from webapp.kinds.label_revenue.report.breakdown import month_rows
 from webapp.kinds.label_revenue.report.compute import METHODS
-from webapp.kinds.label_revenue.report.kind import month_rows
 from webapp.lib.months import current_month
 
 MARCH, APRIL, MAY = date(2025, 3, 1), date(2025, 4, 1), date(2025, 5, 1)

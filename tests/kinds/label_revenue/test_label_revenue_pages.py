@@ -20,7 +20,7 @@ from tests.job_helpers import run_jobs
 from webapp.accounts import Scope
 from webapp.extensions import db
 from webapp.intake import Upload
-from webapp.kinds.label_revenue import ledger, reading
+from webapp.kinds.label_revenue import ledger, uploads
 from webapp.kinds.label_revenue.models import Stream
 from webapp.kinds.label_revenue.periods import settings_for
 
@@ -372,9 +372,9 @@ def test_an_unknown_server_is_taken_where_there_is_a_copy(
     sent = send(owner, "/label-revenue/load", tracks_url=url)
     assert (sent.status_code, "no server of that name" in sent.text) == (422, True)
     with app.app_context():
-        folder = reading.copies_of(scope.company_id)
-    folder.mkdir(parents=True)
-    reading.copy_of(url, folder).write_bytes((SAMPLE / "tracks.json").read_bytes())
+        copy = uploads.copy_of(scope.company_id, url)
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes((SAMPLE / "tracks.json").read_bytes())
     assert send(owner, "/label-revenue/load", tracks_url=url).status_code == 303
 
 

@@ -19,11 +19,11 @@ from webapp.accounts import Scope
 from webapp.extensions import db
 from webapp.intake import LoadRefused
 from webapp.kinds.label_revenue import bulk, loads
+from webapp.kinds.label_revenue.in_force import recount
 from webapp.kinds.label_revenue.models import Stream, TermsInForce
 from webapp.kinds.label_revenue.report import payouts
 from webapp.kinds.label_revenue.report.compute import Key, Pair, listener_payout, pool_payout
 from webapp.kinds.label_revenue.rows import Unanswered
-from webapp.kinds.label_revenue.upkeep import recount
 
 JAN, FEB, MAR = date(2025, 1, 1), date(2025, 2, 1), date(2025, 3, 1)
 HEAD = "date;user_id;region;track id;seconds\n"

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, make_response, request
 from pydantic import BaseModel
 from sqlalchemy import func, select
 
@@ -18,17 +18,12 @@ from webapp.errors import NotFound, Unreadable
 from webapp.extensions import db
 from webapp.intake import BadCell
 from webapp.kinds.label_revenue import bodies, streams, sums
-from webapp.kinds.label_revenue.models import (
-    Label,
-    ListenerLabelMonth,
-    ListenerMonth,
-    TermsInForce,
-)
-from webapp.kinds.label_revenue.payout_pages import statement_answer
-from webapp.kinds.label_revenue.periods import months_due
+from webapp.kinds.label_revenue.bodies import Envelope
+from webapp.kinds.label_revenue.models import Label, ListenerLabelMonth, ListenerMonth, TermsInForce
+from webapp.kinds.label_revenue.payout_pages import statement
+from webapp.kinds.label_revenue.periods import MOST_MONTHS, amount_text, months_due
 from webapp.kinds.label_revenue.report import payouts
 from webapp.kinds.label_revenue.report.balances import balance_row, balances_of
-from webapp.kinds.label_revenue.report.currencies import amount_text
 from webapp.kinds.label_revenue.rows import read_user_id
 from webapp.lib.bodies import json_body
 from webapp.lib.keyset import cut
@@ -38,16 +33,15 @@ from webapp.lib.openapi import JSON, TEXT, Answer, Describer
 bp = Blueprint("label_revenue_api", __name__, url_prefix="/api/v1")
 restrict(bp)
 
-MOST_MONTHS = 240
 BINARY = {"type": "string", "format": "binary"}
 describe = Describer("Label revenue", bodies.RevenueError, JSON, TEXT)
 
 
 def _error(problem: Problem) -> Response:
-    response = jsonify({"error": problem.detail})
     # The original knows no 422: what cannot be used is a bad request.
-    response.status_code = 400 if problem.status == 422 else problem.status
-    return response
+    return make_response(
+        {"error": problem.detail}, 400 if problem.status == 422 else problem.status
+    )
 
 
 # By path too, for a method that an address does not take.
@@ -57,20 +51,16 @@ for _path in ("report", "stream", "streams", "users", "label-revenue"):
 
 
 def _answer(message: str, data: Any, status: int = 200) -> Response:
-    response = jsonify({"message": message, "data": data})
-    response.status_code = status
-    return response
+    return make_response({"message": message, "data": data}, status)
 
 
 @bp.get("/report")
-@describe(
-    "What each label is owed",
-    query=bodies.ReportQuery,
-    answer=bodies.AmountsAnswer,
-    errors=(400,),
-)
+@describe(query=bodies.ReportQuery, answer=Envelope[dict[str, float]], errors=(400,))
 def show_report() -> Response:
-    """Return what each label is owed; what has no owner is named in the headers."""
+    """Return what each label is owed.
+
+    What has no owner, and the currency, is named in the headers.
+    """
     scope, wanted = current_scope(), bodies.asked(bodies.ReportQuery)
     method = wanted.method
     sums.process_pending(scope.company_id)
@@ -84,13 +74,14 @@ def show_report() -> Response:
         for name, minor in sorted(labels.items())
     )
     body = f'{{"message": "Streams Report retrieved", "data": {{{members}}}}}\n'
-    response = Response(body, mimetype="application/json")
-    response.headers["Report-Method"] = method
-    response.headers["Report-Currency"] = currency
-    response.headers["Report-Unallocated"] = amount_text(sum(unowned.values()), currency)
+    headers = {
+        "Report-Method": method,
+        "Report-Currency": currency,
+        "Report-Unallocated": amount_text(sum(unowned.values()), currency),
+    }
     if others := sorted({due.currency for _, due in payouts.foreign(found)}):
-        response.headers["Report-Other-Currencies"] = ", ".join(others)
-    return response
+        headers["Report-Other-Currencies"] = ", ".join(others)
+    return Response(body, headers=headers, mimetype="application/json")
 
 
 def _months(company_id: str, wanted: bodies.MonthsQuery) -> list[date]:
@@ -106,8 +97,6 @@ def _months(company_id: str, wanted: bodies.MonthsQuery) -> list[date]:
     last = wanted.end or max(known, default=None)
     if first is None or last is None:
         return []
-    if last < first and wanted.start and wanted.end:
-        raise Unreadable("to: The last month is before the first.")
     months = months_between(first, last)
     if len(months) > MOST_MONTHS:
         raise Unreadable(f"to: Ask for at most {MOST_MONTHS} months at once.")
@@ -115,14 +104,12 @@ def _months(company_id: str, wanted: bodies.MonthsQuery) -> list[date]:
 
 
 @bp.get("/label-revenue/balances")
-@describe(
-    "What each label is paid in a month, and what is carried forward",
-    query=bodies.BalancesQuery,
-    answer=bodies.BalancesAnswer,
-    errors=(400,),
-)
+@describe(query=bodies.BalancesQuery, answer=Envelope[list[bodies.LabelBalance]], errors=(400,))
 def show_balances() -> Response:
-    """Return the balances of a month, of the newest one that pays anything where none is named."""
+    """Return what each label is paid in a month, and what is carried forward.
+
+    The newest month that pays anything where none is named.
+    """
     scope, wanted = current_scope(), bodies.asked(bodies.BalancesQuery)
     payer = payouts.payer(scope.company_id, wanted.method)
     month = wanted.month or max(months_due(scope.company_id), default=None)
@@ -132,24 +119,18 @@ def show_balances() -> Response:
 
 @bp.get("/label-revenue/statement")
 @describe(
-    "A label's statement as PDF or XLSX; without a label both of every label, as a ZIP",
     query=bodies.StatementQuery,
     answer=Answer("The file.", {"application/octet-stream": BINARY}),
     errors=(400, 404),
 )
 def show_statement() -> Response:
-    """Return a label's statement, or those of all labels."""
+    """Return a label's statement as PDF or XLSX; without a label both of every label, as a ZIP."""
     bodies.asked(bodies.StatementQuery)
-    return statement_answer(current_scope())
+    return statement()
 
 
 @bp.get("/users/<user_id>")
-@describe(
-    "A listener's seconds by label",
-    query=bodies.MonthsQuery,
-    answer=bodies.ListenerAnswer,
-    errors=(400, 404),
-)
+@describe(query=bodies.MonthsQuery, answer=Envelope[bodies.UserSeconds], errors=(400, 404))
 def show_user(user_id: str) -> Response:
     """Return a listener's seconds by label, of all months or of those asked for."""
     scope, asked = current_scope(), bodies.asked(bodies.MonthsQuery)
@@ -195,13 +176,7 @@ def _is_known(company_id: str, user_id: int) -> bool:
 
 
 @bp.post("/streams")
-@describe(
-    "Store one stream or a list of them, all or none",
-    body=bodies.NewStreams,
-    answer=bodies.StreamsAnswer,
-    status=201,
-    errors=(409,),
-)
+@describe(body=bodies.NewStreams, answer=Envelope[list[bodies.Stream]], status=201, errors=(409,))
 @require("admin")
 def create_streams() -> Response:
     """Store one stream or a list of them, all or none."""
@@ -213,19 +188,14 @@ def create_streams() -> Response:
     stored = streams.create(scope.company_id, given, scope)
     response = _answer("Streams created", stored, 201)
     if len(stored) == 1:
-        response.headers["Location"] = f"/api/v1/stream/{stored[0]['id']}"
+        response.location = f"/api/v1/stream/{stored[0]['id']}"
     return response
 
 
 @bp.get("/streams")
-@describe(
-    "Streams, newest first; Link: rel=next where there are more",
-    query=bodies.StreamsQuery,
-    answer=bodies.StreamsAnswer,
-    errors=(400,),
-)
+@describe(query=bodies.StreamsQuery, answer=Envelope[list[bodies.Stream]], errors=(400,))
 def index_streams() -> Response:
-    """List streams, newest first, a page at a time."""
+    """List streams, newest first; Link: rel=next where there are more."""
     scope, wanted = current_scope(), bodies.asked(bodies.StreamsQuery)
     if wanted.start and wanted.end and wanted.end < wanted.start:
         raise Unreadable("to: The last day is before the first.")
@@ -243,7 +213,7 @@ def index_streams() -> Response:
 
 @bp.get("/stream/<stream_id>")
 @bp.get("/streams/<stream_id>")
-@describe("One stream", answer=bodies.StreamAnswer, errors=(404,))
+@describe(answer=Envelope[bodies.Stream], errors=(404,))
 def show_stream(stream_id: str) -> Response:
     """Return one stream."""
     scope = current_scope()
@@ -253,7 +223,7 @@ def show_stream(stream_id: str) -> Response:
 
 @bp.put("/stream/<stream_id>")
 @bp.put("/streams/<stream_id>")
-@describe("Replace a stream", body=bodies.NewStream, answer=bodies.StreamAnswer, errors=(404, 409))
+@describe(body=bodies.NewStream, answer=Envelope[bodies.Stream], errors=(404, 409))
 @require("admin")
 def replace_stream(stream_id: str) -> Response:
     """Replace a stream."""
@@ -262,12 +232,7 @@ def replace_stream(stream_id: str) -> Response:
 
 @bp.patch("/stream/<stream_id>")
 @bp.patch("/streams/<stream_id>")
-@describe(
-    "Change fields of a stream",
-    body=bodies.StreamChange,
-    answer=bodies.StreamAnswer,
-    errors=(404, 409),
-)
+@describe(body=bodies.StreamChange, answer=Envelope[bodies.Stream], errors=(404, 409))
 @require("admin")
 def change_stream(stream_id: str) -> Response:
     """Change only what is sent."""
@@ -278,18 +243,15 @@ def _change(stream_id: str, model: type[BaseModel]) -> Response:
     scope = current_scope()
     streams.find(scope.company_id, stream_id)
     given = bodies.read_stream(model, json_body(), streams.date_order(scope.company_id))
-    changed = streams.change(
-        scope.company_id, stream_id, given.model_dump(exclude_unset=True), scope
-    )
-    return _answer("Stream updated", changed)
+    fields = given.model_dump(exclude_unset=True)
+    return _answer("Stream updated", streams.change(scope.company_id, stream_id, fields, scope))
 
 
 @bp.delete("/stream/<stream_id>")
 @bp.delete("/streams/<stream_id>")
-@describe("Remove a stream", answer=bodies.StreamAnswer, errors=(403, 404, 409))
+@describe(answer=Envelope[bodies.Stream], errors=(403, 404, 409))
 @require("admin")
 def delete_stream(stream_id: str) -> Response:
     """Remove a stream and return what it was."""
     scope = current_scope()
-    gone = streams.remove(scope.company_id, stream_id, scope)
-    return _answer("Stream deleted", gone)
+    return _answer("Stream deleted", streams.remove(scope.company_id, stream_id, scope))

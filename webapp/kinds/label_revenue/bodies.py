@@ -5,9 +5,10 @@ An error is one sentence that names its field: the original service knows no oth
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import date
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -22,17 +23,12 @@ from pydantic import WithJsonSchema as Shown
 from typing_extensions import TypedDict
 
 from webapp.errors import InvalidParams, Unreadable
-from webapp.intake import BadCell, DateOrder, heading_key, order_of
-from webapp.kinds.label_revenue.rows import (
-    read_date,
-    read_seconds,
-    read_text,
-    read_track_id,
-    read_user_id,
-)
-from webapp.lib.bodies import Id, Month, WholeNumber, read_query, sentences
+from webapp.intake import BadCell, DateOrder, heading_key, order_of, read_date
+from webapp.kinds.label_revenue.rows import read_seconds, read_text, read_track_id, read_user_id
+from webapp.lib.bodies import Id, Month, MonthSpan, WholeNumber, read_query, sentences
 
 M = TypeVar("M", bound=BaseModel)
+D = TypeVar("D")
 MOST_AT_ONCE = 10_000
 MOST_PER_PAGE = 500
 FIELDS = ("date", "user_id", "region", "track_id", "seconds")
@@ -85,7 +81,7 @@ def read_api_date(text: str, order: DateOrder | None) -> date:
     day_first, month_first = read_date(text, "dmy"), read_date(text, "mdy")
     if day_first == month_first:
         return day_first
-    raise BadCell("date", f"{text!r} may be read in two ways; write it as yyyy-mm-dd.")
+    raise ValueError(f"{text!r} may be read in two ways; write it as yyyy-mm-dd.")
 
 
 _DAY = Shown({"type": "string", "format": "date"})
@@ -142,29 +138,17 @@ def read_stream(model: type[M], body: Any, order: DateOrder | None) -> M:
 # Queries
 
 
-def _check_whole_day(text: str) -> date:
-    try:
-        return read_date(text, "ymd")
-    except BadCell as bad:
-        raise ValueError(bad.sentence) from None
-
-
 def _check_place(text: str) -> tuple[date, int]:
-    day, _, number = text.partition(".")
-    if not (number.isascii() and number.isdigit() and len(number) <= 18):
+    match = re.fullmatch(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.([0-9]{1,18})", text)
+    if match is None:
         raise ValueError("Use the address in the Link header as it is.")
-    try:
-        return read_date(day, "ymd"), int(number)
-    except BadCell:
-        raise ValueError("Use the address in the Link header as it is.") from None
+    return read_date(match[1], "ymd"), int(match[2])
 
 
-class MonthsQuery(BaseModel):
+class MonthsQuery(MonthSpan):
     """Which months: one, or a range; all that pay anything where none are named."""
 
     month: Month | None = Field(None, description="One month.")
-    start: Month | None = Field(None, alias="from", description="The first month.")
-    end: Month | None = Field(None, alias="to", description="The last month.")
 
 
 class ReportQuery(MonthsQuery):
@@ -180,12 +164,10 @@ class BalancesQuery(BaseModel):
     method: Literal["pool", "listener"] = Field("pool", description="How a month is shared.")
 
 
-class StatementQuery(BaseModel):
+class StatementQuery(MonthSpan):
     """Whose statement, of which months; of the newest month that pays where none is named."""
 
     label: str | None = Field(None, description="The label; all of them without one.")
-    start: Month | None = Field(None, alias="from", description="The first month.")
-    end: Month | None = Field(None, alias="to", description="The last month.")
     method: Literal["pool", "listener"] = Field("pool", description="How a month is shared.")
     format: Literal["pdf", "xlsx"] = Field("xlsx", description="Of one label's statement.")
     paper: Literal["a4", "letter"] = Field("a4", description="What the PDF is laid out for.")
@@ -194,12 +176,8 @@ class StatementQuery(BaseModel):
 class StreamsQuery(BaseModel):
     """Which streams a list shows; both days are included."""
 
-    start: Annotated[date, BeforeValidator(_check_whole_day), _DAY] | None = Field(
-        None, alias="from", description="The first day."
-    )
-    end: Annotated[date, BeforeValidator(_check_whole_day), _DAY] | None = Field(
-        None, alias="to", description="The last day."
-    )
+    start: Day | None = Field(None, alias="from", description="The first day.")
+    end: Day | None = Field(None, alias="to", description="The last day.")
     user_id: UserId | None = Field(None, description="Of this listener only.")
     label: str | None = Field(None, description="Of this label only.")
     limit: Annotated[int, WholeNumber(1, MOST_PER_PAGE)] = Field(50, description="How many.")
@@ -228,6 +206,13 @@ class RevenueError(TypedDict):
     error: str
 
 
+class Envelope(TypedDict, Generic[D]):
+    """What was done, and what came of it."""
+
+    message: str
+    data: D
+
+
 class Stream(TypedDict):
     """A stream, with the label of its track in its month."""
 
@@ -238,27 +223,6 @@ class Stream(TypedDict):
     track_id: str
     seconds: int
     label: str | None
-
-
-class StreamAnswer(TypedDict):
-    """One stream."""
-
-    message: str
-    data: Stream
-
-
-class StreamsAnswer(TypedDict):
-    """Streams."""
-
-    message: str
-    data: list[Stream]
-
-
-class AmountsAnswer(TypedDict):
-    """What each label is owed, by name."""
-
-    message: str
-    data: dict[str, float]
 
 
 class LabelSeconds(TypedDict):
@@ -276,13 +240,6 @@ class UserSeconds(TypedDict):
     by_label: list[LabelSeconds]
 
 
-class ListenerAnswer(TypedDict):
-    """What a listener heard."""
-
-    message: str
-    data: UserSeconds
-
-
 class LabelBalance(TypedDict):
     """A label's month in one currency; amounts are decimals as text."""
 
@@ -293,10 +250,3 @@ class LabelBalance(TypedDict):
     adjustments: str
     paid: str
     closing: str
-
-
-class BalancesAnswer(TypedDict):
-    """The balances of a month."""
-
-    message: str
-    data: list[LabelBalance]

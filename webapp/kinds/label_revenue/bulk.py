@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from psycopg import DataError
-from sqlalchemy import insert, text
+from sqlalchemy import insert
 
 from webapp.intake import Format, is_as_written
-from webapp.kinds.label_revenue.ledger import UnitOfWork
+from webapp.kinds.label_revenue.ledger import UnitOfWork, partition_table
 from webapp.kinds.label_revenue.models import Batch, Stream
-from webapp.kinds.label_revenue.partitions import partition_table
-from webapp.kinds.label_revenue.reading import chunks
 from webapp.kinds.label_revenue.rows import StreamRow
+from webapp.lib.batches import batched
 
 BULK_BYTES = 16 * 1024 * 1024
 READ_BYTES = 1024 * 1024
@@ -64,16 +63,14 @@ def copy_raw(
     order = {"dmy": "DMY", "mdy": "MDY"}.get(found.date_order or "", "YMD")
     savepoint = work.connection.begin_nested()
     try:
-        _execute(
-            work,
+        work.execute(
             f"CREATE TABLE {table} (LIKE label_revenue_stream INCLUDING DEFAULTS)",
             f"ALTER TABLE {table} ALTER partition_id SET DEFAULT {batch.partition_id}, "
             f"ALTER batch_no SET DEFAULT {batch.no}",
             f"SET LOCAL datestyle TO 'ISO, {order}'",
         )
         count = _copy_file(work, path, found, table, on_bytes)
-        _execute(
-            work,
+        work.execute(
             f"ALTER TABLE {table} ADD CHECK (partition_id = {batch.partition_id})",
             f"ALTER TABLE label_revenue_stream ATTACH PARTITION {table} "
             f"FOR VALUES IN ({batch.partition_id})",
@@ -84,11 +81,6 @@ def copy_raw(
     savepoint.commit()
     work.ledger.next_id += count
     return count
-
-
-def _execute(work: UnitOfWork, *statements: str) -> None:
-    for statement in statements:
-        work.connection.execute(text(statement))
 
 
 def _copy_file(
@@ -167,7 +159,7 @@ def row_pattern(found: Format) -> re.Pattern[bytes]:
 def write_rows(work: UnitOfWork, rows: Iterable[StreamRow], batch: Batch) -> int:
     """Write streams read row by row into the batch's partition; return how many."""
     count = 0
-    for chunk in chunks(rows, ROWS_PER_WRITE):
+    for chunk in batched(rows, ROWS_PER_WRITE):
         numbered = enumerate(chunk, work.ledger.next_id)
         if work.is_postgres:
             _copy_rows(work, numbered, batch)

@@ -16,20 +16,22 @@ from flask import current_app
 from flask.cli import AppGroup
 from sqlalchemy import select
 
-from webapp import accounts
+from webapp import accounts, jobs
 from webapp.commands import handle_cli_errors, progress_bar, with_database
+from webapp.engine.models import Report
+from webapp.engine.results import ReadResult
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.intake import BadFile, Choices, find_mapping, with_saved_mapping
-from webapp.kinds.label_revenue import loads, reading, upkeep
+from webapp.kinds.label_revenue import loads, sums, uploads
+from webapp.kinds.label_revenue.in_force import recount as recount_sums
 from webapp.kinds.label_revenue.ledger import SLUG
 from webapp.kinds.label_revenue.loads import Loaded
-from webapp.kinds.label_revenue.models import Batch, Ledger
-from webapp.kinds.label_revenue.reading import STAGES, Options, Source
-from webapp.kinds.label_revenue.report.verify import differing_months, verify_statement
-from webapp.kinds.label_revenue.rows import FIELDS, Role, Unanswered
-from webapp.kinds.label_revenue.upkeep import recount as recount_sums
-from webapp.lib.months import parse_month
+from webapp.kinds.label_revenue.models import Batch, IssuedStatement, Ledger
+from webapp.kinds.label_revenue.report import payouts
+from webapp.kinds.label_revenue.report.statement import statements_of
+from webapp.kinds.label_revenue.rows import FIELDS, STAGES, Options, Role, Source, Unanswered
+from webapp.lib.months import months_between, parse_month
 from webapp.lib.texts import as_id
 
 group = AppGroup("label-revenue", help="Streams and fees of label revenue.")
@@ -89,9 +91,7 @@ def _saved_columns(
     for role in [role for role in sources if role in FIELDS]:
         saved = partial(find_mapping, company_id, SLUG, role)
         with suppress(BadFile):  # the load says it
-            found[role], _ = with_saved_mapping(
-                sources[role].path, FIELDS[role], options.choices, saved
-            )
+            found[role], _ = with_saved_mapping(sources[role].path, FIELDS[role], options, saved)
     return found
 
 
@@ -148,7 +148,8 @@ def _sources(company_id: str, given: dict[str, Any]) -> tuple[dict[Role, Source]
     tracks = given["tracks"]
     if tracks and tracks.lower().startswith(("http://", "https://")):
         # Whoever may start commands here may reach this machine's network anyway.
-        sources["tracks"], notes = reading.tracks_of(company_id, tracks, private_allowed=True)
+        copy = uploads.copy_of(company_id, tracks)
+        sources["tracks"], notes = uploads.fetch_tracks(tracks, copy, private_allowed=True)
     elif tracks:
         if not Path(tracks).is_file():
             raise InvalidParams({"tracks": f"There is no file {tracks}."})
@@ -181,7 +182,14 @@ def _tell(loaded: Loaded, notes: list[str], rejected: Path) -> None:
         if batch.rejected:
             click.echo(f"The rejected rows are in {rejected}.")
         if not batch.summed:
-            upkeep.enqueue_pending(batch.company_id)
+            # A worker adds them up once this is committed.
+            jobs.start(
+                sums.ADD_UP.name,
+                company_id=batch.company_id,
+                user_id=None,
+                payload={},
+                key=batch.company_id,
+            )
             db.session.commit()
     click.echo(f"Batch {batch.id}")
 
@@ -212,11 +220,18 @@ def unload(batch: str) -> None:
 def verify(report: str, company: str | None) -> None:
     """Compute a REPORT (its ID) or a statement (its number) again; exit 1 where it differs."""
     if report_id := as_id(report):
-        differing = differing_months(report_id)
+        differing = _differing_months(report_id)
         name = f"The report {report_id}"
     elif report.isdigit() and company:
-        name, same = verify_statement(_company_id(company), company, int(report))
-        differing = [] if same else ["its months"]
+        kept = db.session.get(IssuedStatement, (_company_id(company), int(report)))
+        if kept is None:
+            raise InvalidParams({"report": f"{company} has no statement {report}."})
+        name = f"Statement {report} of {kept.label}"
+        sums.process_pending(kept.company_id)
+        payer = payouts.Payer(kept.company_id, kept.method)
+        months = months_between(kept.first_month, kept.last_month)
+        now = statements_of(payer, company, months, kept.label)
+        differing = [] if [kept.source_hash] == [one.source_hash for one in now] else ["its months"]
     else:
         raise InvalidParams(
             {"report": "Name a report's ID, or a statement's number and --company."}
@@ -227,6 +242,21 @@ def verify(report: str, company: str | None) -> None:
         )
         raise SystemExit(1)
     click.echo(f"{name} was computed again: the same.")
+
+
+def _differing_months(report_id: str) -> list[str]:
+    """Return the months of a report that are computed from something else now."""
+    report = db.session.get(Report, report_id)
+    if report is None or report.kind != SLUG:
+        raise InvalidParams({"report": f"There is no label-revenue report {report_id}."})
+    head = ReadResult(report).head
+    if "sources" not in head:
+        raise InvalidParams({"report": "It is from before reports kept what they are made of."})
+    # Without the store: what it kept is what is to be verified.
+    sums.process_pending(report.company_id)
+    payer = payouts.Payer(report.company_id, head["method"])
+    sources = head["sources"].items()
+    return [month for month, source in sources if payer.month(parse_month(month)).source != source]
 
 
 @group.command("recount")

@@ -16,18 +16,18 @@ from sqlalchemy import BigInteger, Numeric, Subquery, and_, case, cast, func, or
 
 from webapp.errors import ReportError
 from webapp.extensions import db
+from webapp.kinds.label_revenue.ledger import partition_ids
 from webapp.kinds.label_revenue.models import (
     UNLABELLED,
     Label,
-    LabelInForce,
     LabelMonth,
     ListenerLabelMonth,
     ListenerMonth,
+    MonthSettings,
     Stream,
     TermsInForce,
 )
-from webapp.kinds.label_revenue.partitions import partition_ids
-from webapp.kinds.label_revenue.periods import Settings
+from webapp.kinds.label_revenue.periods import digits
 from webapp.kinds.label_revenue.report.compute import (
     FIXED_POINT,
     NO_LABEL,
@@ -38,8 +38,7 @@ from webapp.kinds.label_revenue.report.compute import (
     Pair,
     net_fee,
 )
-from webapp.kinds.label_revenue.report.currencies import digits
-from webapp.kinds.label_revenue.sums import label_of_stream
+from webapp.kinds.label_revenue.sums import LABELS, label_of_stream
 from webapp.lib.months import next_month
 
 # Seconds and weight of each part of a line.
@@ -52,7 +51,7 @@ LONG_STEPS = 1 << 62
 class MonthFacts:
     """One company's month: net fees and seconds, in the shapes `compute` takes."""
 
-    def __init__(self, company_id: str, month: date, settings: Settings) -> None:
+    def __init__(self, company_id: str, month: date, settings: MonthSettings) -> None:
         self._company_id = company_id
         self._month = month
         self._settings = settings
@@ -134,28 +133,24 @@ class MonthFacts:
         label: of this label only
         """
         keys = self._names() | {STRANGERS: Key(False, NO_LISTENER)}
-        labels: Any = LabelInForce.__table__
-        labelled = func.coalesce(labels.c.label_id, UNLABELLED)
+        labelled = func.coalesce(LABELS.c.label_id, UNLABELLED)
         line = case((self._terms.c.user_id.is_(None), STRANGERS), else_=labelled)
         columns = [self._terms.c[n] if n in self._terms.c else getattr(Stream, n) for n in names]
         query = (
             select(line, func.sum(Stream.seconds), *columns)
             .select_from(Stream)
-            .outerjoin(labels, label_of_stream(self._company_id))
+            .outerjoin(LABELS, label_of_stream(self._company_id))
             .outerjoin(self._terms, self._terms.c.user_id == Stream.user_id)
             .where(
                 Stream.partition_id.in_(partition_ids(self._company_id)),
                 Stream.date >= self._month,
                 Stream.date < next_month(self._month),
                 Stream.seconds > 0,
-                *(
-                    []
-                    if label is None
-                    else [line.in_([n for n in keys if keys[n] == Key(True, label)])]
-                ),
             )
             .group_by(line, *columns)
         )
+        if label is not None:
+            query = query.where(line.in_([n for n in keys if keys[n] == Key(True, label)]))
         found: Heard = {}
         if method == "pool":
             rows: Iterable[Any] = ((*row, row[1]) for row in db.session.execute(query))
@@ -217,7 +212,7 @@ class MonthFacts:
                     f"The origin {origin} has no share in {self._month:%Y-%m}; "
                     "an admin sets it under Label revenue, Settings."
                 )
-            known = net_fee(Decimal(fee), share, digits(self._settings.currency))
+            known = net_fee(Decimal(fee), Decimal(share), digits(self._settings.currency))
             self._nets[fee, origin] = known
         return known
 

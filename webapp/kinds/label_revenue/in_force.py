@@ -26,9 +26,17 @@ from sqlalchemy import (
     union,
 )
 
+from webapp.engine.keeping import kept_from
 from webapp.extensions import db
 from webapp.kinds.label_revenue import sums
-from webapp.kinds.label_revenue.ledger import BEGINNING, END, UnitOfWork, temporary_table
+from webapp.kinds.label_revenue.ledger import (
+    BEGINNING,
+    END,
+    SLUG,
+    UnitOfWork,
+    temporary_table,
+    unit_of_work,
+)
 from webapp.kinds.label_revenue.models import (
     UNLABELLED,
     Batch,
@@ -97,13 +105,6 @@ def work_out(work: UnitOfWork, changed: Batch) -> None:
 def _write_history(work: UnitOfWork, model: Any, history: Any, where: Any) -> None:
     query = history(work.company_id, where)
     work.connection.execute(insert(model).from_select(query.selected_columns.keys(), query))
-
-
-def work_out_everything(work: UnitOfWork) -> None:
-    """Work out all that holds anew, without moving sums or marking months."""
-    for model, history in ((TermsInForce, _terms_history), (LabelInForce, _labels_history)):
-        work.connection.execute(delete(model).where(model.company_id == work.company_id))
-        _write_history(work, model, history, true())
 
 
 def _newest_by_month(model: Any, key: Any, company_id: str, where: Any) -> Any:
@@ -262,3 +263,41 @@ def _summed_since(work: UnitOfWork, before: Any, relabelled: Any) -> date | None
         )
     )
     return work.connection.scalar(heard)
+
+
+def recount(company_id: str) -> list[tuple[str, int]]:
+    """Work out again what is in force and the sums; put right what differs.
+
+    Returns: each table that did not follow from what loads said, and how many rows differed
+    """
+    proved: tuple[Any, ...] = (TermsInForce, LabelInForce, *(model for model, _ in sums.SUMS))
+    since = kept_from(SLUG)
+    with unit_of_work(company_id) as work:
+        sums.process_pending_within(work)
+        processed = set(work.changed)
+        before = {model: _content(work, model) for model in proved}
+        for model, history in ((TermsInForce, _terms_history), (LabelInForce, _labels_history)):
+            work.connection.execute(delete(model).where(model.company_id == company_id))
+            _write_history(work, model, history, true())
+        for model, _ in sums.SUMS:
+            mine = (model.company_id == company_id) & (model.month >= since)
+            work.connection.execute(delete(model).where(mine))
+        sums.aggregate(work, [Stream.date >= since], +1)
+        found: list[tuple[str, int]] = []
+        for model in proved:
+            if wrong := len(before[model] ^ _content(work, model)):
+                found.append((model.__tablename__, wrong))
+        if not found:
+            # Only what was added up just now has changed; other revisions must stay.
+            work.changed &= processed
+            work.changed_spans.clear()
+        else:
+            work.changed_spans.append((BEGINNING, END))
+    return found
+
+
+def _content(work: UnitOfWork, model: Any) -> set[int]:
+    """Return a digest of each row, so that millions of them fit in memory."""
+    query = select(model.__table__).where(model.company_id == work.company_id)
+    rows = work.connection.execute(query, execution_options={"yield_per": 5000})
+    return {hash(tuple(row)) for row in rows}

@@ -13,19 +13,33 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection, CreateTableAs, DropTable, Select, and_, or_, select, update
+from sqlalchemy import (
+    Connection,
+    CreateTableAs,
+    DropTable,
+    Select,
+    and_,
+    delete,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from webapp.accounts import Scope, audit
 from webapp.engine import months as stored_months
 from webapp.extensions import db
 from webapp.kinds.label_revenue.models import (
     AccountingPeriod,
+    Batch,
     Label,
     LabelMonth,
     Ledger,
+    Partition,
     PeriodEvent,
+    Stream,
 )
-from webapp.kinds.label_revenue.reading import chunks
+from webapp.lib.batches import batched
 from webapp.lib.months import next_month
 from webapp.lib.upserts import upsert
 
@@ -55,6 +69,11 @@ class UnitOfWork:
     @property
     def is_postgres(self) -> bool:
         return self.connection.dialect.name == "postgresql"
+
+    def execute(self, *statements: str) -> None:
+        """Run statements as they are written, for what only Postgres knows."""
+        for statement in statements:
+            self.connection.execute(text(statement))
 
     @property
     def user_id(self) -> str | None:
@@ -194,7 +213,7 @@ def months_with_streams(company_id: str) -> list[date]:
 def label_ids(work: UnitOfWork, names: Iterable[str]) -> dict[str, int]:
     """Return the numbers of labels by name, made where they are new."""
     found: dict[str, int] = {}
-    for chunk in chunks(sorted(set(names))):
+    for chunk in batched(sorted(set(names))):
         work.connection.execute(
             upsert(work.connection, Label).on_conflict_do_nothing(
                 index_elements=["company_id", "name"]
@@ -208,6 +227,98 @@ def label_ids(work: UnitOfWork, names: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def label_names(company_id: str) -> list[str]:
-    """Return the names of a company's labels."""
-    return list(db.session.scalars(select(Label.name).where(Label.company_id == company_id)))
+def new_partition(work: UnitOfWork) -> int:
+    """Return the number of a new partition; on Postgres it still needs its table."""
+    partition = Partition(company_id=work.company_id)
+    db.session.add(partition)
+    db.session.flush()
+    return partition.id
+
+
+def shared_partition(work: UnitOfWork) -> int:
+    """Return the partition of single streams and small batches, made on first use."""
+    if work.ledger.shared_partition is None:
+        partition_id = new_partition(work)
+        if work.is_postgres:
+            work.execute(
+                f"CREATE TABLE {partition_table(partition_id)} "
+                f"PARTITION OF label_revenue_stream FOR VALUES IN ({partition_id})"
+            )
+            index_partition(work, partition_id, "btree (id)")
+        work.ledger.shared_partition = partition_id
+        db.session.flush()
+    return work.ledger.shared_partition
+
+
+def index_partition(work: UnitOfWork, partition_id: int, numbers: str) -> None:
+    """Build a partition's indexes: of its streams' numbers, in a form that fits, and of dates."""
+    table = partition_table(partition_id)
+    work.execute(
+        "SET LOCAL maintenance_work_mem = '256MB'",
+        f"CREATE INDEX {table}_id ON {table} USING {numbers}",
+        f"CREATE INDEX {table}_date ON {table} (date, id)",
+    )
+
+
+def partition_table(partition_id: int) -> str:
+    """Return the name of a partition's table on Postgres."""
+    return f"label_revenue_stream_{int(partition_id)}"
+
+
+def partition_ids(company_id: str) -> list[int]:
+    """Return the partitions of a company: every query of streams names them."""
+    query = select(Partition.id).where(Partition.company_id == company_id)
+    return list(db.session.scalars(query))
+
+
+def forget_partition(work: UnitOfWork, partition_id: int) -> None:
+    """Give up a partition that has no table."""
+    work.connection.execute(delete(Partition).where(Partition.id == partition_id))
+
+
+# Batches and their streams
+
+
+def in_batch(batch: Batch) -> Any:
+    """Return the condition that a stream belongs to a batch."""
+    return and_(Stream.partition_id == batch.partition_id, Stream.batch_no == batch.no)
+
+
+def batches(company_id: str, limit: int = 200) -> list[Batch]:
+    """Return a company's batches, newest first."""
+    query = select(Batch).where(Batch.company_id == company_id)
+    return list(db.session.scalars(query.order_by(Batch.no.desc()).limit(limit)))
+
+
+def drop_streams(work: UnitOfWork, batch: Batch) -> None:
+    """Remove the streams of a batch, with its partition where it has one of its own."""
+    if not batch.own_partition or batch.partition_id is None:
+        work.connection.execute(delete(Stream).where(in_batch(batch)))
+        return
+    if work.is_postgres:
+        work.execute(f"DROP TABLE {partition_table(batch.partition_id)}")
+    forget_partition(work, batch.partition_id)
+
+
+def find_api_batch(company_id: str) -> Batch | None:
+    """Return the batch of streams that programs send, if there is one."""
+    return db.session.scalar(
+        select(Batch).where(
+            Batch.company_id == company_id,
+            Batch.streams_hash.is_(None),
+            Batch.undone_at.is_(None),
+            Batch.partition_id.is_not(None),
+            Batch.own_partition.is_(False),
+        )
+    )
+
+
+def api_batch(work: UnitOfWork) -> Batch:
+    """Return the batch of streams that programs send, made on first use."""
+    found = find_api_batch(work.company_id)
+    if found is None:
+        partition_id = shared_partition(work)
+        found = Batch(company_id=work.company_id, files={"api": {}}, partition_id=partition_id)
+        db.session.add(found)
+        db.session.flush()
+    return found

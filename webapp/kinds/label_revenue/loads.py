@@ -24,28 +24,29 @@ from webapp.kinds.label_revenue.ledger import (
     BEGINNING,
     SLUG,
     UnitOfWork,
-    label_ids,
-    label_names,
-    unit_of_work,
-)
-from webapp.kinds.label_revenue.models import UNLABELLED, Batch, Stream, Terms, Track
-from webapp.kinds.label_revenue.partitions import (
     drop_streams,
     find_api_batch,
     forget_partition,
     in_batch,
+    label_ids,
     new_partition,
     shared_partition,
+    unit_of_work,
 )
+from webapp.kinds.label_revenue.models import UNLABELLED, Batch, Label, Stream, Terms, Track
 from webapp.kinds.label_revenue.periods import origins, settings_for
 from webapp.kinds.label_revenue.quality import look_alikes
-from webapp.kinds.label_revenue.reading import (
+from webapp.kinds.label_revenue.rows import (
     Options,
+    Reader,
+    Role,
     Source,
-    chunks,
+    StreamRow,
+    TrackRow,
+    UserRow,
     read_formats,
 )
-from webapp.kinds.label_revenue.rows import Reader, Role, StreamRow, TrackRow, UserRow
+from webapp.lib.batches import batched
 from webapp.lib.moments import utcnow
 from webapp.lib.months import month_text
 from webapp.lib.texts import counted
@@ -197,10 +198,8 @@ class Load:
             newest = self.work.connection.scalar(query)
             batch.known_month = newest.replace(day=1) if newest else None
         db.session.flush()
-        if "users" in self.sources:
-            batch.listeners = self._in_file("users", lambda: self._users(batch))
-        if "tracks" in self.sources:
-            batch.tracks = self._in_file("tracks", lambda: self._tracks(batch))
+        batch.listeners = self._in_file("users", self._users, batch)
+        batch.tracks = self._in_file("tracks", self._tracks, batch)
         batch.rejected = self.rejects.total
         self._note_empty_files(batch)
         batch.warnings = list(self.notes)
@@ -227,10 +226,10 @@ class Load:
                 what = "no tracks" if role == "tracks" else "a header and no rows"
                 self.notes.append(f"{self.sources[role].name} holds {what}.")
 
-    def _in_file(self, role: Role, read: Callable[[], int]) -> int:
-        """Do the work of one file; a file that ends badly is one more problem."""
+    def _in_file(self, role: Role, read: Callable[[Batch], int], batch: Batch) -> int:
+        """Do the work of one file, if it is there; one that ends badly is one more problem."""
         try:
-            return read()
+            return read(batch) if role in self.sources else 0
         except BadFile as error:
             self.rejects(Problem(self.sources[role].name, error.line, "", error.sentence))
             if self.options.skip_bad:
@@ -240,7 +239,7 @@ class Load:
     def _streams(self, batch: Batch) -> None:
         batch.streams_hash = self.hashes["streams"]
         self.work.ledger.date_order = self.found["streams"].date_order
-        batch.streams = self._in_file("streams", lambda: self._write_streams(batch))
+        batch.streams = self._in_file("streams", self._write_streams, batch)
         first, last = self.work.connection.execute(
             select(func.min(Stream.date), func.max(Stream.date)).where(in_batch(batch))
         ).one()
@@ -311,18 +310,19 @@ class Load:
 
     def _with_label_ids(self, rows: Iterable[TrackRow]) -> Iterator[dict[str, Any]]:
         ids: dict[str, int] = {}
-        for chunk in chunks(rows):
+        for chunk in batched(rows):
             ids |= label_ids(self.work, {row.label for row in chunk if row.label} - ids.keys())
             for row in chunk:
                 label_id = ids[row.label] if row.label else UNLABELLED
                 yield {"track_id": row.track_id, "name": row.name, "label_id": label_id}
-        self.notes += look_alikes(ids, label_names(self.work.company_id))
+        names = select(Label.name).where(Label.company_id == self.work.company_id)
+        self.notes += look_alikes(ids, db.session.scalars(names))
 
     def _insert(self, model: Any, batch: Batch, rows: Iterable[dict[str, Any]]) -> int:
         """Write rows of a batch and return how many there were."""
         count = 0
         owner = {"company_id": self.work.company_id, "batch_no": batch.no}
-        for chunk in chunks(rows):
+        for chunk in batched(rows):
             self.work.connection.execute(insert(model), [owner | row for row in chunk])
             count += len(chunk)
         return count

@@ -14,17 +14,7 @@ from datetime import date, datetime
 from typing import Any, Literal
 from uuid import uuid4
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    Date,
-    ForeignKey,
-    Index,
-    Integer,
-    String,
-    Uuid,
-)
+from sqlalchemy import JSON, BigInteger, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from webapp.accounts import User
@@ -34,11 +24,6 @@ from webapp.lib.moments import utcnow
 # SQLite counts by itself only in a column it calls INTEGER.
 BigCount = BigInteger().with_variant(Integer, "sqlite")
 UNLABELLED = 0
-
-
-def _company(*, primary: bool = True) -> Mapped[str]:
-    key = ForeignKey("company.id")
-    return mapped_column(Uuid(as_uuid=False), key, primary_key=primary, sort_order=-2)
 
 
 class Ledger(Model):
@@ -51,10 +36,10 @@ class Ledger(Model):
 
     __tablename__ = "label_revenue_book"
 
-    company_id: Mapped[str] = _company()
-    revision: Mapped[int] = mapped_column(Integer, default=0)
+    company_id: Mapped[CompanyId] = mapped_column(primary_key=True, sort_order=-2)
+    revision: Mapped[int] = mapped_column(default=0)
     date_order: Mapped[str | None] = mapped_column(String(3))
-    shared_partition: Mapped[int | None] = mapped_column(Integer)
+    shared_partition: Mapped[int | None]
     next_id: Mapped[int] = mapped_column(BigCount, default=1)
 
 
@@ -72,27 +57,27 @@ class Batch(Model):
     __tablename__ = "label_revenue_batch"
     __table_args__ = (Index("ix_label_revenue_batch_company", "company_id", "no"),)
 
-    no: Mapped[int] = mapped_column(Integer, primary_key=True)
+    no: Mapped[int] = mapped_column(primary_key=True)
     id: Mapped[UuidText] = mapped_column(unique=True, default=lambda: str(uuid4()))
-    company_id: Mapped[str] = _company(primary=False)
+    company_id: Mapped[CompanyId]
     created_by: Mapped[UserId | None]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     undone_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     files: Mapped[dict[str, Any]] = mapped_column(JSON)
     streams_hash: Mapped[str | None] = mapped_column(String(64))
-    month: Mapped[date | None] = mapped_column(Date)
-    said_month: Mapped[date | None] = mapped_column(Date)
-    known_month: Mapped[date | None] = mapped_column(Date)
-    partition_id: Mapped[int | None] = mapped_column(Integer)
-    own_partition: Mapped[bool] = mapped_column(Boolean, default=False)
-    summed: Mapped[bool] = mapped_column(Boolean, default=True)
+    month: Mapped[date | None]
+    said_month: Mapped[date | None]
+    known_month: Mapped[date | None]
+    partition_id: Mapped[int | None]
+    own_partition: Mapped[bool] = mapped_column(default=False)
+    summed: Mapped[bool] = mapped_column(default=True)
     streams: Mapped[int] = mapped_column(BigInteger, default=0)
     repeated: Mapped[int] = mapped_column(BigInteger, default=0)
-    listeners: Mapped[int] = mapped_column(Integer, default=0)
-    tracks: Mapped[int] = mapped_column(Integer, default=0)
-    rejected: Mapped[int] = mapped_column(Integer, default=0)
-    first_month: Mapped[date | None] = mapped_column(Date)
-    last_month: Mapped[date | None] = mapped_column(Date)
+    listeners: Mapped[int] = mapped_column(default=0)
+    tracks: Mapped[int] = mapped_column(default=0)
+    rejected: Mapped[int] = mapped_column(default=0)
+    first_month: Mapped[date | None]
+    last_month: Mapped[date | None]
     warnings: Mapped[list[str]] = mapped_column(JSON, default=list)
 
 
@@ -101,8 +86,8 @@ class Terms(Model):
 
     __tablename__ = "label_revenue_terms"
 
-    company_id: Mapped[str] = _company()
-    batch_no: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    company_id: Mapped[CompanyId] = mapped_column(primary_key=True, sort_order=-2)
+    batch_no: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     product_type: Mapped[str] = mapped_column(String(100))
     fee: Mapped[str] = mapped_column(String(40))
@@ -118,12 +103,12 @@ class TermsInForce(Model):
 
     __tablename__ = "label_revenue_terms_in_force"
 
-    company_id: Mapped[str] = _company()
+    company_id: Mapped[CompanyId] = mapped_column(primary_key=True, sort_order=-2)
     user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    from_month: Mapped[date] = mapped_column(Date, primary_key=True)
-    until_month: Mapped[date] = mapped_column(Date)
-    early: Mapped[bool] = mapped_column(Boolean)
-    batch_no: Mapped[int] = mapped_column(Integer)
+    from_month: Mapped[date] = mapped_column(primary_key=True)
+    until_month: Mapped[date]
+    early: Mapped[bool]
+    batch_no: Mapped[int]
     product_type: Mapped[str] = mapped_column(String(100))
     fee: Mapped[str] = mapped_column(String(40))
     origin: Mapped[str] = mapped_column(String(40))
@@ -135,8 +120,8 @@ class Label(Model):
     __tablename__ = "label_revenue_label"
     __table_args__ = (Index("uq_label_revenue_label_name", "company_id", "name", unique=True),)
 
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    company_id: Mapped[str] = _company(primary=False)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    company_id: Mapped[CompanyId]
     name: Mapped[str] = mapped_column(String(300))
 
 
@@ -145,11 +130,11 @@ class Track(Model):
 
     __tablename__ = "label_revenue_track"
 
-    company_id: Mapped[str] = _company()
-    batch_no: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    company_id: Mapped[CompanyId] = mapped_column(primary_key=True, sort_order=-2)
+    batch_no: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     track_id: Mapped[str] = mapped_column(String(100), primary_key=True)
     name: Mapped[str] = mapped_column(String(500))
-    label_id: Mapped[int] = mapped_column(Integer)
+    label_id: Mapped[int]
 
 
 class LabelInForce(Model):
@@ -157,20 +142,20 @@ class LabelInForce(Model):
 
     __tablename__ = "label_revenue_label_in_force"
 
-    company_id: Mapped[str] = _company()
+    company_id: Mapped[CompanyId] = mapped_column(primary_key=True, sort_order=-2)
     track_id: Mapped[str] = mapped_column(String(100), primary_key=True)
-    from_month: Mapped[date] = mapped_column(Date, primary_key=True)
-    until_month: Mapped[date] = mapped_column(Date)
-    label_id: Mapped[int] = mapped_column(Integer)
+    from_month: Mapped[date] = mapped_column(primary_key=True)
+    until_month: Mapped[date]
+    label_id: Mapped[int]
 
 
 class StreamFields:
     """What is said of a stream, and the load that says it."""
 
-    batch_no: Mapped[int] = mapped_column(Integer)
+    batch_no: Mapped[int]
     user_id: Mapped[int] = mapped_column(BigInteger)
-    seconds: Mapped[int] = mapped_column(Integer)
-    date: Mapped[date] = mapped_column(Date)
+    seconds: Mapped[int]
+    date: Mapped[date]
     region: Mapped[str] = mapped_column(String(100))
     track_id: Mapped[str] = mapped_column(String(100))
 
@@ -187,7 +172,7 @@ class Stream(StreamFields, Model):
         **kept("date", "STREAMS_KEPT_MONTHS"),
     }
 
-    partition_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    partition_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
 
 
@@ -200,7 +185,7 @@ class RepeatedStream(StreamFields, Model):
         kept("date", "STREAMS_KEPT_MONTHS"),
     )
 
-    company_id: Mapped[str] = _company()
+    company_id: Mapped[CompanyId] = mapped_column(primary_key=True, sort_order=-2)
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
 
 
@@ -209,15 +194,15 @@ class Partition(Model):
 
     __tablename__ = "label_revenue_shelf"
 
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    id: Mapped[int] = mapped_column(primary_key=True)
     company_id: Mapped[CompanyId] = mapped_column(index=True)
 
 
 class MonthSums:
     """Seconds and streams of a company's month; negative seconds count as none."""
 
-    company_id: Mapped[str] = _company()
-    month: Mapped[date] = mapped_column(Date, primary_key=True, sort_order=-1)
+    company_id: Mapped[CompanyId] = mapped_column(primary_key=True, sort_order=-2)
+    month: Mapped[date] = mapped_column(primary_key=True, sort_order=-1)
     seconds: Mapped[int] = mapped_column(BigInteger, sort_order=1)
     streams: Mapped[int] = mapped_column(BigInteger, sort_order=1)
 
@@ -229,7 +214,7 @@ class ListenerLabelMonth(MonthSums, Model):
     __table_args__ = (Index("ix_label_revenue_heard_user", "company_id", "user_id"),)
 
     user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    label_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    label_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
 
 
 class ListenerMonth(MonthSums, Model):
@@ -245,7 +230,7 @@ class LabelMonth(MonthSums, Model):
 
     __tablename__ = "label_revenue_label_month"
 
-    label_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    label_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
 
 
 class AccountingPeriod(Model):
@@ -258,14 +243,14 @@ class AccountingPeriod(Model):
 
     __tablename__ = "label_revenue_month"
 
-    company_id: Mapped[str] = _company()
-    month: Mapped[date] = mapped_column(Date, primary_key=True)
-    revision: Mapped[int] = mapped_column(Integer, default=0)
+    company_id: Mapped[CompanyId] = mapped_column(primary_key=True, sort_order=-2)
+    month: Mapped[date] = mapped_column(primary_key=True)
+    revision: Mapped[int] = mapped_column(default=0)
     state: Mapped[str] = mapped_column(String(12), default="open")
     locked: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     locked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     locked_by: Mapped[UserId | None]
-    changed: Mapped[bool] = mapped_column(Boolean, default=False)
+    changed: Mapped[bool] = mapped_column(default=False)
 
 
 class PeriodEvent(Model):
@@ -279,8 +264,8 @@ class PeriodEvent(Model):
     __table_args__ = (Index("ix_label_revenue_period_event_month", "company_id", "month"),)
 
     id: Mapped[int] = mapped_column(BigCount, primary_key=True)
-    company_id: Mapped[str] = _company(primary=False)
-    month: Mapped[date] = mapped_column(Date)
+    company_id: Mapped[CompanyId]
+    month: Mapped[date]
     at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     user_id: Mapped[UserId | None]
     state: Mapped[str] = mapped_column(String(12))
@@ -299,9 +284,9 @@ class MonthSettings(Model):
     __tablename__ = "label_revenue_period"
     __table_args__ = (Index("ix_label_revenue_period_month", "company_id", "from_month"),)
 
-    no: Mapped[int] = mapped_column(Integer, primary_key=True)
-    company_id: Mapped[str] = _company(primary=False)
-    from_month: Mapped[date] = mapped_column(Date)
+    no: Mapped[int] = mapped_column(primary_key=True)
+    company_id: Mapped[CompanyId]
+    from_month: Mapped[date]
     shares: Mapped[dict[str, str]] = mapped_column(JSON)
     currency: Mapped[str] = mapped_column(String(3))
     created_at: Mapped[datetime | None] = mapped_column(UtcDateTime, default=utcnow)
@@ -314,12 +299,12 @@ class IssuedStatement(Model):
     __tablename__ = "label_revenue_statement"
     __table_args__ = (Index("ix_label_revenue_statement_label", "company_id", "label"),)
 
-    company_id: Mapped[str] = _company()
-    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    company_id: Mapped[CompanyId] = mapped_column(primary_key=True, sort_order=-2)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     label: Mapped[str] = mapped_column(String(300))
     method: Mapped[Literal["pool", "listener"]] = mapped_column(String(10))
-    first_month: Mapped[date] = mapped_column(Date)
-    last_month: Mapped[date] = mapped_column(Date)
+    first_month: Mapped[date]
+    last_month: Mapped[date]
     source_hash: Mapped[str] = mapped_column(String(64))
     issued_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
     issued_by: Mapped[UserId | None]
@@ -335,8 +320,8 @@ class MinimumPayout(Model):
     __tablename__ = "label_revenue_minimum_payout"
     __table_args__ = (Index("ix_label_revenue_minimum_payout_company", "company_id", "label"),)
 
-    no: Mapped[int] = mapped_column(Integer, primary_key=True)
-    company_id: Mapped[str] = _company(primary=False)
+    no: Mapped[int] = mapped_column(primary_key=True)
+    company_id: Mapped[CompanyId]
     label: Mapped[str] = mapped_column(String(300))
     amount: Mapped[str] = mapped_column(String(40))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)

@@ -15,21 +15,27 @@ from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.intake import BadCell
 from webapp.kinds.label_revenue import closing, loads, quality, sums
-from webapp.kinds.label_revenue.ledger import BEGINNING, END, accounting_period, unit_of_work
+from webapp.kinds.label_revenue.closing import month_needs, terms_source
+from webapp.kinds.label_revenue.ledger import (
+    BEGINNING,
+    END,
+    accounting_period,
+    batches,
+    unit_of_work,
+)
 from webapp.kinds.label_revenue.models import MonthSettings
-from webapp.kinds.label_revenue.needs import month_needs, terms_source
-from webapp.kinds.label_revenue.partitions import batches
 from webapp.kinds.label_revenue.periods import (
+    CURRENCIES,
     DEFAULT_CURRENCY,
     DEFAULT_SHARES,
     all_settings,
     events_of,
     locked_periods,
     months_due,
+    read_amount,
     settings_for,
     states_of,
 )
-from webapp.kinds.label_revenue.report.currencies import CURRENCIES, read_amount
 from webapp.kinds.label_revenue.rows import read_user_id
 from webapp.lib.months import current_month, month_text, parse_month
 
@@ -40,20 +46,15 @@ restrict(bp)
 @bp.get("")
 def index() -> Response:
     """Show the months with their locks, and the batches that were loaded."""
-    return _overview(current_scope())
+    return _overview({}, {})
 
 
-def _overview(
-    scope: Scope,
-    errors: dict[str, str] | None = None,
-    typed: dict[str, str] | None = None,
-    status: int = 200,
-) -> Response:
+def _overview(errors: dict[str, str], typed: dict[str, str]) -> Response:
+    scope = current_scope()
     sums.process_pending(scope.company_id)
     quality.check_sent(scope.company_id)
     locked = {one.month: one for one in locked_periods(scope.company_id)}
     states = states_of(scope.company_id)
-    months = months_due(scope.company_id)[::-1]
     page = render_template(
         "label_revenue/index.html",
         scope=scope,
@@ -64,15 +65,15 @@ def _overview(
                 "changed": month in locked and locked[month].changed,
                 "settings": settings_for(scope.company_id, month),
             }
-            for month in months
+            for month in reversed(months_due(scope.company_id))
         ],
         batches=batches(scope.company_id),
         periods=[(month_text(one.from_month), one) for one in all_settings(scope.company_id)],
         defaults={"shares": DEFAULT_SHARES, "currency": DEFAULT_CURRENCY},
-        errors=errors or {},
-        typed=typed or {},
+        errors=errors,
+        typed=typed,
     )
-    return make_response(page, status)
+    return make_response(page, 422 if errors else 200)
 
 
 @bp.post("/months/<month>/<any(calculated, approved, locked, paid):state>")
@@ -100,7 +101,7 @@ def take_month_back(month: str) -> Response:
     except Conflict as refused:
         flash(refused.message)
     except InvalidParams as error:
-        return _month_page(scope, _month_of(month), error.errors, 422)
+        return _month_page(_month_of(month), error.errors)
     else:
         flash(f"{month} is {state} again.")
     return redirect_to(f"/label-revenue/months/{month}")
@@ -109,12 +110,11 @@ def take_month_back(month: str) -> Response:
 @bp.get("/months/<month>")
 def show_month(month: str) -> Response:
     """Show a month: its state, what it still needs, and what happened to it."""
-    return _month_page(current_scope(), _month_of(month))
+    return _month_page(_month_of(month), {})
 
 
-def _month_page(
-    scope: Scope, month: date, errors: dict[str, str] | None = None, status: int = 200
-) -> Response:
+def _month_page(month: date, errors: dict[str, str]) -> Response:
+    scope = current_scope()
     sums.process_pending(scope.company_id)
     period = accounting_period(scope.company_id, month)
     if period is None and month not in months_due(scope.company_id):
@@ -122,9 +122,9 @@ def _month_page(
     state = period.state if period else "open"
     try:
         listener = read_user_id(request.args.get("listener", ""))
-        terms = terms_source(scope.company_id, listener, month)
+        source = terms_source(scope.company_id, listener, month)
     except BadCell:
-        terms = None
+        source = None
     page = render_template(
         "label_revenue/month.html",
         scope=scope,
@@ -136,10 +136,10 @@ def _month_page(
         settings=settings_for(scope.company_id, month),
         needs=month_needs(scope.company_id, month),
         listener=request.args.get("listener", ""),
-        terms=terms,
-        errors=errors or {},
+        source=source,
+        errors=errors,
     )
-    return make_response(page, status)
+    return make_response(page, 422 if errors else 200)
 
 
 def _month_of(text: str) -> date:
@@ -169,7 +169,7 @@ def save_period() -> Response:
         month, shares, currency = _read_settings(typed)
         _keep_settings(scope, month, shares, currency)
     except InvalidParams as error:
-        return _overview(scope, error.errors, typed, 422)
+        return _overview(error.errors, typed)
     flash(f"From {month_text(month)} on these shares and {currency} hold.")
     return redirect_to("/label-revenue")
 

@@ -8,22 +8,22 @@ from typing import Any
 from flask import Blueprint, Response, flash, make_response, render_template, request
 from sqlalchemy import true
 
-from webapp.accounts import Scope, current_scope, require, restrict
+from webapp.accounts import current_scope, require, restrict
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.kinds.label_revenue.ledger import open_calculated, unit_of_work
 from webapp.kinds.label_revenue.models import MinimumPayout
-from webapp.kinds.label_revenue.periods import months_due
+from webapp.kinds.label_revenue.periods import MOST_MONTHS, amount_text, months_due, read_amount
 from webapp.kinds.label_revenue.report import payouts
 from webapp.kinds.label_revenue.report.balances import (
+    Balance,
     balance_row,
     balances_of,
     minimums,
     totals_of,
 )
 from webapp.kinds.label_revenue.report.compute import METHODS, Key, Method, in_order
-from webapp.kinds.label_revenue.report.currencies import amount_text, read_amount
 from webapp.kinds.label_revenue.report.payouts import MonthPayout
 from webapp.kinds.label_revenue.report.statement import (
     issue,
@@ -31,7 +31,8 @@ from webapp.kinds.label_revenue.report.statement import (
     statements_of,
     zip_chunks,
 )
-from webapp.lib.months import month_text, months_between, parse_month
+from webapp.lib.bodies import LAST_BEFORE_FIRST, MonthSpan, read_query
+from webapp.lib.months import month_text, months_between
 from webapp.lib.pdf import Paper
 
 bp = Blueprint(
@@ -48,13 +49,16 @@ STATEMENT_TYPES = {
 @bp.get("/compare")
 def compare() -> Response:
     """Show both methods side by side."""
-    scope = current_scope()
-    months, errors = _asked_months(scope.company_id)
-    found = {method: _payouts(scope.company_id, method, months) for method in METHODS}
+    scope, errors, currency = current_scope(), dict[str, str](), ""
+    months: list[date] = []
+    found: dict[Method, list[MonthPayout]] = {method: [] for method in METHODS}
     try:
-        currency = payouts.one_currency(found["pool"])
+        months = _asked_months(scope.company_id)
+        paid = {one: payouts.payer(scope.company_id, one) for one in METHODS}
+        all_paid = {one: [payer.month(month) for month in months] for one, payer in paid.items()}
+        currency, found = payouts.one_currency(all_paid["pool"]), all_paid
     except InvalidParams as error:
-        errors, currency, found = error.errors, "", {method: [] for method in METHODS}
+        errors = error.errors
     page = render_template(
         "label_revenue/compare.html",
         scope=scope,
@@ -73,31 +77,21 @@ def compare() -> Response:
     return make_response(page, 422 if errors else 200)
 
 
-def _asked_months(company_id: str) -> tuple[list[date], dict[str, str]]:
-    """Return the months asked for, the newest one that pays anything where none are."""
-    errors: dict[str, str] = {}
-    given: dict[str, date] = {}
-    for name in ("from", "to"):
-        if text := request.args.get(name):
-            try:
-                given[name] = parse_month(text)
-            except ValueError as error:
-                errors[name] = str(error)
-    known = months_due(company_id)
-    newest = known[-1] if known else None
-    first, last = given.get("from", newest), given.get("to", given.get("from", newest))
-    if errors or first is None or last is None:
-        return [], errors
+def _asked_months(company_id: str) -> list[date]:
+    """Return the months asked for, the newest one that pays anything where none are.
+
+    Raises: InvalidParams
+    """
+    span = read_query(MonthSpan)
+    first = span.start or max(months_due(company_id), default=None)
+    last = span.end or first
+    if first is None or last is None:
+        return []
     if last < first:
-        return [], {"to": "The last month is before the first month."}
-    if len(months_between(first, last)) > 240:
-        return [], {"to": "Ask for at most 240 months at once."}
-    return months_between(first, last), {}
-
-
-def _payouts(company_id: str, method: Method, months: list[date]) -> list[MonthPayout]:
-    payer = payouts.payer(company_id, method)
-    return [payer.month(month) for month in months]
+        raise InvalidParams({"to": LAST_BEFORE_FIRST})
+    if len(months_between(first, last)) > MOST_MONTHS:
+        raise InvalidParams({"to": f"Ask for at most {MOST_MONTHS} months at once."})
+    return months_between(first, last)
 
 
 def compared(found: dict[Method, list[MonthPayout]], currency: str) -> list[dict[str, Any]]:
@@ -129,18 +123,12 @@ def compared(found: dict[Method, list[MonthPayout]], currency: str) -> list[dict
 @bp.get("/statement")
 def statement() -> Response:
     """Return a label's statement as PDF or workbook; without a label both of all, as a ZIP."""
-    return statement_answer(current_scope())
-
-
-def statement_answer(scope: Scope) -> Response:
-    """Return the statement, or the statements, that the query asks for."""
-    label, ending = request.args.get("label"), request.args.get("format", "xlsx")
+    scope, label = current_scope(), request.args.get("label")
+    ending = request.args.get("format", "xlsx")
     paper: Paper = "us-letter" if request.args.get("paper") == "letter" else "a4"
-    months, errors = _asked_months(scope.company_id)
+    months = _asked_months(scope.company_id)
     if ending not in STATEMENT_TYPES:
-        errors["format"] = "Choose pdf or xlsx."
-    if errors:
-        raise InvalidParams(errors)
+        raise InvalidParams({"format": "Choose pdf or xlsx."})
     payer = payouts.payer(scope.company_id, _method())
     found = statements_of(payer, scope.company_name, months, label)
     if not found:
@@ -160,18 +148,18 @@ def statement_answer(scope: Scope) -> Response:
 @bp.get("/balances")
 def balances() -> Response:
     """Show what each label is paid in a month, and what is carried forward."""
-    return _balances_page(current_scope())
+    return _balances_page({})
 
 
-def _balances_page(
-    scope: Scope, errors: dict[str, str] | None = None, status: int = 200
-) -> Response:
-    months, month_errors = _asked_months(scope.company_id)
-    errors = {**month_errors, **(errors or {})}
-    found, payout = [], None
-    if months:
-        payer = payouts.payer(scope.company_id, _method())
-        found, payout = balances_of(payer, months[-1]), payer.month(months[-1])
+def _balances_page(errors: dict[str, str]) -> Response:
+    scope, found, payout = current_scope(), list[Balance](), None
+    months: list[date] = []
+    try:
+        if months := _asked_months(scope.company_id):
+            payer = payouts.payer(scope.company_id, _method())
+            found, payout = balances_of(payer, months[-1]), payer.month(months[-1])
+    except InvalidParams as error:
+        errors = error.errors | errors
     page = render_template(
         "label_revenue/balances.html",
         scope=scope,
@@ -184,7 +172,7 @@ def _balances_page(
         errors=errors,
         typed=request.values,
     )
-    return make_response(page, 422 if errors else status)
+    return make_response(page, 422 if errors else 200)
 
 
 def _method() -> Method:
@@ -207,8 +195,7 @@ def save_minimum() -> Response:
     label = " ".join(typed.get("label", "").split())[:300]
     minimum = read_amount(typed.get("amount", ""), most=10**12, longest=20)
     if minimum is None:
-        sentence = "Write an amount, for example 50 or 50.00."
-        return _balances_page(scope, {"amount": sentence}, 422)
+        return _balances_page({"amount": "Write an amount, for example 50 or 50.00."})
     amount = f"{minimum:f}"
     with unit_of_work(scope.company_id, scope) as work:
         before = minimums(scope.company_id).get(label, "0")

@@ -14,14 +14,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select
 
 from webapp.extensions import db
-from webapp.kinds.label_revenue.ledger import UnitOfWork, unit_of_work
-from webapp.kinds.label_revenue.models import Batch, ListenerMonth, Stream
-from webapp.kinds.label_revenue.partitions import (
+from webapp.kinds.label_revenue.ledger import (
+    UnitOfWork,
     api_batch,
     find_api_batch,
     in_batch,
     partition_ids,
+    unit_of_work,
 )
+from webapp.kinds.label_revenue.models import Batch, ListenerMonth, Stream
 from webapp.lib.moments import utcnow
 from webapp.lib.months import next_month
 from webapp.lib.texts import counted

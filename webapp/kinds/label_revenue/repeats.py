@@ -11,15 +11,15 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Integer, and_, delete, func, insert, literal, select, tuple_
+from sqlalchemy import Connection, Integer, and_, delete, func, insert, literal, or_, select, tuple_
 
 from webapp.extensions import db
 from webapp.kinds.label_revenue import sums
-from webapp.kinds.label_revenue.ledger import UnitOfWork, temporary_table
+from webapp.kinds.label_revenue.ledger import UnitOfWork, in_batch, partition_ids, temporary_table
 from webapp.kinds.label_revenue.models import Batch, RepeatedStream, Stream
-from webapp.kinds.label_revenue.partitions import beside, in_batch, partition_ids
-from webapp.kinds.label_revenue.reading import chunks
 from webapp.kinds.label_revenue.rows import StreamRow
+from webapp.lib.batches import batched
+from webapp.lib.months import next_month
 
 IDENTITY = ("date", "user_id", "track_id", "region", "seconds")
 COPIED = ("id", "batch_no", *IDENTITY)
@@ -48,7 +48,7 @@ def count_standing(company_id: str, rows: Collection[StreamRow]) -> int:
     said = Counter(tuple(getattr(row, name) for name in IDENTITY) for row in rows)
     same = [getattr(Stream, name) for name in IDENTITY]
     count = 0
-    for chunk in chunks(sorted(said), ROWS_PER_QUERY):
+    for chunk in batched(sorted(said), ROWS_PER_QUERY):
         query = (
             select(*same, func.count())
             .where(
@@ -93,10 +93,11 @@ def bring_back(work: UnitOfWork, undone: Batch) -> None:
         Batch.repeated > 0,
     )
     for batch in db.session.scalars(later.order_by(Batch.no)).all():
-        _bring_back(work, batch)
+        _count_again(work, batch)
 
 
-def _bring_back(work: UnitOfWork, batch: Batch) -> None:
+def _count_again(work: UnitOfWork, batch: Batch) -> None:
+    """Let a batch's streams count that were set aside and stand nowhere before it."""
     mine = _numbered(RepeatedStream, _aside(batch))
     query = select(mine.c.id)
     if (earlier := beside(work.connection, batch, earlier=True)) is not None:
@@ -123,3 +124,34 @@ def forget(work: UnitOfWork, batch: Batch) -> None:
 
 def _aside(batch: Batch) -> Any:
     return and_(RepeatedStream.company_id == batch.company_id, RepeatedStream.batch_no == batch.no)
+
+
+def beside(connection: Connection, batch: Batch, *, earlier: bool = False) -> Any:
+    """Return the condition of other batches' streams in the months of a batch; None without any.
+
+    earlier: only of batches that came before it
+    """
+    if batch.first_month is None or batch.last_month is None:
+        return None
+    same_months = or_(
+        Batch.first_month.is_(None),  # what programs send, any month
+        and_(Batch.first_month <= batch.last_month, Batch.last_month >= batch.first_month),
+    )
+    others = connection.execute(
+        select(Batch.no, Batch.partition_id).where(
+            Batch.company_id == batch.company_id,
+            Batch.no < batch.no if earlier else Batch.no != batch.no,
+            Batch.streams > 0,
+            Batch.undone_at.is_(None),
+            Batch.partition_id.is_not(None),
+            same_months,
+        )
+    ).all()
+    if not others:
+        return None
+    return and_(
+        Stream.partition_id.in_({partition_id for _, partition_id in others}),
+        Stream.batch_no.in_([no for no, _ in others]),
+        Stream.date >= batch.first_month,
+        Stream.date < next_month(batch.last_month),
+    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -14,18 +14,20 @@ from typing import Any, Literal, NamedTuple
 from webapp.errors import InvalidParams
 from webapp.intake import (
     BadCell,
-    DateOrder,
+    BadFile,
+    Choices,
     Field,
     Format,
+    LoadRefused,
     Problem,
     Question,
     Row,
+    detect,
     heading_key,
     json_items,
     read_rows,
 )
-from webapp.intake import read_date as read_any_date
-from webapp.kinds.label_revenue.report.currencies import digits
+from webapp.kinds.label_revenue.periods import digits
 from webapp.lib.texts import storable
 
 Role = Literal["users", "streams", "tracks"]
@@ -217,14 +219,6 @@ def read_seconds(text: str) -> int:
     return int(stripped)
 
 
-def read_date(text: str, order: DateOrder) -> date:
-    """Return a date written in a known order; an ISO date is always read as such."""
-    try:
-        return read_any_date(text, order)
-    except ValueError as error:
-        raise BadCell("date", str(error)) from None
-
-
 def _shown(text: str) -> str:
     return repr(text[:60]) if text.strip() else "An empty cell"
 
@@ -263,3 +257,55 @@ def _text_of(value: Any, column: str) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise BadCell(column, "This is neither text nor a number.")
     return str(value).strip()
+
+
+# What a load is doing, in words.
+STAGES = {
+    "streams": "Reading streams",
+    "users": "Reading listeners",
+    "tracks": "Reading tracks",
+    "sums": "Adding up by month, listener and label",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file to load: where it is, and what its sender calls it."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class Options(Choices):
+    """What a person says about all files of a load.
+
+    from_month: the load's own month, from which on its terms and tracks hold
+    repeated:   whether streams that stand already are skipped, or kept as further ones
+    by_role:    what is said of one file alone, its columns among it
+    """
+
+    skip_bad: bool = False
+    rejected: Path | None = None
+    from_month: date | None = None
+    repeated: Literal["skip", "keep"] = "skip"
+    by_role: Mapping[str, Choices] = field(default_factory=dict)
+
+
+def read_formats(sources: dict[Role, Source], options: Options) -> dict[Role, Format]:
+    """Return how the CSV files are written; raises LoadRefused, Unanswered."""
+    found: dict[Role, Format] = {}
+    problems = []
+    for role, source in sources.items():
+        if role not in FIELDS:
+            continue
+        try:
+            found[role] = detect(source.path, FIELDS[role], options.by_role.get(role, options))
+        except BadFile as error:
+            problems.append(Problem(source.name, error.line, "", error.sentence))
+    if problems:
+        raise LoadRefused(problems, len(problems))
+    for role, one in found.items():
+        for question in one.questions:
+            raise Unanswered(sources[role].name, question)
+    return found

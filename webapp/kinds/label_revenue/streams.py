@@ -19,17 +19,10 @@ from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.intake import DateOrder
 from webapp.kinds.label_revenue import quality, sums
-from webapp.kinds.label_revenue.bodies import (
-    FIELDS,
-    BadField,
-    NewStream,
-    StreamsQuery,
-    read_stream,
-)
-from webapp.kinds.label_revenue.ledger import SLUG, unit_of_work
+from webapp.kinds.label_revenue.bodies import FIELDS, BadField, NewStream, StreamsQuery, read_stream
+from webapp.kinds.label_revenue.ledger import SLUG, api_batch, in_batch, partition_ids, unit_of_work
 from webapp.kinds.label_revenue.models import Label, LabelInForce, Ledger, Stream
-from webapp.kinds.label_revenue.partitions import api_batch, in_batch, partition_ids
-from webapp.kinds.label_revenue.reading import chunks
+from webapp.lib.batches import batched
 from webapp.lib.keyset import one_page
 
 # A UUID of version 8 (RFC 9562: made up by us) whose lower 62 bits are the stream's number.
@@ -95,7 +88,7 @@ def create(company_id: str, bodies: list[Any], by: Scope) -> list[dict[str, Any]
 def _labels(company_id: str, rows: list[dict[str, Any]]) -> dict[tuple[str, date], str | None]:
     """Return the label's name by track and day, None for a track without a label."""
     steps: dict[str, list[tuple[date, str | None]]] = {}
-    for wanted in chunks(sorted({row["track_id"] for row in rows})):
+    for wanted in batched(sorted({row["track_id"] for row in rows})):
         query = (
             select(LabelInForce.track_id, LabelInForce.from_month, Label.name)
             .outerjoin(Label, Label.id == LabelInForce.label_id)

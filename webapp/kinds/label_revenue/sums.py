@@ -1,4 +1,4 @@
-"""Monthly sums: kept up to date as streams change, proved against the streams by `recount`.
+"""Monthly sums: kept up to date as streams change, and after streams are forgotten.
 
 Small changes move the sums in their own transaction. A batch of millions is committed first, marked
 `summed=False`, and added by a worker or by the next reader, whoever comes first
@@ -7,7 +7,7 @@ Small changes move the sums in their own transaction. A batch of millions is com
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Any
 
@@ -24,27 +24,33 @@ from sqlalchemy import (
     func,
     literal,
     select,
-    text,
 )
 
+from webapp import jobs
 from webapp.extensions import db
-from webapp.kinds.label_revenue.ledger import UnitOfWork, temporary_table, unit_of_work
+from webapp.kinds.label_revenue.ledger import (
+    UnitOfWork,
+    drop_streams,
+    in_batch,
+    index_partition,
+    partition_ids,
+    partition_table,
+    temporary_table,
+    unit_of_work,
+)
 from webapp.kinds.label_revenue.models import (
     UNLABELLED,
     Batch,
     LabelInForce,
     LabelMonth,
+    Ledger,
     ListenerLabelMonth,
     ListenerMonth,
+    RepeatedStream,
     Stream,
     TermsInForce,
 )
-from webapp.kinds.label_revenue.partitions import (
-    in_batch,
-    index_partition,
-    partition_ids,
-    partition_table,
-)
+from webapp.kinds.label_revenue.quality import batch_warnings
 from webapp.lib.upserts import upsert
 
 LABELS: Any = LabelInForce.__table__
@@ -96,7 +102,7 @@ def aggregate(work: UnitOfWork, where: Iterable[Any], sign: int, labels: Any = L
     """
     connection = work.connection
     if work.is_postgres:
-        connection.execute(text("SET LOCAL work_mem = '256MB'"))
+        work.execute("SET LOCAL work_mem = '256MB'")
     query = _grouped(work, where, labels)
     with temporary_table(work, "label_revenue_aggregate", query) as added:
         months = set(connection.scalars(select(added.c.month).distinct()))
@@ -143,23 +149,55 @@ def process_pending(company_id: str) -> None:
 
 def process_pending_within(work: UnitOfWork) -> None:
     """Add the sums that wait, in a transaction that is open already."""
-    from webapp.kinds.label_revenue.quality import batch_warnings
-
     for batch in pending(work.company_id):
         if batch.own_partition and batch.partition_id is not None:
             # Numbers rise from the first row to the last: a block range index finds one of them.
             index_partition(work, batch.partition_id, "brin (id) WITH (pages_per_range = 16)")
+            # Let Postgres see what a large batch changed; its plans are for empty tables else.
             in_force = (TermsInForce.__tablename__, LabelInForce.__tablename__)
-            _update_statistics(work, partition_table(batch.partition_id), *in_force)
+            tables = (partition_table(batch.partition_id), *in_force)
+            work.execute(*(f"ANALYZE {table}" for table in tables))
         aggregate(work, [in_batch(batch)], +1)
         found = batch_warnings(work.connection, batch)
         batch.warnings = list(dict.fromkeys([*batch.warnings, *found]))
         batch.summed = True
         if batch.own_partition:
-            _update_statistics(work, *(model.__tablename__ for model, _ in SUMS))
+            work.execute(*(f"ANALYZE {model.__tablename__}" for model, _ in SUMS))
 
 
-def _update_statistics(work: UnitOfWork, *tables: str) -> None:
-    """Let Postgres see what a large batch changed; its plans would be for empty tables else."""
-    for name in tables:
-        work.connection.execute(text(f"ANALYZE {name}"))
+def add_up(attempt: jobs.Attempt, _payload: dict[str, Any]) -> None:
+    """Add up a company's large batches."""
+    process_pending(attempt.company_id)
+
+
+STREAMS_PER_STEP = 10_000
+
+
+def forget_streams(month: date) -> Iterator[int]:
+    """Delete the streams before a month, whose sums stay; yield step by step, each committed."""
+    for company_id in db.session.scalars(select(Ledger.company_id)).all():
+        while gone := _forget_some(company_id, month):
+            yield gone
+
+
+def _forget_some(company_id: str, month: date) -> int:
+    with unit_of_work(company_id) as work:
+        process_pending_within(work)
+        whole = Batch.own_partition & Batch.partition_id.is_not(None) & (Batch.last_month < month)
+        of_company = Batch.company_id == company_id
+        if batch := db.session.scalar(select(Batch).where(of_company, whole).limit(1)):
+            drop_streams(work, batch)
+            batch.partition_id = None
+            return batch.streams
+        for partition_id in partition_ids(company_id):
+            here = Stream.partition_id == partition_id
+            old = select(Stream.id).where(here, Stream.date < month).limit(STREAMS_PER_STEP)
+            if ids := db.session.scalars(old).all():
+                db.session.execute(delete(Stream).where(here, Stream.id.in_(ids)))
+                return len(ids)
+        mine = RepeatedStream.company_id == company_id
+        db.session.execute(delete(RepeatedStream).where(mine, RepeatedStream.date < month))
+    return 0
+
+
+ADD_UP = jobs.Task("label-revenue-sums", add_up, noun="sum", kept_s=0)

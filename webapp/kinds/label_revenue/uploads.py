@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from flask import current_app, request
+from urllib3.util import Retry
 
 from webapp.accounts import Scope
 from webapp.errors import InvalidParams
@@ -21,20 +25,31 @@ from webapp.intake import (
     Upload,
     UploadPages,
     choices_of,
+    json_items,
     teller,
 )
 from webapp.jobs import Attempt
-from webapp.kinds.label_revenue import loads, reading, repeats, sums
+from webapp.kinds.label_revenue import loads, repeats, sums
 from webapp.kinds.label_revenue.periods import origins, settings_for
 from webapp.kinds.label_revenue.quality import look_alikes
-from webapp.kinds.label_revenue.reading import STAGES, Options, Source
-from webapp.kinds.label_revenue.rows import FIELDS, Reader, StreamRow, parse_stream, parse_user
+from webapp.kinds.label_revenue.rows import (
+    FIELDS,
+    STAGES,
+    Options,
+    Reader,
+    Source,
+    StreamRow,
+    parse_stream,
+    parse_user,
+)
 from webapp.kinds.label_revenue.rows import Role as RoleName
 from webapp.lib.months import current_month, month_text, parse_month
-from webapp.lib.public_addresses import NoSuchServer, check_address
+from webapp.lib.public_addresses import PATIENT, NoSuchServer, Unfetchable, check_address, download
 
 FIRST_TRACKS = 5
 MOST_COMPARED = 20_000
+# Of a list of tracks from a URL.
+MOST_BYTES = 512 * 1024 * 1024
 
 
 def look_at_tracks(path: Path, name: str, rejects: Rejects, _told: Told) -> dict[str, Any]:
@@ -104,7 +119,8 @@ def load(
     notes: list[str] = []
     if url := upload.files.get("tracks", {}).get("url"):
         private = bool(current_app.config.get("FETCH_PRIVATE_ADDRESSES"))
-        sources["tracks"], notes = reading.tracks_of(company_id, url, private_allowed=private)
+        copy = copy_of(company_id, url)
+        sources["tracks"], notes = fetch_tracks(url, copy, private_allowed=private)
     said = upload.options
     month = said.get("from_month")
     options = Options(
@@ -141,7 +157,7 @@ def read_urls(scope: Scope) -> dict[str, str]:
     try:
         check_address(url, private_allowed=private)
     except InvalidParams as error:
-        copy = reading.copy_of(url, reading.copies_of(scope.company_id))
+        copy = copy_of(scope.company_id, url)
         # The name is asked for again when the load begins; till then the copy is there.
         if not (isinstance(error, NoSuchServer) and copy.exists()):
             raise InvalidParams({"tracks_url": next(iter(error.errors.values()))}) from None
@@ -190,3 +206,41 @@ PAGES = UploadPages(
     form_fields="label_revenue/_tracks_url.html",
     load_fields="label_revenue/_from_month.html",
 )
+
+
+# Tracks from a URL
+
+
+def fetch_tracks(
+    url: str, copy: Path, *, private_allowed: bool, retry: Retry = PATIENT
+) -> tuple[Source, list[str]]:
+    """Return the tracks of a URL as a file, and a sentence where that is the last good copy.
+
+    copy:   where the last good copy is kept
+    Raises: InvalidParams with the sentence of what went wrong, where there is no copy either
+    """
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    source = Source(copy, "tracks")
+    partial = copy.with_suffix(f".{secrets.token_hex(4)}.part")
+    try:
+        download(url, partial, MOST_BYTES, private_allowed=private_allowed, retry=retry)
+        for _ in json_items(partial):
+            pass
+        partial.replace(copy)
+        return source, []
+    except InvalidParams as error:
+        raise InvalidParams({"tracks": error.message}) from error
+    except (Unfetchable, BadFile) as error:
+        trouble = str(error)
+    finally:
+        partial.unlink(missing_ok=True)
+    if copy.exists():
+        age = time.strftime("%Y-%m-%d %H:%M", time.gmtime(copy.stat().st_mtime))
+        return source, [f"The tracks are the last good copy, of {age} UTC: {trouble}"]
+    raise InvalidParams({"tracks": f"The tracks could not be fetched: {trouble}"})
+
+
+def copy_of(company_id: str, url: str) -> Path:
+    """Return where a company's last good copy of a URL is, if there is one."""
+    folder = Path(current_app.config["DATA_DIR"]) / "label_revenue" / company_id / "tracks"
+    return folder / f"{hashlib.sha256(url.encode()).hexdigest()}.json"

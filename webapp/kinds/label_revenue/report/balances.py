@@ -16,8 +16,7 @@ from sqlalchemy import select
 
 from webapp.extensions import db
 from webapp.kinds.label_revenue.models import MinimumPayout
-from webapp.kinds.label_revenue.periods import locked_periods, months_due
-from webapp.kinds.label_revenue.report.currencies import amount_text, digits
+from webapp.kinds.label_revenue.periods import amount_text, digits, locked_periods, months_due
 from webapp.kinds.label_revenue.report.payouts import MonthPayout, Payer
 
 Minimum = Callable[[str, str], int]
@@ -49,12 +48,9 @@ def balances_of(payer: Payer, month: date) -> list[Balance]:
             found = next_balances(found, payer.month(due), minimum)
         last = due
     if found and last < month:
-        found = [one for one in _carried(found) if one.closing]
+        owed = (one for one in found if one.closing)
+        found = [one._replace(opening=one.closing, earned=0, adjustments=0, paid=0) for one in owed]
     return found
-
-
-def _carried(before: Iterable[Balance]) -> list[Balance]:
-    return [Balance(one.label, one.currency, one.closing, 0, 0, 0, one.closing) for one in before]
 
 
 def next_balances(before: Iterable[Balance], month: MonthPayout, minimum: Minimum) -> list[Balance]:

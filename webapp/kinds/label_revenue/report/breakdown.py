@@ -7,22 +7,22 @@ streams.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
-from webapp.engine.kind import Row
+from webapp.engine.kind import Column, Row
 from webapp.extensions import db
 from webapp.kinds.label_revenue.facts import MonthFacts
 from webapp.kinds.label_revenue.models import Track
-from webapp.kinds.label_revenue.periods import settings_for
-from webapp.kinds.label_revenue.reading import chunks
-from webapp.kinds.label_revenue.report.compute import Key
-from webapp.kinds.label_revenue.report.currencies import amount
+from webapp.kinds.label_revenue.periods import amount, digits, settings_for
+from webapp.kinds.label_revenue.report.compute import Key, in_order
 from webapp.kinds.label_revenue.report.payouts import MonthPayout
+from webapp.lib.batches import batched
+from webapp.lib.months import month_text
 
 SHARE_STEP = Decimal("0.0001")
 # Adjustments, and what a locked month paid for streams that are gone.
@@ -80,7 +80,7 @@ def _shared(minor: int, heard: Mapping[Values, Sequence[int]]) -> Iterator[tuple
 def track_names(company_id: str, track_ids: Iterable[str | None]) -> dict[str, str]:
     """Return the names of tracks as the newest load that stands says them."""
     found: dict[str, str] = {}
-    for chunk in chunks(sorted({one for one in track_ids if one is not None})):
+    for chunk in batched(sorted({one for one in track_ids if one is not None})):
         mine: Any = (Track.company_id == company_id, Track.track_id.in_(chunk))
         query = select(Track.track_id, Track.name).where(*mine).order_by(Track.batch_no)
         found |= {row.track_id: row.name for row in db.session.execute(query)}
@@ -140,3 +140,56 @@ def detail_rows(
             for shown, (seconds, minor) in by_seconds
         ]
     return rows
+
+
+def label_columns(head: Mapping[str, Any]) -> tuple[Column, ...]:
+    """Return the columns of a row that `line_row` makes."""
+    return (
+        Column("label", "Label"),
+        Column("seconds", "Seconds", "integer", help="Seconds of the label's tracks streamed."),
+        Column("share", "Share", "decimal", "%", help="Of all seconds streamed."),
+        Column(
+            "amount",
+            "Amount",
+            "decimal",
+            head["currency"],
+            digits(head["currency"]),
+            help="What the label is owed; all amounts add up to the pool.",
+        ),
+        Column("kind", "Kind"),
+    )
+
+
+def month_rows(one: MonthPayout) -> Iterator[Row]:
+    """Yield a month's lines as rows, adjustments of locked months last."""
+    whole = sum(line.seconds for line in one.payout.lines)
+    month = {"month": month_text(one.month)}
+    for line in one.payout.lines:
+        said = {"note": "locked" if one.locked else "", "reason": "", "link": ""}
+        yield month | said | line_row(line.key, line.seconds, whole, line.minor, one.currency)
+    for due in (*one.adjustments, *one.foreign):
+        row = month | {
+            "note": f"adjustment of {month_text(due.about)}",
+            "reason": due.reason,
+            # The page of the month, where the causes of its changes stand.
+            "link": f"/label-revenue/months/{month_text(due.about)}",
+            **line_row(due.key, 0, 0, due.minor, one.currency),
+            "kind": "adjustment",
+        }
+        if due.currency != one.currency:
+            # In money of its own, so it cannot stand in the column.
+            row |= {"note": f"{row['note']}: {due.amount}", "amount": None}
+        yield row
+
+
+def label_rows(found: list[MonthPayout], currency: str) -> list[Row]:
+    """Return a row for each label of all months together, by name, then what has no owner."""
+    seconds: Counter[Key] = Counter()
+    minor: Counter[Key] = Counter()
+    for one in found:
+        for line in one.payout.lines:
+            seconds[line.key] += line.seconds
+        for key, owed in one.owed():
+            minor[key] += owed
+    whole, keys = seconds.total(), sorted(minor, key=in_order)
+    return [line_row(key, seconds[key], whole, minor[key], currency) for key in keys]

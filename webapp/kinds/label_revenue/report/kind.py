@@ -7,8 +7,10 @@ from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from webapp.engine.kind import (
     Answer,
@@ -27,19 +29,22 @@ from webapp.engine.kind import (
     Table,
 )
 from webapp.intake import drop_expired_uploads, upload_pages
-from webapp.kinds.label_revenue import loads, models, sums, upkeep
+from webapp.kinds.label_revenue import loads, models, sums
 from webapp.kinds.label_revenue.ledger import SLUG
-from webapp.kinds.label_revenue.periods import months_due
-from webapp.kinds.label_revenue.reading import Options, Source
+from webapp.kinds.label_revenue.periods import MOST_MONTHS, amount, amount_text, months_due
 from webapp.kinds.label_revenue.report import payouts
-from webapp.kinds.label_revenue.report.breakdown import detail_rows, line_row
-from webapp.kinds.label_revenue.report.compute import Key, in_order
-from webapp.kinds.label_revenue.report.currencies import amount, amount_text, digits
-from webapp.kinds.label_revenue.report.params import LabelRevenueParams
+from webapp.kinds.label_revenue.report.breakdown import (
+    detail_rows,
+    label_columns,
+    label_rows,
+    month_rows,
+)
+from webapp.kinds.label_revenue.report.compute import METHODS
 from webapp.kinds.label_revenue.report.payouts import MonthPayout
-from webapp.kinds.label_revenue.rows import Role
+from webapp.kinds.label_revenue.rows import Options, Role, Source
+from webapp.lib.bodies import Month, check_months
 from webapp.lib.moments import utcnow
-from webapp.lib.months import month_text, months_between
+from webapp.lib.months import current_month, month_text, months_between
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -54,6 +59,47 @@ METHOD_TEXTS = {"pool": "Pool, by seconds", "listener": "By listener"}
 SAMPLE = Path(models.__file__).parent / "sample"
 
 
+class LabelRevenueParams(BaseModel):
+    """Parameters of a label-revenue report."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    start: Month = Field(
+        title="First month",
+        description="Included.",
+        json_schema_extra={"form": {"widget": "month"}},
+    )
+    end: Month = Field(
+        title="Last month",
+        description="Included; the current month at the latest.",
+        json_schema_extra={"form": {"widget": "month"}},
+    )
+    method: Literal["pool", "listener"] = Field(
+        "pool",
+        title="Method",
+        json_schema_extra={
+            "form": {"widget": "radio", "choices": [list(one) for one in METHODS.items()]}
+        },
+    )
+    details: bool = Field(
+        False,
+        title="By track, territory and product type, too",
+        description="Reads every stream of the months, so it takes longer.",
+        json_schema_extra={"form": {"widget": "checkbox"}},
+    )
+    refresh: bool = Field(
+        False,
+        title="Compute again",
+        description="Ignore stored months and replace them.",
+        json_schema_extra={"form": {"widget": "checkbox"}},
+    )
+
+    @model_validator(mode="after")
+    def _settle(self) -> LabelRevenueParams:
+        check_months(self.start, self.end, newest=current_month(), most=MOST_MONTHS)
+        return self
+
+
 class LabelRevenue(ReportKind):
     """What each label is owed, by month, from streams and fees."""
 
@@ -62,7 +108,7 @@ class LabelRevenue(ReportKind):
     description = "What each label is owed for its streams, to the cent, by pool or by listener."
     Params = LabelRevenueParams
     kept_setting = "STREAMS_KEPT_MONTHS"
-    forget_before = staticmethod(upkeep.forget_streams)
+    forget_before = staticmethod(sums.forget_streams)
 
     def run(self, params: LabelRevenueParams, run: Run, context: Context) -> Result:
         months = months_between(params.start, params.end)
@@ -85,11 +131,12 @@ class LabelRevenue(ReportKind):
 
     def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
         nothing = "Nothing was streamed in these months."
-        label, *figures, kind = _label_columns(head)
+        label, *figures, kind = label_columns(head)
         seconds, share, amount = figures
         shown = label, amount, share, replace(seconds, is_detail=True)
-        month, *_, note, reason, link = _month_columns(head)
-        rest = (replace(one, is_detail=True) for one in (kind, reason, link))
+        month, note = Column("month", "Month", "month"), Column("note", "Note")
+        reasons = (kind, Column("reason", "Reason"), Column("link", "Page"))
+        rest = (replace(one, is_detail=True) for one in reasons)
         newest: Any = {"sort": "month", "descending": True}
         labels, own = (*shown, replace(kind, is_detail=True)), ("months", "label")
         tables = (
@@ -180,9 +227,9 @@ class LabelRevenue(ReportKind):
         return (api.bp, pages.bp, payout_pages.bp, upload_pages(uploads.PAGES))
 
     def tasks(self) -> tuple[Task, ...]:
-        from webapp.kinds.label_revenue import upkeep, uploads
+        from webapp.kinds.label_revenue import uploads
 
-        return (*uploads.LOADER.tasks(), upkeep.SUMS)
+        return (*uploads.LOADER.tasks(), sums.ADD_UP)
 
     def seed_demo(self, company_id: str) -> str:
         names: dict[Role, str] = {
@@ -222,33 +269,6 @@ class LabelRevenue(ReportKind):
         return (group,)
 
 
-def _label_columns(head: Mapping[str, Any]) -> tuple[Column, ...]:
-    return (
-        Column("label", "Label"),
-        Column("seconds", "Seconds", "integer", help="Seconds of the label's tracks streamed."),
-        Column("share", "Share", "decimal", "%", help="Of all seconds streamed."),
-        Column(
-            "amount",
-            "Amount",
-            "decimal",
-            head["currency"],
-            digits(head["currency"]),
-            help="What the label is owed; all amounts add up to the pool.",
-        ),
-        Column("kind", "Kind"),
-    )
-
-
-def _month_columns(head: Mapping[str, Any]) -> tuple[Column, ...]:
-    return (
-        Column("month", "Month", "month"),
-        *_label_columns(head),
-        Column("note", "Note"),
-        Column("reason", "Reason"),
-        Column("link", "Page"),
-    )
-
-
 def _line(one: MonthPayout) -> str:
     month = month_text(one.month)
     if not one.pays:
@@ -281,48 +301,6 @@ def _result(params: LabelRevenueParams, found: list[MonthPayout], currency: str)
         "complete": True,
     }
     return Result(head, {"labels": label_rows(found, currency), "months": by_month})
-
-
-def period_link(month: date) -> str:
-    """Return the page of a month, where the causes of its changes stand."""
-    return f"/label-revenue/months/{month_text(month)}"
-
-
-def month_rows(one: MonthPayout) -> Iterator[Row]:
-    """Yield a month's lines as rows, adjustments of locked months last."""
-    whole = sum(line.seconds for line in one.payout.lines)
-    month = {"month": month_text(one.month)}
-    for line in one.payout.lines:
-        said = {"note": "locked" if one.locked else "", "reason": "", "link": ""}
-        yield month | said | line_row(line.key, line.seconds, whole, line.minor, one.currency)
-    for due in (*one.adjustments, *one.foreign):
-        row = month | {
-            "note": f"adjustment of {month_text(due.about)}",
-            "reason": due.reason,
-            "link": period_link(due.about),
-            **line_row(due.key, 0, 0, due.minor, one.currency),
-            "kind": "adjustment",
-        }
-        if due.currency != one.currency:
-            # In money of its own, so it cannot stand in the column.
-            row |= {"note": f"{row['note']}: {due.amount}", "amount": None}
-        yield row
-
-
-def label_rows(found: list[MonthPayout], currency: str) -> list[Row]:
-    """Return a row for each label of all months together, by name, then what has no owner."""
-    seconds: dict[Key, int] = {}
-    minor: dict[Key, int] = {}
-    for one in found:
-        for line in one.payout.lines:
-            seconds[line.key] = seconds.get(line.key, 0) + line.seconds
-        for key, owed in one.owed():
-            minor[key] = minor.get(key, 0) + owed
-    whole = sum(seconds.values())
-    return [
-        line_row(key, seconds.get(key, 0), whole, minor[key], currency)
-        for key in sorted(minor, key=in_order)
-    ]
 
 
 def _exact(result: StoredResult, table: str, total: Row | None) -> Iterator[Row]:

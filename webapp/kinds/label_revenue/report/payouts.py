@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from flask import current_app
@@ -23,6 +24,7 @@ from webapp.kinds.label_revenue.ledger import SLUG, accounting_period
 from webapp.kinds.label_revenue.models import AccountingPeriod
 from webapp.kinds.label_revenue.periods import (
     DEFAULT_CURRENCY,
+    amount_text,
     causes_of,
     first_open,
     locked_periods,
@@ -37,7 +39,6 @@ from webapp.kinds.label_revenue.report.compute import (
     listener_payout,
     pool_payout,
 )
-from webapp.kinds.label_revenue.report.currencies import amount_text
 from webapp.kinds.label_revenue.sums import process_pending
 from webapp.lib.moments import utcnow
 from webapp.lib.months import month_text, parse_month
@@ -175,8 +176,14 @@ class Payer:
         if period is not None and period.locked is not None:
             found = unpacked(month, self.method, period.locked[self.method])
             return replace(found, locked=True)
-        live = self.live(month)
-        due = tuple(self._due(month))
+        live, locked = self.live(month), locked_periods(self.company_id)
+        # Of the locked months before it whose first open month this is.
+        due = [
+            one
+            for period in locked
+            if period.changed and first_open(period.month, locked) == month
+            for one in self._adjustments(period, locked)
+        ]
         # A month that pays nothing of its own has no currency of its own either.
         currency = due[0].currency if due and not live.payout.lines else live.currency
         return replace(live, currency=currency).with_due(due)
@@ -210,29 +217,18 @@ class Payer:
             return None
         return replace(unpacked(month, self.method, value), from_store=True)
 
-    def _due(self, month: date) -> Iterable[Adjustment]:
-        """Yield the adjustments that fall due in an open month: of the locked ones before it."""
-        locked = locked_periods(self.company_id)
-        for period in locked:
-            if period.changed and first_open(period.month, locked) == month:
-                yield from self._adjustments(period, locked)
-
     def _adjustments(
         self, period: AccountingPeriod, locked: list[AccountingPeriod]
     ) -> Iterable[Adjustment]:
-        now, reason = self.live(period.month), _reason(self.company_id, period.month)
+        now, causes = self.live(period.month), causes_of(self.company_id, period.month)
+        told = list(dict.fromkeys(one.reason for one in causes if one.reason))
+        more = f" and {len(told) - MOST_CAUSES} more" if len(told) > MOST_CAUSES else ""
+        reason = "; ".join(told[:MOST_CAUSES]) + more
         paid = _paid(period, locked, self.method)
         owed = {line.key: line.minor for line in now.payout.lines}
         for key in sorted(owed.keys() | paid.keys(), key=in_order):
             if minor := owed.get(key, 0) - paid.get(key, 0):
                 yield Adjustment(period.month, key, minor, now.currency, reason)
-
-
-def _reason(company_id: str, month: date) -> str:
-    """Return what changed a month since it was locked, in a few words."""
-    causes = list(dict.fromkeys(one.reason for one in causes_of(company_id, month) if one.reason))
-    more = f" and {len(causes) - MOST_CAUSES} more" if len(causes) > MOST_CAUSES else ""
-    return "; ".join(causes[:MOST_CAUSES]) + more
 
 
 def _paid(
@@ -265,7 +261,7 @@ def compute_month(company_id: str, month: date, method: Method) -> MonthPayout:
     else:
         groups = facts.groups if db.engine.dialect.name == "postgresql" else None
         payout = listener_payout(total, idle, facts.pairs, facts.unknown_seconds(), groups=groups)
-    shares = {origin: str(share) for origin, share in settings.shares.items()}
+    shares = {origin: str(Decimal(share)) for origin, share in settings.shares.items()}
     lines = [[*line.key, line.seconds, line.minor] for line in payout.lines]
     told = [month_text(month), method, settings.currency, shares, facts.fees, lines]
     return MonthPayout(month, method, settings.currency, payout, source=digest(told))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from functools import cached_property
-from typing import IO, Any
+from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from sqlalchemy import func, select
@@ -25,11 +25,10 @@ from webapp.engine.kind import Column, Row
 from webapp.extensions import db
 from webapp.kinds.label_revenue.ledger import unit_of_work
 from webapp.kinds.label_revenue.models import IssuedStatement
-from webapp.kinds.label_revenue.periods import states_of
+from webapp.kinds.label_revenue.periods import amount, digits, states_of
 from webapp.kinds.label_revenue.report.balances import Balance, balances_of
 from webapp.kinds.label_revenue.report.breakdown import NOT_STREAMED, Part, parts_of, track_names
 from webapp.kinds.label_revenue.report.compute import METHODS, Key, Method
-from webapp.kinds.label_revenue.report.currencies import amount, digits
 from webapp.kinds.label_revenue.report.payouts import Adjustment, Payer, digest, one_currency
 from webapp.lib.moments import utcnow
 from webapp.lib.months import month_text
@@ -251,46 +250,33 @@ def _tables(one: Statement) -> dict[str, tuple[Sequence[Column], list[Row]]]:
 # Files
 
 
-def _write_workbook(one: Statement, file: IO[bytes]) -> None:
-    """Write the statement as XLSX, a sheet a table."""
-    with new_workbook(file) as workbook:
-        writer = SheetWriter(workbook, footer=f"Statement {one.number}, {one.label}")
-        writer.facts("Statement", one.about())
-        for title, (columns, rows) in _tables(one).items():
-            writer.table(title, columns, rows)
-        total = _line(one, "Total", "", "", one.parts)
-        writer.table("Tracks and territories", _line_columns(one), _lines(one), total=total)
-
-
-def _write_document(one: Statement, file: IO[bytes], paper: Paper) -> None:
-    """Write the statement as PDF."""
-    lines = _lines(one)
+def statement_bytes(one: Statement, ending: str, paper: Paper) -> bytes:
+    """Return the statement as `pdf` or `xlsx`."""
+    file, lines, total = io.BytesIO(), _lines(one), _line(one, "Total", "", "", one.parts)
+    if ending == "xlsx":
+        with new_workbook(file) as workbook:
+            writer = SheetWriter(workbook, footer=f"Statement {one.number}, {one.label}")
+            writer.facts("Statement", one.about())
+            for title, (columns, rows) in _tables(one).items():
+                writer.table(title, columns, rows)
+            writer.table("Tracks and territories", _line_columns(one), lines, total=total)
+        return file.getvalue()
     if rest := one.parts[MOST_LINES:]:
         more = f"{len(rest):,} further lines, each in the workbook"
         lines = [*lines[:MOST_LINES], _line(one, "", more, "", rest)]
-    lines.append(_line(one, "Total", "", "", one.parts))
     write_pdf(
         file,
         f"Statement {one.number}: {one.label}",
         [
             facts(one.about()),
             *(table(title, *content) for title, content in _tables(one).items()),
-            table("Tracks and territories", _line_columns(one), lines, bold={"Total"}),
+            table("Tracks and territories", _line_columns(one), [*lines, total], bold={"Total"}),
         ],
         author=one.company,
         subject=f"Label revenue, {one.period}",
         footer=f"Statement {one.number} of {one.company}, SHA-256 {one.source_hash[:16]}…",
         paper=paper,
     )
-
-
-def statement_bytes(one: Statement, ending: str, paper: Paper) -> bytes:
-    """Return the statement as `pdf` or `xlsx`."""
-    file = io.BytesIO()
-    if ending == "pdf":
-        _write_document(one, file, paper)
-    else:
-        _write_workbook(one, file)
     return file.getvalue()
 
 
