@@ -33,7 +33,16 @@ from redis.exceptions import RedisError
 from sandbox.testing import RunningStandIn, running
 from tests import quick_apps
 from webapp import create_app
-from webapp.accounts import Scope, create_key, create_user, find_user, scope_of
+from webapp.accounts import (
+    Company,
+    Membership,
+    Scope,
+    User,
+    create_key,
+    create_user,
+    find_user,
+    scope_of,
+)
 from webapp.extensions import db, redis_client
 from webapp.ops.embedded_redis import find_binary
 
@@ -286,6 +295,12 @@ PEOPLE = (
 
 
 _people_rows: dict[tuple[Person, ...], list[tuple[sa.Table, list[dict[str, Any]]]]] = {}
+
+
+def grant(user: User, company: Company, role: str) -> None:
+    """Give somebody a role in a company, as an invitation they accept does."""
+    db.session.merge(Membership(user_id=user.id, company_id=company.id, role=role))
+    db.session.commit()
 
 
 def add_people(app: Flask, people: tuple[Person, ...] = PEOPLE) -> None:

@@ -9,8 +9,8 @@ import pytest
 from accounts_helpers import SECRET_KEY, Browser, Program, email_of
 from flask import Flask
 
-from tests.conftest import Person, add_people
-from webapp.accounts import create_key, find_company, find_user, grant
+from tests.conftest import Person, add_people, grant
+from webapp.accounts import create_key, find_company, find_user
 
 ROLES = ("admin", "expert", "viewer", "operator")
 PEOPLE = (

@@ -11,7 +11,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from tally import Tally
 
-from webapp.accounts import find_company, find_user, grant
+from tests.conftest import grant
+from webapp.accounts import find_company, find_user
 from webapp.engine.models import Report
 from webapp.extensions import db
 from webapp.lib.months import (

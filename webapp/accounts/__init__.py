@@ -8,13 +8,7 @@ a `Scope`, close their blueprints with `restrict`, single views with `require`, 
 from __future__ import annotations
 
 from webapp.accounts.api import key_tokens, new_token
-from webapp.accounts.audit_log import (
-    AuditAsked,
-    all_entries,
-    audit,
-    latest_actions,
-    read_entries,
-)
+from webapp.accounts.audit_log import AuditAsked, all_entries, audit, latest_actions, read_entries
 from webapp.accounts.companies import (
     Scope,
     find_company,
@@ -35,7 +29,7 @@ from webapp.accounts.identity import (
     sender_scope,
 )
 from webapp.accounts.keys import authenticate_ingest_key, create_key, find_key
-from webapp.accounts.members import grant, members_of
+from webapp.accounts.members import members_of
 from webapp.accounts.models import ApiKey, AuditEntry, Company, Membership, User
 from webapp.accounts.people import create_user, find_user
 from webapp.accounts.person import erasing as person_erasing
@@ -64,7 +58,6 @@ __all__ = [
     "find_key",
     "find_or_make_company",
     "find_user",
-    "grant",
     "init_app",
     "key_tokens",
     "latest_actions",

@@ -9,15 +9,15 @@ from uuid import UUID
 from flask import Blueprint, Response, g, request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
-from sqlalchemy import select
 
 from webapp.accounts import sessions
 from webapp.accounts.audit_log import audit
-from webapp.accounts.companies import default_company, scope_of
+from webapp.accounts.companies import companies_of, default_company, scope_of
 from webapp.accounts.identity import current_scope, restrict, signed_in
 from webapp.accounts.keys import find_key, new_secret, touch_key
 from webapp.accounts.limits import count_failure
-from webapp.accounts.models import FULL, ApiKey, Company, Membership, User
+from webapp.accounts.members import members_of
+from webapp.accounts.models import FULL, ApiKey, Company, User
 from webapp.accounts.people import check_password
 from webapp.accounts.second_factor import take_code
 from webapp.accounts.sessions import LIFETIME_S, make_token
@@ -25,24 +25,17 @@ from webapp.errors import InvalidParams, NotAllowed, NotFound, NotSignedIn
 from webapp.extensions import db
 from webapp.lib.bodies import Id, answer_json, read_form, read_json
 from webapp.lib.openapi import FORM, ID, Describer
-from webapp.lib.texts import as_id
+from webapp.lib.texts import as_id, lookup_id
 
 bp = Blueprint("accounts_api", __name__)
 tokens_bp = Blueprint("tokens", __name__)
 restrict(bp)
 
+# Whoever asks for a token has none yet, but for a refresh token as a bearer.
 tokens_describe = Describer("Signing in")
 describe = Describer("Companies and users", path_schema=ID)
 
 MOST_BYTES = 64 * 1024
-BAD_KEY = "The API key or its secret is wrong."
-BAD_SIGN_IN = "The username or the password is wrong."
-BAD_CODE = "Send a fresh code of the second factor as code; or use an API key."
-BAD_REFRESH = "The refresh token does not work any more. Sign in again."
-NOT_EXPERT = "You have no expert access to that company."
-# Whoever asks for a token has none yet; the refresh token stands in the header, as a bearer.
-NO_SIGN_IN: list[Any] = []
-AS_BEARER: list[Any] = [{"bearer": []}]
 
 
 class Camel(BaseModel):
@@ -143,9 +136,7 @@ def never_store(response: Response) -> Response:
 
 
 @tokens_bp.post("/api/keys/v1/api/auth")
-@tokens_describe(
-    "Tokens for an API key", body=KeySignIn, answer=KeyTokens, errors=(422,), security=NO_SIGN_IN
-)
+@tokens_describe(body=KeySignIn, answer=KeyTokens, errors=(422,), security=[])
 def key_login() -> Response:
     """Give tokens for an API key and its secret."""
     sent = read_json(KeySignIn, most_bytes=MOST_BYTES, strict=True)
@@ -161,7 +152,7 @@ def key_tokens(key_id: str, secret: str) -> tuple[str, str]:
     key = find_key(key_id, secret)
     if key is None:
         count_failure(key_id)
-        raise NotSignedIn(BAD_KEY)
+        raise NotSignedIn("The API key or its secret is wrong.")
     if key.scope != FULL:
         raise NotAllowed("This API key may only send data.")
     touch_key(key)
@@ -180,45 +171,40 @@ def new_token() -> str:
 
 
 @tokens_bp.post("/api/auth/token")
-@tokens_describe(
-    "Tokens for a password",
-    body=PasswordSignIn,
-    body_type=FORM,
-    answer=Tokens,
-    errors=(422,),
-    security=NO_SIGN_IN,
-)
+@tokens_describe(body=PasswordSignIn, body_type=FORM, answer=Tokens, errors=(422,), security=[])
 def password_login() -> Response:
     """Give tokens for an email and its password, sent as a form."""
     sent = read_form(PasswordSignIn)
     user = check_password(sent.username, sent.password)
     db.session.commit()
     if user is None:
-        raise NotSignedIn(BAD_SIGN_IN)
+        raise NotSignedIn("The username or the password is wrong.")
     if user.second_factor is not None:
         try:
             take_code(user, sent.code)
         except InvalidParams:
-            raise NotSignedIn(BAD_CODE) from None
+            raise NotSignedIn(
+                "Send a fresh code of the second factor as code; or use an API key."
+            ) from None
     access, refresh = _open(user)
     return answer_json(Tokens(access_token=access, refresh_token=refresh))
 
 
 @tokens_bp.get("/api/auth/token/refresh")
-@tokens_describe("A new token for a refresh token", answer=AccessToken, security=AS_BEARER)
+@tokens_describe(answer=AccessToken, security=[{"bearer": []}])
 def refresh_token() -> Response:
     """Give a new token for a refresh token, in the company its session works in."""
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     row = sessions.find_refresh_session(value.strip()) if scheme.lower() == "bearer" else None
     if row is None or scope_of(row.user, row.company_id) is None:
         g.accounts_bad_token = scheme.lower() == "bearer"
-        raise NotSignedIn(BAD_REFRESH)
+        raise NotSignedIn("The refresh token does not work any more. Sign in again.")
     sessions.touch_session(row)
     return answer_json(AccessToken(access_token=make_token(row.user_id, row.company_id, row.id)))
 
 
 @tokens_bp.post("/api/auth/token/switch")
-@tokens_describe("The token of another company", body=Switch, answer=AccessToken, errors=(422,))
+@tokens_describe(body=Switch, answer=AccessToken, errors=(422,))
 def switch_company() -> Response:
     """Give the token of another company and let this session, no other, work there from now on."""
     current_scope()
@@ -226,7 +212,7 @@ def switch_company() -> Response:
     company_id = str(read_json(Switch, most_bytes=MOST_BYTES, strict=True).company_id)
     scope = scope_of(who.user, company_id)
     if scope is None or not scope.may("expert"):
-        raise NotAllowed(NOT_EXPERT)
+        raise NotAllowed("You have no expert access to that company.")
     row = who.session
     if row is None or row.token_hash is None:
         # Basic has no session to move: it gets one of its own.
@@ -238,45 +224,37 @@ def switch_company() -> Response:
 
 
 @bp.get("/api/accounts/v1/companies")
-@describe("The companies the caller may switch to", answer=list[CompanyAnswer])
+@describe(answer=list[CompanyAnswer])
 def list_companies() -> Response:
     """Give the companies the caller may switch to."""
-    mine = select(Company).join(Membership, Membership.company_id == Company.id)
-    mine = mine.where(Membership.user_id == signed_in().user.id)
-    query = mine.where(Membership.role.in_(("expert", "admin"))).order_by(Company.name_key)
-    return answer_json([_company(company) for company in db.session.scalars(query)])
+    user = signed_in().user
+    mine = {one.company_id for one in user.memberships if one.role in {"expert", "admin"}}
+    return answer_json([_company(one) for one in companies_of(user) if one.id in mine])
 
 
 @bp.get("/api/accounts/v1/companies/<company_id>")
-@describe("One company", answer=CompanyAnswer, errors=(404,))
+@describe(answer=CompanyAnswer, errors=(404,))
 def show_company(company_id: str) -> Response:
     """Give one company: the caller's own one, or one with a role in it."""
-    user, wanted = signed_in().user, as_id(company_id)
-    company = db.session.get(Company, wanted) if wanted else None
-    if company is None:
-        raise NotFound("There is no such company.")
-    if company.id != user.home_company_id and scope_of(user, company.id) is None:
+    user, company = signed_in().user, db.session.get(Company, lookup_id(company_id))
+    if company is None or not (company.id == user.home_company_id or scope_of(user, company.id)):
         raise NotFound("There is no such company.")
     return answer_json(_company(company))
 
 
 @bp.get("/api/accounts/v1/users")
-@describe("Everybody with a role in the company", answer=list[UserAnswer])
+@describe(answer=list[UserAnswer])
 def list_users() -> Response:
     """Give everybody with a role in the company the token works in."""
-    scope = current_scope()
-    query = select(Membership, User).join(User, User.id == Membership.user_id)
-    query = query.where(Membership.company_id == scope.company_id).order_by(User.email)
-    rows = db.session.execute(query)
-    return answer_json([_user(user, member.role) for member, user in rows])
+    found = members_of(current_scope().company_id)
+    return answer_json([_user(member.user, member.role) for member in found])
 
 
 @bp.get("/api/accounts/v1/users/<user_id>")
-@describe("One user", answer=UserAnswer, errors=(404,))
+@describe(answer=UserAnswer, errors=(404,))
 def show_user(user_id: str) -> Response:
     """Give one user: oneself or a colleague in the company the token works in."""
-    scope, wanted = current_scope(), as_id(user_id)
-    user = db.session.get(User, wanted) if wanted else None
+    scope, user = current_scope(), db.session.get(User, lookup_id(user_id))
     theirs = scope_of(user, scope.company_id) if user else None
     if user is None or theirs is None:
         raise NotFound("There is no such user.")

@@ -51,7 +51,10 @@ def audit(
         user_id, company = who.user_id, company_id or who.company_id
     address = (request.remote_addr or "") if has_request_context() else ""
     if who is None and not address:
-        address = f"command line: {_account()}"
+        try:
+            address = f"command line: {getpass.getuser()}"
+        except (OSError, KeyError):
+            address = "command line: unknown"
     db.session.add(
         AuditEntry(
             company_id=company,
@@ -61,14 +64,6 @@ def audit(
             address=address[:64],
         )
     )
-
-
-def _account() -> str:
-    """Return the name of the machine's account that runs this program."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"
 
 
 def read_entries(

@@ -17,12 +17,12 @@ from sqlalchemy import func, select
 from webapp.accounts.audit_log import audit
 from webapp.accounts.companies import find_company
 from webapp.accounts.keys import create_key
-from webapp.accounts.links import RESET, make_link
+from webapp.accounts.link_pages import RESET, make_link
 from webapp.accounts.members import delete_user, switch_member
 from webapp.accounts.models import DELETED, FULL, SEND, LoginSession, User
 from webapp.accounts.people import accounts_of, confirm_address, create_user, find_user
 from webapp.accounts.person import erase_person, export_person
-from webapp.accounts.second_factor import turn_off
+from webapp.accounts.second_factor import drop_second_factor
 from webapp.commands import handle_cli_errors, with_database
 from webapp.errors import InvalidParams
 from webapp.extensions import db
@@ -122,7 +122,7 @@ def reset(found: User, url: str | None) -> None:
 @_of_user
 def reset_second_factor(found: User) -> None:
     """Take the second factor from a user who has lost it; sessions end at once."""
-    turn_off(found)
+    drop_second_factor(found)
     _done(found, "second factor reset", f"{found.email} signs in by password alone.")
 
 

@@ -236,12 +236,10 @@ def require_access(role: str | None = None) -> Response | None:
 
 
 def to_sign_in() -> Response:
-    """Return the way to the sign-in page and back to where the reader was."""
-    return redirect_to(url_for("accounts.login", next=_where_from()))
+    """Return the way to the sign-in page and back to where the reader was.
 
-
-def _where_from() -> str | None:
-    """Return the page to come back to: never a partial, nor an address that only takes forms."""
+    That is never a partial, nor an address that only takes forms.
+    """
     if is_htmx():
         parts = urlsplit(request.headers.get("HX-Current-URL", ""))
         target = parts.path + (f"?{parts.query}" if parts.query else "")
@@ -249,7 +247,7 @@ def _where_from() -> str | None:
         target = request.full_path.removesuffix("?")
     else:
         target = ""
-    return local_path(target, "") or None
+    return redirect_to(url_for("accounts.login", next=local_path(target, "") or None))
 
 
 def _identify() -> Identity | None:

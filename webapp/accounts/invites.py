@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
-from webapp.accounts.companies import Scope
+from webapp.accounts.companies import Scope, find_membership
 from webapp.accounts.keys import hash_secret, random_text
 from webapp.accounts.models import ROLES, Invite, Membership, User
-from webapp.accounts.passwords import password_problem
-from webapp.accounts.people import accounts_of, add_user
+from webapp.accounts.people import accounts_of, add_user, password_problem
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.lib.moments import utcnow
@@ -35,7 +34,7 @@ def make_invite(
     problems = {}
     if address is None:
         problems["email"] = "Write an email address like name@example.com."
-    elif _is_member(address, scope.company_id):
+    elif any(find_membership(user.id, scope.company_id) for user in accounts_of(address)):
         problems["email"] = "This person is a member already. Change the role below."
     if role not in ROLES:
         problems["role"] = f"Choose a role: {', '.join(ROLES)}."
@@ -163,8 +162,3 @@ def _use_up(invite: Invite) -> None:
     if db.session.execute(unused.values(used_at=utcnow())).rowcount != 1:  # type: ignore[attr-defined]
         db.session.rollback()
         raise NotFound(GONE)
-
-
-def _is_member(email: str, company_id: str) -> bool:
-    members = select(User.id).join(Membership).where(Membership.company_id == company_id)
-    return db.session.scalar(select(exists(members.where(User.email == email)))) or False

@@ -18,19 +18,20 @@ from flask import (
 )
 from flask.ctx import AppContext
 from flask.typing import ResponseReturnValue
+from itsdangerous import BadData, URLSafeTimedSerializer
 
 from webapp import mail
 from webapp.accounts import invites, people
 from webapp.accounts.audit_log import audit
 from webapp.accounts.identity import Identity, identity, require_access, signed_in, to_sign_in
 from webapp.accounts.limits import count_request
-from webapp.accounts.links import CONFIRM, RESET, make_link, read_link
 from webapp.accounts.models import Invite, User
 from webapp.accounts.pages import begin_session, renew_session
 from webapp.errors import Conflict, InvalidParams, NotFound, Unavailable
 from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.lib.texts import lookup_id
+from webapp.security import derived_key, fingerprint, secret_keys
 
 bp = Blueprint("links", __name__)
 
@@ -206,3 +207,37 @@ def confirm(token: str) -> ResponseReturnValue:
     db.session.commit()
     flash(f"{user.email} is confirmed.")
     return redirect_to(url_for("links.list_invitations"))
+
+
+RESET, CONFIRM = "set a password", "confirm an address"
+GOOD_FOR_S = {RESET: 24 * 3600, CONFIRM: 7 * 24 * 3600}
+GONE = "This link does not work any more. Ask for a new one."
+
+
+def make_link(purpose: str, user: User) -> str:
+    """Return the token of a link for a user."""
+    return _signer(purpose).dumps([user.id, _state(user)])
+
+
+def read_link(purpose: str, token: str) -> User:
+    """Return the user a link is for; raises NotFound where it is old, used or not ours."""
+    try:
+        user_id, state = _signer(purpose).loads(token, max_age=GOOD_FOR_S[purpose])
+    except (BadData, ValueError):
+        raise NotFound(GONE) from None
+    user = db.session.get(User, lookup_id(user_id))
+    if user is None or not user.is_active or state != _state(user):
+        raise NotFound(GONE)
+    return user
+
+
+def _state(user: User) -> str:
+    """Return what changes with the password, its sessions, the address and its confirmation."""
+    parts = (user.password_hash, str(user.session_epoch), user.email, user.confined_to or "")
+    return fingerprint("\n".join(parts))[:32]
+
+
+def _signer(purpose: str) -> URLSafeTimedSerializer:
+    # The library takes the newest key last.
+    keys = [derived_key(key, "account links") for key in reversed(secret_keys())]
+    return URLSafeTimedSerializer(keys, salt=purpose)

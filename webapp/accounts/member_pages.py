@@ -13,7 +13,7 @@ from webapp.accounts import invites, members, second_factor
 from webapp.accounts.audit_log import audit
 from webapp.accounts.companies import zone_changed, zone_of
 from webapp.accounts.identity import current_scope, forget_identity, restrict, scope_or_none
-from webapp.accounts.links import RESET, make_link
+from webapp.accounts.link_pages import RESET, make_link
 from webapp.accounts.models import FORMER_MEMBER, ROLES, Company
 from webapp.errors import Conflict, InvalidParams, ReportError
 from webapp.extensions import db
@@ -106,7 +106,7 @@ def make_password_link(user_id: str) -> ResponseReturnValue:
 def reset_second_factor(user_id: str) -> ResponseReturnValue:
     """Take the second factor from a member of this company alone, who has lost the app."""
     user = members.find_own_member(current_scope().company_id, lookup_id(user_id))
-    second_factor.turn_off(user)
+    second_factor.drop_second_factor(user)
     sentence = f"The second factor of {user.email} is off; the next sign-in takes the password."
     return _done("second factor reset", user.email, sentence)
 

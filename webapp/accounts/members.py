@@ -26,13 +26,12 @@ from webapp.accounts.models import (
     User,
 )
 from webapp.accounts.people import NO_PASSWORD
-from webapp.accounts.second_factor import turn_off
+from webapp.accounts.second_factor import drop_second_factor
 from webapp.accounts.sessions import end_all_sessions, end_program_sessions
 from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.lib.mentions import replace_mentions
 
-CONFINED = "This account belongs to another company until its address is confirmed."
 LAST_ADMIN = "This is the company's last admin. Make somebody else an admin first."
 
 
@@ -43,31 +42,13 @@ def members_of(company_id: str) -> list[Membership]:
     return list(db.session.scalars(query.options(loaded).order_by(User.email)))
 
 
-def grant(user: User, company: Company, role: str) -> Membership:
-    """Return the user's membership of the company, made or changed to the role. Commits.
-
-    Raises: InvalidParams for an unknown role, Conflict for a company's last admin and for an
-            account that belongs to another company until its address is confirmed
-    """
-    _check_role(role)
-    if user.confined_to not in {None, company.id}:
-        raise Conflict(CONFINED)
-    member = db.session.get(Membership, (user.id, company.id))
-    if member is None:
-        member = Membership(user_id=user.id, company_id=company.id, role=role)
-        db.session.add(member)
-    else:
-        change_role(company.id, user.id, role)
-    db.session.commit()
-    return member
-
-
 def change_role(company_id: str, user_id: str, role: str) -> Membership:
     """Give a member another role; the caller commits.
 
     Raises: InvalidParams, NotFound for a stranger, Conflict for the last admin
     """
-    _check_role(role)
+    if role not in ROLES:
+        raise InvalidParams({"role": f"Choose a role: {', '.join(ROLES)}."})
     _lock_roles(company_id)
     member = find_member(company_id, user_id)
     member.role = role
@@ -145,14 +126,15 @@ def delete_user(user: User) -> None:
         companies.add(member.company_id)
         _lock_roles(member.company_id)
         _end_membership(member)
-        if _has_members(member.company_id):
+        db.session.flush()
+        if db.session.scalar(select(exists().where(Membership.company_id == member.company_id))):
             _keep_an_admin(member.company_id)
     entries: Any = AuditEntry.__table__
     in_theirs = entries.c.company_id.in_(companies)
     replace_mentions(db.session, entries, [entries.c.subject], email, FORMER_MEMBER, in_theirs)
     theirs = delete(Invite).where(Invite.email == email, Invite.company_id.in_(companies))
     db.session.execute(theirs)
-    turn_off(user)
+    drop_second_factor(user)
     user.provider_subject = None
     user.email = f"{user.id}@deleted.invalid"
     user.first_name = user.last_name = ""
@@ -160,11 +142,6 @@ def delete_user(user: User) -> None:
     user.confined_to = user.home_company_id
     user.is_operator = False
     user.status = DELETED
-
-
-def _check_role(role: str) -> None:
-    if role not in ROLES:
-        raise InvalidParams({"role": f"Choose a role: {', '.join(ROLES)}."})
 
 
 def find_member(company_id: str, user_id: str) -> Membership:
@@ -195,12 +172,6 @@ def _keep_an_admin(company_id: str) -> None:
         raise Conflict(LAST_ADMIN)
 
 
-def _has_members(company_id: str) -> bool:
-    db.session.flush()
-    return db.session.scalar(select(exists().where(Membership.company_id == company_id))) or False
-
-
 def _withdraw_invites_by(company_id: str, user_id: str) -> None:
-    db.session.execute(
-        delete(Invite).where(Invite.company_id == company_id, Invite.invited_by == user_id)
-    )
+    theirs = delete(Invite).where(Invite.company_id == company_id, Invite.invited_by == user_id)
+    db.session.execute(theirs)

@@ -6,23 +6,19 @@ import time
 
 from flask import Blueprint, Response, flash, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
+from flask_login import login_user, logout_user
 
 from webapp import mail
 from webapp.accounts import people, sessions
 from webapp.accounts.audit_log import audit
 from webapp.accounts.companies import default_company, scope_of
-from webapp.accounts.identity import (
-    Identity,
-    forget_identity,
-    identity,
-    require_access,
-    signed_in,
-)
+from webapp.accounts.identity import Identity, forget_identity, identity, require_access, signed_in
 from webapp.accounts.limits import remember_device
 from webapp.accounts.models import User
 from webapp.errors import InvalidParams, NotFound, ReportError, TooMany
 from webapp.extensions import db
 from webapp.htmx import redirect_to
+from webapp.lib.moments import utcnow
 from webapp.lib.texts import as_id, local_path
 
 bp = Blueprint("accounts", __name__)
@@ -92,7 +88,12 @@ def retry_after(error: ReportError) -> dict[str, str]:
 
 def begin_session(user: User, company_id: str, *, by_provider: bool = False) -> None:
     """Sign the browser in under a fresh session and write it down; commits."""
-    sessions.sign_in_browser(user, company_id, by_provider=by_provider)
+    row = sessions.open_session(user, company_id, by_provider=by_provider)
+    # A fresh cookie: nothing of the one before is taken over.
+    session.clear()
+    login_user(user)
+    session[sessions.COOKIE_NAME_OF_SESSION] = row.id
+    session.permanent = True
     remember_device(user.email)
     audit(user, "signed in", "by provider" if by_provider else "", company_id=company_id)
     db.session.commit()
@@ -104,7 +105,10 @@ def logout() -> Response:
     """End this browser's session for good."""
     who = signed_in()
     audit(who.user, "signed out", company_id=who.company_id)
-    sessions.sign_out_browser()
+    if who.session is not None:
+        who.session.revoked_at = utcnow()
+    logout_user()
+    session.clear()
     db.session.commit()
     forget_identity()
     return redirect_to(url_for("accounts.login"))

@@ -13,8 +13,6 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import jwt
-from flask import session
-from flask_login import login_user, logout_user
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import joinedload
 
@@ -82,25 +80,6 @@ def touch_session(row: LoginSession) -> bool:
     with db.engine.begin() as connection:
         connection.execute(seen)
     return True
-
-
-def sign_in_browser(user: User, company_id: str, *, by_provider: bool = False) -> None:
-    """Begin a browser session under a fresh cookie: nothing of the one before is taken over."""
-    row = open_session(user, company_id, by_provider=by_provider)
-    session.clear()
-    login_user(user)
-    session[COOKIE_NAME_OF_SESSION] = row.id
-    session.permanent = True
-
-
-def sign_out_browser() -> None:
-    """End the browser's session here and in the database; the caller commits."""
-    session_id = session.get(COOKIE_NAME_OF_SESSION)
-    if session_id:
-        row = update(LoginSession).where(LoginSession.id == session_id)
-        db.session.execute(row.values(revoked_at=utcnow()))
-    logout_user()
-    session.clear()
 
 
 def end_all_sessions(user: User) -> None:

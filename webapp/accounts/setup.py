@@ -17,7 +17,7 @@ from webapp.accounts import (
     member_pages,
     oidc,
     pages,
-    second_factor_pages,
+    second_factor,
 )
 from webapp.accounts.companies import companies_of
 from webapp.accounts.identity import SAFE_METHODS, identity, scope_or_none
@@ -60,7 +60,7 @@ def init_app(app: Flask) -> None:
     app.before_request(bound_forms_of_strangers)
     app.after_request(add_challenge)
     oidc.init_app(app)
-    for room in (pages, second_factor_pages, oidc, link_pages, key_pages, member_pages, api):
+    for room in (pages, second_factor, oidc, link_pages, key_pages, member_pages, api):
         app.register_blueprint(room.bp)
     app.register_blueprint(api.tokens_bp)
 
@@ -73,14 +73,11 @@ def add_challenge(response: Response) -> Response:
     """
     if response.status_code == 401 and "WWW-Authenticate" not in response.headers:
         bad_token = ', error="invalid_token"' if g.get("accounts_bad_token") else ""
-        if is_api() and not _is_browser():
+        takes_pages = "text/html" in request.accept_mimetypes.values()
+        if is_api() and "Sec-Fetch-Mode" not in request.headers and not takes_pages:
             response.headers.add("WWW-Authenticate", f'Basic realm="{REALM}", charset="UTF-8"')
         response.headers.add("WWW-Authenticate", f'Bearer realm="{REALM}"{bad_token}')
     return response
-
-
-def _is_browser() -> bool:
-    return "Sec-Fetch-Mode" in request.headers or "text/html" in request.accept_mimetypes.values()
 
 
 def bound_forms_of_strangers() -> None:

@@ -12,7 +12,7 @@ import pytest
 import requests
 from flask import Flask
 
-from tests.conftest import PASSWORD
+from tests.conftest import PASSWORD, grant
 from tests.kinds.inventory.inventory_helpers import (
     PERIODS,
     REPORT_FIELDS,
@@ -22,7 +22,7 @@ from tests.kinds.inventory.inventory_helpers import (
     make_demo_for,
     serving,
 )
-from webapp.accounts import create_key, find_company, find_user, grant
+from webapp.accounts import create_key, find_company, find_user
 from webapp.extensions import db
 
 

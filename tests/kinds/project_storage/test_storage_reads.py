@@ -9,9 +9,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.conftest import form_token
+from tests.conftest import form_token, grant
 from tests.kinds.project_storage.storage_helpers import COUNTED, Storage
-from webapp.accounts import find_company, find_user, grant
+from webapp.accounts import find_company, find_user
 from webapp.accounts.members import remove_member
 from webapp.extensions import db
 
