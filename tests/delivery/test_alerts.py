@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 
 from tests.conftest import Api
 from tests.delivery.conftest import Clock, Mailbox, Receiver, saved
-from webapp.delivery.alerts import as_number
+from webapp.delivery.results import as_number
 from webapp.delivery.schedules import quiet_until
 
 DAILY = {"every": "day", "at": "07:00"}

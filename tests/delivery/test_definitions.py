@@ -17,8 +17,8 @@ from tests.api.api_helpers import assert_problem
 from tests.conftest import Api, form_token
 from tests.delivery.conftest import Clock, Mailbox, saved
 from webapp.delivery.models import DefinitionRun
-from webapp.delivery.relative import relative_label, relative_month, relative_word
 from webapp.delivery.scheduler import drop_expired
+from webapp.delivery.schedules import relative_label, relative_month, relative_word
 from webapp.engine.models import ResultRow
 from webapp.extensions import db
 from webapp.jobs import Job

@@ -14,8 +14,7 @@ from pydantic import ValidationError
 
 from tests.conftest import Api, form_token
 from tests.delivery.conftest import saved
-from webapp.delivery.relative import relative_month, resolve
-from webapp.delivery.schedules import Schedule
+from webapp.delivery.schedules import Schedule, relative_month, resolve
 
 BERLIN = ZoneInfo("Europe/Berlin")
 MOMENTS = st.datetimes(

@@ -40,16 +40,9 @@ describe = Describer("Saved reports")
 
 
 @bp.get("/definitions")
-@describe(
-    "List saved reports, newest first",
-    query=PageQuery,
-    answer=Answer(
-        "Saved reports; Link: rel=next where there are more.", {JSON: list[DefinitionAnswer]}
-    ),
-    errors=(422,),
-)
+@describe(query=PageQuery, answer=list[DefinitionAnswer], errors=(422,))
 def index_definitions() -> Response:
-    """List what is saved in the caller's company, newest first."""
+    """List saved reports, newest first; Link: rel=next where there are more."""
     query = read_query(PageQuery)
     found = select(Definition).where(definitions.visible(current_scope()))
     return _page(found, Definition, DefinitionAnswer, query)
@@ -72,7 +65,6 @@ def _page(found: Any, model: Any, answer: type[BaseModel], query: PageQuery) -> 
 
 @bp.post("/definitions")
 @describe(
-    "Save a report",
     body=NewDefinition,
     answer=Answer("What was saved.", {JSON: DefinitionAnswer}, headers=("Location",)),
     status=201,
@@ -91,7 +83,7 @@ def create_definition() -> Response:
 
 
 @bp.get("/definitions/<uuid:definition_id>")
-@describe("One saved report", answer=DefinitionAnswer, errors=(404,))
+@describe(answer=DefinitionAnswer, errors=(404,))
 def show_definition(definition_id: UUID) -> Response:
     """Return one saved report."""
     return answer_json(_answer(_found(definition_id)))
@@ -107,7 +99,7 @@ def _found(definition_id: UUID) -> Definition:
 
 
 @bp.patch("/definitions/<uuid:definition_id>")
-@describe("Change a saved report", body=Changes, answer=DefinitionAnswer, errors=(404, 422))
+@describe(body=Changes, answer=DefinitionAnswer, errors=(404, 422))
 def change_definition(definition_id: UUID) -> Response:
     """Change what is sent of a saved report."""
     scope, definition = current_scope(), _found(definition_id)
@@ -118,7 +110,7 @@ def change_definition(definition_id: UUID) -> Response:
 
 
 @bp.delete("/definitions/<uuid:definition_id>")
-@describe("Delete a saved report", answer=Answer("Deleted."), status=204, errors=(403, 404))
+@describe(answer=Answer("Deleted."), status=204, errors=(403, 404))
 def delete_definition(definition_id: UUID) -> Response:
     """Delete a saved report with its runs and deliveries; its reports stay."""
     scope, definition = current_scope(), _found(definition_id)
@@ -130,7 +122,6 @@ def delete_definition(definition_id: UUID) -> Response:
 
 @bp.post("/definitions/<uuid:definition_id>/run")
 @describe(
-    "Make a saved report now",
     answer=Answer("The report, queued.", {JSON: ReportAnswer}, headers=("Location",)),
     status=202,
     errors=(403, 404, 422),
@@ -148,23 +139,15 @@ def run_definition(definition_id: UUID) -> Response:
 
 
 @bp.post("/definitions/<uuid:definition_id>/secret")
-@describe(
-    "A new secret for its webhooks; the old one signs for a day more",
-    answer=DefinitionAnswer,
-    errors=(403, 404),
-)
+@describe(answer=DefinitionAnswer, errors=(403, 404))
 def rotate_secret(definition_id: UUID) -> Response:
-    """Give a definition's webhooks a new secret, shown this once."""
+    """Give its webhooks a new secret, shown this once; the old one signs for a day more."""
     scope, definition = current_scope(), _found(definition_id)
-    secret = definitions.rotate_secret(scope, definition)
-    audit(scope, "rotated webhook secret", f"{definition.name} {definition.id}")
-    db.session.commit()
-    return answer_json(_answer(definition, secret))
+    return answer_json(_answer(definition, definitions.rotate_secret(scope, definition)))
 
 
 @bp.get("/definitions/<uuid:definition_id>/latest")
 @describe(
-    "The newest result",
     query=LatestQuery,
     answer=Answer("The result.", dict.fromkeys(FORMATS.values(), TEXT)),
     also={304: Answer("Not changed since the given ETag.")},
@@ -177,13 +160,12 @@ def latest_result(definition_id: UUID) -> Response:
 
 @bp.get("/definitions/<uuid:definition_id>/latest.<fmt>")
 @describe(
-    "The newest result, the format in the address",
     answer=Answer("The result.", dict.fromkeys(FORMATS.values(), TEXT)),
     also={304: Answer("Not changed since the given ETag.")},
     errors=(404,),
 )
 def latest_file(definition_id: UUID, fmt: str) -> Response:
-    """Return the newest finished result, for programs that know an address and no more."""
+    """Return the newest finished result, the format in the address."""
     if fmt not in FORMATS:
         raise NotFound(f"There is no such format; ask for one of {', '.join(FORMATS)}.")
     return _latest(_found(definition_id), fmt)
@@ -197,7 +179,7 @@ def _latest(definition: Definition, fmt: str) -> Response:
 
 
 @bp.get("/definitions/<uuid:definition_id>/runs")
-@describe("Its runs, newest first", answer=list[RunAnswer], errors=(404,))
+@describe(answer=list[RunAnswer], errors=(404,))
 def index_runs(definition_id: UUID) -> Response:
     """List what was made of a definition, newest first."""
     runs = definitions.runs_of(_found(definition_id))
@@ -205,12 +187,7 @@ def index_runs(definition_id: UUID) -> Response:
 
 
 @bp.get("/definitions/<uuid:definition_id>/compare")
-@describe(
-    "Two of its results side by side",
-    query=CompareQuery,
-    answer=ComparisonAnswer,
-    errors=(404, 409, 422),
-)
+@describe(query=CompareQuery, answer=ComparisonAnswer, errors=(404, 409, 422))
 def compare_runs(definition_id: UUID) -> Response:
     """Return what came, went and changed between two results of a definition."""
     query, definition = read_query(CompareQuery), _found(definition_id)
@@ -219,10 +196,7 @@ def compare_runs(definition_id: UUID) -> Response:
 
 
 @bp.get("/definitions.ics")
-@describe(
-    "When saved reports are due, as a calendar",
-    answer=Answer("iCalendar, the next twelve times of each.", {"text/calendar": TEXT}),
-)
+@describe(answer=Answer("iCalendar, the next twelve times of each.", {"text/calendar": TEXT}))
 def show_calendar() -> Response:
     """Return the next times of what the caller may see, for calendar programs."""
     calendar = definitions.calendar(current_scope())
@@ -230,14 +204,12 @@ def show_calendar() -> Response:
 
 
 @bp.get("/deliveries")
-@describe(
-    "List deliveries, newest first",
-    query=DeliveriesQuery,
-    answer=Answer("Deliveries; Link: rel=next where there are more.", {JSON: list[DeliveryAnswer]}),
-    errors=(404, 422),
-)
+@describe(query=DeliveriesQuery, answer=list[DeliveryAnswer], errors=(404, 422))
 def index_deliveries() -> Response:
-    """List who was told of what, newest first, each with its tries and their answers."""
+    """List deliveries, newest first; Link: rel=next where there are more.
+
+    Each is somebody who was told of something, with every try and its answer.
+    """
     scope, query = current_scope(), read_query(DeliveriesQuery)
     found = select(Delivery).join(Delivery.definition).where(definitions.visible(scope))
     if query.definition:
@@ -249,7 +221,7 @@ def index_deliveries() -> Response:
 
 
 @bp.post("/deliveries/<uuid:delivery_id>/resend")
-@describe("Send it again", answer=DeliveryAnswer, status=202, errors=(403, 404, 409))
+@describe(answer=DeliveryAnswer, status=202, errors=(403, 404, 409))
 def resend_delivery(delivery_id: UUID) -> Response:
     """Let a delivery be sent again at once."""
     delivery = definitions.resend(current_scope(), str(delivery_id))

@@ -17,17 +17,9 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from webapp.accounts import Scope, audit, zone_changed, zone_of
 from webapp.delivery.bodies import Changes, ComparisonAnswer, NewDefinition, Target
-from webapp.delivery.comparison import FIRST, compare
-from webapp.delivery.models import (
-    MAKING,
-    SENDING,
-    WAITING,
-    Definition,
-    DefinitionRun,
-    Delivery,
-)
-from webapp.delivery.relative import resolve
-from webapp.delivery.schedules import Schedule
+from webapp.delivery.models import MAKING, SENDING, WAITING, Definition, DefinitionRun, Delivery
+from webapp.delivery.results import FIRST, compare
+from webapp.delivery.schedules import Schedule, resolve
 from webapp.engine.kind import ReportKind
 from webapp.engine.models import WITH_RESULT, Report
 from webapp.engine.params import json_schema, read_params
@@ -309,9 +301,11 @@ def signing_secrets(definition: Definition) -> list[str]:
 
 
 def rotate_secret(scope: Scope, definition: Definition) -> str:
-    """Give a definition a new secret, shown this once; the old one signs for a day more."""
+    """Give a definition a new secret, shown this once; the old one signs a day more. Commits."""
     check_may_change(scope, definition)
     kept: list[dict[str, str]] = json.loads(unseal(definition.sealed or ""))
     made = new_secret()
     definition.sealed = seal(json.dumps([kept[-1], made]))
+    audit(scope, "rotated webhook secret", f"{definition.name} {definition.id}")
+    db.session.commit()
     return made["secret"]

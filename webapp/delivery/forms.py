@@ -7,9 +7,9 @@ from typing import Any
 
 from werkzeug.datastructures import MultiDict
 
-from webapp.delivery.alerts import main_figures
 from webapp.delivery.models import Definition
-from webapp.delivery.relative import relative_label, relative_month, relative_word
+from webapp.delivery.results import main_figures
+from webapp.delivery.schedules import relative_label, relative_month, relative_word
 from webapp.engine.models import Report
 from webapp.engine.registry import kinds
 from webapp.engine.results import ReadResult

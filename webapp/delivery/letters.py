@@ -13,7 +13,7 @@ from flask import current_app, render_template
 
 from webapp import mail
 from webapp.delivery.models import Delivery
-from webapp.engine.kind import Answer
+from webapp.delivery.results import answer
 from webapp.engine.models import Report
 from webapp.engine.registry import kinds
 from webapp.engine.results import ReadResult
@@ -87,13 +87,6 @@ def _subject(delivery: Delivery) -> str:
         words.append("incomplete")
     text = " · ".join(word for word in words if word)
     return " ".join(text.split()) if storable(text) else delivery.definition.kind
-
-
-def answer(report: Report | None) -> Answer:
-    """Return what a result says and its figures, as its page has them on top."""
-    if report is None or not report.has_result:
-        return Answer("")
-    return kinds()[report.kind].answer(ReadResult(report))
 
 
 def _picture(report: Report | None) -> bytes | None:

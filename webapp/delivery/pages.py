@@ -14,10 +14,9 @@ from sqlalchemy.orm import joinedload
 from webapp import mail
 from webapp.accounts import audit, current_scope, restrict, zone_of
 from webapp.delivery import definitions, forms, sending
-from webapp.delivery.alerts import rule_text
 from webapp.delivery.bodies import Changes, NewDefinition
-from webapp.delivery.comparison import FIRST, columns_of
 from webapp.delivery.models import SENDING, WAITING, Definition, DefinitionRun, Delivery
+from webapp.delivery.results import FIRST, columns_of, rule_text
 from webapp.engine.models import Report
 from webapp.engine.registry import kinds
 from webapp.engine.service import find_report
@@ -175,10 +174,7 @@ def _show(definition: Definition, secret: str = "") -> Response:
 def rotate_secret(definition_id: UUID) -> Response:
     """Make a new secret for its webhooks and show it, this once."""
     scope, definition = current_scope(), _found(definition_id)
-    secret = definitions.rotate_secret(scope, definition)
-    audit(scope, "rotated webhook secret", f"{definition.name} {definition.id}")
-    db.session.commit()
-    return _show(definition, secret)
+    return _show(definition, definitions.rotate_secret(scope, definition))
 
 
 def course(runs: Sequence[DefinitionRun]) -> dict[str, Any]:
@@ -257,11 +253,11 @@ def resend_saved(delivery_id: UUID) -> Response:
 def unsubscribe(token: str) -> Response:
     """Take a reader out of a mail: asked on a page, or at once by the mail program (RFC 8058)."""
     try:
-        email = sending.subscriber(token)
-        if request.method == "POST":
-            sending.unsubscribe(token)
+        definition_id, email = sending.unsubscribe_signer().loads(token)
     except BadSignature:
         abort(404)
+    if request.method == "POST":
+        sending.unsubscribe(definition_id, email)
     page = render_template(
         "delivery/unsubscribe.html", email=email, done=request.method == "POST", token=token
     )

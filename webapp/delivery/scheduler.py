@@ -18,7 +18,6 @@ from sqlalchemy.orm import aliased
 
 from webapp import jobs, mail
 from webapp.accounts import User, scope_of, zone_of
-from webapp.delivery.alerts import watch
 from webapp.delivery.definitions import plan, resolved
 from webapp.delivery.models import (
     DUE,
@@ -33,6 +32,7 @@ from webapp.delivery.models import (
     DefinitionRun,
     Delivery,
 )
+from webapp.delivery.results import watch
 from webapp.delivery.schedules import Schedule, quiet_until
 from webapp.engine.models import CANCELLED, INCOMPLETE, Report
 from webapp.engine.models import FAILED as REPORT_FAILED

@@ -24,16 +24,9 @@ from standardwebhooks import Webhook
 from webapp import mail
 from webapp.accounts import User, person_erasing, scope_of
 from webapp.delivery.definitions import signing_secrets
-from webapp.delivery.letters import answer, letter
-from webapp.delivery.models import (
-    GIVEN_UP,
-    SENDING,
-    SENT,
-    UNKNOWN,
-    WAITING,
-    Definition,
-    Delivery,
-)
+from webapp.delivery.letters import letter
+from webapp.delivery.models import GIVEN_UP, SENDING, SENT, UNKNOWN, WAITING, Definition, Delivery
+from webapp.delivery.results import answer
 from webapp.engine import export
 from webapp.engine.models import Report
 from webapp.engine.registry import kinds
@@ -253,7 +246,7 @@ def _by_mail(delivery: Delivery) -> str:
             attached.append((name, path.read_bytes()))
             room -= path.stat().st_size
     # What proves that a reader of this mail wants no more of them.
-    token = _signer().dumps([delivery.definition_id, target["to"][0]])
+    token = unsubscribe_signer().dumps([delivery.definition_id, target["to"][0]])
     message = letter(
         delivery,
         link=page_url(delivery),
@@ -277,14 +270,8 @@ DELIVER = Task(
 # Unsubscribing
 
 
-def subscriber(token: str) -> str:
-    """Return whose address a token is about; raises BadSignature."""
-    return str(_signer().loads(token)[1])
-
-
-def unsubscribe(token: str) -> None:
-    """Take an address out of a definition's mails; commits. Raises BadSignature."""
-    definition_id, email = _signer().loads(token)
+def unsubscribe(definition_id: str, email: str) -> None:
+    """Take an address out of a definition's mails; commits."""
     definition = db.session.get(Definition, definition_id)
     if definition is not None:
         _take_out(definition, email)
@@ -309,5 +296,6 @@ def _take_out(definition: Definition, email: str) -> None:
     definition.deliver = kept
 
 
-def _signer() -> URLSafeSerializer:
+def unsubscribe_signer() -> URLSafeSerializer:
+    """Return what signs which definition's mails, and whose address, a link is about."""
     return URLSafeSerializer([derived_key(key, "unsubscribe") for key in secret_keys()][::-1])
