@@ -12,8 +12,8 @@ import pytest
 from accounts_helpers import PASSWORD, Browser, Program, bearer, email_of
 from flask import Flask
 
-from webapp.accounts import limits, people
-from webapp.accounts.people import HASHES_AT_ONCE, password_matches, password_problem
+from webapp.accounts import limits, passwords
+from webapp.accounts.passwords import HASHES_AT_ONCE, password_matches, password_problem
 
 SignedIn = Callable[[str], Browser]
 MakeProgram = Callable[..., Program]
@@ -154,8 +154,8 @@ def test_no_more_than_four_passwords_are_hashed_at_a_time(
             with lock:
                 hashing -= 1
 
-    stored = people.hash_password(PASSWORD)
-    monkeypatch.setattr(people, "_hasher", Slow())
+    stored = passwords.hash_password(PASSWORD)
+    monkeypatch.setattr(passwords, "_hasher", Slow())
     right: list[bool] = []
     threads = [
         threading.Thread(target=lambda: right.append(password_matches(stored, PASSWORD)))

@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 
 from webapp.accounts import AuditEntry, create_key, create_user, find_user
 from webapp.accounts.models import LoginSession, Membership, User
-from webapp.accounts.people import password_matches
+from webapp.accounts.passwords import password_matches
 from webapp.extensions import db
 from webapp.lib.moments import utcnow
 from webapp.lib.texts import local_path

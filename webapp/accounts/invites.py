@@ -11,7 +11,8 @@ from sqlalchemy.orm import joinedload
 from webapp.accounts.companies import Scope, find_membership
 from webapp.accounts.keys import hash_secret, random_text
 from webapp.accounts.models import ROLES, Invite, Membership, User
-from webapp.accounts.people import accounts_of, add_user, password_problem
+from webapp.accounts.passwords import password_problem
+from webapp.accounts.people import accounts_of, add_user
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.lib.moments import utcnow

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.accounts import Scope, User, audit, scope_of
 from webapp.accounts.keys import hash_secret, random_text
-from webapp.accounts.people import hash_password
+from webapp.accounts.passwords import hash_password
 from webapp.engine.kind import ReportKind, Table
 from webapp.engine.models import Report
 from webapp.engine.registry import kind_named, readable

@@ -21,7 +21,7 @@ from flask import current_app
 
 from webapp import accounts
 from webapp.accounts import find_key
-from webapp.accounts.people import password_matches
+from webapp.accounts.passwords import password_matches
 from webapp.data_dir import STAND_IN_CREDENTIALS
 from webapp.engine.registry import kinds
 from webapp.errors import ReportError

@@ -18,7 +18,7 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 
 from webapp.accounts import current_scope
 from webapp.accounts.limits import count_try, count_wrong, forget_tries
-from webapp.accounts.people import password_matches
+from webapp.accounts.passwords import password_matches
 from webapp.engine import registry, service, shares
 from webapp.engine.charts import chart_data
 from webapp.engine.models import Report
