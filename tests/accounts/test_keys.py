@@ -23,7 +23,7 @@ from webapp.accounts import (
     find_user,
     sender_scope,
 )
-from webapp.accounts.keys import ALPHABET, hash_secret, new_secret
+from webapp.accounts.keys import ALPHABET, hash_secret, new_secret, revoke_key
 from webapp.errors import InvalidParams, NotSignedIn
 from webapp.extensions import db
 from webapp.lib.moments import utcnow
@@ -215,6 +215,32 @@ def test_a_send_only_key_says_whose_it_is(app: Flask, sender: tuple[str, str]) -
     assert found is not None
     assert (found.email, found.company_name, found.role) == (email_of("expert"), "Acme", "expert")
     assert not found.is_operator
+
+
+def test_a_key_has_the_role_and_the_company_of_its_own_user(
+    app: Flask, program: Callable[[str], Program]
+) -> None:
+    """Others have other roles beside it, and there is another company."""
+    for who, company, role in (("viewer", "Acme", "viewer"), ("stranger", "Other", "admin")):
+        caller = program(who)
+        found = quick_scope(app, caller.key_id, caller.secret)
+        assert found is not None
+        assert (found.user_id, found.company_name, found.role) == (caller.user_id, company, role)
+
+
+def test_a_revoked_key_ends_the_programs_of_no_other_key(
+    app: Flask, program: Callable[[str], Program]
+) -> None:
+    for revoked in (0, 1):
+        # In the order of their ids, each of the two once.
+        pair = sorted((program("expert"), program("expert")), key=lambda one: one.key_row)
+        tokens = [one.log_in()["accessToken"] for one in pair]
+        with app.app_context():
+            revoke_key(db.session.get_one(ApiKey, pair[revoked].key_row))
+            db.session.commit()
+        answers = [one.get(USERS, token) for one, token in zip(pair, tokens, strict=True)]
+        assert answers[revoked].status_code == 401
+        assert answers[1 - revoked].status_code == 200
 
 
 def test_a_send_only_key_needs_its_own_secret(app: Flask, sender: tuple[str, str]) -> None:

@@ -11,7 +11,9 @@ from accounts_helpers import PASSWORD, Browser, Program, email_of
 from flask import Flask
 from sqlalchemy import select, update
 
-from webapp.accounts import create_user, find_user
+from webapp.accounts import Company, create_user, find_user, scope_of, zone_of
+from webapp.accounts.invites import make_invite
+from webapp.accounts.members import remove_member
 from webapp.accounts.models import Invite
 from webapp.extensions import db
 from webapp.lib.moments import utcnow
@@ -266,6 +268,33 @@ def test_invitations_of_an_admin_who_lost_the_role_end(
     path = invite(signed_in("admin"))
     signed_in("operator").post(f"/members/{user_id('admin')}/role", {"role": "viewer"})
     assert Browser(app).get(path).status_code == 404
+
+
+def test_invitations_to_another_company_stay_when_access_ends(
+    app: Flask, give: Callable[[str, str, str], None], company_id: Callable[[str], str]
+) -> None:
+    give("admin", "Other", "admin")
+    for left in ("Acme", "Other"):
+        with app.app_context():
+            user = find_user(email_of("admin"))
+            assert user is not None
+            for name in ("Acme", "Other"):
+                scope = scope_of(user, company_id(name))
+                assert scope is not None
+                make_invite(scope, NEW, "viewer")
+            remove_member(company_id(left), user.id)
+            [stays] = db.session.scalars(select(Invite.company_id))
+            assert stays != company_id(left)
+            db.session.rollback()
+
+
+def test_each_company_tells_its_own_time(app: Flask, company_id: Callable[[str], str]) -> None:
+    zones = {"Acme": "Europe/Berlin", "Other": "Asia/Tokyo"}
+    with app.app_context():
+        for name, zone in zones.items():
+            db.session.get_one(Company, company_id(name)).timezone = zone
+        db.session.commit()
+        assert {name: zone_of(company_id(name)).key for name in zones} == zones
 
 
 def test_what_was_done_is_in_the_audit_log_of_its_company(

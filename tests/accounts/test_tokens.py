@@ -15,6 +15,7 @@ from flask import Flask
 from sqlalchemy import update
 
 from webapp.accounts.models import ApiKey, LoginSession
+from webapp.accounts.sessions import find_refresh_session
 from webapp.extensions import db
 from webapp.lib.moments import utcnow
 from webapp.security import derived_key
@@ -331,6 +332,20 @@ def test_refresh_and_access_tokens_do_not_stand_in_for_each_other(program: MakeP
     assert caller.get(REFRESH, tokens["accessToken"]).status_code == 401
     assert caller.get(COMPANIES, tokens["refreshToken"]).status_code == 401
     assert caller.client.get(REFRESH, **caller.basic).status_code == 401
+
+
+def test_a_made_up_refresh_token_finds_no_session(app: Flask, program: MakeProgram) -> None:
+    program("expert").log_in()
+    with app.app_context():
+        assert [find_refresh_session(f"purr_{number}") for number in range(30)] == [None] * 30
+
+
+def test_a_token_may_stand_alone_in_its_header(program: MakeProgram) -> None:
+    caller = program("expert")
+    token = caller.log_in()["accessToken"]
+    for header, status in ((token, 200), (f"bearer {token}", 200), (f"Other {token}", 401)):
+        answer = caller.client.get(COMPANIES, headers={"Authorization": header})
+        assert answer.status_code == status
 
 
 def test_a_bad_header_is_not_saved_by_a_good_cookie(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from test_label_revenue_pages import send
 
 from webapp.accounts import Scope
+from webapp.errors import InvalidParams
 from webapp.kinds.label_revenue import closing
 from webapp.kinds.label_revenue.periods import states_of
 from webapp.kinds.label_revenue.report import payouts
@@ -70,6 +72,21 @@ def test_what_is_owed_is_paid_or_carried_forward_and_nothing_else(months: Any, l
         carried = sum(one.closing for one in found)
         assert paid + carried == owed
         assert sum(one.closing for one in totals_of(found).values()) == carried
+
+
+def test_months_of_different_money_are_no_one_sum() -> None:
+    months = [replace(as_month({"A": 1}, {}), currency=one) for one in ("EUR", "EUR", "USD")]
+    assert payouts.one_currency(months[:2]) == "EUR"
+    with pytest.raises(InvalidParams, match="different currencies"):
+        payouts.one_currency(months)
+    # What pays nothing has a currency of no matter.
+    assert payouts.one_currency([months[0], replace(as_month({}, {}), currency="USD")]) == "EUR"
+
+
+def test_the_hash_of_what_was_told_knows_no_order_of_names() -> None:
+    assert payouts.digest({"web": "0.9", "app": "0.7"}) == payouts.digest(
+        {"app": "0.7", "web": "0.9"}
+    )
 
 
 @pytest.fixture

@@ -295,3 +295,20 @@ def test_an_adjustment_says_why_and_where_to_look(
     page = client_for("viewer").get("/label-revenue/months/2025-03").text
     assert "stored streams 1" in page
     assert "It changed since it was locked" in page
+
+
+def test_an_adjustment_names_three_causes_and_counts_the_rest(
+    app: Flask, scope: Scope, sample: str, api_for: Any
+) -> None:
+    lock(app, scope, MARCH)
+    causes = "stored streams 1; stored streams 2; stored streams 3"
+    for count, said in (
+        (1, causes[:16]),
+        (2, causes[:34]),
+        (3, causes),
+        (4, f"{causes} and 1 more"),
+    ):
+        api_for("owner").post("/streams", [STREAM] * count)
+        with app.app_context():
+            due = payouts.payer(scope.company_id, "pool").month(APRIL).adjustments
+        assert {one.reason for one in due} == {said}
