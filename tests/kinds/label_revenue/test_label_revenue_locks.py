@@ -308,7 +308,7 @@ def test_an_adjustment_names_three_causes_and_counts_the_rest(
         (3, causes),
         (4, f"{causes} and 1 more"),
     ):
-        api_for("owner").post("/streams", [STREAM] * count)
+        api_for("owner").post("/streams", [STREAM | {"seconds": 500}] * count)
         with app.app_context():
             due = payouts.payer(scope.company_id, "pool").month(APRIL).adjustments
         assert {one.reason for one in due} == {said}
