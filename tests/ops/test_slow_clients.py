@@ -125,6 +125,27 @@ def test_a_kept_connection_is_served_again_and_so_are_requests_sent_together(por
             assert seen.count(b"HTTP/1.1 200") == answers
 
 
+def test_who_hangs_up_in_the_middle_is_forgotten_at_once(port: int) -> None:
+    for sent in (b"GET / HTTP/1.1\r\n", HEAD + b"Content-Length: 1000\r\n\r\nhalf"):
+        (slow,) = opened(port, 1, sent)
+        with slow:
+            assert status(port) == 200
+            slow.shutdown(socket.SHUT_WR)
+            slow.settimeout(15)  # a slow sender is told after 20 s
+            assert slow.recv(100) == b""
+
+
+def test_half_a_request_behind_an_answered_one_is_waited_for(port: int) -> None:
+    one = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as kept:
+        for sent in (one + one[:-3], one[-3:]):
+            kept.sendall(sent)
+            seen = b""
+            while not seen.rstrip().endswith(b"}"):
+                seen += kept.recv(65536)
+            assert seen.startswith(b"HTTP/1.1 200")
+
+
 def test_a_large_body_is_read(port: int) -> None:
     assert status(port, b"x" * (1 << 20)) in {400, 401, 415, 422, 503}
 

@@ -15,11 +15,16 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import select
 import selectors
 import socket
+import struct
+import threading
 import time
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, NamedTuple
 
 from gunicorn.http.errors import LimitRequestLine
 from gunicorn.workers.gthread import TConn, ThreadWorker
@@ -28,6 +33,9 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 REQUEST_S = 20.0
 SMALL_BODY_BYTES = 32 * 1024
 HEAD_BYTES = 64 * 1024
+# How long a thread stays with a connection it has answered, for a next request.
+STAY_S = 0.01
+_STAY = struct.pack("ll", 0, int(STAY_S * 1_000_000))
 # A large body: how long its sender may be silent, and what it has to send on average.
 SILENT_S = 10.0
 BODY_BYTES_PER_S = 4 * 1024
@@ -51,6 +59,64 @@ TOO_LONG = {
     "reason": _TOO_LONG,
     "suggestion": "Ask for less at once.",
 }
+
+
+class ThriftySocket(socket.socket):
+    """A socket that asks the system for nothing twice: each call of it lets other threads run.
+
+    To be told how long to wait costs nothing until something is read, and the head of an answer
+    waits for what follows it.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock.family, sock.type, sock.proto, sock.detach())
+        super().setblocking(True)
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _STAY)
+        self._wanted = self._told = super().gettimeout()
+        self._held = b""
+        self._holds = True
+
+    def gettimeout(self) -> float | None:
+        """Return how long reading and writing may wait."""
+        return self._wanted
+
+    def settimeout(self, value: float | None) -> None:
+        """Let reading and writing wait that long from now on."""
+        self._wanted = value
+
+    def setblocking(self, flag: bool) -> None:
+        """Let reading and writing wait for ever, or not at all."""
+        self._wanted = None if flag else 0.0
+
+    def _tell(self) -> None:
+        if self._told != self._wanted:
+            super().settimeout(self._wanted)
+            self._told = self._wanted
+
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        """Return what has come, as a socket does."""
+        self._tell()
+        return super().recv(bufsize, flags)
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """Send, the first piece of an answer together with the second."""
+        if self._holds:
+            self._held, self._holds = data, False
+            return
+        self._tell()
+        super().sendall(self._held + data if self._held else data, flags)
+        self._held = b""
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """Send what was held, then a file."""
+        self.sendall(b"")
+        return super().sendfile(file, offset, count)
+
+    def flush(self) -> None:
+        """Send what was held: the answer is over."""
+        if self._held:
+            self.sendall(b"")
+        self._holds = True
 
 
 class PacedSocket:
@@ -80,6 +146,55 @@ class PacedSocket:
         return found
 
 
+class Served(NamedTuple):
+    """What became of a connection; gunicorn reads it as the future that its own pool returns."""
+
+    is_kept: Any
+
+    def cancelled(self) -> bool:
+        """Say that it was served."""
+        return False
+
+    def result(self) -> Any:
+        """Return whether the connection is kept."""
+        return self.is_kept
+
+
+class Threads:
+    """Daemon threads that take work off a queue, started as they are needed.
+
+    The standard library's pool makes a future with its locks for each call, which costs as much as
+    reading a request. Work is handed over by one thread, the loop's.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._work: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._started = 0
+        self.busy = 0
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Have something done; who does it says so by making `busy` less."""
+        self.busy += 1
+        self._work.put(work)
+        if self.busy > self._started < self._most:
+            self._started += 1
+            name = f"web-{self._started}"
+            threading.Thread(target=self._loop, name=name, daemon=True).start()
+
+    def _loop(self) -> None:
+        while True:
+            self._work.get()()
+
+    @property
+    def has_waiting(self) -> bool:
+        """Return whether there is work that no thread has taken yet."""
+        return not self._work.empty()
+
+    def shutdown(self, *, wait: bool) -> None:
+        """Do nothing: the threads end with the process."""
+
+
 class PatientWorker(ThreadWorker):
     """The threaded worker; its loop holds connections until their request can be served."""
 
@@ -96,16 +211,21 @@ class PatientWorker(ThreadWorker):
             self._close_incomplete(next(iter(self.incomplete)), b"")
         super().accept(listener)
 
-    def enqueue_req(self, conn: TConn) -> None:
-        """Give a connection a thread if its request is there, else wait for more of it."""
-        if self.cfg.is_ssl:  # what has come cannot be read without taking it
-            super().enqueue_req(conn)
-            return
+    def enqueue_req(self, conn: TConn, seen_bytes: int = 0) -> None:
+        """Give a connection a thread if its request is there, else wait for more of it.
+
+        seen_bytes: so many were left in the socket at the last look
+        """
+        if not isinstance(conn.sock, ThriftySocket):
+            conn.sock = ThriftySocket(conn.sock)
         self.incomplete.setdefault(conn, time.monotonic() + REQUEST_S)
-        seen = self._look(conn)
+        seen, left_bytes = self._look(conn) or (None, 0)
         state = WHOLE if seen is None else state_of(seen)
-        if state == INCOMPLETE:
-            self._wait(conn, len(seen or b""))
+        if state == INCOMPLETE and left_bytes == seen_bytes and has_ended(conn.sock):
+            # Else the loop would be told of the end again and again.
+            self._close_incomplete(conn, b"")
+        elif state == INCOMPLETE:
+            self._wait(conn, left_bytes)
         elif state == LARGE and len(self.large) >= self.cfg.threads // 4:
             self._close_incomplete(conn, _FULL)
         else:
@@ -113,31 +233,66 @@ class PatientWorker(ThreadWorker):
             if state == LARGE:
                 self.large.add(conn)
             conn.data_ready = True
-            super().enqueue_req(conn)
+            self.tpool.submit(partial(self._serve, conn))
 
-    def _look(self, conn: TConn) -> bytes | None:
-        """Return what of a request has come, left where it is; None for an end or an error."""
+    def get_thread_pool(self) -> Threads:
+        """Return what serves requests."""
+        return Threads(self.cfg.threads)
+
+    def _serve(self, conn: TConn) -> None:
+        """Serve a connection, in a thread, and what it asks right after that."""
+        is_kept = self.handle(conn)
+        while is_kept and self._asks_again(conn):
+            is_kept = self.handle(conn)
+        self.method_queue.defer(self.finish_request, conn, Served(is_kept))
+
+    def _asks_again(self, conn: TConn) -> bool:
+        """Return whether the next whole request has come, or an end, before others need us.
+
+        Programs that send a lot ask again at once: the way through the loop, and to another thread,
+        would cost them more than most answers.
+        """
+        unreader = conn.parser.unreader
+        is_free = self.alive and conn not in self.large and not self.tpool.has_waiting
+        if not is_free or unreader.buf.getvalue():
+            return False
+        conn.sock.setblocking(True)
+        try:
+            seen = conn.sock.recv(SMALL_BODY_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        unreader.unread(seen)
+        return not seen or state_of(seen) == WHOLE
+
+    def _look(self, conn: TConn) -> tuple[bytes, int] | None:
+        """Return what of a request has come, and how much of it is left where it is.
+
+        None for an end or an error.
+        """
         had = conn.parser.unreader.buf.getvalue() if conn.parser is not None else b""
         try:
             flags = socket.MSG_PEEK | socket.MSG_DONTWAIT
-            more: bytes = conn.sock.recv(HEAD_BYTES + SMALL_BODY_BYTES, flags)
+            more = conn.sock.recv(HEAD_BYTES + SMALL_BODY_BYTES, flags)
         except BlockingIOError:
-            return bytes(had)
+            return had, 0
         except OSError:
             return None
-        return had + more if more else None
+        return (had + more, len(more)) if more else None
 
     def _wait(self, conn: TConn, come_bytes: int) -> None:
         """Keep a connection in the loop; it is looked at again when more has come."""
-        conn.sock.setblocking(False)
         # Else the loop would be told again and again of what it has seen.
         conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, come_bytes + 1)
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._look_again, conn))
+        self.poller.register(
+            conn.sock, selectors.EVENT_READ, partial(self._look_again, conn, come_bytes)
+        )
 
-    def _look_again(self, conn: TConn, _sock: socket.socket) -> None:
+    def _look_again(self, conn: TConn, seen_bytes: int, _sock: socket.socket) -> None:
         self.poller.unregister(conn.sock)
         conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-        self.enqueue_req(conn)
+        self.enqueue_req(conn, seen_bytes)
 
     def murder_pending(self) -> None:
         """Close connections whose request did not come in time; called by the loop."""
@@ -159,12 +314,16 @@ class PatientWorker(ThreadWorker):
         """Serve a request; a large body is read at a pace that is kept an eye on."""
         if conn in self.large:
             conn.parser.unreader.sock = PacedSocket(conn.sock)
-        return super().handle_request(req, conn)
+        is_kept = super().handle_request(req, conn)
+        conn.sock.flush()
+        return is_kept
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer a request that could not be read; one with too long a line in JSON."""
         if not isinstance(exc, LimitRequestLine):
             super().handle_error(req, client, addr, exc)
+            with contextlib.suppress(OSError):
+                client.flush()
             return
         body = json.dumps(TOO_LONG).encode()
         head = (
@@ -173,14 +332,23 @@ class PatientWorker(ThreadWorker):
         )
         with contextlib.suppress(OSError):
             client.sendall(head.encode() + body)
+            client.flush()
 
     def finish_request(self, conn: TConn, fs: Any) -> None:
         """Take a connection back from its thread."""
+        self.tpool.busy -= 1
         if conn in self.large:
             self.large.discard(conn)
             if conn.parser is not None:
                 conn.parser.unreader.sock = conn.sock
         super().finish_request(conn, fs)
+
+
+def has_ended(sock: socket.socket) -> bool:
+    """Return whether nothing more can come; where the system does not tell, say that it may."""
+    poller = select.poll()
+    poller.register(sock, getattr(select, "POLLRDHUP", 0))
+    return bool(poller.poll(0))
 
 
 def state_of(seen: bytes) -> str:
