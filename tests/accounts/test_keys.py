@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 import pytest
 from accounts_helpers import Browser, Program, email_of
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
+from tests.soon import until
 from webapp.accounts import (
     ApiKey,
     Membership,
@@ -291,6 +292,53 @@ def test_keys_of_a_switched_off_user_open_nothing(
     assert quick_scope(app, *sender) is not None
 
 
+@pytest.mark.parametrize(
+    ("table", "values"),
+    [
+        (ApiKey, {"revoked_at": utcnow()}),
+        (User, {"status": "DISABLED"}),
+        (Membership, {"role": "viewer"}),
+    ],
+    ids=["key", "user", "role"],
+)
+def test_what_is_withdrawn_from_a_key_in_use_ends_within_five_seconds(
+    app: Flask,
+    sender: tuple[str, str],
+    table: type[ApiKey | User | Membership],
+    values: dict[str, object],
+) -> None:
+    def may_send() -> bool:
+        scope = quick_scope(app, *sender)
+        return scope is not None and scope.may("expert")
+
+    assert app.config["KEYS_KEPT_S"] < 5
+    app.config["KEYS_KEPT_S"] = 0.3
+    assert [may_send() for _ in range(3)] == [True, True, True]
+    change(app, table, **values)
+    assert until(lambda: not may_send())
+
+
+def test_a_key_in_use_is_not_looked_up_each_time_and_its_secret_is_compared(
+    app: Flask, sender: tuple[str, str]
+) -> None:
+    asked: list[str] = []
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    # The first use is written down, and what was seen before that is not kept.
+    found = [quick_scope(app, *sender) for _ in range(9)]
+    assert None not in found
+    assert len(asked) <= 4
+    assert quick_scope(app, sender[0], new_secret()) is None
+    with app.app_context():
+        user = find_user(email_of("admin"))
+        assert user is not None
+        key, secret = create_key(user, "another", scope="send")
+        another = key.key_id, secret
+    assert quick_scope(app, *another) is not None
+    assert quick_scope(app, sender[0], secret) is None
+
+
 def test_last_use_is_kept_to_the_minute(app: Flask, sender: tuple[str, str]) -> None:
     def used_at() -> datetime | None:
         with app.app_context():
@@ -301,6 +349,7 @@ def test_last_use_is_kept_to_the_minute(app: Flask, sender: tuple[str, str]) -> 
     assert first is not None
     quick_scope(app, *sender)
     assert used_at() == first
+    app.config["KEYS_KEPT_S"] = 0
     change(app, ApiKey, last_used_at=first - timedelta(minutes=1))
     quick_scope(app, *sender)
     assert (used_at() or first) >= first

@@ -11,6 +11,7 @@ import hmac
 import secrets
 import string
 import threading
+import time
 import zlib
 from base64 import b64decode
 from datetime import datetime, timedelta
@@ -35,6 +36,10 @@ ID_PREFIX = "purk_"
 # How exact "last used" is: a write for each request would make readers wait for writers.
 TOUCH_EVERY = timedelta(minutes=1)
 LOOKED_UP_TOGETHER = 100
+# How long a program that sends a lot is believed without looking again: what is withdrawn ends
+# within five seconds. So many keys are known at a time.
+KEPT_S = 2.0
+KEYS_KEPT = 10_000
 _touching = threading.Lock()
 
 # One small query instead of three rows read whole: programs send hundreds of requests a second.
@@ -67,7 +72,10 @@ _LOOK_UP = (
 
 def init_app(app: Flask) -> None:
     """Let the look-ups of this application's requests be done together."""
+    app.config.setdefault("KEYS_KEPT_S", KEPT_S)
     app.extensions["key_lookups"] = Coalescer(_look_up, most=LOOKED_UP_TOGETHER)
+    # When each working key was asked for, and its row.
+    app.extensions["keys_kept"] = {}
 
 
 def random_text(length: int) -> str:
@@ -139,23 +147,34 @@ def basic_credentials(value: str) -> tuple[str, str] | None:
     return key_id, secret
 
 
-def look_up_key(key_id: str, secret: str) -> Any | None:
+def look_up_key(key_id: str, secret: str, kept_s: float = 0.0) -> Any | None:
     """Return the row of `_LOOK_UP` if the secret is the key's own, and key and user work today.
 
+    kept_s: how long ago that may have been seen; the secret is compared each time
     Raises: Unavailable where the database does not answer
     """
-    row = None
-    if storable(key_id):
-        lookups: Coalescer[str, Any] = current_app.extensions["key_lookups"]
-        try:
-            row = lookups.ask(key_id)
-        except NotAnswered:
-            sentence = "The API key could not be looked up. Try again in a moment."
-            raise Unavailable(sentence) from None
+    kept: dict[str, tuple[float, Any]] = current_app.extensions["keys_kept"]
+    now = time.monotonic()
+    asked_at, row = kept.get(key_id, (0.0, None))
+    if row is None or now - asked_at >= kept_s:
+        row = _ask(key_id) if storable(key_id) else None
+        if len(kept) >= KEYS_KEPT:
+            kept.clear()
+        if row is not None:
+            kept[key_id] = now, row
     right = hmac.compare_digest(row.secret_hash if row else "0" * 64, hash_secret(secret))
     if row is None or not right or (row.expires_at and row.expires_at <= utcnow()):
         return None
     return row
+
+
+def _ask(key_id: str) -> Any | None:
+    lookups: Coalescer[str, Any] = current_app.extensions["key_lookups"]
+    try:
+        return lookups.ask(key_id)
+    except NotAnswered:
+        sentence = "The API key could not be looked up. Try again in a moment."
+        raise Unavailable(sentence) from None
 
 
 def _look_up(key_ids: list[str]) -> list[Any]:
@@ -186,10 +205,12 @@ def authenticate_ingest_key() -> Scope | None:
     """
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     given = basic_credentials(value) if scheme.lower() == "basic" else None
-    row = look_up_key(*given) if given else None
-    if row is None:
+    row = look_up_key(*given, current_app.config["KEYS_KEPT_S"]) if given else None
+    if given is None or row is None:
         return None
-    touch_key(row)
+    if touch_key(row):
+        # What is kept knows an older use.
+        current_app.extensions["keys_kept"].pop(given[0], None)
     return Scope(
         user_id=row.user_id,
         company_id=row.company_id,
@@ -200,23 +221,24 @@ def authenticate_ingest_key() -> Scope | None:
     )
 
 
-def touch_key(key: Any) -> None:
-    """Keep when a key was last used, to the minute, in a transaction of its own.
+def touch_key(key: Any) -> bool:
+    """Keep when a key was last used, to the minute; return whether it was time to.
 
     key: an `ApiKey` or what `look_up_key` returned
     """
     now = utcnow()
     if key.last_used_at is not None and now - key.last_used_at < TOUCH_EVERY:
-        return
+        return False
     # One request at a time: each may hold a connection already, and many that wait for a second
     # one would empty the pool and wait for each other.
     if not _touching.acquire(blocking=False):
-        return
+        return False
     try:
         with db.engine.begin() as connection:
             connection.execute(update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=now))
     finally:
         _touching.release()
+    return True
 
 
 def revoke_key(key: ApiKey) -> None:
