@@ -80,6 +80,10 @@ def envelope(where: str, make: Envelope) -> None:
 class Application(Flask):
     """Flask's own; what escapes all handlers is logged by its place, without the address."""
 
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a view or hook as it is: none of ours is a coroutine, so none is looked at."""
+        return func
+
     def log_exception(self, exc_info: Any) -> None:
         """Log an exception: an address may hold an invitation's token, and words what was sent."""
         frames = "".join(traceback.format_tb(exc_info[2]))

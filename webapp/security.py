@@ -39,6 +39,15 @@ _POLICY = (
 _DASHBOARD_POLICY = _POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'") + (
     "; script-src 'self' 'unsafe-inline' 'unsafe-eval'"
 )
+# No view says one of these itself.
+_ALWAYS = (
+    ("X-Content-Type-Options", "nosniff"),
+    # The referrer check of the CSRF library needs it on https; other sites get nothing.
+    ("Referrer-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("X-Frame-Options", "DENY"),
+)
 
 
 class SealBroken(ReportError):
@@ -86,14 +95,20 @@ def check_host() -> None:
     """
     if request.path in HEALTH:
         return
-    try:
-        host = urlsplit(f"//{request.host}").hostname or ""
-    except ValueError:
-        host = ""
-    names = allowed_hosts(current_app.config["ALLOWED_HOSTS"])
-    below = any(name.startswith(".") and f".{host}".endswith(name) for name in names)
-    if host not in names and not below:
+    if not is_ours(request.host, current_app.config["ALLOWED_HOSTS"]):
         raise Unreadable("This site has another name. The operator lists its names: ALLOWED_HOSTS.")
+
+
+@lru_cache(maxsize=256)
+def is_ours(address: str, listed: str) -> bool:
+    """Return whether an address, host with port, is of the hosts in a text with commas."""
+    try:
+        host = urlsplit(f"//{address}").hostname or ""
+    except ValueError:
+        return False
+    names = allowed_hosts(listed)
+    below = any(name.startswith(".") and f".{host}".endswith(name) for name in names)
+    return host in names or below
 
 
 @lru_cache(maxsize=8)
@@ -113,9 +128,10 @@ def check_basic() -> None:
     A form is sent as one of three types, and where a script may send another, the browser tells
     whose it is. Forms are for the token routes, whose credentials stand in the form.
     """
-    scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()
-    is_write = request.method not in {"GET", "HEAD", "OPTIONS"}
-    if not (is_api() and is_write and scheme == "basic") or request.blueprint == "tokens":
+    if request.method in {"GET", "HEAD", "OPTIONS"} or not is_api():
+        return
+    is_basic = request.headers.get("Authorization", "")[:6].lower() in {"basic", "basic "}
+    if not is_basic or request.blueprint == "tokens":
         return
     origin = request.headers.get("Origin")
     foreign = origin is not None and urlsplit(origin).netloc != request.host
@@ -137,18 +153,15 @@ def add_headers(response: Response) -> Response:
     """Add what browsers need to be told; a view's own word on caching stands."""
     headers = response.headers
     # Only the RQ dashboard's policy is looser.
-    inside = f"{request.path}/".startswith(f"{DASHBOARD_PREFIX}/")
-    headers["Content-Security-Policy"] = _DASHBOARD_POLICY if inside else _POLICY
-    headers["X-Content-Type-Options"] = "nosniff"
-    # The referrer check of the CSRF library needs it on https; other sites get nothing.
-    headers["Referrer-Policy"] = "same-origin"
-    headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
-    headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    headers["X-Frame-Options"] = "DENY"
+    path = request.path
+    inside = f"{path}/".startswith(f"{DASHBOARD_PREFIX}/")
+    headers.add("Content-Security-Policy", _DASHBOARD_POLICY if inside else _POLICY)
+    headers.extend(_ALWAYS)
     if current_app.config.get("COOKIE_SECURE"):
         headers["Strict-Transport-Security"] = "max-age=31536000"
     if "Cache-Control" not in headers and request.endpoint != "static":
-        headers["Cache-Control"] = "private, no-cache" if is_api() else "no-store"
+        is_program = path.startswith(API_PREFIX)
+        headers["Cache-Control"] = "private, no-cache" if is_program else "no-store"
     return response
 
 

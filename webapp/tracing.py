@@ -6,8 +6,8 @@ along with the job the request asked for, so that a reader's number finds the li
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 
 from flask import Flask, Response, g, has_request_context, request
 
@@ -25,10 +25,12 @@ def request_id() -> str | None:
     """Return the number of the present request, or None outside of one."""
     if not has_request_context():
         return None
-    if "request_id" not in g:
+    found: str | None = g.get("request_id")
+    if found is None:
         given = request.headers.get(HEADER, "")
-        g.request_id = given if WELL_FORMED.fullmatch(given) else secrets.token_hex(16)
-    found: str = g.request_id
+        # No secret, so the system need not be asked for chance.
+        made = f"{random.getrandbits(128):032x}"
+        g.request_id = found = given if WELL_FORMED.fullmatch(given) else made
     return found
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from flask import Flask, Request, Response, current_app, g, request
-from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 
 from webapp.accounts import (
     api,
@@ -34,9 +34,14 @@ class SignedCookies(SecureCookieSessionInterface):
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """Return the session the request's cookie holds, an empty one without a cookie."""
-        if self.get_cookie_name(app) not in request.cookies:
+        if not request.environ.get("HTTP_COOKIE"):
             return self.session_class()
         return super().open_session(app, request)
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Send what has changed, and say whether the answer depends on it: on neither, nothing."""
+        if session.accessed:
+            super().save_session(app, session, response)
 
 
 def init_app(app: Flask) -> None:
@@ -54,6 +59,8 @@ def init_app(app: Flask) -> None:
     login_manager.login_view = "accounts.login"
     login_manager.user_loader(_user)
     login_manager.request_loader(_user)
+    # Nobody is remembered longer than a session lasts; to look would read it for every answer.
+    app.after_request_funcs[None].remove(login_manager._update_remember_cookie)
     limits.init_app(app)
     keys.init_app(app)
     app.context_processor(_for_templates)

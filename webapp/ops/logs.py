@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import nullcontext
+from collections import deque
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -38,6 +38,10 @@ _MOST = 8000
 # `json.dumps` with an option makes an encoder each time.
 _as_json = json.JSONEncoder(default=str).encode
 STDERR = 2
+
+# What no line says is not looked for.
+logging.logThreads = logging.logMultiprocessing = False
+logging._srcfile = None
 
 access_log = logging.getLogger("webapp.access")
 _process_facts: dict[str, str] = {}
@@ -89,11 +93,15 @@ class JsonLines(logging.Formatter):
 class Lines(logging.Handler):
     """Writes each record's line to stderr in one piece, and lets no thread wait for another one.
 
-    A lock around the writing made the threads of a busy web process queue up behind each other.
-    The system keeps lines of up to 4,096 bytes apart by itself; longer ones have a lock.
+    Who finds nobody writing writes what has gathered: a lock around the writing made the threads of
+    a busy web process queue up behind each other. The system keeps what is written at once apart
+    from what other processes write, up to 4,096 bytes.
     """
 
-    _long = threading.Lock()
+    def __init__(self) -> None:
+        super().__init__()
+        self._gathered: deque[bytes] = deque()
+        self._writing = threading.Lock()
 
     def createLock(self) -> None:  # noqa: N802 (the name is logging's)
         """Make none."""
@@ -107,15 +115,27 @@ class Lines(logging.Handler):
         return passed
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record."""
+        """Write a record, or leave it to who is writing."""
         try:
             line = (self.format(record) + "\n").encode("utf-8", "backslashreplace")
-            with self._long if len(line) > select.PIPE_BUF else nullcontext():
-                while line:
-                    line = line[os.write(STDERR, line) :]
+            self._gathered.append(line)
+            # Again where something came between the last look and the end of the writing.
+            while self._gathered and self._writing.acquire(blocking=False):
+                try:
+                    self._write()
+                finally:
+                    self._writing.release()
         except (OSError, LookupError, TypeError, ValueError):
             # A record that cannot be written ends no request.
             self.handleError(record)
+
+    def _write(self) -> None:
+        while self._gathered:
+            lines = self._gathered.popleft()
+            while self._gathered and len(lines) + len(self._gathered[0]) <= select.PIPE_BUF:
+                lines += self._gathered.popleft()
+            while lines:
+                lines = lines[os.write(STDERR, lines) :]
 
 
 class TextLines(logging.Formatter):
@@ -228,12 +248,13 @@ def _request_facts() -> dict[str, str]:
 
 def _log_access(response: Response) -> Response:
     # Without the tokens it may hold.
-    path = plain(_TOKEN.sub(r"\1…", request.path)).replace("\n", " ")[:500]
+    method, path = request.method, plain(_TOKEN.sub(r"\1…", request.path))
+    path = path.replace("\n", " ")[:500]
     more = {
-        "method": request.method,
+        "method": method,
         "path": path,
         "status": response.status_code,
         "duration_ms": round((time.monotonic() - g.get("began", time.monotonic())) * 1000, 1),
     }
-    access_log.info("%s %s %s", request.method, path, response.status_code, extra=more)
+    access_log.info("%s %s %s", method, path, response.status_code, extra=more)
     return response

@@ -56,8 +56,8 @@ def init_app(app: Flask) -> None:
 
 
 def _count_answer(response: Response) -> Response:
-    route = str(request.url_rule or "unknown")
-    method = request.method if request.method in METHODS else "OTHER"
+    route, method = str(request.url_rule or "unknown"), request.method
+    method = method if method in METHODS else "OTHER"
     count = counters()
     # Redis is told later, by another thread: no answer waits for it.
     count.add("http_requests", method, route, str(response.status_code), is_urgent=False)

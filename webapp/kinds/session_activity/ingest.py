@@ -143,7 +143,9 @@ def zone_of(app: Flask) -> ZoneInfo:
 def intake() -> Intake:
     """Return the one intake of this process and application."""
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    # Between a promised end and the next ping, so long a gap is closed.
-    grace = timedelta(seconds=app.config["SESSION_GRACE_SECONDS"])
-    made: Intake = app.extensions.setdefault(SLUG, Intake(grace, zone_of(app)))
+    made: Intake | None = app.extensions.get(SLUG)
+    if made is None:
+        # Between a promised end and the next ping, so long a gap is closed.
+        grace = timedelta(seconds=app.config["SESSION_GRACE_SECONDS"])
+        made = app.extensions.setdefault(SLUG, Intake(grace, zone_of(app)))
     return made
