@@ -7,6 +7,7 @@ minutes and fills 10 million segments, which needs about 4 GB and half an hour.
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import logging
@@ -22,6 +23,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -30,7 +32,7 @@ import flask_migrate
 import sqlalchemy as sa
 from flask import Flask
 
-from benchmarks.local_stack import database, settings_of
+from benchmarks.local_stack import children, cpu_s, database, settings_of
 from webapp import create_app
 from webapp.accounts import Scope, User, create_key, create_user, scope_of
 from webapp.extensions import db
@@ -211,8 +213,8 @@ def plain_per_second(bench: Bench, engine: sa.Engine) -> float:
 
 
 @contextmanager
-def serving(settings: dict[str, str]) -> Iterator[int]:
-    """Run the web server as an operator does; yield its port."""
+def serving(settings: dict[str, str], *plain: str) -> Iterator[tuple[int, int]]:
+    """Run the web server as an operator does, or the plain one; yield its port and process."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
@@ -220,9 +222,19 @@ def serving(settings: dict[str, str]) -> Iterator[int]:
         "PORT": str(port),
         "WEB_PROCESSES": "1" if "sqlite" in settings["DATABASE_URL"] else "2",
     }
-    argv = [sys.executable, "-m", "gunicorn", "--config"]
-    argv.append(f"file:{ROOT / 'webapp' / 'ops' / 'gunicorn_conf.py'}")
-    server = subprocess.Popen(argv, cwd=ROOT, env=os.environ | settings | more)
+    argv = ["gunicorn", "--config", f"file:{ROOT / 'webapp' / 'ops' / 'gunicorn_conf.py'}"]
+    if plain:
+        argv = [*plain, settings["DATABASE_URL"], str(port)]
+    # Its log goes where an operator's goes: through a pipe to somebody who reads it.
+    reader = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        [sys.executable, "-m", *argv],
+        cwd=ROOT,
+        env=os.environ | settings | more,
+        stderr=reader.stdin,
+    )
+    assert reader.stdin is not None
+    reader.stdin.close()
     try:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
@@ -230,10 +242,66 @@ def serving(settings: dict[str, str]) -> Iterator[int]:
                 if one.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.1)
-        yield port
+        yield port, server.pid
     finally:
         server.terminate()
         server.wait(20)
+        reader.wait(20)
+
+
+class Sender(asyncio.Protocol):
+    """A computer's connection: the next ping goes when the last one is answered, until told."""
+
+    def __init__(self, bench: Bench, number: int, until: float) -> None:
+        self.bench, self.number, self.until = bench, number, until
+        self.is_over = asyncio.get_running_loop().create_future()
+        self.answered = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.send()
+
+    def send(self) -> None:
+        name = self.bench.names[(self.number + self.answered * HTTP_SENDERS) % LOGINS]
+        body = json.dumps({"session_id": name, "login": name, "next_ping_sec": 60})
+        self.transport.write(
+            f"POST /api/session-manager/activity HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            f"Authorization: Basic {self.bench.credentials}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
+        )
+
+    def data_received(self, data: bytes) -> None:
+        if not data.startswith(b"HTTP/1.1 201"):
+            self.is_over.set_exception(RuntimeError(str(data[:300])))
+        elif time.monotonic() >= self.until:
+            self.transport.close()
+            self.is_over.set_result(None)
+        else:
+            self.answered += 1
+            self.send()
+
+
+async def answered_per_second(bench: Bench, port: int, seconds: float) -> float:
+    """Return how many single pings a second are answered, each connection waiting for its own."""
+    until = time.monotonic() + seconds
+    loop = asyncio.get_running_loop()
+    made = [
+        await loop.create_connection(partial(Sender, bench, n, until), "127.0.0.1", port)
+        for n in range(HTTP_SENDERS)
+    ]
+    await asyncio.gather(*(sender.is_over for _, sender in made))
+    return sum(sender.answered for _, sender in made) / seconds
+
+
+def single_pings(bench: Bench, server: tuple[int, int]) -> tuple[float, float]:
+    """Return pings a second, and the CPU of the server's processes a ping, ms."""
+    port, pid = server
+    asyncio.run(answered_per_second(bench, port, 0.5))
+    before = sum(map(cpu_s, [pid, *children(pid)]))
+    rate = asyncio.run(answered_per_second(bench, port, TAKE_S * 2))
+    spent_s = sum(map(cpu_s, [pid, *children(pid)])) - before
+    return rate, spent_s * 1000 / (rate * TAKE_S * 2)
 
 
 def hold_pace(bench: Bench, port: int) -> list[float]:
@@ -316,7 +384,8 @@ def run() -> list[Row]:
         settings = settings_of(url, folder)
         app = make_app(settings)
         bench = Bench(app)
-        rows = [_intake_row(bench, url), _pace_row(bench, settings), *_month_rows(bench)]
+        rows = [_intake_row(bench, url), _pace_row(bench, settings)]
+        rows += [*_single_rows(bench, settings), *_month_rows(bench)]
         with app.app_context():
             db.engine.dispose()
         return rows
@@ -342,7 +411,7 @@ def _intake_row(bench: Bench, url: str) -> Row:
 
 
 def _pace_row(bench: Bench, settings: dict[str, str]) -> Row:
-    with serving(settings) as port:
+    with serving(settings) as (port, _):
         times = sorted(hold_pace(bench, port))
     middle, slowest = statistics.median(times), times[int(len(times) * 0.99)]
     return {
@@ -352,6 +421,34 @@ def _pace_row(bench: Bench, settings: dict[str, str]) -> Row:
         "ratio": slowest / middle,
         "wanted": "< 10",
     }
+
+
+def _single_rows(bench: Bench, settings: dict[str, str]) -> list[Row]:
+    if bench.engine.dialect.name == "sqlite":
+        return []
+    with serving(settings) as ours, serving(settings, "benchmarks.plain_pings") as plain:
+        # In turns, so that whatever else the machine does falls on both.
+        turns = [(single_pings(bench, ours), single_pings(bench, plain)) for _ in range(TURNS)]
+    rate, ms, plain_rate, plain_ms = (
+        statistics.median(figures)
+        for figures in zip(*((*one, *other) for one, other in turns), strict=True)
+    )
+    return [
+        {
+            "claim": f"single pings over HTTP, {HTTP_SENDERS} connections, against a bare service",
+            "measured": f"{rate:,.0f}/s",
+            "against": f"{plain_rate:,.0f}/s",
+            "ratio": rate / plain_rate,
+            "wanted": "",
+        },
+        {
+            "claim": "the same, CPU of the web processes a ping",
+            "measured": f"{ms:.2f} ms",
+            "against": f"{plain_ms:.2f} ms",
+            "ratio": ms / plain_ms,
+            "wanted": "",
+        },
+    ]
 
 
 def _month_rows(bench: Bench) -> list[Row]:
