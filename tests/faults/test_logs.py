@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -177,6 +178,22 @@ def test_lines_of_many_threads_stay_whole(
     told = [json.loads(line)["message"].split() for line in capfd.readouterr().err.splitlines()]
     assert {line[0] for line in told} == {f"{n}-{c}" for n in range(8) for c in range(100)}
     assert len(told) == 800
+
+
+def test_a_process_forked_while_a_line_is_written_writes_its_own(
+    line_writer: logging.Logger, capfd: pytest.CaptureFixture[str]
+) -> None:
+    [handler] = (one for one in line_writer.handlers if isinstance(one, logs.Lines))
+    with handler._writing:
+        line_writer.warning("of the parent")
+        child = os.fork()
+        if not child:
+            line_writer.warning("of the child")
+            os._exit(0)
+        os.waitpid(child, 0)
+    line_writer.warning("the end")
+    told = [json.loads(line)["message"] for line in capfd.readouterr().err.splitlines()]
+    assert told == ["of the child", "of the parent", "the end"]
 
 
 def test_a_line_that_cannot_be_written_ends_nothing(

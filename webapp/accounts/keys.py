@@ -245,5 +245,7 @@ def revoke_key(key: ApiKey) -> None:
     """End the key and every session a program opened with it; the caller commits."""
     now = utcnow()
     key.revoked_at = key.revoked_at or now
+    # At once in this process; others have seen it two seconds ago at most.
+    current_app.extensions["keys_kept"].pop(key.key_id, None)
     sessions = update(LoginSession).where(LoginSession.api_key_id == key.id)
     db.session.execute(sessions.where(LoginSession.revoked_at.is_(None)).values(revoked_at=now))

@@ -38,6 +38,7 @@ _MOST = 8000
 # `json.dumps` with an option makes an encoder each time.
 _as_json = json.JSONEncoder(default=str).encode
 STDERR = 2
+MOST_GATHERED = 1000
 
 # What no line says is not looked for.
 logging.logThreads = logging.logMultiprocessing = False
@@ -100,6 +101,11 @@ class Lines(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
+        self._begin()
+        # A process that is forked while another thread writes would wait for it for ever.
+        os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
         self._gathered: deque[bytes] = deque()
         self._writing = threading.Lock()
 
@@ -119,8 +125,9 @@ class Lines(logging.Handler):
         try:
             line = (self.format(record) + "\n").encode("utf-8", "backslashreplace")
             self._gathered.append(line)
-            # Again where something came between the last look and the end of the writing.
-            while self._gathered and self._writing.acquire(blocking=False):
+            # Again where something came between the last look and the end of the writing; with
+            # too much that waits, for whoever writes: nobody may be reading.
+            while self._gathered and self._writing.acquire(len(self._gathered) > MOST_GATHERED):
                 try:
                     self._write()
                 finally:
