@@ -132,7 +132,8 @@ def test_who_hangs_up_in_the_middle_is_forgotten_at_once(port: int) -> None:
             assert status(port) == 200
             slow.shutdown(socket.SHUT_WR)
             slow.settimeout(15)  # a slow sender is told after 20 s
-            assert slow.recv(100) == b""
+            with suppress(ConnectionResetError):
+                assert slow.recv(100) == b""
 
 
 def test_half_a_request_behind_an_answered_one_is_waited_for(port: int) -> None:
