@@ -36,7 +36,7 @@ GUNICORN = str(Path(sys.executable).with_name("gunicorn"))
         ("MONTHS_KEPT_DAYS", "nan", "at most 36500"),
         ("MONTHS_KEPT_DAYS", "a month", "not a number"),
         ("STREAMING", "maybe", "neither true nor false"),
-        ("LOG_FORMAT", "xml", "none of 'json' or 'text'"),
+        ("LOG_FORMAT", "xml", "not one of 'json' or 'text'"),
         ("SESSION_TIMEZONE", "Mars/Base", "Europe/Berlin"),
         ("PARTNER_API_URL", "http://partner.example/{namespace}", "loopback hosts only"),
     ],

@@ -45,17 +45,17 @@ months_group = AppGroup("months", help="Stored months.")
 
 
 @months_group.command("expire")
-@click.option("--kind", help="Of this kind of report only.")
-@click.option("--subject", help="Of this partner, or this site, only.")
+@click.option("--kind", help="Only of this kind of report.")
+@click.option("--subject", help="Only of this partner or site.")
 @click.option("--from", "start", help="First month, YYYY-MM.")
 @click.option("--to", "end", help="Last month, YYYY-MM.")
-@click.option("--yes", is_flag=True, help="Do not ask where no option narrows it down.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @handle_cli_errors
 @with_database
 def expire_months(
     kind: str | None, subject: str | None, start: str | None, end: str | None, yes: bool
 ) -> None:
-    """Force stored months to expire, in every company: the next report counts them anew."""
+    """Expire stored months in every company; the next report counts them again."""
     if not (kind or subject or start or end or yes) and sys.stdin.isatty():
         click.confirm("All stored months, of every kind and company?", abort=True, err=True)
     if kind:

@@ -69,8 +69,8 @@ def _command(kind: ReportKind) -> click.Command:
         ),
         click.Option(["--output"], type=click.Path(dir_okay=False, path_type=Path)),
         click.Option(["--by"], help="Which table a CSV is made of."),
-        click.Option(["--company"], help="In whose name; the only company if there is one."),
-        click.Option(["--user"], help="In whose name: an email."),
+        click.Option(["--company"], help="The company; may be left out if there is only one."),
+        click.Option(["--user"], help="Email of the user the report is made for."),
     ]
     taken = {option for param in params for option in param.opts}
     for name, field in json_schema(kind).get("properties", {}).items():

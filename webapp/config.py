@@ -88,15 +88,15 @@ class Settings(BaseSettings):
     )
 
     DATA_DIR: str = "var"
-    """folder that everything of the embedded default is kept in"""
+    """folder for everything that the embedded default writes"""
     DATABASE_URL: DatabaseUrl = ""
     """SQLAlchemy URL; empty: a SQLite file under DATA_DIR"""
     REDIS_URL: RedisUrl = ""
     """empty: the embedded Redis that `flask up` starts"""
     SECRET_KEY: str = ""
-    """signs and seals; empty: made once, kept under DATA_DIR"""
+    """signs sessions and seals secrets; empty: created once under DATA_DIR"""
     SECRET_KEY_PREVIOUS: str = ""
-    """the key before, still read while keys are rotated"""
+    """the previous key, still read while keys are rotated"""
     HOST: str = "127.0.0.1"
     """address the web server listens on"""
     PORT: int = Field(default=5000, ge=0, le=65535)
@@ -106,9 +106,9 @@ class Settings(BaseSettings):
     WEB_PROCESSES: int = Field(default=1, ge=1, le=64)
     """web processes of one server; 1 with SQLite"""
     BEHIND_PROXIES: int = Field(default=0, ge=0, le=5)
-    """reverse proxies whose X-Forwarded-* are believed"""
+    """number of reverse proxies whose X-Forwarded-* headers are trusted"""
     ALLOWED_HOSTS: str = ""
-    """names this site is asked for by, with commas; empty: loopback and the machine's own name"""
+    """host names of this site, with commas; empty: loopback and the machine's own name"""
     COOKIE_SECURE: Flag = False
     """true where the site is served over https"""
     PARTNER_API_URL: OutsideUrl = ""
@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     PARTNER_CONCURRENCY: int = Field(default=8, ge=1, le=256)
     """requests in flight per report"""
     PARTNER_READ_LIMIT: int = Field(default=5000, ge=0, le=5000)
-    """creation dates one search reads; 0: none"""
+    """most creation dates read by one search; 0: none"""
     MONTHS_KEPT_DAYS: Days = Field(default=30, ge=0, le=36_500)
     """how long a closed month stays fresh"""
     REPORTS_KEPT_DAYS: Days = Field(default=365, ge=1, le=36_500)
@@ -154,35 +154,35 @@ class Settings(BaseSettings):
     SESSION_TIMEZONE: Zone = "UTC"
     """where days and months of session activity begin"""
     SESSION_GRACE_SECONDS: Seconds = Field(default=10, ge=0, le=3600)
-    """gap between two pings still joined"""
+    """longest gap between two pings that still counts as activity"""
     FETCH_PRIVATE_ADDRESSES: Flag = False
     """true: pages may fetch files from private hosts"""
     MAIL_ATTACH_MB: Annotated[int, Unit("MB")] = Field(default=10, ge=0, le=100)
     """size of all files of a mail; above it, a link"""
     DELIVERY_FOLDERS: str = ""
-    """what URLs that reports are put into must begin with, spaces between; empty: any"""
+    """allowed beginnings of folder URLs for deliveries, separated by spaces; empty: any"""
     PUBLIC_URL: str = ""
     """address that links in mails begin with; empty: http://HOST:PORT"""
     STREAMING: Flag = True
     """false: loaders poll instead of listening"""
     LEASE_SECONDS: Seconds = Field(default=20, ge=1, le=600)
-    """how long a silent worker keeps a report"""
+    """how long a report stays with a worker that does not answer"""
     MAX_ATTEMPTS: int = Field(default=3, ge=1, le=20)
-    """starts of a report before a lost worker ends it"""
+    """attempts at a report whose worker is lost each time"""
     COMPANY_RUNNING_MOST: int = Field(default=8, ge=1, le=1000)
-    """reports of a company that are made at the same time"""
+    """reports of a company that run at the same time"""
     COMPANY_WAITING_MOST: int = Field(default=500, ge=1, le=100_000)
-    """reports of a company that may wait; past it, asking for one is answered 429"""
+    """reports of a company that may wait; beyond it, a request for one is answered 429"""
     STREAMS_PER_USER_MOST: int = Field(default=2000, ge=1, le=100_000)
-    """live streams a user may have open in a web process; past it, one more is answered 429"""
+    """live streams a user may have open in a web process; beyond it, one more is answered 429"""
     KEYS_PER_USER_MOST: int = Field(default=100, ge=1, le=100_000)
-    """API keys of a user that work; past it, making one is answered 409"""
+    """API keys of a user that work; beyond it, making one is answered 409"""
     COMPANY_UPLOADS_MOST: int = Field(default=200, ge=1, le=100_000)
-    """uploads of a company that are kept; past it, another is answered 409"""
+    """uploads of a company that are kept; beyond it, another is answered 409"""
     COMPANY_UPLOADS_MB: Annotated[int, Unit("MB")] = Field(default=20_000, ge=1, le=100_000_000)
-    """size of all uploads of a company that are kept; past it, another is answered 409"""
+    """size of all uploads of a company that are kept; beyond it, another is answered 409"""
     RESULT_ROWS_MOST: int = Field(default=5_000_000, ge=100, le=100_000_000)
-    """rows a result may have; past it the report fails with a sentence"""
+    """rows a result may have; beyond it the report fails"""
     REPORT_TIMEOUT_SECONDS: Annotated[int, Unit("seconds")] = Field(
         default=21600, ge=10, le=604_800
     )
@@ -196,15 +196,15 @@ class Settings(BaseSettings):
     OIDC_ISSUER: OutsideUrl = ""
     """OpenID provider that people may sign in by, https://…; empty: none"""
     OIDC_CLIENT_ID: str = ""
-    """name of this site at the provider"""
+    """client ID of this site at the provider"""
     OIDC_CLIENT_SECRET: str = ""
-    """secret of this site at the provider; empty: it knows the site by PKCE alone"""
+    """client secret of this site at the provider; empty: PKCE alone"""
     OIDC_COMPANY: str = ""
-    """company whose people the provider vouches for; made where it does not exist yet"""
+    """company whose people sign in by the provider; created if it does not exist"""
     OIDC_ROLE_CLAIM: str = ""
     """claim with somebody's role or groups; empty: new people are viewers, admins change roles"""
     OIDC_ROLES: Roles = ""
-    """which value is which role: staff=viewer, analysts=expert; empty: the roles' own names"""
+    """roles by value of the claim: staff=viewer, analysts=expert; empty: the roles' own names"""
     SIGN_IN_TRIES: Limit = "10 per minute"
     """sign-ins per account and address"""
     LOG_FORMAT: Annotated[Literal["json", "text"], LowerCase] = "json"
@@ -251,6 +251,6 @@ def _sentence(finding: Any) -> str:
         "bool_parsing": "{value!r} is neither true nor false",
         "greater_than_equal": "{value} is too small; at least {ge:g}",
         "less_than_equal": "{value} is too large; at most {le:g}",
-        "literal_error": "{value!r} is none of {expected}",
+        "literal_error": "{value!r} is not one of {expected}",
     }
     return sentences[kind].format(value=value, **context)

@@ -23,80 +23,83 @@ WAIT = "Wait for as many seconds as Retry-After says, then send it again."
 # By their slugs, which never change: clients compare them.
 ERROR_TYPES = {
     "unreadable": ErrorType(
-        400, "Unreadable request", "The body is no JSON, or the request is broken.", "Mend it."
+        400,
+        "Unreadable request",
+        "The body is not valid JSON, or the request cannot be parsed.",
+        "Correct the request.",
     ),
     "not-signed-in": ErrorType(
         401,
         "Sign in first",
-        "There are no credentials, or none that still work; an unknown key and a wrong secret are "
-        "not told apart.",
+        "Credentials are missing or no longer valid. The answer does not say whether the key or "
+        "the secret is wrong.",
         "Send an API key and its secret by Basic, or a token that has not expired.",
     ),
     "not-allowed": ErrorType(
-        403, "Not yours to do", "The role of the caller may not do this.", "Ask an admin."
+        403, "Not allowed", "The caller's role does not allow this.", "Ask an admin."
     ),
     "not-found": ErrorType(
         404,
         "Not found",
-        "There is no such thing, or it is another company's; the two are not told apart.",
-        "Look at the id, and at which company the key belongs to.",
+        "It does not exist, or it belongs to another company. The answer does not say which.",
+        "Check the ID, and which company the key belongs to.",
     ),
     "method-not-allowed": ErrorType(
-        405, "Method not allowed", "The address does not take this method.", "See Allow."
+        405, "Method not allowed", "The address has no such method.", "See the Allow header."
     ),
     "conflict": ErrorType(
         409,
-        "Not now",
-        "The thing is not in a state that allows this, as a report that has not ended.",
-        "Read the detail; fetch the thing, and try again when it has changed.",
+        "Conflict",
+        "The state of the resource does not allow this; for example, a report has not ended.",
+        "Read `detail`, fetch the resource, and try again when its state has changed.",
     ),
     "too-large": ErrorType(
-        413, "Too large", "The body is larger than the address takes.", "Send less at once."
+        413, "Too large", "The body is larger than this address accepts.", "Send less at a time."
     ),
     "uri-too-long": ErrorType(
-        414, "URI too long", "The address with its query is too long.", "Ask for less at once."
+        414, "URI too long", "The address with its query is too long.", "Ask for less at a time."
     ),
     "unsupported-type": ErrorType(
         415,
         "Unsupported content type",
-        "The body is sent as something this address does not read.",
+        "This address does not accept the Content-Type of the body.",
         "Send JSON, with Content-Type: application/json.",
     ),
     "invalid-params": ErrorType(
         422,
         "Some values cannot be used",
-        "Fields are missing or hold what cannot be used; `errors` has a sentence for each.",
-        "Mend the fields that are named.",
+        "Fields are missing or have values that cannot be used; `errors` says why for each.",
+        "Correct the fields that `errors` names.",
     ),
     "too-many": ErrorType(429, "Too many tries", "There were too many requests or tries.", WAIT),
     "too-many-waiting": ErrorType(
         429,
         "Too many reports wait",
-        "As many reports of the company wait as may.",
+        "The company has as many waiting reports as COMPANY_WAITING_MOST allows.",
         "Wait for some of them to end, or cancel one.",
     ),
     "fault": ErrorType(
         500,
         "Something went wrong",
-        "A fault of this program.",
-        "Tell the operator the request_id; the log has a line for it. Trying again may help.",
+        "The program has a fault.",
+        "Give the operator the request_id, which is in the log. Trying again may help.",
     ),
     "not-offered": ErrorType(
         501,
         "Not offered here",
-        "A client of another system asked for what is not done here.",
-        "Do what the sentence says instead.",
+        "A client of another system asked for something that this program does not offer.",
+        "Do what `detail` suggests instead.",
     ),
     "partner": ErrorType(
         502,
-        "The partner's API did not answer as hoped",
-        "The partner was away, refused, or answered what cannot be read.",
-        "Try again later; look at the credentials where it refused.",
+        "The partner's API did not answer as expected",
+        "The partner's API was unavailable, refused, or gave an answer that cannot be read.",
+        "Try again later. If it refused, check the credentials.",
     ),
     "unavailable": ErrorType(
         503,
         "Not available right now",
-        "A part of this installation is away, or there is no room for another stream.",
+        "A part of this installation is unavailable, or no more streams can be opened.",
         WAIT + " With the same Idempotency-Key no second report is made.",
     ),
 }
@@ -140,7 +143,7 @@ class NotAllowed(ReportError):
     """403: known, but not this caller's to do."""
 
     status = 403
-    title = "Not yours to do"
+    title = "Not allowed"
 
 
 class NotFound(ReportError):
@@ -154,7 +157,7 @@ class Conflict(ReportError):
     """409: the thing is not in a state that allows this."""
 
     status = 409
-    title = "Not now"
+    title = "Conflict"
 
 
 class NotOffered(ReportError):
@@ -185,7 +188,7 @@ class InvalidParams(ReportError):
     title = "Some values cannot be used"
 
     def __init__(self, errors: dict[str, str], message: str | None = None) -> None:
-        super().__init__(message or " ".join(errors.values()))
+        super().__init__(message or " ".join(dict.fromkeys(errors.values())))
         self.errors = errors
 
 
@@ -233,7 +236,7 @@ class PartnerError(ReportError):
     """
 
     status = 502
-    title = "The partner's API did not answer as hoped"
+    title = "The partner's API did not answer as expected"
 
     def __init__(
         self,

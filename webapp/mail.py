@@ -43,7 +43,7 @@ def parse_smtp_url(url: str) -> Server:
     parts = urlsplit(url)
     options = parse_qs(parts.query)
     if parts.scheme not in PORTS or not parts.hostname:
-        raise ValueError("is none of smtp://user:password@host:587?tls=starttls, smtps://…")
+        raise ValueError("must be smtp://user:password@host:587?tls=starttls, smtps://…")
     plain = "none" if parts.hostname in LOOPBACK else "starttls"
     tls = "smtps" if parts.scheme == "smtps" else options.get("tls", [plain])[0]
     if tls not in {"smtps", "starttls", "none"}:

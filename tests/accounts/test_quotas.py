@@ -104,7 +104,7 @@ def test_a_company_keeps_so_many_uploads_of_such_a_size(app: Flask) -> None:
         db.session.commit()
     status, page = send(browser, CSV)
     assert status == 409
-    assert "may have 1 MB together" in page
+    assert "would exceed 1 MB" in page
     with app.app_context():
         db.session.execute(update(StoredFile).values(size_bytes=1_000))
         db.session.commit()

@@ -125,7 +125,7 @@ def test_who_left_the_company_makes_nothing_more(
     clock.turn(DUE)
     (run,) = clock.rows(DefinitionRun)
     assert run.status == "failed"
-    assert "no member of the company any more" in run.error
+    assert "no longer a member of the company" in run.error
     assert clock.rows(Report) == []
     assert json.loads(receiver.got[0][1])["type"] == "report.failed"
 

@@ -63,7 +63,7 @@ def test_a_worker_refuses_every_function_but_its_own_and_goes_on(
     assert [status(app, job_id) for job_id in ("one", "two", "three", "four")] == ["failed"] * 4
     assert not add.exists()
     log = (tmp_path / "worker-0.log").read_text()
-    assert log.count("is none of ours") == 4
+    assert log.count("its function is not on the list") == 4
 
 
 def test_no_callback_of_a_job_is_called(

@@ -51,7 +51,7 @@ def test_each_field_has_its_sentence(bare: Flask) -> None:
     sent = {"colour": "green", "from": "March", "limit": 0, "tags": "a", "size": 1}
     with bare.test_request_context(json=sent):
         assert errors_of(lambda: read_json(Wanted)) == {
-            "name": "This is needed.",
+            "name": "This field is required.",
             "colour": "Choose one of red, blue.",
             "from": "Write the month as YYYY-MM, for example 2025-03.",
             "limit": "Write a whole number from 1 to 1,000.",
@@ -89,7 +89,9 @@ def test_a_body_that_is_none_says_why(
 
 def test_an_optional_body_may_be_left_out(bare: Flask) -> None:
     with bare.test_request_context(method="POST"):
-        assert errors_of(lambda: read_json(Wanted, optional=True)) == {"name": "This is needed."}
+        assert errors_of(lambda: read_json(Wanted, optional=True)) == {
+            "name": "This field is required."
+        }
 
 
 def test_a_query_reads_lists_and_leaves_out_what_is_empty(bare: Flask) -> None:

@@ -74,9 +74,9 @@ def test_after_a_rotation_the_old_key_may_go(restarted: Restarted, waiting: str)
     both = restarted(NEW_KEY, SECRET_KEY)
     done = reseal(both)
     assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout == "Sealed anew: 2. Already under the newest key: 0.\n"
+    assert done.stdout == "Sealed again: 2. Already under the newest key: 0.\n"
     again = reseal(both)
-    assert again.stdout == "Sealed anew: 0. Already under the newest key: 2.\n"
+    assert again.stdout == "Sealed again: 0. Already under the newest key: 2.\n"
     alone = restarted(NEW_KEY)
     assert run(alone, waiting) == "done"
     connection, _ = stored_connection(alone)

@@ -82,7 +82,7 @@ def test_a_bad_form_comes_back_as_typed_with_a_sentence_per_field(
     )
     assert answer.status_code == 422
     page = answer.text
-    assert '<a href="#field-topic">Topic</a>: This is needed.' in page
+    assert '<a href="#field-topic">Topic</a>: This field is required.' in page
     assert '<a href="#field-start">First month</a>: Write the month as YYYY-MM' in page
     assert 'aria-describedby="topic-problem"' in page
     assert 'value="2024-13"' in page
@@ -155,7 +155,7 @@ def test_an_estimate_says_what_is_missing(owner: FlaskClient, post: Callable[...
     path = "/reports/new/tally/estimate"
     partial = post(owner, path, headers=HTMX, topic="", mode="short")
     assert partial.status_code == 422
-    assert "This is needed." in partial.text
+    assert "This field is required." in partial.text
     away = post(owner, path, headers=HTMX, topic="away", mode="short")
     assert "The partner does not answer at the moment." in away.text
     assert "does not answer" in post(owner, path, topic="away", mode="short").text

@@ -30,7 +30,9 @@ from webapp.lib.moments import rfc3339
 
 user = AppGroup("user", help="People who sign in.")
 key = AppGroup("key", help="API keys of programs.")
-of_company = click.option("--company", help="Where an address has several accounts: this one's.")
+of_company = click.option(
+    "--company", help="The account's company, where an address has several accounts."
+)
 
 
 def _of_user(command: Callable[..., None]) -> Callable[..., None]:
@@ -49,13 +51,13 @@ def _of_user(command: Callable[..., None]) -> Callable[..., None]:
 
 @user.command("create")
 @click.argument("email")
-@click.option("--company", required=True, help="Made where it does not exist yet.")
+@click.option("--company", required=True, help="Created if it does not exist.")
 @click.option("--role", required=True, type=click.Choice(["operator", "admin", "expert", "viewer"]))
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @handle_cli_errors
 @with_database
 def create(email: str, company: str, role: str, password_stdin: bool) -> None:
-    """Make a user with a role in a company."""
+    """Create a user with a role in a company."""
     made = create_user(email, company, role, _password(password_stdin))
     click.echo(f"Made {made.email}, {role} of {company}.")
 
@@ -64,7 +66,7 @@ def create(email: str, company: str, role: str, password_stdin: bool) -> None:
 @handle_cli_errors
 @with_database
 def list_users() -> None:
-    """Write a line of JSON a user: address, state, roles, when last seen."""
+    """Print a line of JSON for each user: address, state, roles, last seen."""
     last = select(LoginSession.user_id, func.max(LoginSession.seen_at).label("seen_at")).group_by(
         LoginSession.user_id
     )
@@ -87,7 +89,7 @@ def list_users() -> None:
 @user.command("disable")
 @_of_user
 def disable(found: User) -> None:
-    """Keep a user from signing in; sessions end at once, keys rest."""
+    """Keep a user from signing in; sessions end at once and keys stop working."""
     switch_member(found, on=False)
     _done(found, "account switched off", f"{found.email} may not sign in any more.")
 
@@ -103,7 +105,7 @@ def enable(found: User) -> None:
 @user.command("confirm")
 @_of_user
 def confirm(found: User) -> None:
-    """Confirm that an address is its user's: other companies may let them in, too."""
+    """Confirm that an address is its user's, so that other companies can let them in."""
     confirm_address(found)
     _done(found, "account confirmed", f"{found.email} is confirmed.")
 
@@ -112,7 +114,7 @@ def confirm(found: User) -> None:
 @_of_user
 @click.option("--url", help="Where people reach the site; https://reports.example.com")
 def reset(found: User, url: str | None) -> None:
-    """Write the link by which a user sets a new password; it works once, for a day."""
+    """Print a link by which a user sets a new password; it works once, within a day."""
     here = url or "http://{HOST}:{PORT}".format(**current_app.config)
     link = f"{here.rstrip('/')}/reset/{make_link(RESET, found)}"
     _done(found, "password link made", link)
@@ -121,7 +123,7 @@ def reset(found: User, url: str | None) -> None:
 @user.command("reset-second-factor")
 @_of_user
 def reset_second_factor(found: User) -> None:
-    """Take the second factor from a user who has lost it; sessions end at once."""
+    """Remove the second factor of a user who lost it; sessions end at once."""
     drop_second_factor(found)
     _done(found, "second factor reset", f"{found.email} signs in by password alone.")
 
@@ -170,7 +172,7 @@ def _as_text(value: Any) -> str:
 @handle_cli_errors
 @with_database
 def create_api_key(email: str, company: str | None, label: str, send_only: bool) -> None:
-    """Make an API key; its secret is printed this once."""
+    """Make an API key; its secret is printed only this once."""
     owner = _find(email, company)
     where = find_company(company) if company else None
     made, secret = create_key(

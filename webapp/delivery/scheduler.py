@@ -112,7 +112,7 @@ def _ask_for_report(run_id: str) -> None:
     try:
         if scope is None:
             raise ReportError(
-                "Its owner is no member of the company any more. An admin may save it anew.",
+                "Its owner is no longer a member of the company. An admin can save it again.",
             )
         params = resolved(kind_named(definition.kind), definition.params)
         key = f"definition-run:{run_id}"

@@ -142,7 +142,7 @@ def _check_room(scope: Scope) -> None:
     most = current_app.config["COMPANY_WAITING_MOST"]
     if jobs.waiting_of(scope.company_id) >= most:
         raise TooManyWaiting(
-            f"{most:,} reports of this company wait already, which is as many as may. "
+            f"{most:,} reports of this company are waiting, which is the limit. "
             "Ask again when some of them are done, or cancel some.",
             retry_after_s=60,
         )

@@ -179,15 +179,15 @@ def _check_room(company_id: str, size_bytes: int) -> None:
     waiting = select(func.count()).select_from(Upload).where(Upload.company_id == company_id)
     if (db.session.scalar(waiting.where(Upload.status != LOADED)) or 0) >= most:
         raise Conflict(
-            f"{most:,} uploads of this company are kept, as many as may be: load or delete some."
+            f"This company has {most:,} uploads, which is the limit: load or delete some."
         )
     kept = select(func.coalesce(func.sum(StoredFile.size_bytes), 0)).where(
         StoredFile.company_id == company_id, StoredFile.kind.in_((UPLOAD, REJECTED))
     )
     if (db.session.scalar(kept) or 0) + size_bytes > most_mb * 1_000_000:
         raise Conflict(
-            f"The uploads of this company may have {most_mb:,} MB together, and with this one they "
-            "had more: load or delete some."
+            f"With this one the uploads of this company would exceed {most_mb:,} MB, which is the "
+            "limit: load or delete some."
         )
 
 

@@ -48,15 +48,15 @@ MONTH_PATTERN = r"^(19[7-9]\d|[2-9]\d{3})-(0[1-9]|1[0-2])$"
 LAST_BEFORE_FIRST = "The last month is before the first month."
 UNSTORABLE = "The text holds characters that cannot be stored."
 SENTENCES = {
-    "missing": "This is needed.",
+    "missing": "This field is required.",
     "bool_parsing": "Write true or false.",
     "bool_type": "Write true or false.",
     "string_type": "Send this as text.",
     "int_parsing": "Write a whole number.",
     "int_type": "Write a whole number.",
     "int_from_float": "Write a whole number.",
-    "uuid_parsing": "This is not an ID of ours.",
-    "uuid_type": "This is not an ID of ours.",
+    "uuid_parsing": "This is not a valid ID.",
+    "uuid_type": "This is not a valid ID.",
     "date_from_datetime_parsing": "Write the date as YYYY-MM-DD.",
     "date_from_datetime_inexact": "Write the day alone, as YYYY-MM-DD, without a time.",
     "date_parsing": "Write the date as YYYY-MM-DD.",

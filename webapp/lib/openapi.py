@@ -42,16 +42,16 @@ ID: Schema = {"type": "string", "format": "uuid"}
 REASONS = {
     400: "The request could not be read or used.",
     401: "No credentials, or wrong ones.",
-    403: "Not yours to do.",
-    404: "Unknown, or not yours to see.",
-    409: "Not in a state that allows this.",
+    403: "The caller's role does not allow this.",
+    404: "It does not exist, or belongs to another company.",
+    409: "The state of the resource does not allow this.",
     413: "The body is too large.",
-    415: "Another content type than this address reads.",
-    422: "Some values cannot be used: a sentence per field.",
+    415: "This address does not accept the Content-Type of the body.",
+    422: "Some values cannot be used; `errors` says why for each field.",
     429: "Too many tries; see Retry-After.",
-    501: "Not done here; the sentence says what is instead.",
-    502: "The partner's API did not answer as hoped.",
-    503: "A part of this installation is away; see Retry-After.",
+    501: "Not offered here; `detail` says what to do instead.",
+    502: "The partner's API did not answer as expected.",
+    503: "A part of this installation is unavailable; see Retry-After.",
 }
 # A key that may only send is refused everywhere else, so 403 is among them.
 ALWAYS = (401, 403, 429, 503)

@@ -100,7 +100,9 @@ def check_files_url(url: str) -> str:
     is_folder = parts.scheme == "file" and not parts.netloc and parts.path.strip("/")
     is_bucket = parts.scheme in {"s3", "gs", "az"} and parts.netloc
     if url and not is_folder and not is_bucket:
-        raise ValueError("is none of s3://bucket/prefix, gs://…, az://container/…, file:///folder")
+        raise ValueError(
+            "must be one of s3://bucket/prefix, gs://…, az://container/…, file:///folder"
+        )
     return url.rstrip("/")
 
 

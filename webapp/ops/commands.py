@@ -40,7 +40,7 @@ def version() -> None:
 @click.option("--host", help="Address to listen on; HOST in the environment.")
 @click.option("--port", type=click.IntRange(0, 65535), help="0 takes any free one.")
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True)
-@click.option("--no-sandbox", is_flag=True, help="Ask the real partner: start no stand-in.")
+@click.option("--no-sandbox", is_flag=True, help="Use the real partner; start no stand-in.")
 @click.option("--demo", is_flag=True, help="Make a demo company and two reports.")
 @click.option("--with-parent", is_flag=True, hidden=True)
 @with_appcontext
@@ -75,18 +75,18 @@ def demo(url: str) -> None:
     run_demo(url, click.echo)
 
 
-secrets = AppGroup("secrets", help="What is kept sealed under SECRET_KEY.")
+secrets = AppGroup("secrets", help="Stored secrets, sealed under SECRET_KEY.")
 
 
 @secrets.command("reseal")
 @handle_cli_errors
 @with_database
 def reseal() -> None:
-    """Seal all that is stored under the newest SECRET_KEY; run twice, nothing changes."""
+    """Seal stored secrets again under the newest SECRET_KEY; twice does no harm."""
     done = reseal_everything()
     for name in done.broken:
         click.echo(f"The secret of the {name} cannot be read: it must be entered again.", err=True)
-    click.echo(f"Sealed anew: {done.renewed}. Already under the newest key: {done.unchanged}.")
+    click.echo(f"Sealed again: {done.renewed}. Already under the newest key: {done.unchanged}.")
     if done.broken:
         click.echo("Is the key it was sealed under in SECRET_KEY_PREVIOUS?", err=True)
         raise SystemExit(1)
@@ -96,7 +96,7 @@ def reseal() -> None:
 @handle_cli_errors
 @with_appcontext
 def adopt() -> None:
-    """Use this SECRET_KEY from now on where the old one is gone: what it sealed is lost."""
+    """Use this SECRET_KEY when the old one is gone; what that one sealed is lost."""
     adopt_key(current_app.config["SECRET_KEY"])
     click.echo("The database knows this SECRET_KEY now. Enter what was sealed before again.")
 
@@ -105,7 +105,7 @@ def adopt() -> None:
 @with_appcontext
 @handle_cli_errors
 def janitor_command() -> None:
-    """Look after reports whose worker was lost, until told to stop."""
+    """Restart lost reports, run schedules and delete what expired, until stopped."""
     logs.set_up("janitor", current_app.config["LOG_FORMAT"], current_app.config["LOG_LEVEL"])
     check_key(db.engine, *secret_keys())
     stop = threading.Event()
@@ -122,7 +122,7 @@ def janitor_command() -> None:
 @with_appcontext
 @handle_cli_errors
 def backup_command(file: str) -> None:
-    """Write the whole database to FILE, while everything runs; - is standard output."""
+    """Back up the database to FILE while everything runs; - is standard output."""
     # Here, as it loads Alembic, which nothing else needs.
     from webapp.ops import backup
 
@@ -142,7 +142,7 @@ def backup_command(file: str) -> None:
 @with_appcontext
 @handle_cli_errors
 def restore_command(file: str) -> None:
-    """Put FILE (- is standard input) in the place of all there is; stop the rest first."""
+    """Replace the whole database with FILE (- is standard input); stop the rest first."""
     # Here, as it loads Alembic, which nothing else needs.
     from webapp.ops import backup
 
@@ -160,7 +160,7 @@ def restore_command(file: str) -> None:
 @click.argument("part", required=False, type=click.Choice(["worker", "janitor"]))
 @with_appcontext
 def health_command(part: str | None) -> None:
-    """Say which parts work; exit 1 where PART, or anything that reports need, does not."""
+    """Show which parts work; exit 1 if PART, or anything reports need, does not."""
     found = health.checks()
     if part == "worker":
         found = [health.worker_of_this_machine()]

@@ -43,8 +43,12 @@ class ForkingWorker(Worker):
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         if not (isinstance(job, GuardedJob) and job.is_ours):
-            self.log.error("Worker %s refuses job %s: it is none of ours", self.name, job.id)
-            self.handle_job_failure(job, queue, exc_string="Refused: this job is none of ours.")
+            self.log.error(
+                "Worker %s refuses job %s: its function is not on the list", self.name, job.id
+            )
+            self.handle_job_failure(
+                job, queue, exc_string="Refused: the function of this job is not on the list."
+            )
             return
         self.report_id = job.id
         super().execute_job(job, queue)

@@ -154,7 +154,7 @@ def test_a_bad_field_is_a_400_that_names_it(api: Any, field: str, value: Any) ->
 
 def test_a_missing_field_is_named_and_broken_json_is_a_400(api: Any) -> None:
     answer = api.post("/streams", {key: STREAM[key] for key in STREAM if key != "region"})
-    assert (answer.status_code, answer.json["error"]) == (400, "region: This is needed.")
+    assert (answer.status_code, answer.json["error"]) == (400, "region: This field is required.")
     broken = api.client.post(
         "/api/v1/streams", data="{", content_type="application/json", auth=api.auth
     )

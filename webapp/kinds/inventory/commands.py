@@ -16,11 +16,11 @@ group = AppGroup("inventory", help="Greenhouse gas inventories.")
 
 
 @group.command("demo")
-@click.option("--company", required=True, help="Made where it does not exist yet.")
+@click.option("--company", required=True, help="Created if it does not exist.")
 @handle_cli_errors
 @with_database
 def demo(company: str) -> None:
-    """Give a company two periods, a tree of units and entries; again: nothing new."""
+    """Make two periods, a tree of units and entries; a second time adds nothing."""
     if not company.strip() or len(company) > 200:
         raise InvalidParams({"company": "Write a company name of 1 to 200 characters."})
     found = find_or_make_company(company)

@@ -46,7 +46,7 @@ def _read_cell(value: Any, read: Callable[[str], Any], *, is_number: bool = True
     """Return a field read like the cell of a file, from a text or a whole number."""
     as_number = isinstance(value, int) and not isinstance(value, bool) and is_number
     if value is None:
-        raise ValueError("This is needed.")
+        raise ValueError("This field is required.")
     if not isinstance(value, str) and not as_number:
         raise ValueError("Send this as text or a whole number.")
     try:

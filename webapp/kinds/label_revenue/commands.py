@@ -42,22 +42,30 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--users", type=FILE, help="CSV: user_id;product_type;fee;origin.")
 @click.option("--streams", type=FILE, help="CSV: date;user_id;region;track id;seconds.")
 @click.option("--tracks", metavar="FILE|URL", help="JSON list of tracks, or its address.")
-@click.option("--company", required=True, help="Whose streams they are.")
-@click.option("--date-order", type=click.Choice(["dmy", "mdy"]), help="Where no date tells.")
-@click.option("--separator", help="Of the columns, or `tab`; detected where it is not given.")
+@click.option("--company", required=True, help="The company that owns the streams.")
 @click.option(
-    "--decimal-mark", "--decimal", type=click.Choice([",", "."]), help="Before the cents of a fee."
+    "--date-order",
+    type=click.Choice(["dmy", "mdy"]),
+    help="Order of day and month, where no date shows it.",
 )
-@click.option("--encoding", help="Of the files, such as cp1252; detected where not given.")
-@click.option("--sheet", help="Of a workbook, by name.")
+@click.option("--separator", help="Separator of columns, or `tab`; detected if not given.")
+@click.option(
+    "--decimal-mark", "--decimal", type=click.Choice([",", "."]), help="Decimal mark of fees."
+)
+@click.option("--encoding", help="Encoding of the files, such as cp1252; detected if not given.")
+@click.option("--sheet", help="Sheet of a workbook, by name.")
 @click.option(
     "--repeated",
     type=click.Choice(["skip", "keep"]),
     default="skip",
-    help="Streams that stand already: skip them (default), or keep them as further ones.",
+    help="Streams that are loaded already: skip them (default) or keep them, too.",
 )
-@click.option("--from-month", metavar="YYYY-MM", help="First month the users file's terms hold in.")
-@click.option("--skip-bad", is_flag=True, help="Leave bad rows out, into a CSV of their own.")
+@click.option(
+    "--from-month",
+    metavar="YYYY-MM",
+    help="First month in which the terms of the users file apply.",
+)
+@click.option("--skip-bad", is_flag=True, help="Leave out bad rows and write them to a CSV.")
 @click.option("--rejected", type=click.Path(path_type=Path), help="Name of that CSV.")
 @handle_cli_errors
 @with_database
@@ -214,11 +222,11 @@ def unload(batch: str) -> None:
 
 @group.command("verify")
 @click.argument("report")
-@click.option("--company", help="Whose statement it is, where its number is given.")
+@click.option("--company", help="The company of a statement that is given by its number.")
 @handle_cli_errors
 @with_database
 def verify(report: str, company: str | None) -> None:
-    """Compute a REPORT (its ID) or a statement (its number) again; exit 1 where it differs."""
+    """Compute a REPORT (its ID) or a statement (its number) again; exit 1 if it differs."""
     if report_id := as_id(report):
         differing = _differing_months(report_id)
         name = f"The report {report_id}"
@@ -260,11 +268,11 @@ def _differing_months(report_id: str) -> list[str]:
 
 
 @group.command("recount")
-@click.option("--company", help="Of one company only.")
+@click.option("--company", help="Only of this company.")
 @handle_cli_errors
 @with_database
 def recount(company: str | None) -> None:
-    """Prove the monthly sums against the streams; put right and name what differs (exit 1)."""
+    """Check the monthly sums against the streams; correct and list differences (exit 1)."""
     query = select(Ledger.company_id)
     chosen = [_company_id(company)] if company else db.session.scalars(query).all()
     wrong = [one for company_id in chosen for one in recount_sums(company_id)]

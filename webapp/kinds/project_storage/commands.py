@@ -14,11 +14,11 @@ group = AppGroup("project-storage", help="Storage of projects.")
 
 
 @group.command("recount")
-@click.option("--check", is_flag=True, help="Only compare; exit 1 where something had drifted.")
+@click.option("--check", is_flag=True, help="Only compare; exit 1 if anything differs.")
 @handle_cli_errors
 @with_database
 def recount(check: bool) -> None:
-    """Compare all counters with the events, show what drifted, and put it right."""
+    """Compare all counters with the events; list and correct what differs."""
     projects = numbers = 0
     for key, drift in counting.recount_all(repair=not check):
         projects += 1
