@@ -31,7 +31,7 @@ from webapp.engine.service import cancel_report, start_report
 from webapp.errors import Conflict
 from webapp.extensions import db, redis_client
 from webapp.ops.embedded_redis import answers, find_binary
-from webapp.ops.parent_death import ending_with_us
+from webapp.ops.supervisor import ending_with_us
 from webapp.ops.workers import live_workers
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -21,7 +21,7 @@ from flask.cli import ScriptInfo
 from flask.testing import FlaskClient
 
 from tests.conftest import Api, find_scope
-from webapp import cli_report, jobs
+from webapp import cli, jobs
 from webapp.engine import export, service
 from webapp.engine.kind import ReportKind
 from webapp.engine.models import Report
@@ -133,8 +133,8 @@ def test_its_parameters_are_described_as_json_schema(kind: ReportKind) -> None:
 @every_kind
 def test_each_option_of_its_command_means_one_thing(app: Flask, kind: ReportKind) -> None:
     with app.app_context():
-        context = click.Context(cli_report.report, obj=ScriptInfo(create_app=lambda: app))
-        command = cli_report.report.get_command(context, kind.slug)
+        context = click.Context(cli.report, obj=ScriptInfo(create_app=lambda: app))
+        command = cli.report.get_command(context, kind.slug)
     assert command is not None
     names = [option for param in command.params for option in param.opts]
     assert len(names) == len(set(names))

@@ -82,7 +82,7 @@ def test_a_kind_is_tended_each_time(app: Flask, busy: Busy) -> None:
 def test_nightly_upkeep_runs_once_a_night_in_a_worker(app: Flask, busy: Busy) -> None:
     with app.app_context():
         assert upkeep.ask_nightly(NIGHT.replace(hour=1)) == []
-        assert upkeep.ask_nightly(NIGHT) == ["busy", "deliveries", "sizes"]
+        assert upkeep.ask_nightly(NIGHT) == ["busy", "rooms"]
         assert upkeep.ask_nightly(NIGHT) == []
         db.engine.dispose()
         queue = report_queue()

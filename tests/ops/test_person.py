@@ -14,7 +14,7 @@ from tests.conftest import Api, find_scope
 from webapp import jobs
 from webapp.accounts import audit, create_key, find_user
 from webapp.extensions import db
-from webapp.files.models import StoredFile
+from webapp.files import StoredFile
 from webapp.kinds.project_storage import counting
 from webapp.kinds.project_storage.models import StorageMonth
 

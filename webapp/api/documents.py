@@ -6,17 +6,18 @@ kind from the kind, so the document cannot fall behind them.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify, render_template
 
-from webapp.api.examples import add_examples
-from webapp.api.reference import entries_by_tag, error_types
 from webapp.engine.kind import ReportKind
 from webapp.engine.params import json_schema
 from webapp.engine.registry import kinds
-from webapp.errors import NotFound
-from webapp.lib.openapi import paths_and_schemas
+from webapp.errors import ERROR_TYPES, NotFound
+from webapp.lib.openapi import JSON, Schema, paths_and_schemas
 
 bp = Blueprint("api_documents", __name__)
 
@@ -124,3 +125,197 @@ def kind_schemas(kinds: list[ReportKind]) -> dict[str, Any]:
     return {"NewReport": {"oneOf": bodies, "examples": [NEW_REPORT]}} | {
         names[kind.slug]: json_schema(kind) for kind in kinds
     }
+
+
+# The page: each operation with its fields
+
+
+MOST_DEPTH = 3
+
+
+@dataclass(frozen=True)
+class Field:
+    """A member of a body or answer, or a parameter of an address."""
+
+    name: str
+    type: str
+    text: str
+    place: str = ""
+    is_needed: bool = False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One operation as the page shows it."""
+
+    method: str
+    path: str
+    operation: dict[str, Any]
+    parameters: list[Field]
+    body: list[Field] = field(default_factory=list)
+    body_type: str = ""
+    body_example: str = ""
+    answers: list[tuple[str, str, list[Field], str]] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        """Return the anchor of the entry."""
+        return str(self.operation["operationId"])
+
+    @property
+    def curl(self) -> str:
+        """Return a command that asks for it, for a shell."""
+        verb = "" if self.method == "GET" else f" -X {self.method}"
+        sent = ""
+        if self.body_example:
+            sent = f" -H 'Content-Type: {self.body_type}' -d '{self.body_example}'"
+        return f'curl -u "$API_KEY:$API_SECRET"{verb} "$REPORTS_URL{self.path}"{sent}'
+
+
+def entries_by_tag(document: dict[str, Any]) -> Iterator[tuple[dict[str, str], list[Entry]]]:
+    """Yield each heading with its operations, in the order of the document."""
+    for tag in document["tags"]:
+        yield (
+            tag,
+            [
+                _entry(document, method, path, item)
+                for path, item in document["paths"].items()
+                for method, operation in item.items()
+                if method != "parameters" and tag["name"] in operation["tags"]
+            ],
+        )
+
+
+def _entry(document: dict[str, Any], method: str, path: str, item: dict[str, Any]) -> Entry:
+    operation, schemas = item[method], document["components"]["schemas"]
+    parameters = [
+        Field(
+            one["name"],
+            _type_of(one["schema"], schemas),
+            one.get("description", ""),
+            one["in"],
+            one.get("required", False),
+        )
+        for one in [*item.get("parameters", ()), *operation.get("parameters", ())]
+    ]
+    entry = Entry(method.upper(), path, operation, parameters)
+    answers = []
+    for status, answer in operation["responses"].items():
+        content = answer.get("content", {}).get(JSON, {})
+        # What stands in every problem is told once, on the pages of the errors.
+        fields = list(_field_lines(content.get("schema", {}), schemas)) if status < "400" else []
+        answers.append((status, answer["description"], fields, _shown(content)))
+    body: dict[str, Any] = operation.get("requestBody", {}).get("content", {})
+    for media, content in body.items():
+        fields = list(_field_lines(content["schema"], schemas))
+        return Entry(
+            entry.method, path, operation, parameters, fields, media, _shown(content), answers
+        )
+    return Entry(entry.method, path, operation, parameters, answers=answers)
+
+
+def _shown(content: dict[str, Any]) -> str:
+    if "example" not in content:
+        return ""
+    return json.dumps(content["example"], ensure_ascii=False, indent=2)
+
+
+def _resolved(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema without references, and without the null beside it."""
+    while True:
+        if "$ref" in schema:
+            schema = schemas[schema["$ref"].rpartition("/")[2]]
+        elif "anyOf" in schema and len(schema["anyOf"]) == 2:
+            beside = {key: value for key, value in schema.items() if key != "anyOf"}
+            schema = next(one for one in schema["anyOf"] if one != {"type": "null"}) | beside
+        else:
+            return schema
+
+
+def _type_of(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
+    found = _resolved(schema, schemas)
+    if "enum" in found or "const" in found:
+        return " | ".join(str(one) for one in found.get("enum", [found.get("const")]))
+    if found.get("type") == "array":
+        return f"list of {_type_of(found.get('items', {}), schemas)}"
+    return str(found.get("format") or found.get("type", "any"))
+
+
+def _field_lines(
+    schema: dict[str, Any], schemas: dict[str, Any], prefix: str = "", depth: int = 0
+) -> Iterator[Field]:
+    """Yield the members of an object, of the objects in a list, and of each choice."""
+    found = _resolved(schema, schemas)
+    if found.get("type") == "array":
+        found = _resolved(found.get("items", {}), schemas)
+    for choice in found.get("oneOf", found.get("anyOf", ())):
+        shape = _resolved(choice, schemas)
+        name = shape.get("properties", {}).get("kind", {}).get("const") or shape.get("title", "")
+        yield from _field_lines(choice, schemas, f"{prefix}({name}) " if name else prefix, depth)
+    for name, member in found.get("properties", {}).items():
+        told = _resolved(member, schemas)
+        text = member.get("description") or told.get("description", "")
+        needed = name in found.get("required", ())
+        yield Field(prefix + name, _type_of(member, schemas), text, is_needed=needed)
+        if depth < MOST_DEPTH:
+            yield from _field_lines(told, schemas, f"{prefix}{name}.", depth + 1)
+
+
+def error_types() -> list[dict[str, Any]]:
+    """Return the types of errors, by status. Shape: slug, status, title, when, then."""
+    found = [{"slug": slug, **vars(kind)} for slug, kind in ERROR_TYPES.items()]
+    return sorted(found, key=lambda one: one["status"])
+
+
+# Examples
+
+
+# Examples of texts, by their format or by the name of their field.
+STRINGS = {
+    "uuid": "683a0f3e-eba0-4031-b068-397d5fb27ac7",
+    "date-time": "2026-11-22T02:40:18.422Z",
+    "date": "2026-11-22",
+    "month": "2026-10",
+    "email": "ada@example.com",
+}
+
+
+def add_examples(document: dict[str, Any]) -> None:
+    """Give each JSON body and good answer of a document an example that its schema allows."""
+    schemas = document["components"]["schemas"]
+    for item in document["paths"].values():
+        for operation in (one for method, one in item.items() if method != "parameters"):
+            answers = (one for status, one in operation["responses"].items() if status < "400")
+            for part in (operation.get("requestBody", {}), *answers):
+                if content := part.get("content", {}).get(JSON):
+                    content.setdefault("example", _example_of(content["schema"], schemas))
+
+
+def _example_of(schema: Schema, schemas: dict[str, Schema], name: str = "", depth: int = 0) -> Any:
+    """Return a value that a schema allows, from its own examples where it has any."""
+    if "$ref" in schema:
+        return _example_of(schemas[schema["$ref"].rpartition("/")[2]], schemas, name, depth)
+    for given in ("examples", "enum"):
+        if given in schema:
+            return schema[given][0]
+    if "const" in schema or schema.get("default") is not None:
+        return schema.get("const", schema.get("default"))
+    for choices in ("oneOf", "anyOf", "allOf"):
+        if choices in schema:
+            return _example_of(schema[choices][0], schemas, name, depth)
+    match schema.get("type"):
+        case "object":
+            members = schema.get("properties", {})
+            # What need not be sent may exclude something else.
+            shown = schema.get("required", ()) if depth or "required" in schema else members
+            return {one: _example_of(members[one], schemas, one, depth + 1) for one in shown}
+        case "array":
+            return [_example_of(schema.get("items", {}), schemas, name, depth + 1)]
+        case "integer" | "number":
+            return schema.get("minimum", 1)
+        case "boolean":
+            return True
+        case "string":
+            by_name = STRINGS.get(name, f"a {name.replace('_', ' ')}".strip())
+            return STRINGS.get(schema.get("format", ""), by_name)
+    return None

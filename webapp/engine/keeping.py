@@ -31,13 +31,17 @@ def not_kept(slug: str, day: date, what: str) -> str:
     return f"{what} before {month_text(first)} are not kept any more." if day < first else ""
 
 
+def months_kept(kind: ReportKind) -> int:
+    """Return for how many months a kind keeps its facts; 0 for good."""
+    return int(current_app.config[kind.kept_setting]) if kind.kept_setting else 0
+
+
 def forget(kind: ReportKind, check: Callable[[], object]) -> None:
     """Let a kind forget months that are older than its setting says, a little at a time.
 
     check: called after each step; raises where the job shall not go on
     """
-    months = current_app.config[kind.kept_setting] if kind.kept_setting else 0
-    if not months:
+    if not (months := months_kept(kind)):
         return
     first = max(kept_from(kind.slug), next_month(current_month(), -months))
     installation.keep_fact(f"kept {kind.slug}", first.isoformat())

@@ -38,6 +38,8 @@ TURN = timedelta(seconds=10)
 SILENT_TOO_LONG = timedelta(seconds=30)
 TIDY_EVERY = timedelta(hours=1)
 NIGHT_BEGINS = 3
+# Stands for them where a kind's name stands otherwise.
+ROOMS = "rooms"
 REMEMBERED_S = 2 * 86400
 
 
@@ -46,9 +48,9 @@ def add_maintenance(app: Flask, run: Callable[[], object]) -> None:
     app.extensions.setdefault("maintenance", []).append(run)
 
 
-def add_nightly(app: Flask, name: str, run: Callable[[], object]) -> None:
+def add_nightly(app: Flask, run: Callable[[], object]) -> None:
     """Let a worker do something large once a night for a room above this one."""
-    app.extensions.setdefault("nightly", {})[name] = run
+    app.extensions.setdefault("nightly", []).append(run)
 
 
 def run_maintenance() -> None:
@@ -70,10 +72,9 @@ def ask_nightly(now: datetime | None = None) -> list[str]:
     busy = [
         slug
         for slug, kind in kinds().items()
-        if kind.kept_setting or type(kind).nightly is not ReportKind.nightly
+        if type(kind).nightly is not ReportKind.nightly or keeping.months_kept(kind)
     ]
-    names = [*busy, *current_app.extensions.get("nightly", ())]
-    keys = {f"{name} {now:%Y-%m-%d}": name for name in names}
+    keys = {f"{name} {now:%Y-%m-%d}": name for name in (*busy, ROOMS)}
     asked = select(jobs.Job.key).where(jobs.Job.task == NIGHTLY.name, jobs.Job.key.in_(keys))
     for key in db.session.scalars(asked):
         keys.pop(key or "", None)
@@ -83,18 +84,18 @@ def ask_nightly(now: datetime | None = None) -> list[str]:
 
 
 def start_nightly(name: str, key: str) -> None:
-    """Ask for the large upkeep of a kind or a room, once a key. Commits."""
+    """Ask for the large upkeep of a kind or of ROOMS, once a key. Commits."""
     jobs.start(NIGHTLY.name, company_id=None, user_id=None, payload={"kind": name}, key=key)
     db.session.commit()
 
 
 def run_nightly(attempt: jobs.Attempt, payload: dict[str, Any]) -> None:
-    """Do the large upkeep of a kind, or of a room; one that is no more has none."""
+    """Do the large upkeep of a kind, which may be no more, or that of all rooms above."""
     name = payload["kind"]
     if kind := kinds().get(name):
         kind.nightly()
         keeping.forget(kind, attempt.check)
-    elif run := current_app.extensions.get("nightly", {}).get(name):
+    for run in current_app.extensions.get("nightly", ()) if name == ROOMS else ():
         run()
 
 

@@ -7,8 +7,10 @@ machine for as long as a block runs. Files of a report end with it; `drop_files`
 the others.
 """
 
-from webapp.files.models import FileChunk, FileObject, StoredFile
 from webapp.files.store import (
+    FileChunk,
+    FileObject,
+    StoredFile,
     as_path,
     drop_files,
     read_chunks,

@@ -27,7 +27,7 @@ def init_app(app: Flask) -> None:
         }
     )
     app.register_blueprint(views.bp)
-    upkeep.add_nightly(app, "sizes", measure)
+    upkeep.add_nightly(app, measure)
     logs.init_app(app)
     metrics.init_app(app)
     dashboard.init_app(app)

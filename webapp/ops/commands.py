@@ -22,8 +22,8 @@ from webapp.installation import adopt_key, check_key
 from webapp.ops import health, logs, processes
 from webapp.ops.demo import run_demo
 from webapp.ops.launcher import LocalStack, Plan
-from webapp.ops.parent_death import end_with_parent
 from webapp.ops.resealing import reseal_everything
+from webapp.ops.supervisor import end_with_parent
 from webapp.security import secret_keys
 from webapp.version import VERSION
 

@@ -37,14 +37,6 @@ class Check:
     detail: str
 
 
-@dataclass(frozen=True)
-class Queue:
-    """Queued reports: how many, and how long the oldest has waited (seconds)."""
-
-    waiting: int
-    oldest_s: float
-
-
 def checks() -> list[Check]:
     """Return every check, in the order in which a fault spreads."""
     database = _database()
@@ -52,8 +44,11 @@ def checks() -> list[Check]:
     return [database, _disk(), migrations, *_redis_and_workers(), janitor()]
 
 
-def queue() -> Queue | None:
-    """Return what waits, or None where the database does not say."""
+def queue() -> dict[str, float] | None:
+    """Return how many reports are `waiting`, the oldest since how many seconds (`oldest_s`).
+
+    None where the database does not say.
+    """
     try:
         waiting, oldest = db.session.execute(
             select(func.count(), func.min(Report.queued_at)).where(Report.status == QUEUED)
@@ -62,7 +57,7 @@ def queue() -> Queue | None:
         db.session.rollback()
         return None
     age_s = (utcnow() - oldest).total_seconds() if oldest else 0.0
-    return Queue(waiting, max(age_s, 0.0))
+    return {"waiting": waiting, "oldest_s": round(max(age_s, 0.0), 1)}
 
 
 def status_of(found: list[Check]) -> str:
@@ -73,14 +68,12 @@ def status_of(found: list[Check]) -> str:
     return "degraded" if missing == {"janitor"} else "unavailable"
 
 
-def as_json(found: list[Check], waiting: Queue | None) -> dict[str, Any]:
+def as_json(found: list[Check], waiting: dict[str, float] | None) -> dict[str, Any]:
     """Return the checks as `/readyz` shows them."""
     return {
         "status": status_of(found),
         "checks": {check.name: {"ok": check.ok, "detail": check.detail} for check in found},
-        "queue": None
-        if waiting is None
-        else {"waiting": waiting.waiting, "oldest_s": round(waiting.oldest_s, 1)},
+        "queue": waiting,
     }
 
 

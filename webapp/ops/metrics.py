@@ -109,7 +109,7 @@ def _active_jobs() -> Iterator[Metric]:
         family.add_metric(labels, count)
     yield family
     waiting = health.queue()
-    oldest_s = waiting.oldest_s if waiting else 0
+    oldest_s = waiting["oldest_s"] if waiting else 0
     yield _gauge("queue_oldest_seconds", "How long the oldest queued report has waited.", oldest_s)
 
 

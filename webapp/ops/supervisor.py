@@ -3,11 +3,16 @@
 It knows nothing of Flask, reports or Redis. One thread waits for output, exits and signals, so that
 forking stays safe. Each child has a session of its own, so that Ctrl-C reaches the supervisor alone
 and the order of the stop is the supervisor's to choose.
+
+Children end with the process that started them where the kernel can be asked for it (`prctl`, Linux
+only): a supervisor that is killed hard would leave Redis and workers behind, and a worker its
+work-horse, running and writing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import select
 import selectors
@@ -18,14 +23,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from webapp.ops.parent_death import ending_with_us
-
 SECOND_TERM_S = 1.2
 KILL_S = 8.0
 LAST_KILL_S = 18.0
 STEADY_S = 10.0
 SLOW_READER_S = 1.0
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+_PR_SET_PDEATHSIG = 1
+# Loaded before any fork: looking a library up between fork and exec may wait for a lock for ever.
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -300,3 +306,18 @@ def print_line(name: str, text: str) -> None:
             os.write(handle, data[start : start + select.PIPE_BUF])
         except OSError:
             return
+
+
+def end_with_parent(parent_pid: int, signum: int) -> None:
+    """Ask the kernel to send `signum` to this process when its parent ends."""
+    if _LIBC is None:
+        return
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signum)
+    if os.getppid() != parent_pid:  # it ended before we asked
+        os.kill(os.getpid(), signum)
+
+
+def ending_with_us(signum: int) -> Callable[[], None]:
+    """Return what a child of this process calls between fork and exec (`preexec_fn`)."""
+    parent_pid = os.getpid()
+    return lambda: end_with_parent(parent_pid, signum)

@@ -71,7 +71,7 @@ def show_sizes() -> str:
 def measure_now() -> AnyResponse:
     """Let a worker measure the tables now."""
     check_role("operator")
-    upkeep.start_nightly("sizes", utcnow().isoformat())
+    upkeep.start_nightly(upkeep.ROOMS, utcnow().isoformat())
     flash("A worker measures the tables now. Look at this page again in a moment.")
     return redirect_to("/ops/sizes")
 

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp.jobs import janitor
 from webapp.jobs.transport import GuardedJob
 from webapp.ops import logs, processes
-from webapp.ops.parent_death import end_with_parent
+from webapp.ops.supervisor import end_with_parent
 
 WORKER_TTL_S = 60
 MONITOR_EVERY_S = 10

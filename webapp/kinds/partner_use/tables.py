@@ -256,7 +256,7 @@ class PartnerUseTables(ReportKind):
         value: `total_users` or `delta`
         """
         if layout != "wide" or "start" not in result.head:
-            raise InvalidParams({"layout": "Months have the layout wide; this is none."})
+            raise InvalidParams({"layout": "The only layout of months is `wide`."})
         value = value or "total_users"
         if value not in {"total_users", "delta"}:
             raise InvalidParams({"value": "Choose total_users or delta."})
