@@ -111,7 +111,7 @@ def test_a_company_keeps_so_many_uploads_of_such_a_size(app: Flask) -> None:
     assert send(browser, CSV)[0] == 303
     status, page = send(browser, CSV)
     assert status == 409
-    assert "2 uploads of this company are kept" in page
+    assert "This company has 2 uploads" in page
     with app.app_context():
         db.session.execute(update(Upload).values(status="loaded"))
         db.session.commit()

@@ -223,7 +223,7 @@ def test_past_so_many_waiting_a_company_is_told_why(make_app: Callable[..., Flas
     assert [first.status_code, api.post("/reports", body).status_code] == [202, 202]
     refused = api.post("/reports", body)
     assert (refused.status_code, refused.json["title"]) == (429, "Too many reports wait")
-    assert "2 reports of this company wait already" in refused.json["detail"]
+    assert "2 reports of this company are waiting" in refused.json["detail"]
     assert int(refused.headers["Retry-After"]) > 0
     # What was asked for before is answered as before; another company is not kept out.
     again = api.post("/reports", body, headers={"Idempotency-Key": "one"})
