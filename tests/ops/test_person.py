@@ -36,6 +36,17 @@ def traces(app: Flask, api_for: Callable[[str], Api]) -> str:
     saved = {"name": "Growth", "deliver": [{"by": "email", "to": to, "attach": ["csv"]}]}
     assert owner.post("/definitions", asked | saved).status_code == 201
     made = api.post("/reports", asked).json["id"]
+    begun = {
+        "id": "s1",
+        "comp_name": "pink",
+        "ip_addr": "",
+        "login": COLLEAGUE,
+        "next_ping_sec": 60,
+    }
+    for path, body in (("users", [{"Name": COLLEAGUE}]), ("computers", [{"Name": "pink"}])):
+        owner.client.post(f"/api/session-manager/{path}", json=body, auth=owner.auth)
+    said = owner.client.post("/api/session-manager/session", json=begun, auth=owner.auth)
+    assert said.status_code == 201, said.text
     with app.app_context():
         user = find_user(COLLEAGUE)
         assert user is not None
@@ -69,6 +80,7 @@ def test_all_that_is_kept_about_somebody_is_written_out_without_secrets(
     found: dict[str, Any] = json.loads(written.output)
     assert found["app_user"][0]["email"] == COLLEAGUE
     assert found["report"][0]["id"] == traces
+    assert found["session_activity: time"], "hours of a login that is called like the address"
     assert {"membership", "api_key", "audit_entry", "definition", "result_row"} <= found.keys()
     assert found["project_storage_event"][0]["uploader"] == COLLEAGUE
     hidden = ("password_hash", "secret_hash", "token_hash", "sealed")

@@ -14,7 +14,15 @@ from uuid import uuid4
 from flask import current_app
 from sqlalchemy import ColumnElement, cast, delete, func, insert, or_, select, update
 
-from webapp.accounts import AuditEntry, Scope, audit
+from webapp.accounts import (
+    AuditEntry,
+    Scope,
+    User,
+    audit,
+    person_erasing,
+    person_exporting,
+    scope_of,
+)
 from webapp.engine import months
 from webapp.engine.models import ACTIVE, Report, ResultRow
 from webapp.engine.service import forget_reports, subject_forgotten
@@ -126,6 +134,28 @@ def erase(company_id: str, name: str, by: Scope | None) -> None:
     db.session.commit()
     names_them = is_shown | Report.id.in_(asked) | Report.status.in_(ACTIVE)
     forget_reports(of_kind & names_them)
+
+
+@person_erasing.connect
+def erase_person(_sender: object, *, user: User) -> None:
+    """Erase the logins that are a user's own, in all their companies. Commits."""
+    for login in _logins_of(user):
+        erase(login.company_id, login.name, None)
+
+
+@person_exporting.connect
+def export_person(_sender: object, *, user: User) -> dict[str, list[dict[str, Any]]]:
+    """Return all rows about the logins that are a user's own."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for login in _logins_of(user):
+        for name, found in held(login).items():
+            rows.setdefault(f"session_activity: {name}", []).extend(found)
+    return rows
+
+
+def _logins_of(user: User) -> list[Any]:
+    scopes = (scope_of(user, member.company_id) for member in list(user.memberships))
+    return [login for scope in scopes if scope for login in wanted_logins(scope, "")]
 
 
 def _forget_audited(company_id: str, names: Collection[str], is_meant: IsMeant) -> None:
