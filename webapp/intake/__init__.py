@@ -18,16 +18,22 @@ a kind does with its files it says with a `Loader`, and `upload_pages` makes its
         row.line, row.values["fee"], row.errors
 """
 
-from webapp.intake.cells import BadCell, DateOrder, read_date, read_number, round_places
+from webapp.intake.cells import (
+    BadCell,
+    DateOrder,
+    Question,
+    order_of,
+    read_date,
+    read_number,
+    round_places,
+)
 from webapp.intake.columns import Field, heading_key
 from webapp.intake.formats import Choices, detect
-from webapp.intake.json_list import json_items
 from webapp.intake.loader import Loader, Role, choices_of, look_at, teller, with_saved_mapping
-from webapp.intake.marks import Question, order_of
 from webapp.intake.pages import UploadPages, upload_pages
 from webapp.intake.rejects import LoadRefused, Problem, Rejects
 from webapp.intake.rows import Format, Row, is_as_written, read_rows
-from webapp.intake.text import BadFile, Told
+from webapp.intake.text import BadFile, Told, json_items
 from webapp.intake.uploads import Upload, find_mapping
 from webapp.intake.uploads import drop_expired as drop_expired_uploads
 

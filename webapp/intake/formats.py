@@ -14,9 +14,8 @@ from itertools import chain, islice
 from pathlib import Path
 
 from webapp.intake import text
-from webapp.intake.cells import DateOrder, plain_text
+from webapp.intake.cells import DateOrder, Proof, Question, mark_of, order_of, plain_text, question
 from webapp.intake.columns import Field, guess_columns, places_of
-from webapp.intake.marks import Proof, Question, mark_of, order_of, question
 from webapp.intake.rows import Format, Numbered, data_rows
 from webapp.intake.text import BadFile
 from webapp.intake.workbook import Workbook, is_workbook

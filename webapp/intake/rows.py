@@ -14,6 +14,8 @@ from webapp.intake import text
 from webapp.intake.cells import (
     DateOrder,
     NumberCell,
+    Question,
+    mark_of,
     plain_text,
     read_date,
     read_number,
@@ -21,7 +23,6 @@ from webapp.intake.cells import (
     trouble_of,
 )
 from webapp.intake.columns import Field, column_letters
-from webapp.intake.marks import Question, mark_of
 from webapp.intake.text import Told
 from webapp.intake.workbook import Workbook
 

@@ -17,7 +17,6 @@ from webapp.accounts import audit, current_scope, require, restrict
 from webapp.errors import InvalidParams, NotOffered
 from webapp.extensions import db
 from webapp.kinds.inventory import places
-from webapp.kinds.inventory.activities import ACTIVITIES, GROUPS, activity_id
 from webapp.kinds.inventory.bodies import (
     Deleted,
     FlowPeriod,
@@ -28,6 +27,7 @@ from webapp.kinds.inventory.bodies import (
     wrong_in,
 )
 from webapp.kinds.inventory.models import Period, Unit
+from webapp.kinds.inventory.standards import ACTIVITIES, GROUPS, activity_id
 from webapp.lib.bodies import answer_json, json_body
 from webapp.lib.openapi import Describer
 

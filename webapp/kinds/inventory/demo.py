@@ -1,4 +1,7 @@
-"""A made-up company's inventory: two periods, a tree of units, entries; the same at every call."""
+"""A made-up company's inventory: two periods, a tree of units, entries; the same at every call.
+
+`flask inventory demo` stores it.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,16 @@ from decimal import Decimal
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+import click
+from flask.cli import AppGroup
+
+from webapp.accounts import find_or_make_company
+from webapp.commands import handle_cli_errors, with_database
+from webapp.errors import InvalidParams
+from webapp.extensions import db
 from webapp.kinds.inventory import entries, places
 from webapp.kinds.inventory.bodies import PeriodIn, UnitIn
+from webapp.lib.texts import counted
 
 YEARS = (2024, 2025)
 # Name, name of the parent: None for the root.
@@ -99,3 +110,23 @@ def _entry(company_id: str, year: int, month: int, site: int, place: int) -> dic
         "start_date": date(year, month, 1).isoformat(),
         "end_date": date(year, month, 28).isoformat(),
     }
+
+
+group = AppGroup("inventory", help="Greenhouse gas inventories.")
+
+
+@group.command("demo")
+@click.option("--company", required=True, help="Created if it does not exist.")
+@handle_cli_errors
+@with_database
+def demo(company: str) -> None:
+    """Make two periods, a tree of units and entries; a second time adds nothing."""
+    if not company.strip() or len(company) > 200:
+        raise InvalidParams({"company": "Write a company name of 1 to 200 characters."})
+    found = find_or_make_company(company)
+    db.session.commit()
+    stored = make_demo(found.id)
+    click.echo(
+        f"{found.name}: {counted(stored['created'], 'entry')} made, {stored['updated']} changed, "
+        f"{stored['unchanged']} there already."
+    )

@@ -28,8 +28,8 @@ from webapp.files import FileObject, sweep
 from webapp.intake import drop_expired_uploads, upload_pages
 from webapp.kinds.inventory import (
     client_api,
-    commands,
     data_api,
+    demo,
     factors_api,
     files,
     flow_api,
@@ -38,7 +38,6 @@ from webapp.kinds.inventory import (
     pages,
 )
 from webapp.kinds.inventory.compute import TOTAL
-from webapp.kinds.inventory.demo import make_demo
 from webapp.kinds.inventory.entries import forget_periods
 from webapp.kinds.inventory.making import make_report
 from webapp.kinds.inventory.params import LABELS, InventoryParams
@@ -190,7 +189,7 @@ class Inventory(ReportKind):
         return (*flow, data_api.bp, pages.bp, upload_pages(ingest.PAGES))
 
     def seed_demo(self, company_id: str) -> str:
-        counted = make_demo(company_id)
+        counted = demo.make_demo(company_id)
         return f"{sum(counted.values()):,} made-up entries in two periods, to report on."
 
     def links(self, scope: Scope) -> tuple[tuple[str, str], ...]:
@@ -200,7 +199,7 @@ class Inventory(ReportKind):
         return tuple(pages_of)
 
     def commands(self) -> tuple[AppGroup, ...]:
-        return (commands.group,)
+        return (demo.group,)
 
     def on_report_deleted(self, report_id: str) -> None:
         sweep(FileObject.report_id == report_id)

@@ -13,7 +13,7 @@ from flask import current_app
 from webapp.engine.kind import Result, Run
 from webapp.extensions import db
 from webapp.files import store_file
-from webapp.kinds.inventory import documents, files, pdf, workbooks
+from webapp.kinds.inventory import files, pdf, workbooks
 from webapp.kinds.inventory.compute import NO_FACTOR, Line
 from webapp.kinds.inventory.params import MADE, InventoryParams
 from webapp.kinds.inventory.places import ensure_root
@@ -33,7 +33,7 @@ WRITERS: dict[str, Writer] = {
     "DATA_DUMP": workbooks.write_inventory,
     "GHG_PROTOCOL": workbooks.write_ghg_protocol,
     "ISO14064": pdf.write_iso14064,
-    "REPORT_DATA": documents.write_report_data,
+    "REPORT_DATA": workbooks.write_report_data,
 }
 ROWS_PER_LINE = 50_000
 

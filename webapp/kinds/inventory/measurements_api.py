@@ -16,11 +16,11 @@ from webapp.accounts import audit, current_scope, require, restrict
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.kinds.inventory import entries
-from webapp.kinds.inventory.activities import ACTIVITIES, Activity
 from webapp.kinds.inventory.bodies import Day, Flow, Note, Number
 from webapp.kinds.inventory.compute import NO_FACTOR
 from webapp.kinds.inventory.factors_api import factor_named, find_factor, source_of
 from webapp.kinds.inventory.models import Factor
+from webapp.kinds.inventory.standards import ACTIVITIES, Activity
 from webapp.lib.bodies import Id, Text, answer_json, read_json
 from webapp.lib.openapi import Describer
 
