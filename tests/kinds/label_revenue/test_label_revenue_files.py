@@ -10,8 +10,9 @@ from flask import Flask
 from sqlalchemy import select
 
 from webapp.extensions import db
+from webapp.intake import BadCell
 from webapp.kinds.label_revenue.models import Stream, Terms
-from webapp.kinds.label_revenue.rows import Unanswered
+from webapp.kinds.label_revenue.rows import Unanswered, read_fee
 
 HEAD = "date;user_id;region;track id;seconds\n"
 ROW = "2025-03-05;5001;NL;T-503;60\n"
@@ -57,3 +58,22 @@ def test_a_fee_that_may_have_thousands_or_decimals_is_asked_about(
     load_texts(users=users, decimal_mark=",")
     with app.app_context():
         assert [Decimal(fee) for fee in db.session.scalars(select(Terms.fee))] == [Decimal(54990)]
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("3.3333333333333335", "3.33"),
+        ("9.990000000000002", "9.99"),
+        ("1e-300", "0"),
+        ("7.50", "7.5"),
+    ],
+)
+def test_a_fee_that_a_program_divided_is_rounded_to_the_cent(written: str, kept: str) -> None:
+    assert read_fee(Decimal(written), "EUR") == kept
+
+
+@pytest.mark.parametrize("written", ["9.999", "3.3333", "1e999999", "-0.00000000000001"])
+def test_a_fee_with_a_digit_too_many_or_out_of_range_is_refused(written: str) -> None:
+    with pytest.raises(BadCell):
+        read_fee(Decimal(written), "EUR")

@@ -26,6 +26,7 @@ from webapp.intake import (
     heading_key,
     json_items,
     read_rows,
+    round_places,
 )
 from webapp.kinds.label_revenue.periods import digits
 from webapp.lib.texts import storable
@@ -62,7 +63,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
 }
 LARGEST_ID = 2**63 - 1
 MOST_SECONDS = 2**31 - 1
-LARGEST_FEE, FEE_PLACES = Decimal(10) ** 12, 10
+LARGEST_FEE, COMPUTED_PLACES = Decimal(10) ** 12, 10
 
 
 class Unanswered(InvalidParams):
@@ -193,13 +194,18 @@ def read_track_id(text: str, column: str = "track_id") -> str:
 
 
 def read_fee(fee: Decimal, currency: str) -> str:
-    """Return a fee as a plain decimal text: `7.99`; no digit is more than its currency has."""
+    """Return a fee as a plain decimal text: `7.99`; no digit is more than its currency has.
+
+    Nobody writes a price with ten digits behind the point: a program divided, and it is rounded.
+    """
+    if not 0 <= fee <= LARGEST_FEE:
+        raise BadCell("fee", f"{fee} is not an amount.")
     places = digits(currency)
+    if -int(fee.as_tuple().exponent) >= COMPUTED_PLACES:
+        fee = round_places(fee, LARGEST_FEE.adjusted() + 1, places)
     if -int(fee.as_tuple().exponent) > places:
         had = f"has {places or 'none'}"
         raise BadCell("fee", f"{fee} has more digits after the decimal mark than {currency} {had}.")
-    if not 0 <= fee <= LARGEST_FEE or int(fee.as_tuple().exponent) < -FEE_PLACES:
-        raise BadCell("fee", f"{fee} is not an amount.")
     return f"{fee.normalize():f}"
 
 
