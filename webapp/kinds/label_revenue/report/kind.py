@@ -83,7 +83,7 @@ class LabelRevenueParams(BaseModel):
     )
     details: bool = Field(
         False,
-        title="By track, territory and product type, too",
+        title="Also by track, territory and product type",
         description="Reads every stream of the months, so it takes longer.",
         json_schema_extra={"form": {"widget": "checkbox"}},
     )
