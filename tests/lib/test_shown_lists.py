@@ -35,3 +35,10 @@ def test_words_that_find_nothing_leave_a_search_to_change() -> None:
 
 def test_another_page_keeps_the_words() -> None:
     assert shown_list(NAMES, str, {"q": "a&b"}).link(2) == "?q=a%26b&page=2"
+
+
+def test_of_two_lists_on_a_page_one_is_turned_and_the_other_stays() -> None:
+    shown = shown_list(NAMES, str, {"unitspage": "2", "periodsq": "a&b"}, "units")
+    assert shown.page == 2
+    assert shown.link(3) == "?periodsq=a%26b&unitspage=3#units"
+    assert shown.whole == "?periodsq=a%26b#units"

@@ -106,7 +106,10 @@ class ReportKind:
         return {}
 
     def data_span(self, scope: Scope) -> tuple[date, date] | None:
-        """Return the first and the last month with data, None where nobody can say."""
+        """Return the first and the last month with data, None where nobody can say.
+
+        Of a partner this is what is stored of its months; it can be asked for earlier ones too.
+        """
         return None
 
     def first_step(self, scope: Scope) -> FirstStep | None:

@@ -185,6 +185,13 @@ def stored_overview(company_id: str) -> Iterator[dict[str, Any]]:
         yield dict(row._mapping)
 
 
+def first_stored(company_id: str, kind: str) -> date | None:
+    """Return the first month of which a company has fresh values of a kind, None without any."""
+    mine = (StoredMonth.company_id == company_id) & (StoredMonth.kind == kind)
+    fresh = mine & (StoredMonth.expires_at > utcnow())
+    return db.session.scalar(select(func.min(StoredMonth.month)).where(fresh))
+
+
 def drop_expired(before: datetime) -> int:
     """Delete months that expired before the moment; return how many. The caller commits."""
     gone = db.session.execute(delete(StoredMonth).where(StoredMonth.expires_at < before))

@@ -23,6 +23,7 @@ from webapp.intake import uploads
 from webapp.intake.columns import column_letters
 from webapp.intake.loader import Loader, read_as
 from webapp.intake.uploads import AT_WORK, LOADABLE, LOADING, LOOKING, REJECTED, Upload
+from webapp.lib.shown_lists import shown_list
 from webapp.lib.texts import counted, storable
 
 MOST_BYTES = 4 * 1024**3
@@ -75,11 +76,16 @@ class UploadPages:
         return f"/{self.slug}/uploads/{upload.id}"
 
     def new_upload(self, errors: Mapping[str, str] | None = None, status: int = 200) -> Response:
-        """Show the form, with the uploads of late."""
+        """Show the form, with the uploads so far."""
         page = render_template(
             "intake/new_upload.html",
             here=self,
-            uploads=uploads.recent_uploads(current_scope(), self.slug),
+            uploads=shown_list(
+                uploads.list_uploads(current_scope(), self.slug),
+                lambda one: f"{one.names} {one.status} {one.created_at:%Y-%m-%d}",
+                request.args,
+                "uploads",
+            ),
             mappings=uploads.list_mappings(current_scope(), self.slug),
             errors=errors or {},
             typed=request.form,

@@ -226,10 +226,10 @@ def find_upload(scope: Scope, kind: str, upload_id: UUID | str) -> Upload:
     return found
 
 
-def recent_uploads(scope: Scope, kind: str) -> list[Upload]:
-    """Return the company's uploads of late, newest first."""
+def list_uploads(scope: Scope, kind: str) -> list[Upload]:
+    """Return the company's uploads, newest first."""
     query = select(Upload).where(Upload.company_id == scope.company_id, Upload.kind == kind)
-    return list(db.session.scalars(query.order_by(Upload.created_at.desc()).limit(10)))
+    return list(db.session.scalars(query.order_by(Upload.created_at.desc())))
 
 
 def forget_upload(upload: Upload) -> None:

@@ -58,7 +58,8 @@ class Form:
         spans = [("Last month", last), ("Last 12 months", next_month(last, -11))]
         spans.append((f"This year ({january.year})", january))
         if self.span and self.span[0] < last:
-            spans.append(("Since the beginning", self.span[0]))
+            stored = ", as far as stored" if self.kind.asks_partner else ""
+            spans.append((f"Since the beginning{stored}", self.span[0]))
         return [(label, month_text(first), month_text(last)) for label, first in spans]
 
     @property

@@ -15,9 +15,11 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.conftest import form_token
+from tests.conftest import find_scope, form_token
 from tests.job_helpers import run_jobs
 from tests.kinds.inventory.inventory_helpers import DATA, Caller, entry, run_waiting
+from webapp.accounts import audit
+from webapp.extensions import db
 from webapp.intake import detect, read_rows
 from webapp.kinds.inventory import ingest
 
@@ -281,3 +283,20 @@ def test_a_report_over_the_common_api(app: Flask, acme: str, caller: Callers) ->
     assert set(refused.json["errors"]) == {"period", "unit"}
     viewer = caller("viewer").post("/api/v1/reports", {"kind": "inventory", "params": params})
     assert viewer.status_code == 403
+
+
+def test_the_audit_log_names_a_unit_of_whom_its_entry_says_only_the_id(
+    app: Flask, client_for: Browsers
+) -> None:
+    owner = client_for("owner")
+    submit(owner, "/inventory/units", name="Workshop")
+    found = re.search(
+        r"Workshop</td><td><code data-copy>([0-9a-f-]{36})<", owner.get("/inventory").text
+    )
+    assert found
+    with app.app_context():
+        audit(find_scope(app, "owner"), "stored units", found[1])
+        db.session.commit()
+    address = f"/inventory?unitsq={found[1]}#units"
+    assert f'<a href="{address}">Workshop</a>' in owner.get("/audit").text
+    assert "1 of 2 match" in " ".join(owner.get(address).text.split())

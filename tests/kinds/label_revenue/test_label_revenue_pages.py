@@ -92,7 +92,7 @@ def test_shares_and_currency_hold_from_a_month_on(
     send(owner, "/label-revenue/periods", currency="EUR", **again)
     assert "web 1, KWD before, now app store 0.7, web 0.8, EUR" in owner.get("/audit").text
     # What was replaced is still to be read.
-    assert "web 1, app store 0.5, KWD" in owner.get("/label-revenue").text
+    assert "app store 0.5, web 1, KWD" in owner.get("/label-revenue").text
     assert api_for("owner").get("/report?month=2025-03").headers["Report-Currency"] == "EUR"
     with app.app_context():
         assert settings_for(scope.company_id, ledger.BEGINNING).currency == "EUR"

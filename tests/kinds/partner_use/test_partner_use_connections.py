@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -228,3 +229,19 @@ def test_testing_an_unreadable_connection_says_so(client_for: ClientFor, unreada
     client = client_for("owner")
     assert post(client, f"/connections/{unreadable}/test").status_code == 303
     assert "Enter them again" in client.get("/connections").text
+
+
+def test_the_form_asks_for_the_connection_first_and_reaches_back_as_far_as_is_stored(
+    client_for: ClientFor, maker: Maker, connection: str
+) -> None:
+    asked = {"partner_id": "70000001", "connection": connection, "mode": "monthly"}
+    maker.make({**asked, "start": "2025-01", "end": "2025-03"})
+    page = client_for("owner").get("/reports/new/partner-use").text
+    places = [page.index(f'name="{name}"') for name in ("connection", "partner_id", "user_key")]
+    assert places == sorted(places)
+    assert re.search(
+        r'value="2024-12:\d{4}-\d\d"[^>]*>Since the beginning, as far as stored<', page
+    )
+    # The partner can be asked for earlier months: nothing bars the way to them.
+    assert "Counts are stored from 2024-12 on" in page
+    assert " min=" not in page

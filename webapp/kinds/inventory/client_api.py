@@ -112,9 +112,9 @@ def delete_unit(unit_id: str) -> Response:
     """Delete a unit without entries and units below it."""
     scope = current_scope()
     unit = places.find_unit(scope.company_id, unit_id)
-    deleted = Deleted(id=unit.id, msg="The unit is deleted.")
+    unit_name, deleted = unit.name, Deleted(id=unit.id, msg="The unit is deleted.")
     places.delete_unit(unit)
-    audit(scope, "deleted unit", deleted.id)
+    audit(scope, "deleted unit", f"{unit_name} {deleted.id}")
     db.session.commit()
     return answer_json(deleted)
 

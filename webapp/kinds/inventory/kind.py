@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from flask import current_app, url_for
+from sqlalchemy import select
 
 from webapp.engine.kind import (
     Answer,
@@ -24,6 +26,7 @@ from webapp.engine.kind import (
     Table,
 )
 from webapp.errors import InvalidParams, NotFound
+from webapp.extensions import db
 from webapp.files import FileObject, sweep
 from webapp.intake import drop_expired_uploads, upload_pages
 from webapp.kinds.inventory import (
@@ -40,6 +43,7 @@ from webapp.kinds.inventory import (
 from webapp.kinds.inventory.compute import TOTAL
 from webapp.kinds.inventory.entries import forget_periods
 from webapp.kinds.inventory.making import make_report
+from webapp.kinds.inventory.models import Period, Unit
 from webapp.kinds.inventory.params import LABELS, InventoryParams
 from webapp.kinds.inventory.places import find_period, find_unit, list_periods, read_tree
 from webapp.kinds.inventory.tabular import CATEGORY_COLUMNS, KG, SCOPE_COLUMNS, UNIT_COLUMNS
@@ -79,6 +83,17 @@ class Inventory(ReportKind):
             "unit": tuple(units),
             "types": tuple(LABELS.items()),
         }
+
+    def names_of(self, scope: Scope, ids: AbstractSet[str]) -> Mapping[str, tuple[str, str]]:
+        named: dict[str, tuple[str, str]] = {}
+        for where, row, name in (
+            ("units", Unit, Unit.name),
+            ("periods", Period, Period.short_name),
+        ):
+            mine = (row.company_id == scope.company_id) & row.id.in_(ids)
+            for id, text in db.session.execute(select(row.id, name).where(mine)):
+                named[id] = (text, f"/inventory?{where}q={id}#{where}")
+        return named
 
     def first_step(self, scope: Scope) -> FirstStep | None:
         if list_periods(scope.company_id):

@@ -284,10 +284,10 @@ def in_batch(batch: Batch) -> Any:
     return and_(Stream.partition_id == batch.partition_id, Stream.batch_no == batch.no)
 
 
-def batches(company_id: str, limit: int = 200) -> list[Batch]:
+def batches(company_id: str) -> list[Batch]:
     """Return a company's batches, newest first."""
     query = select(Batch).where(Batch.company_id == company_id)
-    return list(db.session.scalars(query.order_by(Batch.no.desc()).limit(limit)))
+    return list(db.session.scalars(query.order_by(Batch.no.desc())))
 
 
 def drop_streams(work: UnitOfWork, batch: Batch) -> None:

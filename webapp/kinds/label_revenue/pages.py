@@ -23,7 +23,7 @@ from webapp.kinds.label_revenue.ledger import (
     batches,
     unit_of_work,
 )
-from webapp.kinds.label_revenue.models import MonthSettings
+from webapp.kinds.label_revenue.models import Batch, MonthSettings
 from webapp.kinds.label_revenue.periods import (
     CURRENCIES,
     DEFAULT_CURRENCY,
@@ -38,6 +38,7 @@ from webapp.kinds.label_revenue.periods import (
 )
 from webapp.kinds.label_revenue.rows import read_user_id
 from webapp.lib.months import current_month, month_text, parse_month
+from webapp.lib.shown_lists import shown_list
 
 bp = Blueprint("label_revenue", __name__, url_prefix="/label-revenue", template_folder="templates")
 restrict(bp)
@@ -58,22 +59,43 @@ def _overview(errors: dict[str, str], typed: dict[str, str]) -> Response:
     page = render_template(
         "label_revenue/index.html",
         scope=scope,
-        months=[
-            {
-                "month": month_text(month),
-                "state": states.get(month, "open"),
-                "changed": month in locked and locked[month].changed,
-                "settings": settings_for(scope.company_id, month),
-            }
-            for month in reversed(months_due(scope.company_id))
-        ],
-        batches=batches(scope.company_id),
-        periods=[(month_text(one.from_month), one) for one in all_settings(scope.company_id)],
+        months=shown_list(
+            [
+                {
+                    "month": month_text(month),
+                    "state": states.get(month, "open"),
+                    "changed": month in locked and locked[month].changed,
+                }
+                for month in reversed(months_due(scope.company_id))
+            ],
+            lambda one: f"{one['month']} {one['state']}{' changed' if one['changed'] else ''}",
+            request.args,
+            "months",
+        ),
+        settings_of=lambda month: settings_for(scope.company_id, parse_month(month)),
+        batches=shown_list(
+            batches(scope.company_id),
+            lambda one: f"{one.created_at:%Y-%m-%d} {one.id} {_file_names(one)}",
+            request.args,
+            "loads",
+        ),
+        file_names=_file_names,
+        periods=shown_list(
+            all_settings(scope.company_id),
+            lambda one: f"{one.from_month:%Y-%m} {_settings_text(one.shares, one.currency)}",
+            request.args,
+            "settings",
+        ),
+        settings_text=_settings_text,
         defaults={"shares": DEFAULT_SHARES, "currency": DEFAULT_CURRENCY},
         errors=errors,
         typed=typed,
     )
     return make_response(page, 422 if errors else 200)
+
+
+def _file_names(batch: Batch) -> str:
+    return ", ".join(file["name"] or "sent by programs" for file in batch.files.values())
 
 
 @bp.post("/months/<month>/<any(calculated, approved, locked, paid):state>")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from datetime import date
 from typing import Any
 
 from flask import Blueprint
@@ -14,7 +15,7 @@ from flask import Blueprint
 from webapp.accounts import Scope
 from webapp.data_dir import STAND_IN_CREDENTIALS
 from webapp.engine.kind import Context, StoredResult
-from webapp.engine.months import MonthStore
+from webapp.engine.months import MonthStore, first_stored
 from webapp.engine.run import Run
 from webapp.engine.shapes import Answer, Estimate, Explanation, FirstStep, Result, Row
 from webapp.extensions import db
@@ -27,7 +28,7 @@ from webapp.kinds.partner_use.monthly import Monthly, Months
 from webapp.kinds.partner_use.params import NEEDED_MONTHS, PartnerUseParams
 from webapp.kinds.partner_use.summary import Summary, make_summary
 from webapp.kinds.partner_use.tables import PartnerUseTables
-from webapp.lib.months import month_text
+from webapp.lib.months import current_month, month_text
 from webapp.lib.texts import counted
 
 # What differs between two calls refused for one reason.
@@ -96,6 +97,10 @@ class PartnerUse(PartnerUseTables):
     def fills(self, scope: Scope) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
         stored = connections.of_company(scope)
         return {"connection": {one.id: {"partner_id": one.partner_id} for one in stored}}
+
+    def data_span(self, scope: Scope) -> tuple[date, date] | None:
+        first = first_stored(scope.company_id, self.slug)
+        return (first, current_month()) if first else None
 
     def first_step(self, scope: Scope) -> FirstStep | None:
         if not scope.may("admin") or connections.of_company(scope):

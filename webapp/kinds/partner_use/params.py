@@ -42,6 +42,12 @@ class PartnerUseParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    connection: UUID | None = Field(
+        None,
+        title="Stored connection",
+        description="Credentials kept under Connections; they say the partner and its key.",
+        json_schema_extra={"form": {"widget": "select"}},
+    )
     partner_id: Annotated[
         str,
         BeforeValidator(_partner_id),
@@ -52,12 +58,6 @@ class PartnerUseParams(BaseModel):
             json_schema_extra={"form": {"widget": "text"}, "examples": ["70000001"]},
         ),
     ]
-    connection: UUID | None = Field(
-        None,
-        title="Stored connection",
-        description="Credentials kept under Connections; leave empty to type a key.",
-        json_schema_extra={"form": {"widget": "select"}},
-    )
     user_key: Annotated[str, BeforeValidator(_user_key), Field(max_length=200)] | None = Field(
         None,
         title="User key",
