@@ -102,7 +102,7 @@ class KindGroup(AppGroup):
 
 
 report = KindGroup(
-    "report", help="Make a report here and now. Exit 0 done, 3 incomplete, 1 failed."
+    "report", help="Make a report and wait for it. Exit 0 done, 3 incomplete, 1 failed."
 )
 
 
@@ -117,10 +117,10 @@ def _command(kind: ReportKind) -> click.Command:
         click.Option(
             ["--format", "fmt"],
             type=click.Choice(list(export.FORMATS)),
-            help="Else by FILE's name.",
+            help="Default: from the name of FILE.",
         ),
         click.Option(["--output"], type=click.Path(dir_okay=False, path_type=Path)),
-        click.Option(["--by"], help="Which table a CSV is made of."),
+        click.Option(["--by"], help="The table for a CSV."),
         click.Option(["--company"], help="The company; may be left out if there is only one."),
         click.Option(["--user"], help="Email of the user the report is made for."),
     ]

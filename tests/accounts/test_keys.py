@@ -67,8 +67,8 @@ def test_a_new_key_works_and_its_secret_is_shown_once(app: Flask, signed_in: Sig
 
 def test_the_page_says_how_far_a_key_reaches(signed_in: SignedIn) -> None:
     page = signed_in("viewer").get("/keys").text
-    assert "Over HTTP Basic it works in Acme, with your role there." in page
-    assert "may switch to every company where you are an expert" in page
+    assert "With HTTP Basic it works in Acme, with your role there." in page
+    assert "can switch to every company where you are an expert" in page
 
 
 def test_the_secret_itself_is_not_stored(app: Flask) -> None:

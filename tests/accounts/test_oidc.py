@@ -244,9 +244,9 @@ def test_whom_the_provider_does_not_vouch_for_is_not_touched(
 def test_who_is_signed_in_says_themselves_that_it_is_them(app: Flask) -> None:
     browser = Browser(app)
     browser.sign_in(email_of("operator"))
-    assert "Let me sign in by Acme, too" in browser.get("/account").text
+    assert "Also sign in with Acme" in browser.get("/account").text
     assert visit(browser, "/login/oidc?next=/account").location == "/account"
-    assert "may be signed in to by Acme" in browser.get("/account").text
+    assert "sign in to this account with Acme" in browser.get("/account").text
     again = Browser(app)
     visit(again)
     assert email_of("operator") in again.get("/account").text

@@ -192,7 +192,7 @@ def test_a_company_may_ask_its_people_for_one(
         assert asked.get("/").location == PAGE
         assert asked.get("/account").location == PAGE
         assert asked.get("/api/v1/reports").status_code == 403
-    assert "Your company asks for a second factor" in browser.get(PAGE).text
+    assert "Your company requires a second factor" in browser.get(PAGE).text
     assert caller.get("/api/v1/reports", token).status_code == 403
     assert caller.client.get("/api/v1/reports", **caller.basic).status_code == 200
     set_up(admin)

@@ -306,7 +306,7 @@ def test_a_user_without_a_company_is_told_so(app: Flask, browser: Browser) -> No
     assert browser.get("/login").location == "/invitations"
     page = browser.get("/invitations").text
     assert "no company at the moment" in page
-    assert f"No invitation waits for {email_of('viewer')}" in page
+    assert f"There is no invitation for {email_of('viewer')}" in page
     token = re.search(r'name="csrf_token" value="([^"]+)"', page)
     assert token is not None
     form = {"csrf_token": token[1]}

@@ -190,7 +190,7 @@ def test_a_typed_secret_is_kept_sealed_for_the_next_try(
     refused = post(owner, "/reports/new/tally", **typed)
     assert refused.status_code == 422
     assert "xyz-planted" not in refused.text
-    assert "Kept, encrypted" in refused.text
+    assert "is kept, encrypted" in refused.text
     kept = re.search(r'name="kept" value="([^"]+)"', refused.text)
     assert kept
     again = typed | {"topic": "locked", "secret": "", "kept": kept[1]}

@@ -44,7 +44,7 @@ def test_a_hole_is_marked_and_its_problem_named(
 ) -> None:
     page = owner.get(f"/reports/{run(holes=True)}").text
     assert 'class="hole" title="The scales were broken."' in page
-    assert "This result has holes." in page
+    assert "This result is incomplete." in page
     assert "Try the failed parts again" in page
 
 

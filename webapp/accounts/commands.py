@@ -168,7 +168,7 @@ def _as_text(value: Any) -> str:
 @click.argument("email")
 @of_company
 @click.option("--label", default="", help="What the key is for.")
-@click.option("--send-only", is_flag=True, help="It may send data and read nothing.")
+@click.option("--send-only", is_flag=True, help="It may send data but not read anything.")
 @handle_cli_errors
 @with_database
 def create_api_key(email: str, company: str | None, label: str, send_only: bool) -> None:

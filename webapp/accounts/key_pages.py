@@ -63,7 +63,7 @@ def revoke(key_id: str) -> Response:
     revoke_key(key)
     audit(scope, "API key revoked", key.label or key.key_id)
     db.session.commit()
-    flash("The key is revoked. Programs that use it are stopped.")
+    flash("The key is revoked. Programs can no longer use it.")
     return redirect_to(url_for("keys.list_keys"))
 
 

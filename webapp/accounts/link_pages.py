@@ -193,7 +193,7 @@ def ask_to_confirm() -> Response:
     link = url_for("links.confirm", token=make_link(CONFIRM, user), _external=True)
     text = CONFIRM_MAIL.format(site=request.host, link=link)
     mail.send([user.email], "Confirm your address", text)
-    flash(f"A mail is on its way to {user.email}.")
+    flash(f"A mail has been sent to {user.email}.")
     return redirect_to(url_for("accounts.show_account"))
 
 

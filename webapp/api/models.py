@@ -86,7 +86,7 @@ class EventHeaders(BaseModel):
 class EventQuery(BaseModel):
     """The query of a request for events."""
 
-    after: str | None = Field(None, description="The same, for who cannot send the header.")
+    after: str | None = Field(None, description="The same, for clients without that header.")
 
 
 class ReportsQuery(BaseModel):
@@ -102,13 +102,13 @@ class ResultQuery(BaseModel):
     """How a result is written."""
 
     format: Annotated[str, OneOf(tuple(FORMATS))] | None = Field(
-        None, description="Wins over Accept."
+        None, description="Takes precedence over Accept."
     )
     by: str | None = Field(None, description="Another table of the CSV, e.g. site.")
     layout: str | None = Field(None, description="Another layout of the CSV, e.g. wide.")
     value: str | None = Field(None, description="What a layout shows, e.g. delta.")
     raw: str | None = Field(
-        None, description="1: no text of the CSV is guarded.", json_schema_extra={"enum": ["1"]}
+        None, description="1: no text of the CSV is changed.", json_schema_extra={"enum": ["1"]}
     )
 
 

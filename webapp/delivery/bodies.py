@@ -189,7 +189,7 @@ class DefinitionAnswer(BaseModel):
     deliver: list[dict[str, Any]]
     alerts: list[Alert]
     alert_states: dict[str, Any] = Field(
-        description="By name: since when it holds (null: it does not), what the last result said."
+        description="By name: active since (null: not active), and the last value."
     )
     quiet: Quiet | None
     hold_incomplete: bool
@@ -253,7 +253,7 @@ class PageQuery(BaseModel):
     """Which part of a list is wanted."""
 
     limit: Annotated[int, WholeNumber(1, 100)] = Field(20, description="How many.")
-    cursor: Text | None = Field(None, description="Where the page before ended.")
+    cursor: Text | None = Field(None, description="The cursor of the page before.")
 
 
 class DeliveriesQuery(PageQuery):

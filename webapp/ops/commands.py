@@ -40,7 +40,7 @@ def version() -> None:
 @click.option("--host", help="Address to listen on; HOST in the environment.")
 @click.option("--port", type=click.IntRange(0, 65535), help="0 takes any free one.")
 @click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True)
-@click.option("--no-sandbox", is_flag=True, help="Use the real partner; start no stand-in.")
+@click.option("--no-sandbox", is_flag=True, help="Use the real partner API, not the stand-in.")
 @click.option("--demo", is_flag=True, help="Make a demo company and two reports.")
 @click.option("--with-parent", is_flag=True, hidden=True)
 @with_appcontext
@@ -75,7 +75,7 @@ def demo(url: str) -> None:
     run_demo(url, click.echo)
 
 
-secrets = AppGroup("secrets", help="Stored secrets, sealed under SECRET_KEY.")
+secrets = AppGroup("secrets", help="Stored secrets, encrypted with SECRET_KEY.")
 
 
 @secrets.command("reseal")

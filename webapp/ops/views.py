@@ -72,7 +72,7 @@ def measure_now() -> AnyResponse:
     """Let a worker measure the tables now."""
     check_role("operator")
     upkeep.start_nightly(upkeep.ROOMS, utcnow().isoformat())
-    flash("A worker measures the tables now. Look at this page again in a moment.")
+    flash("A worker is measuring the tables. Reload this page in a moment.")
     return redirect_to("/ops/sizes")
 
 

@@ -72,12 +72,12 @@ def test_a_guess_is_loaded_once_somebody_says_it_is_right(
 
 def test_saved_columns_are_listed_renamed_and_forgotten(acme: str, client_for: Browsers) -> None:
     owner = client_for("owner")
-    assert "Nothing is saved yet" in owner.get("/inventory/mappings").text
+    assert "There are no mappings yet" in owner.get("/inventory/mappings").text
     content = (FILES / "emissions-template.csv").read_bytes()
     said = {"file.mapped": "true", "file.column.description": "3", "file.note": "8"}
     said |= {"file.value.period_id": "2025", "file.save_as": "German"}
     load(owner, send(owner, content, "template.csv"), **said)
-    assert "1 saved" in owner.get("/inventory/upload").text
+    assert "Saved column mappings: 1" in owner.get("/inventory/upload").text
     page = owner.get("/inventory/mappings").text
     assert "period is always “2025”" in page
     assert "description from column D" in page
@@ -92,7 +92,7 @@ def test_saved_columns_are_listed_renamed_and_forgotten(acme: str, client_for: B
     stranger = client_for("stranger")
     assert submit(stranger, found[1], delete="true").status_code in {403, 404}
     assert submit(owner, found[1], delete="true").status_code == 303
-    assert "Nothing is saved yet" in owner.get("/inventory/mappings").text
+    assert "There are no mappings yet" in owner.get("/inventory/mappings").text
     assert submit(owner, found[1], delete="true").status_code == 404
 
 

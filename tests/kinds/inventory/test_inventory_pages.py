@@ -57,7 +57,7 @@ def csv(*lines: str) -> bytes:
 def test_an_empty_inventory_says_what_to_do(app: Flask, client_for: Browsers) -> None:
     page = client_for("viewer").get("/inventory").text
     assert "There is no reporting period yet" in page
-    assert "An admin can make one" in page
+    assert "An admin can create one" in page
     assert "There are no entries here yet" in client_for("viewer").get("/inventory/entries").text
 
 

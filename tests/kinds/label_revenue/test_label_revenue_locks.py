@@ -294,7 +294,7 @@ def test_an_adjustment_says_why_and_where_to_look(
     assert again.adjustments == month.adjustments
     page = client_for("viewer").get("/label-revenue/months/2025-03").text
     assert "stored streams 1" in page
-    assert "It changed since it was locked" in page
+    assert "Its data changed after it was locked" in page
 
 
 def test_an_adjustment_names_three_causes_and_counts_the_rest(

@@ -200,7 +200,7 @@ def test_a_month_says_what_it_needs_and_where_terms_come_from(
         page = viewer.get(f"/label-revenue/months/{month}?listener=1").text
         assert fee in page
         assert f"which holds from {month} on" in page
-    assert "tells of listener 7" in viewer.get("/label-revenue/months/2025-02?listener=7").text
+    assert "names listener 7" in viewer.get("/label-revenue/months/2025-02?listener=7").text
 
 
 # The same file as spreadsheets and other programs write it.

@@ -180,7 +180,7 @@ def test_projects_providers_and_roles_are_kept_by_page(
     project = f"/projects/{filled.project}"
     assert post(project, name="Mice", quota_gb="0,1", retired="true").status_code == 303
     page = browser.get(f"{root}{project}").text
-    for words in ("Mice", "Retired since", "100.00 MB", "Every event has its place."):
+    for words in ("Mice", "Retired since", "100.00 MB", "Every event was counted."):
         assert words in page, words
     wrong = post(project, name="Mice", quota_gb="much")
     assert (wrong.status_code, "Write gigabytes" in wrong.text) == (422, True)

@@ -316,6 +316,6 @@ def test_an_empty_project_has_a_page_too(
 ) -> None:
     page = client_for("owner").get("/project-storage?page=99").text
     assert "The trash is empty." in page
-    assert "No file events came in yet." in page
+    assert "No file events were received yet." in page
     assert "<script>" not in owner.make_project("<script>")
     assert "&lt;script&gt;" in client_for("owner").get("/project-storage?page=x").text

@@ -122,7 +122,7 @@ def test_one_sees_ones_own_hours(
     assert [row["ip_addr"] for row in mine["sessions"]] == ["10.1.1.1"]
     assert len(mine["time"]) == 1
     assert json.loads(browser.get(f"{BOARD}/held.json").data) == [mine]
-    assert "No login is known to be yours" in client_for("viewer").get(f"{BOARD}/me").text
+    assert "No login belongs to your account" in client_for("viewer").get(f"{BOARD}/me").text
 
 
 @pytest.mark.parametrize(

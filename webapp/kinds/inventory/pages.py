@@ -146,7 +146,7 @@ def save_settings() -> Response:
     places.put_settings(scope.company_id, body)
     audit(scope, "changed inventory settings", "")
     db.session.commit()
-    flash("Statements made from now on say this.")
+    flash("New statements include this.")
     return redirect_to(url_for("inventory.show_settings"))
 
 

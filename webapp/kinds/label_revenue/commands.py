@@ -58,7 +58,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--repeated",
     type=click.Choice(["skip", "keep"]),
     default="skip",
-    help="Streams that are loaded already: skip them (default) or keep them, too.",
+    help="Streams that are already loaded: skip them (default) or count them again.",
 )
 @click.option(
     "--from-month",

@@ -192,7 +192,7 @@ def save_period() -> Response:
         _keep_settings(scope, month, shares, currency)
     except InvalidParams as error:
         return _overview(error.errors, typed)
-    flash(f"From {month_text(month)} on these shares and {currency} hold.")
+    flash(f"From {month_text(month)} on, these shares and {currency} apply.")
     return redirect_to("/label-revenue")
 
 

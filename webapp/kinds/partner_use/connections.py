@@ -195,7 +195,7 @@ def delete_connection(connection_id: UUID) -> Response:
     db.session.delete(connection)
     audit(scope, "deleted connection", name)
     db.session.commit()
-    flash(f"The connection {name} is deleted; its secret is gone.")
+    flash(f"The connection {name} is deleted; its secret is erased.")
     return redirect_to("/connections")
 
 

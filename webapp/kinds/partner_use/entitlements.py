@@ -285,7 +285,7 @@ def add_entitlement() -> Response:
         buy(current_scope(), read_value(NewEntitlement, form))
     except InvalidParams as error:
         return _entitlements_page(error.errors, 422)
-    flash("It is stored; results by month say how full it is.")
+    flash("It is stored. Results by month show which share is used.")
     return redirect_to("/entitlements")
 
 

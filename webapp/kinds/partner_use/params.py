@@ -45,7 +45,7 @@ class PartnerUseParams(BaseModel):
     connection: UUID | None = Field(
         None,
         title="Stored connection",
-        description="Credentials kept under Connections; they say the partner and its key.",
+        description="Credentials stored under Connections, with the partner and its key.",
         json_schema_extra={"form": {"widget": "select"}},
     )
     partner_id: Annotated[
@@ -67,7 +67,7 @@ class PartnerUseParams(BaseModel):
     user_secret: Annotated[str, Field(max_length=4096)] | None = Field(
         None,
         title="User secret",
-        description="Kept encrypted while the report is made, erased when it ends.",
+        description="Stored encrypted while the report runs, erased when it ends.",
         json_schema_extra={"form": {"widget": "password", **CREDENTIALS}},
     )
     mode: Literal["summary", "monthly", "both"] = Field(
@@ -93,20 +93,20 @@ class PartnerUseParams(BaseModel):
     end: Month | None = Field(
         None,
         title="Last month",
-        description="Included; the current month at the latest.",
+        description="Included. Not later than the current month.",
         json_schema_extra={"form": {"widget": "month", **MONTHLY}},
     )
     refresh: bool = Field(
         False,
         title="Count again",
-        description="Ignore what is stored (months, how sites are set up) and replace it.",
+        description="Ignore stored data (months, configuration of sites) and replace it.",
         json_schema_extra={"form": {"widget": "checkbox"}},
     )
 
     exact: bool = Field(
         False,
-        title="Ask for every month",
-        description="Ask each month by itself, even where other counts imply it; takes longer.",
+        title="Count every month",
+        description="Search for each month, even if it follows from others. Slower.",
         json_schema_extra={"form": {"widget": "checkbox", **MONTHLY}},
     )
 

@@ -16,13 +16,13 @@ SITE_COLUMNS = (
     Column("site_id", "Site ID", "id"),
     Column("name", "Name"),
     Column("api_key", "API key", is_detail=True, is_internal=True),
-    Column("data_center", "Data centre", is_detail=True, help="Where the partner keeps the site."),
+    Column("data_center", "Data centre", is_detail=True, help="Data centre of the site."),
     Column("is_child", "Child site", "boolean", is_detail=True),
     Column(
         "account_count",
         "Accounts",
         "integer",
-        help="Accounts of the site when it was asked; a child site's are counted at its parent.",
+        help="Accounts of the site now; accounts of a child site are counted at its parent.",
     ),
     Column(
         "last_login",
@@ -34,7 +34,7 @@ SITE_COLUMNS = (
         "last_created",
         "Last creation",
         "datetime",
-        help="When the newest account of the site was made.",
+        help="When the newest account of the site was created.",
     ),
     Column("problem", "Problem"),
 )

@@ -97,16 +97,16 @@ class Changes(BaseModel):
     name: Name | None = None
     description: Description | None = None
     retired: bool | None = Field(
-        default=None, description="Takes nothing more; what it holds stays."
+        default=None, description="Accepts nothing new; what it stores is kept."
     )
-    same_name: bool = Field(default=False, description="Take a name that another one has.")
+    same_name: bool = Field(default=False, description="Allow a name that is already used.")
 
 
 class ProjectChanges(Changes):
     """What changes of a project."""
 
     quota_bytes: Size = Field(
-        default=None, description="By an admin of the company; null for none."
+        default=None, description="Set by an admin of the company; null for no quota."
     )
 
 
@@ -114,7 +114,7 @@ class ProviderChanges(Changes):
     """What changes of a storage provider."""
 
     in_place: bool | None = Field(
-        default=None, description="Another upload of a file version replaces it, from then on."
+        default=None, description="Another upload of a file version replaces the one before."
     )
 
 

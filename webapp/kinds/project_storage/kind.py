@@ -73,7 +73,7 @@ BYTES = (
         "Active over the month",
         "integer",
         "byte-months",
-        help="Bytes times the part of the month they were held: the month's average.",
+        help="Bytes stored on average over the month.",
     ),
     Column("trash_byte_months", "Trash over the month", "integer", "byte-months"),
 )
@@ -86,14 +86,14 @@ def _sizes(unit: str) -> tuple[Column, ...]:
             "Active",
             "decimal",
             unit,
-            help="What files held at the end of the month, all versions that are not in the trash.",
+            help="Stored at the end of the month, in all file versions that are not in the trash.",
         ),
         Column(
             "trash_size",
             "Trash",
             "decimal",
             unit,
-            help="What the trash held at the end of the month; it counts until it is emptied.",
+            help="Stored in the trash at the end of the month; it counts until it is emptied.",
         ),
     )
 

@@ -40,7 +40,7 @@ class ProjectStorageParams(BaseModel):
     whose: Literal["mine", "company"] = Field(
         "mine",
         title="Whose projects",
-        description="Admins of the company may look at what all its projects hold.",
+        description="Admins of the company may report on all its projects.",
         json_schema_extra={
             "form": {
                 "widget": "select",
@@ -55,13 +55,13 @@ class ProjectStorageParams(BaseModel):
     )
     end: Month = Field(
         title="Last month",
-        description="Included; the current month at the latest, which counts up to now.",
+        description="Included. Not later than the current month, which counts up to now.",
         json_schema_extra={"form": {"widget": "month"}},
     )
     unit: Unit = Field(
         "GB",
         title="Unit of sizes",
-        description="Beside the exact bytes: kB is 1000 bytes, KiB is 1024.",
+        description="Shown beside the exact bytes. kB is 1000 bytes, KiB is 1024.",
         json_schema_extra={
             "form": {
                 "widget": "select",

@@ -131,7 +131,7 @@ class SessionActivity(ReportKind):
             own.append(Table("week", "Hours by day of the week and hour", WEEK))
         if by in {"computer", "room"}:
             idle = (*GROUPS["computer"][0], Column("last_seen", "Last seen", "datetime"))
-            own.append(Table("idle", "Idle computers", idle, "Somebody sat at every computer."))
+            own.append(Table("idle", "Idle computers", idle, "Every computer was used."))
         newest: Any = {"sort": period.name, "descending": True}
         title = f"Hours by {head['group_by']}"
         return (

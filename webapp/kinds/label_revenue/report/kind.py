@@ -71,7 +71,7 @@ class LabelRevenueParams(BaseModel):
     )
     end: Month = Field(
         title="Last month",
-        description="Included; the current month at the latest.",
+        description="Included. Not later than the current month.",
         json_schema_extra={"form": {"widget": "month"}},
     )
     method: Literal["pool", "listener"] = Field(
