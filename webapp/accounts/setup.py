@@ -40,7 +40,7 @@ class SignedCookies(SecureCookieSessionInterface):
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Send what has changed, and say whether the answer depends on it: on neither, nothing."""
-        if session.accessed:
+        if session.accessed or session.modified:
             super().save_session(app, session, response)
 
 
