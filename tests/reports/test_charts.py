@@ -8,6 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from flask import Flask, render_template
 from flask.testing import FlaskClient
 
 from webapp.engine.charts import _largest, _largest_says, says
@@ -83,6 +84,18 @@ def test_holes_break_a_line_and_are_marked() -> None:
     drawn = picture(chart, view([1, None, 3], "bar"))
     assert len(drawn["holes"]) == 1
     assert [box[3] for box in drawn["series"][0]["boxes"]] == [False, True]
+
+
+def test_the_names_below_a_picture_do_not_run_into_each_other(app: Flask) -> None:
+    months = [f"2026-{number:02}" for number in range(1, 12)] + ["2026-12 (not over)"]
+    chart = {"labels": months, "open": [11], "x": "Month"}
+    drawn = picture(chart, view(list(range(12)), "bar"))
+    with app.test_request_context():
+        text = render_template(
+            "reports/_picture.svg", drawn=drawn, chart=chart, view=view([], "bar"), alone=True
+        )
+    assert re.search(r">2026-12<tspan [^>]*>\(not over\)<", text)
+    assert drawn["letters"] * 6.5 <= drawn["labels"][1][0] - drawn["labels"][0][0] + 1
 
 
 def test_a_chart_is_a_picture_and_a_table_without_script(

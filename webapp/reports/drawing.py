@@ -56,6 +56,8 @@ def picture(chart: Mapping[str, Any], view: Mapping[str, Any]) -> dict[str, Any]
         "frame": (WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM),
         "ticks": [(y(tick), f"{tick:,.0f}" if step >= 1 else f"{tick:,.2f}") for tick in ticks],
         "labels": [(x(place), labels[place]) for place in range(0, len(labels), max(every, 1))],
+        # As many letters as stand beside each other without touching, whatever a label says.
+        "letters": max(round(width * max(every, 1) / 6.5), 8),
         "series": drawn,
         "dots": len(labels) <= MOST_DOTS,
         "holes": [x(place) for place, value in holes if value is None],

@@ -3,6 +3,7 @@
 "use strict";
 
 const tools = document.getElementById("api-tools");
+const tags = document.querySelectorAll(".api-tag");
 const entries = [...document.querySelectorAll(".api-entry")];
 tools.hidden = false;
 tools.addEventListener("submit", (event) => event.preventDefault());
@@ -14,13 +15,27 @@ document.getElementById("api-find").addEventListener("input", (event) => {
     const text = entry.textContent.toLowerCase();
     entry.hidden = !words.every((word) => text.includes(word));
     found += !entry.hidden;
-    document.querySelector(`.api-contents a[href="#${entry.id}"]`).parentElement.hidden = entry.hidden;
   }
-  for (const part of document.querySelectorAll(".api-contents details")) {
-    part.hidden = !part.querySelector("li:not([hidden])");
-    part.open = words.length > 0 || part === part.parentElement.firstElementChild;
+  for (const tag of tags) {
+    tag.hidden = !tag.querySelector(".api-entry:not([hidden])");
+    tag.open = words.length > 0;
   }
+  // What is looked for is shown once it is found.
+  for (const entry of entries) entry.open = words.length > 0 && found <= 3 && !entry.hidden;
   document.getElementById("api-found").textContent = words.length ? `${found} of ${entries.length} addresses` : "";
+});
+
+// An address leads to its entry, wherever that is folded; paper shows all of them.
+function openAddressed() {
+  const entry = document.getElementById(location.hash.slice(1));
+  if (!entry?.matches(".api-entry")) return;
+  entry.open = entry.closest(".api-tag").open = true;
+  entry.scrollIntoView();
+}
+window.addEventListener("hashchange", openAddressed);
+openAddressed();
+window.addEventListener("beforeprint", () => {
+  for (const part of document.querySelectorAll("details")) part.open = true;
 });
 
 async function send(form) {
