@@ -36,22 +36,20 @@ SENTENCES = {
     400: "The request could not be read.",
     404: "There is nothing at this address, or it is not yours to see.",
     405: "This address does not take that method.",
-    413: "What was sent is larger than this address takes.",
+    413: "What was sent is larger than this address accepts.",
     415: "This address does not read that content type.",
     429: "Too many requests; wait a moment.",
     500: "A fault of this program. It is in the log; trying again may help.",
 }
 QUEUE_AWAY = "The job queue is away for a moment. Try again in a few seconds."
-QUEUE_FULL = "The job queue takes nothing more: its memory or its disk is full."
+QUEUE_FULL = "The job queue accepts nothing more: its memory or its disk is full."
 DISKS = {
     errno.ENOSPC: "The disk of this installation is full: the operator has to make room.",
     errno.EDQUOT: "The disk of this installation is full: the operator has to make room.",
     errno.EROFS: "The disk of this installation cannot be written: it is read-only.",
     errno.EACCES: "The disk of this installation cannot be written: its folder is not ours.",
 }
-STALE_FORM = (
-    "The form had lain open too long, or came from elsewhere. Reload the page, send it again."
-)
+STALE_FORM = "The form is too old, or came from another site. Reload the page and send it again."
 
 
 @dataclass(frozen=True)

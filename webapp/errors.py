@@ -33,7 +33,7 @@ ERROR_TYPES = {
         "Sign in first",
         "Credentials are missing or no longer valid. The answer does not say whether the key or "
         "the secret is wrong.",
-        "Send an API key and its secret by Basic, or a token that has not expired.",
+        "Send an API key and its secret with HTTP Basic, or a token that has not expired.",
     ),
     "not-allowed": ErrorType(
         403, "Not allowed", "The caller's role does not allow this.", "Ask an admin."

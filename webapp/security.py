@@ -84,7 +84,7 @@ def refuse_nul() -> None:
         return
     if b"%00" in request.query_string or b"\x00" in request.query_string:
         names = [name for name, value in request.args.items(multi=True) if "\x00" in name + value]
-        sentence = "The text holds characters that cannot be used."
+        sentence = "The text contains characters that cannot be used."
         raise InvalidParams({name.replace("\x00", ""): sentence for name in names})
 
 
@@ -139,7 +139,7 @@ def check_basic() -> None:
         raise NotAllowed("This request comes from another site. Send a bearer token instead.")
     if request.mimetype in FORM_TYPES:
         raise UnsupportedType(
-            "By Basic, send JSON (Content-Type: application/json); a bearer token may send forms."
+            "With Basic, send JSON (Content-Type: application/json); a bearer token may send forms."
         )
 
 

@@ -157,7 +157,7 @@ def test_what_the_protocol_forbids_lets_nobody_in(
     provider.says({}, **odd)
     answer = browser.get(START) if "metadata_issuer" in odd else visit(browser)
     assert answer.status_code == 403
-    assert "sign-in did not work out" in answer.text
+    assert "sign-in did not work" in answer.text
     assert browser.get("/account").status_code == 303
     assert role_of(app, "ada@acme.example.com") is None
     provider.says({})

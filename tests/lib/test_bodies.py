@@ -64,7 +64,7 @@ def test_each_field_has_its_sentence(bare: Flask) -> None:
 def test_a_text_no_database_takes_is_refused(bare: Flask, text: str) -> None:
     with bare.test_request_context(json={"name": text}):
         assert errors_of(lambda: read_json(Wanted)) == {
-            "name": "The text holds characters that cannot be stored."
+            "name": "The text contains characters that cannot be stored."
         }
 
 

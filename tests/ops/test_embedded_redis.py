@@ -51,7 +51,7 @@ def test_its_folders_are_its_owners_alone(tmp_path: Path) -> None:
 def test_a_folder_that_somebody_prepared_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "redis").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ReportError, match="belongs to somebody else"):
+    with pytest.raises(ReportError, match="belongs to another user"):
         embedded_redis.program(embedded_redis_url(tmp_path), tmp_path)
 
 

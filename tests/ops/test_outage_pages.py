@@ -104,8 +104,8 @@ def test_without_redis_pages_that_need_none_are_still_shown(
     [
         (OSError(errno.ENOSPC, "No space left on device"), "disk of this installation is full"),
         (OSError(errno.EROFS, "Read-only file system"), "cannot be written"),
-        (ResponseError("OOM command not allowed"), "queue takes nothing more"),
-        (ResponseError("MISCONF Redis is configured to save"), "queue takes nothing more"),
+        (ResponseError("OOM command not allowed"), "queue accepts nothing more"),
+        (ResponseError("MISCONF Redis is configured to save"), "queue accepts nothing more"),
         (OperationalError("", {}, psycopg.errors.DiskFull()), "disk of the database is full"),
         (
             InternalError("", {}, psycopg.errors.ReadOnlySqlTransaction()),

@@ -50,7 +50,7 @@ def test_a_queued_report_shows_its_loader(start: Callable[..., str], owner: Flas
     assert 'class="badge is-queued"' in page
     assert '<progress class="bar" aria-label="Progress">' in page
     assert "Number 1 in your company’s queue" in page or "Next to start" in page
-    assert "If you cancel: What was worked out so far is not kept." in page
+    assert "If you cancel: The results so far are not kept." in page
     assert "<title>waiting · Tally: apples short · " in page
     assert f'action="/reports/{report_id}/cancel"' in page
     assert f'hx-sse:connect="/reports/{report_id}/events?after=0"' in page

@@ -125,7 +125,7 @@ def reset(found: User, url: str | None) -> None:
 def reset_second_factor(found: User) -> None:
     """Remove the second factor of a user who lost it; sessions end at once."""
     drop_second_factor(found)
-    _done(found, "second factor reset", f"{found.email} signs in by password alone.")
+    _done(found, "second factor reset", f"{found.email} now signs in with the password only.")
 
 
 @user.command("delete")

@@ -35,7 +35,7 @@ from webapp.security import derived_key, fingerprint, secret_keys
 
 bp = Blueprint("links", __name__)
 
-RESET_MAIL = """Somebody, you we hope, asked for a new password on {site}.
+RESET_MAIL = """Someone asked for a new password on {site}.
 
 Choose it here, within a day:
 {link}

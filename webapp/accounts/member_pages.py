@@ -132,7 +132,7 @@ def set_zone() -> ResponseReturnValue:
     db.session.flush()
     zone_changed.send(company_id=company.id)
     zone = zone_of(company.id).key
-    return _done("time zone set", zone, f"Schedules tell the time of {zone} now.")
+    return _done("time zone set", zone, f"Schedules now use the time zone {zone}.")
 
 
 @bp.post("/members/<user_id>/switch")

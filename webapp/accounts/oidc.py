@@ -44,10 +44,10 @@ LEEWAY_S = 60
 # Of the cookie: where the reader wanted to go.
 TARGET = "oidc_target"
 AWAY = "Your company's sign-in cannot be reached. Try again in a moment."
-REFUSED = "Your company's sign-in did not work out. Try again; if it stays so, tell the operator."
-NO_ADDRESS = "Your company's sign-in does not tell your email address, or does not vouch for it."
-NO_ROLE = "Your company's sign-in gives you no role here. Ask who runs it for one."
-IN_THE_WAY = "Another account of your address stands in the way. Ask an admin of your company."
+REFUSED = "Your company's sign-in did not work. Try again; if it fails again, tell the operator."
+NO_ADDRESS = "Your company's sign-in does not give your email address, or does not confirm it."
+NO_ROLE = "Your company's sign-in gives you no role here. Ask its administrator for one."
+IN_THE_WAY = "Another account with your address prevents this. Ask an admin of your company."
 
 
 def init_app(app: Flask) -> None:

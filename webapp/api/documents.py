@@ -37,7 +37,7 @@ TAGS = {
     "Inventory": "Greenhouse gas entries, periods and units, and the files made of them.",
     "Project storage": "What projects store, kept current by file events.",
     "Projects": "Projects, their people and providers, and the events of their files.",
-    "Entitlements": "Accounts bought for a partner, against which its use is held.",
+    "Entitlements": "Accounts bought for a partner, with which its use is compared.",
     "Session activity": "Hours at computers, from pings.",
 }
 # What the stand-in partner of `make run` knows; public.

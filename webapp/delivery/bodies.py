@@ -34,7 +34,7 @@ def _folder_url(url: str) -> str:
     allowed = current_app.config["DELIVERY_FOLDERS"].split()
     if ".." in url.split("/") or (allowed and not url.startswith(tuple(allowed))):
         raise ValueError(
-            f"This installation puts reports under {' or '.join(allowed)} only."
+            f"This installation allows reports under {' or '.join(allowed)} only."
             if allowed
             else "Write the folder without '..'."
         )
@@ -120,7 +120,7 @@ class Alert(BaseModel):
                 verb = "needs" if name in needed else "takes no"
                 raise ValueError(f"An alert '{self.when}' {verb} {name}.")
         if self.when == "unusual" and self.column is not None:
-            raise ValueError("What is unusual is told of a figure, not of a column.")
+            raise ValueError("The alert unusual needs a figure, not a column.")
         return self
 
 
@@ -136,7 +136,7 @@ class Quiet(BaseModel):
 def _by_name(alerts: list[Alert]) -> list[Alert]:
     names = [alert.name for alert in alerts]
     if len(set(names)) < len(names):
-        raise ValueError("Give each alert a name of its own.")
+        raise ValueError("Give each alert a different name.")
     return alerts
 
 

@@ -34,7 +34,7 @@ def run(definition_id: str) -> None:
     owner = db.session.get_one(User, definition.user_id)
     scope = scope_of(owner, definition.company_id)
     if scope is None:
-        raise NotAllowed("Its owner is no member of the company any more.")
+        raise NotAllowed("Its owner is no longer a member of the company.")
     report_id = run_now(scope, definition, enqueue=False).id
     with suppress(ReportError):
         jobs.run_queued(report_id)

@@ -134,7 +134,7 @@ def _check_params(kind: ReportKind, scope: Scope, params: Mapping[str, Any]) -> 
     secret = sorted(kind.secret_params & set(params))
     if secret:
         raise InvalidParams(
-            dict.fromkeys(secret, "A saved report keeps no secret; name a stored connection.")
+            dict.fromkeys(secret, "A saved report stores no secret; name a stored connection.")
         )
     parsed = read_params(kind, resolved(kind, params))
     kind.resolve_secrets(parsed.params, scope, parsed.secrets)
@@ -254,7 +254,7 @@ def compare_results(
         if value not in known and not (name == "from" and value == FIRST)
     ]
     if unknown:
-        raise InvalidParams(dict.fromkeys(unknown, "This is no report of this definition."))
+        raise InvalidParams(dict.fromkeys(unknown, "This report is of another definition."))
     newest = find_report(scope, after)
     if before != FIRST:
         return compare([find_report(scope, before)], newest)

@@ -168,7 +168,7 @@ def _held(alert: Alert, label: str, value: float, before: float | None) -> Findi
 def _unusual(label: str, value: float, past: Sequence[float]) -> Finding:
     """Say whether a figure has changed by more than its earlier changes let expect."""
     if len(past) < LEAST_PAST:
-        return Finding(None, f"{label} has too short a past: {len(past)} of {LEAST_PAST} results.")
+        return Finding(None, f"{label} has too few results: {len(past)} of {LEAST_PAST} results.")
     steps = [after - before for before, after in pairwise(past)]
     middle = median(steps)
     deviation = AS_DEVIATION * median(abs(step - middle) for step in steps)
@@ -184,7 +184,7 @@ def _words(alert: Alert, label: str) -> str:
         "below": f"{label} at most {_text(alert.limit or 0)}",
         "share": f"{label} at least {alert.percent or 0:g} % of {_text(alert.limit or 0)}",
         "change": f"{label} changed by {alert.percent or 0:g} % or more",
-        "unusual": f"{label} outside of what its past lets expect",
+        "unusual": f"{label} unusual compared with its past",
     }[alert.when]
 
 

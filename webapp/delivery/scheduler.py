@@ -163,7 +163,7 @@ def _hold(run: DefinitionRun) -> None:
         DefinitionRun.definition_id == run.definition_id, DefinitionRun.due_at > run.due_at
     )
     if db.session.scalar(newer.limit(1)):
-        _end_run(run.id, OVER, None, error="A newer run took its place before it was complete.")
+        _end_run(run.id, OVER, None, error="A newer run replaced it before it was complete.")
         return
     if _moved(DefinitionRun, _in_status(run.id, MAKING), status=HELD):
         db.session.commit()

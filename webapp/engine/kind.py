@@ -78,7 +78,7 @@ class ReportKind:
     # True where reports show what not everybody in the company may see: their maker alone does.
     personal: ClassVar[bool] = False
     # What stays of a report that is cancelled, for who is about to do so.
-    kept_when_cancelled: ClassVar[str] = "What was worked out so far is not kept."
+    kept_when_cancelled: ClassVar[str] = "The results so far are not kept."
     # The setting that says for how many months its facts are kept; empty: it keeps none of its own.
     kept_setting: ClassVar[str] = ""
     # True where a run calls a partner: its page shows the calls made and saved.

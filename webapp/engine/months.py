@@ -143,7 +143,7 @@ def expire(
     Raises: InvalidParams for a subject no database can compare
     """
     if subject and "\x00" in subject:
-        raise InvalidParams({"subject": "The text holds characters that cannot be stored."})
+        raise InvalidParams({"subject": "The text contains characters that cannot be stored."})
     conditions: list[Any] = []
     if company_id is not None:
         conditions.append(StoredMonth.company_id == company_id)

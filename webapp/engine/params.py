@@ -19,7 +19,7 @@ from webapp.errors import InvalidParams
 from webapp.lib.bodies import MONTH_PATTERN, UNSTORABLE, sentences
 from webapp.lib.texts import storable
 
-DIFFERS = "A retry keeps what the report was asked with; ask for a new report to change this."
+DIFFERS = "A retry keeps the parameters of the report; make a new report to change this."
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def read_params(kind: ReportKind, raw: Mapping[str, Any]) -> Parsed:
             errors[key] = "Send this as text."
         elif len(value) > 4096 or not value.isprintable():
             errors[key] = (
-                "The text is longer than 4,096 characters or holds characters that cannot be sent."
+                "The text is longer than 4,096 characters or has characters that cannot be sent."
             )
     unstorable = {
         name if storable(name) else "params": UNSTORABLE

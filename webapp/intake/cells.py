@@ -88,7 +88,7 @@ def trouble_of(text: str, address: str) -> str | None:
             "program and save it."
         )
     if isinstance(text, ErrorCell) or ERROR_WORDS.fullmatch(text.strip()):
-        return f"{where} the error {text.strip()}; put its formula right and send the file again."
+        return f"{where} the error {text.strip()}; correct its formula and send the file again."
     return None
 
 

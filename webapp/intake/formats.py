@@ -179,7 +179,7 @@ def _guessed(path: Path, found: Format, fields: Sequence[Field]) -> tuple[Format
     )
     sentence = _columns_missing(guessed, fields)
     if told:
-        sentence = f"By what stands below, {told}; say below whether that is right. {sentence}"
+        sentence = f"Guessed from the cells below: {told}; confirm this below. {sentence}"
     return replace(guessed, guessed=bool(told)), sentence.strip()
 
 

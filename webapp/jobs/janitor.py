@@ -55,7 +55,7 @@ def _lost(job: Any, now: datetime) -> bool:
         if lost >= most:
             sentence = (
                 f"The worker was lost {lost} times over this {task.noun}, so it was given up. "
-                "What was found out is kept: try again, or ask the operator to look at the "
+                "The results so far are kept: try again, or ask the operator to look at the "
                 "workers' memory."
             )
             transitions.end(still_lost, FAILED, error=sentence)

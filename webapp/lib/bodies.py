@@ -46,7 +46,7 @@ LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 MOST_BYTES = 1024 * 1024
 MONTH_PATTERN = r"^(19[7-9]\d|[2-9]\d{3})-(0[1-9]|1[0-2])$"
 LAST_BEFORE_FIRST = "The last month is before the first month."
-UNSTORABLE = "The text holds characters that cannot be stored."
+UNSTORABLE = "The text contains characters that cannot be stored."
 SENTENCES = {
     "missing": "This field is required.",
     "bool_parsing": "Write true or false.",

@@ -98,7 +98,7 @@ def reseal() -> None:
 def adopt() -> None:
     """Use this SECRET_KEY when the old one is gone; what that one sealed is lost."""
     adopt_key(current_app.config["SECRET_KEY"])
-    click.echo("The database knows this SECRET_KEY now. Enter what was sealed before again.")
+    click.echo("The database now uses this SECRET_KEY. Enter the stored secrets again.")
 
 
 @click.command("janitor")
@@ -128,7 +128,7 @@ def backup_command(file: str) -> None:
 
     if file != "-":
         backup.back_up(Path(file))
-        click.echo(f"The database is in {file}. Keep SECRET_KEY, too, in another place.")
+        click.echo(f"The database is in {file}. Also keep SECRET_KEY, in another place.")
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "backup"

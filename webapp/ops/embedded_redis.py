@@ -116,5 +116,5 @@ def _private_folder(path: Path) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise ReportError(f"{path} belongs to somebody else; the embedded Redis is not put there.")
+        raise ReportError(f"{path} belongs to another user; Redis is not started there.")
     path.chmod(0o700)

@@ -104,7 +104,7 @@ def _disk() -> Check:
     try:
         free_bytes = shutil.disk_usage(folder).free
     except OSError as error:
-        return Check("disk", False, f"DATA_DIR is not there ({type(error).__name__}).")
+        return Check("disk", False, f"DATA_DIR does not exist ({type(error).__name__}).")
     if free_bytes < LEAST_FREE_BYTES:
         return Check("disk", False, "The disk of DATA_DIR is full: make room.")
     if not os.access(folder, os.W_OK):

@@ -248,7 +248,7 @@ def free_port(host: str, port: int, *, or_another: bool = False) -> int:
             raise ReportError(
                 f"Port {port} on {host} is taken by another program. Choose another: --port."
             ) from error
-        raise ReportError(f"Port {port} on {host} cannot be had: {error.strerror}.") from error
+        raise ReportError(f"Port {port} on {host} cannot be used: {error.strerror}.") from error
 
 
 def is_stand_in(partner_url: str) -> bool:

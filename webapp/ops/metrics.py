@@ -41,7 +41,7 @@ COUNTED = {
     "partner_calls": ("Calls to the partner: made, and saved.", ("kind", "outcome")),
     "partner_errors": ("Failed tries of calls to the partner.", ("code",)),
     "partner_busy_seconds": ("How long searches were under way: its rate is in flight.", ()),
-    "months": ("Months used from the store, and counted anew.", ("kind", "source")),
+    "months": ("Stored months that were used, and months that were counted.", ("kind", "source")),
 }
 TIMED = {
     "http_request_duration_seconds": ("Time to an answer's first byte.", ("route",)),

@@ -51,7 +51,7 @@ def show_metrics() -> Response:
         may_scrape = _has_token() or _is_operator()
     except NotSignedIn:
         realm = {"WWW-Authenticate": 'Basic realm="metrics", charset="UTF-8"'}
-        return Response("Metrics want an operator's key, or METRICS_TOKEN.\n", 401, realm)
+        return Response("Metrics need an operator's key, or METRICS_TOKEN.\n", 401, realm)
     if not may_scrape:
         raise NotAllowed("Metrics are for operators.")
     return Response(metrics.render(), content_type=CONTENT_TYPE_LATEST)

@@ -48,7 +48,7 @@ class Credentials:
             except UnicodeEncodeError:  # its text holds the secret: left behind, not chained
                 pass
         raise PartnerRefused(
-            "The user key or the user secret is empty or holds characters that cannot be sent; "
+            "The user key or the user secret is empty or contains characters that cannot be sent; "
             "type them again.",
             stops_run=True,
         )

@@ -130,7 +130,7 @@ def http_failure(status: int, retry_after_s: float | None, what: str) -> Failure
     """Return what an HTTP answer without a readable errorCode means; `what` says how it looks."""
     if 300 <= status < 400:
         return Failure(
-            f"The partner's server wants to send us elsewhere (HTTP {status}), which is never "
+            f"The partner's server answered with a redirect (HTTP {status}), which is never "
             "followed: the secret goes to known hosts only.",
             "refused",
             ONE_TRY,

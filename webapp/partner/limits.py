@@ -141,5 +141,5 @@ class CircuitBreaker:
                 return
         raise PartnerUnavailable(
             f"The partner's data centre {data_center} has answered nothing for "
-            f"{self._limits.silence_s:.0f} s, so this was not asked any more: try again later."
+            f"{self._limits.silence_s:.0f} s, so this was not requested: try again later."
         )

@@ -77,7 +77,7 @@ _TOO_FAST = Rule(
     throttles=True,
 )
 _TROUBLE = Rule(
-    "The partner's API has trouble of its own: try again later.",
+    "The partner's API has an internal error: try again later.",
     kind="unavailable",
     tries=ALL_TRIES,
 )

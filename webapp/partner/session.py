@@ -229,7 +229,7 @@ class PartnerSession:
         try:
             form = urlencode(question.params)
         except UnicodeEncodeError:
-            raise PartnerRefused("A value holds characters that cannot be sent.") from None
+            raise PartnerRefused("A value contains characters that cannot be sent.") from None
         signed = self._form
         if not signed:  # closed just now: a call without credentials must never leave
             raise RunEnded("The conversation with the partner has ended.")

@@ -176,4 +176,4 @@ def format_estimate(estimate: Estimate, asks_partner: bool = True) -> str:
         return f"No calls to a partner are needed: {span}." if asks_partner else f"It takes {span}."
     calls = f"About {estimate.calls:,} call{'' if estimate.calls == 1 else 's'} to come"
     saved = f", {estimate.saved:,} saved by stored months" if estimate.saved else ""
-    return f"{calls}{saved}: {span} at the granted pace."
+    return f"{calls}{saved}: {span} at the allowed rate."

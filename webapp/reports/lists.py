@@ -158,7 +158,7 @@ def delete_reports() -> Response:
         audit(scope, "deleted", called)
     db.session.commit()
     words = f"{gone:,} report{' is' if gone == 1 else 's are'} deleted."
-    flash(words + (f" {kept:,} could not be: still being made, or not yours." if kept else ""))
+    flash(words + (f" {kept:,} could not be: still running, or not yours." if kept else ""))
     return redirect_to(url_for("reports.index_reports"))
 
 

@@ -32,7 +32,7 @@ def listen_report(report_id: UUID) -> Response:
     scope = current_scope()
     report = service.find_report(scope, str(report_id))
     if not current_app.config["STREAMING"]:
-        raise Unavailable("Live lines are switched off here; the page asks for them instead.")
+        raise Unavailable("Live updates are switched off; the page reloads the lines instead.")
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     after = _number(request.headers.get("Last-Event-ID")) or _number(request.args.get("after")) or 0
     left, ended = jobs.reader_gone(request.environ), access_ended()

@@ -61,9 +61,7 @@ def test_a_guess_is_loaded_once_somebody_says_it_is_right(
         "Spanne;Standort;Bereich;Kategorie;Menge;Einheit;EF\n2025;Acme;Scope 1;Gas;12,5;kWh;0,182\n"
     )
     page = send(owner, text.encode(), "guess.csv")
-    assert (
-        "period from “Spanne”, scope from “Bereich”; say below whether that is right." in page.text
-    )
+    assert "period from “Spanne”, scope from “Bereich”; confirm this below." in page.text
     assert selected(page) | {"period_id": "Spanne", "scope": "Bereich"} == selected(page)
     shown = owner.get(load(owner, page, **{"file.mapped": "true"}).headers["Location"])
     assert "1 created" in shown.text

@@ -33,7 +33,7 @@ def test_a_platforms_log_has_times_and_milliseconds(app: Flask, client_for: Any)
     owner = client_for("owner")
     path = upload(owner, streams=(FILES / "streams-platform.csv").read_bytes()).location
     run_jobs(app)
-    guessed = "By what stands below, date from “ts”, region from “conn country”"
+    guessed = "Guessed from the cells below: date from “ts”, region from “conn country”"
     assert guessed in owner.get(path).text
     said = {"streams.mapped": "true", "streams.column.date": "0", "streams.column.region": "2"}
     loaded(app, owner, path, **said)

@@ -188,10 +188,10 @@ def test_a_month_says_what_it_needs_and_where_terms_come_from(
     viewer = client_for("viewer")
     page = viewer.get("/label-revenue/months/2025-02").text
     for words in (
-        "No users file tells of 1 listener who streamed: they pay nothing. First of them: 9.",
+        "No users file names 1 listener who streamed: they pay nothing. First of them: 9.",
         "Without a label: 1 stream. Nobody gets the money of their tracks. First of them: Z.",
-        "No users file is of this month: the fees told for 2025-01 hold.",
-        "Of a load, 2 streams stood already: skipped.",
+        "There is no users file for this month: the fees of 2025-01 apply.",
+        "Of a load, 2 streams were loaded before: skipped.",
     ):
         assert words in page
     assert "Nothing: every stream has a label" in viewer.get("/label-revenue/months/2025-01").text

@@ -182,7 +182,7 @@ def test_recount_shows_drift_and_puts_it_right(app: Flask, owner: Storage) -> No
     clean = runner.invoke(args=["project-storage", "recount"])
     assert (clean.exit_code, clean.output.splitlines()[-1]) == (
         0,
-        "1 projects compared; 0 numbers differed and are put right.",
+        "1 projects compared; 0 numbers differed and were corrected.",
     )
     with app.app_context():
         db.session.execute(update(Counter).values(active_bytes=170))
@@ -258,4 +258,4 @@ def test_what_was_purged_long_ago_is_rolled_up_and_every_month_stays_what_it_was
         assert counting.recount(key) == []
         assert (rows_of(StorageMonth, key), rows_of(Counter, key)) == before
     late = owner.send([owner.event("upload", "late", "2024-01-10T00:00:00Z")])
-    assert "no more of them are taken" in late[0]["reason"]
+    assert "no more are accepted" in late[0]["reason"]

@@ -230,7 +230,7 @@ def test_a_stretch_is_corrected_on_the_page_of_its_login(
     assert "counts as 2023-09-06 08:30:00 to 2023-09-06 09:00:00" in page
     wrong = form | {"new_start": ""}
     page = expert.post("/session-activity/corrections", data=wrong, follow_redirects=True).text
-    assert "Give both ends" in page
+    assert "Give both new_start" in page
     number = sender.get("/corrections").json["data"][0]["id"]
     expert.post(f"/session-activity/corrections/{number}/take-back", data=form)
     assert sender.hours(**DAY)["total_hours"] == 2.0

@@ -65,7 +65,7 @@ def _read(name: str, model: type[Body]) -> list[Body]:
             }
     ids = [one.id for one in found if one.id]
     if len(set(ids)) < len(ids):
-        errors.setdefault(name, "An id stands there twice.")
+        errors.setdefault(name, "An ID is given twice.")
     if errors:
         raise InvalidParams(errors)
     return found

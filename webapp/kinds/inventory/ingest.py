@@ -119,7 +119,7 @@ FIELDS = (
 )
 LOADER_ROLES = (
     Role(
-        "file", "CSV or XLSX file", "An entry whose id is known is changed, never doubled.", FIELDS
+        "file", "CSV or XLSX file", "An entry with a known ID is updated, not added again.", FIELDS
     ),
 )
 

@@ -28,7 +28,7 @@ SETTINGS = (
     (
         "boundaries",
         "Boundaries",
-        "How the organisation is drawn (operational control, financial control, equity share), "
+        "The organisational boundary (operational control, financial control, equity share), "
         "what is included, and what is left out and why.",
     ),
     ("methods", "Methods", "How quantities are measured or estimated, and the base year's policy."),

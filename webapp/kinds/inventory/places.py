@@ -176,7 +176,7 @@ def put_units(company_id: str, bodies: Sequence[UnitIn]) -> list[Unit]:
             seen.add(at)
             at = parents.get(at)
         if at is not None:
-            problems[place] = "A unit cannot lie below itself."
+            problems[place] = "A unit cannot be below itself."
     if any(problems):
         db.session.rollback()
         raise InvalidParams(

@@ -90,7 +90,7 @@ def step_back(company_id: str, month: date, reason: str, by: Scope) -> str:
             a later month is locked: that one may have paid adjustments of it
     """
     if not reason.strip():
-        raise InvalidParams({"reason": "Say why; it is written down."})
+        raise InvalidParams({"reason": "Give a reason; it is recorded."})
     with unit_of_work(company_id, by) as work:
         period = accounting_period(company_id, month)
         if period is None or period.state == "open":
@@ -98,7 +98,7 @@ def step_back(company_id: str, month: date, reason: str, by: Scope) -> str:
         if period.state == "locked":
             newest = locked_periods(company_id)[-1].month
             if newest > month:
-                raise Conflict(f"{month_text(newest)} is locked, too; unlock that one first.")
+                raise Conflict(f"{month_text(newest)} is locked as well; unlock that one first.")
             period.locked, period.locked_at, period.locked_by = None, None, None
         before, period.state = period.state, STATES[STATES.index(period.state) - 1]
         if before == "locked" and period.changed:
@@ -125,7 +125,7 @@ def _check_second_person(company_id: str, month: date, user_id: str) -> None:
     )
     calculated = [one for one in events_of(company_id, month) if one.state == "calculated"]
     if (admins or 0) > 1 and calculated and calculated[-1].user_id == user_id:
-        raise Conflict("Another admin than who calculated the month has to approve it.")
+        raise Conflict("Another admin than the one who calculated the month has to approve it.")
 
 
 def _write_down(work: UnitOfWork, month: date, state: str, action: str, reason: str) -> None:
@@ -183,7 +183,7 @@ def _without_terms(company_id: str, month: date) -> Iterator[Need]:
         first = select(ListenerMonth.user_id).where(unknown).order_by(ListenerMonth.seconds.desc())
         items = tuple(str(user_id) for user_id in db.session.scalars(first.limit(SHOWN)))
         listeners = counted(count, "listener")
-        sentence = f"No users file tells of {listeners} who streamed: they pay nothing."
+        sentence = f"No users file names {listeners} who streamed: they pay nothing."
         yield Need(sentence, items, LOAD, "Load a users file")
 
 
@@ -219,7 +219,7 @@ def _without_users_file(company_id: str, month: date) -> Iterator[Need]:
     if held is None:
         yield Need("No users file is loaded: nobody pays anything.", (), LOAD, "Load a users file")
     else:
-        sentence = f"No users file is of this month: the fees told for {month_text(held)} hold."
+        sentence = f"There is no users file for this month: the fees of {month_text(held)} apply."
         yield Need(sentence, (), LOAD, "Load this month's")
 
 
@@ -236,7 +236,7 @@ def _repeated(company_id: str, month: date) -> Iterator[Need]:
         .order_by(Batch.no)
     )
     for batch_id, count in db.session.execute(query):
-        sentence = f"Of a load, {counted(count, 'stream')} stood already: skipped."
+        sentence = f"Of a load, {counted(count, 'stream')} were loaded before: skipped."
         yield Need(sentence, (), f"/label-revenue#{batch_id}", "See the load")
 
 

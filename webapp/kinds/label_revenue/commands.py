@@ -277,7 +277,7 @@ def recount(company: str | None) -> None:
     chosen = [_company_id(company)] if company else db.session.scalars(query).all()
     wrong = [one for company_id in chosen for one in recount_sums(company_id)]
     for table, rows in wrong:
-        click.echo(f"{table}: {rows} rows differed and are put right.", err=True)
+        click.echo(f"{table}: {rows} rows differed and were corrected.", err=True)
     if wrong:
         current_app.logger.warning("label revenue: monthly sums differed from the streams")
         raise SystemExit(1)

@@ -251,7 +251,7 @@ class Load:
             batch.streams, batch.repeated = batch.streams - again, again
             name = self.sources["streams"].name
             self.notes.append(
-                f"{again:,} of the streams of {name} stand already and are not counted again."
+                f"{again:,} of the streams of {name} were loaded before and are not counted again."
             )
 
     def _write_streams(self, batch: Batch) -> int:

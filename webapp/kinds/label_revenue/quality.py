@@ -123,7 +123,7 @@ def look_alikes(names: Iterable[str], known: Iterable[str]) -> list[str]:
         by_look.setdefault(unicodedata.normalize("NFKC", name).casefold(), set()).add(name)
     return [
         f"The labels {' and '.join(repr(name) for name in sorted(alike))} differ only in case or "
-        "in how their letters are written; they are paid apart."
+        "in how their letters are written; they are paid separately."
         for alike in by_look.values()
         if len(alike) > 1 and alike & names
     ]

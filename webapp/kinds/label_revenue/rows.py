@@ -181,7 +181,7 @@ def read_text(text: str, column: str, longest: int) -> str:
     if len(stripped) > longest:
         raise BadCell(column, f"The text is longer than {longest} characters.")
     if not storable(stripped):
-        raise BadCell(column, "The text holds characters that cannot be stored.")
+        raise BadCell(column, "The text contains characters that cannot be stored.")
     return stripped
 
 

@@ -103,7 +103,7 @@ class RowCheck:
         again = repeats.count_standing(self._company_id, self._streams)
         compared = len(self._streams)
         of = f"the first {compared:,}" if compared == MOST_COMPARED else f"{compared:,}"
-        sentence = f"{again:,} of {of} streams stand already; say below whether they are skipped."
+        sentence = f"{again:,} of {of} streams were loaded before; choose below what to do."
         return [sentence] if again else []
 
 

@@ -131,7 +131,7 @@ class _Span:
         if total is None:
             return (
                 f"The total at the end of {last['month']} is not known: {known_text(last)} could "
-                "be counted. What is missing, and why, stands below."
+                "be counted. See below what is missing, and why."
             )
         moved = counted(total, "user")
         if self.growth is not None and self.before is not None:

@@ -207,12 +207,12 @@ def discover_sites(
             level="warn",
         )
         return {}
-    run.log(f"{counted(len(sites), 'site')} listed; reading how they are set up.")
+    run.log(f"{counted(len(sites), 'site')} listed; reading their configuration.")
     since = run.asked_at if refresh else None
     configs = load_configs(run.company_id, partner_id, sites, since)
     if configs:
         run.calls(saved=len(configs))
-        run.advance(f"{counted(len(configs), 'site')} known from the last day.", by=len(configs))
+        run.advance(f"{counted(len(configs), 'site')} known from before.", by=len(configs))
     problems = _read_configs(session, partner_id, sites, run, configs)
     classes = classify(sites, configs)
     children = Counter(one.parent_api_key for one in classes.values() if one.kind == "child")

@@ -72,7 +72,7 @@ class Monthly:
         self._run.stage("Counting the users of each month")
         self._run.set_total(steps + unknown)
         if unknown:
-            self._run.log(f"{counted(unknown, 'site month')} to find out.")
+            self._run.log(f"{counted(unknown, 'site month')} to count.")
             self._ask_sites()
         series = {ref: plan.counts for ref, plan in self._plans.items()}
         running = current_month(self._context.now())

@@ -88,7 +88,7 @@ GROWTH_COLUMNS = (
         help="Users at the end of the month before the first one.",
     ),
     Column("after", "Users at the end", "integer", help="Users at the end of the last month."),
-    Column("growth", "Growth", "integer", help="Users at the end less users before."),
+    Column("growth", "Growth", "integer", help="Users at the end minus users before."),
 )
 MONTH_SITE_GRID = (
     *SITE_COLUMNS[:2],

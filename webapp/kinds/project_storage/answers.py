@@ -171,7 +171,7 @@ class UserStats(TypedDict):
 
 
 class Usage(TypedDict):
-    """What clients of old ask."""
+    """What older clients request."""
 
     project_count: int
     file_count: int

@@ -137,7 +137,7 @@ def show_user_stats() -> Response:
 
 
 @bp.get("/current_user/usage")
-@describe("What clients of old ask", answer=answers.Usage, deprecated=True)
+@describe("What older clients request", answer=answers.Usage, deprecated=True)
 def show_usage() -> Response:
     """Give what clients of old ask; the stats of the user say more."""
     block = stats.summed(stats.user_stats(current_scope()))
@@ -172,7 +172,7 @@ def paging(page: int, per_page: int, total: int) -> dict[str, str]:
 
 @bp.get("/projects/<uuid:project_id>/file_events/not_placed")
 @describe(
-    "Events of a project that change nothing, newest first, paged in X- headers",
+    "Events of a project without effect, newest first, paged in X- headers",
     query=bodies.PageQuery,
     answer=answers.ListOf[answers.UnplacedEvent],
     errors=(

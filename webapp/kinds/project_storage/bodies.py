@@ -38,7 +38,7 @@ def _read_moment(value: Any) -> int:
             "Write the time with its zone, for example 2025-03-01T12:00:00Z."
         ) from None
     if at_us < 0:
-        raise ValueError("Times before 1970 are not taken.")
+        raise ValueError("Times before 1970 are not accepted.")
     if at_us > moment_us(utcnow() + AHEAD):
         raise ValueError("This is more than a day ahead of now.")
     return at_us

@@ -25,7 +25,7 @@ def recount(check: bool) -> None:
         numbers += len(drift)
         for one in drift:
             click.echo(sentence(key, one))
-    done = "differ" if check else "differed and are put right"
+    done = "differ" if check else "differed and were corrected"
     click.echo(f"{projects:,} projects compared; {numbers:,} numbers {done}.")
     if check and numbers:
         raise SystemExit(1)

@@ -46,7 +46,7 @@ def take_events(
     if not allowed or (feeds and not scope.may("expert")):
         raise NotAllowed("Your role in this project may not report file events.")
     if project.retired_at is not None:
-        raise Conflict("This project is retired and takes no more events.")
+        raise Conflict("This project is retired and accepts no more events.")
     if not isinstance(body, list):
         raise InvalidParams({"file_events": "Send a list of file events."})
     if len(body) > EVENTS_PER_LIST:
@@ -112,7 +112,7 @@ def _what_is_wrong(
     if (event.storage_provider_id or event.type == UPLOAD) and provider is None:
         errors["storage_provider_id"] = "There is no such storage provider."
     elif event.type == UPLOAD and provider and provider.retired_at is not None:
-        errors["storage_provider_id"] = "This storage provider is retired and takes no uploads."
+        errors["storage_provider_id"] = "This storage provider is retired and accepts no uploads."
     return errors
 
 
@@ -136,7 +136,7 @@ def _verdict(row: Mapping[str, Any], known: dict[str, tuple[Any, ...]], rolled_u
     """
     event_id = row["event_id"]
     if event_id not in known and row["at_us"] < start_us(rolled_up):
-        reason = f"Events before {month_text(rolled_up)} are rolled up; no more of them are taken."
+        reason = f"Events before {month_text(rolled_up)} are rolled up; no more are accepted."
         return {"id": event_id, "verdict": "rejected", "reason": reason}
     content = tuple(row[name] for name in CONTENT)
     before = known.setdefault(event_id, content)
@@ -144,7 +144,7 @@ def _verdict(row: Mapping[str, Any], known: dict[str, tuple[Any, ...]], rolled_u
         return {"id": event_id, "verdict": "accepted"}
     if before == content:
         return {"id": event_id, "verdict": "duplicate"}
-    reason = "Another event came in under this id; the first one stands."
+    reason = "Another event with this ID was received before; the first one is kept."
     return {"id": event_id, "verdict": "rejected", "reason": reason}
 
 

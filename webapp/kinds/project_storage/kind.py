@@ -193,7 +193,7 @@ class ProjectStorage(ReportKind):
                 "Growth",
                 "decimal",
                 unit,
-                help="Active at the end of the month less active at its beginning.",
+                help="Active at the end of the month minus active at its beginning.",
             ),
             Column("trash_growth", "Growth of trash", "decimal", unit, is_detail=True),
         )

@@ -40,7 +40,7 @@ ROLES = {
     "project_viewer": ("Project Viewer", "Sees what is there"),
     "file_downloader": ("File Downloader", "Sees and downloads"),
     "file_uploader": ("File Uploader", "Sees and uploads"),
-    "file_editor": ("File Editor", "Sees, uploads, throws away and restores"),
+    "file_editor": ("File Editor", "Views, uploads, trashes and restores"),
 }
 # Event types each role may report; all five may view.
 MAY_REPORT = {

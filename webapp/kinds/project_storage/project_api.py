@@ -185,9 +185,9 @@ def give_role(project_id: UUID, user_id: UUID) -> Response:
 
 
 @bp.delete("/projects/<uuid:project_id>/permissions/<uuid:user_id>")
-@describe("Take a user's role in a project away", status=204, errors=(404, 409))
+@describe("Remove a user's role in a project", status=204, errors=(404, 409))
 def take_role(project_id: UUID, user_id: UUID) -> tuple[str, int]:
-    """Take a user's role in a project away."""
+    """Remove a user's role in a project."""
     projects.take_role(current_scope(), str(project_id), str(user_id))
     return "", 204
 

@@ -134,7 +134,7 @@ def begin_session() -> tuple[Response, int]:
     body=PingBody | Annotated[list[PingBody], Field(max_length=bodies.MOST_ITEMS)],
     answer=PingVerdicts,
     status=201,
-    also={207: Answer("Some pings were not taken.", {JSON: PingVerdicts})},
+    also={207: Answer("Some pings were not accepted.", {JSON: PingVerdicts})},
     errors=(404,),
 )
 def take_pings() -> tuple[Response, int]:
@@ -196,7 +196,7 @@ def _take_list(body: list[Any]) -> tuple[Response, int]:
     ]
     if all(verdict.status == 201 for verdict in verdicts.values()):
         return jsonify({"message": "Created", "data": data}), 201
-    return jsonify({"message": "Some pings were not taken.", "data": data}), 207
+    return jsonify({"message": "Some pings were not accepted.", "data": data}), 207
 
 
 def _company_id() -> str:

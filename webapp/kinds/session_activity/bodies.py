@@ -72,7 +72,7 @@ def _read_day(text: Any) -> date:
 
 def _check_line(text: str) -> str:
     if not text or not is_writable(text):
-        raise ValueError("This is empty or holds characters that cannot be stored.")
+        raise ValueError("This is empty or contains characters that cannot be stored.")
     return text
 
 
@@ -243,7 +243,7 @@ class NewCorrection(_Body):
     def _check(self) -> Self:
         for given, field in ((self.new_end, "new_start"), (self.new_start, "new_end")):
             if given and getattr(self, field) is None:
-                raise at_field(field, "Give both ends of what is right, or none to remove it.")
+                raise at_field(field, "Give both new_start and new_end, or neither.")
         return self
 
     @property

@@ -15,7 +15,7 @@ group = AppGroup("session-activity", help="Hours of logins at computers.")
 
 @group.command("erase")
 @click.argument("login")
-@click.option("--company", required=True, help="Whose login it is: the company's name.")
+@click.option("--company", required=True, help="Name of the company that has the login.")
 @click.confirmation_option(prompt="Erase who this login is? This cannot be undone.")
 @handle_cli_errors
 @with_database

@@ -38,9 +38,9 @@ def correct(
         errors["comp_name"] = "There is no such computer."
     for field, span in (("end", wrong), ("new_end", right)):
         if span and span.end <= span.start:
-            errors[field] = "A stretch ends after it begins."
+            errors[field] = "The end must be after the start."
     if right and right.end > utcnow():
-        errors["new_end"] = "Time that lies ahead cannot count."
+        errors["new_end"] = "Time in the future cannot be counted."
     if errors:
         raise InvalidParams(errors)
     made = Correction(

@@ -138,7 +138,7 @@ class SessionActivity(ReportKind):
             Table("hours", f"Hours by {by}", (*names, period, *hours), nothing, **newest),
             Table("periods", title, (period, *hours, count), nothing, **newest),
             *own,
-            Table("clocks", "Clocks behind", CLOCKS, "No clock was seen to be behind."),
+            Table("clocks", "Clocks behind", CLOCKS, "No clock is known to be behind."),
         )
 
     def figures(self, head: Mapping[str, Any]) -> tuple[Figure, ...]:

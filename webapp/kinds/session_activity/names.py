@@ -243,7 +243,7 @@ def _noun(table: Table) -> str:
 def _member_id(scope: Scope, email: str) -> str | None:
     """Return the id of a member's account; None for an empty address."""
     if not scope.may("admin"):
-        raise NotAllowed("Saying whose a login is needs the role admin.")
+        raise NotAllowed("Setting the account of a login needs the role admin.")
     accounts = db.session.scalars(select(User).where(User.email == email.casefold()))
     members = [user.id for user in accounts if scope_of(user, scope.company_id)]
     if email and not members:

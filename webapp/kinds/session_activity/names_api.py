@@ -57,7 +57,7 @@ def erase_user() -> Response:
 
 
 @telling.get("/held")
-@describe("All that is held about a login", query=bodies.HeldQuery, answer=Held, errors=(404,))
+@describe("All data stored about a login", query=bodies.HeldQuery, answer=Held, errors=(404,))
 def show_held() -> Response:
     """Give all rows about a login, or about each of the caller's own."""
     asked = read_query(bodies.HeldQuery)

@@ -50,7 +50,7 @@ from webapp.lib.texts import counted
 MICROSECOND = timedelta(microseconds=1)
 Days = dict[date, Hours]
 
-ONCE = "What goes on at two places at once counts once."
+ONCE = "Time at two places at once counts once."
 SUMMED_UP = "The same time added up over all of them: at two at once it counts twice."
 PERIODS = {
     "month": Column("month", "Month", "month"),
@@ -91,7 +91,7 @@ class Report:
         user = db.session.get(User, run.user_id)
         scope = scope_of(user, run.company_id) if user else None
         if scope is None:
-            raise NotAllowed("Who asked for this report is no member of the company any more.")
+            raise NotAllowed("The person who asked for this report left the company.")
         check_by(scope, params.by)
         self._scope = scope
         self._zone = ZoneInfo(context.config["SESSION_TIMEZONE"])
