@@ -136,15 +136,15 @@ class Settings(BaseSettings):
     AUDIT_KEPT_DAYS: Days = Field(default=400, ge=1, le=36_500)
     """how long an entry of the audit log is kept"""
     SESSIONS_KEPT_MONTHS: Months = 0
-    """months of which sessions and their hours are kept; 0: for good"""
+    """months for which sessions and their hours are kept; 0: no limit"""
     STORAGE_EVENTS_KEPT_MONTHS: Months = 0
     """after these months file versions that were purged are only kept as sums; 0: never"""
     STREAMS_KEPT_MONTHS: Months = 0
     """after these months streams are only kept as sums by listener and label; 0: never"""
     INVENTORY_KEPT_MONTHS: Months = 0
-    """months that locked periods are kept with their entries; 0: for good"""
+    """months for which locked periods and their entries are kept; 0: no limit"""
     DELIVERIES_KEPT_DAYS: Days = Field(default=0, ge=0, le=36_500)
-    """how long runs of saved reports and their deliveries are kept; 0: for good"""
+    """how long runs of saved reports and their deliveries are kept; 0: no limit"""
     INVENTORY_FILES_KEPT_DAYS: Days = Field(default=30, ge=0.01, le=36_500)
     """how long the files of an inventory report are kept"""
     UPLOADS_KEPT_DAYS: Days = Field(default=7, ge=0.01, le=36_500)
