@@ -20,7 +20,7 @@ from tests.job_helpers import run_jobs
 from webapp.accounts import Scope
 from webapp.extensions import db
 from webapp.intake import Upload
-from webapp.kinds.label_revenue import ledger, uploads
+from webapp.kinds.label_revenue import ledger, pages, uploads
 from webapp.kinds.label_revenue.models import Stream
 from webapp.kinds.label_revenue.periods import settings_for
 
@@ -35,6 +35,28 @@ def test_the_pages_show_months_and_loads(client_for: Any, sample: str) -> None:
     assert "2025-03" in page.text
     assert "streaming.csv" in page.text
     assert "Undo" not in page.text
+
+
+def test_what_files_say_of_listeners_and_tracks_is_searched_and_paged(
+    client_for: Any, sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer = client_for("viewer")
+    assert '<th scope="row">1003</th>' in viewer.get("/label-revenue/listeners?q=FAMILY").text
+    assert "None matches" in viewer.get("/label-revenue/tracks?q=%25").text
+    monkeypatch.setattr(pages, "PER_PAGE", 2)
+    for which, first in (("listeners", "1001"), ("tracks", "T-501")):
+        found, address = [], f"/label-revenue/{which}"
+        while address:
+            page = viewer.get(address).text
+            found += re.findall(
+                r'<th scope="row">([^<]+)<.*?"From month">([^<]+)<', page, re.DOTALL
+            )
+            following = re.search(r'rel="next" href="([^"]+)"', page)
+            address = following[1].replace("&amp;", "&") if following else ""
+        assert found[0][0] == first
+        assert len(found) == len(set(found))
+        assert len({key for key, _ in found}) == 6
+    assert "1001" not in client_for("stranger").get("/label-revenue/listeners").text
 
 
 def test_an_empty_company_is_told_what_to_do(client_for: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import Blueprint, Response, flash, make_response, render_template, request
+from sqlalchemy import String, cast, or_, select
 
 from webapp.accounts import Scope, current_scope, require, restrict
 from webapp.errors import Conflict, InvalidParams, NotFound
@@ -23,7 +24,13 @@ from webapp.kinds.label_revenue.ledger import (
     batches,
     unit_of_work,
 )
-from webapp.kinds.label_revenue.models import Batch, MonthSettings
+from webapp.kinds.label_revenue.models import (
+    Batch,
+    Label,
+    LabelInForce,
+    MonthSettings,
+    TermsInForce,
+)
 from webapp.kinds.label_revenue.periods import (
     CURRENCIES,
     DEFAULT_CURRENCY,
@@ -37,9 +44,12 @@ from webapp.kinds.label_revenue.periods import (
     states_of,
 )
 from webapp.kinds.label_revenue.rows import read_user_id
-from webapp.lib.months import current_month, month_text, parse_month
+from webapp.lib.keyset import cut, one_page
+from webapp.lib.months import current_month, month_text, next_month, parse_month
 from webapp.lib.shown_lists import shown_list
+from webapp.lib.texts import made_storable
 
+PER_PAGE = 100
 bp = Blueprint("label_revenue", __name__, url_prefix="/label-revenue", template_folder="templates")
 restrict(bp)
 
@@ -169,6 +179,41 @@ def _month_of(text: str) -> date:
         return parse_month(text)
     except ValueError:
         raise NotFound("There is no such month.") from None
+
+
+@bp.get("/<any(listeners, tracks):which>")
+def index_loaded(which: str) -> str:
+    """List what the files say of each listener or track, and in which months it holds."""
+    words, after, month = (
+        made_storable(request.args.get(name, "").strip())[:300] for name in ("q", "after", "month")
+    )
+    key: Any = TermsInForce.user_id
+    query: Any = select(TermsInForce)
+    texts: list[Any] = [cast(key, String), TermsInForce.product_type, TermsInForce.origin]
+    if which == "tracks":
+        key, texts = LabelInForce.track_id, [LabelInForce.track_id, Label.name]
+        query = select(LabelInForce, Label.name).outerjoin(Label, Label.id == LabelInForce.label_id)
+    table = key.class_
+    query = query.where(table.company_id == current_scope().company_id)
+    if words:
+        query = query.where(or_(*(text.icontains(words, autoescape=True) for text in texts)))
+    try:
+        last: Any = read_user_id(after) if after and which == "listeners" else after
+        place = (last, parse_month(month)) if after else None
+    except (BadCell, ValueError):
+        place = None
+    found = db.session.execute(one_page(query, (key, table.from_month), place, PER_PAGE)).all()
+    rows, more = cut(found, PER_PAGE)
+    return render_template(
+        "label_revenue/loaded.html",
+        which=which,
+        rows=rows,
+        more=more,
+        words=words,
+        is_first=place is None,
+        bounds=(BEGINNING, END),
+        last_before=lambda month: month_text(next_month(month, -1)),
+    )
 
 
 @bp.post("/batches/<uuid:batch_id>/undo")
