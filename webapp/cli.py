@@ -119,7 +119,11 @@ def _command(kind: ReportKind) -> click.Command:
             type=click.Choice(list(export.FORMATS)),
             help="Default: from the name of FILE.",
         ),
-        click.Option(["--output"], type=click.Path(dir_okay=False, path_type=Path)),
+        click.Option(
+            ["--output"],
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="Default: standard output.",
+        ),
         click.Option(["--by"], help="The table for a CSV."),
         click.Option(["--company"], help="The company; may be left out if there is only one."),
         click.Option(["--user"], help="Email of the user the report is made for."),
@@ -139,7 +143,9 @@ def _option(
 
     One that is called as an option of every kind is `--param-NAME`.
     """
-    help_text = field.get("description", "")
+    help_text = field.get("description") or f"{field.get('title', name)}."
+    if choices := field.get("enum"):
+        help_text += f" One of {', '.join(choices)}."
     if is_secret:
         help_text = f"{help_text} Better in PARTNER_{name.upper()} than here.".strip()
     flag: dict[str, Any] = {}

@@ -143,7 +143,7 @@ def delete(found: User, yes: bool) -> None:
 @user.command("export")
 @_of_user
 def export(found: User) -> None:
-    """Write all that is kept about a user as JSON, by table, without secrets."""
+    """Write all data stored about a user as JSON, by table, without secrets."""
     rows = export_person(found)
     click.echo(json.dumps(rows, ensure_ascii=False, indent=2, default=_as_text))
 
@@ -152,7 +152,7 @@ def export(found: User) -> None:
 @_of_user
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def erase(found: User, yes: bool) -> None:
-    """Delete a user and take their address out of every text that is kept."""
+    """Delete a user and remove their address from every stored text."""
     email = found.email
     if not yes:
         click.confirm(f"Erase {email} everywhere? It cannot be undone.", abort=True, err=True)

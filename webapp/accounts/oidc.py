@@ -47,7 +47,7 @@ AWAY = "Your company's sign-in cannot be reached. Try again in a moment."
 REFUSED = "Your company's sign-in did not work. Try again; if it fails again, tell the operator."
 NO_ADDRESS = "Your company's sign-in does not give your email address, or does not confirm it."
 NO_ROLE = "Your company's sign-in gives you no role here. Ask its administrator for one."
-IN_THE_WAY = "Another account with your address prevents this. Ask an admin of your company."
+IN_THE_WAY = "Your address is used by another account. Ask an admin of your company."
 
 
 def init_app(app: Flask) -> None:

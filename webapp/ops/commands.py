@@ -82,7 +82,7 @@ secrets = AppGroup("secrets", help="Stored secrets, encrypted with SECRET_KEY.")
 @handle_cli_errors
 @with_database
 def reseal() -> None:
-    """Seal stored secrets again under the newest SECRET_KEY; twice does no harm."""
+    """Encrypt stored secrets again with the newest SECRET_KEY; safe to repeat."""
     done = reseal_everything()
     for name in done.broken:
         click.echo(f"The secret of the {name} cannot be read: it must be entered again.", err=True)
@@ -96,7 +96,7 @@ def reseal() -> None:
 @handle_cli_errors
 @with_appcontext
 def adopt() -> None:
-    """Use this SECRET_KEY when the old one is gone; what that one sealed is lost."""
+    """Use this SECRET_KEY when the old one is lost, with the secrets stored under it."""
     adopt_key(current_app.config["SECRET_KEY"])
     click.echo("The database now uses this SECRET_KEY. Enter the stored secrets again.")
 
@@ -105,7 +105,7 @@ def adopt() -> None:
 @with_appcontext
 @handle_cli_errors
 def janitor_command() -> None:
-    """Restart lost reports, run schedules and delete what expired, until stopped."""
+    """Restart lost reports, run schedules and delete expired data, until stopped."""
     logs.set_up("janitor", current_app.config["LOG_FORMAT"], current_app.config["LOG_LEVEL"])
     check_key(db.engine, *secret_keys())
     stop = threading.Event()

@@ -27,7 +27,7 @@ from webapp.lib.pdf import Block, chart, facts, headline, paragraph, shown, tabl
 
 TONNES = "t CO2e"
 BARS = 12
-NOT_SAID = "Not stated. An admin can write it under Inventory, What statements say."
+NOT_SAID = "Not stated. An admin can enter it on the page Inventory, Text of statements."
 
 
 def write_iso14064(snapshot: Snapshot, file: IO[bytes], _tick: Tick) -> None:

@@ -20,7 +20,7 @@ group = AppGroup("session-activity", help="Hours of logins at computers.")
 @handle_cli_errors
 @with_database
 def erase_login(login: str, company: str) -> None:
-    """Forget who a login is; its hours are kept without a name."""
+    """Erase the names of a login; its hours are kept without a name."""
     found = find_company(company)
     if found is None:
         raise NotFound(f"There is no company {company!r}.")

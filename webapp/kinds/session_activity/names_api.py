@@ -50,7 +50,7 @@ def _names(table: Table) -> Response:
 @require("admin")
 @describe("Erase a login", query=bodies.LoginQuery, answer=Said, errors=(404,))
 def erase_user() -> Response:
-    """Forget who a login is; its hours are kept without a name."""
+    """Erase the names of a login; its hours are kept without a name."""
     scope = current_scope()
     erase(scope.company_id, read_query(bodies.LoginQuery).login, scope)
     return jsonify({"message": "Success"})
