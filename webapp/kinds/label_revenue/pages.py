@@ -188,7 +188,7 @@ def index_loaded(which: str) -> str:
         made_storable(request.args.get(name, "").strip())[:300] for name in ("q", "after", "month")
     )
     key: Any = TermsInForce.user_id
-    query: Any = select(TermsInForce)
+    query: Any = select(TermsInForce).where(~TermsInForce.early)
     texts: list[Any] = [cast(key, String), TermsInForce.product_type, TermsInForce.origin]
     if which == "tracks":
         key, texts = LabelInForce.track_id, [LabelInForce.track_id, Label.name]
