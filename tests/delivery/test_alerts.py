@@ -200,7 +200,7 @@ def test_an_alert_comes_by_mail_and_says_why(api: Api, clock: Clock, mailbox: Ma
         ({"figure": "A", "when": "above"}, "needs limit"),
         ({"figure": "A", "when": "share", "limit": 3}, "needs percent"),
         ({"figure": "A", "when": "above", "limit": 3, "percent": 3}, "takes no percent"),
-        ({"column": "a", "when": "unusual"}, "of a figure"),
+        ({"column": "a", "when": "unusual"}, "needs a figure"),
         ({"figure": "A", "when": "above", "limit": float("nan")}, ""),
     ],
 )

@@ -464,7 +464,7 @@ def test_home_shows_runs_that_did_not_come_out_until_a_later_one_did(
     # A company without a report is greeted instead.
     api.post("/reports", {"kind": "tally", "params": {"topic": "apples"}})
     add_run("over", 30, period="2024-01")
-    assert "Needs a hand" not in owner_browser.get("/").text
+    assert "Needs attention" not in owner_browser.get("/").text
     add_run("failed", 3, period="2024-02", error="The orchard is closed.")
     page = owner_browser.get("/").text
     assert f'href="/saved/{found["id"]}">Every apple' in page

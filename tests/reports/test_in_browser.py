@@ -430,7 +430,7 @@ def test_everything_works_without_script(
     expect(page.locator("#grid-things")).to_contain_text("1 of 12 rows match")
     page.locator(".more > summary").click()
     page.get_by_text("Delete…").click()
-    page.get_by_role("button", name="Delete for good").click()
+    page.get_by_role("button", name="Delete permanently").click()
     expect(page.locator("#messages").get_by_role("status")).to_contain_text("are deleted")
 
 

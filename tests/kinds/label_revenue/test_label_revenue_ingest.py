@@ -118,7 +118,7 @@ def test_the_same_files_again_change_nothing(
     assert (again.is_new, again.batch.id) == (False, sample)
     changed = load_texts(streams=texts["streams"], users=USERS)
     assert changed.batch.streams == 0
-    assert "8 of the streams of streaming.csv stand already" in changed.notes[0]
+    assert "8 of the streams of streaming.csv were loaded before" in changed.notes[0]
     assert paid(app, scope) != before
 
 

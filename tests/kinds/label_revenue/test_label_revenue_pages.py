@@ -294,7 +294,7 @@ def test_the_preview_counts_streams_that_stand_and_asks_what_becomes_of_them(
         path = upload(owner, streams=streams + b"\r\n").location
         run_jobs(app)
         page = owner.get(path).text
-        assert "8 of 8 streams stand already" in page
+        assert "8 of 8 streams were loaded before" in page
         assert 'value="skip" checked' in page
         assert send(owner, path, repeated=choice).status_code == 303
         run_jobs(app)

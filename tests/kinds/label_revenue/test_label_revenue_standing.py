@@ -109,7 +109,7 @@ def test_the_same_streams_saved_by_another_program_count_once(
     first = load_texts(**FEBRUARY)
     again = load_texts(streams=streams("2025-02-13", "\r\n"))
     assert (again.is_new, again.batch.streams, again.batch.repeated) == (True, 0, 2)
-    assert "2 of the streams of streaming.csv stand already" in again.notes[0]
+    assert "2 of the streams of streaming.csv were loaded before" in again.notes[0]
     assert seconds(app, scope) == 200
     kept = load_texts(streams=streams("2025-02-13", "\n\n"), repeated="keep")
     assert (kept.batch.streams, seconds(app, scope)) == (2, 400)
