@@ -59,6 +59,15 @@ def test_what_files_say_of_listeners_and_tracks_is_searched_and_paged(
     assert "1001" not in client_for("stranger").get("/label-revenue/listeners").text
 
 
+def test_the_audit_log_names_a_load_and_leads_to_it(client_for: Any, sample: str) -> None:
+    owner = client_for("owner")
+    found = re.search(
+        rf'<a href="(/label-revenue\?loadsq={sample})#loads">load of 20', owner.get("/audit").text
+    )
+    assert found
+    assert f'id="{sample}"' in owner.get(found[1]).text
+
+
 def test_an_empty_company_is_told_what_to_do(client_for: Any) -> None:
     for name in ("owner", "viewer"):
         page = client_for(name).get("/label-revenue")

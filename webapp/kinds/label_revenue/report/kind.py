@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from sqlalchemy import select
 
 from webapp.engine.kind import (
     Answer,
@@ -28,6 +30,7 @@ from webapp.engine.kind import (
     StoredResult,
     Table,
 )
+from webapp.extensions import db
 from webapp.intake import drop_expired_uploads, upload_pages
 from webapp.kinds.label_revenue import loads, models, sums
 from webapp.kinds.label_revenue.ledger import SLUG
@@ -259,6 +262,14 @@ class LabelRevenue(ReportKind):
         if scope.may("admin"):
             links.append(("Load files", "/label-revenue/load"))
         return tuple(links)
+
+    def names_of(self, scope: Scope, ids: AbstractSet[str]) -> Mapping[str, tuple[str, str]]:
+        batch = models.Batch
+        mine = (batch.company_id == scope.company_id) & batch.id.in_(ids)
+        return {
+            id: (f"load of {at:%Y-%m-%d}", f"/label-revenue?loadsq={id}#loads")
+            for id, at in db.session.execute(select(batch.id, batch.created_at).where(mine))
+        }
 
     def nightly(self) -> None:
         drop_expired_uploads(utcnow())
