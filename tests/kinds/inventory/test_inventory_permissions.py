@@ -183,7 +183,8 @@ def test_a_signed_address_needs_no_sign_in(app: Flask, address: str) -> None:
 def test_an_altered_or_incomplete_address_is_refused(app: Flask, address: str) -> None:
     token = address.partition("token=")[2]
     for part in token.split("."):
-        other = part[:-1] + ("1" if part[-1] != "1" else "2")
+        # Its first letter: some bits of the last one count for nothing.
+        other = ("1" if part[0] != "1" else "2") + part[1:]
         assert "altered" in refused(app, address.replace(part, other))
         assert "altered" in refused(app, address.replace(part, "é\x00"))
         assert "altered" in refused(app, address.replace(f".{part}", "").replace(f"{part}.", ""))

@@ -105,7 +105,7 @@ def _overview(errors: dict[str, str], typed: dict[str, str]) -> Response:
 
 
 def _file_names(batch: Batch) -> str:
-    return ", ".join(file["name"] or "sent by programs" for file in batch.files.values())
+    return ", ".join(file.get("name") or "sent by programs" for file in batch.files.values())
 
 
 @bp.post("/months/<month>/<any(calculated, approved, locked, paid):state>")
