@@ -80,6 +80,8 @@ def ask_nightly(now: datetime | None = None) -> list[str]:
         keys.pop(key or "", None)
     for key, name in keys.items():
         start_nightly(name, key)
+    # Where nobody had to be asked the look ends here, too, and holds no connection.
+    db.session.commit()
     return list(keys.values())
 
 
