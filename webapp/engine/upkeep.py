@@ -80,15 +80,14 @@ def ask_nightly(now: datetime | None = None) -> list[str]:
         keys.pop(key or "", None)
     for key, name in keys.items():
         start_nightly(name, key)
-    # Where nobody had to be asked the look ends here, too, and holds no connection.
+    # Also where nobody had to be asked: the look ends here and holds no connection.
     db.session.commit()
     return list(keys.values())
 
 
 def start_nightly(name: str, key: str) -> None:
-    """Ask for the large upkeep of a kind or of ROOMS, once a key. Commits."""
+    """Ask for the large upkeep of a kind or of ROOMS, once a key; the caller commits."""
     jobs.start(NIGHTLY.name, company_id=None, user_id=None, payload={"kind": name}, key=key)
-    db.session.commit()
 
 
 def run_nightly(attempt: jobs.Attempt, payload: dict[str, Any]) -> None:

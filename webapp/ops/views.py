@@ -72,6 +72,7 @@ def measure_now() -> AnyResponse:
     """Let a worker measure the tables now."""
     check_role("operator")
     upkeep.start_nightly(upkeep.ROOMS, utcnow().isoformat())
+    db.session.commit()
     flash("A worker is measuring the tables. Reload this page in a moment.")
     return redirect_to("/ops/sizes")
 
