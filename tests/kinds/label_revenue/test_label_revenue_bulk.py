@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
@@ -37,6 +37,7 @@ CELLS = st.tuples(
 
 @settings(max_examples=200)
 @given(st.lists(CELLS, min_size=1, max_size=4), st.sampled_from([";", ",", "\t"]))
+@example([("13/03/2025", "1", "#N/A", "T", "5"), ("13/03/2025", "1", "", "#REF!", "5")], ";")
 def test_plain_rows_are_rows_that_the_reader_takes_as_they_are(
     tmp_path_factory: Any, rows: Any, separator: str
 ) -> None:
@@ -102,7 +103,9 @@ def test_a_large_file_has_a_partition_of_its_own_and_is_undone_with_it(
 
 
 @pytest.mark.usefixtures("on_postgres")
-@pytest.mark.parametrize("bad", ["31/02/2025;1;NL;T;10", "13/03/2025;1;NL;T;ten"])
+@pytest.mark.parametrize(
+    "bad", ["31/02/2025;1;NL;T;10", "13/03/2025;1;NL;T;ten", "13/03/2025;1;#N/A;T;1"]
+)
 def test_a_bad_row_in_a_large_file_is_found_and_nothing_stays(
     app: Flask, load_texts: Any, tmp_path: Path, bad: str
 ) -> None:

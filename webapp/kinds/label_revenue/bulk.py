@@ -142,13 +142,13 @@ def _checked(pattern: re.Pattern[bytes], block: bytes) -> bytes:
 def row_pattern(found: Format) -> re.Pattern[bytes]:
     """Return the pattern that any number of plain rows match."""
     separator = found.separator.encode()
-    # A separator inside a cell would shift the columns after it.
+    # A separator inside a cell would shift the columns after it; `#N/A` is no text.
     printable = rb'[^\x00-\x20"\\\x7f%b]' % separator
     cells = {
         "date": _DATES[found.date_order or "ymd"],
         "user_id": rb"[0-9]{1,18}",
-        "region": printable + rb"{0,100}",
-        "track_id": printable + rb"{1,100}",
+        "region": rb"(?!#)" + printable + rb"{0,100}",
+        "track_id": rb"(?!#)" + printable + rb"{1,100}",
         "seconds": rb"-?[0-9]{1,9}",
     }
     row = re.escape(separator).join(cells[str(name)] for name in found.columns)
