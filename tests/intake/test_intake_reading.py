@@ -219,7 +219,18 @@ def test_cells_that_cannot_be_used_are_named_and_the_rest_is_read(tmp_path: Path
     rows = list(read_rows(path, detect(path, FIELDS), FIELDS))
     assert [sorted(row.errors) for row in rows] == [[], ["amount", "day"], [""], [""], ["note"]]
     assert rows[1].values == {"who": "1", "note": "x"}
+    assert rows[2].errors[""] == "The row has 2 cells and the header 4: add the rest."
+    assert "put a text that holds the separator in quotes" in rows[3].errors[""]
     assert "the error #REF!" in rows[4].errors["note"]
+
+
+def test_an_error_in_a_csv_is_refused_in_a_column_that_nobody_reads(tmp_path: Path) -> None:
+    path = kept(tmp_path, "day;who;amount;Total\n2025-03-13;1;5;#DIV/0!\n2025-03-13;1;5;#1\n")
+    first, second = read_rows(path, detect(path, FIELDS), FIELDS)
+    assert first.errors["Total"].startswith("The cell holds the error #DIV/0!")
+    assert second.errors == {}
+    with pytest.raises(BadFile, match="The header cannot be read: The cell holds the error #N/A"):
+        detect(kept(tmp_path, "day;who;amount;#N/A\n2025-03-13;1;5;x\n"), FIELDS)
 
 
 def test_no_cell_of_the_rejected_rows_starts_a_formula(tmp_path: Path) -> None:

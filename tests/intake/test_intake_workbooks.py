@@ -83,6 +83,48 @@ def test_errors_and_formulas_without_value_are_refused_with_their_address(
     assert row.errors["amount"].startswith("C2 holds a formula without a stored value; open")
 
 
+OTHER = '<c r="E1" t="inlineStr"><is><t>Total</t></is></c></row>'
+
+
+@pytest.mark.parametrize(("place", "column"), [("E", "Total"), ("G", "G")])
+def test_an_error_is_refused_in_a_column_that_nobody_reads(
+    tmp_path: Path, place: str, column: str
+) -> None:
+    error = f'<c r="{place}2" t="e"><f>Other!A1</f><v>#REF!</v></c></row>'
+    sheet = HEADER.replace("</row>", OTHER) + GOOD.replace("</row>", error)
+    [row] = rows_of(tmp_path, workbook(sheet))
+    assert row.errors[column].startswith(f"{place}2 holds the error #REF!; correct its formula")
+
+
+def test_a_formula_without_value_is_refused_where_it_is_read_also_as_a_note(tmp_path: Path) -> None:
+    formula = '<c r="E2"><f>B2*C2</f></c></row>'
+    content = workbook(HEADER.replace("</row>", OTHER) + GOOD.replace("</row>", formula))
+    assert rows_of(tmp_path, content)[0].errors == {}
+    [row] = rows_of(tmp_path, content, Choices(notes=(4,)))
+    assert row.errors["Total"].startswith("E2 holds a formula without a stored value")
+
+
+@pytest.mark.parametrize(
+    ("cell", "sentence"),
+    [
+        ('<c r="E1" t="e"><f>A9</f><v>#REF!</v></c>', "E1 holds the error #REF!"),
+        ('<c r="E1"><f>A9</f></c>', "E1 holds a formula without a stored value"),
+    ],
+)
+def test_a_header_that_has_failed_refuses_the_file(
+    tmp_path: Path, cell: str, sentence: str
+) -> None:
+    with pytest.raises(BadFile, match=sentence):
+        rows_of(tmp_path, workbook(HEADER.replace("</row>", f"{cell}</row>") + GOOD))
+
+
+def test_a_row_of_spaces_is_an_empty_one(tmp_path: Path) -> None:
+    spaces = '<row r="3"><c r="A3" t="inlineStr"><is><t> </t></is></c></row>'
+    assert len(rows_of(tmp_path, workbook(HEADER + GOOD + spaces))) == 1
+    formula = spaces.replace(' t="inlineStr"><is><t> </t></is>', "><f>B9</f>")
+    assert len(rows_of(tmp_path, workbook(HEADER + GOOD + formula))) == 2
+
+
 def test_formulas_count_by_their_stored_values(tmp_path: Path) -> None:
     cells = GOOD.replace("<v>3.3000000000000003</v>", "<f>10/3</f><v>3.3333333333333335</v>")
     [row] = rows_of(tmp_path, workbook(HEADER + cells))
@@ -198,7 +240,7 @@ def test_two_cells_in_opposite_corners_take_no_memory(tmp_path: Path) -> None:
     [row] = rows_of(tmp_path, workbook(HEADER + corner))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert row.errors[""].startswith("There are 1000 cells")
+    assert row.errors[""].startswith("ALL1048576 holds a value, and the header ends in column D")
     assert most < 5_000_000
 
 

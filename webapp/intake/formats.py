@@ -14,8 +14,19 @@ from itertools import chain, islice
 from pathlib import Path
 
 from webapp.intake import text
-from webapp.intake.cells import DateOrder, Proof, Question, mark_of, order_of, plain_text, question
-from webapp.intake.columns import Field, guess_columns, places_of
+from webapp.intake.cells import (
+    DateOrder,
+    EmptyFormula,
+    ErrorCell,
+    Proof,
+    Question,
+    mark_of,
+    order_of,
+    plain_text,
+    question,
+    trouble_of,
+)
+from webapp.intake.columns import Field, column_letters, guess_columns, places_of
 from webapp.intake.rows import Format, Numbered, data_rows
 from webapp.intake.text import BadFile
 from webapp.intake.workbook import Workbook, is_workbook
@@ -60,6 +71,7 @@ def detect(
     Raises:  BadFile with the sentence of what is missing
     """
     found = (_book_format if is_workbook(path) else _text_format)(path, fields, choices)
+    _check_headings(found)
     columns = list(found.columns)
     for name, place in (choices.columns or {}).items():
         columns = [None if one == name else one for one in columns]
@@ -140,16 +152,27 @@ def _with_header(blank: Format, rows: Sequence[Numbered], fields: Sequence[Field
     """Return a format with the row that names the most fields as its header."""
 
     def read_as_header(row: Numbered) -> Format:
-        header = tuple(
-            plain_text(cell).strip().strip("\ufeff")[:LONGEST_HEADING] for cell in row[1]
-        )
-        while header and not header[-1]:
+        header = tuple(map(_heading_of, row[1]))
+        while header and not header[-1] and not isinstance(header[-1], EmptyFormula):
             header = header[:-1]
         return replace(blank, columns=places_of(header, fields), header=header, header_line=row[0])
 
     found = max(map(read_as_header, rows[:HEADER_WITHIN]), key=_known)
     below = [tuple(cells) for line, cells in rows if line > found.header_line]
     return replace(found, preview=tuple(below[:PREVIEW_ROWS]))
+
+
+def _heading_of(cell: str) -> str:
+    if isinstance(cell, ErrorCell | EmptyFormula):
+        return cell
+    return plain_text(cell).strip().strip("\ufeff")[:LONGEST_HEADING]
+
+
+def _check_headings(found: Format) -> None:
+    for place, heading in enumerate(found.header):
+        address = f"{column_letters(place)}{found.header_line}" if found.sheet else ""
+        if trouble := trouble_of(heading, address):
+            raise BadFile(f"The header cannot be read: {trouble}", found.header_line)
 
 
 def _columns_missing(found: Format, fields: Sequence[Field]) -> str:

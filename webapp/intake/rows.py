@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from webapp.intake import text
 from webapp.intake.cells import (
     DateOrder,
+    EmptyFormula,
     NumberCell,
     Question,
     mark_of,
@@ -25,6 +26,7 @@ from webapp.intake.cells import (
 from webapp.intake.columns import Field, column_letters
 from webapp.intake.text import Told
 from webapp.intake.workbook import Workbook
+from webapp.lib.texts import counted
 
 # What a cell is that holds a value.
 _VALUES = (str, NumberCell)
@@ -70,7 +72,8 @@ class Row(NamedTuple):
     """A row of a file: values by field, a sentence for each that cannot be used, its cells.
 
     values: text, Decimal or date by the field's type; an empty cell of an optional field is absent
-    errors: under "" what is wrong with the row as a whole
+    errors: under "" what is wrong with the row as a whole; under its heading what is wrong with a
+            cell that no field is read from
     """
 
     line: int
@@ -84,17 +87,22 @@ def data_rows(path: Path, found: Format, told: Told = lambda *_: None) -> Iterat
 
     Raises: BadFile with the line where the file cannot be read any further
     """
+    for line, cells in _all_rows(path, found, told):
+        if line > found.header_line and any(map(_holds_anything, cells)):
+            yield line, cells
+
+
+def _all_rows(path: Path, found: Format, told: Told) -> Iterator[Numbered]:
     if found.sheet is None:
-        rows = text.csv_rows(path, found.encoding, found.separator, told)
-        for line, cells in rows:
-            if line > found.header_line and any(cell and not cell.isspace() for cell in cells):
-                yield line, cells
+        yield from text.csv_rows(path, found.encoding, found.separator, told)
         return
     with Workbook(path) as book:
         sheet = next(one for one in book.sheets if one.name == found.sheet)
-        yield from (
-            (line, cells) for line, cells in book.rows(sheet, told) if line > found.header_line
-        )
+        yield from book.rows(sheet, told)
+
+
+def _holds_anything(cell: str) -> bool:
+    return not cell.isspace() if cell else isinstance(cell, EmptyFormula)
 
 
 def read_rows(
@@ -143,17 +151,15 @@ class _RowReader:
         if len(cells) < self._width and (self._is_book or len(cells) >= self._needed):
             cells = [*cells, *[""] * (self._width - len(cells))]
         row = Row(line, dict(self._constants), {}, tuple(cells))
-        if len(cells) < self._width or any(cells[self._width :]):
-            row.errors[""] = f"There are {len(cells)} cells instead of {self._width}."
+        for place, cell in enumerate(cells):
+            if cell.__class__ not in _VALUES or cell[:1] == "#":
+                self._add_trouble(row, place, cell)
+        if len(cells) < self._width or any(map(str.strip, cells[self._width :])):
+            row.errors[""] = self._width_trouble(row)
             return row
         for place, name, convert, is_required in self._used:
             cell = cells[place]
-            if cell.__class__ not in _VALUES or cell[:1] == "#":
-                address = f"{column_letters(place)}{line}" if self._is_book else ""
-                if trouble := trouble_of(cell, address):
-                    row.errors[name] = trouble
-                    continue
-            if not cell and not is_required:
+            if (not cell and not is_required) or name in row.errors:
                 continue
             try:
                 row.values[name] = convert(cell)
@@ -164,6 +170,29 @@ class _RowReader:
         for name in self._made:
             row.values[name] = self._digest(row)
         return row
+
+    def _add_trouble(self, row: Row, place: int, cell: str) -> None:
+        """Name a cell that holds no value; a formula without one only where the column is read."""
+        found = self._found
+        name = heading = None
+        if place < self._width:
+            name, heading = found.columns[place], found.header[place]
+        if isinstance(cell, EmptyFormula) and not name and place not in found.notes:
+            return
+        letters = column_letters(place)
+        if trouble := trouble_of(cell, f"{letters}{row.line}" if self._is_book else ""):
+            row.errors[name or heading or letters] = trouble
+
+    def _width_trouble(self, row: Row) -> str:
+        count, width = len(row.cells), self._width
+        if self._is_book:
+            place = next(place for place in range(width, count) if row.cells[place].strip())
+            return (
+                f"{column_letters(place)}{row.line} holds a value, and the header ends in column "
+                f"{column_letters(width - 1)}: write a heading above it, or empty the cell."
+            )
+        hint = "put a text that holds the separator in quotes" if count > width else "add the rest"
+        return f"The row has {counted(count, 'cell')} and the header {width}: {hint}."
 
     def _add_notes(self, row: Row) -> None:
         told = [

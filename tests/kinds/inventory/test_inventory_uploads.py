@@ -140,6 +140,25 @@ def test_a_number_in_a_text_column_is_text(acme: str, client_for: Browsers) -> N
     assert "<td>1000</td>" in page.text
 
 
+def test_an_error_in_a_column_that_is_not_used_refuses_its_row(
+    acme: str, client_for: Browsers
+) -> None:
+    owner = client_for("owner")
+    row = [2025, "Acme", 1, "Heat", 1, "kWh", 1]
+    data = workbook(["a", *row], ["b", *row, "#REF!"])
+    page = send(owner, data, "entries.xlsx")
+    sentence = "I3 holds the error #REF!; correct its formula and send the file again."
+    assert "2 lines: 1 can be stored, 1 cannot" in page.text
+    assert sentence in page.text
+    refused = load(owner, page)
+    assert refused.status_code == 422
+    found = re.search(r'href="(/inventory/uploads/[^"]+/rejected.csv)"', page.text)
+    assert found
+    assert sentence in owner.get(found[1]).text
+    loaded = load(owner, page, skip_bad="true")
+    assert "1 created, 0 updated" in owner.get(loaded.headers["Location"]).text
+
+
 def test_everything_wrong_with_a_line_is_named_at_once(acme: str, client_for: Browsers) -> None:
     lines = (
         f"{HEADER},start,end",

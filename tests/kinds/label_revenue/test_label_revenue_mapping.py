@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 from flask import Flask
 from sqlalchemy import select
 from test_label_revenue_pages import send, state, upload
@@ -42,6 +44,25 @@ def test_a_platforms_log_has_times_and_milliseconds(app: Flask, client_for: Any)
         (date(2025, 3, 13), 5001, "NL", "QM24S2500002", 187),
         (date(2025, 3, 14), 5002, "BE", "QM24S2500001", 61),
     ]
+
+
+def test_an_error_in_a_column_that_is_not_used_refuses_its_row(app: Flask, client_for: Any) -> None:
+    owner, book, content = client_for("owner"), openpyxl.Workbook(), io.BytesIO()
+    assert book.active is not None
+    for row in (
+        ["date", "user_id", "region", "track_id", "seconds", "Share"],
+        ["2025-03-13", 1, "NL", "T-1", 10, "#DIV/0!"],
+        ["2025-03-13", 2, "NL", "T-1", 10, 0.5],
+    ):
+        book.active.append(row)
+    book.save(content)
+    path = upload(owner, streams=content.getvalue()).location
+    run_jobs(app)
+    assert "F2 holds the error #DIV/0!; correct its formula" in owner.get(path).text
+    assert "F2 holds the error" in owner.get(f"{path}/rejected.csv").text
+    assert send(owner, path).status_code == 422
+    loaded(app, owner, path, skip_bad="true")
+    assert [stream[1] for stream in streams(app)] == [2]
 
 
 def test_a_distributors_sheet_has_titles_and_minutes_and_is_known_the_next_time(
