@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 
 from webapp.accounts import Scope
 from webapp.extensions import db
+from webapp.installation import keep_fact
 from webapp.intake import Format, LoadRefused, detect
 from webapp.kinds.label_revenue import bulk, loads
 from webapp.kinds.label_revenue.facts import MonthFacts
@@ -21,8 +22,9 @@ from webapp.kinds.label_revenue.in_force import recount
 from webapp.kinds.label_revenue.models import Stream
 from webapp.kinds.label_revenue.periods import settings_for
 from webapp.kinds.label_revenue.report.compute import listener_payout
-from webapp.kinds.label_revenue.rows import FIELDS, Reader
+from webapp.kinds.label_revenue.rows import FIELDS, Reader, stream_readers
 
+READERS = stream_readers(date(1970, 1, 1))
 HEAD = "date;user_id;region;track id;seconds"
 COLUMNS = ("date", "user_id", "region", "track_id", "seconds")
 WORDS = st.text(st.sampled_from("a1Z-_é;, \t\"'\\|="), max_size=4)
@@ -48,7 +50,7 @@ def test_plain_rows_are_rows_that_the_reader_takes_as_they_are(
     path = tmp_path_factory.mktemp("plain") / "s.csv"
     path.write_text(separator.join(COLUMNS) + "\n" + body, encoding="utf-8")
     problems: list[Any] = []
-    read = [row for _, row in Reader("s.csv", path, problems.append).streams(found)]
+    read = [row for _, row in Reader("s.csv", path, problems.append).streams(found, READERS)]
     # Days that no month has are the database's to find.
     assert all(problem.column == "date" for problem in problems)
     assert len(read) + len(problems) == len(rows)
@@ -113,6 +115,17 @@ def test_a_bad_row_in_a_large_file_is_found_and_nothing_stays(
         load_texts(streams=large(tmp_path, bad))
     assert refused.value.total == 1
     assert refused.value.problems[0].line > 100_000
+    assert streams(app) == 0
+
+
+@pytest.mark.usefixtures("on_postgres")
+def test_a_day_that_is_not_kept_any_more_is_found_in_a_large_file(
+    app: Flask, load_texts: Any, tmp_path: Path
+) -> None:
+    with app.app_context():
+        keep_fact("kept label-revenue", "2025-03-01")
+    with pytest.raises(LoadRefused, match="1 row cannot be used"):
+        load_texts(streams=large(tmp_path, "28/02/2025;1;NL;T;10"))
     assert streams(app) == 0
 
 

@@ -329,18 +329,45 @@ def test_labels_that_look_alike_and_other_encodings_are_told_in_the_preview(
         assert db.session.scalars(select(Stream.region)).all() == ["D\u00fcss"]
 
 
+def test_the_preview_counts_what_the_load_counts(app: Flask, client_for: Any) -> None:
+    owner = client_for("owner")
+    terms = b"user_id;product_type;fee;origin\n1;a;7,99;web\n1;b;7,99;web\n1;a;7,99;web\n2;a;1;x\n"
+    tracks = b'[{"track_id": "T", "label": "A"}, {"track_id": "T", "label": "B"}]'
+    streams = b"date;user_id;region;track id;seconds\n14/03/2025;x;NL;;5\n14/03/2025;1;NL;T;5\n"
+    path = upload(owner, users=terms, tracks=tracks, streams=streams).location
+    run_jobs(app)
+    page = owner.get(path).text
+    assert "4 lines: 2 can be stored, 2 cannot" in page
+    assert page.count("2 lines: 1 can be stored, 1 cannot") == 2
+    with owner.get(f"{path}/rejected.csv") as answer:
+        told = [line.split(",")[:3] for line in answer.text.splitlines()[1:]]
+    assert [":".join(line) for line in told] == [
+        "streaming.csv:2:user_id",
+        "streaming.csv:2:track_id",
+        "users.csv:3:user_id",
+        "users.csv:5:origin",
+        "tracks.json:1:track_id",
+    ]
+    send(owner, path, skip_bad="true")
+    run_jobs(app)
+    assert "1 track; 4 rows rejected" in owner.get(path).text
+
+
 def test_an_ambiguous_upload_asks_and_bad_rows_are_shown(app: Flask, client_for: Any) -> None:
     owner = client_for("owner")
     streams = b"date;user_id;region;track id;seconds\n03/04/2025;1;NL;A;5\n03/04/2025;x;NL;A;5"
     sent = upload(owner, streams=streams)
     run_jobs(app)
-    assert "may be read in two ways" in owner.get(sent.location).text
+    page = owner.get(sent.location).text
+    assert "may be read in two ways" in page
+    assert 'is-incomplete">needs an answer</span>' in page
     assert send(owner, sent.location).status_code == 422
     # What is said now was not known to the look: every row is looked at before anything is loaded.
     assert send(owner, sent.location, date_order="dmy").status_code == 303
     run_jobs(app)
     page = owner.get(sent.location).text
     assert state(app, sent.location).status == "ready"
+    assert 'is-incomplete">has errors</span>' in page
     assert "2 lines: 1 can be stored, 1 cannot" in page
     assert re.search(r"user_id</td><td>&#39;x&#39; is not a listener", page)
     refused = send(owner, sent.location, date_order="dmy")

@@ -15,9 +15,11 @@ from typing import Any
 
 from psycopg import DataError
 from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
 
+from webapp.engine.keeping import kept_from
 from webapp.intake import Format, is_as_written
-from webapp.kinds.label_revenue.ledger import UnitOfWork, partition_table
+from webapp.kinds.label_revenue.ledger import SLUG, UnitOfWork, partition_table
 from webapp.kinds.label_revenue.models import Batch, Stream
 from webapp.kinds.label_revenue.rows import StreamRow
 from webapp.lib.batches import batched
@@ -71,11 +73,12 @@ def copy_raw(
         )
         count = _copy_file(work, path, found, table, on_bytes)
         work.execute(
-            f"ALTER TABLE {table} ADD CHECK (partition_id = {batch.partition_id})",
+            f"ALTER TABLE {table} ADD CHECK (partition_id = {batch.partition_id} "
+            f"AND date >= '{kept_from(SLUG)}')",
             f"ALTER TABLE label_revenue_stream ATTACH PARTITION {table} "
             f"FOR VALUES IN ({batch.partition_id})",
         )
-    except (NotPlain, DataError) as error:
+    except (NotPlain, DataError, IntegrityError) as error:
         savepoint.rollback()
         raise NotPlain(type(error).__name__) from error
     savepoint.commit()

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 from sqlalchemy import delete, func, insert, select
 
 from webapp.accounts import Scope
-from webapp.engine.keeping import not_kept
-from webapp.errors import Conflict, InvalidParams, NotFound
+from webapp.engine.keeping import kept_from, not_kept
+from webapp.errors import Conflict, NotFound
 from webapp.extensions import db
-from webapp.intake import BadFile, Format, LoadRefused, Problem, Rejects
+from webapp.intake import BadCell, BadFile, Format, LoadRefused, Problem, Rejects
 from webapp.kinds.label_revenue import bulk, in_force, repeats, sums
 from webapp.kinds.label_revenue.ledger import (
     BEGINNING,
@@ -37,6 +37,7 @@ from webapp.kinds.label_revenue.models import UNLABELLED, Batch, Label, Stream, 
 from webapp.kinds.label_revenue.periods import origins, settings_for
 from webapp.kinds.label_revenue.quality import look_alikes
 from webapp.kinds.label_revenue.rows import (
+    FirstRows,
     Options,
     Reader,
     Role,
@@ -45,6 +46,8 @@ from webapp.kinds.label_revenue.rows import (
     TrackRow,
     UserRow,
     read_formats,
+    stream_readers,
+    user_readers,
 )
 from webapp.lib.batches import batched
 from webapp.lib.moments import utcnow
@@ -245,8 +248,6 @@ class Load:
         ).one()
         if first is not None:
             batch.first_month, batch.last_month = first.replace(day=1), last.replace(day=1)
-            if sentence := not_kept(SLUG, first, "Streams"):
-                raise InvalidParams({"streams": f"{sentence} Take their rows out of the file."})
         if self.options.repeated == "skip" and (again := repeats.set_aside(self.work, batch)):
             batch.streams, batch.repeated = batch.streams - again, again
             name = self.sources["streams"].name
@@ -279,7 +280,8 @@ class Load:
         """Yield the rows of the streams file; say which stand in it twice."""
         seen: dict[int, int] = {}
         repeated = 0
-        for line, row in self._reader("streams").streams(self.found["streams"]):
+        readers = stream_readers(kept_from(SLUG))
+        for line, row in self._reader("streams").streams(self.found["streams"], readers):
             fingerprint = hash(row)
             if fingerprint in seen and repeated < REPEATS_SHOWN:
                 repeated += 1
@@ -294,7 +296,8 @@ class Load:
         company_id = self.work.company_id
         months = in_force.own_months(in_force.standing_loads(company_id))
         currency = settings_for(company_id, months[batch.no]).currency
-        rows = self._reader("users").users(self.found["users"], origins(company_id), currency)
+        readers = user_readers(origins(company_id), currency)
+        rows = self._reader("users").users(self.found["users"], readers)
         kept = self._first_of_each("users", rows, 14)
         return self._insert(Terms, batch, (row._asdict() for row in kept))
 
@@ -333,17 +336,17 @@ class Load:
         Tells how far the file is: a row is about its texts and `more` long.
         """
         source, repeated = self.sources[role], 0
-        seen: dict[object, tuple[int, int]] = {}
+        first_rows = FirstRows()
         size, done = source.path.stat().st_size, 0
         for line, row in rows:
             done += more + sum(len(cell) for cell in row if isinstance(cell, str))
             self.progress(role, min(done, size), size)
-            if (known := seen.get(row[0])) is None:
-                seen[row[0]] = line, hash(row)
+            try:
+                same = first_rows.find_same(line, row)
+            except BadCell as bad:
+                self.rejects(Problem(source.name, line, bad.column, bad.sentence, (str(row[0]),)))
+                continue
+            if same is None:
                 yield row
-            elif known[1] != hash(row):
-                column = "user_id" if role == "users" else "track_id"
-                sentence = f"{row[0]} is in line {known[0]} already, with other values."
-                self.rejects(Problem(source.name, line, column, sentence, (str(row[0]),)))
             elif (repeated := repeated + 1) <= REPEATS_SHOWN:
-                self._note_same(role, line, known[0])
+                self._note_same(role, line, same)

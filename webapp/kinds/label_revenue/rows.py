@@ -29,9 +29,12 @@ from webapp.intake import (
     round_places,
 )
 from webapp.kinds.label_revenue.periods import digits
+from webapp.lib.months import month_text
 from webapp.lib.texts import storable
 
 Role = Literal["users", "streams", "tracks"]
+# What reads a column's value, by its name; each raises BadCell.
+Readers = Mapping[str, Callable[[Any], Any]]
 
 LISTENER = ("user", "listener", "account id", "customer number", "Kunde", "client", "usuario")
 DAY = ("day", "played at", "timestamp", "stream date", "sale date", "Datum", "jour", "fecha")
@@ -109,31 +112,22 @@ class Reader:
     path: Path
     reject: Callable[[Problem], None]
 
-    def users(
-        self, found: Format, origins: frozenset[str], currency: str
-    ) -> Iterator[tuple[int, UserRow]]:
-        """Yield (line, row) of a users file; fees are in the currency."""
-        return self._rows(found, "users", lambda values: parse_user(values, origins, currency))
+    def users(self, found: Format, readers: Readers) -> Iterator[tuple[int, UserRow]]:
+        """Yield (line, row) of a users file."""
+        return self._rows(found, "users", UserRow, readers)
 
-    def streams(self, found: Format) -> Iterator[tuple[int, StreamRow]]:
+    def streams(self, found: Format, readers: Readers) -> Iterator[tuple[int, StreamRow]]:
         """Yield (line, row) of a streams file."""
-        return self._rows(found, "streams", parse_stream)
+        return self._rows(found, "streams", StreamRow, readers)
 
-    def _rows(
-        self, found: Format, role: str, parse: Callable[[dict[str, Any]], Any]
-    ) -> Iterator[Any]:
+    def _rows(self, found: Format, role: str, made: Any, readers: Readers) -> Iterator[Any]:
         for row in read_rows(self.path, found, FIELDS[role]):
-            for column, sentence in row.errors.items():
-                self._refuse(row, column, sentence)
+            values, errors = parse_row(row, readers)
+            for column, sentence in errors.items():
+                self.reject(Problem(self.name, row.line, column, sentence, row.cells))
                 break
             else:
-                try:
-                    yield row.line, parse(row.values)
-                except BadCell as bad:
-                    self._refuse(row, bad.column, bad.sentence)
-
-    def _refuse(self, row: Row, column: str, sentence: str) -> None:
-        self.reject(Problem(self.name, row.line, column, sentence, row.cells))
+                yield row.line, made(**values)
 
     def tracks(self) -> Iterator[tuple[int, TrackRow]]:
         """Yield (line, row) of a tracks file: a JSON list of objects."""
@@ -146,25 +140,65 @@ class Reader:
             yield line, row
 
 
-def parse_user(values: dict[str, Any], origins: frozenset[str], currency: str) -> UserRow:
-    """Return a listener's terms; raises BadCell."""
-    return UserRow(
-        read_user_id(values["user_id"]),
-        read_text(values["product_type"], "product_type", 100),
-        read_fee(values["fee"], currency),
-        read_origin(values["origin"], origins),
-    )
+class FirstRows:
+    """The first row of each listener or track in a file."""
+
+    def __init__(self) -> None:
+        self._seen: dict[object, tuple[int, int]] = {}
+
+    def find_same(self, line: int, row: UserRow | TrackRow) -> int | None:
+        """Return the line in which the same row stood before, None where it is the first.
+
+        Raises: BadCell where one with other values stood before
+        """
+        this = line, hash(row)
+        first = self._seen.setdefault(row[0], this)
+        if first is this:
+            return None
+        if first[1] != this[1]:
+            sentence = f"{row[0]} is in line {first[0]} already, with other values; keep one."
+            raise BadCell(row._fields[0], sentence)
+        return first[0]
 
 
-def parse_stream(values: dict[str, Any]) -> StreamRow:
-    """Return a stream; raises BadCell."""
-    return StreamRow(
-        values["date"],
-        read_user_id(values["user_id"]),
-        read_text(values["region"], "region", 100),
-        read_track_id(values["track_id"], "track id"),
-        read_seconds(values["seconds"]),
-    )
+def user_readers(origins: frozenset[str], currency: str) -> Readers:
+    """Return what reads the columns of a users file; fees are in the currency."""
+    return {
+        "user_id": read_user_id,
+        "product_type": lambda text: read_text(text, "product_type", 100),
+        "fee": lambda fee: read_fee(fee, currency),
+        "origin": lambda text: read_origin(text, origins),
+    }
+
+
+def stream_readers(kept_from: date) -> Readers:
+    """Return what reads the columns of a streams file; kept_from: no day before it is taken."""
+
+    def read_day(day: date) -> date:
+        if day < kept_from:
+            first = month_text(kept_from)
+            raise BadCell("date", f"Streams before {first} are not kept any more; take them out.")
+        return day
+
+    return {
+        "date": read_day,
+        "user_id": read_user_id,
+        "region": lambda text: read_text(text, "region", 100),
+        "track_id": read_track_id,
+        "seconds": read_seconds,
+    }
+
+
+def parse_row(row: Row, readers: Readers) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a row's values, and a sentence for each column that cannot be used."""
+    values, errors = dict(row.values), dict(row.errors)
+    for name, read in readers.items():
+        if name in values:
+            try:
+                values[name] = read(values[name])
+            except BadCell as bad:
+                errors[bad.column] = bad.sentence
+    return values, errors
 
 
 def read_user_id(text: str) -> int:
@@ -185,11 +219,11 @@ def read_text(text: str, column: str, longest: int) -> str:
     return stripped
 
 
-def read_track_id(text: str, column: str = "track_id") -> str:
+def read_track_id(text: str) -> str:
     """Return a track's ID."""
-    stripped = read_text(text, column, 100)
+    stripped = read_text(text, "track_id", 100)
     if not stripped:
-        raise BadCell(column, "The track ID is missing.")
+        raise BadCell("track_id", "The track ID is missing.")
     return stripped
 
 

@@ -13,11 +13,13 @@ from flask import current_app, request
 from urllib3.util import Retry
 
 from webapp.accounts import Scope
+from webapp.engine.keeping import kept_from
 from webapp.errors import InvalidParams
 from webapp.intake import (
     BadCell,
     BadFile,
     Loader,
+    Problem,
     Rejects,
     Role,
     Row,
@@ -30,17 +32,21 @@ from webapp.intake import (
 )
 from webapp.jobs import Attempt
 from webapp.kinds.label_revenue import loads, repeats, sums
+from webapp.kinds.label_revenue.ledger import SLUG
 from webapp.kinds.label_revenue.periods import origins, settings_for
 from webapp.kinds.label_revenue.quality import look_alikes
 from webapp.kinds.label_revenue.rows import (
     FIELDS,
     STAGES,
+    FirstRows,
     Options,
     Reader,
     Source,
     StreamRow,
-    parse_stream,
-    parse_user,
+    UserRow,
+    parse_row,
+    stream_readers,
+    user_readers,
 )
 from webapp.kinds.label_revenue.rows import Role as RoleName
 from webapp.lib.months import current_month, month_text, parse_month
@@ -57,7 +63,13 @@ def look_at_tracks(path: Path, name: str, rejects: Rejects, _told: Told) -> dict
     first: list[list[str]] = []
     good, before = 0, rejects.total
     labels: set[str] = set()
-    for _, row in Reader(name, path, rejects).tracks():
+    tracks = FirstRows()
+    for line, row in Reader(name, path, rejects).tracks():
+        try:
+            tracks.find_same(line, row)
+        except BadCell as bad:
+            rejects(Problem(name, line, bad.column, bad.sentence, (row.track_id,)))
+            continue
         good += 1
         labels.update([row.label] if row.label else [])
         if len(first) < FIRST_TRACKS:
@@ -79,21 +91,25 @@ class RowCheck:
 
     def __init__(self, company_id: str, role: str) -> None:
         self._company_id = company_id
-        self._origins = origins(company_id) if role == "users" else None
-        self._currency = settings_for(company_id, current_month()).currency
+        if role == "users":
+            currency = settings_for(company_id, current_month()).currency
+            self._readers = user_readers(origins(company_id), currency)
+        else:
+            self._readers = stream_readers(kept_from(SLUG))
+        self._users: FirstRows | None = FirstRows() if role == "users" else None
         self._streams: list[StreamRow] = []
 
     def __call__(self, row: Row) -> dict[str, str]:
         """Return a sentence for each column that cannot be used."""
-        if row.errors:
-            return row.errors
+        values, errors = parse_row(row, self._readers)
+        if errors:
+            return errors
+        if self._users is None:
+            if len(self._streams) < MOST_COMPARED:
+                self._streams.append(StreamRow(**values))
+            return {}
         try:
-            if self._origins is not None:
-                parse_user(row.values, self._origins, self._currency)
-            else:
-                stream = parse_stream(row.values)
-                if len(self._streams) < MOST_COMPARED:
-                    self._streams.append(stream)
+            self._users.find_same(row.line, UserRow(**values))
         except BadCell as bad:
             return {bad.column: bad.sentence}
         return {}
