@@ -82,7 +82,7 @@ class UploadPages:
             here=self,
             uploads=shown_list(
                 uploads.list_uploads(current_scope(), self.slug),
-                lambda one: f"{one.names} {one.status} {one.created_at:%Y-%m-%d}",
+                lambda one: f"{one.names} {one.state} {one.created_at:%Y-%m-%d}",
                 request.args,
                 "uploads",
             ),

@@ -86,6 +86,15 @@ class Upload(Model):
         """How many rows cannot be used."""
         return sum(look.get("bad", 0) for look in self.looks.values())
 
+    @property
+    def state(self) -> str:
+        """The status as people see it: ready only where every row can be loaded as it is."""
+        if self.status != READY:
+            return self.status
+        if self.broken:
+            return "cannot be read"
+        return "needs an answer" if self.questions else "has errors" if self.bad_rows else READY
+
 
 class SavedMapping(Model):
     """Which columns of files with one header are which fields, under a name.
