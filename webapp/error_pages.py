@@ -205,28 +205,24 @@ def problem_json(problem: Problem) -> Response:
 
 
 def _partial(problem: Problem) -> Response:
-    if problem.status >= 500:
-        _ask_nobody_who_is_there()
-    response = make_response(render_template("errors/_error.html", problem=problem), problem.status)
+    response = make_response(_rendered("errors/_error.html", problem), problem.status)
     response.headers["HX-Retarget"] = "#messages"
     response.headers["HX-Reswap"] = "innerHTML"
     return response
 
 
 def _page(problem: Problem) -> Response:
-    """Return a page; without the header of who is signed in where the database may be away."""
+    return make_response(_rendered("errors/page.html", problem), problem.status)
+
+
+def _rendered(template: str, problem: Problem) -> str:
+    """Return a template's text; without who is signed in where the database may be away."""
     if problem.status < 500:
         try:
-            page = render_template("errors/page.html", problem=problem, bare=False)
-            return make_response(page, problem.status)
+            return render_template(template, problem=problem, bare=False)
         except SQLAlchemyError as error:
             log.error("%s (%s)", trouble_of(error), type(error).__name__)
             db.session.rollback()
-    _ask_nobody_who_is_there()
-    page = render_template("errors/page.html", problem=problem, bare=True)
-    return make_response(page, problem.status)
-
-
-def _ask_nobody_who_is_there() -> None:
-    """Let templates meet a stranger: Flask-Login looks the user up for each one it renders."""
+    # Flask-Login looks the user up for each template it renders.
     g._login_user = login_manager.anonymous_user()
+    return render_template(template, problem=problem, bare=True)

@@ -77,9 +77,12 @@ def test_without_a_database_a_part_of_a_page_is_a_message(
 def test_an_address_that_is_not_there_is_a_404_without_a_database_too(
     browser_without_database: FlaskClient,
 ) -> None:
-    answer = browser_without_database.get("/nowhere")
-    assert answer.status_code == 404
-    assert "There is nothing at this address" in answer.text
+    for headers in ({}, {"HX-Request": "true"}):
+        for path in ("/reset/of-nobody", "/unsubscribe/of-nobody", "/login/oidc"):
+            answer = browser_without_database.get(path, headers=headers)
+            assert (path, answer.status_code) == (path, 404)
+        answer = browser_without_database.get("/nowhere", headers=headers)
+        assert "There is nothing at this address" in answer.text
 
 
 def test_without_redis_pages_that_need_none_are_still_shown(
@@ -94,9 +97,13 @@ def test_without_redis_pages_that_need_none_are_still_shown(
         answer = browser.get(path)
         answer.close()
         assert answer.status_code not in {500, 502}, path
-        if answer.status_code == 503 and path != "/readyz":
+        if answer.status_code == 503:
             assert answer.headers["Retry-After"] == "5", path
     assert browser.get("/").status_code == 200
+    for path in ("", "0/view/queues", "0/view/jobs", "0/data/workers.json"):
+        answer = browser.get(f"/ops/rq/{path}", follow_redirects=True)
+        assert (path, answer.status_code) == (path, 503)
+        assert 'class="brand"' in answer.text
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from functools import partial
 from flask import Flask, Response, abort, current_app, request
 from flask_wtf.csrf import generate_csrf
 from redis import Redis
-from redis.exceptions import RedisError
 from rq import Queue, Worker
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job
@@ -70,10 +69,10 @@ def known_things_only() -> None:
         # By itself its tab of jobs opens a queue "default", which is not ours.
         args["queue_name"] = current_app.config["QUEUE"]
     queue_name = args.get("queue_name")
-    if queue_name is not None:
-        known = {queue.name for queue in Queue.all(connection=quick_redis())}
-        if queue_name not in known | {current_app.config["QUEUE"], "default"}:
-            abort(404)
+    # Asked in any case: without Redis the dashboard would answer with a page of its own, and 200.
+    known = {queue.name for queue in Queue.all(connection=quick_redis())}
+    if queue_name not in known | {None, current_app.config["QUEUE"], "default"}:
+        abort(404)
     if "job_id" in args and not Job.exists(args["job_id"], connection=quick_redis()):
         abort(404)
 
@@ -118,6 +117,5 @@ bp.after_request(hand_over_token)
 for kind, sentence, status in (
     (NoSuchJobError, "There is no such job.", 404),
     (InvalidJobOperation, "This cannot be done to that job.", 409),
-    (RedisError, "Redis does not answer.", 503),
 ):
     bp.register_error_handler(kind, partial(_say, sentence, status))

@@ -37,11 +37,13 @@ def show_health() -> Response:
 
 
 @bp.get("/readyz")
-def show_readiness() -> tuple[Response, int]:
+def show_readiness() -> tuple[Response, int, dict[str, str]]:
     """Say whether reports can be made now, and which part is away."""
     found = health.checks()
     document = health.as_json(found, health.queue())
-    return jsonify(document), 503 if document["status"] == "unavailable" else 200
+    if document["status"] == "unavailable":
+        return jsonify(document), 503, {"Retry-After": "5"}
+    return jsonify(document), 200, {}
 
 
 @bp.get("/metrics")
