@@ -157,3 +157,19 @@ def test_commands_find_the_stand_in_that_runs_on_the_same_folder(tmp_path: Path)
         assert found() == url
         assert found(PARTNER_API_URL="https://real.example") == "https://real.example"
     assert found() == ""
+
+
+@pytest.mark.parametrize(
+    ("database", "given", "processes"),
+    [
+        ("", 0, 1),
+        ("sqlite:////tmp/app.sqlite3", 0, 1),
+        ("postgres://host/name", 0, min(os.cpu_count() or 1, 4)),
+        ("postgres://host/name", 3, 3),
+    ],
+)
+def test_there_is_a_web_process_for_each_core_unless_writers_would_queue_up(
+    tmp_path: Path, database: str, given: int, processes: int
+) -> None:
+    values = load_settings() | {"DATA_DIR": str(tmp_path), "DATABASE_URL": database}
+    assert complete_settings(values | {"WEB_PROCESSES": given})["WEB_PROCESSES"] == processes

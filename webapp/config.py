@@ -103,8 +103,8 @@ class Settings(BaseSettings):
     """port the web server listens on"""
     WEB_THREADS: int = Field(default=256, ge=4, le=4096)
     """threads of the web process; a stream holds one"""
-    WEB_PROCESSES: int = Field(default=1, ge=1, le=64)
-    """web processes of one server; 1 with SQLite"""
+    WEB_PROCESSES: int = Field(default=0, ge=0, le=64)
+    """web processes of one server; 0: one per processor core, 4 at most, and 1 with SQLite"""
     BEHIND_PROXIES: int = Field(default=0, ge=0, le=5)
     """number of reverse proxies whose X-Forwarded-* headers are trusted"""
     ALLOWED_HOSTS: str = ""

@@ -42,6 +42,9 @@ def complete_settings(values: dict[str, Any]) -> dict[str, Any]:
     sqlite_url = f"sqlite:///{data_dir / 'app.sqlite3'}"
     values["DATABASE_URL"] = standard_scheme(values["DATABASE_URL"]) or sqlite_url
     values["SQLALCHEMY_DATABASE_URI"] = values["DATABASE_URL"]
+    # SQLite's writers of several processes would queue up.
+    cores = 1 if values["DATABASE_URL"].startswith("sqlite") else (os.cpu_count() or 1)
+    values["WEB_PROCESSES"] = values["WEB_PROCESSES"] or min(cores, 4)
     values["PARTNER_API_URL"] = values["PARTNER_API_URL"] or running_stand_in(data_dir)
     values["REDIS_EMBEDDED"] = not values["REDIS_URL"]
     values["REDIS_URL"] = values["REDIS_URL"] or embedded_redis_url(data_dir)

@@ -57,6 +57,16 @@ def _tune_sqlite(connection: Any, _record: Any) -> None:
     connection.create_function("casefold", 1, _casefold, deterministic=True)
 
 
+@event.listens_for(Engine, "connect")
+def _tune_postgres(connection: Any, _record: Any) -> None:
+    """Lists go as binary: in text, each element is searched for what needs quotes."""
+    if _driver(connection) != "psycopg":
+        return
+    from psycopg.types.array import ListBinaryDumper
+
+    connection.adapters.register_dumper(list, ListBinaryDumper)
+
+
 def _casefold(value: object) -> str | None:
     """Return a value as text in which capital and small letters are the same, null for null."""
     return None if value is None else str(value).casefold()

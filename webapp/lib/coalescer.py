@@ -23,6 +23,8 @@ class _Asked(Generic[Q, A]):
 
     turn: a lock that is held until it is over, or until its thread is to work on what waits (an
           Event does the same at several times the cost)
+    following: the one that was answered together with it, whose thread its own one wakes: all at
+          once would stand in each other's way
     """
 
     def __init__(self, question: Q) -> None:
@@ -31,6 +33,7 @@ class _Asked(Generic[Q, A]):
         self.turn.acquire()
         self.answer: list[A] = []
         self.is_over = False
+        self.following: _Asked[Q, A] | None = None
 
 
 class Coalescer(Generic[Q, A]):
@@ -65,6 +68,8 @@ class Coalescer(Generic[Q, A]):
             works, self._is_working = not self._is_working, True
         if not works:
             mine.turn.acquire()
+            if mine.following:
+                mine.following.turn.release()
         if works or not mine.is_over:
             try:
                 while not mine.is_over:
@@ -93,11 +98,13 @@ class Coalescer(Generic[Q, A]):
         return taken
 
     def _answer(self, asked: list[_Asked[Q, A]]) -> None:
+        """Work on some questions; the first of them is of the thread that does so."""
         try:
             answers = self._work([one.question for one in asked])
             for one, answer in zip(asked, answers, strict=True):
                 one.answer.append(answer)
         finally:
-            for one in asked:
-                one.is_over = True
-                one.turn.release()
+            for one, following in zip(asked, [*asked[1:], None], strict=True):
+                one.is_over, one.following = True, following
+            if asked[1:]:
+                asked[1].turn.release()

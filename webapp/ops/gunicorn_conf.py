@@ -1,12 +1,13 @@
 """How gunicorn serves the application: one process of threads, an open event stream holding one.
 
 gthread and not gevent: SQLite under gevent stops the whole process for the length of a query.
-One process unless WEB_PROCESSES says more (with Postgres: SQLite's writers would queue up).
+With Postgres a process per core, unless WEB_PROCESSES says otherwise.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import signal
@@ -82,6 +83,8 @@ def on_starting(_server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Let the stop signal end the open streams, which would wait for their reports otherwise."""
     processes.keep_telling(worker.wsgi)
+    # The program itself is never garbage, so it need not be looked through again and again.
+    gc.freeze()
     hub = worker.wsgi.extensions["line_hub"]
 
     def stop(signum: int, frame: FrameType | None) -> None:

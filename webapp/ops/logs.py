@@ -254,6 +254,11 @@ def _request_facts() -> dict[str, str]:
 
 
 def _log_access(response: Response) -> Response:
+    # What comes hundreds of times a second, all alike, is counted; a line each only for who asks.
+    is_routine = response.status_code < 400 and g.get("is_routine", False)
+    level = logging.DEBUG if is_routine else logging.INFO
+    if not access_log.isEnabledFor(level):
+        return response
     # Without the tokens it may hold.
     method, path = request.method, plain(_TOKEN.sub(r"\1…", request.path))
     path = path.replace("\n", " ")[:500]
@@ -263,5 +268,5 @@ def _log_access(response: Response) -> Response:
         "status": response.status_code,
         "duration_ms": round((time.monotonic() - g.get("began", time.monotonic())) * 1000, 1),
     }
-    access_log.info("%s %s %s", method, path, response.status_code, extra=more)
+    access_log.log(level, "%s %s %s", method, path, response.status_code, extra=more)
     return response

@@ -288,3 +288,26 @@ def test_an_unknown_address_and_a_wrong_method_keep_the_envelope(sender: Sender)
     answer = sender.client.delete("/api/session-manager/session", auth=sender.auth)
     assert answer.status_code == 405
     assert answer.json["message"]
+
+
+def test_a_ping_that_was_taken_is_a_line_in_the_log_only_for_who_asks(
+    sender: Sender, caplog: pytest.LogCaptureFixture
+) -> None:
+    sender.post("/users", [{"Name": "user_1"}])
+    sender.post("/computers", [{"Name": "pc_1"}])
+
+    def lines() -> list[tuple[int, str]]:
+        caplog.clear()
+        assert sender.begin("s1", EIGHT, login="user_1", comp_name="pc_1").status_code < 300
+        assert sender.ping("s1", EIGHT, login="user_1").status_code == 201
+        assert sender.ping("s2", EIGHT, login="user_1").status_code == 404
+        return [
+            (record.status, record.path.rpartition("/")[2])
+            for record in caplog.records
+            if record.name == "webapp.access"
+        ]
+
+    with caplog.at_level("INFO", "webapp.access"):
+        assert lines() == [(201, "session"), (404, "activity")]
+    with caplog.at_level("DEBUG", "webapp.access"):
+        assert lines() == [(200, "session"), (201, "activity"), (404, "activity")]

@@ -142,6 +142,7 @@ def take_pings() -> tuple[Response, int]:
     body = bodies.read_sent()
     if isinstance(body, list):
         return _take_list(body)
+    g.is_routine = True
     ping = read_value(PingBody, body)
     sent = _ping(ping, ping.session_id, ping.session_type, utcnow())
     [verdict] = intake().take(db.engine, [sent])
