@@ -37,6 +37,8 @@ PREVIEW_ROWS = 5
 PROOF_ROWS = 2_000
 GUESSED_BY_ROWS = 50
 LONGEST_HEADING = 200
+# Its numbers are written with a point, and its texts prove their mark each by itself.
+BLANK_BOOK = Format("", "", (), (), decimal_mark="")
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def _book_format(path: Path, fields: Sequence[Field], choices: Choices) -> Forma
         for sheet in seen:
             rows = list(islice(book.rows(sheet), HEADER_WITHIN + PREVIEW_ROWS))
             if rows:
-                blank = Format("", "", (), (), sheet=sheet.name, since_1904=book.since_1904)
+                blank = replace(BLANK_BOOK, sheet=sheet.name, since_1904=book.since_1904)
                 formats.append(_with_header(blank, rows, fields))
         if not formats:
             raise BadFile("The workbook has no row in it.")

@@ -46,6 +46,7 @@ LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 MOST_BYTES = 1024 * 1024
 MONTH_PATTERN = r"^(19[7-9]\d|[2-9]\d{3})-(0[1-9]|1[0-2])$"
 LAST_BEFORE_FIRST = "The last month is before the first month."
+EMPTY = "This is empty; write a value."
 UNSTORABLE = "The text contains characters that cannot be stored."
 SENTENCES = {
     "missing": "This field is required.",
@@ -223,6 +224,8 @@ def _finding_sentence(finding: Any, unknown: str) -> str:
         return unknown
     if kind in {"literal_error", "enum"}:
         return f"Choose one of {context['expected'].replace(' or ', ', ')}."
+    if kind == "string_too_short" and context["min_length"] == 1:
+        return EMPTY
     return SENTENCES[kind].format(**context) if kind in SENTENCES else f"{finding['msg']}."
 
 

@@ -30,7 +30,7 @@ from webapp.intake import (
 )
 from webapp.kinds.label_revenue.periods import digits
 from webapp.lib.months import month_text
-from webapp.lib.texts import storable
+from webapp.lib.texts import counted, storable
 
 Role = Literal["users", "streams", "tracks"]
 # What reads a column's value, by its name; each raises BadCell.
@@ -238,8 +238,8 @@ def read_fee(fee: Decimal, currency: str) -> str:
     if -int(fee.as_tuple().exponent) >= COMPUTED_PLACES:
         fee = round_places(fee, LARGEST_FEE.adjusted() + 1, places)
     if -int(fee.as_tuple().exponent) > places:
-        had = f"has {places or 'none'}"
-        raise BadCell("fee", f"{fee} has more digits after the decimal mark than {currency} {had}.")
+        most = counted(places, "decimal") if places else "no decimals"
+        raise BadCell("fee", f"{fee} is no amount of {currency}, which has {most}.")
     return f"{fee.normalize():f}"
 
 
@@ -255,7 +255,8 @@ def read_seconds(text: str) -> int:
     """Return streamed seconds; zero and negative ones are read, and warned of later."""
     stripped = text.strip()
     if not re.fullmatch(r"-?[0-9]{1,10}", stripped) or abs(int(stripped)) > MOST_SECONDS:
-        raise BadCell("seconds", f"{_shown(text)} is not a whole number of seconds.")
+        sentence = f"{_shown(text)} is not a whole number of seconds, such as 205."
+        raise BadCell("seconds", sentence)
     return int(stripped)
 
 
