@@ -14,6 +14,7 @@ import openpyxl
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import update
 
 from tests.conftest import find_scope, form_token
 from tests.job_helpers import run_jobs
@@ -22,6 +23,7 @@ from webapp.accounts import audit
 from webapp.extensions import db
 from webapp.intake import detect, read_rows
 from webapp.kinds.inventory import ingest
+from webapp.kinds.inventory.models import Period
 
 Browsers = Callable[[str], FlaskClient]
 Callers = Callable[[str], Caller]
@@ -106,6 +108,20 @@ def test_an_upload_is_shown_before_it_is_stored(
     assert "2 created" in owner.get(stored.headers["Location"]).text
     assert load(owner, page).status_code == 409
     assert caller("owner").delete(f"{DATA}/entries/u1").status_code == 204
+
+
+def test_an_entry_that_stands_in_a_locked_period_is_a_bad_row(
+    app: Flask, acme: str, client_for: Browsers
+) -> None:
+    owner = client_for("owner")
+    load(owner, send(owner, csv("u1,2024,Acme,1,Heat,1,kWh,1")))
+    with app.app_context():
+        db.session.execute(update(Period).where(Period.short_name == "2024").values(is_locked=True))
+        db.session.commit()
+    page = send(owner, csv("u1,2025,Acme,1,Heat,1,kWh,1", "u2,2025,Acme,1,,1,kWh,1"))
+    assert "stands in another period" in page.text
+    assert "This is empty; write a value." in page.text
+    assert "2 lines: 0 can be stored, 2 cannot" in page.text
 
 
 def test_errors_are_told_by_line(acme: str, client_for: Browsers, caller: Callers) -> None:

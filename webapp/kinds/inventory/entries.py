@@ -40,6 +40,7 @@ class Checker:
     _periods: dict[str, list[Period]] = field(default_factory=dict)
     _units: dict[str, list[Unit]] = field(default_factory=dict)
     _seen: dict[str, Any] = field(default_factory=dict)
+    _in_locked: set[str] | None = None
 
     def __post_init__(self) -> None:
         for period in list_periods(self.company_id):
@@ -79,6 +80,14 @@ class Checker:
             "unit_key": unit.key,
             "factor": entry.emission_factor,
         }
+
+    def stands_locked(self, entry_id: str) -> bool:
+        """Return whether an entry with this id stands in a locked period; the first call asks."""
+        if self._in_locked is None:
+            query = select(Entry.id).join(Period, Period.key == Entry.period_key)
+            mine = query.where(Entry.company_id == self.company_id, Period.is_locked)
+            self._in_locked = set(db.session.scalars(mine))
+        return entry_id in self._in_locked
 
 
 def _check_days(period: Period, start: date, end: date, errors: dict[str, str]) -> None:
@@ -287,4 +296,8 @@ def check_row(checker: Checker, row: Row) -> tuple[dict[str, Any] | None, dict[s
         checked = checker.check(row.values, f"line {row.line}")
     except InvalidParams as error:
         return None, error.errors | row.errors
-    return (None, row.errors) if row.errors else (checked, {})
+    if row.errors:
+        return None, row.errors
+    if checker.stands_locked(checked["id"]):
+        return None, {"id": f"This entry stands in another period. {LOCKED}"}
+    return checked, {}
