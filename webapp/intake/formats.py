@@ -37,8 +37,6 @@ PREVIEW_ROWS = 5
 PROOF_ROWS = 2_000
 GUESSED_BY_ROWS = 50
 LONGEST_HEADING = 200
-# Its numbers are written with a point, and its texts prove their mark each by itself.
-BLANK_BOOK = Format("", "", (), (), decimal_mark="")
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,9 @@ def detect(
             raise BadFile(sentence, found.header_line)
         if choices.columns is None:
             found, sentence = _guessed(path, found, fields)
-        return replace(found, questions=(*found.questions, Question("columns", sentence)))
+        asked = (*found.questions, Question("columns", sentence))
+        # Which cells prove a decimal mark is not known yet.
+        return replace(found, decimal_mark="", questions=asked)
     return _with_marks(path, found, fields, choices)
 
 
@@ -106,7 +106,7 @@ def _book_format(path: Path, fields: Sequence[Field], choices: Choices) -> Forma
         for sheet in seen:
             rows = list(islice(book.rows(sheet), HEADER_WITHIN + PREVIEW_ROWS))
             if rows:
-                blank = replace(BLANK_BOOK, sheet=sheet.name, since_1904=book.since_1904)
+                blank = Format("", "", (), (), sheet=sheet.name, since_1904=book.since_1904)
                 formats.append(_with_header(blank, rows, fields))
         if not formats:
             raise BadFile("The workbook has no row in it.")

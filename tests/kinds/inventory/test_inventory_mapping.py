@@ -34,6 +34,7 @@ def test_a_template_in_german_goes_in(
     owner, content = client_for("owner"), (FILES / "emissions-template.csv").read_bytes()
     page = send(owner, content, "template.csv")
     assert "The header needs the column period" in page.text
+    assert ", decimal mark" not in page.text
     assert selected(page)["quantity"] == "Menge"
     assert selected(page)["unit_id"] == "Standort"
     # The activity is the description, the cost centre a note; all of it is of one period.
