@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from itertools import islice
@@ -30,6 +31,7 @@ LONGEST_S = 300
 # A table is laid out in memory, some 200 kB a row.
 MOST_ROWS = 1_000
 DASH = "–"
+LONGEST_UNBROKEN = 8
 _WIDTHS = {"text": 3.0, "id": 3.0, "integer": 0.9, "decimal": 1.6}
 
 _LONG_WORD = re.compile(r"\S{25,}")
@@ -78,13 +80,20 @@ def table(
     return {
         "kind": "table",
         "title": title,
-        "header": [heading(one) for one in columns],
+        "header": list(map(_header, columns)),
         "numbers": [one.is_number for one in columns],
         "widths": [_WIDTHS.get(one.type, 1.5) for one in columns],
         "rows": cells,
         "bold": [place for place, row in enumerate(cells) if row[0] in bold],
         "depths": [int(row[depth]) for row in found] if depth else [],
     }
+
+
+def _header(column: Column) -> str:
+    """Return the heading of a column; a short unit is not broken over two lines."""
+    short = len(column.unit) <= LONGEST_UNBROKEN
+    unit = column.unit.replace(" ", "\N{NO-BREAK SPACE}") if short else column.unit
+    return heading(replace(column, unit=unit))
 
 
 def chart(

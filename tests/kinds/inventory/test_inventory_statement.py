@@ -126,7 +126,7 @@ def test_gases_bases_and_biogenic_entries_are_told_apart(
     assert data["rows"] == 5
     (gas,) = data["gases"]
     assert (gas["name"], gas["warmingPotential"], gas["emissions"]) == ("CH4", "27.9", 558)
-    assert sheet(files["GHG_PROTOCOL"], "Gases")[1][:4] == ("CH4", "27.9", 1, 558)
+    assert sheet(files["GHG_PROTOCOL"], "Gases")[1][:4] == ("CH4", 27.9, 1, 558)
     names = {one["id"]: one for one in data["entries"]}
     assert (names["a"]["basis"], names["b"]["basis"], names["c"]["basis"]) == (
         "location",

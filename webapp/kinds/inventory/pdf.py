@@ -14,6 +14,7 @@ from webapp.kinds.inventory.snapshot import Snapshot
 from webapp.kinds.inventory.tabular import (
     CATEGORY_COLUMNS,
     GAS_COLUMNS,
+    KG,
     SCOPE_COLUMNS,
     SOURCE_COLUMNS,
     STANDARD_COLUMNS,
@@ -63,7 +64,7 @@ class _Tonnes:
         for one in columns:
             if one.name in {"base", "change", "change_percent"} and not self._has_base:
                 continue
-            if one.type == "decimal" and one.unit != "%":
+            if one.unit == KG:
                 one = replace(one, unit=TONNES, places=self._places)
             found.append(replace(one, places=1) if one.unit == "%" else one)
         return found
@@ -107,6 +108,7 @@ def _result(snapshot: Snapshot) -> list[Block]:
     )
     series = [told.period.name, base.name] if base else []
     missing = f", but without {', '.join(told.not_said)}" if told.not_said else ""
+    where = ", ".join(dict.fromkeys((told.company, told.unit)))
     by_size = sorted(categories, key=lambda line: -abs(line["emissions"]))
     with_subtotals: list[Line] = []
     for scope, lines in groupby(categories, key=lambda line: line["scope"]):
@@ -116,8 +118,8 @@ def _result(snapshot: Snapshot) -> list[Block]:
         with_subtotals += [*of_scope, subtotal]
     return [
         paragraph(
-            f"{told.company}, {told.unit} with everything below it, from {told.period.start_date} "
-            f"to {told.period.end_date}. Organised after ISO 14064-1{missing}."
+            f"{where} with everything below it, from {told.period.start_date} to "
+            f"{told.period.end_date}. Organised after ISO 14064-1{missing}."
         ),
         headline(f"{shown(total['emissions'], tonnes.column)} {TONNES}", against),
         tonnes.table("Emissions by scope", SCOPE_COLUMNS, scopes, bold={TOTAL}),

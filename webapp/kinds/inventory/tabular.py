@@ -58,7 +58,7 @@ CATEGORY_COLUMNS = (
 STANDARD_COLUMNS = (Column("name", "Category"), Column("rows", "Entries", "integer"), *COMPARED)
 GAS_COLUMNS = (
     Column("name", "Gas"),
-    Column("warming_potential", "Warming potential"),
+    Column("warming_potential", "Warming potential", "decimal"),
     Column("rows", "Entries", "integer"),
     *COMPARED,
 )
