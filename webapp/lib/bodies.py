@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from math import isfinite
 from typing import Annotated, Any, TypeVar
 
 from flask import Response, jsonify, request
@@ -117,14 +118,10 @@ def body_bytes(most: int | None = None) -> bytes:
 def parse_json(raw: bytes, *, parse_float: Callable[[str], Any] | None = None) -> Any:
     """Return what a JSON text holds.
 
-    Raises: Unreadable where it is broken, nested too deeply, or has numbers JSON has not (NaN)
+    Raises: Unreadable where it is broken, nested too deep, or has a number no float holds (1e400)
     """
-
-    def refuse(name: str) -> float:
-        raise ValueError(f"{name} is no JSON")
-
     try:
-        value = json.loads(raw, parse_float=parse_float, parse_constant=refuse)
+        value = json.loads(raw, parse_float=parse_float or _finite, parse_constant=_finite)
     except (ValueError, RecursionError):
         raise Unreadable(UNREADABLE) from None
     level = [value]
@@ -138,6 +135,12 @@ def parse_json(raw: bytes, *, parse_float: Callable[[str], Any] | None = None) -
         if not level:
             return value
     raise Unreadable(f"The body is nested more than {MOST_NESTED} deep.")
+
+
+def _finite(text: str) -> float:
+    if not isfinite(number := float(text)):
+        raise ValueError(f"{text} is no number")
+    return number
 
 
 # Reading
