@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
+import pytest
+
 from webapp.engine.export import csv_chunks
 from webapp.engine.kind import Column, Sheet
 
@@ -19,3 +23,18 @@ def test_a_negative_amount_kept_as_text_stays_a_number() -> None:
 
 def test_what_is_no_number_is_guarded_in_a_number_column_too() -> None:
     assert lines_of({"name": "a", "amount": "-1+cmd()"}) == ["a,'-1+cmd()"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (5e-05, "0.00005"),
+        (-1e-10, "-0.0000000001"),
+        (1e22, "10000000000000000000000"),
+        (Decimal("1E+3"), "1000"),
+        (2**70, str(2**70)),
+        (0.1, "0.1"),
+    ],
+)
+def test_no_number_is_written_with_an_exponent(value: object, text: str) -> None:
+    assert lines_of({"name": "a", "amount": value}) == [f"a,{text}"]

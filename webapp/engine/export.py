@@ -14,6 +14,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from itertools import islice
 from typing import IO, Any
 
@@ -67,7 +68,9 @@ def _csv_cell(value: Any, column: Column, raw: bool) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if is_number(value, column):
-        return str(value)
+        text = str(value)
+        # Spreadsheets and programs in other languages take 1e-06 for a text.
+        return f"{Decimal(text):f}" if "e" in text.lower() else text
     return str(value) if raw else safe_text(str(value))
 
 
