@@ -64,6 +64,41 @@ def test_a_domain_counts_unless_the_company_says_otherwise(
     assert sender.hours(**DAY)["total_hours"] == (0.05 if name != "anna" else 0.03)
 
 
+def test_names_that_lead_to_somebody_go_on_to_do_so_without_their_domain(
+    app: Flask, sender: Sender
+) -> None:
+    sender.post("/users", [{"Name": "ACME\\cleo"}, {"Name": "ACME\\bela"}, {"Name": "ACME\\dora"}])
+    for key, name in (("s1", "ACME\\cleo"), ("s2", "ACME\\dora")):
+        assert sender.begin(key, EIGHT, login=name).status_code == 201
+    # One is renamed, one is another one, and one bears a name that somebody had before.
+    assert patch(sender, "/users", Name="ACME\\cleo", new_name="grace").status_code == 200
+    assert patch(sender, "/users", Name="ACME\\dora", merge_into="anna").status_code == 200
+    assert patch(sender, "/users", Name="bela", new_name="hedy").status_code == 200
+    with app.app_context():
+        change_settings(find_scope(app, "owner"), {"strips_domain": True})
+    for key, name in (("s1", "ACME\\cleo"), ("s1", "cleo"), ("s2", "OTHER\\dora")):
+        assert sender.ping(key, "2023-09-06T08:01:00Z", login=name).status_code == 201
+    assert [
+        sender.hours(login=name, **DAY)["login"] for name in ("cleo", "dora", "ACME\\bela")
+    ] == [
+        "grace",
+        "anna",
+        "hedy",
+    ]
+    assert [row["Name"] for row in sender.get("/users").json["data"]] == ["anna", "grace", "hedy"]
+    assert [row["Name"] for row in sender.get("/users", search="cleo").json["data"]] == ["grace"]
+
+
+def test_names_with_a_domain_are_searched_and_paged(stripped: Sender) -> None:
+    names = [f"ACME\\{letter}" for letter in "pqrs"]
+    stripped.post("/users", [{"Name": name} for name in names])
+    first = stripped.get("/users", limit="4").json
+    second = stripped.get("/users", limit="4", after=first["next"]).json
+    assert [row["Name"] for row in first["data"] + second["data"]] == ["anna", "bela", *names]
+    found = stripped.get("/users", search="acme\\q").json["data"]
+    assert [row["Name"] for row in found] == ["ACME\\q"]
+
+
 def test_a_name_of_nothing_but_a_domain_stays_what_it_is() -> None:
     assert key_of("ACME\\", strips_domain=True) == "acme\\"
     assert key_of("@acme", strips_domain=True) == "@acme"
@@ -192,3 +227,15 @@ def test_names_of_another_company_are_not_shown_or_changed(
     stranger = sender_for("stranger")
     assert stranger.get("/users").json["data"] == []
     assert patch(stranger, "/users", Name="anna", is_off=True).status_code == 404
+
+
+def test_the_board_is_searched_by_what_it_shows(
+    stripped: Sender, client_for: Callable[[str], FlaskClient]
+) -> None:
+    stripped.post("/users", [{"Name": "ACME\\cleo"}])
+    assert stripped.begin("s1", None, login="cleo", ip_addr="Host.Example:8080").status_code == 201
+    page = client_for("owner")
+    for search in ("ACME%5Ccleo", "acme%5CCLEO", "CLEO", "Host.Example", "Pink"):
+        found = page.get(f"/session-activity/online.csv?search={search}").text
+        assert found.count("cleo,pink0001") == 1, search
+    assert "cleo" not in page.get("/session-activity/online.csv?search=ACME%5Canna").text

@@ -64,6 +64,12 @@ def keys_of(bind: Any, table: Table, company_id: str, names: Iterable[str]) -> d
     return {name: key_of(name, strips_domain=is_on) for name in names}
 
 
+def matching(bind: Any, table: Table, company_id: str, search: str) -> ColumnElement[bool]:
+    """Return the condition of names with a text in them, written as it is shown or as it counts."""
+    keys = {key_of(search), *keys_of(bind, table, company_id, [search]).values()}
+    return or_(*(table.key.contains(key, autoescape=True) for key in sorted(keys)))
+
+
 def add_names(table: Table, company_id: str, names: Iterable[str]) -> None:
     """Store names that are not known yet; known ones are no error."""
     more: dict[str, Any] = {"longest_days": 1} if table is Login else {"room": ""}
@@ -149,7 +155,7 @@ def own_logins(scope: Scope) -> list[int]:
 def list_names(
     table: Table, scope: Scope, search: str, after: str, limit: int
 ) -> tuple[list[dict[str, Any]], bool]:
-    """Return names that contain a text, in order, and whether more follow.
+    """Return names that contain a text or are led to by one, in order, and whether more follow.
 
     Shape: name, is_off, others (names that lead to it), last_seen (None for who may not see it);
            of computers room and corrects_clock, of logins account
@@ -160,8 +166,11 @@ def list_names(
     if table is Login:
         query = query.where(Login.nameless_month.is_(None), seen(scope, managing=True))
     if search:
-        query = query.where(table.key.contains(key_of(search), autoescape=True))
-    page = one_page(query, [table.key], [key_of(after)] if after else None, limit)
+        wanted = matching(db.session, table, scope.company_id, search)
+        led = select(table.same_as_id).where(table.company_id == scope.company_id, wanted)
+        query = query.where(wanted | table.id.in_(led.where(table.same_as_id.is_not(None))))
+    last = list(keys_of(db.session, table, scope.company_id, [after]).values()) if after else None
+    page = one_page(query, [table.key], last, limit)
     rows, more = cut(db.session.execute(page).all(), limit)
     others: dict[int | None, list[str]] = {}
     ids = [one.id for one, _ in rows]
@@ -312,17 +321,15 @@ def change_settings(scope: Scope, values: dict[str, Any]) -> None:
 
 
 def _match_anew(company_id: str) -> None:
-    """Give all logins the key that the setting wants."""
+    """Give all logins the key that the setting wants, then the names that lead to them."""
     mine = (Login.company_id == company_id) & Login.nameless_month.is_(None)
-    rows = select(Login.__table__).where(mine)
-    for found in db.session.execute(
-        rows.where(Login.same_as_id.is_(None)).order_by(Login.id)
-    ).all():
+    rows = select(Login.__table__).where(mine).order_by(Login.same_as_id.is_not(None), Login.id)
+    for found in db.session.execute(rows).all():
         [key] = keys_of(db.session, Login, company_id, [found.name]).values()
-        owner = db.session.execute(rows.where(Login.key == key)).first()
+        owner = find(db.session, Login, company_id, found.name)
         if owner is None:
             db.session.execute(update(Login).where(Login.id == found.id).values(key=key))
-        elif found.id not in {owner.id, owner.same_as_id}:
+        elif found.same_as_id is None and found.id != owner.id:
             _merge(Login, company_id, found, owner)
 
 

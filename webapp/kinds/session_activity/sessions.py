@@ -25,7 +25,7 @@ from webapp.kinds.session_activity.models import (
     Segment,
     Session,
 )
-from webapp.kinds.session_activity.names import find, key_of, seen
+from webapp.kinds.session_activity.names import find, key_of, matching, seen
 from webapp.kinds.session_activity.segments import (
     SessionFacts,
     batched,
@@ -222,9 +222,9 @@ def board(
     )
     query = _listing().where(_is_online(scope, now))
     if search:
-        texts = (Login.key, Computer.key, Session.ip_addr)
-        wanted = (text.contains(key_of(search), autoescape=True) for text in texts)
-        query = query.where(or_(*wanted))
+        named = (matching(bind, table, scope.company_id, search) for table in (Login, Computer))
+        at_address = func.lower(Session.ip_addr).contains(key_of(search), autoescape=True)
+        query = query.where(or_(*named, at_address))
     # A place is a login at a computer; counting them needs no look for newer sessions.
     place = Session.login_id * 2**32 + Session.computer_id
     counted = (func.count(one.distinct()) for one in (place, Session.login_id, Session.computer_id))
