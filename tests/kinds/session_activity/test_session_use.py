@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import find_scope
-from tests.kinds.session_activity.session_helpers import PREFIX, Sender
+from tests.kinds.session_activity.session_helpers import COMPUTERS, PREFIX, Sender
 from tests.kinds.session_activity.test_session_hours import START, at, joined, seconds_of
 from webapp.kinds.session_activity.compute import (
     hours_of_week,
@@ -98,6 +98,40 @@ def worked(app: Flask, sender: Sender) -> Sender:
     sender.ping("s2", "2023-09-06T09:01:00Z", login="bela", next_ping_sec=3540, session_type="exam")
     sender.begin("s3", "2023-09-06T13:00:00Z", login="bela", next_ping_sec=3600)
     return sender
+
+
+def test_a_computer_that_was_switched_off_since_counts_where_it_was_used(
+    worked: Sender, report: Callable[..., Any]
+) -> None:
+    def share() -> float:
+        [lab] = [row for row in report(by="room", **DAY)["rooms"] if row["room"] == "Lab"]
+        return float(lab["open_share"])
+
+    # Of twice four hours two, and one.
+    assert share() == 37.5
+    for name in COMPUTERS:
+        off = {"Name": name, "is_off": True}
+        changed = worked.client.patch(f"{PREFIX}/computers", json=off, auth=worked.auth)
+        assert changed.status_code == 200
+    assert share() == 37.5
+
+
+def test_a_computer_is_idle_where_its_time_was_taken_away_or_is_of_other_days(
+    worked: Sender, report: Callable[..., Any]
+) -> None:
+    times = {"start": "2023-09-06T09:00:00Z", "end": "2023-09-06T10:00:00Z"}
+    wrong = {"login": "bela", "comp_name": "blue0002", **times, "reason": "Wrong card"}
+    assert worked.post("/corrections", wrong).status_code == 201
+    # Single pings, each about as late: those of a clock that is behind, of today.
+    begun = datetime.now(UTC) - timedelta(minutes=20)
+    worked.begin("behind", begun.isoformat(), comp_name="red0003")
+    for second in range(1, 4):
+        worked.ping("behind", (begun + timedelta(seconds=second)).isoformat())
+    right = {"Name": "red0003", "corrects_clock": True}
+    worked.client.patch(f"{PREFIX}/computers", json=right, auth=worked.auth)
+    for by in ("computer", "room"):
+        idle = [row["computer"] for row in report(by=by, **DAY)["idle"]]
+        assert sorted(idle) == ["blue0002", "red0003"], by
 
 
 def test_hours_by_computer(worked: Sender, report: Callable[..., Any]) -> None:

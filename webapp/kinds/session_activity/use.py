@@ -107,11 +107,11 @@ def read_rooms(text: str) -> list[tuple[str, str]]:
 class Group:
     """What is known of a computer, a room or an event.
 
-    size: how many computers it has
+    computers: those that could be in use: the ones that are not switched off, and those that were
     """
 
     labels: dict[str, str]
-    size: int = 1
+    computers: set[int] = field(default_factory=set)
     hours: defaultdict[date, Hours] = field(default_factory=lambda: defaultdict(Hours))
     while_open: timedelta = NO_TIME
     most: int = 0
@@ -138,11 +138,10 @@ class Usage:
             room = one.room or next(matching, "")
             self.computers[one.id], self._room_of[one.id] = one, room
             if by == "computer":
-                self.groups[one.id] = Group({"computer": one.name, "room": room})
+                self.groups[one.id] = Group({"computer": one.name, "room": room}, {one.id})
             elif by == "room":
-                self.groups.setdefault(
-                    room, Group({"room": room or "(no room)"}, 0)
-                ).size += not one.is_off
+                group = self.groups.setdefault(room, Group({"room": room or "(no room)"}))
+                group.computers |= set() if one.is_off else {one.id}
         self.open_for = NO_TIME
         self.by_hour: defaultdict[tuple[int, int], timedelta] = defaultdict(timedelta)
         self._seen: set[int] = set()
@@ -196,7 +195,6 @@ class Usage:
                         yield self._room_of[computer_id], computer_id, spans
                     else:
                         yield computer_id, login_id, spans
-                    self._seen.add(computer_id)
 
     def _add(
         self,
@@ -208,18 +206,25 @@ class Usage:
         """Add the spans of a group's units in some days."""
         first, last = days
         bounds = day_start(first, self._zone), day_end(last, self._zone)
-        units = [united(clipped(spans, *bounds)) for spans in spans_of.values()]
+        units = {unit: united(clipped(spans, *bounds)) for unit, spans in spans_of.items()}
         found = hours_by_day(spans_of, first, last, self._zone)
         if not found:
             return
         group = self.groups.setdefault(key, Group({"event": str(key)}))
         for period, hours in by_period(found, self._group_by).items():
             group.hours[period] += hours
-        most, at = most_at_once(units)
+        most, at = most_at_once(units.values())
         if most > group.most:
             group.most, group.most_at = most, at
-        # A computer is in use once, however many people sit at it.
-        used = [united(chain.from_iterable(units))] if self.by == "computer" else units
+        used: Iterable[list[Span]] = units.values()
+        if self.by == "computer":
+            # It is in use once, however many people sit at it.
+            used = [united(chain.from_iterable(used))]
+            self._seen.add(key)
+        elif self.by == "room":
+            there = {unit for unit, spans in units.items() if spans}
+            group.computers |= there
+            self._seen |= there
         for spans in used:
             group.while_open += overlap(spans, opened)
             for place, length in hours_of_week(spans, self._zone).items():
@@ -230,7 +235,7 @@ class Usage:
         for group in sorted(self.groups.values(), key=lambda one: tuple(one.labels.values())):
             row: dict[str, Any] = group.labels | summed(group.total, self.by)
             if self.by != "event":
-                open_for = self.open_for * group.size
+                open_for = self.open_for * len(group.computers)
                 share = round(100 * (group.while_open / open_for), 2) if open_for else None
                 row["open_share"] = share
             at = rfc3339(group.most_at) if group.most_at else None
