@@ -163,7 +163,7 @@ def test_only_a_project_admin_gives_and_takes_roles(
     assert owner.api.delete(mine).status_code == 409
 
 
-def test_an_admin_of_the_company_gives_roles_in_any_project_of_it(
+def test_an_admin_of_the_company_gives_and_takes_roles_in_any_project_of_it(
     owner: Storage,
     storage_for: Callable[[str], Storage],
     user_id: Callable[[str], str],
@@ -175,6 +175,10 @@ def test_an_admin_of_the_company_gives_roles_in_any_project_of_it(
     assert owner.api.delete(f"/projects/{theirs}").status_code == 403
     assert owner.give(user_id("viewer"), "project_viewer", theirs).status_code == 200
     assert owner.api.get(f"/projects/{theirs}/stats").status_code == 403
+    role = f"/projects/{theirs}/permissions/"
+    assert owner.api.delete(role + user_id("viewer")).status_code == 204
+    assert owner.api.delete(role + user_id("colleague")).status_code == 409
+    assert stranger.api.delete(role + user_id("colleague")).status_code == 404
     assert owner.give(user_id("owner"), "project_admin", theirs).status_code == 200
     assert owner.api.get(f"/projects/{theirs}/stats").status_code == 200
     assert stranger.give(user_id("stranger"), "project_viewer", theirs).status_code == 404

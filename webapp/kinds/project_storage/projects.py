@@ -233,7 +233,7 @@ def roles_in(scope: Scope, project_id: str) -> tuple[Project, Sequence[Row[User,
 
 def take_role(scope: Scope, project_id: str, user_id: str) -> None:
     """Remove a user's role in a project. Raises as `give_role` does."""
-    project = find_own_project(scope, project_id)
+    project = find_own_project(scope, project_id, or_company=True)
     _lock(project.key)
     found = db.session.get(Permission, (scope.company_id, user_id, project.key))
     if found is None:
