@@ -75,7 +75,11 @@ def send_baseline(caller: Storage, text: str, media_type: str) -> Any:
 
 @pytest.mark.parametrize(
     ("text", "media_type", "lines"),
-    [(CSV, "text/csv", [4, 5]), (LINES, "application/x-ndjson", [4, 5])],
+    [
+        (CSV, "text/csv", [4, 5]),
+        (LINES, "application/x-ndjson", [4, 5]),
+        ("version,bytes\nv1,1000\nv2,24\nv3,many\nv2,24\n,7\n", "text/csv", [4, 6]),
+    ],
 )
 def test_a_baseline_is_what_stands_and_comes_twice_without_harm(
     owner: Storage, count: Callable[[], int], text: str, media_type: str, lines: list[int]
@@ -87,7 +91,10 @@ def test_a_baseline_is_what_stands_and_comes_twice_without_harm(
     count()
     assert owner.held() == (2, 1024, 0, 0)
     again = send_baseline(owner, text, media_type).json
-    assert (again["accepted"], again["duplicate"]) == (0, 2)
+    assert (again["accepted"], again["rejected"]) == (0, 2)
+    assert again["duplicate"] == 2 + answer.json["duplicate"]
+    count()
+    assert owner.held() == (2, 1024, 0, 0)
 
 
 def test_a_baseline_that_cannot_be_read_says_why(owner: Storage) -> None:

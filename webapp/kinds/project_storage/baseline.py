@@ -1,14 +1,13 @@
 """What a store holds now, taken in at once: a file with a row for each file version.
 
 CSV and XLSX are read by the intake, JSON lines a line at a time. Each row becomes an upload, so a
-baseline and events may overlap, and sending it again changes nothing.
+baseline and events may overlap, and sending it again changes nothing: its rows are the same events.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import sha256
-from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -21,6 +20,7 @@ from webapp.kinds.project_storage.answers import BaselineAnswer, Verdict
 from webapp.kinds.project_storage.bodies import EVENTS_PER_LIST
 from webapp.kinds.project_storage.compute import UPLOAD
 from webapp.kinds.project_storage.projects import providers_of
+from webapp.lib.batches import batched
 from webapp.lib.bodies import parse_json
 from webapp.lib.moments import rfc3339, utcnow
 
@@ -73,9 +73,12 @@ def take_baseline(
         only = next(iter(providers.values())) if len(set(providers.values())) == 1 else None
         now = rfc3339(utcnow(), "microseconds")
         try:
-            while batch := list(islice(rows, EVENTS_PER_LIST)):
+            for batch in batched(rows, EVENTS_PER_LIST):
                 events = [_upload(row, providers, only, now) for _, row in batch]
-                _, verdicts = ingest.take_events(scope, project_id, events, feeds=feeds)
+                # Their ids are made of their content; without a time of its own one gets a new one.
+                _, verdicts = ingest.take_events(
+                    scope, project_id, events, feeds=feeds, content=("version_id",)
+                )
                 _add(answer, batch, verdicts)
         except BadFile as error:
             raise Unreadable(f"Line {error.line}: {error.sentence}") from None

@@ -23,21 +23,26 @@ from webapp.kinds.project_storage.compute import EVENT_TYPES, UPLOAD
 from webapp.kinds.project_storage.models import MAY_REPORT, FileEvent, Project, Provider
 from webapp.kinds.project_storage.projects import find_project, providers_of
 from webapp.kinds.project_storage.rolling_up import SLUG, start_us
+from webapp.lib.batches import batched
 from webapp.lib.bodies import read_value
 from webapp.lib.moments import utcnow
 from webapp.lib.months import month_text
 
-IDS_PER_QUERY = 500
-# What makes an event another one, though it comes under the same id.
 CONTENT = ("type", "version_id", "at_us", "bytes", "provider_key")
 
 
 def take_events(
-    scope: Scope, project_id: str, body: Any, *, feeds: bool = False
+    scope: Scope,
+    project_id: str,
+    body: Any,
+    *,
+    feeds: bool = False,
+    content: tuple[str, ...] = CONTENT,
 ) -> tuple[int, list[Verdict]]:
     """Store the events of a list that are new and sound; return project key and a verdict each.
 
-    feeds:  by a key that only sends, for every project of its company
+    feeds:   by a key that only sends, for every project of its company
+    content: what makes an event another one, though it comes under the same id
     Raises: NotFound, NotAllowed, Conflict for a retired project, InvalidParams where it is no list,
             TooLarge
     """
@@ -59,11 +64,11 @@ def take_events(
     if place is None:
         db.session.rollback()
         raise NotFound("There is no such project.")
-    known = _known_contents(key, [row["event_id"] for row, _ in read if row])
+    known = _known_contents(key, [row["event_id"] for row, _ in read if row], content)
     rolled_up = keeping.kept_from(SLUG)
     verdicts, rows = [], []
     for row, refusal in read:
-        verdict = refusal or _verdict(row, known, rolled_up)
+        verdict = refusal or _verdict(row, tuple(map(row.get, content)), known, rolled_up)
         verdicts.append(verdict)
         if verdict["verdict"] == "accepted":
             rows.append(row)
@@ -116,20 +121,26 @@ def _what_is_wrong(
     return errors
 
 
-def _known_contents(project_key: int, ids: list[str]) -> dict[str, tuple[Any, ...]]:
+def _known_contents(
+    project_key: int, ids: list[str], content: tuple[str, ...]
+) -> dict[str, tuple[Any, ...]]:
     """Return what is stored under the ids of a list."""
     known: dict[str, tuple[Any, ...]] = {}
-    columns = [getattr(FileEvent, name) for name in CONTENT]
-    for first in range(0, len(ids), IDS_PER_QUERY):
+    columns = [getattr(FileEvent, name) for name in content]
+    for some in batched(ids):
         query = select(FileEvent.event_id, *columns).where(
-            FileEvent.project_key == project_key,
-            FileEvent.event_id.in_(ids[first : first + IDS_PER_QUERY]),
+            FileEvent.project_key == project_key, FileEvent.event_id.in_(some)
         )
         known |= {row[0]: tuple(row[1:]) for row in db.session.execute(query)}
     return known
 
 
-def _verdict(row: Mapping[str, Any], known: dict[str, tuple[Any, ...]], rolled_up: date) -> Verdict:
+def _verdict(
+    row: Mapping[str, Any],
+    content: tuple[Any, ...],
+    known: dict[str, tuple[Any, ...]],
+    rolled_up: date,
+) -> Verdict:
     """Return the verdict on a sound event, which is known from then on.
 
     rolled_up: months before this one take no event that is not known
@@ -138,7 +149,6 @@ def _verdict(row: Mapping[str, Any], known: dict[str, tuple[Any, ...]], rolled_u
     if event_id not in known and row["at_us"] < start_us(rolled_up):
         reason = f"Events before {month_text(rolled_up)} are rolled up; no more are accepted."
         return {"id": event_id, "verdict": "rejected", "reason": reason}
-    content = tuple(row[name] for name in CONTENT)
     before = known.setdefault(event_id, content)
     if before is content:
         return {"id": event_id, "verdict": "accepted"}
