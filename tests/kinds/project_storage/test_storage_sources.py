@@ -146,22 +146,28 @@ def test_what_has_no_place_is_counted_and_listed_until_it_has(
             owner.event("upload", "gone", "2025-01-01T00:00:00Z"),
             owner.event("purge", "gone", "2025-01-02T00:00:00Z"),
             owner.event("upload", "gone", "2025-01-03T00:00:00Z", bytes=9),
+            owner.event("trash", "early", "2025-01-01T00:00:00Z"),
+            owner.event("upload", "early", "2025-01-02T00:00:00Z", bytes=7),
         ]
     )
     count()
     path = f"/projects/{owner.project}/file_events/not_placed"
     found = owner.api.get(path)
     assert [(one["file_version_id"], one["reason"]) for one in found.json["results"]] == [
+        ("early", "came later"),
         ("gone", "was purged"),
         ("never", "never came"),
     ]
-    assert found.headers["X-Total"] == "2"
-    assert owner.stats()["not_placed"] == 2
-    assert owner.held() == (0, 0, 0, 0)
+    assert found.headers["X-Total"] == "3"
+    assert owner.stats()["not_placed"] == 3
+    assert owner.held() == (1, 7, 0, 0)
     owner.send([owner.event("upload", "never", "2024-12-31T00:00:00Z")])
     count()
-    assert [one["file_version_id"] for one in owner.api.get(path).json["results"]] == ["gone"]
-    assert owner.held() == (0, 0, 1, 100)
+    assert [one["reason"] for one in owner.api.get(path).json["results"]] == [
+        "came later",
+        "was purged",
+    ]
+    assert owner.held() == (1, 7, 1, 100)
 
 
 def test_what_is_retired_takes_nothing_more_and_goes_on_to_count(

@@ -274,4 +274,4 @@ class UnplacedEvent(TypedDict):
     type: str
     file_version_id: str
     at: MomentText
-    reason: Literal["never came", "was purged"]
+    reason: Literal["never came", "came later", "was purged"]

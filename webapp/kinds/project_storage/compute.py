@@ -23,7 +23,7 @@ ACTIVE = "active"
 COUNTED = ("active_file_versions", "active_bytes", "trash_file_versions", "trash_bytes")
 # The last two: what lies in the trash now since this month.
 MONTHLY = (*COUNTED, "active_area", "trash_area", "lying_file_versions", "lying_bytes")
-NEVER_CAME, WAS_PURGED = "never came", "was purged"
+NEVER_CAME, CAME_LATER, WAS_PURGED = "never came", "came later", "was purged"
 Share = tuple[date, int, str]
 # A month as people read it: held at its end, grown within it, held on average over it.
 GROWTH = (
@@ -106,14 +106,17 @@ def _count(numbers: list[int], state: str | None, sign: int, size: int) -> None:
 
 def not_placed(events: Mapping[int, Event]) -> dict[int, str]:
     """Return the numbers of one version's events that have no place in its history, and why."""
-    if not any(event.type == UPLOAD for event in events.values()):
+    uploads = [event.at_us for event in events.values() if event.type == UPLOAD]
+    if not uploads:
         return dict.fromkeys(events, NEVER_CAME)
     purges = [event.at_us for event in events.values() if event.type == PURGE]
-    return {
-        seq: WAS_PURGED
-        for seq, event in events.items()
-        if event.type != PURGE and purges and event.at_us > min(purges)
-    }
+    found: dict[int, str] = {}
+    for seq, event in events.items():
+        if event.type != PURGE and purges and event.at_us > min(purges):
+            found[seq] = WAS_PURGED
+        elif event.type in {TRASH, RESTORE} and event.at_us < min(uploads):
+            found[seq] = CAME_LATER
+    return found
 
 
 def _changes(ordered: Iterable[Event], in_place: bool) -> Iterator[tuple[int, str | None, Event]]:
