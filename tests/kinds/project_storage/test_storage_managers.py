@@ -92,6 +92,33 @@ def test_a_report_answers_what_managers_ask(app: Flask, filled: Storage) -> None
     assert found["frees"] == 7 * MB
 
 
+def test_the_pace_is_that_since_a_project_is_there(
+    app: Flask, owner: Storage, count: Callable[[], int]
+) -> None:
+    """Not of a year in which it was not; and what it began with is no growth."""
+
+    def began(months: int) -> str:
+        return f"{next_month(current_month(), -months)}T00:00:00Z"
+
+    young, new = owner.make_project("Young"), owner.make_project("New")
+    sizes = ((2, 50), (1, 12), (0, 8))
+    owner.send(
+        [
+            owner.event("upload", f"v{months}", began(months), bytes=size * MB)
+            for months, size in sizes
+        ],
+        young,
+    )
+    owner.send([owner.event("upload", "all", began(0), bytes=90 * MB)], new)
+    for project in (young, new):
+        assert quota(owner, 100 * MB, project).status_code == 200
+    count()
+    found = {one["project"]: one for one in result_of(app, owner)["projects"]}
+    assert found["Young"]["full_in"] == month_text(next_month(current_month(), 3))
+    assert found["Young"]["grown_bytes"] == 70 * MB
+    assert (found["New"]["quota_used"], found["New"]["full_in"]) == (90.0, None)
+
+
 def test_only_an_admin_of_the_company_sees_all_projects_and_sets_quotas(
     app: Flask,
     filled: Storage,

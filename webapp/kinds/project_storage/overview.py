@@ -86,7 +86,8 @@ def look_over(
             held[counter.project_key][name] += getattr(counter, name)
             at_provider[name] += getattr(counter, name)
     lying: dict[tuple[date, int], list[int]] = {}
-    project, provider, uploader, month = Tally[int](), Tally[int](), Tally[str](), Tally[date]()
+    changes = {key: Tally[date]() for key in named}
+    provider, uploader, month = Tally[int](), Tally[str](), Tally[date]()
     is_wanted = (StorageMonth.month >= months[0]) | (StorageMonth.lying_file_versions > 0)
     for row in _of_projects(StorageMonth, list(named), is_wanted):
         if row.lying_file_versions:
@@ -96,13 +97,13 @@ def look_over(
         change = row.active_bytes + row.trash_bytes
         if row.month >= months[0]:
             month[row.month] += change
+            changes[row.project_key][row.month] += change
         if months[0] <= row.month <= months[-1]:
-            project[row.project_key] += change
             provider[row.provider_key] += change
             uploader[row.uploader] += change
     now, quota = sum(map(_size, held.values())), company_quota(company_id) if whole else None
     return Overview(
-        projects=_projects(named, held, project, lying, len(months)),
+        projects=_projects(named, held, changes, lying, months),
         providers=_providers(company_id, by_provider, provider),
         uploaders=[
             {"uploader": name or "not told", "grown_bytes": size}
@@ -118,26 +119,24 @@ def look_over(
             for (since, key), (versions, size) in sorted(lying.items())
         ],
         trend=list(_trend(now, month, months[0])),
-        company={}
-        if quota is None
-        else {"held_bytes": now} | _quota(now, quota, project.total(), len(months)),
+        company={} if quota is None else {"held_bytes": now} | _quota(now, quota, month, months),
     )
 
 
 def _projects(
     named: dict[int, Any],
     held: dict[int, dict[str, int]],
-    grown: Tally[int],
+    changes: dict[int, Tally[date]],
     lying: dict[tuple[date, int], list[int]],
-    months: int,
+    months: Sequence[date],
 ) -> list[Row]:
     # The oldest last, so that it stands.
     oldest = {key: month_text(since) for since, key in sorted(lying, reverse=True)}
     rows = [
         {"project": one.name, "project_id": one.id, "role": one.role, **held[key]}
         | {"retired": one.retired_at is not None, "oldest_trash": oldest.get(key)}
-        | {"held_bytes": _size(held[key]), "grown_bytes": grown[key]}
-        | _quota(_size(held[key]), one.quota_bytes, grown[key], months)
+        | {"held_bytes": _size(held[key]), "grown_bytes": sum(changes[key][at] for at in months)}
+        | _quota(_size(held[key]), one.quota_bytes, changes[key], months)
         for key, one in named.items()
     ]
     return sorted(rows, key=lambda row: (-row["held_bytes"], row["project"]))
@@ -172,13 +171,20 @@ def _size(held: Row) -> int:
     return int(held["active_bytes"] + held["trash_bytes"])
 
 
-def _quota(held: int, quota: int | None, grown: int, months: int) -> Row:
-    """Return how much of a quota is used, in percent, and the month in which it is full."""
+def _quota(held: int, quota: int | None, changes: Tally[date], months: Sequence[date]) -> Row:
+    """Return how much of a quota is used, in percent, and the month in which it is full.
+
+    changes: by month from the first of the months on. The month in which something came here first
+             tells no pace: what it brought may have been there for years.
+    """
     used, full_in = None, None
     if quota is not None:
         used = 100 * held / quota if quota else 100.0
-        left = max(quota - held, 0) * months
-        if left == 0:
+        first = min(changes) if changes and held <= changes.total() else None
+        counted = [month for month in months if first is None or month > first]
+        grown = sum(changes[month] for month in counted)
+        left = max(quota - held, 0) * len(counted)
+        if held >= quota:
             full_in = current_month()
         elif grown > 0 and left <= grown * MOST_MONTHS:
             full_in = next_month(current_month(), -(-left // grown))
