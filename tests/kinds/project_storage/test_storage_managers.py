@@ -209,6 +209,10 @@ def test_projects_providers_and_roles_are_kept_by_page(
     page = browser.get(f"{root}{project}").text
     for words in ("Mice", "Retired since", "100.00 MB", "Every event was counted."):
         assert words in page, words
+    # The form says it to the byte, so that saving it again changes nothing.
+    for size, shown in ((1, "0.000000001"), (2**63 - 1, "9223372036.854775807")):
+        quota(filled, size)
+        assert f'value="{shown}"' in browser.get(f"{root}{project}").text
     wrong = post(project, name="Mice", quota_gb="much")
     assert (wrong.status_code, "Write gigabytes" in wrong.text) == (422, True)
     given = post(f"{project}/roles", user_id=user_id("colleague"), role="file_editor")

@@ -61,6 +61,11 @@ def _quota() -> int | None:
     return int(size)
 
 
+def _in_gigabytes(quota: int | None) -> str:
+    """Return a quota as its form takes it, to the byte."""
+    return "" if quota is None else f"{Decimal(quota) / GIGABYTE:f}"
+
+
 @bp.get("/projects/new")
 def new_project() -> str:
     """Show the form of a new project."""
@@ -108,7 +113,7 @@ def _show_project(project_id: UUID, errors: dict[str, str]) -> str:
         unplaced=unplaced,
         unplaced_total=total,
         moment_at=moment_at,
-        gigabyte=GIGABYTE,
+        quota_gb=_in_gigabytes(project.quota_bytes),
         errors=errors,
         typed=request.form,
     )
@@ -172,12 +177,11 @@ def show_providers() -> str:
 
 def _show_providers(errors: dict[str, str]) -> str:
     scope = current_scope()
-    quota = projects.company_quota(scope.company_id)
     return render_template(
         "project_storage/show_providers.html",
         scope=scope,
         providers=projects.providers_of(scope.company_id),
-        quota_gb="" if quota is None else f"{Decimal(quota) / GIGABYTE:f}",
+        quota_gb=_in_gigabytes(projects.company_quota(scope.company_id)),
         errors=errors,
         typed=request.form,
     )
