@@ -162,6 +162,9 @@ def test_what_is_not_done_here_says_what_is_instead(admin: Flow) -> None:
         ("PUT", f"/api/accounts/v1/users/{admin.user['id']}/activate", "themselves"),
         ("GET", "/api/results/v1/dashboard-data", "Make a report"),
         ("POST", f"{ACTIVITIES}/activity-categories", "fixed"),
+        ("PUT", f"/api/tags/v1/options/{admin.user['id']}", "no tags"),
+        ("PATCH", f"/api/measurements/v1/inventory-lines/{admin.user['id']}", "inventory/entries"),
+        ("GET", "/api/uncertainties/v1/uncertainties", "not kept"),
     ):
         answer = refused(admin, method, path, json={})
         assert (answer.status_code, answer.json()["title"]) == (501, "Not offered here")

@@ -36,6 +36,8 @@ PERIODS = "/api/reporting-periods/v1/reporting-periods"
 OLD_PERIODS = "/api/v1.0/reporting-periods"
 FACTORS = "/api/emission-factors/v1"
 # What the client asks for, and why it is not done here.
+SEND_FILES = "Send files of entries on the page Upload entries; other documents are not kept."
+NO_TAGS = "Entries have no tags; an entry has a category and a description."
 NOT_OFFERED = (
     ("POST", "/api/accounts/v1/companies", "Companies are made by the operator."),
     ("POST", "/api/accounts/v1/users", "People are invited on the page Members."),
@@ -59,6 +61,22 @@ NOT_OFFERED = (
         "A fingerprint is what a factor is called; it needs no making.",
     ),
     ("GET", "/api/measurements/v1/inventory-lines", "Use GET /api/v1/inventory/entries."),
+    *(
+        (method, "/api/measurements/v1/inventory-lines/<any>", "Use /api/v1/inventory/entries.")
+        for method in ("GET", "PUT", "PATCH")
+    ),
+    ("POST", "/api/measurements/v1/measurement-ai-imports", SEND_FILES),
+    ("GET", "/api/measurements/v1/measurement-ai-imports/<any>/status", SEND_FILES),
+    ("POST", "/api/documents/v1/pre-signed-write", SEND_FILES),
+    ("POST", "/api/comments/v1/free-fields", "There are no comments; an entry has a description."),
+    ("GET", "/api/tags/v1/fields", NO_TAGS),
+    ("POST", "/api/tags/v1/fields", NO_TAGS),
+    ("GET", "/api/tags/v1/options", NO_TAGS),
+    ("POST", "/api/tags/v1/options", NO_TAGS),
+    ("PUT", "/api/tags/v1/options/<any>", NO_TAGS),
+    ("POST", f"{FACTORS}/value-mappings", "The values of factors are not mapped."),
+    ("PUT", f"{FACTORS}/value-mappings/<any>", "The values of factors are not mapped."),
+    ("GET", "/api/uncertainties/v1/uncertainties", "Uncertainties are not kept."),
 )
 B = TypeVar("B", PeriodIn, UnitIn)
 R = TypeVar("R", Period, Unit)
