@@ -16,6 +16,7 @@ from flask import Flask, current_app
 from redis import Redis
 from redis.exceptions import RedisError
 
+from webapp.databases import reason_of
 from webapp.extensions import quick_redis
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class Counters:
                     pipeline.hincrby(self._hash, "|".join(key), by)
                 pipeline.execute()
         except RedisError as error:
-            log.warning("counts for the metrics wait for Redis: %s", type(error).__name__)
+            log.warning("counts for the metrics wait for Redis: %s", reason_of(error))
             with self._lock:
                 self._waiting.update(waiting)
 

@@ -1,6 +1,6 @@
 """How connections to the database are made, tuned and looked at before they are used again.
 
-And whether all migrations have been run on it, and what keeps it from working, in words.
+And whether all migrations have been run on it, and what keeps it or Redis from working, in words.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from contextlib import closing
 from functools import lru_cache
 from typing import Any
 
+from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import event
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import InterfaceError, InvalidatePoolError, OperationalError
@@ -19,15 +20,17 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 # A line that was cut without a word is found out by asking, and by TCP in ten seconds.
 ASK_AFTER_S = 30.0
 AWAY = "The database is away for a moment. Nothing is lost; try again in a few seconds."
-_FULL = "The disk of the database is full: nothing can be stored until the operator makes room."
+FULL = "The disk of the database is full: nothing can be stored until the operator makes room."
+QUEUE_AWAY = "The job queue is away for a moment. Try again in a few seconds."
+QUEUE_FULL = "The job queue accepts nothing more: its memory or its disk is full."
 READ_ONLY = "The database cannot be written: its file, its folder or the server is read-only."
 # By the beginning of SQLite's name of an error, or of SQL's own code for it.
 TROUBLES = {
-    "SQLITE_FULL": _FULL,
+    "SQLITE_FULL": FULL,
     "SQLITE_READONLY": READ_ONLY,
     "SQLITE_IOERR": "The disk of the database does not work: reading or writing it failed.",
     "SQLITE_CANTOPEN": "The database's file cannot be opened: is its folder there, and writable?",
-    "53100": _FULL,
+    "53100": FULL,
     "25006": READ_ONLY,
 }
 
@@ -106,7 +109,10 @@ def _driver(connection: Any) -> str:
 
 
 def trouble_of(error: Exception) -> str | None:
-    """Return in words what keeps the database from working; None for a fault of the statement."""
+    """Return in words what keeps database or queue from working; None for a fault of ours."""
+    if isinstance(error, RedisError):
+        is_full = isinstance(error, ResponseError) and str(error).startswith(("OOM", "MISCONF"))
+        return QUEUE_FULL if is_full else QUEUE_AWAY
     original = getattr(error, "orig", None)
     code = getattr(original, "sqlite_errorname", None) or getattr(original, "sqlstate", None) or ""
     for beginning, sentence in TROUBLES.items():
@@ -118,6 +124,12 @@ def trouble_of(error: Exception) -> str | None:
     ):
         return AWAY
     return None
+
+
+def reason_of(error: Exception) -> str:
+    """Return what the log says of an error of database or queue: the words, and its type."""
+    trouble, name = trouble_of(error), type(error).__name__
+    return f"{trouble} ({name})" if trouble else name
 
 
 def is_newest(engine: Engine, directory: str) -> bool:

@@ -17,13 +17,13 @@ from typing import Any
 
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from webapp import accounts
-from webapp.databases import trouble_of
+from webapp.databases import reason_of, trouble_of
 from webapp.errors import InvalidParams, NotSignedIn, ReportError, TooMany, Unavailable, error_type
 from webapp.extensions import db, login_manager
 from webapp.htmx import is_htmx, vary
@@ -41,8 +41,6 @@ SENTENCES = {
     429: "Too many requests; wait a moment.",
     500: "A fault of this program. It is in the log; trying again may help.",
 }
-QUEUE_AWAY = "The job queue is away for a moment. Try again in a few seconds."
-QUEUE_FULL = "The job queue accepts nothing more: its memory or its disk is full."
 DISKS = {
     errno.ENOSPC: "The disk of this installation is full: the operator has to make room.",
     errno.EDQUOT: "The disk of this installation is full: the operator has to make room.",
@@ -95,10 +93,9 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http_error)
     stale = Problem(400, "The form is out of date", STALE_FORM)
     app.register_error_handler(CSRFError, lambda _: answer_for(stale))
-    for kind in (DBAPIError, PoolTimeout):
+    for kind in (DBAPIError, PoolTimeout, RedisError):
         app.register_error_handler(kind, _database_error)
     app.register_error_handler(OSError, _disk_error)
-    app.register_error_handler(RedisError, _redis_away)
     app.register_error_handler(Exception, _fault)
 
 
@@ -131,7 +128,7 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _database_error(error: Exception) -> Response:
-    """Say what is wrong with the database; a wrong statement is a fault of ours."""
+    """Say what is wrong with database or queue; a wrong statement is a fault of ours."""
     sentence = trouble_of(error)
     db.session.rollback()
     return _unavailable(sentence, error) if sentence else _fault(error)
@@ -140,11 +137,6 @@ def _database_error(error: Exception) -> Response:
 def _disk_error(error: OSError) -> Response:
     sentence = DISKS.get(error.errno or 0)
     return _unavailable(sentence, error) if sentence else _fault(error)
-
-
-def _redis_away(error: RedisError) -> Response:
-    is_full = isinstance(error, ResponseError) and str(error).startswith(("OOM", "MISCONF"))
-    return _unavailable(QUEUE_FULL if is_full else QUEUE_AWAY, error)
 
 
 def _unavailable(sentence: str, error: Exception) -> Response:
@@ -221,7 +213,7 @@ def _rendered(template: str, problem: Problem) -> str:
         try:
             return render_template(template, problem=problem, bare=False)
         except SQLAlchemyError as error:
-            log.error("%s (%s)", trouble_of(error), type(error).__name__)
+            log.error("%s", reason_of(error))
             db.session.rollback()
     # Flask-Login looks the user up for each template it renders.
     g._login_user = login_manager.anonymous_user()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import socketserver
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from rq import Worker
+from sqlalchemy import text
 
 from tests.conftest import SERVERS, Api
 from webapp import installation
@@ -19,6 +23,7 @@ from webapp.engine import upkeep
 from webapp.engine.models import Report
 from webapp.extensions import db, redis_client
 from webapp.lib.moments import utcnow
+from webapp.ops import health
 from webapp.ops.workers import SILENT_TOO_LONG, live_workers
 from webapp.version import VERSION
 
@@ -66,6 +71,41 @@ def test_without_redis_the_other_checks_are_still_told(make_app: Callable[..., F
     assert status == 503
     assert found["checks"]["database"]["ok"]
     assert not found["checks"]["redis"]["ok"]
+
+
+@pytest.mark.skipif(not SERVERS, reason="fills what Postgres may write")
+def test_a_server_that_answers_and_cannot_write_to_its_disk_is_not_ready(app: Flask) -> None:
+    with app.app_context():
+        assert health.checks()[0].ok
+        db.session.execute(text("SET LOCAL temp_file_limit = 0"))
+        assert not health.checks()[0].ok
+
+
+@pytest.mark.skipif(SERVERS, reason="looks at a disk of its own")
+def test_a_full_disk_of_a_sqlite_file_is_not_ready(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(app.config["DATA_DIR"])._replace(free=0)
+    monkeypatch.setattr("webapp.ops.health.shutil.disk_usage", lambda _: usage)
+    assert "disk of the database is full" in readiness(app)[1]["checks"]["database"]["detail"]
+
+
+def test_a_redis_that_is_full_is_said_to_be_so(make_app: Callable[..., Flask]) -> None:
+    """As the embedded one is when the disk of its folder is full."""
+    with socketserver.TCPServer(("127.0.0.1", 0), _FullRedis) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        app = make_app(REDIS_URL=f"redis://127.0.0.1:{server.server_address[1]}/0")
+        checks = readiness(app)[1]["checks"]
+        server.shutdown()
+    assert "its memory or its disk is full" in checks["redis"]["detail"]
+
+
+class _FullRedis(socketserver.StreamRequestHandler):
+    """What answers every command as Redis does when it cannot save."""
+
+    def handle(self) -> None:
+        while self.rfile.readline().startswith(b"*"):
+            self.wfile.write(b"-MISCONF Redis is configured to save, but it cannot.\r\n")
 
 
 @pytest.mark.skipif(SERVERS, reason="takes a SQLite file away")

@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from webapp import installation, jobs
 from webapp.accounts import audit_log
+from webapp.databases import reason_of
 from webapp.engine import keeping, months
 from webapp.engine.kind import ReportKind
 from webapp.engine.registry import kinds
@@ -134,7 +135,7 @@ def loop(app: Flask, stop: threading.Event | None = None) -> None:
                     tidy()
                     tidied = utcnow()
         except SQLAlchemyError as error:
-            log.warning("the janitor waits for the database: %s", type(error).__name__)
+            log.warning("the janitor waits for the database: %s", reason_of(error))
             with app.app_context():
                 while not stop.wait(1.0) and not _database_answers():
                     pass

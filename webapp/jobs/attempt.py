@@ -18,6 +18,7 @@ from flask import Flask
 from sqlalchemy import Connection, delete, event, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from webapp.databases import reason_of
 from webapp.errors import RunEnded
 from webapp.extensions import db
 from webapp.jobs import transitions
@@ -307,7 +308,7 @@ class Attempt:
             except RunEnded:
                 return
             except DBAPIError as error:
-                log.warning("the lease of %s waits: %s", self.job_id, type(error).__name__)
+                log.warning("the lease of %s waits: %s", self.job_id, reason_of(error))
                 due = min(due, time.monotonic() + RENEW_AGAIN_S)
 
 

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import select, update
 
+from webapp.databases import reason_of
 from webapp.errors import Conflict, NotFound, RunEnded
 from webapp.extensions import db
 from webapp.jobs import transitions, transport
@@ -138,5 +139,5 @@ def delete(job_id: str) -> bool:
     try:
         transport.forget(job_id)
     except RedisError as error:
-        log.warning("RQ's part of %s expires by itself: %s", job_id, type(error).__name__)
+        log.warning("RQ's part of %s expires by itself: %s", job_id, reason_of(error))
     return True

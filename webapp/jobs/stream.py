@@ -29,6 +29,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from webapp.databases import reason_of
 from webapp.errors import TooMany, Unavailable
 from webapp.extensions import db, redis_client
 from webapp.jobs.models import ACTIVE, Job, StatusLine
@@ -125,8 +126,8 @@ class Listening:
             with self._hub.reading, self._app.app_context():
                 return stored_events(self._job_id, self._after)
         except SQLAlchemyError as error:
-            name = type(error).__name__
-            log.warning("a listener of %s waits for the database: %s", self._job_id, name)
+            reason = reason_of(error)
+            log.warning("a listener of %s waits for the database: %s", self._job_id, reason)
             return [], None
 
 
@@ -261,7 +262,7 @@ class Hub:
             try:
                 self._poll_channels()
             except SQLAlchemyError as error:
-                log.warning("live lines wait for the database: %s", type(error).__name__)
+                log.warning("live lines wait for the database: %s", reason_of(error))
 
     def _poll_channels(self) -> None:
         with self._lock:

@@ -22,6 +22,7 @@ from sqlalchemy import Connection, delete, insert, update
 from sqlalchemy.exc import IntegrityError
 
 from webapp.counters import counters
+from webapp.databases import reason_of
 from webapp.errors import RunEnded
 from webapp.extensions import db, quick_redis
 from webapp.jobs import transport
@@ -99,7 +100,7 @@ def publish(job_id: str, event: Event) -> bool:
     try:
         publisher.publish(event.data, type=event.type, id=str(event.seq), channel=job_id)
     except RedisError as error:
-        log.warning("a line of %s waits in the database: %s", job_id, type(error).__name__)
+        log.warning("a line of %s waits in the database: %s", job_id, reason_of(error))
         return False
     return True
 

@@ -28,6 +28,7 @@ from rq.worker import WorkerStatus
 from sqlalchemy import Connection, event, func, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from webapp.databases import reason_of
 from webapp.extensions import db, quick_redis, report_queue
 from webapp.jobs.models import QUEUED, RUNNING, Job, task_named
 from webapp.lib.moments import utcnow
@@ -85,7 +86,7 @@ def enqueue(job_id: str, task_name: str) -> bool:
             meta={"request_id": request_id()},
         )
     except RedisError as error:
-        log.warning("%s %s waits for Redis: %s", task.noun, job_id, type(error).__name__)
+        log.warning("%s %s waits for Redis: %s", task.noun, job_id, reason_of(error))
         return False
     return True
 
@@ -108,7 +109,7 @@ def stop(job_id: str, was_running: bool) -> None:
     except (NoSuchJobError, InvalidJobOperation):
         log.info("%s had no job to stop", job_id)
     except RedisError as error:
-        log.warning("%s stops at its next write: %s", job_id, type(error).__name__)
+        log.warning("%s stops at its next write: %s", job_id, reason_of(error))
 
 
 def is_waiting(job_id: str) -> bool:
@@ -133,7 +134,7 @@ def hand_over() -> list[str]:
             enqueue(found.id, found.task)
     except SQLAlchemyError as error:
         # Nothing is lost by it: the janitor comes by, and what was asked for stands in its row.
-        log.warning("whose turn it is waits for the database: %s", type(error).__name__)
+        log.warning("whose turn it is waits for the database: %s", reason_of(error))
     return handed
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp import installation
-from webapp.databases import READ_ONLY, is_newest, trouble_of
+from webapp.databases import FULL, QUEUE_FULL, READ_ONLY, is_newest, trouble_of
 from webapp.engine import upkeep
 from webapp.engine.models import QUEUED, Report
 from webapp.extensions import MIGRATIONS, db, quick_redis
@@ -79,23 +79,31 @@ def as_json(found: list[Check], waiting: dict[str, float] | None) -> dict[str, A
 
 def _database() -> Check:
     try:
-        db.session.execute(text("SELECT 1"))
+        is_sqlite = db.engine.url.get_backend_name() == "sqlite"
+        trouble = _trouble_of_file() if is_sqlite else _trouble_of_server()
     except SQLAlchemyError as error:
-        db.session.rollback()
         trouble = trouble_of(error) or f"The database does not answer ({type(error).__name__})."
-        return Check("database", False, trouble)
-    if not _is_writable():
-        return Check("database", False, READ_ONLY)
-    return Check("database", True, "The database answers.")
+    db.session.rollback()
+    return Check("database", trouble is None, trouble or "The database answers.")
 
 
-def _is_writable() -> bool:
-    url = db.engine.url
-    if url.get_backend_name() != "sqlite":
-        setting = text("SELECT current_setting('transaction_read_only')")
-        return bool(db.session.scalar(setting) == "off")
-    file = Path(url.database or "")
-    return os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
+def _trouble_of_file() -> str | None:
+    db.session.execute(text("SELECT 1"))
+    file = Path(db.engine.url.database or "")
+    if not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
+        return READ_ONLY
+    return FULL if shutil.disk_usage(file.parent).free < LEAST_FREE_BYTES else None
+
+
+def _trouble_of_server() -> str | None:
+    """Return whether it is read-only; a full disk is raised by what does not fit into memory.
+
+    That goes to the disk as tables do, and leaves nothing there.
+    """
+    db.session.execute(text("SELECT set_config('work_mem', '64kB', true)"))
+    db.session.execute(text("SELECT count(*) FROM generate_series(1, 10000)"))
+    setting = db.session.scalar(text("SELECT current_setting('transaction_read_only')"))
+    return None if setting == "off" else READ_ONLY
 
 
 def _disk() -> Check:
@@ -127,7 +135,7 @@ def worker_of_this_machine() -> Check:
     try:
         alive = live_workers(quick_redis(), current_app.config["QUEUE"])
     except RedisError as error:
-        return Check("worker", False, f"Redis does not answer ({type(error).__name__}).")
+        return Check("worker", False, _trouble_of_redis(error))
     here = [worker for worker in alive if worker.name.startswith(f"{this_machine()}.")]
     return Check("worker", bool(here), f"{len(here)} alive on this machine.")
 
@@ -150,8 +158,13 @@ def _redis_and_workers() -> tuple[Check, Check]:
         client.ping()
         alive = len(live_workers(client, current_app.config["QUEUE"]))
     except RedisError as error:
-        away = f"Redis does not answer ({type(error).__name__})."
-        return Check("redis", False, away), Check("worker", False, "Not known without Redis.")
+        trouble = _trouble_of_redis(error)
+        return Check("redis", False, trouble), Check("worker", False, "Not known without Redis.")
     none = "No worker is alive: queued reports wait until one is started."
     worker = Check("worker", alive > 0, f"{alive} alive." if alive else none)
     return Check("redis", True, "Redis answers."), worker
+
+
+def _trouble_of_redis(error: RedisError) -> str:
+    is_full = trouble_of(error) == QUEUE_FULL
+    return QUEUE_FULL if is_full else f"Redis does not answer ({type(error).__name__})."

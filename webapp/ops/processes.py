@@ -17,6 +17,7 @@ from prometheus_client import ProcessCollector
 from redis.exceptions import RedisError
 
 from webapp.counters import counters
+from webapp.databases import reason_of
 from webapp.extensions import quick_redis
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def tell(app: Flask, program: str, believed_s: float = BELIEVED_S) -> None:
     try:
         quick_redis(app).hset(_hash(app), name, json.dumps(figures))
     except RedisError as error:
-        log.warning("figures of this process wait for Redis: %s", type(error).__name__)
+        log.warning("figures of this process wait for Redis: %s", reason_of(error))
 
 
 def told(app: Flask) -> dict[tuple[str, str], dict[str, float]]:

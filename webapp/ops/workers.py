@@ -19,6 +19,7 @@ from rq.serializers import JSONSerializer
 from rq.worker.base import BaseWorker
 from sqlalchemy.exc import SQLAlchemyError
 
+from webapp.databases import reason_of
 from webapp.jobs import janitor
 from webapp.jobs.transport import GuardedJob
 from webapp.ops import logs, processes
@@ -86,7 +87,7 @@ class ForkingWorker(Worker):
                     janitor.hand_back(self.report_id)
                 except SQLAlchemyError as error:
                     self.log.warning(
-                        "report %s waits for the janitor: %s", self.report_id, type(error).__name__
+                        "report %s waits for the janitor: %s", self.report_id, reason_of(error)
                     )
             raise
 
