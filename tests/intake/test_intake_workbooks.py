@@ -93,7 +93,7 @@ def test_an_error_is_refused_in_a_column_that_nobody_reads(
     error = f'<c r="{place}2" t="e"><f>Other!A1</f><v>#REF!</v></c></row>'
     sheet = HEADER.replace("</row>", OTHER) + GOOD.replace("</row>", error)
     [row] = rows_of(tmp_path, workbook(sheet))
-    assert row.errors[column].startswith(f"{place}2 holds the error #REF!; correct its formula")
+    assert row.errors[column].startswith(f"{place}2 holds the error #REF!; correct the formula")
 
 
 def test_a_formula_without_value_is_refused_where_it_is_read_also_as_a_note(tmp_path: Path) -> None:

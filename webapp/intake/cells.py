@@ -88,7 +88,10 @@ def trouble_of(text: str, address: str) -> str | None:
             "program and save it."
         )
     if isinstance(text, ErrorCell) or ERROR_WORDS.fullmatch(text.strip()):
-        return f"{where} the error {text.strip()}; correct its formula and send the file again."
+        return (
+            f"{where} the error {text.strip()}; correct the formula or empty the cell, "
+            "and send the file again."
+        )
     return None
 
 

@@ -177,6 +177,7 @@ class UploadPages:
             bar_of=job and {"permille": jobs.live_permille(job), "total": job.total},
             at_work=upload.status in AT_WORK,
             may_load=upload.status in LOADABLE,
+            has_text=any(not look.get("sheet") for look in upload.looks.values()),
             asked=dict.fromkeys(name for name, _, _ in upload.questions),
             choices=CHOICES,
             encodings=ENCODINGS,

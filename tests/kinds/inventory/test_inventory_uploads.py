@@ -147,11 +147,12 @@ def test_an_error_in_a_column_that_is_not_used_refuses_its_row(
     row = [2025, "Acme", 1, "Heat", 1, "kWh", 1]
     data = workbook(["a", *row], ["b", *row, "#REF!"])
     page = send(owner, data, "entries.xlsx")
-    sentence = "I3 holds the error #REF!; correct its formula and send the file again."
+    sentence = "I3 holds the error #REF!; correct the formula or empty the cell"
     assert "2 lines: 1 can be stored, 1 cannot" in page.text
     assert sentence in page.text
-    refused = load(owner, page)
-    assert refused.status_code == 422
+    assert 'name="decimal_mark"' in page.text
+    assert 'name="separator"' not in page.text
+    assert load(owner, page).status_code == 422
     found = re.search(r'href="(/inventory/uploads/[^"]+/rejected.csv)"', page.text)
     assert found
     assert sentence in owner.get(found[1]).text

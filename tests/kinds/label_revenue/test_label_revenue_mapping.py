@@ -58,7 +58,7 @@ def test_an_error_in_a_column_that_is_not_used_refuses_its_row(app: Flask, clien
     book.save(content)
     path = upload(owner, streams=content.getvalue()).location
     run_jobs(app)
-    assert "F2 holds the error #DIV/0!; correct its formula" in owner.get(path).text
+    assert "F2 holds the error #DIV/0!; correct the formula" in owner.get(path).text
     assert "F2 holds the error" in owner.get(f"{path}/rejected.csv").text
     assert send(owner, path).status_code == 422
     loaded(app, owner, path, skip_bad="true")

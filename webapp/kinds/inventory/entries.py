@@ -109,7 +109,9 @@ def _one(known: dict[str, list[Any]], text: str | None, name: str, what: str, er
     if len(found) == 1:
         return found[0]
     errors[name] = (
-        f"Several {what}s have this name; write the id." if found else f"There is no such {what}."
+        f"Several {what}s have this name; write the id."
+        if found
+        else f"There is no {what} {text[:60]!r}; make it, or write the name or id of one there is."
     )
     return None
 
