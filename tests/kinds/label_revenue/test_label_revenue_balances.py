@@ -83,6 +83,12 @@ def test_months_of_different_money_are_no_one_sum() -> None:
     assert payouts.one_currency([months[0], replace(as_month({}, {}), currency="USD")]) == "EUR"
 
 
+def test_months_add_up_by_label_and_what_nobody_is_owed_stands_apart() -> None:
+    nobody = Adjustment(JAN, Key(False, "no label"), 3, "EUR")
+    months = [as_month({"A": 7, "B": 1}, {"A": -2}), as_month({"A": 7}, {}).with_due([nobody] * 2)]
+    assert payouts.totals(months) == ({"A": 12, "B": 1}, {"no label": 6})
+
+
 def test_the_hash_of_what_was_told_knows_no_order_of_names() -> None:
     assert payouts.digest({"web": "0.9", "app": "0.7"}) == payouts.digest(
         {"app": "0.7", "web": "0.9"}

@@ -20,7 +20,7 @@ from webapp.kinds.label_revenue.report.breakdown import month_rows
 from webapp.kinds.label_revenue.report.compute import METHODS
 from webapp.lib.months import current_month
 
-MARCH, APRIL, MAY = date(2025, 3, 1), date(2025, 4, 1), date(2025, 5, 1)
+FEBRUARY, MARCH, APRIL, MAY = (date(2025, month, 1) for month in (2, 3, 4, 5))
 STREAM = {"date": "2025-03-05", "user_id": 1001, "region": "NL", "track_id": "T-504"}
 
 
@@ -47,6 +47,8 @@ def test_a_change_in_a_locked_month_is_paid_in_the_next(
     lock(app, scope, MARCH)
     assert api.post("/streams", STREAM | {"seconds": 500}).status_code == 201
     assert paid(app, scope, MARCH, method) == before
+    # Nor in an earlier month that is open.
+    assert paid(app, scope, FEBRUARY, method) == {}
     due = paid(app, scope, APRIL, method)
     assert due["Quiet Street"] > 0 > due["Harbour Classics"]
     assert sum(due.values()) == 0
