@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -146,6 +148,41 @@ def test_no_empty_or_odd_form_breaks_an_address(
             answer = client.open(path, method=method, **body)
             if answer.status_code >= 500:
                 broken.append((rule.endpoint, path, answer.status_code))
+    assert broken == []
+
+
+FIELD = re.compile(r'\bname="([a-zA-Z_]\w*)"|field\(\w+, "(\w+)"')
+# What programs ask for by the query; and fields whose names are put together in templates.
+MORE_FIELDS = {"seen", "after", "login", "whose", "cursor", "role", "id"}
+
+
+def fields() -> set[str]:
+    """Return the names of all fields that templates have."""
+    names = set(MORE_FIELDS)
+    for path in Path("webapp").rglob("*.html"):
+        for pair in FIELD.findall(path.read_text("utf-8")):
+            names |= set(filter(None, pair))
+    assert len(names) > 80
+    return names - {"csrf_token"}
+
+
+@pytest.mark.parametrize("value", ["a\x00", "nonsense", "9" * 30])
+def test_no_field_of_a_page_breaks_it(
+    app: Flask, client_for: Callable[[str], FlaskClient], value: str
+) -> None:
+    given, broken = dict.fromkeys(sorted(fields()), value), []
+    client = client_for("owner")
+    for rule, method, path in routes(app):
+        if path.startswith("/api/") or rule.endpoint.startswith("rq_dashboard"):
+            continue
+        if rule.endpoint.startswith("accounts.") or method not in {"GET", "POST"}:
+            continue
+        more = {"query_string": given} if method == "GET" else {"data": given}
+        answer = client.open(path, method=method, **more)
+        answer.get_data()
+        if answer.status_code >= 500 and rule.endpoint != "ops.show_readiness":
+            broken.append((rule.endpoint, method, answer.status_code))
+    assert client.get("/").status_code == 200
     assert broken == []
 
 

@@ -31,6 +31,7 @@ from webapp.engine.registry import context, kind_named, kinds, readable
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, ReportError, TooManyWaiting
 from webapp.extensions import db
 from webapp.jobs import service as job_service
+from webapp.lib.texts import storable
 from webapp.security import fingerprint
 
 log = logging.getLogger(__name__)
@@ -149,8 +150,8 @@ def _check_room(scope: Scope) -> None:
 
 
 def _made_before(scope: Scope, key: str, body: str) -> Report | None:
-    if len(key) > 255:
-        raise InvalidParams({"Idempotency-Key": "Use at most 255 characters."})
+    if len(key) > 255 or not storable(key):
+        raise InvalidParams({"Idempotency-Key": "Use at most 255 characters, all of them text."})
     report = db.session.scalar(
         select(Report).where(
             Report.user_id == scope.user_id,

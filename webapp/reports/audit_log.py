@@ -53,7 +53,7 @@ def _asked() -> AuditAsked:
     args = request.args
     return {
         "person": as_id(args.get("person")),
-        "action": args.get("action") or None,
+        "action": made_storable(args.get("action", "")) or None,
         "since": day_asked("since"),
         "until": day_asked("until"),
         "words": made_storable(args.get("q", ""))[:LONGEST_SEARCH].strip(),

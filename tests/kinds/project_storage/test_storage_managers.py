@@ -219,6 +219,8 @@ def test_projects_providers_and_roles_are_kept_by_page(
     assert given.status_code == 303
     assert "File Editor" in client_for("colleague").get(root).text
     assert post(f"{project}/roles", user_id=user_id("colleague"), role="").status_code == 303
+    for nobody in ("no ID", "\x00", ""):
+        assert post(f"{project}/roles", user_id=nobody, role="file_editor").status_code == 404
     last = post(f"{project}/roles", user_id=user_id("owner"), role="")
     assert (last.status_code, "last admin" in last.text) == (409, True)
     assert post("/providers", name="glacier", in_place="true").status_code == 303

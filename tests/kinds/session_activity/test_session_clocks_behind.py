@@ -179,7 +179,7 @@ def test_the_board_says_whose_clock_is_behind_and_a_switch_corrects_it_and_is_ta
     def switch(wanted: str) -> int:
         form = {
             "csrf_token": form_token(browser, "/session-activity"),
-            "computer": "pink0001",
+            "Name": "pink0001",
             "corrects_clock": wanted,
         }
         return int(browser.post("/session-activity/clock", data=form).status_code)

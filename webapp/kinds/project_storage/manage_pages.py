@@ -22,6 +22,7 @@ from webapp.kinds.project_storage.bodies import (
 from webapp.kinds.project_storage.compute import moment_at
 from webapp.kinds.project_storage.models import ADMIN, ROLES
 from webapp.lib.bodies import read_value
+from webapp.lib.texts import lookup_id
 
 GIGABYTE = 1000**3
 UNPLACED_SHOWN = 20
@@ -143,7 +144,7 @@ def _address(project_id: UUID) -> str:
 @bp.post("/projects/<uuid:project_id>/roles")
 def set_role(project_id: UUID) -> Response:
     """Give somebody a role in a project, or take it away."""
-    scope, user_id = current_scope(), request.form.get("user_id", "")
+    scope, user_id = current_scope(), lookup_id(request.form.get("user_id"))
     role, named = request.form.get("role", ""), str(project_id)
 
     def act() -> None:

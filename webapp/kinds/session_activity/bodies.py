@@ -285,6 +285,12 @@ class NamesQuery(BaseModel):
     limit: Annotated[int, WholeNumber(1, 1000, clamp=True)] = 100
 
 
+class SessionId(BaseModel):
+    """Which session."""
+
+    session: Annotated[str, OneLine]
+
+
 class HoursQuery(_Body):
     """Whose hours, of which days, by month, week or date."""
 

@@ -29,6 +29,8 @@ from webapp.kinds.session_activity.bodies import (
     ComputerChange,
     LineOrEmpty,
     LoginChange,
+    NamesQuery,
+    SessionId,
     is_address,
 )
 from webapp.kinds.session_activity.clocks import corrected_computers
@@ -53,7 +55,7 @@ from webapp.kinds.session_activity.sessions import (
     find_session,
 )
 from webapp.kinds.session_activity.use import Usage
-from webapp.lib.bodies import WholeNumber, at_field, read_query, read_value
+from webapp.lib.bodies import WholeNumber, at_field, read_form, read_query, read_value
 from webapp.lib.moments import rfc3339, utcnow
 
 bp = Blueprint(
@@ -169,7 +171,7 @@ def download_online() -> Response:
 def end_session() -> Response:
     """End a session now: what its last ping promised beyond is taken back."""
     now, scope = utcnow(), current_scope()
-    found = find_session(db.session, scope.company_id, request.form.get("session", ""))
+    found = find_session(db.session, scope.company_id, read_form(SessionId).session)
     if found is None or find_login(scope, found.login, managing=True) is None:
         raise NotFound("There is no such session.")
     db.session.remove()
@@ -183,9 +185,8 @@ def end_session() -> Response:
 @require("expert")
 def correct() -> Response:
     """Correct a computer's clock, or take that back."""
-    wanted = request.form.get("corrects_clock") == "true"
-    name = request.form.get("computer", "")
-    change_name(current_scope(), Computer, name, {"corrects_clock": wanted})
+    wanted = read_form(ComputerChange)
+    change_name(current_scope(), Computer, wanted.name, wanted.changes)
     return redirect_to(url_for("session_activity.show_online"))
 
 
@@ -219,15 +220,12 @@ TABLES: dict[str, tuple[Table, type[LoginChange]]] = {
 @bp.get("/names/<any(users, computers):which>")
 def show_names(which: str) -> str:
     """Show logins or computers, found by a part of their name, with what may be changed."""
-    scope, search = current_scope(), request.args.get("search", "").strip()
-    rows, more = list_names(
-        TABLES[which][0], scope, search, request.args.get("after", ""), NAMES_PER_PAGE
-    )
-    now = utcnow()
+    scope, asked, now = current_scope(), read_query(NamesQuery), utcnow()
+    rows, more = list_names(TABLES[which][0], scope, asked.search, asked.after, NAMES_PER_PAGE)
     return render_template(
         "session_activity/names.html",
         which=which,
-        search=search,
+        search=asked.search,
         rows=rows,
         more=more,
         local=lambda moment: local_text(moment, now),

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from webapp.accounts import current_scope, require
 from webapp.errors import NotFound
 from webapp.htmx import redirect_to
-from webapp.kinds.session_activity.bodies import HeldQuery
+from webapp.kinds.session_activity.bodies import HeldQuery, LoginQuery
 from webapp.kinds.session_activity.compute import by_period, day_of
 from webapp.kinds.session_activity.facts import login_days
 from webapp.kinds.session_activity.ingest import zone_of
@@ -19,7 +19,7 @@ from webapp.kinds.session_activity.names import change_settings, find_login, set
 from webapp.kinds.session_activity.pages import flash_outcome, local_text
 from webapp.kinds.session_activity.privacy import addresses, erase, held, wanted_logins
 from webapp.kinds.session_activity.use import read_opening, read_rooms
-from webapp.lib.bodies import WholeNumber, read_query, read_value
+from webapp.lib.bodies import Text, WholeNumber, read_form, read_query, read_value
 from webapp.lib.moments import utcnow
 from webapp.lib.months import last_day, month_text, next_month
 
@@ -46,12 +46,10 @@ class SettingsForm(BaseModel):
     model_config = ConfigDict(str_strip_whitespace=True)
 
     strips_domain: bool = False
-    opening_hours: Annotated[str, Field(max_length=500), AfterValidator(_opening)] = ""
-    rooms: Annotated[str, Field(max_length=10_000), AfterValidator(_rooms)] = ""
+    opening_hours: Annotated[Text, Field(max_length=500), AfterValidator(_opening)] = ""
+    rooms: Annotated[Text, Field(max_length=10_000), AfterValidator(_rooms)] = ""
     hours_seen_by: Literal["everybody", "admins", "oneself"] = "everybody"
-    mail_domain: Annotated[
-        str, StringConstraints(max_length=253, pattern=r"^[^@\s]*$", to_lower=True)
-    ] = ""
+    mail_domain: Annotated[Text, MailDomain] = ""
     names_kept_months: Annotated[int | None, WholeNumber(1, 120)] = None
 
 
@@ -111,14 +109,14 @@ def download_held() -> Response:
 @require("admin")
 def confirm_erasing() -> str:
     """Ask whether a login is to be erased, and say what that does."""
-    return _erasing(request.args.get("login", ""))
+    return _erasing(read_query(LoginQuery).login)
 
 
 @bp.post("/erase")
 @require("admin")
 def erase_login() -> Response | tuple[str, int]:
     """Forget who a login is, where its name was written once more."""
-    scope, name = current_scope(), request.form.get("login", "")
+    scope, name = current_scope(), read_form(LoginQuery).login
     if request.form.get("again", "").strip() != name:
         return _erasing(name, problem="Write the name exactly as it stands above."), 422
     erase(scope.company_id, name, scope)
