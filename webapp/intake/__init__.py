@@ -26,6 +26,7 @@ from webapp.intake.cells import (
     read_date,
     read_number,
     round_places,
+    shown,
 )
 from webapp.intake.columns import Field, heading_key
 from webapp.intake.formats import Choices, detect
@@ -67,6 +68,7 @@ __all__ = [
     "read_number",
     "read_rows",
     "round_places",
+    "shown",
     "teller",
     "upload_pages",
     "with_saved_mapping",

@@ -15,6 +15,8 @@ from datetime import date, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import Any, Literal, NamedTuple
 
+from webapp.lib.texts import plain
+
 DateOrder = Literal["dmy", "mdy", "ymd"]
 FIRST_YEAR, LAST_YEAR = 1970, 9000
 ISO = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
@@ -100,10 +102,9 @@ def plain_text(text: str) -> str:
     if not isinstance(text, NumberCell):
         return text
     try:
-        number = format(Decimal(text), "f")
+        return plain(Decimal(text))
     except InvalidOperation:
         return str(text)
-    return number.rstrip("0").rstrip(".") if "." in number else number
 
 
 def read_number(text: str, decimal_mark: str) -> Decimal:

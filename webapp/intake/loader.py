@@ -24,7 +24,7 @@ from webapp.intake.cells import plain_text
 from webapp.intake.columns import Field
 from webapp.intake.formats import Choices, detect
 from webapp.intake.rejects import LoadRefused, Problem, Rejects
-from webapp.intake.rows import Format, Row, read_rows
+from webapp.intake.rows import Row, read_rows
 from webapp.intake.text import BadFile, Told
 from webapp.intake.uploads import (
     AT_WORK,
@@ -41,6 +41,7 @@ from webapp.intake.uploads import (
     find_mapping,
     start,
 )
+from webapp.lib.texts import plain
 
 FIRST_ROWS = 20
 SHOWN_CHARS = 200
@@ -59,7 +60,6 @@ class Role:
 
     fields: its columns
     look:   looks through a file that has no columns, such as a JSON list, instead
-    count:  returns how many rows a file has where it can vouch for all of them, else None
     """
 
     name: str
@@ -67,7 +67,6 @@ class Role:
     help: str
     fields: tuple[Field, ...] = ()
     look: Callable[[Path, str, Rejects, Told], dict[str, Any]] | None = None
-    count: Callable[[Path, Format, Told], int | None] = lambda _path, _found, _told: None
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,9 @@ class Loader:
 
     checker: returns what says all that is wrong with a row, for a company and a role
     notes:   returns what the check found beside bad rows, as sentences for the preview
-    load:    loads the files, by role; returns a sentence and what is to be kept of the result.
-             It may be called again for the same upload
+    load:    loads the files, by role; returns a sentence and what is to be kept of the result. Rows
+             it leaves out it may write to the path it is given. It may be called again for the same
+             upload
     """
 
     kind: str
@@ -135,7 +135,11 @@ class Loader:
                 }
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="load-")))
                 stack.enter_context(attempt.fenced_commits())
-                sentence, more = self.load(upload, paths, folder / "rejected.csv", attempt)
+                rejected = folder / "rejected.csv"
+                sentence, more = self.load(upload, paths, rejected, attempt)
+                if rejected.exists():
+                    # Beside what the look found: what was fetched only now.
+                    result[REJECTED] = _store_rejected(upload.company_id, rejected)
             values: dict[str, Any] = {"status": LOADED, "problems": [], "result": result | more}
         except ReportError as error:
             db.session.rollback()
@@ -166,7 +170,8 @@ def look_through(
     db.session.remove()
     attempt.set_total(100 * len(found))
     with tempfile.TemporaryDirectory(prefix="look-") as folder:
-        rejects = Rejects(Path(folder) / "rejected.csv")
+        path_of_rejected = Path(folder) / "rejected.csv"
+        rejects = Rejects(path_of_rejected)
         for number, (name, file) in enumerate(found.items()):
             if "file_id" in file:
                 role = loader.role(name)
@@ -181,13 +186,14 @@ def look_through(
                 if check is not None:
                     file["look"]["remarks"] = loader.notes(check)
         rejects.close()
-        rejected = None
-        if rejects.total:
-            with (Path(folder) / "rejected.csv").open("rb") as content:
-                rejected = store_file(
-                    company_id, content, kind=REJECTED, format="CSV", name="rejected.csv"
-                )
+        rejected = _store_rejected(company_id, path_of_rejected) if rejects.total else None
     return found, [list(problem[:4]) for problem in rejects.shown], rejected
+
+
+def _store_rejected(company_id: str, path: Path) -> str:
+    """Store a CSV of rows that cannot be used; return the stored file."""
+    with path.open("rb") as content:
+        return store_file(company_id, content, kind=REJECTED, format="CSV", name=path.name)
 
 
 def teller(attempt: jobs.Attempt, before: int) -> Told:
@@ -240,7 +246,7 @@ def with_saved_mapping(
 
 
 def _as_read(value: Any) -> str:
-    text = f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)
+    text = plain(value) if isinstance(value, Decimal) else str(value)
     return text[:SHOWN_CHARS]
 
 
@@ -269,8 +275,6 @@ def look_at(
         look |= {"mapping": mapping, "asks": found.questions, "first": first, "good": 0, "bad": 0}
         if found.questions or check is None:
             return look
-        if (count := role.count(path, found, told)) is not None:
-            return look | {"good": count}
         look["first"] = []
         for row in read_rows(path, found, role.fields, told):
             errors = check(row)

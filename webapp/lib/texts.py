@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -26,6 +27,13 @@ def made_storable(text: str) -> str:
 def safe_text(text: str) -> str:
     """Return a text that no spreadsheet takes for a formula."""
     return "'" + text if text.startswith(FORMULA_STARTS) else text
+
+
+def plain(value: Decimal) -> str:
+    """Return a decimal as people write it: no exponent, no zeros at the end of a fraction."""
+    text = format(value, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text in {"-0", ""} else text
 
 
 def counted(count: int, noun: str) -> str:

@@ -432,8 +432,15 @@ def test_an_unknown_server_is_taken_where_there_is_a_copy(
     with app.app_context():
         copy = uploads.copy_of(scope.company_id, url)
     copy.parent.mkdir(parents=True)
-    copy.write_bytes((SAMPLE / "tracks.json").read_bytes())
-    assert send(owner, "/label-revenue/load", tracks_url=url).status_code == 303
+    copy.write_bytes(b'[{"track_id": "T", "label": "A"}, {"label": "B"}]')
+    path = send(owner, "/label-revenue/load", tracks_url=url).location
+    run_jobs(app)
+    # What is fetched by the load was not looked at: what it leaves out is kept by the load.
+    send(owner, path, skip_bad="true")
+    run_jobs(app)
+    assert "1 track; 1 row rejected" in owner.get(path).text
+    with owner.get(f"{path}/rejected.csv") as answer:
+        assert "The track ID is missing." in answer.text
 
 
 def test_admins_send_files_that_no_other_address_takes(app: Flask, client_for: Any) -> None:

@@ -31,13 +31,6 @@ def emissions_of(
     return product if warming_potential is None else EXACT.multiply(product, warming_potential)
 
 
-def plain(value: Decimal) -> str:
-    """Return a decimal as people write it: no exponent, no zeros at the end of a fraction."""
-    text = format(value, "f")
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if text in {"-0", ""} else text
-
-
 def change(now: Decimal, base: Decimal | None) -> Decimal | None:
     """Return by how much a value changed since the base, None where there is no base."""
     return None if base is None else EXACT.subtract(now, base)

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import delete, func, select, text, update
@@ -19,6 +18,7 @@ from webapp.kinds.inventory.bodies import read_entry
 from webapp.kinds.inventory.compute import emissions_of
 from webapp.kinds.inventory.models import Entry, Period, Unit
 from webapp.kinds.inventory.places import list_periods, read_tree
+from webapp.lib.batches import batched
 from webapp.lib.keyset import one_page
 from webapp.lib.texts import storable
 from webapp.lib.upserts import upsert
@@ -144,9 +144,8 @@ def store(company_id: str, rows: Iterable[dict[str, Any]]) -> dict[str, int]:
     db.session.execute(update(Period).where(mine).values(is_locked=Period.is_locked))
     locked = set(db.session.scalars(select(Period.key).where(mine, Period.is_locked)))
     counted = {"created": 0, "updated": 0, "unchanged": 0}
-    remaining = iter(rows)
     look_at = FIRST_LOOK
-    while batch := list(islice(remaining, BATCH)):
+    for batch in batched(rows, BATCH):
         try:
             _store_batch(company_id, batch, locked, counted)
         except Conflict:

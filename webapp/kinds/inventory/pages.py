@@ -14,13 +14,12 @@ from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.kinds.inventory import entries, files, places
 from webapp.kinds.inventory.bodies import PeriodIn, SettingsBody, UnitIn
-from webapp.kinds.inventory.compute import plain
 from webapp.kinds.inventory.flow_api import file_status, find_report, send_file
 from webapp.kinds.inventory.params import MADE
 from webapp.lib.bodies import sentences
 from webapp.lib.keyset import cut
 from webapp.lib.shown_lists import shown_list
-from webapp.lib.texts import storable
+from webapp.lib.texts import plain, storable
 
 ENTRIES_PER_PAGE = 100
 # Texts of a statement: name, label, what to write.

@@ -23,11 +23,12 @@ from webapp.accounts import Company, User
 from webapp.errors import ReportError
 from webapp.extensions import db
 from webapp.kinds.inventory.bodies import SettingsBody
-from webapp.kinds.inventory.compute import Totals, emissions_of, plain
+from webapp.kinds.inventory.compute import Totals, emissions_of
 from webapp.kinds.inventory.models import Entry, Period, Unit
 from webapp.kinds.inventory.params import InventoryParams
 from webapp.kinds.inventory.places import Tree, settings_of
 from webapp.lib.moments import utcnow
+from webapp.lib.texts import plain
 
 ROWS_PER_READ = 1000
 

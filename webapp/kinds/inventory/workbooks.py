@@ -9,8 +9,9 @@ from decimal import Decimal
 from itertools import chain, islice
 from typing import IO, Any
 
-from webapp.kinds.inventory.bodies import snake
-from webapp.kinds.inventory.compute import SCOPES, TOTAL, Line, plain
+from pydantic.alias_generators import to_camel
+
+from webapp.kinds.inventory.compute import SCOPES, TOTAL, Line
 from webapp.kinds.inventory.snapshot import Snapshot
 from webapp.kinds.inventory.tabular import (
     CATEGORY_COLUMNS,
@@ -24,6 +25,7 @@ from webapp.kinds.inventory.tabular import (
     compared,
     further,
 )
+from webapp.lib.texts import plain
 from webapp.lib.workbooks import SheetWriter, new_workbook
 
 # Excel has 1,048,576 rows; the rest goes on a further sheet.
@@ -101,7 +103,7 @@ def write_report_data(snapshot: Snapshot, file: IO[bytes], tick: Tick) -> None:
     sections = {"scopes": scopes[:-1], "categories": categories, "units": units}
     for name, lines in (sections | further(snapshot)).items():
         body = ",\n".join(_object(line) for line in lines)
-        file.write(f'"{_camel(name)}": [\n{body}\n],\n'.encode())
+        file.write(f'"{to_camel(name)}": [\n{body}\n],\n'.encode())
     file.write(b'"entries": [\n')
     for count, line in enumerate(snapshot.lines(), start=1):
         file.write((b",\n" if count > 1 else b"") + line.rstrip(b"\n"))
@@ -136,14 +138,9 @@ def _object(line: Line) -> str:
     parts = []
     for name, value in line.items():
         text = plain(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)
-        parts.append(f"{json.dumps(_camel(name))}: {text}")
+        parts.append(f"{json.dumps(to_camel(name))}: {text}")
     return "{" + ", ".join(parts) + "}"
 
 
 def _camelled(told: dict[str, str]) -> dict[str, str]:
-    return {_camel(name): value for name, value in told.items()}
-
-
-def _camel(name: str) -> str:
-    first, *others = snake(name).split("_")
-    return first + "".join(word.capitalize() for word in others)
+    return {to_camel(name): value for name, value in told.items()}

@@ -27,10 +27,11 @@ from webapp.intake import (
     json_items,
     read_rows,
     round_places,
+    shown,
 )
 from webapp.kinds.label_revenue.periods import digits
 from webapp.lib.months import month_text
-from webapp.lib.texts import counted, storable
+from webapp.lib.texts import counted, plain, storable
 
 Role = Literal["users", "streams", "tracks"]
 # What reads a column's value, by its name; each raises BadCell.
@@ -205,7 +206,7 @@ def read_user_id(text: str) -> int:
     """Return a listener's number."""
     stripped = text.strip()
     if not re.fullmatch(r"[0-9]{1,19}", stripped) or int(stripped) > LARGEST_ID:
-        raise BadCell("user_id", f"{_shown(text)} is not a listener's number.")
+        raise BadCell("user_id", f"{shown(text)} is not a listener's number.")
     return int(stripped)
 
 
@@ -240,14 +241,14 @@ def read_fee(fee: Decimal, currency: str) -> str:
     if -int(fee.as_tuple().exponent) > places:
         most = counted(places, "decimal") if places else "no decimals"
         raise BadCell("fee", f"{fee} is no amount of {currency}, which has {most}.")
-    return f"{fee.normalize():f}"
+    return plain(fee)
 
 
 def read_origin(text: str, origins: frozenset[str]) -> str:
     """Return an origin that has a share."""
     stripped = text.strip().lower().replace(" ", "_")
     if stripped not in origins:
-        raise BadCell("origin", f"{_shown(text)} is not one of {', '.join(sorted(origins))}.")
+        raise BadCell("origin", f"{shown(text)} is not one of {', '.join(sorted(origins))}.")
     return stripped
 
 
@@ -255,13 +256,9 @@ def read_seconds(text: str) -> int:
     """Return streamed seconds; zero and negative ones are read, and warned of later."""
     stripped = text.strip()
     if not re.fullmatch(r"-?[0-9]{1,10}", stripped) or abs(int(stripped)) > MOST_SECONDS:
-        sentence = f"{_shown(text)} is not a whole number of seconds, such as 205."
+        sentence = f"{shown(text)} is not a whole number of seconds, such as 205."
         raise BadCell("seconds", sentence)
     return int(stripped)
-
-
-def _shown(text: str) -> str:
-    return repr(text[:60]) if text.strip() else "An empty cell"
 
 
 def read_track(item: Any) -> TrackRow:
