@@ -37,7 +37,8 @@ class DefinitionRun(Model):
 
     period: what it is about (`2025-03`, `2025-W14`, a day, a moment); None where asked by hand
     missed: how many earlier times were slept through and are made up for by this one
-    figures: the numbers on top of its result, [{"label", "value"}]; they outlast the report
+    figures: the numbers on top of its result, [{"label", "value", "unit" if any}]; they
+        outlast the report
     """
 
     __tablename__ = "definition_run"

@@ -180,17 +180,22 @@ def rotate_secret(definition_id: UUID) -> Response:
 def course(runs: Sequence[DefinitionRun]) -> dict[str, Any]:
     """Return the main figure over runs that come newest first, and a line of it.
 
-    Shape: label; values by run id; points of an SVG line, 100 wide and 30 high, oldest first
+    Shape: label, unit; values by run id; points of an SVG line, 100 wide and 30 high, oldest first
     The main figure is the first one of the newest result.
     """
-    figures = [{one["label"]: one["value"] for one in run.figures or ()} for run in runs]
-    label = next((next(iter(one)) for one in figures if one), "")
-    values = {run.id: one.get(label) for run, one in zip(runs, figures, strict=True)}
+    main: dict[str, Any] = next((run.figures[0] for run in runs if run.figures), {"label": ""})
+    values = {
+        run.id: next(
+            (one["value"] for one in run.figures or () if one["label"] == main["label"]), None
+        )
+        for run in runs
+    }
     known = [value for value in reversed(values.values()) if value is not None]
     low, span = min(known, default=0), (max(known, default=0) - min(known, default=0)) or 1
     step = 100 / max(len(known) - 1, 1)
     points = [f"{n * step:.1f},{28 - (v - low) / span * 26:.1f}" for n, v in enumerate(known)]
-    return {"label": label, "values": values, "points": " ".join(points)}
+    unit = main.get("unit", "")
+    return {"label": main["label"], "unit": unit, "values": values, "points": " ".join(points)}
 
 
 @bp.get("/saved/<uuid:definition_id>/compare")

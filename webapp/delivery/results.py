@@ -94,9 +94,20 @@ def watch(run: DefinitionRun) -> list[dict[str, Any]]:
 
 
 def main_figures(report: Report) -> list[dict[str, Any]]:
-    """Return the figures of a result that are numbers: label, and value as a float."""
-    found = ((one.label, as_number(one.value)) for one in answer(report).figures)
-    return [{"label": label, "value": value} for label, value in found if value is not None]
+    """Return the figures of a result that are numbers: label, value as a float, its unit if any."""
+    found = ((one, as_number(one.value)) for one in answer(report).figures)
+    return [
+        {"label": one.label, "value": value}
+        | ({"unit": unit} if (unit := _unit_of(one.value)) else {})
+        for one, value in found
+        if value is not None
+    ]
+
+
+def _unit_of(value: Any) -> str:
+    """Return the one word that follows a number in a text, such as `%` or `EUR`; empty for none."""
+    found = re.fullmatch(rf"{NUMBER.pattern} ([^\s\d]+)", str(value))
+    return found[2] if found else ""
 
 
 def as_number(value: Any) -> float | None:
@@ -121,14 +132,15 @@ def find(
     past:   the figures of earlier runs by label, oldest first
     """
     if alert.figure is not None:
-        now = {one["label"]: one["value"] for one in main_figures(report)}
-        value = now.get(alert.figure)
+        now = {one["label"]: one for one in main_figures(report)}
+        found = now.get(alert.figure)
         known = [one[alert.figure] for one in past if alert.figure in one][-MOST_PAST:]
-        if value is None:
+        if found is None:
             return Finding(None, f"{alert.figure} is not known.")
+        value, unit = found["value"], found.get("unit", "")
         if alert.when == "unusual":
-            return _unusual(alert.figure, value, known)
-        return _held(alert, alert.figure, value, known[-1] if known else None)
+            return _unusual(alert.figure, value, known, unit)
+        return _held(alert, alert.figure, value, known[-1] if known else None, unit)
     assert alert.column is not None
     _, rows = keyed_rows(report)
     _, old = keyed_rows(before) if before is not None else ((), {})
@@ -148,24 +160,24 @@ def find(
     return Finding(True, f"{named}{more}", tuple(held))
 
 
-def _held(alert: Alert, label: str, value: float, before: float | None) -> Finding:
+def _held(alert: Alert, label: str, value: float, before: float | None, unit: str = "") -> Finding:
     limit, percent = alert.limit or 0.0, alert.percent or 0.0
     if alert.when == "change":
         if before is None or before == 0:
             return Finding(None, f"{label} has nothing to be compared with.")
         change = (value - before) / abs(before) * 100
-        words = f"{label} is {_text(value)}, {change:+.1f} % against {_text(before)} before."
-        return Finding(abs(change) >= percent, words)
+        against = f"{change:+.1f} % against {_text(before, unit)} before"
+        return Finding(abs(change) >= percent, f"{label} is {_text(value, unit)}, {against}.")
     if alert.when == "share":
         share = f"{value / limit * 100:.1f} %" if limit else "more than all"
-        words = f"{label} is {_text(value)}, {share} of {_text(limit)}."
+        words = f"{label} is {_text(value, unit)}, {share} of {_text(limit, unit)}."
         return Finding(value >= limit * percent / 100, words)
     holds = value >= limit if alert.when == "above" else value <= limit
     bound = "limit" if alert.when == "above" else "lower limit"
-    return Finding(holds, f"{label} is {_text(value)}; the {bound} is {_text(limit)}.")
+    return Finding(holds, f"{label} is {_text(value, unit)}; the {bound} is {_text(limit, unit)}.")
 
 
-def _unusual(label: str, value: float, past: Sequence[float]) -> Finding:
+def _unusual(label: str, value: float, past: Sequence[float], unit: str) -> Finding:
     """Say whether a figure has changed by more than its earlier changes let expect."""
     if len(past) < LEAST_PAST:
         return Finding(None, f"{label} has too few results: {len(past)} of {LEAST_PAST} results.")
@@ -174,7 +186,8 @@ def _unusual(label: str, value: float, past: Sequence[float]) -> Finding:
     deviation = AS_DEVIATION * median(abs(step - middle) for step in steps)
     reach = max(DEVIATIONS * deviation, abs(past[-1]) * LEAST_SHARE)
     low, high = past[-1] + middle - reach, past[-1] + middle + reach
-    words = f"{label} is {_text(value)}; expected was {_text(low)} to {_text(high)}."
+    expected = f"{_text(low)} to {_text(high, unit)}"
+    words = f"{label} is {_text(value, unit)}; expected was {expected}."
     return Finding(not low <= value <= high, words)
 
 
@@ -194,8 +207,9 @@ def rule_text(alert: Mapping[str, Any]) -> str:
     return _words(read, read.figure or read.column or "")
 
 
-def _text(number: float) -> str:
-    return f"{number:,.2f}".rstrip("0").rstrip(".") if number % 1 else f"{number:,.0f}"
+def _text(number: float, unit: str = "") -> str:
+    text = f"{number:,.2f}".rstrip("0").rstrip(".") if number % 1 else f"{number:,.0f}"
+    return f"{text} {unit}".strip()
 
 
 @subject_forgotten.connect

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import date
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.conftest import DEMO_KEY, DEMO_SECRET, Api, form_token
 from tests.kinds.partner_use.partner_use_helpers import Maker
 from tests.kinds.partner_use.test_answer import month
+from webapp.delivery.bodies import Alert
+from webapp.delivery.results import find
+from webapp.engine.models import Report
+from webapp.extensions import db
 from webapp.kinds.partner_use.entitlements import Entitlement, share_of, usage
 
 
@@ -75,7 +81,10 @@ def test_what_held_at_the_end_of_the_month_counts() -> None:
 
 
 def test_a_result_by_month_says_the_share(
-    api_for: Callable[[str], Api], client_for: Callable[[str], FlaskClient], maker: Maker
+    app: Flask,
+    api_for: Callable[[str], Api],
+    client_for: Callable[[str], FlaskClient],
+    maker: Maker,
 ) -> None:
     api = api_for("owner")
     params = {
@@ -93,6 +102,10 @@ def test_a_result_by_month_says_the_share(
     assert "Share of what is bought" in page
     assert "of 1,000,000 bought" in page
     assert "of 1,000,000 bought" in client_for("viewer").get("/").text
+    watched = {"figure": "Share of what is bought", "name": "Full", "when": "above", "limit": 80}
+    with app.app_context():
+        found = find(Alert(**watched), db.session.get_one(Report, report_id), None, [])
+    assert re.fullmatch(r"Share of .* is [0-9.]+ %; the limit is 80 %\.", found.sentence)
     # Another company's are its own.
     assert "bought" not in client_for("stranger").get("/").text
     assert api_for("stranger").get("/entitlements").json == []
