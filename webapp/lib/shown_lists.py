@@ -51,7 +51,11 @@ class ShownList(Generic[Row]):
 
 
 def shown_list(
-    rows: Sequence[Row], text_of: Callable[[Row], str], asked: Mapping[str, str], name: str = ""
+    rows: Sequence[Row],
+    text_of: Callable[[Row], str],
+    asked: Mapping[str, str],
+    name: str = "",
+    per_page: int = PER_PAGE,
 ) -> ShownList[Row]:
     """Return the page that `q` and `page` of the address ask for; nonsense there counts as none.
 
@@ -61,11 +65,11 @@ def shown_list(
     words = asked.get(f"{name}q", "")[:LONGEST_WORDS].strip()
     parts = words.casefold().split()
     found = [row for row in rows if all(part in text_of(row).casefold() for part in parts)]
-    pages = max(-(-len(found) // PER_PAGE), 1)
+    pages = max(-(-len(found) // per_page), 1)
     number = asked.get(f"{name}page", "")
     page = int(number) if number.isascii() and number.isdigit() and len(number) < 9 else 1
     page = min(max(page, 1), pages)
-    here = found[(page - 1) * PER_PAGE : page * PER_PAGE]
+    here = found[(page - 1) * per_page : page * per_page]
     own = {f"{name}q", f"{name}page"}
     others = {key: value for key, value in asked.items() if key not in own} if name else {}
     return ShownList(here, words, page, pages, len(found), len(rows), name, others)

@@ -204,6 +204,21 @@ def test_only_experts_correct_hours_of_their_own_company(
     assert stranger.client.delete(path, auth=stranger.auth).status_code == 404
 
 
+def test_the_stretches_of_a_login_are_paged_and_searched(
+    sender: Sender, client_for: Callable[[str], FlaskClient]
+) -> None:
+    for day in range(1, 26):
+        sender.begin(f"s{day}", f"2023-09-{day:02d}T08:00:00Z", next_ping_sec=600)
+    address = "/session-activity/login?login=anna&start=2023-09&end=2023-09"
+    page = client_for("viewer").get(address).text
+    assert page.count('data-label="Computer"') == 20
+    assert "stretchespage=2" in page
+    page = client_for("viewer").get(f"{address}&stretchespage=2").text
+    assert page.count('data-label="Computer"') == 5
+    page = client_for("viewer").get(f"{address}&stretchesq=09-07").text
+    assert page.count('data-label="Computer"') == 1
+
+
 def test_a_stretch_is_corrected_on_the_page_of_its_login(
     make_app: Callable[..., Flask], sender: Sender, client_for: Callable[[str], FlaskClient]
 ) -> None:

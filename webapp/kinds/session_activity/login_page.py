@@ -40,11 +40,13 @@ from webapp.kinds.session_activity.report import PERIODS, hours_columns
 from webapp.lib.bodies import Month, at_field, check_months, read_query, read_value
 from webapp.lib.moments import rfc3339, utcnow
 from webapp.lib.months import last_day, month_text, months_between, next_month
+from webapp.lib.shown_lists import shown_list
 
 __all__ = ["bp"]
 NAMES_OFFERED = 50
 MOST_MONTHS = 36
-STRETCHES_SHOWN = 100
+# A stretch is four lines on a phone.
+ROWS_SHOWN = 20
 
 
 def _this_month() -> date:
@@ -109,20 +111,36 @@ def _shown(login: Any, asked: LoginQuery) -> dict[str, Any]:
     # A chart's days are evenly apart, up to today.
     count = max((min(last, max([day_of(utcnow(), zone), *days])) - first).days + 1, 0)
     every_day = (first + ONE_DAY * number for number in range(count))
+
+    def local(moment: datetime) -> str:
+        return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+
     by_day = {day.isoformat(): _in_hours(days.get(day, Hours())) for day in every_day}
     return {
         **_in_hours(whole),
-        "days": [{"period": str(day), **_in_hours(days[day])} for day in reversed(days)],
+        "days": shown_list(
+            [{"period": str(day), **_in_hours(days[day])} for day in reversed(days)],
+            itemgetter("period"),
+            request.args,
+            "days",
+            ROWS_SHOWN,
+        ),
         "months": [{"period": month, **hours} for month, hours in by_month_text.items()],
         "charts": [_chart("month", by_month_text), _chart("date", by_day)],
-        "stretches": _stretches(spans_of, first, last),
+        "stretches": shown_list(
+            _stretches(spans_of, first, last),
+            lambda one: f"{local(one['start'])} {one['computer']}",
+            request.args,
+            "stretches",
+            ROWS_SHOWN,
+        ),
         "corrections": list_corrections(current_scope(), login.name),
-        "local": lambda moment: f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}",
+        "local": local,
     }
 
 
 def _stretches(spans_of: Mapping[int, list[Span]], first: date, last: date) -> list[dict[str, Any]]:
-    """Return the newest stretches of time at each computer, the newest first."""
+    """Return the stretches of time at each computer, the newest first."""
     zone, names = zone_of(current_app), names_by_id(Computer, spans_of)
     bounds = day_start(first, zone), day_end(last, zone)
     found = (
@@ -130,7 +148,7 @@ def _stretches(spans_of: Mapping[int, list[Span]], first: date, last: date) -> l
         for number, spans in spans_of.items()
         for span in united(clipped(spans, *bounds))
     )
-    return sorted(found, key=itemgetter("start"), reverse=True)[:STRETCHES_SHOWN]
+    return sorted(found, key=itemgetter("start"), reverse=True)
 
 
 def _in_hours(hours: Hours) -> dict[str, float]:
