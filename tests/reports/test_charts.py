@@ -107,7 +107,7 @@ def test_a_chart_is_a_picture_and_a_table_without_script(
     assert "From 1,000 to 1,185 people (+19 %) between 2024-01 and 2024-06" in page
     figure = page.partition("<figure")[2].partition("</figure>")[0]
     assert figure.count("<polyline") == 1
-    assert len(re.findall(r'<th scope="row">2024-0\d</th>', figure)) == 6
+    assert len(re.findall(r'<th scope="row" class="is-fixed">2024-0\d</th>', figure)) == 6
     answer = owner.get(f"{here}/charts/months.svg?view=1")
     assert answer.headers["Content-Type"] == "image/svg+xml; charset=utf-8"
     assert answer.headers["Content-Disposition"].endswith("months.svg")

@@ -7,11 +7,13 @@ kind from the kind, so the document cannot fall behind them.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify, render_template
+from markupsafe import Markup, escape
 
 from webapp.engine.kind import ReportKind
 from webapp.engine.params import json_schema
@@ -65,6 +67,12 @@ def read_docs() -> str:
     """Show the document as a page: contents, search, each address with fields, examples, a try."""
     made = document()
     return render_template("api/docs.html", document=made, groups=list(entries_by_tag(made)))
+
+
+@bp.app_template_filter("with_code")
+def with_code(text: str) -> Markup:
+    """Return a text in which what stands between backticks is shown as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
 
 
 @bp.get("/api/errors")

@@ -17,7 +17,9 @@ document.getElementById("api-find").addEventListener("input", (event) => {
     found += !entry.hidden;
   }
   for (const tag of tags) {
-    tag.hidden = !tag.querySelector(".api-entry:not([hidden])");
+    const count = tag.querySelectorAll(".api-entry:not([hidden])").length;
+    tag.querySelector(".api-count").textContent = count;
+    tag.hidden = !count;
     tag.open = words.length > 0;
   }
   // What is looked for is shown once it is found.
