@@ -178,7 +178,7 @@ def test_the_page_sorts_warns_and_downloads(
     assert "Cat" in browser.get("/project-storage?whose=company").text
     assert "Rat" not in client_for("colleague").get("/project-storage?whose=company").text
     file = browser.get("/project-storage/projects.csv?sort=trash_bytes")
-    rows = list(csv.DictReader(io.StringIO(file.text)))
+    rows = list(csv.DictReader(io.StringIO(file.data.decode("utf-8-sig"))))
     assert [(row["project"], row["trash_bytes"]) for row in rows] == [
         ("Rat", str(7 * MB)),
         ("Mouse", "0"),
@@ -213,8 +213,9 @@ def test_projects_providers_and_roles_are_kept_by_page(
     for size, shown in ((1, "0.000000001"), (2**63 - 1, "9223372036.854775807")):
         quota(filled, size)
         assert f'value="{shown}"' in browser.get(f"{root}{project}").text
-    wrong = post(project, name="Mice", quota_gb="much")
-    assert (wrong.status_code, "Write gigabytes" in wrong.text) == (422, True)
+    for much in ("much", "-1", "NaN", "1e30", "1,500"):
+        wrong = post(project, name="Mice", quota_gb=much)
+        assert (wrong.status_code, "Write gigabytes" in wrong.text) == (422, True), much
     given = post(f"{project}/roles", user_id=user_id("colleague"), role="file_editor")
     assert given.status_code == 303
     assert "File Editor" in client_for("colleague").get(root).text

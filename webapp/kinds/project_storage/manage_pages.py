@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -25,6 +26,7 @@ from webapp.lib.bodies import read_value
 from webapp.lib.texts import lookup_id
 
 GIGABYTE = 1000**3
+AMBIGUOUS = re.compile(r"[1-9]\d{0,2}(,\d{3})+")
 UNPLACED_SHOWN = 20
 Show = Callable[[dict[str, str]], str]
 
@@ -50,15 +52,19 @@ def _sent(*names: str) -> dict[str, Any]:
 
 
 def _quota() -> int | None:
-    text = request.form.get("quota_gb", "").strip().replace(",", ".")
+    text = request.form.get("quota_gb", "").strip()
     if not text:
         return None
     try:
-        size = Decimal(text) * GIGABYTE
+        # To some people 1,500 is a thousand times what it is to others.
+        if AMBIGUOUS.fullmatch(text):
+            raise InvalidOperation
+        size = Decimal(text.replace(",", ".")) * GIGABYTE
         if not 0 <= size < 2**63:
             raise InvalidOperation
     except InvalidOperation:
-        raise InvalidParams({"quota_gb": "Write gigabytes as a number, for example 500."}) from None
+        sentence = "Write gigabytes as a number without separators, for example 1500 or 0.5."
+        raise InvalidParams({"quota_gb": sentence}) from None
     return int(size)
 
 
@@ -101,7 +107,7 @@ def _show_project(project_id: UUID, errors: dict[str, str]) -> str:
     scope = current_scope()
     project, roles = projects.roles_in(scope, str(project_id))
     mine = next((role for user, role in roles if user.id == scope.user_id), None)
-    unplaced, total = stats.unplaced_events(project, 1, UNPLACED_SHOWN)
+    unplaced, total = stats.unplaced_events(project, 0, UNPLACED_SHOWN)
     return render_template(
         "project_storage/show_project.html",
         scope=scope,
