@@ -93,6 +93,14 @@ def csv_chunks(sheet: Sheet, *, bom: bool = False, raw: bool = False) -> Iterato
     yield _taken(buffer)
 
 
+def csv_attachment(sheet: Sheet, name: str) -> Response:
+    """Return a sheet as a CSV file to save, for people."""
+    chunks = stream_with_context(csv_chunks(sheet, bom=True))
+    response = Response(chunks, content_type=FORMATS["csv"])
+    response.headers.set("Content-Disposition", "attachment", filename=name)
+    return response
+
+
 def _taken(buffer: io.StringIO) -> bytes:
     text = buffer.getvalue()
     buffer.seek(0)

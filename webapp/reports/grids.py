@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, get_args
 from urllib.parse import quote, unquote, urlencode
 
-from flask import Response, stream_with_context
+from flask import Response
 from werkzeug.datastructures import MultiDict
 
-from webapp.engine.export import FORMATS, csv_chunks, file_name
+from webapp.engine.export import csv_attachment, file_name
 from webapp.engine.kind import Column, ReportKind, Row, Sheet, Table
 from webapp.engine.models import Report
 from webapp.engine.results import (
@@ -258,12 +258,7 @@ def grid_file(report: Report, kind: ReportKind, result: ReadResult, grid: Grid) 
     remark = tuple(one for one in table.columns if one.name == table.remark)
     rows = all_rows(kind, result, grid)
     sheet = Sheet(table.name, table.title, (*grid.columns, *remark), rows)
-    chunks = stream_with_context(csv_chunks(sheet, bom=True))
-    response = Response(chunks, content_type=FORMATS["csv"])
-    name = file_name(report, "csv", table.name)
-    response.headers.set("Content-Disposition", "attachment", filename=name)
-    response.headers["Cache-Control"] = "private, no-store"
-    return response
+    return csv_attachment(sheet, file_name(report, "csv", table.name))
 
 
 def _grid(

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, render_template, request
 from sqlalchemy import select
 
 from webapp.accounts import Scope, current_scope, restrict
-from webapp.engine.export import csv_chunks
+from webapp.engine.export import csv_attachment
 from webapp.engine.kind import Column, Sheet
 from webapp.extensions import db
 from webapp.kinds.project_storage.compute import COUNTED, moment_at, moment_us
@@ -103,9 +103,7 @@ def download_projects() -> Response:
     """Give the same projects as a file, in the same order."""
     _, look = _overview(current_scope())
     sheet = Sheet("projects", "Projects", FILE_COLUMNS, look.projects)
-    response = Response(b"".join(csv_chunks(sheet)), mimetype="text/csv")
-    response.headers["Content-Disposition"] = 'attachment; filename="project-storage.csv"'
-    return response
+    return csv_attachment(sheet, "project-storage.csv")
 
 
 def _overview(scope: Scope) -> tuple[bool, Overview]:

@@ -9,16 +9,11 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, current_app, flash, render_template, request, url_for
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from webapp.accounts import current_scope, require, restrict
 from webapp.accounts import zone_of as company_zone
-from webapp.engine.export import FORMATS, csv_chunks
+from webapp.engine.export import csv_attachment
 from webapp.engine.kind import Column, Sheet
 from webapp.errors import InvalidParams, NotFound, ReportError
 from webapp.extensions import db
@@ -46,6 +41,7 @@ from webapp.kinds.session_activity.names import (
     may_see_all,
     settings_of,
 )
+from webapp.kinds.session_activity.params import check_dates
 from webapp.kinds.session_activity.report import check_by
 from webapp.kinds.session_activity.sessions import (
     Sort,
@@ -159,11 +155,7 @@ def download_online() -> Response:
         }
         for row in found.rows
     )
-    chunks = csv_chunks(Sheet("online", "Who is online", ONLINE, rows), bom=True)
-    response = Response(chunks, content_type=FORMATS["csv"])
-    response.headers.set("Content-Disposition", "attachment", filename="online.csv")
-    response.headers["Cache-Control"] = "private, no-store"
-    return response
+    return csv_attachment(Sheet("online", "Who is online", ONLINE, rows), "online.csv")
 
 
 @bp.post("/end")
@@ -279,13 +271,10 @@ class UseQuery(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> UseQuery:
-        if self.to_date < self.from_date:
-            raise at_field("to_date", "The last date is before the first date.")
+        check_dates(self.from_date, self.to_date)
         if (self.to_date - self.from_date).days >= MOST_DAYS:
             sentence = f"This page shows {MOST_DAYS} days at most; a report shows more."
             raise at_field("to_date", sentence)
-        if not 1970 <= self.from_date.year <= self.to_date.year <= 9000:
-            raise at_field("from_date", "The year of the date cannot be right.")
         return self
 
 

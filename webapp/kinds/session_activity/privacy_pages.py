@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from webapp.accounts import current_scope, require
 from webapp.errors import NotFound
 from webapp.htmx import redirect_to
-from webapp.kinds.session_activity.bodies import HeldQuery, LoginQuery
+from webapp.kinds.session_activity.bodies import LoginOrAllQuery, LoginQuery
 from webapp.kinds.session_activity.compute import by_period, day_of
 from webapp.kinds.session_activity.facts import login_days
 from webapp.kinds.session_activity.ingest import zone_of
@@ -98,10 +98,9 @@ def show_own() -> str:
 @bp.get("/held.json")
 def download_held() -> Response:
     """Give all rows about a login that the caller may see, or about each of their own."""
-    logins = wanted_logins(current_scope(), read_query(HeldQuery).login)
+    logins = wanted_logins(current_scope(), read_query(LoginOrAllQuery).login)
     response = jsonify([held(login) for login in logins])
     response.headers.set("Content-Disposition", "attachment", filename="held.json")
-    response.headers["Cache-Control"] = "private, no-store"
     return response
 
 
