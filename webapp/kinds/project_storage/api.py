@@ -5,6 +5,7 @@ Errors are `{"error","reason","suggestion"}`. Ids are matched as UUIDs, so `stat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -108,11 +109,8 @@ def list_stats() -> Response:
     """Give the stats of the projects the caller has a role in, a page at a time."""
     scope, asked, now = current_scope(), read_query(bodies.PageQuery), utcnow()
     total = stats.count_projects(scope)
-    offset = (asked.page - 1) * asked.per_page
-    items = stats.list_items(scope, offset, asked.per_page) if offset < total else []
-    response = jsonify({"results": [item.as_json(now) for item in items]})
-    response.headers.update(paging(asked.page, asked.per_page, total))
-    return response
+    items = stats.list_items(scope, asked.offset, asked.per_page) if asked.offset < total else []
+    return page_of([item.as_json(now) for item in items], asked, total)
 
 
 @bp.get("/projects/<uuid:project_id>/stats")
@@ -154,17 +152,20 @@ def show_usage() -> Response:
     return response
 
 
-def paging(page: int, per_page: int, total: int) -> dict[str, str]:
-    """Return the headers of a page of a list."""
-    pages = -(-total // per_page)
-    return {
-        "X-Total": str(total),
-        "X-Total-Pages": str(pages),
-        "X-Page": str(page),
-        "X-Per-Page": str(per_page),
-        "X-Next-Page": str(page + 1) if page < pages else "",
-        "X-Prev-Page": str(min(page - 1, pages)) if page > 1 and pages else "",
-    }
+def page_of(results: Sequence[Any], asked: bodies.PageQuery, total: int) -> Response:
+    """Return a page of a list, with headers that say which one and of how many."""
+    response, page, pages = jsonify({"results": results}), asked.page, -(-total // asked.per_page)
+    response.headers.update(
+        {
+            "X-Total": str(total),
+            "X-Total-Pages": str(pages),
+            "X-Page": str(page),
+            "X-Per-Page": str(asked.per_page),
+            "X-Next-Page": str(page + 1) if page < pages else "",
+            "X-Prev-Page": str(min(page - 1, pages)) if page > 1 and pages else "",
+        }
+    )
+    return response
 
 
 # Feeding
@@ -175,32 +176,24 @@ def paging(page: int, per_page: int, total: int) -> dict[str, str]:
     "Events of a project without effect, newest first, paged in X- headers",
     query=bodies.PageQuery,
     answer=answers.ListOf[answers.UnplacedEvent],
-    errors=(
-        404,
-        400,
-    ),
+    errors=(404, 400),
 )
 def list_unplaced(project_id: UUID) -> Response:
     """List events that have no place in the history of their file version, and why."""
     asked = read_query(bodies.PageQuery)
     project, _ = projects.find_project(current_scope(), str(project_id))
-    found, total = stats.unplaced_events(project, asked.page, asked.per_page)
-    response = jsonify(
+    found, total = stats.unplaced_events(project, asked.offset, asked.per_page)
+    shown = [
         {
-            "results": [
-                {
-                    "id": event.event_id,
-                    "type": event.type,
-                    "file_version_id": event.version_id,
-                    "at": rfc3339(moment_at(event.at_us), "microseconds"),
-                    "reason": reason,
-                }
-                for event, reason in found
-            ]
+            "id": event.event_id,
+            "type": event.type,
+            "file_version_id": event.version_id,
+            "at": rfc3339(moment_at(event.at_us), "microseconds"),
+            "reason": reason,
         }
-    )
-    response.headers.update(paging(asked.page, asked.per_page, total))
-    return response
+        for event, reason in found
+    ]
+    return page_of(shown, asked, total)
 
 
 @feeding.before_request
@@ -216,11 +209,7 @@ def close_feeding() -> None:
     body=Annotated[list[bodies.EventBody], Field(max_length=bodies.EVENTS_PER_LIST)],
     answer=answers.ListOf[answers.Verdict],
     status=202,
-    errors=(
-        404,
-        409,
-        400,
-    ),
+    errors=(404, 409, 400),
 )
 def take_events(project_id: UUID) -> tuple[Response, int]:
     """Store file events; answer a verdict on each, then have them counted."""
@@ -236,11 +225,7 @@ def take_events(project_id: UUID) -> tuple[Response, int]:
     body_type="text/csv",
     answer=answers.BaselineAnswer,
     status=202,
-    errors=(
-        404,
-        409,
-        400,
-    ),
+    errors=(404, 409, 400),
 )
 def take_baseline(project_id: UUID) -> tuple[Response, int]:
     """Store an upload for each row of a file, then have them counted."""

@@ -161,6 +161,11 @@ class PageQuery(BaseModel):
         100, description="How many on a page."
     )
 
+    @property
+    def offset(self) -> int:
+        """Return how many come before the page."""
+        return (self.page - 1) * self.per_page
+
 
 class UsersQuery(PageQuery):
     """Which users of the company."""

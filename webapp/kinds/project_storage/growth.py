@@ -90,18 +90,13 @@ def make_growth(params: ProjectStorageParams, run: Run, context: Context) -> Res
     return Result(head, {"growth": rows, "months": totals, **tables})
 
 
-def may_see_all(company_id: str, user_id: str) -> bool:
-    """Return whether a user is an admin of the company, who may see what all its projects hold."""
-    user = db.session.get(User, user_id)
-    scope = scope_of(user, company_id) if user else None
-    return scope is not None and scope.may("admin")
-
-
 def _counted_projects(run: Run, params: ProjectStorageParams) -> Sequence[Any]:
     """Return the report's projects by name, their waiting events counted first."""
     project_id = str(params.project) if params.project else None
     # The role that showed the whole company may have gone since the report was asked for.
-    whole = params.whose == "company" and may_see_all(run.company_id, run.user_id)
+    user = db.session.get(User, run.user_id)
+    scope = scope_of(user, run.company_id) if user else None
+    whole = params.whose == "company" and scope is not None and scope.may("admin")
     found = projects_seen(run.company_id, run.user_id, whole=whole, project_id=project_id)
     db.session.commit()
     if project_id and not found:

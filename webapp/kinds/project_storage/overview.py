@@ -7,7 +7,7 @@ both are kept by the same steps; no event is touched.
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -23,11 +23,11 @@ from webapp.kinds.project_storage.models import (
     StorageMonth,
 )
 from webapp.kinds.project_storage.projects import company_quota, providers_of
+from webapp.lib.batches import batched
 from webapp.lib.moments import utcnow
 from webapp.lib.months import current_month, month_text, months_between, next_month
 
 WARN_AT = 80
-KEYS_PER_QUERY = 1000
 # Growth at a pace of almost nothing fills no quota within a lifetime.
 MOST_MONTHS = 1200
 Row = dict[str, Any]
@@ -80,7 +80,7 @@ def look_over(
     named = {one.key: one for one in found}
     held = {key: dict.fromkeys(COUNTED, 0) for key in named}
     by_provider: dict[int, dict[str, int]] = {}
-    for counter in _of_projects(Counter, list(named)):
+    for counter in _of_projects(Counter, named):
         at_provider = by_provider.setdefault(counter.provider_key, dict.fromkeys(COUNTED, 0))
         for name in COUNTED:
             held[counter.project_key][name] += getattr(counter, name)
@@ -89,7 +89,7 @@ def look_over(
     changes = {key: Tally[date]() for key in named}
     provider, uploader, month = Tally[int](), Tally[str](), Tally[date]()
     is_wanted = (StorageMonth.month >= months[0]) | (StorageMonth.lying_file_versions > 0)
-    for row in _of_projects(StorageMonth, list(named), is_wanted):
+    for row in _of_projects(StorageMonth, named, is_wanted):
         if row.lying_file_versions:
             there = lying.setdefault((row.month, row.project_key), [0, 0])
             there[0] += row.lying_file_versions
@@ -161,9 +161,9 @@ def _trend(now: int, grown: Tally[date], first: date) -> Iterator[Row]:
         yield {"month": month_text(month), "held_bytes": held}
 
 
-def _of_projects(table: Any, keys: list[int], *where: Any) -> Iterator[Any]:
-    for first in range(0, len(keys), KEYS_PER_QUERY):
-        mine = table.project_key.in_(keys[first : first + KEYS_PER_QUERY])
+def _of_projects(table: Any, keys: Iterable[int], *where: Any) -> Iterator[Any]:
+    for some in batched(keys, 1000):
+        mine = table.project_key.in_(some)
         yield from db.session.scalars(select(table).where(mine, *where))
 
 

@@ -27,7 +27,7 @@ from webapp.error_pages import envelope
 from webapp.errors import NotFound, NotSignedIn
 from webapp.extensions import db
 from webapp.kinds.project_storage import answers, bodies, projects, stats, tasks
-from webapp.kinds.project_storage.api import PREFIX, as_envelope, paging
+from webapp.kinds.project_storage.api import PREFIX, as_envelope, page_of
 from webapp.kinds.project_storage.models import ROLES
 from webapp.lib.bodies import read_json, read_query, read_value
 from webapp.lib.openapi import JSON, Describer
@@ -54,10 +54,8 @@ def list_projects() -> Response:
     """List the projects the caller has a role in, a page at a time, oldest first."""
     scope, asked = current_scope(), read_query(bodies.PageQuery)
     total = stats.count_projects(scope)
-    found = stats.list_items(scope, (asked.page - 1) * asked.per_page, asked.per_page)
-    response = jsonify({"results": [answers.project_answer(item.project) for item in found]})
-    response.headers.update(paging(asked.page, asked.per_page, total))
-    return response
+    found = stats.list_items(scope, asked.offset, asked.per_page)
+    return page_of([answers.project_answer(item.project) for item in found], asked, total)
 
 
 @bp.post("/projects")
@@ -280,11 +278,8 @@ def list_users() -> Response:
         for one in members_of(current_scope().company_id)
         if named in one.user.name.casefold() and address in {"", one.user.email}
     ]
-    first = (asked.page - 1) * asked.per_page
-    shown = [answers.user_answer(user) for user in found[first : first + asked.per_page]]
-    response = jsonify({"results": shown})
-    response.headers.update(paging(asked.page, asked.per_page, len(found)))
-    return response
+    page = found[asked.offset : asked.offset + asked.per_page]
+    return page_of([answers.user_answer(user) for user in page], asked, len(found))
 
 
 @bp.get("/auth_providers")

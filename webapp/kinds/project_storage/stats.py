@@ -23,6 +23,7 @@ from webapp.kinds.project_storage.models import (
     UnplacedEvent,
 )
 from webapp.kinds.project_storage.projects import find_project
+from webapp.lib.batches import batched
 from webapp.lib.moments import rfc3339, utcnow
 
 # Sums of 64-bit numbers pass 64 bits, which SQLite answers with an error: summed in two halves.
@@ -102,7 +103,7 @@ def item_of(project: Project, role: str) -> Item:
 def _filled(items: list[Item]) -> list[Item]:
     by_key = {item.project.key: item for item in items}
     columns = [getattr(Counter, name) for name in COUNTED]
-    for keys in _chunks(list(by_key), 1000):
+    for keys in batched(by_key, 1000):
         query = (
             select(Counter.project_key, Provider, *columns)
             .join(Provider, Provider.key == Counter.provider_key)
@@ -116,10 +117,6 @@ def _filled(items: list[Item]) -> list[Item]:
         for key, number in db.session.execute(counted.group_by(UnplacedEvent.project_key)):
             by_key[key].not_placed = number
     return items
-
-
-def _chunks(keys: Sequence[int], size: int) -> list[Sequence[int]]:
-    return [keys[first : first + size] for first in range(0, len(keys), size)]
 
 
 def user_stats(scope: Scope) -> dict[str, dict[str, Any]]:
@@ -165,7 +162,7 @@ def summed(stats: dict[str, dict[str, Any]], *, admin_only: bool = False) -> dic
 
 
 def unplaced_events(
-    project: Project, page: int, per_page: int
+    project: Project, offset: int, limit: int
 ) -> tuple[Sequence[Row[FileEvent, str]], int]:
     """Return a page of the events that have no place, newest first, with why; and how many."""
     mine = UnplacedEvent.project_key == project.key
@@ -174,5 +171,5 @@ def unplaced_events(
         FileEvent.seq == UnplacedEvent.seq
     )
     query = select(FileEvent, UnplacedEvent.reason).join(UnplacedEvent, same).where(mine)
-    query = query.order_by(FileEvent.seq.desc()).offset((page - 1) * per_page).limit(per_page)
+    query = query.order_by(FileEvent.seq.desc()).offset(offset).limit(limit)
     return db.session.execute(query).all(), total

@@ -257,14 +257,8 @@ class NewCorrection(_Body):
         return Span(self.new_start, self.new_end) if self.new_start and self.new_end else None
 
 
-class CorrectionsQuery(BaseModel):
-    """Whose corrections; without a login those of all."""
-
-    login: Annotated[str, LineOrEmpty] = ""
-
-
-class HeldQuery(BaseModel):
-    """Whose rows; without a login those of the caller's own ones."""
+class LoginOrAllQuery(BaseModel):
+    """Which login; without one all that are meant."""
 
     login: Annotated[str, LineOrEmpty] = ""
 

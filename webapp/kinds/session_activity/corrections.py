@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 from webapp.accounts import Scope, audit
 from webapp.errors import InvalidParams, NotFound
 from webapp.extensions import db
+from webapp.kinds.session_activity.bodies import NewCorrection
 from webapp.kinds.session_activity.compute import Span, clipped
 from webapp.kinds.session_activity.models import Computer, Correction, Login
 from webapp.kinds.session_activity.names import find, find_login, mark_changed, seen
@@ -22,16 +23,14 @@ from webapp.lib.moments import utcnow
 MOST_LISTED = 500
 
 
-def correct(
-    scope: Scope, login: str, computer: str, wrong: Span, right: Span | None, reason: str
-) -> int:
+def correct(scope: Scope, new: NewCorrection) -> int:
     """Let a stretch not count, or another one in its place; return the correction's number.
 
     Commits. Raises: InvalidParams
     """
-    who = find_login(scope, login, managing=True)
-    place = find(db.session, Computer, scope.company_id, computer)
-    errors = {}
+    who = find_login(scope, new.login, managing=True)
+    place = find(db.session, Computer, scope.company_id, new.comp_name)
+    wrong, right, errors = new.wrong, new.right, {}
     if who is None:
         errors["login"] = "There is no such login."
     if place is None:
@@ -50,12 +49,12 @@ def correct(
         end_at=wrong.end,
         new_start_at=right.start if right else None,
         new_end_at=right.end if right else None,
-        reason=reason,
+        reason=new.reason,
         made_by=scope.email,
     )
     db.session.add(made)
     mark_changed(scope.company_id, [who.id])
-    audit(scope, "corrected hours", f"{who.name} at {place.name}: {reason}")
+    audit(scope, "corrected hours", f"{who.name} at {place.name}: {new.reason}")
     db.session.commit()
     return made.id
 

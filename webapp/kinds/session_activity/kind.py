@@ -26,14 +26,7 @@ from webapp.engine.kind import (
 from webapp.engine.run import REPORT
 from webapp.errors import InvalidParams
 from webapp.jobs import Job
-from webapp.kinds.session_activity import (
-    api,
-    commands,
-    demo,
-    names_api,
-    privacy,
-    privacy_pages,
-)
+from webapp.kinds.session_activity import api, commands, demo, names_api, privacy, privacy_pages
 from webapp.kinds.session_activity.facts import check_kept, first_day
 from webapp.kinds.session_activity.forgetting import forget_sessions
 from webapp.kinds.session_activity.names import find_login, may_see_all

@@ -173,15 +173,7 @@ def correct_stretch() -> Response:
         form[name] = _moment_text(form.get(name, ""))
 
     def correct_it() -> None:
-        wanted = read_value(NewCorrection, form)
-        correct(
-            current_scope(),
-            wanted.login,
-            wanted.comp_name,
-            wanted.wrong,
-            wanted.right,
-            wanted.reason,
-        )
+        correct(current_scope(), read_value(NewCorrection, form))
 
     flash_outcome(correct_it, "The hours are corrected.")
     return redirect_to(url_for("session_activity.show_login", login=form.get("login")))

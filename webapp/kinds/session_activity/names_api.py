@@ -57,10 +57,10 @@ def erase_user() -> Response:
 
 
 @telling.get("/held")
-@describe("All data stored about a login", query=bodies.HeldQuery, answer=Held, errors=(404,))
+@describe("All data stored about a login", query=bodies.LoginOrAllQuery, answer=Held, errors=(404,))
 def show_held() -> Response:
     """Give all rows about a login, or about each of the caller's own."""
-    asked = read_query(bodies.HeldQuery)
+    asked = read_query(bodies.LoginOrAllQuery)
     data = [held(login) for login in wanted_logins(current_scope(), asked.login)]
     return jsonify({"message": "Success", "data": data})
 
@@ -107,18 +107,15 @@ def _change(table: Table, model: type[bodies.LoginChange]) -> Response:
 )
 def add_correction() -> tuple[Response, int]:
     """Let a stretch not count, or another one in its place; what was sent is not changed."""
-    wanted = read_value(bodies.NewCorrection, bodies.read_sent())
-    number = correct(
-        current_scope(), wanted.login, wanted.comp_name, wanted.wrong, wanted.right, wanted.reason
-    )
+    number = correct(current_scope(), read_value(bodies.NewCorrection, bodies.read_sent()))
     return jsonify({"message": "Created", "data": {"id": number}}), 201
 
 
 @telling.get("/corrections")
-@describe("List corrections", query=bodies.CorrectionsQuery, answer=Corrections)
+@describe("List corrections", query=bodies.LoginOrAllQuery, answer=Corrections)
 def index_corrections() -> Response:
     """List corrections, those that were taken back too, the newest first."""
-    asked = read_query(bodies.CorrectionsQuery)
+    asked = read_query(bodies.LoginOrAllQuery)
     data = [
         {
             name: rfc3339(value) if isinstance(value, datetime) else value

@@ -22,6 +22,14 @@ def _form(**hints: JsonValue) -> dict[str, JsonValue]:
     return {"form": hints}
 
 
+def check_dates(first: date, last: date) -> None:
+    """Raise what is wrong with a range of dates, both included, beside its field."""
+    if last < first:
+        raise at_field("to_date", "The last date is before the first date.")
+    if not 1970 <= first.year <= last.year <= 9000:
+        raise at_field("from_date", "The year of the date cannot be right.")
+
+
 class SessionActivityParams(BaseModel):
     """Parameters of a session-activity report; nothing of them is secret."""
 
@@ -119,10 +127,7 @@ class SessionActivityParams(BaseModel):
         for name, which in (("from_date", "first"), ("to_date", "last")):
             if getattr(self, name) is None:
                 raise at_field(name, f"A range of dates needs its {which} date, as YYYY-MM-DD.")
-        if self.last_day < self.first_day:
-            raise at_field("to_date", "The last date is before the first date.")
-        if not 1970 <= self.first_day.year <= self.last_day.year <= 9000:
-            raise at_field("from_date", "The year of the date cannot be right.")
+        check_dates(self.first_day, self.last_day)
 
     @property
     def first_day(self) -> date:

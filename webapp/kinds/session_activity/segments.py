@@ -30,11 +30,10 @@ from sqlalchemy.engine import Engine
 from webapp.extensions import UtcDateTime
 from webapp.kinds.session_activity.compute import ONE_DAY
 from webapp.kinds.session_activity.models import ClockAhead, ClockOffset, Login, Segment, Session
+from webapp.lib.batches import batched
 from webapp.lib.upserts import upsert
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# SQLite takes no more than some ten thousand values in a statement.
-KEYS_PER_QUERY = 500
 # What a clock has said: session, event, time.
 Said = tuple[int, str, datetime]
 Clock = type[ClockAhead] | type[ClockOffset]
@@ -196,12 +195,6 @@ def first_kept(connection: Connection, table: Clock, said: Sequence[Said]) -> di
         rows = connection.execute(_FIRST_KEPT[table][connection.dialect.name], given)
         found |= {(number, event, at): moment for number, event, at, moment in rows}
     return found
-
-
-def batched(keys: Sequence[Any]) -> Iterator[list[Any]]:
-    """Yield keys some hundred at a time."""
-    for first in range(0, len(keys), KEYS_PER_QUERY):
-        yield list(keys[first : first + KEYS_PER_QUERY])
 
 
 def keep(connection: Connection, table: Clock, rows: Sequence[dict[str, Any]]) -> None:

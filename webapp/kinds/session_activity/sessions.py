@@ -28,11 +28,11 @@ from webapp.kinds.session_activity.models import (
 from webapp.kinds.session_activity.names import find, key_of, matching, seen
 from webapp.kinds.session_activity.segments import (
     SessionFacts,
-    batched,
     ends_day,
     first_kept,
     open_transaction,
 )
+from webapp.lib.batches import batched
 from webapp.lib.moments import rfc3339
 
 

@@ -37,6 +37,7 @@ from webapp.kinds.session_activity.compute import (
 from webapp.kinds.session_activity.facts import event_names, find_logins, read_spans
 from webapp.kinds.session_activity.models import ROOM_LENGTH
 from webapp.kinds.session_activity.names import key_of, placed_computers, settings_of
+from webapp.lib.batches import batched
 from webapp.lib.moments import rfc3339
 
 By = Literal["computer", "room", "event"]
@@ -158,10 +159,7 @@ class Usage:
     ) -> Usage:
         """Count from one day to another; of what lies ahead of now nothing counts as open."""
         logins = find_logins(self._scope, login, first, last)
-        pages = [
-            logins[begin : begin + LOGINS_AT_ONCE]
-            for begin in range(0, len(logins), LOGINS_AT_ONCE)
-        ]
+        pages = list(batched(logins, LOGINS_AT_ONCE))
         count = (last - first).days + 1
         for number in range(0, count, DAYS_AT_ONCE):
             begin = first + ONE_DAY * number
