@@ -233,6 +233,19 @@ def test_an_error_in_a_csv_is_refused_in_a_column_that_nobody_reads(tmp_path: Pa
         detect(kept(tmp_path, "day;who;amount;#N/A\n2025-03-13;1;5;x\n"), FIELDS)
 
 
+@pytest.mark.parametrize(
+    "word",
+    ["#N/A", "#NV", "#WERT!", "#NOM?", "#VALEUR!", "#WAARDE!", "#¡REF!", "#¿NOMBRE?", "#n/a"],
+)
+def test_an_error_is_one_in_the_language_of_whoever_saved_the_csv(
+    tmp_path: Path, word: str
+) -> None:
+    path = kept(tmp_path, f"{HEAD}2025-03-13;1;5;{word}\n2025-03-13;1;5;# {word}\n")
+    first, second = read_rows(path, detect(path, FIELDS), FIELDS)
+    assert word in first.errors["note"]
+    assert second.errors == {}
+
+
 def test_no_cell_of_the_rejected_rows_starts_a_formula(tmp_path: Path) -> None:
     rejects = Rejects(tmp_path / "rejected.csv")
     rejects(Problem("=1+1.csv", 2, "+user_id", "@x is not a number.", ("-1", "2")))

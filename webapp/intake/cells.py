@@ -37,10 +37,12 @@ _NUMBERS = {
     ",": re.compile(_NUMBER.format(gaps=r"." + _SPACES, mark=",")),
     ".": re.compile(_NUMBER.format(gaps=r"," + _SPACES, mark=r"\.")),
 }
-# What a spreadsheet writes where a formula has failed.
+# What a spreadsheet shows where a formula has failed, in the languages of headings, as a CSV of it
+# has it; in a workbook they are English whatever its language.
 ERROR_WORDS = re.compile(
-    r"#(N/A|N/V|(REF|VALUE|DIV/0|NUM|NULL|SPILL|CALC|FIELD|BLOCKED|CONNECT|UNKNOWN|BUSY)!|NAME\?"
-    r"|GETTING_DATA|(BEZUG|WERT|ZAHL|VALEUR|NOMBRE)!|NOM\?)",
+    r"#(N/[ABDV]|NV|GETTING_DATA|(NAME|NOM|NAAM|¿NOMBRE)\?"
+    r"|¡?(REF|VALUE|DIV/0|NUM|NULL|SPILL|CALC|FIELD|BLOCKED|CONNECT|UNKNOWN|BUSY"
+    r"|BEZUG|WERT|ZAHL|VALEUR|NOMBRE|NUL|VERW|WAARDE|GETAL|DEEL/0|LEEG|VALOR)!)",
     re.IGNORECASE,
 )
 _EXACT = Context(prec=200)

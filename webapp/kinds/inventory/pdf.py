@@ -188,7 +188,8 @@ def _methods(snapshot: Snapshot) -> list[Block]:
             f"All tonnes are shown with {digits} after the point, and added before they are "
             "rounded. Emissions are quantity times emission factor of each entry, and times the "
             "warming potential where an entry names one. Totals hold scope 2 by location; biogenic "
-            "emissions are in no total. A dash stands where there is nothing to compare with. The "
-            "workbook and the data file of the same report hold the same totals."
+            "emissions are in no total; gases and sources of factors count every entry. A dash "
+            "stands where there is nothing to compare with. The workbook and the data file of the "
+            "same report hold the same totals."
         ),
     ]
