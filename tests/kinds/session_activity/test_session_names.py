@@ -192,6 +192,19 @@ def test_a_change_that_cannot_be_is_refused_with_a_sentence(
     assert answer.json["message"].endswith(".")
 
 
+def test_whose_account_a_login_is_goes_with_its_hours(sender: Sender) -> None:
+    def accounts() -> dict[str, Any]:
+        return {row["Name"]: row["account"] for row in sender.get("/users").json["data"]}
+
+    sender.post("/users", [{"Name": "cleo"}])
+    for name, account in (("anna", "colleague@example.com"), ("cleo", "viewer@example.com")):
+        assert patch(sender, "/users", Name=name, account=account).status_code == 200
+    assert patch(sender, "/users", Name="anna", merge_into="bela").status_code == 200
+    assert accounts() == {"bela": "colleague@example.com", "cleo": "viewer@example.com"}
+    assert patch(sender, "/users", Name="cleo", merge_into="bela").status_code == 200
+    assert accounts() == {"bela": "colleague@example.com"}
+
+
 def test_names_are_changed_by_page_by_experts_and_settings_by_admins(
     app: Flask, sender: Sender, client_for: Callable[[str], FlaskClient]
 ) -> None:

@@ -290,7 +290,9 @@ def _merge(table: Table, company_id: str, found: Any, other: Any) -> None:
     db.session.execute(update(table).where(names).values(same_as_id=other.id))
     if table is Login:
         longest = max(found.longest_days, other.longest_days)
-        db.session.execute(update(Login).where(Login.id == other.id).values(longest_days=longest))
+        # Whose hours they are goes with them, unless the other is somebody's.
+        both = {"longest_days": longest, "user_id": other.user_id or found.user_id}
+        db.session.execute(update(Login).where(Login.id == other.id).values(both))
 
 
 def logins_at(computer_id: int) -> Sequence[int]:
