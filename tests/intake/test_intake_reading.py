@@ -213,6 +213,20 @@ def test_rows_with_nothing_in_them_are_skipped_and_trailing_separators_too(
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("day;who;amount;amount\n2025-03-13;1;5;5\n", "amount twice; choose one of these columns"),
+        (f'{HEAD}2025-03-13;1;5;"a"b\n', "write a quote inside of a cell twice"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_what_to_change(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    with pytest.raises(BadFile, match=words):
+        values(kept(tmp_path, text))
+
+
 def test_cells_that_cannot_be_used_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
     lines = ["32/04/2025;1;abc;x", "2025-03-13;1", "2025-03-13;1;5;x;more", "2025-03-13;1;5;#REF!"]
     path = kept(tmp_path, HEAD + "2025-03-14;1;7.5;ok\n" + "\n".join(lines))

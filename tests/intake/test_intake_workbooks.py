@@ -67,6 +67,8 @@ def test_unix_seconds_and_times_are_no_days(tmp_path: Path) -> None:
     for number in ("1735689600", "45729.5", "0"):
         [row] = rows_of(tmp_path, workbook(HEADER + GOOD.replace("45729", number)))
         assert "not a da" in row.errors["day"]
+    [row] = rows_of(tmp_path, workbook(HEADER + GOOD.replace("45729", "45729.4375")))
+    assert "it is 2025-03-13 with a time; write the day alone" in row.errors["day"]
 
 
 @pytest.mark.parametrize("value", ["", "<v></v>", "<v/>"])

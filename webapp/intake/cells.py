@@ -184,12 +184,12 @@ def _numbered_day(text: str, since_1904: bool, cut_time: bool) -> date:
     if cut_time and number.adjusted() < 9:
         number = Decimal(int(number))
     # 60 is a day that never was, the 29 February 1900; nobody means it, or one before it.
-    if number != number.to_integral_value() or not 61 <= number <= 2_580_000:
-        raise ValueError(
-            f"{text} is not a date; give the cell the format of a date without a time."
-        )
-    start = date(1904, 1, 1) if since_1904 else date(1899, 12, 30)
-    return start + timedelta(days=int(number))
+    if not 61 <= number <= 2_580_000:
+        raise ValueError(f"{text} is not a date; write the day, such as 2025-03-13.")
+    day = (date(1904, 1, 1) if since_1904 else date(1899, 12, 30)) + timedelta(days=int(number))
+    if number != number.to_integral_value():
+        raise ValueError(f"{text} is not a day: it is {day} with a time; write the day alone.")
+    return day
 
 
 def read_seconds(text: str, *, in_milliseconds: bool = False) -> str:

@@ -189,7 +189,10 @@ def _columns_missing(found: Format, fields: Sequence[Field]) -> str:
             f"The header needs the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; "
             f"it is {(found.separator or ', ').join(found.header)[:200]!r}."
         )
-    return f"The header names {', '.join(sorted(twice))} twice." if twice else ""
+    if twice:
+        names = ", ".join(sorted(twice))
+        return f"The header names {names} twice; choose one of these columns, or rename one."
+    return ""
 
 
 def _guessed(path: Path, found: Format, fields: Sequence[Field]) -> tuple[Format, str]:

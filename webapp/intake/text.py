@@ -141,7 +141,12 @@ def csv_rows(
         except UnicodeError as error:
             raise BadFile(f"The file is not {encoding} text from here on.", line) from error
         except csv.Error as error:
-            raise BadFile(f"The row cannot be read as CSV: {error}.", line) from error
+            hint = (
+                "; write a quote inside of a cell twice, and close each"
+                if '"' in str(error)
+                else ""
+            )
+            raise BadFile(f"The row cannot be read as CSV: {error}{hint}.", line) from error
 
 
 def last_rows(path: Path, encoding: str, separator: str) -> Iterator[list[str]]:
