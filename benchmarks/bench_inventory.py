@@ -53,6 +53,7 @@ def _fill(database_url: str) -> tuple[str, float]:
         checker = entries.Checker(company_id)
         rows = (checker.check(body, number) for number, body in enumerate(bodies))
         entries.store(company_id, rows)
+        db.session.commit()
         rate = ENTRIES / (time.perf_counter() - began)
         user_id = user.id
         db.engine.dispose()

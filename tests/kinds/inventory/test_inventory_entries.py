@@ -11,7 +11,11 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from tests.kinds.inventory.inventory_helpers import DATA, UNITS, Caller, entry, make_demo_for
+from webapp.errors import NotFound
 from webapp.extensions import db
+from webapp.kinds.inventory import places
+from webapp.kinds.inventory.bodies import PeriodIn, UnitIn
+from webapp.kinds.inventory.entries import check_all, find_entry, store
 from webapp.kinds.inventory.models import Unit
 
 Callers = Callable[[str], Caller]
@@ -144,6 +148,21 @@ def test_a_locked_period_keeps_its_entries(ours: Caller) -> None:
     ours.post(f"{DATA}/periods", [locked | {"is_locked": False}])
     assert ours.delete(f"{ENTRIES}/e-1").status_code == 204
     assert ours.delete(f"{ENTRIES}/e-1").status_code == 404
+
+
+def test_a_change_is_kept_with_what_the_audit_log_says_of_it_or_not_at_all(
+    app: Flask, acme: str
+) -> None:
+    year = {"short_name": "1999", "start_date": "1999-01-01", "end_date": "1999-12-31"}
+    with app.app_context():
+        places.put_periods(acme, [PeriodIn.model_validate(year)])
+        places.put_units(acme, [UnitIn(name="Elsewhere")])
+        store(acme, check_all(acme, [entry(id="gone")]))
+        db.session.rollback()
+        assert "1999" not in {one.short_name for one in places.list_periods(acme)}
+        assert "Elsewhere" not in {unit.name for unit, _ in places.read_tree(acme).walk()}
+        with pytest.raises(NotFound):
+            find_entry(acme, "gone")
 
 
 def test_only_what_was_sent_of_a_known_period_is_changed(ours: Caller) -> None:

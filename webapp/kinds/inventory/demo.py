@@ -72,7 +72,9 @@ def make_demo(company_id: str) -> dict[str, int]:
         for site in range(len(SITES))
         for place in range(len(ACTIVITIES))
     ]
-    return entries.store(company_id, entries.check_all(company_id, bodies))
+    stored = entries.store(company_id, entries.check_all(company_id, bodies))
+    db.session.commit()
+    return stored
 
 
 def _id(company_id: str, what: str) -> UUID:

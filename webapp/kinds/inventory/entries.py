@@ -135,8 +135,9 @@ def check_all(company_id: str, bodies: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def store(company_id: str, rows: Iterable[dict[str, Any]]) -> dict[str, int]:
-    """Store entries by their id and commit; return how many were created, updated, unchanged.
+    """Store entries by their id; return how many were created, updated, unchanged.
 
+    The caller commits, beside what the audit log says of it.
     Raises: Conflict when a period was locked meanwhile, or an entry would leave a locked one
     """
     # A write holds the periods until the end on both databases: none is locked in the middle.
@@ -156,7 +157,6 @@ def store(company_id: str, rows: Iterable[dict[str, Any]]) -> dict[str, int]:
             if db.engine.dialect.name == "postgresql":
                 db.session.execute(text("ANALYZE (SKIP_LOCKED) inventory_entry"))
             look_at *= 4
-    db.session.commit()
     return counted
 
 
@@ -256,7 +256,7 @@ def read_entries(
 
 
 def delete_entry(company_id: str, entry_id: str) -> None:
-    """Delete an entry and commit; raises NotFound, and Conflict where its period is locked."""
+    """Delete an entry; the caller commits. Raises: NotFound, Conflict in a locked period"""
     entry = db.session.get(Entry, (company_id, entry_id))
     if entry is None:
         raise NotFound("There is no such entry.")
@@ -265,7 +265,6 @@ def delete_entry(company_id: str, entry_id: str) -> None:
         db.session.rollback()
         raise Conflict(LOCKED)
     db.session.execute(delete(Entry).where(Entry.company_id == company_id, Entry.id == entry_id))
-    db.session.commit()
 
 
 def forget_periods(month: date) -> Iterator[int]:

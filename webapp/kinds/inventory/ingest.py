@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from webapp.errors import InvalidParams
+from webapp.extensions import db
 from webapp.intake import (
     BadFile,
     Field,
@@ -161,6 +162,7 @@ def load(
             attempt.set_total(200)
             attempt.stage("Storing the rows")
             counted = entries.store(company_id, _unpacked(good, teller(attempt, 100)))
+            db.session.commit()
     except BadFile as error:
         raise InvalidParams({"file": error.sentence}) from None
     return ", ".join(f"{count:,} {word}" for word, count in counted.items()) + ".", counted

@@ -104,8 +104,9 @@ def find_unit(company_id: str, unit_id: Any) -> Unit:
 
 
 def put_periods(company_id: str, bodies: Sequence[PeriodIn]) -> list[Period]:
-    """Make periods, or change those whose id is known; return them in their order. Commits.
+    """Make periods, or change those whose id is known; return them in their order.
 
+    The caller commits, beside what the audit log says of it.
     Of a known one only what was sent is changed: a new name does not unlock it.
     Raises: InvalidParams when entries would no longer lie within their period
     """
@@ -128,7 +129,6 @@ def put_periods(company_id: str, bodies: Sequence[PeriodIn]) -> list[Period]:
         _take_over(period, body)
         found.append(period)
     _flush()
-    db.session.commit()
     return found
 
 
@@ -149,8 +149,9 @@ def _take_over(row: Period | Unit, body: PeriodIn | UnitIn) -> None:
 
 
 def put_units(company_id: str, bodies: Sequence[UnitIn]) -> list[Unit]:
-    """Make units, or change those whose id is known; return them in their order. Commits.
+    """Make units, or change those whose id is known; return them in their order.
 
+    The caller commits, beside what the audit log says of it.
     A new unit without a parent goes directly below the root; a known one stays where it is unless a
     parent is sent, null for the root. Parents may come after their children in the list.
     Raises: InvalidParams for an unknown parent, and for a unit that would lie below itself
@@ -183,7 +184,6 @@ def put_units(company_id: str, bodies: Sequence[UnitIn]) -> list[Unit]:
             {f"units.{place}.parent_id": one for place, one in enumerate(problems) if one}
         )
     _flush()
-    db.session.commit()
     return found
 
 
