@@ -21,6 +21,7 @@ from webapp.engine.run import REPORT
 from webapp.errors import ReportError
 from webapp.extensions import db
 from webapp.jobs import Ending, Task
+from webapp.lib.batches import batched
 from webapp.lib.moments import rfc3339, utcnow
 from webapp.lib.texts import made_storable
 
@@ -82,8 +83,7 @@ def store(attempt: Run, result: Result) -> None:
     def write(connection: Connection) -> None:
         connection.execute(delete(ResultRow).where(ResultRow.report_id == attempt.job_id))
         for table, rows in tables.items():
-            lines = numbered(table, rows)
-            while batch := list(islice(lines, ROWS_PER_INSERT)):
+            for batch in batched(numbered(table, rows), ROWS_PER_INSERT):
                 connection.execute(insert(ResultRow), batch)
         connection.execute(update(REPORT).where(REPORT.c.id == attempt.job_id).values(head=head))
         of_report = update(ReportEntry).where(ReportEntry.report_id == attempt.job_id)

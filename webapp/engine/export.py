@@ -15,7 +15,6 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from itertools import islice
 from typing import IO, Any
 
 from flask import Response, request, stream_with_context
@@ -30,6 +29,7 @@ from webapp.engine.results import ReadResult
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.lib import pdf
+from webapp.lib.batches import batched
 from webapp.lib.moments import utcnow
 from webapp.lib.texts import safe_text
 from webapp.lib.workbooks import SHEET_ROWS, SheetWriter, is_number, new_workbook
@@ -115,8 +115,8 @@ def json_chunks(kind: ReportKind, report: Report, result: ReadResult) -> Iterato
     yield json.dumps(head, ensure_ascii=False)[:-1].encode("utf-8", errors="replace")
     for table in kind.tables(result.head):
         yield f", {json.dumps(table.name)}: [".encode()
-        rows, comma = result.rows(table.name), ""
-        while batch := list(islice(rows, ROWS_PER_CHUNK)):
+        comma = ""
+        for batch in batched(result.rows(table.name), ROWS_PER_CHUNK):
             shown = (kind.json_row(table.name, row, result.head) for row in batch)
             text = ",\n".join(json.dumps(row, ensure_ascii=False) for row in shown)
             yield f"{comma}{text}".encode("utf-8", errors="replace")

@@ -18,11 +18,10 @@ from sqlalchemy.engine import Engine
 from webapp.engine.models import StoredMonth
 from webapp.errors import InvalidParams
 from webapp.extensions import db
+from webapp.lib.batches import batched
 from webapp.lib.moments import utcnow
 from webapp.lib.months import is_closed
 from webapp.lib.upserts import upsert
-
-ITEMS_PER_QUERY = 500
 
 
 @dataclass(frozen=True)
@@ -77,9 +76,8 @@ class MonthStore:
                 StoredMonth.expires_at > utcnow(),
             )
             with self._engine.connect() as connection:
-                for first in range(0, len(wanted), ITEMS_PER_QUERY):
-                    items = wanted[first : first + ITEMS_PER_QUERY]
-                    rows = connection.execute(fresh.where(StoredMonth.item.in_(items)))
+                for some in batched(wanted):
+                    rows = connection.execute(fresh.where(StoredMonth.item.in_(some)))
                     for item, month, value, counted_at in rows:
                         found[item, month] = StoredValue(value, counted_at)
             return found

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp import installation, jobs
 from webapp.accounts import audit_log
 from webapp.databases import reason_of
-from webapp.engine import keeping, months
+from webapp.engine import retention, months
 from webapp.engine.kind import ReportKind
 from webapp.engine.registry import kinds
 from webapp.extensions import db
@@ -73,7 +73,7 @@ def ask_nightly(now: datetime | None = None) -> list[str]:
     busy = [
         slug
         for slug, kind in kinds().items()
-        if type(kind).nightly is not ReportKind.nightly or keeping.months_kept(kind)
+        if type(kind).nightly is not ReportKind.nightly or retention.months_kept(kind)
     ]
     keys = {f"{name} {now:%Y-%m-%d}": name for name in (*busy, ROOMS)}
     asked = select(jobs.Job.key).where(jobs.Job.task == NIGHTLY.name, jobs.Job.key.in_(keys))
@@ -96,7 +96,7 @@ def run_nightly(attempt: jobs.Attempt, payload: dict[str, Any]) -> None:
     name = payload["kind"]
     if kind := kinds().get(name):
         kind.nightly()
-        keeping.forget(kind, attempt.check)
+        retention.forget(kind, attempt.check)
     for run in current_app.extensions.get("nightly", ()) if name == ROOMS else ():
         run()
 

@@ -34,6 +34,7 @@ from webapp.errors import TooMany, Unavailable
 from webapp.extensions import db, redis_client
 from webapp.jobs.models import ACTIVE, Job, StatusLine
 from webapp.jobs.transitions import Event, line_data
+from webapp.lib.batches import batched
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,6 @@ POLL_S = 1.0
 TICK_S = 0.05
 POLL_EVERY_S = 3.0
 POLL_ALONE_S = 1.0
-JOBS_PER_POLL = 500
 READERS = 8
 
 
@@ -267,8 +267,7 @@ class Hub:
     def _poll_channels(self) -> None:
         with self._lock:
             channels = list(self._listeners)
-        for first in range(0, len(channels), JOBS_PER_POLL):
-            chunk = channels[first : first + JOBS_PER_POLL]
+        for chunk in batched(channels):
             with self._app.app_context():
                 query = select(Job.id, Job.last_seq, Job.status)
                 found = {

@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 
 from tests.conftest import find_scope
 from tests.kinds.inventory.inventory_helpers import PERIODS, REPORTS, Caller, run_waiting
-from webapp.engine import keeping, service
+from webapp.engine import retention, service
 from webapp.engine.models import Report
 from webapp.extensions import db
 from webapp.files import FileChunk, StoredFile, read_chunks
@@ -232,7 +232,7 @@ def test_only_locked_periods_that_ended_long_ago_are_forgotten(app: Flask, acme:
             one.is_locked = True
             one.end_date = utcnow().date() if one is newest else one.end_date
         db.session.commit()
-        keeping.forget(service.kinds()["inventory"], lambda: None)
+        retention.forget(service.kinds()["inventory"], lambda: None)
         assert sorted(db.session.scalars(select(Period.short_name))) == sorted(kept)
         left = db.session.scalars(select(Entry.period_key).distinct()).all()
         assert set(left) <= set(db.session.scalars(select(Period.key)))

@@ -13,7 +13,7 @@ from label_revenue_files import FILES, SAMPLE
 from sqlalchemy import func, select
 
 from webapp.accounts import Scope
-from webapp.engine import keeping, service
+from webapp.engine import retention, service
 from webapp.errors import Conflict, NotFound
 from webapp.extensions import db
 from webapp.intake import LoadRefused, Row
@@ -297,7 +297,7 @@ def test_forgotten_streams_leave_their_sums_and_nothing_changes_them_any_more(
     with app.app_context():
         before = {model: _sums_of(model) for model, _ in sums.SUMS}
         app.config["STREAMS_KEPT_MONTHS"] = 6
-        keeping.forget(service.kinds()["label-revenue"], lambda: None)
+        retention.forget(service.kinds()["label-revenue"], lambda: None)
         assert db.session.scalar(select(func.count()).select_from(Stream)) == 0
         assert recount(scope.company_id) == []
         assert {model: _sums_of(model) for model, _ in sums.SUMS} == before

@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
 from tests.kinds.project_storage.storage_helpers import Storage, project_key, rows_of
-from webapp.engine import keeping, service
+from webapp.engine import retention, service
 from webapp.extensions import db, redis_client, report_queue
 from webapp.jobs import janitor
 from webapp.kinds.project_storage import counting, tasks
@@ -253,7 +253,7 @@ def test_what_was_purged_long_ago_is_rolled_up_and_every_month_stays_what_it_was
         key = project_key(owner.project)
         before = rows_of(StorageMonth, key), rows_of(Counter, key)
         app.config["STORAGE_EVENTS_KEPT_MONTHS"] = 12
-        keeping.forget(service.kinds()["project-storage"], lambda: None)
+        retention.forget(service.kinds()["project-storage"], lambda: None)
         assert db.session.scalars(select(FileEvent.version_id)).all() == ["stays"]
         assert counting.recount(key) == []
         assert (rows_of(StorageMonth, key), rows_of(Counter, key)) == before

@@ -15,7 +15,7 @@ from sqlalchemy import func, select, update
 from tests.conftest import Api, find_scope
 from tests.kinds.session_activity.session_helpers import Sender, ping_body
 from webapp import jobs
-from webapp.engine import keeping, service
+from webapp.engine import retention, service
 from webapp.engine.models import Report, StoredMonth
 from webapp.errors import InvalidParams
 from webapp.extensions import db
@@ -232,12 +232,12 @@ def test_forgotten_months_are_gone_with_their_sessions_and_are_not_counted_as_no
     sender.begin("new", rfc3339(recent))
     with app.app_context():
         app.config["SESSIONS_KEPT_MONTHS"] = 2
-        keeping.forget(service.kinds()["session-activity"], lambda: None)
+        retention.forget(service.kinds()["session-activity"], lambda: None)
         assert db.session.scalars(select(Session.id)).all() == ["new"]
         assert db.session.scalar(select(func.count()).select_from(Segment)) == 1
         # A larger number brings nothing back.
         app.config["SESSIONS_KEPT_MONTHS"] = 120
-        keeping.forget(service.kinds()["session-activity"], lambda: None)
+        retention.forget(service.kinds()["session-activity"], lambda: None)
     answer = sender.get("/activity", login="anna", from_date="2024-03-01", to_date="2024-03-31")
     assert answer.status_code == 400
     assert "not kept any more" in answer.text

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from webapp.extensions import db
 from webapp.files import FileObject, StoredFile, drop_files, sweep
+from webapp.lib.batches import batched
 
 MIME_TYPES = {
     "XLSX": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
@@ -33,9 +34,8 @@ def ready_counts(report_ids: Iterable[str]) -> dict[tuple[str, int], int]:
         StoredFile.ready_at.is_not(None)
     )
     found: dict[tuple[str, int], int] = {}
-    wanted = list(report_ids)
-    for start in range(0, len(wanted), 500):
-        some = query.where(StoredFile.report_id.in_(wanted[start : start + 500]))
+    for ids in batched(report_ids):
+        some = query.where(StoredFile.report_id.in_(ids))
         rows = db.session.execute(some.group_by(StoredFile.report_id, StoredFile.attempt))
         found |= {(str(report_id), attempt): count for report_id, attempt, count in rows}
     return found

@@ -24,6 +24,7 @@ from redis.lock import Lock
 
 from webapp.engine.months import MonthStore
 from webapp.engine.run import Run
+from webapp.lib.batches import batched
 from webapp.lib.months import is_closed, month_text, parse_month
 from webapp.partner.searches import Count
 from webapp.partner.sites import Site
@@ -44,8 +45,7 @@ def stored_counts(
     """Yield each site with its fresh stored months, `end` included."""
     # What is counted together has one moment: kept once, not once a month of each site.
     moments: dict[datetime, datetime] = {}
-    for first in range(0, len(sites), SITES_AT_ONCE):
-        chunk = sites[first : first + SITES_AT_ONCE]
+    for chunk in batched(sites, SITES_AT_ONCE):
         found: dict[str, dict[date, Count]] = {site.store_item: {} for site in chunk}
         keys = {site.store_item: site.api_key for site in chunk}
         stored = months.fresh(partner_id, keys, start, end)

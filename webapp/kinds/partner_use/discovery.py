@@ -22,6 +22,7 @@ from webapp.engine.run import Run
 from webapp.errors import PartnerError, PartnerRefused, PartnerUnavailable
 from webapp.extensions import CompanyId, Model, UtcDateTime, db
 from webapp.kinds.partner_use.compute import SiteFacts
+from webapp.lib.batches import batched
 from webapp.lib.moments import utcnow
 from webapp.lib.texts import counted
 from webapp.lib.upserts import upsert
@@ -41,7 +42,6 @@ from webapp.partner.sites import (
 )
 
 REMEMBERED = timedelta(days=1)
-KEYS_PER_QUERY = 500
 BRIEFLY = Limits(total_s=20.0, tries=2, few_tries=2, throttled_tries=2)
 SPEED_OVER_S = 5.0
 
@@ -74,8 +74,8 @@ def load_configs(
     )
     found: dict[str, SiteConfig] = {}
     with db.engine.connect() as connection:
-        for first in range(0, len(keys), KEYS_PER_QUERY):
-            of_these = known.where(table.api_key.in_(keys[first : first + KEYS_PER_QUERY]))
+        for some in batched(keys):
+            of_these = known.where(table.api_key.in_(some))
             for key, data_center, owner, members, on in connection.execute(of_these):
                 services = None if on is None else tuple(on)
                 found[key] = SiteConfig(data_center, owner, tuple(members), services=services)

@@ -23,6 +23,7 @@ from webapp.kinds.project_storage.compute import COUNTED, GROWTH, MONTHLY, momen
 from webapp.kinds.project_storage.models import StorageMonth
 from webapp.kinds.project_storage.overview import look_over, projects_seen
 from webapp.kinds.project_storage.params import UNITS, ProjectStorageParams
+from webapp.lib.batches import batched
 from webapp.lib.moments import rfc3339
 from webapp.lib.months import month_text, months_between
 
@@ -44,9 +45,9 @@ def make_growth(params: ProjectStorageParams, run: Run, context: Context) -> Res
     now = context.now()
     sums = [(0,) * len(GROWTH) for _ in months]
     rows = SpooledRows()
-    for first in range(0, len(found), PROJECTS_PER_STEP):
+    done = 0
+    for step in batched(found, PROJECTS_PER_STEP):
         run.check()
-        step = found[first : first + PROJECTS_PER_STEP]
         openings, changes = _month_changes([one.key for one in step], months[0], months[-1])
         for project in step:
             key, named = project.key, {"project_id": project.id, "project": project.name}
@@ -58,7 +59,8 @@ def make_growth(params: ProjectStorageParams, run: Run, context: Context) -> Res
                 tuple(map(sum, zip(total, one, strict=True)))
                 for total, one in zip(sums, made, strict=True)
             ]
-        run.advance(f"{first + len(step):,} of {len(found):,} projects.", by=len(step))
+        done += len(step)
+        run.advance(f"{done:,} of {len(found):,} projects.", by=len(step))
     totals = [_row(params, month, total, {}) for month, total in zip(months, sums, strict=True)]
     last = totals[-1]
     run.log(

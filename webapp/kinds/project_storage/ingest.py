@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import case, insert, select, update
 
 from webapp.accounts import Scope
-from webapp.engine import keeping
+from webapp.engine import retention
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, TooLarge
 from webapp.extensions import db
 from webapp.kinds.project_storage import counting, tasks
@@ -65,7 +65,7 @@ def take_events(
         db.session.rollback()
         raise NotFound("There is no such project.")
     known = _known_contents(key, [row["event_id"] for row, _ in read if row], content)
-    rolled_up = keeping.kept_from(SLUG)
+    rolled_up = retention.kept_from(SLUG)
     verdicts, rows = [], []
     for row, refusal in read:
         verdict = refusal or _verdict(row, tuple(map(row.get, content)), known, rolled_up)

@@ -24,6 +24,7 @@ from webapp.kinds.session_activity.aggregate import LateChange, Ping, aggregate
 from webapp.kinds.session_activity.models import SLUG, Login
 from webapp.kinds.session_activity.names import ids_of, key_of
 from webapp.kinds.session_activity.segments import SessionFacts, lock_sessions, open_transaction
+from webapp.lib.batches import batched
 from webapp.lib.coalescer import Coalescer, NotAnswered
 
 PINGS_PER_TRANSACTION = 2000
@@ -62,9 +63,9 @@ class Intake:
             engine, Coalescer(partial(self._store, engine), most=PINGS_PER_TRANSACTION, size=len)
         )
         verdicts: list[Verdict] = []
-        for first in range(0, len(pings), PINGS_PER_TRANSACTION):
+        for some in batched(pings, PINGS_PER_TRANSACTION):
             try:
-                taken, late = store.ask(pings[first : first + PINGS_PER_TRANSACTION])
+                taken, late = store.ask(some)
             except NotAnswered:
                 raise Unavailable(NOT_STORED) from None
             verdicts += taken

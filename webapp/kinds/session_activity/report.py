@@ -43,6 +43,7 @@ from webapp.kinds.session_activity.use import (
     Usage,
     summed,
 )
+from webapp.lib.batches import batched
 from webapp.lib.moments import rfc3339
 from webapp.lib.months import SETTLING, last_day, months_between
 from webapp.lib.texts import counted
@@ -113,10 +114,11 @@ class Report:
             logins = find_logins(self._scope, self._params.login, self._first, self._last)
             run.set_total(len(logins))
             run.log(f"{counted(len(logins), 'login')} to count, {span}.")
-            for first in range(0, len(logins), LOGINS_AT_ONCE):
-                some = logins[first : first + LOGINS_AT_ONCE]
+            done = 0
+            for some in batched(logins, LOGINS_AT_ONCE):
                 self._take(some)
-                run.advance(f"{first + len(some):,} of {len(logins):,} counted.", by=len(some))
+                done += len(some)
+                run.advance(f"{done:,} of {len(logins):,} counted.", by=len(some))
             result = self._result(len(logins), {"logins": self._logins})
         else:
             run.set_total((self._last - self._first).days // DAYS_AT_ONCE + 1)
