@@ -9,16 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from webapp.accounts import Scope
 from webapp.engine.kind import ReportKind
 from webapp.errors import InvalidParams
-from webapp.lib.bodies import MONTH_PATTERN, UNSTORABLE, sentences
+from webapp.lib.bodies import MONTH_PATTERN, UNSTORABLE, Month, sentences
 from webapp.lib.texts import storable
 
+# The range of months that a kind's parameters ask for, `start` and `end`.
+FIRST_MONTH = Field(title="First month", description="Included.")
+LAST_MONTH = Field(title="Last month", description="Included. Not later than the current month.")
+FirstMonth = Annotated[Month, FIRST_MONTH]
+LastMonth = Annotated[Month, LAST_MONTH]
 DIFFERS = "A retry keeps the parameters of the report; make a new report to change this."
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
+from webapp.engine.params import FIRST_MONTH, LAST_MONTH
 from webapp.lib.bodies import Month, at_field, check_months
 from webapp.lib.months import current_month
 
@@ -84,18 +85,8 @@ class PartnerUseParams(BaseModel):
             }
         },
     )
-    start: Month | None = Field(
-        None,
-        title="First month",
-        description="Included.",
-        json_schema_extra={"form": {"widget": "month", **MONTHLY}},
-    )
-    end: Month | None = Field(
-        None,
-        title="Last month",
-        description="Included. Not later than the current month.",
-        json_schema_extra={"form": {"widget": "month", **MONTHLY}},
-    )
+    start: Annotated[Month | None, FIRST_MONTH] = Field(None, json_schema_extra={"form": MONTHLY})
+    end: Annotated[Month | None, LAST_MONTH] = Field(None, json_schema_extra={"form": MONTHLY})
     refresh: bool = Field(
         False,
         title="Count again",

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from webapp.lib.bodies import Month, check_months
+from webapp.engine.params import FirstMonth, LastMonth
+from webapp.lib.bodies import check_months
 from webapp.lib.months import current_month
 
 # kB is 1000 bytes, KiB is 1024; so on upwards.
@@ -48,15 +49,9 @@ class ProjectStorageParams(BaseModel):
             }
         },
     )
-    start: Month = Field(
-        title="First month",
-        description="Included.",
-        json_schema_extra={"form": {"widget": "month"}},
-    )
-    end: Month = Field(
-        title="Last month",
-        description="Included. Not later than the current month, which counts up to now.",
-        json_schema_extra={"form": {"widget": "month"}},
+    start: FirstMonth
+    end: LastMonth = Field(
+        description="Included. Not later than the current month, which counts up to now."
     )
     unit: Unit = Field(
         "GB",

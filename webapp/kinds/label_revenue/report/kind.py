@@ -30,6 +30,7 @@ from webapp.engine.kind import (
     StoredResult,
     Table,
 )
+from webapp.engine.params import FirstMonth, LastMonth
 from webapp.extensions import db
 from webapp.intake import drop_expired_uploads, upload_pages
 from webapp.kinds.label_revenue import loads, models, sums
@@ -45,7 +46,7 @@ from webapp.kinds.label_revenue.report.breakdown import (
 from webapp.kinds.label_revenue.report.compute import METHODS
 from webapp.kinds.label_revenue.report.payouts import MonthPayout
 from webapp.kinds.label_revenue.rows import Options, Role, Source
-from webapp.lib.bodies import Month, check_months
+from webapp.lib.bodies import check_months
 from webapp.lib.moments import utcnow
 from webapp.lib.months import current_month, month_text, months_between
 
@@ -67,16 +68,8 @@ class LabelRevenueParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    start: Month = Field(
-        title="First month",
-        description="Included.",
-        json_schema_extra={"form": {"widget": "month"}},
-    )
-    end: Month = Field(
-        title="Last month",
-        description="Included. Not later than the current month.",
-        json_schema_extra={"form": {"widget": "month"}},
-    )
+    start: FirstMonth
+    end: LastMonth
     method: Literal["pool", "listener"] = Field(
         "pool",
         title="Method",
