@@ -87,7 +87,6 @@ def _page(**shown: Any) -> str:
         keys=shown_list(
             db.session.scalars(query).all(),
             lambda key: f"{key.label} {key.key_id} {key.user.shown_email}",
-            request.args,
         ),
         scope=scope,
         now=utcnow(),

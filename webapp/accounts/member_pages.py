@@ -173,7 +173,6 @@ def _page(**shown: Any) -> str:
         members=shown_list(
             members.members_of(scope.company_id),
             lambda one: f"{one.user.name} {one.user.email} {one.role}",
-            request.args,
         ),
         invites=invites.pending_invites(scope.company_id),
         roles=ROLES,

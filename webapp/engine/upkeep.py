@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from webapp import installation, jobs
 from webapp.accounts import audit_log
 from webapp.databases import reason_of
-from webapp.engine import retention, months
+from webapp.engine import months, retention
 from webapp.engine.kind import ReportKind
 from webapp.engine.registry import kinds
 from webapp.extensions import db

@@ -83,7 +83,6 @@ class UploadPages:
             uploads=shown_list(
                 uploads.list_uploads(current_scope(), self.slug),
                 lambda one: f"{one.names} {one.state} {one.created_at:%Y-%m-%d}",
-                request.args,
                 "uploads",
             ),
             mappings=uploads.list_mappings(current_scope(), self.slug),

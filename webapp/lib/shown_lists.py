@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 from urllib.parse import urlencode
 
+from flask import request
+
 Row = TypeVar("Row")
 PER_PAGE = 50
 # Up to so many rows the eye is quicker than a search.
@@ -53,7 +55,6 @@ class ShownList(Generic[Row]):
 def shown_list(
     rows: Sequence[Row],
     text_of: Callable[[Row], str],
-    asked: Mapping[str, str],
     name: str = "",
     per_page: int = PER_PAGE,
 ) -> ShownList[Row]:
@@ -62,6 +63,7 @@ def shown_list(
     text_of: what a row is found by; each word has to stand in it, in any case
     name:    of a list that is not alone on its page; stands before `q` and `page`, names its card
     """
+    asked = request.args
     words = asked.get(f"{name}q", "")[:LONGEST_WORDS].strip()
     parts = words.casefold().split()
     found = [row for row in rows if all(part in text_of(row).casefold() for part in parts)]

@@ -30,9 +30,7 @@ def index_months(errors: Mapping[str, str] | None = None) -> Response:
     body = render_template(
         "reports/index_months.html",
         stored=shown_list(
-            list(months.stored_overview(scope.company_id)),
-            lambda row: f"{row.subject} {row.kind}",
-            request.args,
+            list(months.stored_overview(scope.company_id)), lambda row: f"{row.subject} {row.kind}"
         ),
         kinds=registry.kinds(),
         may_expire=scope.may("expert"),

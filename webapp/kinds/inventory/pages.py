@@ -64,11 +64,10 @@ def _overview(
         periods=shown_list(
             places.list_periods(scope.company_id),
             lambda one: f"{one.short_name} {one.description or ''} {one.start_date} {one.id}",
-            request.args,
             "periods",
         ),
         units=(units := places.read_tree(scope.company_id).walk()),
-        tree=shown_list(units, lambda one: f"{one[0].name} {one[0].id}", request.args, "units"),
+        tree=shown_list(units, lambda one: f"{one[0].name} {one[0].id}", "units"),
         counts=entries.counts_by_period(scope.company_id),
         errors=errors or {},
         typed=typed or {},

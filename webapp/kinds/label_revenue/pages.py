@@ -79,21 +79,18 @@ def _overview(errors: dict[str, str], typed: dict[str, str]) -> Response:
                 for month in reversed(months_due(scope.company_id))
             ],
             lambda one: f"{one['month']} {one['state']}{' changed' if one['changed'] else ''}",
-            request.args,
             "months",
         ),
         settings_of=lambda month: settings_for(scope.company_id, parse_month(month)),
         batches=shown_list(
             batches(scope.company_id),
             lambda one: f"{one.created_at:%Y-%m-%d} {one.id} {_file_names(one)}",
-            request.args,
             "loads",
         ),
         file_names=_file_names,
         periods=shown_list(
             all_settings(scope.company_id),
             lambda one: f"{one.from_month:%Y-%m} {_settings_text(one.shares, one.currency)}",
-            request.args,
             "settings",
         ),
         settings_text=_settings_text,

@@ -207,9 +207,7 @@ def _connections_page(
 ) -> Response:
     page = render_template(
         "partner_use/connections.html",
-        connections=shown_list(
-            of_company(scope), lambda one: f"{one.name} {one.partner_id}", request.args
-        ),
+        connections=shown_list(of_company(scope), lambda one: f"{one.name} {one.partner_id}"),
         scope=scope,
         errors=errors or {},
         typed=typed or {},

@@ -121,7 +121,6 @@ def _shown(login: Any, asked: LoginQuery) -> dict[str, Any]:
         "days": shown_list(
             [{"period": str(day), **_in_hours(days[day])} for day in reversed(days)],
             itemgetter("period"),
-            request.args,
             "days",
             ROWS_SHOWN,
         ),
@@ -130,7 +129,6 @@ def _shown(login: Any, asked: LoginQuery) -> dict[str, Any]:
         "stretches": shown_list(
             _stretches(spans_of, first, last),
             lambda one: f"{local(one['start'])} {one['computer']}",
-            request.args,
             "stretches",
             ROWS_SHOWN,
         ),
