@@ -27,8 +27,9 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
 from rq import Queue
 from rq.serializers import JSONSerializer
-from sqlalchemy import DateTime, Dialect, ForeignKey, MetaData, Uuid
+from sqlalchemy import CursorResult, DateTime, Dialect, ForeignKey, MetaData, Uuid
 from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.types import TypeDecorator
 
 from webapp.databases import engine_options
@@ -139,6 +140,19 @@ def init_app(app: Flask) -> None:
     app.extensions["migrate"] = _Migrations()
     login_manager.init_app(app)
     csrf.init_app(app)
+
+
+def this_app() -> Flask:
+    """Return the application itself, for a thread that has no context of it."""
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    return app
+
+
+def rows_changed(change: UpdateBase) -> int:
+    """Return how many rows a change met, made in the session; the caller commits."""
+    done = db.session.execute(change)
+    assert isinstance(done, CursorResult)
+    return done.rowcount
 
 
 def redis_client(app: Flask | None = None) -> Redis:

@@ -14,7 +14,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Flask, Response, current_app, g, request, session, url_for
+from flask import Blueprint, Response, g, request, session, url_for
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -30,7 +30,7 @@ from webapp.accounts.sessions import (
     touch_session,
 )
 from webapp.errors import NotAllowed, NotSignedIn
-from webapp.extensions import db
+from webapp.extensions import db, this_app
 from webapp.htmx import is_htmx, redirect_to
 from webapp.lib.moments import utcnow
 from webapp.lib.texts import local_path
@@ -139,7 +139,7 @@ def access_ended() -> Callable[[], bool]:
     database is asked every few seconds, once for all answers of a caller in this process, with no
     connection held; one that is away counts as no answer.
     """
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    app = this_app()
     who, scope = signed_in(), current_scope()
     key_id = who.key.id if who.key else None
     session_id = who.session.id if who.session else None

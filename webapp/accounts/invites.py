@@ -14,7 +14,7 @@ from webapp.accounts.models import ROLES, Invite, Membership, User
 from webapp.accounts.passwords import password_problem
 from webapp.accounts.people import accounts_of, add_user
 from webapp.errors import InvalidParams, NotFound
-from webapp.extensions import db
+from webapp.extensions import db, rows_changed
 from webapp.lib.moments import utcnow
 from webapp.lib.texts import as_email, storable
 
@@ -160,6 +160,6 @@ def join(invite: Invite, user: User) -> None:
 def _use_up(invite: Invite) -> None:
     """Take the link, or find that somebody was quicker: of two at once only one matches a row."""
     unused = update(Invite).where(Invite.id == invite.id, Invite.used_at.is_(None))
-    if db.session.execute(unused.values(used_at=utcnow())).rowcount != 1:  # type: ignore[attr-defined]
+    if rows_changed(unused.values(used_at=utcnow())) != 1:
         db.session.rollback()
         raise NotFound(GONE)

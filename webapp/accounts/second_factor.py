@@ -15,7 +15,7 @@ import segno
 from flask import Blueprint, Response, flash, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from pyotp.utils import strings_equal
-from sqlalchemy import CursorResult, delete, update
+from sqlalchemy import delete, update
 
 from webapp.accounts.audit_log import audit
 from webapp.accounts.companies import default_company
@@ -26,7 +26,7 @@ from webapp.accounts.models import RecoveryCode, SecondFactor, User
 from webapp.accounts.pages import PENDING, begin_session, renew_session, retry_after
 from webapp.accounts.sessions import end_all_sessions
 from webapp.errors import InvalidParams, ReportError, TooMany
-from webapp.extensions import db
+from webapp.extensions import db, rows_changed
 from webapp.htmx import redirect_to
 from webapp.lib.moments import utcnow
 from webapp.lib.texts import local_path, lookup_id
@@ -98,9 +98,9 @@ def take_code(user: User, typed: str) -> None:
         RecoveryCode.user_id == user.id, RecoveryCode.code_hash == hash_secret(code)
     )
     # Of two who send the same code at once only one matches a row.
-    if _rows(db.session.execute(newer.values(last_step=step or 0))):
+    if rows_changed(newer.values(last_step=step or 0)):
         forget_codes(user)
-    elif _rows(db.session.execute(used)):
+    elif rows_changed(used):
         forget_codes(user)
         audit(user, "recovery code used")
     else:
@@ -108,11 +108,6 @@ def take_code(user: User, typed: str) -> None:
         db.session.commit()
         raise InvalidParams({"code": WRONG})
     db.session.commit()
-
-
-def _rows(result: object) -> int:
-    assert isinstance(result, CursorResult)  # what a change of rows returns
-    return result.rowcount
 
 
 def _plain(code: str) -> str:

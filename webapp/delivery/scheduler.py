@@ -39,7 +39,7 @@ from webapp.engine.models import FAILED as REPORT_FAILED
 from webapp.engine.registry import kind_named
 from webapp.engine.service import retry_report, start_report
 from webapp.errors import ReportError
-from webapp.extensions import Model, db
+from webapp.extensions import Model, db, rows_changed
 from webapp.lib.moments import utcnow
 from webapp.lib.upserts import upsert
 
@@ -132,8 +132,7 @@ def _in_status(run_id: str, *statuses: str) -> ColumnElement[bool]:
 def _moved(table: type[Model], mine: ColumnElement[bool], **values: object) -> bool:
     """Change the one row that is still so; where another janitor was faster, roll back."""
     statement = update(table).where(mine).values(values)
-    moved = db.session.execute(statement.execution_options(synchronize_session=False))
-    if moved.rowcount != 1:  # type: ignore[attr-defined]
+    if rows_changed(statement.execution_options(synchronize_session=False)) != 1:
         db.session.rollback()
         return False
     return True

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Engine
 
 from webapp.engine.models import StoredMonth
 from webapp.errors import InvalidParams
-from webapp.extensions import db
+from webapp.extensions import db, rows_changed
 from webapp.lib.batches import batched
 from webapp.lib.moments import utcnow
 from webapp.lib.months import is_closed
@@ -192,5 +192,4 @@ def first_stored(company_id: str, kind: str) -> date | None:
 
 def drop_expired(before: datetime) -> int:
     """Delete months that expired before the moment; return how many. The caller commits."""
-    gone = db.session.execute(delete(StoredMonth).where(StoredMonth.expires_at < before))
-    return int(gone.rowcount)  # type: ignore[attr-defined]
+    return rows_changed(delete(StoredMonth).where(StoredMonth.expires_at < before))

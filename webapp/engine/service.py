@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from blinker import Namespace
-from flask import Flask, current_app
+from flask import current_app
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.exc import IntegrityError
 
@@ -29,7 +29,7 @@ from webapp.engine.months import MonthStore
 from webapp.engine.params import Parsed, param_text, read_params, retried_params
 from webapp.engine.registry import context, kind_named, kinds, readable
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound, ReportError, TooManyWaiting
-from webapp.extensions import db
+from webapp.extensions import db, this_app
 from webapp.jobs import service as job_service
 from webapp.lib.texts import storable
 from webapp.security import fingerprint
@@ -265,7 +265,7 @@ def run_here(
     on_event: called with every line as it is stored; another thread reads them from the database
     """
     report = start_report(scope, slug, raw, enqueue=False).report
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    app = this_app()
 
     def follow() -> None:
         with app.app_context():

@@ -19,7 +19,17 @@ from sqlalchemy.orm import Mapped, mapped_column
 from webapp import jobs
 from webapp.accounts import Scope
 from webapp.errors import Conflict, NotFound
-from webapp.extensions import CompanyId, Model, NewId, UserId, UtcDateTime, UuidText, db, kept
+from webapp.extensions import (
+    CompanyId,
+    Model,
+    NewId,
+    UserId,
+    UtcDateTime,
+    UuidText,
+    db,
+    kept,
+    rows_changed,
+)
 from webapp.files import FileObject, StoredFile, drop_files, store_file, sweep
 from webapp.intake.columns import heading_key
 from webapp.lib.moments import utcnow
@@ -215,12 +225,12 @@ def start(upload: Upload, status: str, user_id: str) -> None:
 
 def begin(scope: Scope, upload: Upload, status: str, options: Mapping[str, Any]) -> None:
     """Begin a look or a load of an upload that rests. Commits. Raises: Conflict"""
-    taken = db.session.execute(
+    taken = rows_changed(
         update(Upload)
         .where(Upload.id == upload.id, Upload.status.in_(LOADABLE))
         .values(status=status, options=dict(options))
     )
-    if taken.rowcount != 1:  # type: ignore[attr-defined]
+    if taken != 1:
         db.session.rollback()
         raise Conflict(f"This upload is {upload.status}.")
     start(upload, status, scope.user_id)

@@ -7,13 +7,13 @@ import logging
 import traceback
 from datetime import timedelta
 
-from flask import Flask, current_app
+from flask import current_app
 from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
 from webapp.counters import counters
 from webapp.errors import ReportError, RunEnded
-from webapp.extensions import db
+from webapp.extensions import db, rows_changed, this_app
 from webapp.jobs import transitions, transport
 from webapp.jobs.attempt import Attempt, is_away
 from webapp.jobs.models import FAILED, QUEUED, RUNNING, Job, task_named
@@ -78,7 +78,7 @@ def take(job_id: str) -> Job | None:
     """Make a queued job running under the next attempt, or return None. Commits."""
     now = utcnow()
     lease = timedelta(seconds=current_app.config["LEASE_SECONDS"])
-    taken = db.session.execute(
+    taken = rows_changed(
         update(Job)
         .where(Job.id == job_id, Job.status == QUEUED)
         .values(
@@ -94,12 +94,12 @@ def take(job_id: str) -> Job | None:
     db.session.commit()
     # Nobody waits in RQ any more, so another one may; whatever becomes of this one.
     transport.hand_over()
-    return db.session.get(Job, job_id) if taken.rowcount == 1 else None  # type: ignore[attr-defined]
+    return db.session.get(Job, job_id) if taken == 1 else None
 
 
 def attempt_at(job: Job, secrets: dict[str, str]) -> Attempt:
     """Return the present attempt at a running job."""
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    app = this_app()
     task = task_named(job.task)
     return (task.attempt or Attempt)(app, task, job, secrets)
 

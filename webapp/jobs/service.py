@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from webapp.databases import reason_of
 from webapp.errors import Conflict, NotFound, RunEnded
-from webapp.extensions import db
+from webapp.extensions import db, rows_changed
 from webapp.jobs import transitions, transport
 from webapp.jobs.models import ACTIVE, CANCELLED, QUEUED, RUNNING, Job, task_named
 from webapp.lib.moments import utcnow
@@ -108,7 +108,7 @@ def start_again(job: Job, secrets: Mapping[str, str]) -> None:
 
     Raises: Conflict when it does not stand as it was read any more
     """
-    again = db.session.execute(
+    again = (
         update(Job)
         .where(Job.id == job.id, Job.status == job.status, Job.attempt == job.attempt)
         .values(
@@ -124,7 +124,7 @@ def start_again(job: Job, secrets: Mapping[str, str]) -> None:
         )
         .execution_options(synchronize_session=False)
     )
-    if again.rowcount != 1:  # type: ignore[attr-defined]
+    if rows_changed(again) != 1:
         db.session.rollback()
         raise Conflict(f"The {task_named(job.task).noun} is being retried already.")
     transport.after_commit(job.id, job.task)
@@ -132,9 +132,9 @@ def start_again(job: Job, secrets: Mapping[str, str]) -> None:
 
 def delete(job_id: str) -> bool:
     """Delete an ended job with all that refers to it; False while it is active. Commits."""
-    gone = db.session.execute(sql_delete(Job).where(Job.id == job_id, Job.status.not_in(ACTIVE)))
+    gone = rows_changed(sql_delete(Job).where(Job.id == job_id, Job.status.not_in(ACTIVE)))
     db.session.commit()
-    if gone.rowcount != 1:  # type: ignore[attr-defined]
+    if gone != 1:
         return False
     try:
         transport.forget(job_id)

@@ -24,14 +24,14 @@ from contextlib import closing, suppress
 from select import POLLHUP, POLLIN, poll
 from typing import Any
 
-from flask import Flask, current_app
+from flask import Flask
 from redis.exceptions import RedisError
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.databases import reason_of
 from webapp.errors import TooMany, Unavailable
-from webapp.extensions import db, redis_client
+from webapp.extensions import db, redis_client, this_app
 from webapp.jobs.models import ACTIVE, Job, StatusLine
 from webapp.jobs.transitions import Event, line_data
 from webapp.lib.batches import batched
@@ -66,7 +66,7 @@ class Listening:
         gone: Callable[[], bool] = lambda: False,
         reader: str = "",
     ) -> None:
-        self._app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+        self._app = this_app()
         self._hub: Hub = self._app.extensions["line_hub"]
         self._job_id, self._after, self._gone = job_id, after, gone
         self._queue = self._hub.subscribe(job_id, reader)

@@ -12,12 +12,12 @@ import threading
 from pathlib import Path
 
 import click
-from flask import Flask, current_app
+from flask import current_app
 from flask.cli import AppGroup, with_appcontext
 
 from webapp.commands import handle_cli_errors, with_database
 from webapp.engine import upkeep
-from webapp.extensions import db
+from webapp.extensions import db, this_app
 from webapp.installation import adopt_key, check_key
 from webapp.ops import health, logs, processes
 from webapp.ops.demo import run_demo
@@ -63,7 +63,7 @@ def up(
         sandbox=not no_sandbox,
         demo=demo,
     )
-    sys.exit(LocalStack(_the_app(), plan).run())
+    sys.exit(LocalStack(this_app(), plan).run())
 
 
 @click.command("demo", hidden=True)
@@ -112,8 +112,8 @@ def janitor_command() -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
     log.info("the janitor starts")
-    upkeep.add_maintenance(_the_app(), lambda: processes.tell(_the_app(), "janitor"))
-    upkeep.loop(_the_app(), stop)
+    upkeep.add_maintenance(this_app(), lambda: processes.tell(this_app(), "janitor"))
+    upkeep.loop(this_app(), stop)
     log.info("the janitor has stopped")
 
 
@@ -170,11 +170,6 @@ def health_command(part: str | None) -> None:
         click.echo(f"{'ok' if check.ok else 'AWAY':<5}{check.name:<11}{check.detail}")
     is_enough = {"ok"} if part else {"ok", "degraded"}
     sys.exit(0 if health.status_of(found) in is_enough else 1)
-
-
-def _the_app() -> Flask:
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    return app
 
 
 COMMANDS = (

@@ -25,7 +25,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.counters import BUCKETS, Key, counters
-from webapp.extensions import db, quick_redis
+from webapp.extensions import db, quick_redis, this_app
 from webapp.jobs import ACTIVE, Job
 from webapp.ops import health, processes
 from webapp.ops.workers import live_workers
@@ -114,7 +114,7 @@ def _active_jobs() -> Iterator[Metric]:
 
 
 def _from_redis() -> Iterator[Metric]:
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    app = this_app()
     client = quick_redis()
     try:
         name = app.config["QUEUE"]

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Column, Table, and_, select, update
 
 from webapp.accounts import Company
-from webapp.extensions import db
+from webapp.extensions import db, rows_changed
 from webapp.security import SEALED, SealBroken, reseal
 
 
@@ -53,8 +53,7 @@ def _reseal_row(table: Table, column: Column[Any], is_row: Any, done: Resealed) 
         done.unchanged += 1
         return
     # A report that ended meanwhile has erased its secret, which must not come back.
-    changed = db.session.execute(
+    done.renewed += rows_changed(
         update(table).where(is_row, column == before).values({column: after})
     )
     db.session.commit()
-    done.renewed += changed.rowcount  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from webapp.accounts import access_ended, current_scope
 from webapp.engine import service
 from webapp.engine.models import Report
 from webapp.errors import Unavailable
-from webapp.extensions import db
+from webapp.extensions import db, this_app
 from webapp.jobs import stream
 from webapp.reports.blueprint import bp
 from webapp.reports.preferences import Preferences, liked, preferences
@@ -33,7 +33,7 @@ def listen_report(report_id: UUID) -> Response:
     report = service.find_report(scope, str(report_id))
     if not current_app.config["STREAMING"]:
         raise Unavailable("Live updates are switched off; the page reloads the lines instead.")
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    app = this_app()
     after = _number(request.headers.get("Last-Event-ID")) or _number(request.args.get("after")) or 0
     left, ended = jobs.reader_gone(request.environ), access_ended()
     listening = jobs.Listening(

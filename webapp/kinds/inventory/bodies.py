@@ -6,13 +6,15 @@ Sent names may be in snake_case or camelCase. Numbers stay decimals from the fir
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
+from annotated_types import GroupedMetadata
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -82,14 +84,20 @@ def _text(value: Any) -> Any:
     return str(value) if type(value) is int else value
 
 
-def _trimmed(least: int, most: int) -> Any:
-    """Return a text without spaces around it; ids and names may be sent as whole numbers."""
-    limits = StringConstraints(strip_whitespace=True, min_length=least, max_length=most)
-    return Annotated[str, limits, BeforeValidator(_text)]
+@dataclass(frozen=True)
+class Trimmed(GroupedMetadata):
+    """Marks a text that is taken without spaces around it; ids and names may be whole numbers."""
+
+    least: int
+    most: int
+
+    def __iter__(self) -> Iterator[object]:
+        yield StringConstraints(strip_whitespace=True, min_length=self.least, max_length=self.most)
+        yield BeforeValidator(_text)
 
 
-Name = _trimmed(1, 200)
-Note = _trimmed(0, 2000)
+Name = Annotated[str, Trimmed(1, 200)]
+Note = Annotated[str, Trimmed(0, 2000)]
 Number = Annotated[Decimal, BeforeValidator(_number)]
 Day = Annotated[
     date, BeforeValidator(lambda value: value.strip() if isinstance(value, str) else value)
@@ -102,8 +110,8 @@ class PeriodIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: UUID | None = None
-    short_name: _trimmed(1, 100)  # type: ignore[valid-type]
-    description: Note | None = None  # type: ignore[valid-type]
+    short_name: Annotated[str, Trimmed(1, 100)]
+    description: Note | None = None
     start_date: Day
     end_date: Day
     is_locked: bool = False
@@ -121,7 +129,7 @@ class UnitIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: UUID | None = None
-    name: Name  # type: ignore[valid-type]
+    name: Name
     position: int = Field(0, ge=0, le=1_000_000)
     parent_id: UUID | None = None
 
@@ -131,17 +139,17 @@ class EntryIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    id: _trimmed(1, 64)  # type: ignore[valid-type]
-    period_id: Name  # type: ignore[valid-type]
-    unit_id: Name  # type: ignore[valid-type]
+    id: Annotated[str, Trimmed(1, 64)]
+    period_id: Name
+    unit_id: Name
     scope: Annotated[int, BeforeValidator(_scope)]
-    category: Name  # type: ignore[valid-type]
-    description: Note = ""  # type: ignore[valid-type]
+    category: Name
+    description: Note = ""
     quantity: Number
-    unit_of_measure: _trimmed(1, 50)  # type: ignore[valid-type]
+    unit_of_measure: Annotated[str, Trimmed(1, 50)]
     emission_factor: Number
-    factor_source: _trimmed(0, 500) = ""  # type: ignore[valid-type]
-    gas: _trimmed(0, 40) = ""  # type: ignore[valid-type]
+    factor_source: Annotated[str, Trimmed(0, 500)] = ""
+    gas: Annotated[str, Trimmed(0, 40)] = ""
     warming_potential: Number | None = None
     basis: Annotated[str, BeforeValidator(_basis)] = ""
     is_biogenic: bool = False
@@ -173,10 +181,10 @@ class SettingsBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", from_attributes=True)
 
-    responsible: _trimmed(0, 200) = ""  # type: ignore[valid-type]
-    boundaries: _trimmed(0, 10_000) = ""  # type: ignore[valid-type]
-    methods: _trimmed(0, 10_000) = ""  # type: ignore[valid-type]
-    factor_sources: _trimmed(0, 10_000) = ""  # type: ignore[valid-type]
+    responsible: Annotated[str, Trimmed(0, 200)] = ""
+    boundaries: Annotated[str, Trimmed(0, 10_000)] = ""
+    methods: Annotated[str, Trimmed(0, 10_000)] = ""
+    factor_sources: Annotated[str, Trimmed(0, 10_000)] = ""
     paper: Annotated[str, OneOf(["a4", "us-letter"])] = "a4"
 
 

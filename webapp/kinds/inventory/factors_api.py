@@ -29,10 +29,10 @@ describe = Describer("Inventory")
 class FactorIn(Flow):
     """A factor as the client sends it: what it is called, and its value where it is known."""
 
-    keyword: Name  # type: ignore[valid-type]
+    keyword: Name
     attribute: Annotated[Text, Field(max_length=200)] | None = None
     unit: Annotated[Text, Field(min_length=1, max_length=50)]
-    description: Note | None = None  # type: ignore[valid-type]
+    description: Note | None = None
     value_co2eq_aggregated: Number | None = Field(None, alias="valueCo2eqAggregated")
 
     @field_validator("unit", "attribute")

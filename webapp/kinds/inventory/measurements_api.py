@@ -34,9 +34,9 @@ describe = Describer("Inventory")
 class MeasurementIn(Flow):
     """An entry as the client sends it; its factor is found by keyword, attribute and unit."""
 
-    description: Note | None = None  # type: ignore[valid-type]
-    keyword: Note | None = None  # type: ignore[valid-type]
-    attribute: Note | None = None  # type: ignore[valid-type]
+    description: Note | None = None
+    keyword: Note | None = None
+    attribute: Note | None = None
     consumption: Number | None = None
     unit: Annotated[Text, Field(max_length=50)] | None = None
     activity_category_id: UUID | None = None

@@ -13,13 +13,13 @@ from itertools import chain, islice
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from flask import Flask, current_app
+from flask import Flask
 from sqlalchemy import Connection
 from sqlalchemy.engine import Engine
 
 from webapp.engine import months
 from webapp.errors import Unavailable
-from webapp.extensions import db
+from webapp.extensions import db, this_app
 from webapp.kinds.session_activity.aggregate import LateChange, Ping, aggregate
 from webapp.kinds.session_activity.models import SLUG, Login
 from webapp.kinds.session_activity.names import ids_of, key_of
@@ -143,7 +143,7 @@ def zone_of(app: Flask) -> ZoneInfo:
 
 def intake() -> Intake:
     """Return the one intake of this process and application."""
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    app = this_app()
     made: Intake | None = app.extensions.get(SLUG)
     if made is None:
         # Between a promised end and the next ping, so long a gap is closed.
