@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from webapp.lib.bodies import MONTH_PATTERN
 from webapp.lib.moments import rfc3339
 from webapp.lib.months import current_month, month_text, next_month, parse_month
 
@@ -157,7 +158,7 @@ def _fixed(name: str, value: Any, schema: Mapping[str, Any], now: datetime) -> A
     field = schema.get("properties", {}).get(name, {})
     kinds = [field, *field.get("anyOf", [])]
     is_day = any(kind.get("format") == "date" for kind in kinds)
-    is_month = any("(0[1-9]|1[0-2])" in kind.get("pattern", "") for kind in kinds)
+    is_month = any(kind.get("pattern") == MONTH_PATTERN for kind in kinds)
     month = relative_month(value, now) if is_day or is_month else None
     if month is None:
         return value

@@ -19,8 +19,10 @@ from webapp.engine.models import StoredMonth
 from webapp.errors import InvalidParams
 from webapp.extensions import db, rows_changed
 from webapp.lib.batches import batched
+from webapp.lib.bodies import UNSTORABLE
 from webapp.lib.moments import utcnow
 from webapp.lib.months import is_closed
+from webapp.lib.texts import storable
 from webapp.lib.upserts import upsert
 
 
@@ -140,8 +142,8 @@ def expire(
     start, end: months, both included
     Raises: InvalidParams for a subject no database can compare
     """
-    if subject and "\x00" in subject:
-        raise InvalidParams({"subject": "The text contains characters that cannot be stored."})
+    if subject and not storable(subject):
+        raise InvalidParams({"subject": UNSTORABLE})
     conditions: list[Any] = []
     if company_id is not None:
         conditions.append(StoredMonth.company_id == company_id)

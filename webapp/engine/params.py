@@ -156,7 +156,8 @@ def form_fields(kind: ReportKind, scope: Scope | None = None) -> tuple[FormField
     fields = []
     for name, info in kind.Params.model_fields.items():
         extra = info.json_schema_extra
-        hints: dict[str, Any] = dict(extra.get("form", {})) if isinstance(extra, dict) else {}  # type: ignore[arg-type]
+        form = extra.get("form") if isinstance(extra, dict) else None
+        hints: dict[str, Any] = dict(form) if isinstance(form, dict) else {}
         if hints.pop("hidden", False):
             continue
         drawn = _drawn("password" if name in kind.secret_params else "", schemas.get(name, {}))

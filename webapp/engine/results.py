@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -39,7 +39,6 @@ ROWS_PER_READ = 500
 MOST_CHOICES = 24
 IN_MEMORY_BYTES = BYTES_PER_READ = 1 << 20
 NUMBER = r"^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$"
-Operator = Literal["is", "is_not", "below", "above", "has", "has_not"]
 
 
 class ReadResult:
@@ -119,10 +118,13 @@ class SpooledRows:
 
 @dataclass(frozen=True)
 class Filter:
-    """What is asked of one column; both bounds belong to what is asked for."""
+    """What is asked of one column; both bounds belong to what is asked for.
+
+    operator: is, is_not, below, above, has or has_not
+    """
 
     column: str
-    operator: Operator
+    operator: str
     value: str
 
 

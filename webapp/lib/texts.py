@@ -7,7 +7,7 @@ from decimal import Decimal
 from urllib.parse import urlsplit
 from uuid import UUID
 
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # What begins a formula in one spreadsheet program or another.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _NIL = "00000000-0000-0000-0000-000000000000"
@@ -16,12 +16,12 @@ _EMAIL = re.compile(r"[^\s@<>\"(),:;\\\[\]]+@[^\s@<>\"(),:;\\\[\]]+")
 
 def storable(text: str) -> bool:
     """Return whether both databases take the text: no NUL, no half of a surrogate pair."""
-    return UNSTORABLE.search(text) is None
+    return _UNSTORABLE.search(text) is None
 
 
 def made_storable(text: str) -> str:
     """Return a text both databases take: without NUL, `?` for half of a surrogate pair."""
-    return UNSTORABLE.sub(lambda found: "" if found[0] == "\x00" else "?", text)
+    return _UNSTORABLE.sub(lambda found: "" if found[0] == "\x00" else "?", text)
 
 
 def safe_text(text: str) -> str:

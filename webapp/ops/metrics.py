@@ -138,12 +138,12 @@ def _from_redis() -> Iterator[Metric]:
 
 def _of_processes(told: dict[tuple[str, str], dict[str, float]]) -> Iterator[Metric]:
     labels = ("program", "process")
-    families: dict[str, Metric] = {}
+    families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
     for names, figures in sorted(told.items()):
         for name, value in figures.items():
             kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
             family = families.setdefault(name, kind(f"{PREFIX}{name}", PROCESS, labels=labels))
-            family.add_metric(names, value)  # type: ignore[attr-defined]
+            family.add_metric(names, value)
     yield from families.values()
 
 

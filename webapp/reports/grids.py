@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 from urllib.parse import quote, unquote, urlencode
 
 from flask import Response
@@ -22,7 +22,6 @@ from webapp.engine.results import (
     Filter,
     GridPage,
     GridQuery,
-    Operator,
     ReadResult,
     choices_of,
     count_rows,
@@ -210,7 +209,7 @@ def _read_query(args: MultiDict[str, str], prefix: str, table: Table) -> dict[st
         query.pop(f"{prefix}all", None)
     column, operator, value = (args.get(prefix + name, "").strip() for name in NEW_FILTER)
     if column and operator and value:
-        added = where_text([Filter(column, operator, value[:LONGEST_SEARCH])])  # type: ignore[arg-type]
+        added = where_text([Filter(column, operator, value[:LONGEST_SEARCH])])
         query[f"{prefix}where"] = ";".join(filter(None, [query.get(f"{prefix}where"), added]))
     filters = read_where(query.pop(f"{prefix}where", ""), table)
     for one in table.columns:
@@ -237,8 +236,8 @@ def read_where(text: str, table: Table) -> list[Filter]:
     for piece in text.split(";"):
         parts = (made_storable(unquote(part)) for part in piece.split(":"))
         column, operator, value = (*parts, "", "", "")[:3]
-        if column in names and operator in get_args(Operator) and value:
-            found[Filter(column, operator, value)] = None  # type: ignore[arg-type]
+        if column in names and operator in OPERATORS and value:
+            found[Filter(column, operator, value)] = None
     return list(found)
 
 

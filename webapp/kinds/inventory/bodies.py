@@ -6,15 +6,13 @@ Sent names may be in snake_case or camelCase. Numbers stay decimals from the fir
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from annotated_types import GroupedMetadata
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -84,20 +82,14 @@ def _text(value: Any) -> Any:
     return str(value) if type(value) is int else value
 
 
-@dataclass(frozen=True)
-class Trimmed(GroupedMetadata):
-    """Marks a text that is taken without spaces around it; ids and names may be whole numbers."""
-
-    least: int
-    most: int
-
-    def __iter__(self) -> Iterator[object]:
-        yield StringConstraints(strip_whitespace=True, min_length=self.least, max_length=self.most)
-        yield BeforeValidator(_text)
+def _trimmed(least: int, most: int) -> StringConstraints:
+    return StringConstraints(strip_whitespace=True, min_length=least, max_length=most)
 
 
-Name = Annotated[str, Trimmed(1, 200)]
-Note = Annotated[str, Trimmed(0, 2000)]
+# IDs and names may be sent as whole numbers.
+AS_TEXT = BeforeValidator(_text)
+Name = Annotated[str, _trimmed(1, 200), AS_TEXT]
+Note = Annotated[str, _trimmed(0, 2000), AS_TEXT]
 Number = Annotated[Decimal, BeforeValidator(_number)]
 Day = Annotated[
     date, BeforeValidator(lambda value: value.strip() if isinstance(value, str) else value)
@@ -110,7 +102,7 @@ class PeriodIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: UUID | None = None
-    short_name: Annotated[str, Trimmed(1, 100)]
+    short_name: Annotated[str, _trimmed(1, 100), AS_TEXT]
     description: Note | None = None
     start_date: Day
     end_date: Day
@@ -139,17 +131,17 @@ class EntryIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    id: Annotated[str, Trimmed(1, 64)]
+    id: Annotated[str, _trimmed(1, 64), AS_TEXT]
     period_id: Name
     unit_id: Name
     scope: Annotated[int, BeforeValidator(_scope)]
     category: Name
     description: Note = ""
     quantity: Number
-    unit_of_measure: Annotated[str, Trimmed(1, 50)]
+    unit_of_measure: Annotated[str, _trimmed(1, 50), AS_TEXT]
     emission_factor: Number
-    factor_source: Annotated[str, Trimmed(0, 500)] = ""
-    gas: Annotated[str, Trimmed(0, 40)] = ""
+    factor_source: Annotated[str, _trimmed(0, 500), AS_TEXT] = ""
+    gas: Annotated[str, _trimmed(0, 40), AS_TEXT] = ""
     warming_potential: Number | None = None
     basis: Annotated[str, BeforeValidator(_basis)] = ""
     is_biogenic: bool = False
@@ -181,10 +173,10 @@ class SettingsBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", from_attributes=True)
 
-    responsible: Annotated[str, Trimmed(0, 200)] = ""
-    boundaries: Annotated[str, Trimmed(0, 10_000)] = ""
-    methods: Annotated[str, Trimmed(0, 10_000)] = ""
-    factor_sources: Annotated[str, Trimmed(0, 10_000)] = ""
+    responsible: Annotated[str, _trimmed(0, 200), AS_TEXT] = ""
+    boundaries: Annotated[str, _trimmed(0, 10_000), AS_TEXT] = ""
+    methods: Annotated[str, _trimmed(0, 10_000), AS_TEXT] = ""
+    factor_sources: Annotated[str, _trimmed(0, 10_000), AS_TEXT] = ""
     paper: Annotated[str, OneOf(["a4", "us-letter"])] = "a4"
 
 
