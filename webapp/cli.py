@@ -111,7 +111,7 @@ def _command(kind: ReportKind) -> click.Command:
     @handle_cli_errors
     @with_database
     def run(**options: Any) -> None:
-        _run(kind, options)
+        _run_command(kind, options)
 
     params: list[click.Parameter] = [
         click.Option(
@@ -160,7 +160,7 @@ def _option(
     return click.Option([f"param_{name}", *names], help=help_text, metavar="VALUE", **flag)
 
 
-def _run(kind: ReportKind, options: Mapping[str, Any]) -> None:
+def _run_command(kind: ReportKind, options: Mapping[str, Any]) -> None:
     output: Path | None = options["output"]
     suffix = output.suffix.removeprefix(".").lower() if output else ""
     fmt = options["fmt"] or (suffix if suffix in export.FORMATS else "csv")
@@ -171,7 +171,7 @@ def _run(kind: ReportKind, options: Mapping[str, Any]) -> None:
     scope = find_scope(options["company"], options["user"], kind.run_role)
     made = _run_asking(kind, scope, _raw_params(kind, options))
     if made.has_result:
-        _deliver(kind, made, fmt, output, options["by"])
+        _write_result(kind, made, fmt, output, options["by"])
     if made.error:
         click.echo(made.error, err=True)
     click.echo(f"The report is {made.status}.", err=True)
@@ -212,13 +212,13 @@ def _run_with_bar(kind: ReportKind, scope: Scope, raw: dict[str, Any]) -> Report
     logging.getLogger(stream.__name__).setLevel(logging.ERROR)
     try:
         with progress_bar() as draw:
-            return service.run_here(scope, kind.slug, raw, lambda event: _show(draw, event))
+            return service.run_here(scope, kind.slug, raw, lambda event: _show_line(draw, event))
     except KeyboardInterrupt:
         click.echo("\nCancelled.", err=True)
         raise SystemExit(130) from None
 
 
-def _show(draw: Callable[[int, int, str], None], event: jobs.Event) -> None:
+def _show_line(draw: Callable[[int, int, str], None], event: jobs.Event) -> None:
     """Draw a status line; at a terminal a warning stays above the bar."""
     if event.type != "status":
         return
@@ -228,7 +228,9 @@ def _show(draw: Callable[[int, int, str], None], event: jobs.Event) -> None:
     draw(int(data["done"]), int(data["total"]), data["text"])
 
 
-def _deliver(kind: ReportKind, made: Report, fmt: str, output: Path | None, by: str | None) -> None:
+def _write_result(
+    kind: ReportKind, made: Report, fmt: str, output: Path | None, by: str | None
+) -> None:
     """Write the result; a file appears whole or not at all."""
     if output is None:
         with contextlib.suppress(BrokenPipeError):  # `| head` has seen enough
@@ -251,7 +253,7 @@ def find_scope(company_name: str | None, email: str | None, role: str) -> Scope:
     """
     if email is not None:
         return _scope_of_user(email, company_name)
-    company = _company(company_name)
+    company = _named_company(company_name)
     if company is None:
         # Nobody exists yet: a local user, whose password nobody knows.
         password = random_secrets.token_urlsafe(24)
@@ -275,14 +277,14 @@ def _scope_of_user(email: str, company_name: str | None) -> Scope:
     user = accounts.find_user(email)
     if user is None or not user.is_active:
         raise InvalidParams({"user": f"There is no user {email}."})
-    company = _company(company_name) if company_name else None
+    company = _named_company(company_name) if company_name else None
     scope = accounts.scope_of(user, company.id if company else user.home_company_id)
     if scope is None:
         raise InvalidParams({"company": f"{email} has no role there."})
     return scope
 
 
-def _company(name: str | None) -> Company | None:
+def _named_company(name: str | None) -> Company | None:
     """Return the named company, or the only one; None where there is none at all."""
     if name is not None:
         found = accounts.find_company(name)

@@ -51,7 +51,7 @@ STALE_FORM = "The form is too old, or came from another site. Reload the page an
 
 
 @dataclass(frozen=True)
-class Problem:
+class ErrorAnswer:
     """An error as its reader is told: status, title, sentence, a sentence per field, headers."""
 
     status: int
@@ -61,7 +61,7 @@ class Problem:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-Envelope = Callable[[Problem], Response]
+Envelope = Callable[[ErrorAnswer], Response]
 _envelopes: dict[str, Envelope] = {}
 
 
@@ -91,7 +91,7 @@ def init_app(app: Flask) -> None:
     """Turn every error of the application into an answer."""
     app.register_error_handler(ReportError, _report_error)
     app.register_error_handler(HTTPException, _http_error)
-    stale = Problem(400, "The form is out of date", STALE_FORM)
+    stale = ErrorAnswer(400, "The form is out of date", STALE_FORM)
     app.register_error_handler(CSRFError, lambda _: answer_for(stale))
     for kind in (DBAPIError, PoolTimeout, RedisError):
         app.register_error_handler(kind, _database_error)
@@ -112,7 +112,7 @@ def _report_error(error: ReportError) -> Response:
         headers["RateLimit-Policy"] = '"tries";q={};w={}'.format(*error.quota)
         headers["RateLimit"] = f'"tries";r=0;t={error.retry_after_s}'
     errors = error.errors if isinstance(error, InvalidParams) else {}
-    return answer_for(Problem(error.status, error.title, error.message, errors, headers))
+    return answer_for(ErrorAnswer(error.status, error.title, error.message, errors, headers))
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -124,7 +124,7 @@ def _http_error(error: HTTPException) -> Response:
     headers = {name: value for name, value in error.get_headers() if name in kept}
     if code in (429, 503):
         headers.setdefault("Retry-After", "5")
-    return answer_for(Problem(code, error.name, detail, headers=headers))
+    return answer_for(ErrorAnswer(code, error.name, detail, headers=headers))
 
 
 def _database_error(error: Exception) -> Response:
@@ -141,7 +141,7 @@ def _disk_error(error: OSError) -> Response:
 
 def _unavailable(sentence: str, error: Exception) -> Response:
     log.error("%s (%s)", sentence, type(error).__name__)
-    return answer_for(Problem(503, Unavailable.title, sentence, headers={"Retry-After": "5"}))
+    return answer_for(ErrorAnswer(503, Unavailable.title, sentence, headers={"Retry-After": "5"}))
 
 
 def _fault(error: Exception) -> Response:
@@ -149,10 +149,10 @@ def _fault(error: Exception) -> Response:
     frames = "".join(traceback.format_tb(error.__traceback__))
     log.error("%s at %s %s\n%s", type(error).__name__, request.method, request.endpoint, frames)
     db.session.rollback()
-    return answer_for(Problem(500, "Something went wrong", SENTENCES[500]))
+    return answer_for(ErrorAnswer(500, "Something went wrong", SENTENCES[500]))
 
 
-def answer_for(problem: Problem) -> Response:
+def answer_for(problem: ErrorAnswer) -> Response:
     """Return the problem in the form this request's reader takes."""
     make = _own_envelope()
     if make is not None:
@@ -160,9 +160,9 @@ def answer_for(problem: Problem) -> Response:
     elif is_api():
         response = problem_json(problem)
     elif is_htmx():
-        response = _partial(problem)
+        response = _error_partial(problem)
     else:
-        response = _page(problem)
+        response = _error_page(problem)
     response.headers.update(problem.headers)
     if not is_api():
         vary(response)
@@ -178,7 +178,7 @@ def _own_envelope() -> Envelope | None:
     return _envelopes[max(above, key=len)] if above else None
 
 
-def problem_json(problem: Problem) -> Response:
+def problem_json(problem: ErrorAnswer) -> Response:
     """Return RFC 9457 problem+json; `errors` only where fields are to blame."""
     members: dict[str, Any] = {
         "type": f"/api/errors/{error_type(problem.status, problem.title)}",
@@ -196,18 +196,18 @@ def problem_json(problem: Problem) -> Response:
     return response
 
 
-def _partial(problem: Problem) -> Response:
+def _error_partial(problem: ErrorAnswer) -> Response:
     response = make_response(_rendered("errors/_error.html", problem), problem.status)
     response.headers["HX-Retarget"] = "#messages"
     response.headers["HX-Reswap"] = "innerHTML"
     return response
 
 
-def _page(problem: Problem) -> Response:
+def _error_page(problem: ErrorAnswer) -> Response:
     return make_response(_rendered("errors/page.html", problem), problem.status)
 
 
-def _rendered(template: str, problem: Problem) -> str:
+def _rendered(template: str, problem: ErrorAnswer) -> str:
     """Return a template's text; without who is signed in where the database may be away."""
     if problem.status < 500:
         try:

@@ -32,7 +32,7 @@ class Told:
         self.stream = io.StringIO()
         self.handler = logging.StreamHandler(self.stream)
         self.handler.setFormatter(logs.JsonLines("test"))
-        self.handler.addFilter(logs.Facts())
+        self.handler.addFilter(logs.AddFacts())
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -155,7 +155,7 @@ def line_writer() -> Iterator[logging.Logger]:
     logger = logging.getLogger("tests.line_writer")
     handler = logs.Lines()
     handler.setFormatter(logs.JsonLines("test"))
-    handler.addFilter(logs.Facts())
+    handler.addFilter(logs.AddFacts())
     logger.addHandler(handler)
     logger.propagate = False
     yield logger

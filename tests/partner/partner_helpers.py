@@ -11,7 +11,7 @@ from bad_server import BadServer
 from webapp.partner.credentials import Credentials
 from webapp.partner.limits import Limits
 from webapp.partner.pace import LocalRateLimiter
-from webapp.partner.session import PartnerSession, Question
+from webapp.partner.session import PartnerQuestion, PartnerSession
 
 USER_KEY = "AUserKey+of/canary="
 SECRET = "cAnary/Secret+0123&=<é>"
@@ -35,7 +35,7 @@ def body_of(
     session: PartnerSession, method: str, data_center: str, params: dict[str, str]
 ) -> dict[str, Any]:
     """Return what a method answers, as it is."""
-    return session.ask(Question(method, data_center, params, lambda answer: answer.body))
+    return session.ask(PartnerQuestion(method, data_center, params, lambda answer: answer.body))
 
 
 class Talk:

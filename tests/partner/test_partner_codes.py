@@ -10,8 +10,8 @@ from bad_server import Asked, BadServer, Move, answer, envelope, http, raw, refu
 from partner_helpers import Talk
 
 from webapp.errors import PartnerContract, PartnerError, PartnerRefused, PartnerUnavailable
+from webapp.partner.error_codes import RULES
 from webapp.partner.pace import LocalRateLimiter
-from webapp.partner.refusals import RULES
 from webapp.partner.searches import count_accounts
 from webapp.partner.sites import Site, list_sites, site_config
 

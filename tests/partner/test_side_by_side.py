@@ -18,7 +18,7 @@ from tests.soon import soon, until
 from webapp.errors import PartnerError, PartnerRefused, PartnerUnavailable, RunEnded
 from webapp.partner.pace import LocalRateLimiter
 from webapp.partner.searches import count_accounts
-from webapp.partner.session import PartnerSession, Question
+from webapp.partner.session import PartnerQuestion, PartnerSession
 from webapp.partner.side_by_side import SideBySide
 from webapp.partner.sites import Site
 
@@ -40,7 +40,7 @@ def asks(sites: dict[str, Site], times: int = 1) -> Callable[[str], Any]:
     """Return what makes each site ask so many questions."""
     left = dict.fromkeys(sites, times)
 
-    def next_question(name: str) -> tuple[int, Question[Any]] | None:
+    def next_question(name: str) -> tuple[int, PartnerQuestion[Any]] | None:
         if not left[name]:
             return None
         left[name] -= 1

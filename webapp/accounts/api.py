@@ -229,7 +229,7 @@ def list_companies() -> Response:
     """Give the companies the caller may switch to."""
     user = signed_in().user
     mine = {one.company_id for one in user.memberships if one.role in {"expert", "admin"}}
-    return answer_json([_company(one) for one in companies_of(user) if one.id in mine])
+    return answer_json([_company_answer(one) for one in companies_of(user) if one.id in mine])
 
 
 @bp.get("/api/accounts/v1/companies/<company_id>")
@@ -239,7 +239,7 @@ def show_company(company_id: str) -> Response:
     user, company = signed_in().user, db.session.get(Company, lookup_id(company_id))
     if company is None or not (company.id == user.home_company_id or scope_of(user, company.id)):
         raise NotFound("There is no such company.")
-    return answer_json(_company(company))
+    return answer_json(_company_answer(company))
 
 
 @bp.get("/api/accounts/v1/users")
@@ -247,7 +247,7 @@ def show_company(company_id: str) -> Response:
 def list_users() -> Response:
     """Give everybody with a role in the company the token works in."""
     found = members_of(current_scope().company_id)
-    return answer_json([_user(member.user, member.role) for member in found])
+    return answer_json([_user_answer(member.user, member.role) for member in found])
 
 
 @bp.get("/api/accounts/v1/users/<user_id>")
@@ -258,7 +258,7 @@ def show_user(user_id: str) -> Response:
     theirs = scope_of(user, scope.company_id) if user else None
     if user is None or theirs is None:
         raise NotFound("There is no such user.")
-    return answer_json(_user(user, theirs.role))
+    return answer_json(_user_answer(user, theirs.role))
 
 
 def _open(user: User, key: ApiKey | None = None) -> tuple[str, str]:
@@ -273,7 +273,7 @@ def _open(user: User, key: ApiKey | None = None) -> tuple[str, str]:
     return make_token(user.id, company_id, row.id), refresh
 
 
-def _company(company: Company) -> CompanyAnswer:
+def _company_answer(company: Company) -> CompanyAnswer:
     user = signed_in().user
     clients = None
     if company.id == user.home_company_id:
@@ -290,7 +290,7 @@ def _company(company: Company) -> CompanyAnswer:
     )
 
 
-def _user(user: User, role: str) -> UserAnswer:
+def _user_answer(user: User, role: str) -> UserAnswer:
     return UserAnswer(
         id=user.id,
         company_id=user.home_company_id,

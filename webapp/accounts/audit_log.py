@@ -73,7 +73,7 @@ def read_entries(
 
     before: the entry that the page before ended with
     """
-    query = select(AuditEntry).where(AuditEntry.company_id == company_id, *_conditions(asked))
+    query = select(AuditEntry).where(AuditEntry.company_id == company_id, *_entry_conditions(asked))
     after = None if before is None else (before,)
     query = one_page(query, (AuditEntry.id,), after, limit, newest_first=True)
     return cut(db.session.scalars(query).all(), limit)
@@ -88,7 +88,7 @@ def all_entries(company_id: str, **asked: Unpack[AuditAsked]) -> Iterator[list[A
         before = entries[-1].id if entries else None
 
 
-def _conditions(asked: AuditAsked) -> list[Any]:
+def _entry_conditions(asked: AuditAsked) -> list[Any]:
     found: list[Any] = []
     if person := asked.get("person"):
         found.append(AuditEntry.user_id == person)

@@ -44,7 +44,7 @@ def _of_user(command: Callable[..., None]) -> Callable[..., None]:
     @with_database
     @wraps(command)
     def run(email: str, company: str | None, **options: Any) -> None:
-        command(_find(email, company), **options)
+        command(_named_user(email, company), **options)
 
     return run
 
@@ -91,7 +91,7 @@ def list_users() -> None:
 def disable(found: User) -> None:
     """Keep a user from signing in; sessions end at once and keys stop working."""
     switch_member(found, on=False)
-    _done(found, "account switched off", f"{found.email} may not sign in any more.")
+    _finish(found, "account switched off", f"{found.email} may not sign in any more.")
 
 
 @user.command("enable")
@@ -99,7 +99,7 @@ def disable(found: User) -> None:
 def enable(found: User) -> None:
     """Let a user sign in again; their keys work as before."""
     switch_member(found, on=True)
-    _done(found, "account switched on", f"{found.email} may sign in.")
+    _finish(found, "account switched on", f"{found.email} may sign in.")
 
 
 @user.command("confirm")
@@ -107,7 +107,7 @@ def enable(found: User) -> None:
 def confirm(found: User) -> None:
     """Confirm that an address is its user's, so that other companies can let them in."""
     confirm_address(found)
-    _done(found, "account confirmed", f"{found.email} is confirmed.")
+    _finish(found, "account confirmed", f"{found.email} is confirmed.")
 
 
 @user.command("reset")
@@ -117,7 +117,7 @@ def reset(found: User, url: str | None) -> None:
     """Print a link by which a user sets a new password; it works once, within a day."""
     here = url or "http://{HOST}:{PORT}".format(**current_app.config)
     link = f"{here.rstrip('/')}/reset/{make_link(RESET, found)}"
-    _done(found, "password link made", link)
+    _finish(found, "password link made", link)
 
 
 @user.command("reset-second-factor")
@@ -125,7 +125,7 @@ def reset(found: User, url: str | None) -> None:
 def reset_second_factor(found: User) -> None:
     """Remove the second factor of a user who lost it; sessions end at once."""
     drop_second_factor(found)
-    _done(found, "second factor reset", f"{found.email} now signs in with the password only.")
+    _finish(found, "second factor reset", f"{found.email} now signs in with the password only.")
 
 
 @user.command("delete")
@@ -137,7 +137,7 @@ def delete(found: User, yes: bool) -> None:
         click.confirm(f"Delete the account of {found.email} for good?", abort=True, err=True)
     sentence = f"{found.email} is deleted."
     delete_user(found)
-    _done(found, "account deleted", sentence)
+    _finish(found, "account deleted", sentence)
 
 
 @user.command("export")
@@ -173,7 +173,7 @@ def _as_text(value: Any) -> str:
 @with_database
 def create_api_key(email: str, company: str | None, label: str, send_only: bool) -> None:
     """Make an API key; its secret is printed only this once."""
-    owner = _find(email, company)
+    owner = _named_user(email, company)
     where = find_company(company) if company else None
     made, secret = create_key(
         owner, label, company_id=where.id if where else None, scope=SEND if send_only else FULL
@@ -181,7 +181,7 @@ def create_api_key(email: str, company: str | None, label: str, send_only: bool)
     click.echo(json.dumps({"api_key": made.key_id, "secret": secret}))
 
 
-def _find(email: str, company_name: str | None) -> User:
+def _named_user(email: str, company_name: str | None) -> User:
     company = find_company(company_name) if company_name else None
     if company_name and company is None:
         raise InvalidParams({"company": f"There is no company {company_name}."})
@@ -193,7 +193,7 @@ def _find(email: str, company_name: str | None) -> User:
     return found
 
 
-def _done(found: User, action: str, sentence: str) -> None:
+def _finish(found: User, action: str, sentence: str) -> None:
     """Write the change down, in the user's home company, keep it and say so."""
     audit(found, action, "by the operator")
     db.session.commit()

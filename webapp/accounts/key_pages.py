@@ -28,7 +28,7 @@ restrict(bp)
 @bp.get("/keys")
 def list_keys() -> str:
     """Show one's own keys of this company; an admin sees everybody's."""
-    return _page()
+    return _keys_page()
 
 
 @bp.post("/keys")
@@ -48,8 +48,8 @@ def add_key() -> ResponseReturnValue:
     except (Conflict, InvalidParams) as error:
         typed = {"label": label, "expires": expires, "sends_only": sends_only}
         errors = error.errors if isinstance(error, InvalidParams) else {"label": error.message}
-        return _page(errors=errors, **typed), error.status
-    return _page(made=key, secret=secret), 201
+        return _keys_page(errors=errors, **typed), error.status
+    return _keys_page(made=key, secret=secret), 201
 
 
 @bp.post("/keys/<key_id>/revoke")
@@ -75,7 +75,7 @@ def _end_of_day(text: str) -> datetime:
         raise InvalidParams({"expires": "Write a day like 2030-12-31."}) from None
 
 
-def _page(**shown: Any) -> str:
+def _keys_page(**shown: Any) -> str:
     """Return the page of keys; `shown` is what was typed, what is wrong, a key just made."""
     scope = current_scope()
     query = select(ApiKey).where(ApiKey.company_id == scope.company_id)

@@ -73,7 +73,7 @@ _LOOK_UP = (
 def init_app(app: Flask) -> None:
     """Let the look-ups of this application's requests be done together."""
     app.config.setdefault("KEYS_KEPT_S", KEPT_S)
-    app.extensions["key_lookups"] = Coalescer(_look_up, most=LOOKED_UP_TOGETHER)
+    app.extensions["key_lookups"] = Coalescer(_look_up_keys, most=LOOKED_UP_TOGETHER)
     # When each working key was asked for, and its row.
     app.extensions["keys_kept"] = {}
 
@@ -157,7 +157,7 @@ def look_up_key(key_id: str, secret: str, kept_s: float = 0.0) -> Any | None:
     now = time.monotonic()
     asked_at, row = kept.get(key_id, (0.0, None))
     if row is None or now - asked_at >= kept_s:
-        row = _ask(key_id) if storable(key_id) else None
+        row = _row_of_key(key_id) if storable(key_id) else None
         if len(kept) >= KEYS_KEPT:
             kept.clear()
         if row is not None:
@@ -168,7 +168,7 @@ def look_up_key(key_id: str, secret: str, kept_s: float = 0.0) -> Any | None:
     return row
 
 
-def _ask(key_id: str) -> Any | None:
+def _row_of_key(key_id: str) -> Any | None:
     lookups: Coalescer[str, Any] = current_app.extensions["key_lookups"]
     try:
         return lookups.ask(key_id)
@@ -177,7 +177,7 @@ def _ask(key_id: str) -> Any | None:
         raise Unavailable(sentence) from None
 
 
-def _look_up(key_ids: list[str]) -> list[Any]:
+def _look_up_keys(key_ids: list[str]) -> list[Any]:
     """Return the row of each key, None for an unknown one, without a transaction around it.
 
     Requests that come together mostly have one key. The connection goes back at once: to hold one

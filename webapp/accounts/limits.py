@@ -60,20 +60,20 @@ def count_try(account: str) -> None:
 
     Raises: TooMany
     """
-    for limit, name in _wider(account):
-        _demand("test", limit, name)
-    _demand("hit", _limit(), _account_here(account))
+    for limit, name in _wider_counts(account):
+        _demand_room("test", limit, name)
+    _demand_room("hit", _sign_in_limit(), _account_here(account))
 
 
 def count_wrong(account: str) -> None:
     """Count a wrong password against its address and its account as a whole."""
-    for limit, name in _wider(account):
-        _ask("hit", limit, name)
+    for limit, name in _wider_counts(account):
+        _ask_limit("hit", limit, name)
 
 
 def forget_tries(account: str) -> None:
     """Forget the tries of an account from this address, or device, after a right password."""
-    _ask("clear", _limit(), _account_here(account))
+    _ask_limit("clear", _sign_in_limit(), _account_here(account))
 
 
 def count_request(account: str) -> None:
@@ -81,8 +81,8 @@ def count_request(account: str) -> None:
 
     Raises: TooMany
     """
-    _demand("hit", MAILS_FROM, f"{PREFIX}mails-from:{_address()}")
-    _demand("hit", MAILS_TO, f"{PREFIX}mails-to:{_short(account)}")
+    _demand_room("hit", MAILS_FROM, f"{PREFIX}mails-from:{_network()}")
+    _demand_room("hit", MAILS_TO, f"{PREFIX}mails-to:{_hashed(account)}")
 
 
 def count_code(user: User) -> None:
@@ -90,12 +90,12 @@ def count_code(user: User) -> None:
 
     Raises: TooMany
     """
-    _demand("hit", CODES, _codes_of(user))
+    _demand_room("hit", CODES, _codes_of(user))
 
 
 def forget_codes(user: User) -> None:
     """Forget the codes that were counted, after a right one."""
-    _ask("clear", CODES, _codes_of(user))
+    _ask_limit("clear", CODES, _codes_of(user))
 
 
 def _codes_of(user: User) -> str:
@@ -105,7 +105,7 @@ def _codes_of(user: User) -> str:
 def remember_device(account: str) -> None:
     """Let this browser be known for the account: it has just signed in to it."""
     device, accounts = _read_device()
-    known = [_short(account), *(one for one in accounts if one != _short(account))]
+    known = [_hashed(account), *(one for one in accounts if one != _hashed(account))]
     value = _signer().dumps([device or secrets.token_hex(16), known[:ACCOUNTS_PER_DEVICE]])
 
     @after_this_request
@@ -125,7 +125,7 @@ def remember_device(account: str) -> None:
 def _known_device(account: str) -> str | None:
     """Return the number of this browser if it has signed in to the account before."""
     device, accounts = _read_device()
-    return device if _short(account) in accounts else None
+    return device if _hashed(account) in accounts else None
 
 
 def _read_device() -> tuple[str, list[str]]:
@@ -147,16 +147,18 @@ def count_failure(account: str) -> None:
     gone wild keeps nobody of its office from signing in.
     Raises: TooMany
     """
-    wider, name = _times(PER_ADDRESS), f"{PREFIX}keys:{_address()}"
-    _demand("test", wider, name)
-    _demand("hit", _limit(), _account_here(account))
-    _ask("hit", wider, name)
+    wider, name = _wider_limit(PER_ADDRESS), f"{PREFIX}keys:{_network()}"
+    _demand_room("test", wider, name)
+    _demand_room("hit", _sign_in_limit(), _account_here(account))
+    _ask_limit("hit", wider, name)
 
 
-def _demand(question: str, limit: RateLimitItem, name: str) -> None:
-    if _ask(question, limit, name):
+def _demand_room(question: str, limit: RateLimitItem, name: str) -> None:
+    if _ask_limit(question, limit, name):
         return
-    wait_s = max(1, round(_ask("get_window_stats", limit, name).reset_time - time.time() + 0.5))
+    wait_s = max(
+        1, round(_ask_limit("get_window_stats", limit, name).reset_time - time.time() + 0.5)
+    )
     raise TooMany(
         f"Too many tries. Try again in {wait_s} seconds.",
         retry_after_s=wait_s,
@@ -164,7 +166,7 @@ def _demand(question: str, limit: RateLimitItem, name: str) -> None:
     )
 
 
-def _ask(question: str, limit: RateLimitItem, name: str) -> Any:
+def _ask_limit(question: str, limit: RateLimitItem, name: str) -> Any:
     """Return what the counts of all processes say; while Redis is away, those of this one."""
     try:
         with quick_redis().noticing():
@@ -174,29 +176,29 @@ def _ask(question: str, limit: RateLimitItem, name: str) -> Any:
         return getattr(_own_count, question)(limit, name)
 
 
-def _limit() -> RateLimitItem:
+def _sign_in_limit() -> RateLimitItem:
     return parse(current_app.config.get("SIGN_IN_TRIES") or "10 per minute")
 
 
-def _times(factor: int) -> RateLimitItem:
-    limit = _limit()
+def _wider_limit(factor: int) -> RateLimitItem:
+    limit = _sign_in_limit()
     return type(limit)(limit.amount * factor, limit.multiples)
 
 
-def _wider(account: str) -> list[tuple[RateLimitItem, str]]:
+def _wider_counts(account: str) -> list[tuple[RateLimitItem, str]]:
     if _known_device(account):
         return []
     return [
-        (_times(PER_ADDRESS), f"{PREFIX}address:{_address()}"),
-        (_times(PER_ACCOUNT), f"{PREFIX}account:{_short(account)}"),
+        (_wider_limit(PER_ADDRESS), f"{PREFIX}address:{_network()}"),
+        (_wider_limit(PER_ACCOUNT), f"{PREFIX}account:{_hashed(account)}"),
     ]
 
 
 def _account_here(account: str) -> str:
-    return f"{PREFIX}try:{_short(account)}:{_known_device(account) or _address()}"
+    return f"{PREFIX}try:{_hashed(account)}:{_known_device(account) or _network()}"
 
 
-def _address() -> str:
+def _network() -> str:
     try:
         address = ip_address((request.remote_addr or "").partition("%")[0])
     except ValueError:
@@ -207,6 +209,6 @@ def _address() -> str:
     return str(address)
 
 
-def _short(account: str) -> str:
+def _hashed(account: str) -> str:
     # A person may have typed the password into the wrong field: Redis gets a fingerprint only.
     return fingerprint(account.strip().lower())[:32]

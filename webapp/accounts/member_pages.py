@@ -34,7 +34,7 @@ Join within a week:
 @bp.get("/members")
 def list_members() -> str:
     """Show who has which role in the company, and open invitations."""
-    return _page()
+    return _members_page()
 
 
 @bp.post("/members/invite")
@@ -45,7 +45,7 @@ def invite() -> ResponseReturnValue:
     try:
         made, token = invites.make_invite(scope, email, role, by_mail=mail.is_set_up())
     except InvalidParams as error:
-        return _page(errors=error.errors, email=email, role=role), 422
+        return _members_page(errors=error.errors, email=email, role=role), 422
     audit(scope, "invited", f"{made.email} as {made.role}")
     link = url_for("links.show_invite", token=token, _external=True)
     if made.by_mail:
@@ -54,7 +54,7 @@ def invite() -> ResponseReturnValue:
         mail.send([made.email], f"Invitation to {scope.company_name}", text)
         link = ""
     db.session.commit()
-    return _page(link=link, invited=made.email), 201
+    return _members_page(link=link, invited=made.email), 201
 
 
 @bp.post("/members/invites/<invite_id>/withdraw")
@@ -62,13 +62,13 @@ def withdraw_invite(invite_id: str) -> Response:
     """End an invitation before it was used."""
     scope = current_scope()
     email = invites.withdraw_invite(scope.company_id, lookup_id(invite_id))
-    return _done("invitation withdrawn", email, f"The invitation of {email} is withdrawn.")
+    return _go_back("invitation withdrawn", email, f"The invitation of {email} is withdrawn.")
 
 
 @bp.errorhandler(Conflict)
 def show_conflict(error: ReportError) -> ResponseReturnValue:
     """Show the members, and what stands against the change."""
-    return _page(errors={"members": error.message}), error.status
+    return _members_page(errors={"members": error.message}), error.status
 
 
 @bp.post("/members/<user_id>/role")
@@ -79,7 +79,7 @@ def change_role(user_id: str) -> ResponseReturnValue:
         email = members.change_role(scope.company_id, lookup_id(user_id), role).user.email
     except InvalidParams as error:
         return show_conflict(error)
-    return _done("role granted", f"{email} as {role}", f"{email} is now {role}.")
+    return _go_back("role granted", f"{email} as {role}", f"{email} is now {role}.")
 
 
 @bp.post("/members/<user_id>/remove")
@@ -88,7 +88,7 @@ def remove(user_id: str) -> ResponseReturnValue:
     scope = current_scope()
     email = members.remove_member(scope.company_id, lookup_id(user_id)).email
     sentence = f"{email} has no access to {scope.company_name} any more."
-    return _done("access withdrawn", email, sentence)
+    return _go_back("access withdrawn", email, sentence)
 
 
 @bp.post("/members/<user_id>/password-link")
@@ -99,7 +99,7 @@ def make_password_link(user_id: str) -> ResponseReturnValue:
     audit(scope, "password link made", user.email)
     db.session.commit()
     link = url_for("links.show_reset", token=make_link(RESET, user), _external=True)
-    return _page(reset_link=link, reset_for=user.email), 201
+    return _members_page(reset_link=link, reset_for=user.email), 201
 
 
 @bp.post("/members/<user_id>/second-factor")
@@ -108,7 +108,7 @@ def reset_second_factor(user_id: str) -> ResponseReturnValue:
     user = members.find_own_member(current_scope().company_id, lookup_id(user_id))
     second_factor.drop_second_factor(user)
     sentence = f"The second factor of {user.email} is off; the next sign-in takes the password."
-    return _done("second factor reset", user.email, sentence)
+    return _go_back("second factor reset", user.email, sentence)
 
 
 @bp.post("/members/second-factor")
@@ -118,7 +118,7 @@ def ask_second_factor() -> ResponseReturnValue:
     company = db.session.get_one(Company, current_scope().company_id)
     company.second_factor = needed
     done = "needed" if needed else "up to everybody"
-    return _done("second factor asked for", done, f"A second factor is {done} now.")
+    return _go_back("second factor asked for", done, f"A second factor is {done} now.")
 
 
 @bp.post("/members/zone")
@@ -126,13 +126,13 @@ def set_zone() -> ResponseReturnValue:
     """Set the time zone of the company's schedules; empty: the installation's."""
     name = request.form.get("timezone", "").strip()
     if name and name not in available_timezones():
-        return _page(errors={"timezone": "Write a zone such as Europe/Berlin."}), 422
+        return _members_page(errors={"timezone": "Write a zone such as Europe/Berlin."}), 422
     company = db.session.get_one(Company, current_scope().company_id)
     company.timezone = name or None
     db.session.flush()
     zone_changed.send(company_id=company.id)
     zone = zone_of(company.id).key
-    return _done("time zone set", zone, f"Schedules now use the time zone {zone}.")
+    return _go_back("time zone set", zone, f"Schedules now use the time zone {zone}.")
 
 
 @bp.post("/members/<user_id>/switch")
@@ -142,7 +142,7 @@ def switch_member(user_id: str) -> ResponseReturnValue:
     on = request.form.get("on") == "true"
     members.switch_member(user, on=on)
     done = "switched on" if on else "switched off"
-    return _done(f"account {done}", user.email, f"The account of {user.email} is {done}.")
+    return _go_back(f"account {done}", user.email, f"The account of {user.email} is {done}.")
 
 
 @bp.post("/members/<user_id>/delete")
@@ -151,10 +151,10 @@ def delete_member(user_id: str) -> ResponseReturnValue:
     user = members.find_own_member(current_scope().company_id, lookup_id(user_id))
     sentence = f"The account of {user.email} is deleted."
     members.delete_user(user)
-    return _done("account deleted", FORMER_MEMBER, sentence)
+    return _go_back("account deleted", FORMER_MEMBER, sentence)
 
 
-def _done(action: str, subject: str, sentence: str) -> Response:
+def _go_back(action: str, subject: str, sentence: str) -> Response:
     """Keep a change and return to the members, or home for who has just given the role away."""
     audit(current_scope(), action, subject)
     db.session.commit()
@@ -165,7 +165,7 @@ def _done(action: str, subject: str, sentence: str) -> Response:
     return redirect_to(url_for("members.list_members") if still_admin else "/")
 
 
-def _page(**shown: Any) -> str:
+def _members_page(**shown: Any) -> str:
     """Return the page of members; `shown` is what was typed, what is wrong, a link just made."""
     scope = current_scope()
     return render_template(

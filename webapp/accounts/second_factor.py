@@ -144,7 +144,7 @@ def _only_signed_in() -> Response | None:
 def show_problem(error: ReportError) -> ResponseReturnValue:
     """Show the form again, and why the code that was typed is refused."""
     errors = {"code": error.message}
-    page = _code_form(errors) if request.endpoint == "second_factor.answer" else _page(errors)
+    page = _code_form(errors) if request.endpoint == "second_factor.answer" else _setup_page(errors)
     return page, error.status, retry_after(error)
 
 
@@ -183,7 +183,7 @@ def _half_signed_in() -> User | None:
 @bp.get("/account/second-factor")
 def show() -> str:
     """Show how to set it up, or what can be done with it."""
-    return _page({})
+    return _setup_page({})
 
 
 @bp.post("/account/second-factor")
@@ -195,7 +195,7 @@ def set_up() -> ResponseReturnValue:
     codes = turn_on(who.user, _offered(), request.form.get("code", ""))
     audit(who.user, "second factor on", company_id=who.company_id)
     renew_session(who)
-    return _page({}, codes), 201
+    return _setup_page({}, codes), 201
 
 
 @bp.post("/account/second-factor/recovery-codes")
@@ -206,7 +206,7 @@ def renew_codes() -> ResponseReturnValue:
     codes = new_recovery_codes(who.user)
     audit(who.user, "recovery codes made", company_id=who.company_id)
     db.session.commit()
-    return _page({}, codes), 201
+    return _setup_page({}, codes), 201
 
 
 @bp.post("/account/second-factor/off")
@@ -231,7 +231,7 @@ def _offered() -> str:
         return secret
 
 
-def _page(errors: dict[str, str], codes: list[str] | None = None) -> str:
+def _setup_page(errors: dict[str, str], codes: list[str] | None = None) -> str:
     user = signed_in().user
     offered = {}
     if user.second_factor is None:

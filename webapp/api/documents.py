@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify, render_template
@@ -142,7 +142,7 @@ MOST_DEPTH = 3
 
 
 @dataclass(frozen=True)
-class Field:
+class ShownField:
     """A member of a body or answer, or a parameter of an address."""
 
     name: str
@@ -153,17 +153,17 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ShownOperation:
     """One operation as the page shows it."""
 
     method: str
     path: str
     operation: dict[str, Any]
-    parameters: list[Field]
-    body: list[Field] = field(default_factory=list)
-    body_type: str = ""
-    body_example: str = ""
-    answers: list[tuple[str, str, list[Field], str]] = field(default_factory=list)
+    parameters: list[ShownField]
+    body: list[ShownField]
+    body_type: str
+    body_example: str
+    answers: list[tuple[str, str, list[ShownField], str]]
 
     @property
     def id(self) -> str:
@@ -180,13 +180,15 @@ class Entry:
         return f'curl -u "$API_KEY:$API_SECRET"{verb} "$REPORTS_URL{self.path}"{sent}'
 
 
-def entries_by_tag(document: dict[str, Any]) -> Iterator[tuple[dict[str, str], list[Entry]]]:
+def entries_by_tag(
+    document: dict[str, Any],
+) -> Iterator[tuple[dict[str, str], list[ShownOperation]]]:
     """Yield each heading with its operations, in the order of the document."""
     for tag in document["tags"]:
         yield (
             tag,
             [
-                _entry(document, method, path, item)
+                _shown_operation(document, method, path, item)
                 for path, item in document["paths"].items()
                 for method, operation in item.items()
                 if method != "parameters" and tag["name"] in operation["tags"]
@@ -194,10 +196,12 @@ def entries_by_tag(document: dict[str, Any]) -> Iterator[tuple[dict[str, str], l
         )
 
 
-def _entry(document: dict[str, Any], method: str, path: str, item: dict[str, Any]) -> Entry:
+def _shown_operation(
+    document: dict[str, Any], method: str, path: str, item: dict[str, Any]
+) -> ShownOperation:
     operation, schemas = item[method], document["components"]["schemas"]
     parameters = [
-        Field(
+        ShownField(
             one["name"],
             _type_of(one["schema"], schemas),
             one.get("description", ""),
@@ -206,23 +210,28 @@ def _entry(document: dict[str, Any], method: str, path: str, item: dict[str, Any
         )
         for one in [*item.get("parameters", ()), *operation.get("parameters", ())]
     ]
-    entry = Entry(method.upper(), path, operation, parameters)
     answers = []
     for status, answer in operation["responses"].items():
         content = answer.get("content", {}).get(JSON, {})
         # What stands in every problem is told once, on the pages of the errors.
         fields = list(_field_lines(content.get("schema", {}), schemas)) if status < "400" else []
-        answers.append((status, answer["description"], fields, _shown(content)))
-    body: dict[str, Any] = operation.get("requestBody", {}).get("content", {})
-    for media, content in body.items():
-        fields = list(_field_lines(content["schema"], schemas))
-        return Entry(
-            entry.method, path, operation, parameters, fields, media, _shown(content), answers
-        )
-    return Entry(entry.method, path, operation, parameters, answers=answers)
+        answers.append((status, answer["description"], fields, _example(content)))
+    bodies: dict[str, Any] = operation.get("requestBody", {}).get("content", {})
+    media = next(iter(bodies), "")
+    content = bodies.get(media, {})
+    return ShownOperation(
+        method.upper(),
+        path,
+        operation,
+        parameters,
+        body=list(_field_lines(content.get("schema", {}), schemas)),
+        body_type=media,
+        body_example=_example(content),
+        answers=answers,
+    )
 
 
-def _shown(content: dict[str, Any]) -> str:
+def _example(content: dict[str, Any]) -> str:
     if "example" not in content:
         return ""
     return json.dumps(content["example"], ensure_ascii=False, indent=2)
@@ -251,7 +260,7 @@ def _type_of(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
 
 def _field_lines(
     schema: dict[str, Any], schemas: dict[str, Any], prefix: str = "", depth: int = 0
-) -> Iterator[Field]:
+) -> Iterator[ShownField]:
     """Yield the members of an object, of the objects in a list, and of each choice."""
     found = _resolved(schema, schemas)
     if found.get("type") == "array":
@@ -264,7 +273,7 @@ def _field_lines(
         told = _resolved(member, schemas)
         text = member.get("description") or told.get("description", "")
         needed = name in found.get("required", ())
-        yield Field(prefix + name, _type_of(member, schemas), text, is_needed=needed)
+        yield ShownField(prefix + name, _type_of(member, schemas), text, is_needed=needed)
         if depth < MOST_DEPTH:
             yield from _field_lines(told, schemas, f"{prefix}{name}.", depth + 1)
 

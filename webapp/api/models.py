@@ -24,14 +24,14 @@ class OfThisApp:
         return {"type": "string", "enum": list(kinds())}
 
 
-def _object(value: Any) -> Any:
+def _checked_object(value: Any) -> Any:
     if not isinstance(value, dict):
         raise ValueError("Send the parameters as a JSON object.")
     return value
 
 
 KindSlug = Annotated[str, OfThisApp()]
-Params = Annotated[dict[str, Any], BeforeValidator(_object)]
+Params = Annotated[dict[str, Any], BeforeValidator(_checked_object)]
 Status = Annotated[str, OneOf(STATUSES)]
 
 
@@ -121,7 +121,7 @@ class ExplainQuery(BaseModel):
     month: str | None = Field(None, description="partner-use: the month, YYYY-MM.")
 
 
-class MonthsQuery(MonthSpan):
+class StoredMonthsQuery(MonthSpan):
     """Which stored months expire."""
 
     model_config = ConfigDict(extra="forbid")
@@ -130,7 +130,7 @@ class MonthsQuery(MonthSpan):
     subject: str | None = Field(None, description="A partner ID or the ID of one of its sites.")
 
 
-class Explanation(BaseModel):
+class ExplanationAnswer(BaseModel):
     """Where one value of a result comes from."""
 
     value: Any = None
@@ -189,7 +189,7 @@ class ReportAnswer(BaseModel):
         )
 
 
-class Estimate(BaseModel):
+class EstimateAnswer(BaseModel):
     """What a report would cost: calls to come, calls that stored months save, seconds."""
 
     calls: int = Field(ge=0)

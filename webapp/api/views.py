@@ -13,20 +13,20 @@ from flask import Blueprint, Response, request, url_for
 from webapp import jobs
 from webapp.accounts import access_ended, audit, current_scope, require, restrict
 from webapp.api.models import (
-    Estimate,
+    EstimateAnswer,
     EventHeaders,
     EventQuery,
     Expired,
     ExplainQuery,
-    Explanation,
+    ExplanationAnswer,
     Kind,
-    MonthsQuery,
     NewReport,
     NewReportHeaders,
     ReportAnswer,
     ReportsQuery,
     ResultQuery,
     Retry,
+    StoredMonthsQuery,
 )
 from webapp.engine import months, registry, service
 from webapp.engine.export import FORMATS, result_response
@@ -37,14 +37,14 @@ from webapp.engine.results import ReadResult
 from webapp.errors import InvalidParams, TooMany, Unavailable
 from webapp.extensions import db
 from webapp.lib.bodies import answer_json, read_json, read_query
-from webapp.lib.openapi import JSON, TEXT, Answer, Describer, Ref
+from webapp.lib.openapi import JSON, TEXT, AnswerSpec, Describer, Ref
 
 bp = Blueprint("api", __name__, url_prefix="/api/v1")
 restrict(bp)
 describe = Describer("Reports")
 
 EVENTS = {"text/event-stream": TEXT}
-UNCHANGED = {304: Answer("Not changed since the given ETag.")}
+UNCHANGED = {304: AnswerSpec("Not changed since the given ETag.")}
 RESULT = {
     FORMATS["json"]: {"type": "object"},
     "text/csv": TEXT,
@@ -57,9 +57,9 @@ RESULT = {
 @describe(
     headers=NewReportHeaders,
     body=Ref("NewReport"),
-    answer=Answer("The report, queued.", {JSON: ReportAnswer}, headers=("Location",)),
+    answer=AnswerSpec("The report, queued.", {JSON: ReportAnswer}, headers=("Location",)),
     status=202,
-    also={200: Answer("The event stream of the new report.", EVENTS)},
+    also={200: AnswerSpec("The event stream of the new report.", EVENTS)},
     errors=(422,),
 )
 def create_report() -> Response:
@@ -91,7 +91,7 @@ def create_report() -> Response:
 @bp.get("/reports")
 @describe(
     query=ReportsQuery,
-    answer=Answer("Reports; Link: rel=next where there are more.", {JSON: list[ReportAnswer]}),
+    answer=AnswerSpec("Reports; Link: rel=next where there are more.", {JSON: list[ReportAnswer]}),
     also=UNCHANGED,
     errors=(422,),
 )
@@ -114,7 +114,7 @@ def _tagged(response: Response) -> Response:
 
 
 @bp.get("/reports/<uuid:report_id>")
-@describe(answer=Answer("The report.", {JSON: ReportAnswer}), also=UNCHANGED, errors=(404,))
+@describe(answer=AnswerSpec("The report.", {JSON: ReportAnswer}), also=UNCHANGED, errors=(404,))
 def show_report(report_id: UUID) -> Response:
     """One report."""
     report = service.find_report(current_scope(), str(report_id))
@@ -125,8 +125,8 @@ def show_report(report_id: UUID) -> Response:
 @describe(
     headers=EventHeaders,
     query=EventQuery,
-    answer=Answer("Server-Sent Events.", EVENTS),
-    also={204: Answer("The report has ended, and the caller has heard the end.")},
+    answer=AnswerSpec("Server-Sent Events.", EVENTS),
+    also={204: AnswerSpec("The report has ended, and the caller has heard the end.")},
     errors=(404,),
 )
 def report_events(report_id: UUID) -> Response:
@@ -164,7 +164,10 @@ def event_stream(report_id: str, after: int) -> Response:
 
 @bp.get("/reports/<uuid:report_id>/result")
 @describe(
-    query=ResultQuery, answer=Answer("The result.", RESULT), also=UNCHANGED, errors=(404, 409, 422)
+    query=ResultQuery,
+    answer=AnswerSpec("The result.", RESULT),
+    also=UNCHANGED,
+    errors=(404, 409, 422),
 )
 def report_result(report_id: UUID) -> Response:
     """The result as JSON, CSV or XLSX."""
@@ -189,7 +192,7 @@ def report_result(report_id: UUID) -> Response:
 @bp.get("/reports/<uuid:report_id>/explain")
 @describe(
     query=ExplainQuery,
-    answer=Answer("The value and its origin.", {JSON: Explanation}),
+    answer=AnswerSpec("The value and its origin.", {JSON: ExplanationAnswer}),
     errors=(404, 409, 422),
 )
 def explain_value(report_id: UUID) -> Response:
@@ -197,14 +200,14 @@ def explain_value(report_id: UUID) -> Response:
     query = read_query(ExplainQuery).model_dump(exclude_none=True)
     report = service.find_report(current_scope(), str(report_id))
     explained = kinds()[report.kind].explain(ReadResult(report), query)
-    return answer_json(Explanation(**asdict(explained)))
+    return answer_json(ExplanationAnswer(**asdict(explained)))
 
 
 @bp.delete("/reports/<uuid:report_id>")
 @describe(
-    answer=Answer("Cancelled.", {JSON: ReportAnswer}),
+    answer=AnswerSpec("Cancelled.", {JSON: ReportAnswer}),
     status=202,
-    also={204: Answer("Deleted.")},
+    also={204: AnswerSpec("Deleted.")},
     errors=(403, 404, 409),
 )
 def delete_report(report_id: UUID) -> Response:
@@ -225,7 +228,7 @@ def delete_report(report_id: UUID) -> Response:
 @describe(
     body=Retry,
     body_needed=False,
-    answer=Answer("The report, queued again.", {JSON: ReportAnswer}, headers=("Location",)),
+    answer=AnswerSpec("The report, queued again.", {JSON: ReportAnswer}, headers=("Location",)),
     status=202,
     errors=(404, 409, 422),
 )
@@ -252,19 +255,21 @@ def retry_report(report_id: UUID) -> Response:
 
 @bp.post("/reports/estimate")
 @describe(
-    body=Ref("NewReport"), answer=Answer("The estimate.", {JSON: Estimate}), errors=(422, 502)
+    body=Ref("NewReport"),
+    answer=AnswerSpec("The estimate.", {JSON: EstimateAnswer}),
+    errors=(422, 502),
 )
 def estimate_report() -> Response:
     """About how many calls a report needs, and how long."""
     body = read_json(NewReport)
     found = service.estimate_report(current_scope(), body.kind, body.params)
     return answer_json(
-        Estimate(calls=found.calls, saved=found.saved, seconds=round(found.seconds, 1))
+        EstimateAnswer(calls=found.calls, saved=found.saved, seconds=round(found.seconds, 1))
     )
 
 
 @bp.get("/kinds")
-@describe(answer=Answer("Kinds, with parameters as JSON Schema.", {JSON: list[Kind]}))
+@describe(answer=AnswerSpec("Kinds, with parameters as JSON Schema.", {JSON: list[Kind]}))
 def index_kinds() -> Response:
     """The kinds of report and their parameters."""
     current_scope()
@@ -283,10 +288,14 @@ def index_kinds() -> Response:
 
 @bp.delete("/months")
 @require("expert")
-@describe(query=MonthsQuery, answer=Answer("How many expired.", {JSON: Expired}), errors=(403, 422))
+@describe(
+    query=StoredMonthsQuery,
+    answer=AnswerSpec("How many expired.", {JSON: Expired}),
+    errors=(403, 422),
+)
 def expire_months() -> Response:
     """Force stored months to expire."""
-    scope, query = current_scope(), read_query(MonthsQuery)
+    scope, query = current_scope(), read_query(StoredMonthsQuery)
     if query.kind is not None:
         registry.kind_named(query.kind)
     expired = months.expire(company_id=scope.company_id, **query.model_dump())

@@ -32,7 +32,7 @@ from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.lib.bodies import answer_json, read_json, read_query
 from webapp.lib.keyset import cut, one_page, place, read_place
-from webapp.lib.openapi import JSON, TEXT, Answer, Describer
+from webapp.lib.openapi import JSON, TEXT, AnswerSpec, Describer
 
 bp = Blueprint("definitions", __name__, url_prefix="/api/v1")
 restrict(bp)
@@ -45,10 +45,10 @@ def index_definitions() -> Response:
     """List saved reports, newest first; Link: rel=next where there are more."""
     query = read_query(PageQuery)
     found = select(Definition).where(definitions.visible(current_scope()))
-    return _page(found, Definition, DefinitionAnswer, query)
+    return _page_of_answers(found, Definition, DefinitionAnswer, query)
 
 
-def _page(found: Any, model: Any, answer: type[BaseModel], query: PageQuery) -> Response:
+def _page_of_answers(found: Any, model: Any, answer: type[BaseModel], query: PageQuery) -> Response:
     """Return a page of rows as answers, with the address of the next one."""
     after = read_place(query.cursor) if query.cursor else None
     keys = (model.created_at, model.id)
@@ -66,7 +66,7 @@ def _page(found: Any, model: Any, answer: type[BaseModel], query: PageQuery) -> 
 @bp.post("/definitions")
 @describe(
     body=NewDefinition,
-    answer=Answer("What was saved.", {JSON: DefinitionAnswer}, headers=("Location",)),
+    answer=AnswerSpec("What was saved.", {JSON: DefinitionAnswer}, headers=("Location",)),
     status=201,
     errors=(422,),
 )
@@ -75,7 +75,7 @@ def create_definition() -> Response:
     definition = definitions.create_definition(current_scope(), read_json(NewDefinition))
     has_webhook = any(target["by"] == "webhook" for target in definition.deliver)
     secret = definitions.signing_secrets(definition)[-1] if has_webhook else None
-    response = answer_json(_answer(definition, secret), 201)
+    response = answer_json(_definition_answer(definition, secret), 201)
     response.headers["Location"] = url_for(
         "definitions.show_definition", definition_id=definition.id
     )
@@ -86,10 +86,10 @@ def create_definition() -> Response:
 @describe(answer=DefinitionAnswer, errors=(404,))
 def show_definition(definition_id: UUID) -> Response:
     """Return one saved report."""
-    return answer_json(_answer(_found(definition_id)))
+    return answer_json(_definition_answer(_found(definition_id)))
 
 
-def _answer(definition: Definition, secret: str | None = None) -> DefinitionAnswer:
+def _definition_answer(definition: Definition, secret: str | None = None) -> DefinitionAnswer:
     answer = DefinitionAnswer.model_validate(definition)
     return answer.model_copy(update={"webhook_secret": secret})
 
@@ -106,11 +106,11 @@ def change_definition(definition_id: UUID) -> Response:
     definitions.change_definition(scope, definition, read_json(Changes))
     audit(scope, "changed saved report", f"{definition.name} {definition.id}")
     db.session.commit()
-    return answer_json(_answer(definition))
+    return answer_json(_definition_answer(definition))
 
 
 @bp.delete("/definitions/<uuid:definition_id>")
-@describe(answer=Answer("Deleted."), status=204, errors=(403, 404))
+@describe(answer=AnswerSpec("Deleted."), status=204, errors=(403, 404))
 def delete_definition(definition_id: UUID) -> Response:
     """Delete a saved report with its runs and deliveries; its reports stay."""
     scope, definition = current_scope(), _found(definition_id)
@@ -122,7 +122,7 @@ def delete_definition(definition_id: UUID) -> Response:
 
 @bp.post("/definitions/<uuid:definition_id>/run")
 @describe(
-    answer=Answer("The report, queued.", {JSON: ReportAnswer}, headers=("Location",)),
+    answer=AnswerSpec("The report, queued.", {JSON: ReportAnswer}, headers=("Location",)),
     status=202,
     errors=(403, 404, 422),
 )
@@ -143,14 +143,14 @@ def run_definition(definition_id: UUID) -> Response:
 def rotate_secret(definition_id: UUID) -> Response:
     """Give its webhooks a new secret, shown this once; the old one signs for a day more."""
     scope, definition = current_scope(), _found(definition_id)
-    return answer_json(_answer(definition, definitions.rotate_secret(scope, definition)))
+    return answer_json(_definition_answer(definition, definitions.rotate_secret(scope, definition)))
 
 
 @bp.get("/definitions/<uuid:definition_id>/latest")
 @describe(
     query=LatestQuery,
-    answer=Answer("The result.", dict.fromkeys(FORMATS.values(), TEXT)),
-    also={304: Answer("Not changed since the given ETag.")},
+    answer=AnswerSpec("The result.", dict.fromkeys(FORMATS.values(), TEXT)),
+    also={304: AnswerSpec("Not changed since the given ETag.")},
     errors=(404, 422),
 )
 def latest_result(definition_id: UUID) -> Response:
@@ -160,8 +160,8 @@ def latest_result(definition_id: UUID) -> Response:
 
 @bp.get("/definitions/<uuid:definition_id>/latest.<fmt>")
 @describe(
-    answer=Answer("The result.", dict.fromkeys(FORMATS.values(), TEXT)),
-    also={304: Answer("Not changed since the given ETag.")},
+    answer=AnswerSpec("The result.", dict.fromkeys(FORMATS.values(), TEXT)),
+    also={304: AnswerSpec("Not changed since the given ETag.")},
     errors=(404,),
 )
 def latest_file(definition_id: UUID, fmt: str) -> Response:
@@ -196,7 +196,7 @@ def compare_runs(definition_id: UUID) -> Response:
 
 
 @bp.get("/definitions.ics")
-@describe(answer=Answer("iCalendar, the next twelve times of each.", {"text/calendar": TEXT}))
+@describe(answer=AnswerSpec("iCalendar, the next twelve times of each.", {"text/calendar": TEXT}))
 def show_calendar() -> Response:
     """Return the next times of what the caller may see, for calendar programs."""
     calendar = definitions.calendar(current_scope())
@@ -217,7 +217,7 @@ def index_deliveries() -> Response:
         found = found.where(Delivery.definition_id == definition.id)
     # Each row shows its run's period.
     found = found.options(joinedload(Delivery.run))
-    return _page(found, Delivery, DeliveryAnswer, query)
+    return _page_of_answers(found, Delivery, DeliveryAnswer, query)
 
 
 @bp.post("/deliveries/<uuid:delivery_id>/resend")

@@ -18,7 +18,7 @@ from webapp.lib.texts import as_email
 FileFormat = Literal["csv", "json", "xlsx", "pdf"]
 
 
-def _email(text: str) -> str:
+def _checked_email(text: str) -> str:
     email = as_email(text)
     if email is None:
         raise ValueError("This is not an e-mail address.")
@@ -41,7 +41,7 @@ def _folder_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _webhook_url(url: str) -> str:
+def _checked_webhook_url(url: str) -> str:
     try:
         check_address(url, private_allowed=bool(current_app.config["FETCH_PRIVATE_ADDRESSES"]))
     except InvalidParams as error:
@@ -57,7 +57,7 @@ class EmailTarget(_Target):
     """People told by e-mail, with files attached."""
 
     by: Literal["email"]
-    to: list[Annotated[str, AfterValidator(_email)]] = Field(min_length=1, max_length=50)
+    to: list[Annotated[str, AfterValidator(_checked_email)]] = Field(min_length=1, max_length=50)
     attach: list[FileFormat] = Field(default=[], max_length=4)
 
 
@@ -65,7 +65,7 @@ class WebhookTarget(_Target):
     """A program told by a signed request (Standard Webhooks)."""
 
     by: Literal["webhook"]
-    url: Annotated[str, Field(max_length=2000), AfterValidator(_webhook_url)]
+    url: Annotated[str, Field(max_length=2000), AfterValidator(_checked_webhook_url)]
     # Set where the receiver said that it is gone (410).
     off: bool = False
 
@@ -133,14 +133,14 @@ class Quiet(BaseModel):
     end: Annotated[str, AfterValidator(check_time)]
 
 
-def _by_name(alerts: list[Alert]) -> list[Alert]:
+def _checked_names(alerts: list[Alert]) -> list[Alert]:
     names = [alert.name for alert in alerts]
     if len(set(names)) < len(names):
         raise ValueError("Give each alert a different name.")
     return alerts
 
 
-Alerts = Annotated[list[Alert], Field(max_length=20), AfterValidator(_by_name)]
+Alerts = Annotated[list[Alert], Field(max_length=20), AfterValidator(_checked_names)]
 
 
 class NewDefinition(BaseModel):

@@ -52,7 +52,7 @@ def new_saved() -> Response:
         typed["name"] = f"{origin.name} (copy)"
     else:
         typed = forms.Form({"name": kinds()[origin.kind].title})
-    return _form(origin, typed)
+    return _definition_form(origin, typed)
 
 
 def _origin(given: Mapping[str, str]) -> Report | Definition:
@@ -74,7 +74,7 @@ def create_saved() -> Response:
     try:
         definition = definitions.create_definition(scope, read_value(NewDefinition, body))
     except InvalidParams as error:
-        return _form(origin, form, errors=error.errors)
+        return _definition_form(origin, form, errors=error.errors)
     flash(f"{definition.name} is saved.")
     return redirect_to(f"/saved/{definition.id}")
 
@@ -84,7 +84,7 @@ def edit_saved(definition_id: UUID) -> Response:
     """Show the form of a saved report."""
     definition = _found(definition_id)
     definitions.check_may_change(current_scope(), definition)
-    return _form(definition, forms.form_of(definition), changes=definition)
+    return _definition_form(definition, forms.form_of(definition), changes=definition)
 
 
 @bp.post("/saved/<uuid:definition_id>/edit")
@@ -97,14 +97,14 @@ def change_saved(definition_id: UUID) -> Response:
         definitions.change_definition(scope, definition, read_value(Changes, body))
     except InvalidParams as error:
         db.session.rollback()
-        return _form(definition, form, changes=definition, errors=error.errors)
+        return _definition_form(definition, form, changes=definition, errors=error.errors)
     audit(scope, "changed saved report", f"{definition.name} {definition.id}")
     db.session.commit()
     flash(f"{definition.name} is changed.")
     return redirect_to(f"/saved/{definition_id}")
 
 
-def _form(
+def _definition_form(
     origin: Report | Definition,
     typed: forms.Form,
     *,
@@ -139,10 +139,10 @@ def _found(definition_id: UUID) -> Definition:
 @bp.get("/saved/<uuid:definition_id>")
 def show_saved(definition_id: UUID) -> Response:
     """Show one saved report: its last result, its next times, its runs, who was told."""
-    return _show(_found(definition_id))
+    return _definition_page(_found(definition_id))
 
 
-def _show(definition: Definition, secret: str = "") -> Response:
+def _definition_page(definition: Definition, secret: str = "") -> Response:
     sent = (
         select(Delivery)
         .where(Delivery.definition_id == definition.id)
@@ -174,7 +174,7 @@ def _show(definition: Definition, secret: str = "") -> Response:
 def rotate_secret(definition_id: UUID) -> Response:
     """Make a new secret for its webhooks and show it, this once."""
     scope, definition = current_scope(), _found(definition_id)
-    return _show(definition, definitions.rotate_secret(scope, definition))
+    return _definition_page(definition, definitions.rotate_secret(scope, definition))
 
 
 def course(runs: Sequence[DefinitionRun]) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def run_maintenance(now: datetime | None = None) -> None:
     for run_id in _ids(select(DefinitionRun.id).where(DefinitionRun.status.in_((MAKING, HELD)))):
         _follow_report(run_id, now)
     for delivery_id in _ids(select(Delivery.id).where(Delivery.next_try_at <= now), BATCH):
-        _hand_over(delivery_id)
+        _hand_over_delivery(delivery_id)
 
 
 def _ids(query: Select[str], most: int | None = None) -> list[str]:
@@ -89,7 +89,7 @@ def _begin_run(definition_id: str, now: datetime) -> None:
             break
         times.append(moment)
     due = (Definition.id == definition_id) & (Definition.next_run_at == first)
-    if not _moved(Definition, due, next_run_at=None):
+    if not _changed_once(Definition, due, next_run_at=None):
         return
     run = {
         "definition_id": definition_id,
@@ -121,7 +121,7 @@ def _ask_for_report(run_id: str) -> None:
         db.session.rollback()
         _end_run(run_id, FAILED, "report.failed", error=error.message)
         return
-    if _moved(DefinitionRun, _in_status(run_id, DUE), status=MAKING, report_id=report.id):
+    if _changed_once(DefinitionRun, _in_status(run_id, DUE), status=MAKING, report_id=report.id):
         db.session.commit()
 
 
@@ -129,7 +129,7 @@ def _in_status(run_id: str, *statuses: str) -> ColumnElement[bool]:
     return (DefinitionRun.id == run_id) & DefinitionRun.status.in_(statuses)
 
 
-def _moved(table: type[Model], mine: ColumnElement[bool], **values: object) -> bool:
+def _changed_once(table: type[Model], mine: ColumnElement[bool], **values: object) -> bool:
     """Change the one row that is still so; where another janitor was faster, roll back."""
     statement = update(table).where(mine).values(values)
     if rows_changed(statement.execution_options(synchronize_session=False)) != 1:
@@ -164,7 +164,7 @@ def _hold(run: DefinitionRun) -> None:
     if db.session.scalar(newer.limit(1)):
         _end_run(run.id, OVER, None, error="A newer run replaced it before it was complete.")
         return
-    if _moved(DefinitionRun, _in_status(run.id, MAKING), status=HELD):
+    if _changed_once(DefinitionRun, _in_status(run.id, MAKING), status=HELD):
         db.session.commit()
 
 
@@ -179,7 +179,7 @@ def _try_again(run: DefinitionRun, report: Report, now: datetime) -> None:
         return
     scope = scope_of(db.session.get_one(User, report.user_id), report.company_id)
     open_run = _in_status(run_id, MAKING, HELD)
-    if not _moved(DefinitionRun, open_run, status=MAKING, retries=run.retries + 1):
+    if not _changed_once(DefinitionRun, open_run, status=MAKING, retries=run.retries + 1):
         return
     try:
         if scope is not None:
@@ -203,15 +203,15 @@ def _end_run(
     A failure is told to the owner and to webhooks; mail and folders get no empty success.
     """
     run = db.session.get_one(DefinitionRun, run_id)
-    if not _moved(DefinitionRun, _in_status(run_id, *OPEN), status=status, error=error):
+    if not _changed_once(DefinitionRun, _in_status(run_id, *OPEN), status=status, error=error):
         return
-    _tell(run, event, now or utcnow())
+    _add_deliveries(run, event, now or utcnow())
     for about in watch(run) if event == "report.finished" else ():
-        _tell(run, about["event"], now or utcnow(), about)
+        _add_deliveries(run, about["event"], now or utcnow(), about)
     db.session.commit()
 
 
-def _tell(
+def _add_deliveries(
     run: DefinitionRun, event: str | None, at: datetime, about: dict[str, Any] | None = None
 ) -> None:
     """Add the deliveries of an event; those of an alert wait until the hours of quiet are over."""
@@ -249,7 +249,7 @@ def _readers(definition: Definition, event: str | None) -> Iterator[tuple[str, d
         yield "owner", {"by": "email", "to": [definition.owner.email], "attach": []}
 
 
-def _hand_over(delivery_id: str) -> None:
+def _hand_over_delivery(delivery_id: str) -> None:
     """Give a delivery whose next try is due to the workers; the job's key keeps it single."""
     delivery = db.session.get(Delivery, delivery_id)
     if delivery is None or delivery.status not in {WAITING, SENDING}:

@@ -24,7 +24,7 @@ from standardwebhooks import Webhook
 from webapp import mail
 from webapp.accounts import User, person_erasing, scope_of
 from webapp.delivery.definitions import signing_secrets
-from webapp.delivery.letters import letter
+from webapp.delivery.emails import email_of
 from webapp.delivery.models import GIVEN_UP, SENDING, SENT, UNKNOWN, WAITING, Definition, Delivery
 from webapp.delivery.results import answer
 from webapp.engine import export
@@ -247,7 +247,7 @@ def _by_mail(delivery: Delivery) -> str:
             room -= path.stat().st_size
     # What proves that a reader of this mail wants no more of them.
     token = unsubscribe_signer().dumps([delivery.definition_id, target["to"][0]])
-    message = letter(
+    message = email_of(
         delivery,
         link=page_url(delivery),
         unsubscribe_link=f"{public_url()}/unsubscribe/{token}",

@@ -273,6 +273,6 @@ class ReportKind:
     def forget_before(self, month: date) -> Iterator[int]:
         """Forget the facts before a month, or roll them up; yield after each step that commits.
 
-        Called at night where `kept_setting` says so (`engine/keeping.py`).
+        Called at night where `kept_setting` says so (`engine/retention.py`).
         """
         raise NotImplementedError

@@ -77,7 +77,7 @@ def list_reports(
     if errors:
         raise InvalidParams(errors)
     # The head of a result may be large and no list shows it.
-    query = select(Report).options(defer(Report.head)).where(*_conditions(scope, wanted))
+    query = select(Report).options(defer(Report.head)).where(*_report_conditions(scope, wanted))
     after = read_place(cursor) if cursor else None
     keys = (Report.created_at, Report.id)
     query = one_page(query, keys, after, limit, newest_first=not oldest_first)
@@ -88,7 +88,7 @@ def list_reports(
 
 def count_reports(scope: Scope, **wanted: Unpack[Wanted]) -> int:
     """Return how many reports a list of all of them would have."""
-    query = select(func.count()).select_from(Report).where(*_conditions(scope, wanted))
+    query = select(func.count()).select_from(Report).where(*_report_conditions(scope, wanted))
     return db.session.scalar(query) or 0
 
 
@@ -125,7 +125,7 @@ def favourites_of(scope: Scope, reports: Sequence[Report]) -> set[str]:
     return set(db.session.scalars(query))
 
 
-def _conditions(scope: Scope, wanted: Wanted) -> list[Any]:
+def _report_conditions(scope: Scope, wanted: Wanted) -> list[Any]:
     found: list[Any] = [readable(scope)]
     if kind := wanted.get("kind"):
         found.append(Report.kind == kind)

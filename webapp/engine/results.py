@@ -166,13 +166,13 @@ def grid_page(kind: ReportKind, result: ReadResult, table: Table, query: GridQue
     columns = {column.name: column for column in table.columns}
     if table.total:
         named = columns[table.head_column]
-        of_table &= _kept(named, Filter(named.name, "is_not", table.total))
+        of_table &= _filter_condition(named, Filter(named.name, "is_not", table.total))
     wanted = of_table
     if query.search:
         wanted &= or_(*(_contains(column, query.search) for column in table.columns))
     for one in query.filters:
         if one.column in columns:
-            wanted &= _kept(columns[one.column], one)
+            wanted &= _filter_condition(columns[one.column], one)
     total = _count_rows(of_table)
     matching = total if wanted is of_table else _count_rows(wanted)
     pages = max(-(-matching // query.per_page), 1)
@@ -202,7 +202,7 @@ def grid_page(kind: ReportKind, result: ReadResult, table: Table, query: GridQue
 def count_rows(result: ReadResult, table: Table, only: Filter) -> int:
     """Return how many rows of a table a filter keeps."""
     column = next(one for one in table.columns if one.name == only.column)
-    return _count_rows(_of_table(result, table.name) & _kept(column, only))
+    return _count_rows(_of_table(result, table.name) & _filter_condition(column, only))
 
 
 def choices_of(result: ReadResult, table: Table) -> dict[str, list[str]]:
@@ -302,7 +302,7 @@ def _binary(text: Any) -> Any:
     return text if _is_sqlite() else collate(text, "C")
 
 
-def _kept(column: Column, asked: Filter) -> Any:
+def _filter_condition(column: Column, asked: Filter) -> Any:
     """Return the condition of a filter; a value that is none of the column's keeps no row."""
     if asked.operator in {"has", "has_not"}:
         found = _contains(column, asked.value)

@@ -51,7 +51,7 @@ class Started:
     is_new: bool
 
 
-def _prepared(scope: Scope, slug: Any, raw: Mapping[str, Any]) -> tuple[ReportKind, Parsed]:
+def _checked_params(scope: Scope, slug: Any, raw: Mapping[str, Any]) -> tuple[ReportKind, Parsed]:
     """Return the kind and checked parameters, the secrets of stored credentials filled in."""
     kind = kind_named(slug)
     if not scope.may(kind.run_role):
@@ -76,8 +76,8 @@ def start_report(
     body = fingerprint(json.dumps([slug, raw], sort_keys=True, default=str))
     if idempotency_key and (found := _made_before(scope, idempotency_key, body)):
         return Started(found, is_new=False)
-    kind, parsed = _prepared(scope, slug, raw)
-    _check_room(scope)
+    kind, parsed = _checked_params(scope, slug, raw)
+    _check_waiting_room(scope)
     report = Report(
         id=str(uuid.uuid4()),
         task=kind.slug,
@@ -138,7 +138,7 @@ def mark_report(scope: Scope, report_id: str) -> bool:
     return found is None
 
 
-def _check_room(scope: Scope) -> None:
+def _check_waiting_room(scope: Scope) -> None:
     """Raise TooManyWaiting where as many reports of the company wait as may."""
     most = current_app.config["COMPANY_WAITING_MOST"]
     if jobs.waiting_of(scope.company_id) >= most:
@@ -168,7 +168,7 @@ def _made_before(scope: Scope, key: str, body: str) -> Report | None:
 
 def estimate_report(scope: Scope, slug: Any, raw: Mapping[str, Any]) -> Estimate:
     """Return what a report with these parameters would cost, without making it."""
-    kind, parsed = _prepared(scope, slug, raw)
+    kind, parsed = _checked_params(scope, slug, raw)
     months = MonthStore(
         db.engine, scope.company_id, kind.slug, current_app.config["MONTHS_KEPT_DAYS"]
     )
@@ -246,8 +246,8 @@ def retry_report(scope: Scope, report_id: str, raw: Mapping[str, Any]) -> Report
         raise Conflict(
             f"Only an incomplete or failed report can be retried; it is {report.status}."
         )
-    _check_room(scope)
-    _, parsed = _prepared(scope, report.kind, retried_params(kind, report.params, raw))
+    _check_waiting_room(scope)
+    _, parsed = _checked_params(scope, report.kind, retried_params(kind, report.params, raw))
     jobs.start_again(report, parsed.secrets)
     report.params = parsed.public
     db.session.commit()

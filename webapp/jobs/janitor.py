@@ -30,13 +30,13 @@ QUEUED_TOO_LONG = timedelta(seconds=10)
 def sweep(now: datetime | None = None) -> int:
     """Look after every active job once; return how many were started again or ended."""
     now = now or utcnow()
-    lost = _found(Job.status == RUNNING, Job.lease_until < now)
-    forgotten = _found(Job.status == QUEUED, Job.handed_at < now - QUEUED_TOO_LONG)
+    lost = _jobs_where(Job.status == RUNNING, Job.lease_until < now)
+    forgotten = _jobs_where(Job.status == QUEUED, Job.handed_at < now - QUEUED_TOO_LONG)
     transport.hand_over()
     return sum(_lost(job, now) for job in lost) + sum(_forgotten(job, now) for job in forgotten)
 
 
-def _found(*conditions: ColumnElement[bool]) -> list[Any]:
+def _jobs_where(*conditions: ColumnElement[bool]) -> list[Any]:
     query = select(Job.id, Job.task, Job.attempt, Job.lost).where(*conditions)
     with db.engine.connect() as connection:
         return list(connection.execute(query.order_by(Job.queued_at)))
@@ -94,7 +94,7 @@ def hand_back(job_id: str) -> bool:
 
     Called by that worker when its work-horse is gone. Counts as no loss: nothing went wrong.
     """
-    found = _found(Job.id == job_id, Job.status == RUNNING)
+    found = _jobs_where(Job.id == job_id, Job.status == RUNNING)
     if not found:
         return False
     noun = task_named(found[0].task).noun

@@ -73,7 +73,7 @@ class Listening:
 
     def __iter__(self) -> Iterator[Event | None]:
         try:
-            yield from self._events()
+            yield from self._lines_and_end()
         finally:
             self.close()
 
@@ -81,7 +81,7 @@ class Listening:
         """Unsubscribe; also for a stream whose first byte was never asked for."""
         self._hub.unsubscribe(self._job_id, self._queue)
 
-    def _events(self) -> Iterator[Event | None]:
+    def _lines_and_end(self) -> Iterator[Event | None]:
         heartbeat_s = self._app.config["HEARTBEAT_SECONDS"]
         spoken = asked = time.monotonic()
         yield None
@@ -219,7 +219,7 @@ class Hub:
                 )
             self._readers[events] = reader
             self._listeners.setdefault(channel, []).append(events)
-            for name, work in (("line-hub", self._run), ("line-poll", self._poll)):
+            for name, work in (("line-hub", self._follow_redis), ("line-poll", self._poll)):
                 if name not in self.threads or not self.threads[name].is_alive():
                     self.threads[name] = threading.Thread(target=work, name=name, daemon=True)
                     self.threads[name].start()
@@ -281,7 +281,7 @@ class Hub:
             with self._lock:
                 self._polled |= {key: at for key, at in polled.items() if key in self._listeners}
 
-    def _run(self) -> None:
+    def _follow_redis(self) -> None:
         while self._is_needed("line-hub"):
             try:
                 with closing(redis_client(self._app).pubsub()) as pubsub:
@@ -306,9 +306,9 @@ class Hub:
                 pubsub.unsubscribe(*gone)
             subscribed = wanted
             if message := pubsub.get_message(timeout=TICK_S):
-                self._deliver(message)
+                self._deliver_message(message)
 
-    def _deliver(self, message: dict[str, Any]) -> None:
+    def _deliver_message(self, message: dict[str, Any]) -> None:
         if message["type"] not in {"message", "subscribe"}:
             return
         channel, event = message["channel"].decode(), self.REREAD

@@ -73,21 +73,21 @@ class Coalescer(Generic[Q, A]):
         if works or not mine.is_over:
             try:
                 while not mine.is_over:
-                    self._answer(self._next())
+                    self._answer_together(self._next_questions())
             finally:
-                self._hand_over()
+                self._wake_next()
         if not mine.answer:
             raise NotAnswered
         return mine.answer[0]
 
-    def _hand_over(self) -> None:
+    def _wake_next(self) -> None:
         """Let the next that waits work; what came meanwhile is done with its own."""
         with self._lock:
             self._is_working = bool(self._waiting)
             if self._waiting:
                 self._waiting[0].turn.release()
 
-    def _next(self) -> list[_Asked[Q, A]]:
+    def _next_questions(self) -> list[_Asked[Q, A]]:
         """Take the oldest questions off the list, as many as one call takes."""
         with self._lock:
             count = size = 0
@@ -97,7 +97,7 @@ class Coalescer(Generic[Q, A]):
             taken, self._waiting = self._waiting[:count], self._waiting[count:]
         return taken
 
-    def _answer(self, asked: list[_Asked[Q, A]]) -> None:
+    def _answer_together(self, asked: list[_Asked[Q, A]]) -> None:
         """Work on some questions; the first of them is of the thread that does so."""
         try:
             answers = self._work([one.question for one in asked])

@@ -78,7 +78,7 @@ class Ref:
 
 
 @dataclass(frozen=True)
-class Answer:
+class AnswerSpec:
     """An answer: what it means, its content by media type, the names of its headers."""
 
     text: str
@@ -92,9 +92,9 @@ class Operation:
 
     members: Schema
     parameters: tuple[tuple[str, type[BaseModel]], ...]
-    body: Answer | None
+    body: AnswerSpec | None
     is_body_needed: bool
-    answers: Mapping[int, Answer]
+    answers: Mapping[int, AnswerSpec]
     path_schema: Schema | None
 
 
@@ -121,29 +121,29 @@ class Describer:
         headers: type[BaseModel] | None = None,
         answer: Any = None,
         status: int = 200,
-        also: Mapping[int, Answer] | None = None,
+        also: Mapping[int, AnswerSpec] | None = None,
         errors: Iterable[int] = (),
         **members: Any,
     ) -> Callable[[View], View]:
         """Return the decorator of a view.
 
         summary: the first line of the view's docstring and, below it, the description, if empty
-        answer:  a type, answered as JSON; an `Answer` where there is more to say
+        answer:  a type, answered as JSON; an `AnswerSpec` where there is more to say
         also:    other good answers by their status
         members: members of OpenAPI's operation, as `description`, `deprecated`, `security`
         """
-        if not isinstance(answer, Answer):
-            answer = Answer("Done.", {JSON: answer} if answer is not None else {})
+        if not isinstance(answer, AnswerSpec):
+            answer = AnswerSpec("Done.", {JSON: answer} if answer is not None else {})
         codes = {*errors, *ALWAYS, *(BODY if body is not None else ())}
         problems = {
-            code: Answer(REASONS[code], {self.error_type: self.error}) for code in sorted(codes)
+            code: AnswerSpec(REASONS[code], {self.error_type: self.error}) for code in sorted(codes)
         }
         operation = Operation(
             members={"tags": [self.tag], **members},
             parameters=tuple(
                 (place, model) for place, model in (("query", query), ("header", headers)) if model
             ),
-            body=Answer("", {body_type: body}) if body is not None else None,
+            body=AnswerSpec("", {body_type: body}) if body is not None else None,
             is_body_needed=body_needed,
             answers={status: answer, **(also or {}), **problems},
             path_schema=self.path_schema,
@@ -290,7 +290,7 @@ class _Schemas:
             rest = {key: value for key, value in shape.items() if key not in left}
             yield parameter | {"schema": rest | (shapes[0] if "anyOf" in shape else {})}
 
-    def _response(self, answer: Answer) -> Schema:
+    def _response(self, answer: AnswerSpec) -> Schema:
         found: Schema = {"description": answer.text}
         if answer.content:
             found["content"] = self._content(answer, "serialization")
@@ -298,7 +298,7 @@ class _Schemas:
             found["headers"] = {name: {"schema": TEXT} for name in answer.headers}
         return found
 
-    def _content(self, answer: Answer, mode: JsonSchemaMode) -> Schema:
+    def _content(self, answer: AnswerSpec, mode: JsonSchemaMode) -> Schema:
         return {
             media: {"schema": self.schema(kind, mode)} for media, kind in answer.content.items()
         }

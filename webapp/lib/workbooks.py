@@ -128,10 +128,10 @@ class SheetWriter:
                 page.write_string(last, 0, CUT)
                 break
             for index, column in enumerate(columns):
-                self._cell(page, last, index, row.get(column.name), column, self._formats)
+                self._write_cell(page, last, index, row.get(column.name), column, self._formats)
         page.autofilter(0, 0, max(last, 1), max(len(columns) - 1, 0))
         for index, column in enumerate(columns if total else ()):
-            self._cell(page, last + 1, index, (total or {})[column.name], column, self._bold)
+            self._write_cell(page, last + 1, index, (total or {})[column.name], column, self._bold)
 
     def facts(self, title: str, facts: Iterable[tuple[str, str | int]]) -> None:
         """Write names and values, a line each."""
@@ -155,7 +155,7 @@ class SheetWriter:
         page.set_footer(self._footer)
         return page
 
-    def _cell(
+    def _write_cell(
         self, page: Any, line: int, index: int, value: Any, column: Column, formats: Any
     ) -> None:
         if value is None or value == "":
@@ -167,7 +167,7 @@ class SheetWriter:
         elif is_number(value, column):
             places = column.places if column.type == "decimal" else ""
             page.write_number(line, index, float(value), formats[f"{column.type}{places}"])
-        elif (moment := _moment(value, column)) is not None:
+        elif (moment := _cell_moment(value, column)) is not None:
             page.write_datetime(line, index, moment, formats[column.type])
         else:
             bold = formats["text"] if formats is self._bold else None
@@ -205,7 +205,7 @@ def is_number(value: Any, column: Column) -> bool:
     )
 
 
-def _moment(value: Any, column: Column) -> datetime | date | None:
+def _cell_moment(value: Any, column: Column) -> datetime | date | None:
     """Return a date or time cell's value without zone, or None where the text is none."""
     try:
         if column.type == "month":

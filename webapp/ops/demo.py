@@ -51,14 +51,14 @@ def run_demo(address: str, say: Say) -> None:
     sign_in = kept_sign_in(Path(current_app.config["DATA_DIR"]) / "demo.json")
     last = current_month()
     first = next_month(last, 1 - MONTHS_SHOWN)
-    program = Program(address, sign_in, say)
+    program = ApiProgram(address, sign_in, say)
     summary = program.run({"mode": "summary"})["summary"]
     for name, value in summary.items():
-        say(f"  {name:<18}{_shown(value):>26}")
+        say(f"  {name:<18}{_digits(value):>26}")
     months = program.run({"mode": "monthly", "start": month_text(first), "end": month_text(last)})
     say(f"  {'month':<10}{'total_users':>14}{'delta':>12}")
     for row in months["months"]:
-        say(f"  {row['month']:<10}{_shown(row['total_users']):>14}{_shown(row['delta']):>12}")
+        say(f"  {row['month']:<10}{_digits(row['total_users']):>14}{_digits(row['delta']):>12}")
     say("  calls made {made}, saved {saved}\n".format_map(months["api_calls"]))
     demo_user = accounts.find_user(EMAIL)
     for kind in kinds().values():
@@ -89,7 +89,7 @@ def say_farewell(address: str, sign_in: SignIn, say: Say) -> None:
     say("")
 
 
-class Program:
+class ApiProgram:
     """A program that calls the API: it knows addresses, JSON and event streams, nothing else."""
 
     def __init__(self, address: str, sign_in: SignIn, say: Say) -> None:
@@ -109,46 +109,46 @@ class Program:
             stream=True,
             timeout=TIMEOUT_S,
         ) as answer:
-            _check(answer)
+            _check_answer(answer)
             self._follow(answer)
         url = f"{self._address}{answer.headers['Location']}/result"
         result = self._http.get(url, timeout=TIMEOUT_S)
-        _check(result)
+        _check_answer(result)
         document: dict[str, Any] = result.json()
         return document
 
     def save_monthly(self, connection: str, email: str) -> None:
         """Save a report of the last months, make it for each of them, and once as it is sent."""
-        saved = self._ask("GET", "/definitions")
+        saved = self._send("GET", "/definitions")
         found = next((one for one in saved if one["name"] == SAVED_NAME), None)
         if found is None:
             params = {"partner_id": STAND_IN_CREDENTIALS["partner_id"], "connection": connection}
             params |= {"mode": "monthly"}
             first = params | {"start": "last_closed", "end": "last_closed"}
             new = {"name": SAVED_NAME, "kind": "partner-use", "params": first}
-            found = self._ask("POST", "/definitions", new)
+            found = self._send("POST", "/definitions", new)
             own = f"/definitions/{found['id']}"
             self._say(f"\nSaved report: {SAVED_NAME}, made for each of {MONTHS_SHOWN} months…")
             for back in range(MONTHS_SHOWN - 1, 0, -1):
                 month = {"start": f"-{back}", "end": f"-{back}"}
-                self._ask("PATCH", own, {"params": params | month})
-                self._wait(self._ask("POST", f"{own}/run")["id"])
+                self._send("PATCH", own, {"params": params | month})
+                self._wait_for_report(self._send("POST", f"{own}/run")["id"])
             # Nobody is told of those: readers are named when all of them are over.
-            while any(run["status"] != "over" for run in self._ask("GET", f"{own}/runs")):
+            while any(run["status"] != "over" for run in self._send("GET", f"{own}/runs")):
                 time.sleep(0.5)
             last = params | {"start": f"-{MONTHS_SHOWN - 1}", "end": "last_closed"}
-            self._ask("PATCH", own, {"params": last} | _monthly(email))
-            self._wait(self._ask("POST", f"{own}/run")["id"])
+            self._send("PATCH", own, {"params": last} | _monthly(email))
+            self._wait_for_report(self._send("POST", f"{own}/run")["id"])
         self._say(f"Saved report: {self._address}/saved/{found['id']}")
 
-    def _wait(self, report_id: str) -> None:
-        while self._ask("GET", f"/reports/{report_id}")["status"] in {"queued", "running"}:
+    def _wait_for_report(self, report_id: str) -> None:
+        while self._send("GET", f"/reports/{report_id}")["status"] in {"queued", "running"}:
             time.sleep(0.2)
 
-    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+    def _send(self, method: str, path: str, body: Any = None) -> Any:
         url = f"{self._address}/api/v1{path}"
         answer = self._http.request(method, url, json=body, timeout=TIMEOUT_S)
-        _check(answer)
+        _check_answer(answer)
         return answer.json()
 
     def _follow(self, answer: requests.Response) -> None:
@@ -197,13 +197,13 @@ def events(answer: requests.Response) -> Iterator[tuple[str, Any]]:
             data += value
 
 
-def _check(answer: requests.Response) -> None:
+def _check_answer(answer: requests.Response) -> None:
     if answer.ok:
         return
     raise ReportError(f"The demo was answered {answer.status_code}: {answer.text[:300]}")
 
 
-def _shown(value: Any) -> str:
+def _digits(value: Any) -> str:
     if value is None:
         return "unknown"
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -211,7 +211,7 @@ def _shown(value: Any) -> str:
 
 def kept_sign_in(path: Path) -> SignIn:
     """Return the demo's sign-in: what was kept from an earlier run, as far as it still works."""
-    kept, user = _read(path), accounts.find_user(EMAIL)
+    kept, user = _read_sign_in(path), accounts.find_user(EMAIL)
     if user and not kept:
         raise ReportError(
             f"There is a user {EMAIL} whose password is not kept in {path}; the demo leaves it "
@@ -235,7 +235,7 @@ def kept_sign_in(path: Path) -> SignIn:
     return made
 
 
-def _read(path: Path) -> SignIn | None:
+def _read_sign_in(path: Path) -> SignIn | None:
     try:
         return SignIn(**json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):

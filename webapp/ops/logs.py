@@ -48,7 +48,7 @@ access_log = logging.getLogger("webapp.access")
 _process_facts: dict[str, str] = {}
 
 
-class Facts(logging.Filter):
+class AddFacts(logging.Filter):
     """Adds to each record what is known where it is made."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -101,11 +101,11 @@ class Lines(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._begin()
+        self._begin_empty()
         # A process that is forked while another thread writes would wait for it for ever.
-        os.register_at_fork(after_in_child=self._begin)
+        os.register_at_fork(after_in_child=self._begin_empty)
 
-    def _begin(self) -> None:
+    def _begin_empty(self) -> None:
         self._gathered: deque[bytes] = deque()
         self._writing = threading.Lock()
 
@@ -129,14 +129,14 @@ class Lines(logging.Handler):
             # too much that waits, for whoever writes: nobody may be reading.
             while self._gathered and self._writing.acquire(len(self._gathered) > MOST_GATHERED):
                 try:
-                    self._write()
+                    self._write_gathered()
                 finally:
                     self._writing.release()
         except (OSError, LookupError, TypeError, ValueError):
             # A record that cannot be written ends no request.
             self.handleError(record)
 
-    def _write(self) -> None:
+    def _write_gathered(self) -> None:
         while self._gathered:
             lines = self._gathered.popleft()
             while self._gathered and len(lines) + len(self._gathered[0]) <= select.PIPE_BUF:
@@ -168,7 +168,7 @@ def settings(program: str, log_format: str, level: str) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"facts": {"()": f"{__name__}.Facts"}},
+        "filters": {"facts": {"()": f"{__name__}.AddFacts"}},
         "formatters": {"line": formatter},
         "handlers": {"out": {"()": f"{__name__}.Lines", "formatter": "line", "filters": ["facts"]}},
         "root": {"handlers": ["out"], "level": "WARNING"},

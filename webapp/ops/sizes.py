@@ -69,7 +69,7 @@ def measure() -> None:
         if table.name not in found:
             continue
         rows, size = found[table.name]
-        row = {"measured_at": now, "rows": rows, "bytes": size, "oldest": _oldest(table)}
+        row = {"measured_at": now, "rows": rows, "bytes": size, "oldest": _oldest_row(table)}
         new = upsert(db.session, TableSize).values(
             name=table.name, month=now.date().replace(day=1), **row
         )
@@ -83,11 +83,13 @@ def sizes() -> list[Size]:
     for one in db.session.scalars(select(TableSize).order_by(TableSize.measured_at)):
         measured.setdefault(one.name, []).append(one)
     tables = Model.metadata.tables
-    found = [_size(tables[name], history) for name, history in measured.items() if name in tables]
+    found = [
+        _size_of(tables[name], history) for name, history in measured.items() if name in tables
+    ]
     return sorted(found, key=lambda one: (one.now.bytes or 0, one.now.rows), reverse=True)
 
 
-def _size(table: Table, history: list[TableSize]) -> Size:
+def _size_of(table: Table, history: list[TableSize]) -> Size:
     """Return what the last measurement says beside one of a month before, or beside its oldest."""
     now, before = history[-1], history[-2] if len(history) > 1 else None
     rows = size = None
@@ -112,7 +114,7 @@ def _governed_by(table: Table) -> tuple[str, str]:
     return "", next(filter(None, inherited), "")
 
 
-def _oldest(table: Table) -> datetime | None:
+def _oldest_row(table: Table) -> datetime | None:
     dated_by = _governed_by(table)[0]
     oldest = db.session.scalar(select(func.min(table.c[dated_by]))) if dated_by else None
     if isinstance(oldest, date) and not isinstance(oldest, datetime):

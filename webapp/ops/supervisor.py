@@ -124,7 +124,7 @@ class Supervisor:
         """Start a program and keep it running."""
         child = Child(program)
         self.children.append(child)
-        self._start(child)
+        self._start_child(child)
         return child
 
     def stop(self, exit_code: int = 0) -> None:
@@ -136,8 +136,8 @@ class Supervisor:
         """Watch the children until told to stop; stop them all; return the exit code."""
         try:
             while not self.is_stopping:
-                self._wait(0.2)
-                self._look_after()
+                self._pass_on_output(0.2)
+                self._look_after_children()
                 if not self.is_stopping:
                     self._tick()
         finally:
@@ -150,7 +150,7 @@ class Supervisor:
         while not self.is_stopping and time.monotonic() < deadline:
             if is_true():
                 return True
-            self._wait(0.05)
+            self._pass_on_output(0.05)
         return False
 
     def shut_down(self) -> None:
@@ -166,7 +166,7 @@ class Supervisor:
 
     # --- starting and starting again -------------------------------------------------------
 
-    def _start(self, child: Child) -> None:
+    def _start_child(self, child: Child) -> None:
         program = child.program
         child.start_again_at = None
         child.started_at = time.monotonic()
@@ -184,12 +184,12 @@ class Supervisor:
         os.set_blocking(child.process.stdout.fileno(), False)
         self._selector.register(child.process.stdout, selectors.EVENT_READ, child)
 
-    def _look_after(self) -> None:
+    def _look_after_children(self) -> None:
         for child in self.children:
             if child.is_dead:
                 self._plan_restart(child, self._clear_away(child))
             if child.start_again_at is not None and time.monotonic() >= child.start_again_at:
-                self._start(child)
+                self._start_child(child)
 
     def _plan_restart(self, child: Child, exit_code: int) -> None:
         """Decide when a program that died is started again; give up on a vital one."""
@@ -215,9 +215,9 @@ class Supervisor:
         assert process is not None
         assert process.stdout is not None
         child.signal(signal.SIGKILL, group=True)  # a dead web master may leave its workers
-        self._read(child)
+        self._read_output(child)
         if child.tail:
-            self._print(child, child.tail)
+            self._print_output(child, child.tail)
             child.tail = b""
         self._stop_reading(child)
         process.stdout.close()
@@ -245,23 +245,23 @@ class Supervisor:
             if waited_s >= kill_s or (self._hurry and waited_s >= SECOND_TERM_S):
                 for child in alive:
                     child.signal(signal.SIGKILL, group=True)
-            self._wait(0.05)
+            self._pass_on_output(0.05)
             for child in children:
                 if child.is_dead:
                     self._clear_away(child)
 
     # --- output ----------------------------------------------------------------------------
 
-    def _wait(self, wait_s: float) -> None:
+    def _pass_on_output(self, wait_s: float) -> None:
         """Pass on what the children print; return at once when one ends or a signal comes."""
         for key, _ in self._selector.select(wait_s):
             if key.data is None:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake_read, 4096)
             else:
-                self._read(key.data)
+                self._read_output(key.data)
 
-    def _read(self, child: Child) -> None:
+    def _read_output(self, child: Child) -> None:
         assert child.process is not None
         assert child.process.stdout is not None
         while True:
@@ -274,7 +274,7 @@ class Supervisor:
                 return
             *lines, child.tail = (child.tail + chunk).split(b"\n")
             for line in lines:
-                self._print(child, line)
+                self._print_output(child, line)
 
     def _stop_reading(self, child: Child) -> None:
         assert child.process is not None
@@ -282,7 +282,7 @@ class Supervisor:
         with contextlib.suppress(KeyError):
             self._selector.unregister(child.process.stdout)
 
-    def _print(self, child: Child, line: bytes) -> None:
+    def _print_output(self, child: Child, line: bytes) -> None:
         text = line.decode("utf-8", "replace").rstrip("\r")
         self._say("" if child.program.raw else child.program.name, text)
 

@@ -20,8 +20,8 @@ from urllib3.exceptions import TimeoutError as PoolTimeout
 
 from webapp.errors import PartnerContract, PartnerError, PartnerRefused, PartnerUnavailable
 from webapp.partner.credentials import Scrubber, data_center_of
+from webapp.partner.error_codes import ALL_TRIES, FEW_TRIES, ONE_TRY, RULES, Kind, Rule, rule_of
 from webapp.partner.limits import http_date, retry_after_s
-from webapp.partner.refusals import ALL_TRIES, FEW_TRIES, ONE_TRY, RULES, Kind, Rule, rule_of
 from webapp.partner.transport import BodyBroken, BodyTooLong, HttpResponse
 
 SITE_LIST = "admin.getUserSites"

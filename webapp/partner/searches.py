@@ -13,7 +13,7 @@ from itertools import pairwise, starmap
 from operator import le
 from typing import Any, TypeGuard, TypeVar
 
-from webapp.partner.session import Answer, Question
+from webapp.partner.session import PartnerAnswer, PartnerQuestion
 from webapp.partner.sites import Site, require_key
 from webapp.partner.values import created_moments, from_partner, is_never, to_partner
 
@@ -69,14 +69,14 @@ class Created:
     asked_at: datetime
 
 
-def count_accounts(site: Site, before: datetime | None = None) -> Question[Count]:
+def count_accounts(site: Site, before: datetime | None = None) -> PartnerQuestion[Count]:
     """Return the question how many accounts a site has, or had before a moment (excluded).
 
     Its answer is read as a Count; anything but one whole number >= 0 is a PartnerContract
     """
 
-    def read(answer: Answer) -> Count:
-        rows = _rows(answer, 1)
+    def read(answer: PartnerAnswer) -> Count:
+        rows = _rows_of_answer(answer, 1)
         if len(rows) != 1:
             raise answer.unreadable("a count has no row")
         value = rows[0].get("count(*)")
@@ -90,21 +90,21 @@ def count_accounts(site: Site, before: datetime | None = None) -> Question[Count
     return _search(site, f"SELECT count(*) FROM accounts{where}", read)  # noqa: S608
 
 
-def newest_account(site: Site) -> Question[Newest]:
+def newest_account(site: Site) -> PartnerQuestion[Newest]:
     """Return the question when a site's newest account was made, and how many there are then."""
 
-    def read(answer: Answer) -> Newest:
-        moments = _creations(answer, _rows(answer, 1))
+    def read(answer: PartnerAnswer) -> Newest:
+        moments = _creations(answer, _rows_of_answer(answer, 1))
         return Newest(moments[0] if moments else None, _total_count(answer), answer.asked_at)
 
     return _search(site, "SELECT UID, created FROM accounts ORDER BY created DESC LIMIT 1", read)
 
 
-def last_login(site: Site) -> Question[datetime | None]:
+def last_login(site: Site) -> PartnerQuestion[datetime | None]:
     """Return the question for a site's latest login (aware UTC), None: nobody ever signed in."""
 
-    def read(answer: Answer) -> datetime | None:
-        rows = _rows(answer, 1)
+    def read(answer: PartnerAnswer) -> datetime | None:
+        rows = _rows_of_answer(answer, 1)
         value = rows[0].get("lastLogin") if rows else None
         if is_never(value):
             return None
@@ -119,7 +119,7 @@ def last_login(site: Site) -> Question[datetime | None]:
 
 def created_between(
     site: Site, start: datetime | None, end: datetime, limit: int = MOST_ROWS
-) -> Question[Created]:
+) -> PartnerQuestion[Created]:
     """Return the question for the creation dates from `start` up to `end` (excluded).
 
     Without a start it is all before the end: imported accounts may be older than any calendar.
@@ -131,8 +131,8 @@ def created_between(
         raise ValueError(f"limit must be 1 to {MOST_ROWS}, not {limit}")
     since = f'created >= "{to_partner(start)}" AND ' if start else ""
 
-    def read(answer: Answer) -> Created:
-        dates = _creations(answer, _rows(answer, limit), start, end)
+    def read(answer: PartnerAnswer) -> Created:
+        dates = _creations(answer, _rows_of_answer(answer, limit), start, end)
         return Created(dates, _total_count(answer) == len(dates), answer.asked_at)
 
     query = (
@@ -142,13 +142,13 @@ def created_between(
     return _search(site, query, read)
 
 
-def _search(site: Site, query: str, read: Callable[[Answer], T]) -> Question[T]:
+def _search(site: Site, query: str, read: Callable[[PartnerAnswer], T]) -> PartnerQuestion[T]:
     require_key(site)
     params = {"apiKey": site.api_key, "query": query}
-    return Question("accounts.search", site.data_center, params, read, or_home=True)
+    return PartnerQuestion("accounts.search", site.data_center, params, read, or_home=True)
 
 
-def _rows(answer: Answer, limit: int) -> list[dict[str, Any]]:
+def _rows_of_answer(answer: PartnerAnswer, limit: int) -> list[dict[str, Any]]:
     """Return the rows: objects, no more than asked for, no fewer than totalCount promises."""
     rows = answer.body.get("results")
     total = _total_count(answer)
@@ -166,7 +166,7 @@ def _rows(answer: Answer, limit: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _distrust_totals(answer: Answer) -> None:
+def _distrust_totals(answer: PartnerAnswer) -> None:
     """Use totalCount no more: a cross-check that contradicts what it is to check tells nothing."""
     answer.session.trusts_totals = False
     answer.session.warn_once(
@@ -174,7 +174,7 @@ def _distrust_totals(answer: Answer) -> None:
     )
 
 
-def _total_count(answer: Answer) -> int | None:
+def _total_count(answer: PartnerAnswer) -> int | None:
     """Return how many accounts match by the answer's totalCount, None where it does not tell."""
     value = answer.body.get("totalCount")
     if value is not None and not _is_amount(value):
@@ -187,7 +187,7 @@ def _is_amount(value: Any) -> TypeGuard[int]:
 
 
 def _creations(
-    answer: Answer,
+    answer: PartnerAnswer,
     rows: list[dict[str, Any]],
     start: datetime | None = None,
     end: datetime | None = None,

@@ -1,9 +1,9 @@
 """A conversation with the partner: signed in, paced, tried again, bounded in time.
 
-A `Question` says what is asked and how its answer is read. `ask` puts one and waits for the end of
-it; `attempt` makes one try, so that `side_by_side` can ask others while this one has to wait. The
-one place that sends requests and translates what requests raises. All of it may be used by many
-threads at once.
+A `PartnerQuestion` says what is asked and how its answer is read. `ask` puts one and waits for the
+end of it; `attempt` makes one try, so that `side_by_side` can ask others while this one has to
+wait. The one place that sends requests and translates what requests raises. All of it may be used
+by many threads at once.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import urllib3
 
 from webapp.errors import PartnerContract, PartnerRefused, RunEnded
 from webapp.partner.credentials import DOMAINS, Addresses, Credentials, Scrubber, known_data_center
+from webapp.partner.error_codes import FEW_TRIES, ONE_TRY
 from webapp.partner.failures import Failure, call_id_of, parse_response, transport_failure
 from webapp.partner.limits import CircuitBreaker, Limits
 from webapp.partner.pace import RateLimiter, SearchCosts
-from webapp.partner.refusals import FEW_TRIES, ONE_TRY
 from webapp.partner.transport import BodyBroken, BodyTooLong, Deadline, Transport
 
 QUIET_S = 5.0
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Answer:
+class PartnerAnswer:
     """A checked answer (errorCode 0), and when it was asked (aware UTC)."""
 
     method: str
@@ -52,7 +52,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Question(Generic[T]):
+class PartnerQuestion(Generic[T]):
     """One call to a method and how its answer is read; `read` raises PartnerContract.
 
     data_center: where it is asked; None is the home data centre
@@ -62,7 +62,7 @@ class Question(Generic[T]):
     method: str
     data_center: str | None
     params: Mapping[str, str]
-    read: Callable[[Answer], T]
+    read: Callable[[PartnerAnswer], T]
     or_home: bool = False
 
     @property
@@ -74,7 +74,7 @@ class Question(Generic[T]):
 class Call(Generic[T]):
     """A question on its way: where it goes now, how often and how long it has been tried."""
 
-    question: Question[T]
+    question: PartnerQuestion[T]
     data_center: str
     server_timeout_s: float
     tries: int = 0
@@ -160,7 +160,7 @@ class PartnerSession:
         self._form = ""
         self._transport.close()
 
-    def ask(self, question: Question[T]) -> T:
+    def ask(self, question: PartnerQuestion[T]) -> T:
         """Return what an answer says; tries again where that can help.
 
         Raises: PartnerUnavailable, PartnerRefused, PartnerContract; RunEnded untouched
@@ -173,7 +173,7 @@ class PartnerSession:
                 time.sleep(min(left, self.limits.poll_s))
         return outcome
 
-    def call(self, question: Question[T]) -> Call[T]:
+    def call(self, question: PartnerQuestion[T]) -> Call[T]:
         """Return a question at the start of its way."""
         limits, site = self.limits, question.params.get("apiKey", "")
         listed = question.data_center
@@ -198,10 +198,10 @@ class PartnerSession:
         call.spent_s += took_s
         if call.question.is_search:
             self._busy(int(took_s * 1000))
-            if isinstance(outcome, Answer):
+            if isinstance(outcome, PartnerAnswer):
                 rows = outcome.body.get("results")
                 self.costs.note(took_s, len(rows) if isinstance(rows, list) else 0)
-        answered = isinstance(outcome, Answer) or outcome.tries == ONE_TRY
+        answered = isinstance(outcome, PartnerAnswer) or outcome.tries == ONE_TRY
         site = call.question.params.get("apiKey", "")
         self.breaker.note(call.data_center, site, answered=answered, started=started)
         if isinstance(outcome, Failure):
@@ -224,7 +224,7 @@ class PartnerSession:
         """Return where a site was really asked, by its API key."""
         return self._found_at.get(site, listed)
 
-    def _send(self, call: Call[Any], url: str) -> Answer | Failure:
+    def _send(self, call: Call[Any], url: str) -> PartnerAnswer | Failure:
         limits, question = self.limits, call.question
         try:
             form = urlencode(question.params)
@@ -263,7 +263,7 @@ class PartnerSession:
         if isinstance(parsed, Failure):
             return parsed
         call_id = call_id_of(parsed, self._scrubber)
-        return Answer(question.method, parsed, asked_at, call_id, self)
+        return PartnerAnswer(question.method, parsed, asked_at, call_id, self)
 
     def _again(self, call: Call[Any], failure: Failure, pace: RateLimiter) -> Again:
         """Return when the next try is made, or raise the failure when there is none."""

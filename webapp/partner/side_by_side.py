@@ -19,7 +19,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from webapp.errors import PartnerError, PartnerUnavailable
-from webapp.partner.session import Again, Call, PartnerSession, Question
+from webapp.partner.session import Again, Call, PartnerQuestion, PartnerSession
 
 _POLL_S = 0.25
 
@@ -50,7 +50,7 @@ class SideBySide:
         self,
         session: PartnerSession,
         sites: Mapping[str, str],
-        next_question: Callable[[str], tuple[Any, Question[Any]] | None],
+        next_question: Callable[[str], tuple[Any, PartnerQuestion[Any]] | None],
         *,
         stop: Callable[[], None] = lambda: None,
     ) -> None:

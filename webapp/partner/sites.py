@@ -16,7 +16,7 @@ from typing import Any, Literal
 from webapp.errors import PartnerContract
 from webapp.partner.credentials import known_data_center
 from webapp.partner.failures import SITE_LIST
-from webapp.partner.session import Answer, PartnerSession, Question
+from webapp.partner.session import PartnerAnswer, PartnerQuestion, PartnerSession
 from webapp.partner.values import WORD, id_text, one_line
 
 NAME_CAP = KEY_CAP = 200
@@ -82,14 +82,17 @@ def list_sites(session: PartnerSession, partner_id: str) -> list[Site] | None:
     """
     wanted = partner_id.strip()
 
-    def read(answer: Answer) -> list[Any] | None:
+    def read(answer: PartnerAnswer) -> list[Any] | None:
         listed: list[Any] | None = None
-        for entry in _array(answer, answer.body.get("sites"), "sites"):
+        for entry in _as_list(answer, answer.body.get("sites"), "sites"):
             if isinstance(entry, dict) and id_text(entry.get("partnerID")) == wanted:
-                listed = [*(listed or ()), *_array(answer, entry.get("sites"), "a partner's sites")]
+                listed = [
+                    *(listed or ()),
+                    *_as_list(answer, entry.get("sites"), "a partner's sites"),
+                ]
         return listed
 
-    listed = session.ask(Question(SITE_LIST, None, {"targetPartnerID": wanted}, read))
+    listed = session.ask(PartnerQuestion(SITE_LIST, None, {"targetPartnerID": wanted}, read))
     if listed is None:
         return None
     sites = _distinct(_listed_site(item, number) for number, item in enumerate(listed, 1))
@@ -104,29 +107,29 @@ def list_sites(session: PartnerSession, partner_id: str) -> list[Site] | None:
     return sites
 
 
-def site_config(site: Site) -> Question[SiteConfig]:
+def site_config(site: Site) -> PartnerQuestion[SiteConfig]:
     """Return the question for a site's configuration, as far as counting needs it.
 
     The rest of the answer holds secrets. Raises: PartnerContract when the site has no API key
     """
     require_key(site)
 
-    def read(answer: Answer) -> SiteConfig:
+    def read(answer: PartnerAnswer) -> SiteConfig:
         body = answer.body
         group = body.get("siteGroupConfig")
         if not (group is None or isinstance(group, dict)):
             raise answer.unreadable("siteGroupConfig is no object")
         return SiteConfig(
             data_center=_data_center(body.get("dataCenter")),
-            owner=_owner(answer, body.get("siteGroupOwner")),
-            members=_members(answer, (group or {}).get("members"), site.api_key),
+            owner=_group_owner(answer, body.get("siteGroupOwner")),
+            members=_group_members(answer, (group or {}).get("members"), site.api_key),
             has_group_config=not _is_named_in(body.get("ignoredParams"), _GROUP_RIGHT),
             services=_services(body.get("services"), (group or {}).get("enableSSO")),
         )
 
     params = {"apiKey": site.api_key, _GROUP_RIGHT: "true", "includeServices": "true"}
     data_center = known_data_center(site.data_center)
-    return Question("admin.getSiteConfig", data_center, params, read, or_home=True)
+    return PartnerQuestion("admin.getSiteConfig", data_center, params, read, or_home=True)
 
 
 def require_key(site: Site) -> None:
@@ -158,7 +161,7 @@ def _distinct(listed: Iterable[Site]) -> list[Site]:
     return [replace(one, shares_id=times[one.site_id] > 1) for one in sites.values()]
 
 
-def _array(answer: Answer, value: Any, name: str) -> list[Any]:
+def _as_list(answer: PartnerAnswer, value: Any, name: str) -> list[Any]:
     """Return a list; fields without data are left out of answers, so a missing one is empty."""
     if value is None:
         return []
@@ -171,14 +174,14 @@ def _data_center(value: Any) -> str:
     return known_data_center(value) or one_line(value, 40)
 
 
-def _owner(answer: Answer, value: Any) -> str | None:
+def _group_owner(answer: PartnerAnswer, value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
         raise answer.unreadable("siteGroupOwner is no text")
     return one_line(value, KEY_CAP) or None
 
 
-def _members(answer: Answer, value: Any, own_key: str) -> tuple[str, ...]:
-    members = _array(answer, value, "siteGroupConfig.members")
+def _group_members(answer: PartnerAnswer, value: Any, own_key: str) -> tuple[str, ...]:
+    members = _as_list(answer, value, "siteGroupConfig.members")
     if not all(isinstance(member, str) for member in members):
         raise answer.unreadable("siteGroupConfig.members holds something else than API keys")
     trimmed = (one_line(member, KEY_CAP) for member in members)

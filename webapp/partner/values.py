@@ -27,12 +27,12 @@ def one_line(text: object, cap: int) -> str:
         return ""
     kept = text[: 4 * cap]
     if not (kept.isascii() and kept.isprintable()):
-        kept = "".join(_shown(character) for character in kept)
+        kept = "".join(_shown_character(character) for character in kept)
     line = " ".join(kept.split())
     return line if len(line) <= cap else line[: cap - 1].rstrip() + "…"
 
 
-def _shown(character: str) -> str:
+def _shown_character(character: str) -> str:
     category = unicodedata.category(character)
     if category in {"Cc", "Zl", "Zp"}:
         return " "

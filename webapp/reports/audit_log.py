@@ -49,7 +49,7 @@ COLUMNS = (
 Named = dict[str, tuple[str, str]]
 
 
-def _asked() -> AuditAsked:
+def _asked_entries() -> AuditAsked:
     args = request.args
     return {
         "person": as_id(args.get("person")),
@@ -63,7 +63,7 @@ def _asked() -> AuditAsked:
 @bp.get("/audit")
 def show_audit() -> str:
     """Show who did what, newest first, a page at a time."""
-    scope, asked = check_role("admin"), _asked()
+    scope, asked = check_role("admin"), _asked_entries()
     before = request.args.get("before", type=int)
     if before is not None and not 0 < before < 2**31:
         before = None
@@ -87,11 +87,11 @@ def show_audit() -> str:
 @bp.get("/audit.<any(csv, json, xlsx):fmt>")
 def download_audit(fmt: str) -> Response:
     """Give all entries that the page would show as a file."""
-    scope, asked = check_role("admin"), _asked()
+    scope, asked = check_role("admin"), _asked_entries()
     audit(scope, "downloaded", f"audit log {fmt} {urlencode(request.args)}".strip())
     db.session.commit()
     name = f"audit-log-{utcnow():%Y-%m-%d}.{fmt}"
-    rows = _rows(scope, asked)
+    rows = _entry_rows(scope, asked)
     if fmt == "xlsx":
         file = tempfile.TemporaryFile(prefix="audit-", suffix=".xlsx")  # noqa: SIM115
         with new_workbook(file) as workbook:
@@ -106,7 +106,7 @@ def download_audit(fmt: str) -> Response:
     return response
 
 
-def _rows(scope: Scope, asked: AuditAsked) -> Iterator[Row]:
+def _entry_rows(scope: Scope, asked: AuditAsked) -> Iterator[Row]:
     for entries in all_entries(scope.company_id, **asked):
         subjects = _subjects(scope, entries)
         for entry in entries:
@@ -132,10 +132,10 @@ def _subjects(scope: Scope, entries: Iterable[AuditEntry]) -> dict[int, list[tup
     texts = {entry.id: entry.subject for entry in entries}
     ids = {found for text in texts.values() for found in UUID.findall(text)}
     named = names_of(scope, ids) if ids else {}
-    return {number: _pieces(text, named) for number, text in texts.items()}
+    return {number: _subject_pieces(text, named) for number, text in texts.items()}
 
 
-def _pieces(subject: str, named: Named) -> list[tuple[str, str]]:
+def _subject_pieces(subject: str, named: Named) -> list[tuple[str, str]]:
     found, end = [], 0
     for match in UUID.finditer(subject):
         name, address = named.get(match[0], (match[0], ""))

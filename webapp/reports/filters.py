@@ -129,7 +129,7 @@ def format_value(value: Any, type: str) -> str | Markup:
     if type in {"integer", "decimal"}:
         return number(value)
     if type == "datetime":
-        return _moment(str(value))
+        return _moment_in_zone(str(value))
     text = str(value)
     if len(text) <= LONG_WORD or any(letter.isspace() for letter in text):
         return text
@@ -137,7 +137,7 @@ def format_value(value: Any, type: str) -> str | Markup:
     return Markup('<span class="clipped" title="{0}">{0}</span>').format(text)
 
 
-def _moment(text: str) -> str | Markup:
+def _moment_in_zone(text: str) -> str | Markup:
     try:
         at = preferences().in_zone(datetime.fromisoformat(text))
     except ValueError:

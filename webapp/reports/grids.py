@@ -191,7 +191,7 @@ def read_grids(
     for prefix, table in tables.items():
         query |= _read_query(args, prefix, table)
     return [
-        _grid(kind, result, path, query, prefix, table)
+        _make_grid(kind, result, path, query, prefix, table)
         for prefix, table in tables.items()
         if only in ("", table.name)
     ]
@@ -245,7 +245,7 @@ def all_rows(kind: ReportKind, result: ReadResult, grid: Grid) -> Iterator[Row]:
     """Yield the rows of all pages of a grid, as it shows them."""
     number, pages = 1, 1
     while number <= pages:
-        asked = _asked(grid.query, grid.prefix, grid.table, page=number, per_page=ROWS_PER_READ)
+        asked = _query_of(grid.query, grid.prefix, grid.table, page=number, per_page=ROWS_PER_READ)
         shown = grid_page(kind, result, grid.table, asked)
         yield from shown.rows
         number, pages = number + 1, shown.pages
@@ -260,7 +260,7 @@ def grid_file(report: Report, kind: ReportKind, result: ReadResult, grid: Grid) 
     return csv_attachment(sheet, file_name(report, "csv", table.name))
 
 
-def _grid(
+def _make_grid(
     kind: ReportKind,
     result: ReadResult,
     path: str,
@@ -270,7 +270,7 @@ def _grid(
 ) -> Grid:
     page = query.get(prefix + "page", "1")
     number = int(page) if page.isascii() and page.isdigit() and len(page) < 9 else 1
-    shown = grid_page(kind, result, table, _asked(query, prefix, table, page=number))
+    shown = grid_page(kind, result, table, _query_of(query, prefix, table, page=number))
     with_problem, child = Filter(table.remark, "has", ""), Filter(table.folded, "is", "true")
     return Grid(
         path,
@@ -286,7 +286,7 @@ def _grid(
     )
 
 
-def _asked(
+def _query_of(
     query: Mapping[str, str], prefix: str, table: Table, *, page: int, per_page: int = 50
 ) -> GridQuery:
     """Return the address' query as the engine takes it; the table's own order where none is asked.

@@ -35,7 +35,7 @@ LONGEST_SEARCH = 200
 
 
 @dataclass(frozen=True)
-class Search:
+class ListSearch:
     """What the address asks of the list; a choice no list offers counts as none."""
 
     wanted: Wanted
@@ -43,7 +43,7 @@ class Search:
     cursor: str | None
 
     @classmethod
-    def read(cls) -> Search:
+    def read(cls) -> ListSearch:
         """Return the search of this request's address."""
         args = request.args
         wanted: Wanted = {
@@ -86,7 +86,7 @@ def day_asked(name: str) -> date | None:
 @bp.get("/")
 def index_reports() -> Response:
     """Show where things stand and list reports; for HTMX only where things stand."""
-    scope, search = current_scope(), Search.read()
+    scope, search = current_scope(), ListSearch.read()
     listing = list_reports(
         scope, cursor=search.cursor, oldest_first=search.oldest_first, **search.wanted
     )

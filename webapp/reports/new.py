@@ -243,7 +243,7 @@ def _seal_secrets(scope: Scope, form: Form) -> str:
     if not typed:
         return ""
     until = (utcnow() + KEPT_FOR).isoformat()
-    return seal(json.dumps([_owner(scope, form.kind), until, typed]))
+    return seal(json.dumps([_draft_owner(scope, form.kind), until, typed]))
 
 
 def _open_secrets(scope: Scope, kind: ReportKind) -> dict[str, str]:
@@ -254,9 +254,9 @@ def _open_secrets(scope: Scope, kind: ReportKind) -> dict[str, str]:
         owner, until, typed = json.loads(unseal(sent))
     except SealBroken:
         return {}
-    is_good = owner == _owner(scope, kind) and datetime.fromisoformat(until) > utcnow()
+    is_good = owner == _draft_owner(scope, kind) and datetime.fromisoformat(until) > utcnow()
     return typed if is_good else {}
 
 
-def _owner(scope: Scope, kind: ReportKind) -> list[str]:
+def _draft_owner(scope: Scope, kind: ReportKind) -> list[str]:
     return ["typed secrets", scope.user_id, scope.company_id, kind.slug]

@@ -94,7 +94,7 @@ def show_shared(token: str) -> Response:
     """Show the result behind a link, or ask for its password."""
     link, report = shares.find_share(token)
     if not _may_read(link):
-        return _ask(token)
+        return _password_page(token)
     table = request.args.get("grid", "") if is_htmx() else ""
     grids, view = _view(report, only=table)
     if table:
@@ -136,10 +136,10 @@ def open_shared(token: str) -> Response:
     try:
         count_try(account)
     except TooMany as error:
-        return _ask(token, error.message, 429)
+        return _password_page(token, error.message, 429)
     if not password_matches(link.password_hash, request.form.get("password", "")):
         count_wrong(account)
-        return _ask(token, "This is not the password of this link.", 403)
+        return _password_page(token, "This is not the password of this link.", 403)
     forget_tries(account)
     response = redirect_to(url_for("shared.show_shared", token=token))
     response.set_cookie(
@@ -159,7 +159,7 @@ def download_shared(token: str, table: str) -> Response:
     """Give a grid's rows as they are shown there."""
     link, report = shares.find_share(token)
     if not _may_read(link):
-        return _ask(token)
+        return _password_page(token)
     grids, _ = _view(report, only=table)
     if not grids:
         raise NotFound("This result has no such table.")
@@ -179,7 +179,7 @@ def _may_read(link: ShareLink) -> bool:
     return bool(opened == link.id)
 
 
-def _ask(token: str, problem: str = "", status: int = 403) -> Response:
+def _password_page(token: str, problem: str = "", status: int = 403) -> Response:
     page = render_template("reports/shared_password.html", token=token, problem=problem)
     return _unlisted(make_response(page, status))
 

@@ -38,16 +38,16 @@ def show_report(report_id: UUID) -> Response:
     """Show the loader or the result; for HTMX the same without the page, or one grid alone."""
     table = request.args.get("grid", "")
     if not (is_htmx() and table):
-        return _page(str(report_id))
-    _, kind, result = _result(report_id)
+        return _report_page(str(report_id))
+    _, kind, result = _result_of(report_id)
     is_main = kind.tables(result.head)[0].name == table
-    grid = _grid(kind, result, _with_other_grids(table, is_main), request.path, table)
-    response = make_response(render_template("reports/_grid.html", grid=grid))
+    grid = _grid_of(kind, result, _with_other_grids(table, is_main), request.path, table)
+    response = make_response(render_template("reports/_grid_of.html", grid=grid))
     response.headers["HX-Push-Url"] = grid.link()
     return vary(response)
 
 
-def _page(
+def _report_page(
     report_id: str,
     *,
     errors: Mapping[str, str] | None = None,
@@ -70,12 +70,12 @@ def _page(
     )
 
 
-def _result(report_id: object) -> tuple[Report, ReportKind, ReadResult]:
+def _result_of(report_id: object) -> tuple[Report, ReportKind, ReadResult]:
     report = service.find_report(current_scope(), str(report_id))
     return report, registry.kinds()[report.kind], ReadResult(report)
 
 
-def _grid(
+def _grid_of(
     kind: ReportKind, result: ReadResult, args: MultiDict[str, str], path: str, table: str
 ) -> Grid:
     grids = read_grids(kind, result, path, args, only=table)
@@ -104,9 +104,9 @@ def _with_other_grids(table: str, is_main: bool) -> MultiDict[str, str]:
 @bp.get("/reports/<uuid:report_id>/grid/<table>.csv")
 def download_grid(report_id: UUID, table: str) -> Response:
     """Give a grid's rows as they are shown: filtered, sorted, the same columns, all pages."""
-    report, kind, result = _result(report_id)
+    report, kind, result = _result_of(report_id)
     here = url_for("reports.show_report", report_id=report.id)
-    grid = _grid(kind, result, request.args, here, table)
+    grid = _grid_of(kind, result, request.args, here, table)
     audit(current_scope(), "downloaded", f"{service.audited(report)} csv of {table}")
     db.session.commit()
     db.session.refresh(report)
@@ -116,7 +116,7 @@ def download_grid(report_id: UUID, table: str) -> Response:
 @bp.get("/reports/<uuid:report_id>/charts/<table>.svg")
 def download_chart(report_id: UUID, table: str) -> Response:
     """Give a chart as a picture; `?view=`: which of its views, counted from 0."""
-    report, kind, result = _result(report_id)
+    report, kind, result = _result_of(report_id)
     charts = {chart["table"]: chart for chart in chart_data(kind, result)}
     number = request.args.get("view", "0")
     view = int(number) if number.isascii() and number.isdigit() and len(number) < 4 else 0
@@ -132,7 +132,7 @@ def download_chart(report_id: UUID, table: str) -> Response:
 @bp.get("/reports/<uuid:report_id>/rows/<table>/<int:position>")
 def show_row(report_id: UUID, table: str, position: int) -> Response:
     """Show what a row of a result opens to, such as a site's own months."""
-    report, kind, result = _result(report_id)
+    report, kind, result = _result_of(report_id)
     row = find_row(result, table, position) if position < 2**31 else None
     if row is None:
         raise NotFound("This result has no such row.")
@@ -170,7 +170,7 @@ def download_report(report_id: UUID, fmt: str) -> Response:
 @bp.get("/reports/<uuid:report_id>/explain")
 def explain_value(report_id: UUID) -> Response:
     """Say where a value of the result comes from; for HTMX without the page."""
-    report, kind, result = _result(report_id)
+    report, kind, result = _result_of(report_id)
     return render(
         "reports/explain_value.html",
         "reports/_explanation.html",
@@ -208,7 +208,7 @@ def name_report(report_id: UUID) -> Response:
     try:
         service.name_report(scope, str(report_id), form.get("name", "").strip(), tags)
     except InvalidParams as error:
-        return _page(str(report_id), status=422, naming=form, naming_errors=error.errors)
+        return _report_page(str(report_id), status=422, naming=form, naming_errors=error.errors)
     db.session.commit()
     return redirect_to(url_for("reports.show_report", report_id=report_id))
 
@@ -226,7 +226,7 @@ def retry_report(report_id: UUID) -> Response:
         if report.status not in {FAILED, INCOMPLETE}:
             raise
         typed = {name: value for name, value in raw.items() if name not in kind.secret_params}
-        return _page(report.id, errors=error.errors, typed=typed, status=422)
+        return _report_page(report.id, errors=error.errors, typed=typed, status=422)
     audit(scope, "retried", service.audited(report))
     db.session.commit()
     return redirect_to(url_for("reports.show_report", report_id=report.id))

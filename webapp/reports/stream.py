@@ -34,7 +34,7 @@ def listen_report(report_id: UUID) -> Response:
     if not current_app.config["STREAMING"]:
         raise Unavailable("Live updates are switched off; the page reloads the lines instead.")
     app = this_app()
-    after = _number(request.headers.get("Last-Event-ID")) or _number(request.args.get("after")) or 0
+    after = _seq(request.headers.get("Last-Event-ID")) or _seq(request.args.get("after")) or 0
     left, ended = jobs.reader_gone(request.environ), access_ended()
     listening = jobs.Listening(
         report.id, after, gone=lambda: left() or ended(), reader=scope.user_id
@@ -49,7 +49,7 @@ def listen_report(report_id: UUID) -> Response:
     return response
 
 
-def _number(text: str | None) -> int | None:
+def _seq(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from sqlalchemy import func, select
 
 from webapp.accounts import current_scope, require, restrict
-from webapp.error_pages import Problem, envelope
+from webapp.error_pages import ErrorAnswer, envelope
 from webapp.errors import NotFound, Unreadable
 from webapp.extensions import db
 from webapp.intake import BadCell
@@ -28,7 +28,7 @@ from webapp.kinds.label_revenue.rows import read_user_id
 from webapp.lib.bodies import json_body
 from webapp.lib.keyset import cut
 from webapp.lib.months import months_between
-from webapp.lib.openapi import JSON, TEXT, Answer, Describer
+from webapp.lib.openapi import JSON, TEXT, AnswerSpec, Describer
 
 bp = Blueprint("label_revenue_api", __name__, url_prefix="/api/v1")
 restrict(bp)
@@ -37,7 +37,7 @@ BINARY = {"type": "string", "format": "binary"}
 describe = Describer("Label revenue", bodies.RevenueError, JSON, TEXT)
 
 
-def _error(problem: Problem) -> Response:
+def _error(problem: ErrorAnswer) -> Response:
     # The original knows no 422: what cannot be used is a bad request.
     return make_response(
         {"error": problem.detail}, 400 if problem.status == 422 else problem.status
@@ -120,7 +120,7 @@ def show_balances() -> Response:
 @bp.get("/label-revenue/statement")
 @describe(
     query=bodies.StatementQuery,
-    answer=Answer("The file.", {"application/octet-stream": BINARY}),
+    answer=AnswerSpec("The file.", {"application/octet-stream": BINARY}),
     errors=(400, 404),
 )
 def show_statement() -> Response:

@@ -17,7 +17,7 @@ from psycopg import DataError
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
-from webapp.engine.keeping import kept_from
+from webapp.engine.retention import kept_from
 from webapp.intake import Format, is_as_written
 from webapp.kinds.label_revenue.ledger import SLUG, UnitOfWork, partition_table
 from webapp.kinds.label_revenue.models import Batch, Stream

@@ -26,7 +26,7 @@ from sqlalchemy import (
     union,
 )
 
-from webapp.engine.keeping import kept_from
+from webapp.engine.retention import kept_from
 from webapp.extensions import db
 from webapp.kinds.label_revenue import sums
 from webapp.kinds.label_revenue.ledger import (

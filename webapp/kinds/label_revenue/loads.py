@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import delete, func, insert, select
 
 from webapp.accounts import Scope
-from webapp.engine.keeping import kept_from, not_kept
+from webapp.engine.retention import kept_from, not_kept
 from webapp.errors import Conflict, NotFound
 from webapp.extensions import db
 from webapp.intake import BadCell, BadFile, Format, LoadRefused, Problem, Rejects

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import delete, insert, select, update
 
 from webapp.accounts import Scope
-from webapp.engine.keeping import not_kept
+from webapp.engine.retention import not_kept
 from webapp.errors import NotFound
 from webapp.extensions import db
 from webapp.intake import DateOrder

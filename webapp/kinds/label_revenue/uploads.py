@@ -13,7 +13,7 @@ from flask import current_app, request
 from urllib3.util import Retry
 
 from webapp.accounts import Scope
-from webapp.engine.keeping import kept_from
+from webapp.engine.retention import kept_from
 from webapp.errors import InvalidParams
 from webapp.intake import (
     BadCell,

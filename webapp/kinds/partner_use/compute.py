@@ -215,17 +215,17 @@ def site_row(facts: SiteFacts, series: Series, start: date, end: date, problem: 
     origins: dict[tuple[Any, ...], int] = {}
     for count in counts:
         if count is not None:
-            origins.setdefault(_origin(count), len(origins))
+            origins.setdefault(_origin_of_count(count), len(origins))
     return facts.row() | {
         "counted": facts.counted,
         "problem": _joined(facts.problem, problem),
         "totals": [None if count is None else count.value for count in counts],
-        "origin": [None if count is None else origins[_origin(count)] for count in counts],
+        "origin": [None if count is None else origins[_origin_of_count(count)] for count in counts],
         "origins": [list(origin) for origin in origins],
     }
 
 
-def _origin(count: Count) -> tuple[Any, ...]:
+def _origin_of_count(count: Count) -> tuple[Any, ...]:
     return count.how, count.by, instant_text(count.counted_at), count.is_stored
 
 

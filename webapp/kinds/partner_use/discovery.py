@@ -29,7 +29,7 @@ from webapp.lib.upserts import upsert
 from webapp.partner.credentials import Credentials
 from webapp.partner.limits import Limits
 from webapp.partner.pace import LocalRateLimiter, RateLimiter, RedisRateLimiter
-from webapp.partner.session import PartnerSession, Question
+from webapp.partner.session import PartnerQuestion, PartnerSession
 from webapp.partner.side_by_side import SideBySide
 from webapp.partner.sites import (
     NO_API_KEY,
@@ -257,7 +257,7 @@ def _read_configs(
     problems = {site.ref: NO_API_KEY for site in sites if not site.api_key}
     waiting = dict(unread)
 
-    def next_question(ref: str) -> tuple[Any, Question[Any]] | None:
+    def next_question(ref: str) -> tuple[Any, PartnerQuestion[Any]] | None:
         site = waiting.pop(ref, None)
         return (None, site_config(site)) if site else None
 

@@ -151,7 +151,7 @@ def seed_demo(company_id: str, partner_id: str, accounts: int) -> None:
 
 
 @dataclass(frozen=True)
-class Usage:
+class EntitlementUse:
     """How full an entitlement is at the end of a month, and when it will be at its present growth.
 
     crossed:  the month in which it is reached, counting the month as over; None where not in sight
@@ -180,7 +180,7 @@ class Usage:
         return f"{left}; full in {month_text(self.crossed)} ({span}) at the present growth"
 
 
-def usage(bought: Iterable[Entitlement], months: Sequence[Row]) -> Usage | None:
+def usage(bought: Iterable[Entitlement], months: Sequence[Row]) -> EntitlementUse | None:
     """Return how full an entitlement is at the end of the last month of a result.
 
     months: rows of the months that are over, oldest first: month, total_users, delta
@@ -195,7 +195,7 @@ def usage(bought: Iterable[Entitlement], months: Sequence[Row]) -> Usage | None:
     accounts = max(held, key=lambda one: one.since).accounts
     grown = [row["delta"] for row in months[-MONTHS_BACK:] if row["delta"] is not None]
     if total >= accounts or len(grown) < LEAST_MONTHS:
-        return Usage(accounts, total)
+        return EntitlementUse(accounts, total)
     a_month = mean(grown)
     reach = DEVIATIONS * stdev(grown) / sqrt(len(grown))
 
@@ -203,7 +203,7 @@ def usage(bought: Iterable[Entitlement], months: Sequence[Row]) -> Usage | None:
         ahead = ceil((accounts - total) / growth) if growth > 0 else FARTHEST
         return next_month(month, ahead) if ahead < FARTHEST else None
 
-    return Usage(
+    return EntitlementUse(
         accounts, total, reached(a_month), reached(a_month + reach), reached(a_month - reach)
     )
 

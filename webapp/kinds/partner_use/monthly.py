@@ -24,7 +24,7 @@ from webapp.kinds.partner_use.summary import NO_ACCOUNT_STORE
 from webapp.lib.months import current_month, month_text, months_between, next_month
 from webapp.lib.texts import counted
 from webapp.partner.searches import Count, Created, count_accounts, created_between
-from webapp.partner.session import PartnerSession, Question
+from webapp.partner.session import PartnerQuestion, PartnerSession
 from webapp.partner.side_by_side import SideBySide
 
 WAIT_S = 0.3
@@ -140,7 +140,7 @@ class Monthly:
         self._run.check()
         self._locks.renew()
 
-    def _next_question(self, ref: str) -> tuple[Search, Question[Any]] | None:
+    def _next_question(self, ref: str) -> tuple[Search, PartnerQuestion[Any]] | None:
         """Return what a site asks now; nothing while another report has it, or is to answer."""
         plan = self._plans[ref]
         if not self._lock_site(ref):

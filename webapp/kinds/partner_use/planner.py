@@ -127,7 +127,7 @@ class SitePlan:
         every = range(len(self.months))
         search = self._count_unasked(every) if self._plain else self._next_planned()
         if search is None and not (self.under_way or self._recounted or self.is_settled):
-            self._recount()
+            self._count_each_month()
             search = self._count_unasked(every)
         if search is not None:
             self.searches += 1
@@ -145,9 +145,9 @@ class SitePlan:
 
     def growth(self, start: int, stop: int) -> int:
         """Return by how many accounts a site grew between two known months, by index."""
-        return self._cells[stop].value - self._value(start)
+        return self._cells[stop].value - self._value_at(start)
 
-    def _value(self, index: int) -> int:
+    def _value_at(self, index: int) -> int:
         return self._cells[index].value if index >= 0 else 0
 
     def _next_planned(self) -> Search | None:
@@ -204,13 +204,13 @@ class SitePlan:
         begin = self._ends[start] if start >= 0 else None
         return Search("read", stop, self._ends[stop], start, begin, gamble)
 
-    def _end(self, search: Search) -> None:
+    def _end_search(self, search: Search) -> None:
         self.under_way -= 1
         self._busy = {start: at for start, at in self._busy.items() if at != search.at}
 
     def take_count(self, search: Search, count: Count) -> None:
         """Take the answer to a count."""
-        self._end(search)
+        self._end_search(search)
         before = len(self._cells)
         if search.at == len(self.months) - 1:
             self._economy.note_site(small=count.value <= self._read_limit)
@@ -221,7 +221,7 @@ class SitePlan:
 
     def take_dates(self, search: Search, found: Created) -> None:
         """Take creation dates, oldest first."""
-        self._end(search)
+        self._end_search(search)
         if search.after >= 0 and search.after not in self._cells:
             return  # what it was to go on from is believed no more
         before = len(self._cells)
@@ -231,7 +231,7 @@ class SitePlan:
             if search.at not in self._cells:
                 self._economy.note_site(small=True)
             elif self._cells[search.at].value != len(found.dates) and search.at < last:
-                self._recount()  # what is known beyond is of before, too
+                self._count_each_month()  # what is known beyond is of before, too
             self._take_oldest(search, found, search.at + 1)
         elif search.at not in self._cells:
             self._plainly.add(-1)  # it is not read first again
@@ -241,7 +241,7 @@ class SitePlan:
                     search, found, bisect.bisect_right(self._ends, found.dates[-1], 0, last)
                 )
         elif found.whole and len(found.dates) != self.growth(search.after, search.at):
-            self._recount()
+            self._count_each_month()
         else:
             self._take_stretch(search, found)
         self._conclude()
@@ -261,7 +261,7 @@ class SitePlan:
         oldest = min([found.asked_at, *(self._cells[i].counted_at for i in (start,) if i >= 0)])
         by = self._read_by(start, stop)
         for index in range(start + 1, reaches):
-            value = self._value(start) + bisect.bisect_left(dates, self._ends[index])
+            value = self._value_at(start) + bisect.bisect_left(dates, self._ends[index])
             self._cells.setdefault(index, Count(value, oldest, "read", by))
             self._fresh.add(index)
         if reaches == stop:
@@ -295,7 +295,7 @@ class SitePlan:
 
     def take_failure(self, search: Search, problem: str, *, final: bool) -> None:
         """Take that a search failed; a few failures, or a final one, end this site's asking."""
-        self._end(search)
+        self._end_search(search)
         if search.what == "read":
             first = search.after + 1 if search.at in self._cells else -1
             self._plainly.update(range(first, search.at if first >= 0 else 0))
@@ -328,7 +328,7 @@ class SitePlan:
         """Fill every month between two equal counts, and every month before a zero."""
         before = -1
         for index in sorted(self._cells):
-            lower, here = self._value(before), self._cells[index]
+            lower, here = self._value_at(before), self._cells[index]
             if index - before > 1 and lower == here.value:
                 ends = [at for at in (before, index) if at >= 0]
                 oldest = min(self._cells[at].counted_at for at in ends)
@@ -339,7 +339,7 @@ class SitePlan:
                 self._plainly.update(range(before + 1, index))
             before = index
 
-    def _recount(self) -> None:
+    def _count_each_month(self) -> None:
         """Forget what was found and count every month by itself, once."""
         self._plain, self._recounted = True, True
         for forgotten in (self._cells, self._fresh, self._asked, self._failed):

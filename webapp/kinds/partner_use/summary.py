@@ -27,11 +27,11 @@ from webapp.kinds.partner_use.counts import CountStore
 from webapp.lib.months import current_month, is_closed, month_end, months_between, next_month
 from webapp.lib.texts import counted
 from webapp.partner.searches import Count, Newest, count_accounts, last_login, newest_account
-from webapp.partner.session import PartnerSession, Question
+from webapp.partner.session import PartnerQuestion, PartnerSession
 from webapp.partner.side_by_side import SideBySide
 from webapp.partner.sites import Site
 
-QUESTIONS: dict[str, Callable[[Site], Question[Any]]] = {
+QUESTIONS: dict[str, Callable[[Site], PartnerQuestion[Any]]] = {
     "account_count": count_accounts,
     "last_created": newest_account,
     "last_login": last_login,
@@ -129,7 +129,7 @@ def _ask_sites(
     unanswered = dict.fromkeys(sites, len(QUESTIONS))
     newest: dict[str, Newest] = {}
 
-    def next_question(ref: str) -> tuple[str, Question[Any]] | None:
+    def next_question(ref: str) -> tuple[str, PartnerQuestion[Any]] | None:
         if not unasked[ref]:
             return None
         name = unasked[ref].pop(0)

@@ -13,7 +13,7 @@ from flask import Blueprint, Response, jsonify, request, url_for
 from pydantic import Field
 
 from webapp.accounts import current_scope, only_sends, restrict, sender_scope
-from webapp.error_pages import Problem, envelope
+from webapp.error_pages import ErrorAnswer, envelope
 from webapp.kinds.project_storage import answers, baseline, bodies, ingest, projects, stats
 from webapp.kinds.project_storage.compute import moment_at
 from webapp.lib.bodies import body_bytes, json_body, read_query
@@ -56,7 +56,7 @@ feeding = Blueprint("project_storage_feeding", __name__, url_prefix=PREFIX)
 describe = Describer("Project storage", answers.StorageError, JSON)
 
 
-def as_envelope(problem: Problem) -> Response:
+def as_envelope(problem: ErrorAnswer) -> Response:
     """Return a problem in the envelope this API's clients read."""
     # The service whose addresses these are answers 400 to every value it cannot use.
     status = 400 if problem.status == 422 else problem.status

@@ -13,7 +13,7 @@ from flask import Blueprint, Response, current_app, g, jsonify
 from pydantic import Field
 
 from webapp.accounts import authenticate_ingest_key, current_scope, restrict, sender_scope
-from webapp.error_pages import Problem, envelope
+from webapp.error_pages import ErrorAnswer, envelope
 from webapp.errors import InvalidParams, NotAllowed, NotFound
 from webapp.extensions import db
 from webapp.kinds.session_activity import bodies
@@ -38,7 +38,7 @@ from webapp.kinds.session_activity.names import (
 from webapp.kinds.session_activity.sessions import SessionTaken, begin, described, online
 from webapp.lib.bodies import read_query, read_value
 from webapp.lib.moments import utcnow
-from webapp.lib.openapi import JSON, Answer, Describer
+from webapp.lib.openapi import JSON, AnswerSpec, Describer
 
 PREFIX = "/api/session-manager"
 # What a database's whole numbers hold: a clock may be off by centuries.
@@ -49,7 +49,7 @@ telling = restrict(Blueprint("session_activity_telling", __name__, url_prefix=PR
 describe = Describer("Session activity", Said, JSON)
 
 
-def _problem(problem: Problem) -> Response:
+def _problem(problem: ErrorAnswer) -> Response:
     # The service whose addresses these are answers 400 to every value it cannot use.
     status = 400 if problem.status == 422 else problem.status
     data: Any = {"errors": problem.errors} if problem.errors else []
@@ -116,7 +116,7 @@ def _add(table: Table, model: type[NewLogin] | type[NewComputer]) -> tuple[Respo
     body=SessionStart,
     answer=Said,
     status=201,
-    also={200: Answer("It was begun before.", {JSON: Said})},
+    also={200: AnswerSpec("It was begun before.", {JSON: Said})},
     errors=(409,),
 )
 def begin_session() -> tuple[Response, int]:
@@ -134,7 +134,7 @@ def begin_session() -> tuple[Response, int]:
     body=PingBody | Annotated[list[PingBody], Field(max_length=bodies.MOST_ITEMS)],
     answer=PingVerdicts,
     status=201,
-    also={207: Answer("Some pings were not accepted.", {JSON: PingVerdicts})},
+    also={207: AnswerSpec("Some pings were not accepted.", {JSON: PingVerdicts})},
     errors=(404,),
 )
 def take_pings() -> tuple[Response, int]:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import func, select
 
 from webapp.accounts import Scope
-from webapp.engine.keeping import not_kept
+from webapp.engine.retention import not_kept
 from webapp.errors import InvalidParams
 from webapp.extensions import db
 from webapp.kinds.session_activity.clocks import moved_sessions

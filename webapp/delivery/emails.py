@@ -23,7 +23,7 @@ WIDTH, HEIGHT, MARGIN = 600, 200, 12
 LINE, GROUND, AXIS = "#1f5fbf", "#ffffff", "#8a93a0"
 
 
-def letter(
+def email_of(
     delivery: Delivery,
     *,
     link: str,
@@ -64,8 +64,8 @@ def letter(
     if unsubscribe_link:
         message["List-Unsubscribe"] = f"<{unsubscribe_link}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    message.set_content(render_template("delivery/letter.txt", **shown))
-    message.add_alternative(render_template("delivery/letter.html", **shown), subtype="html")
+    message.set_content(render_template("delivery/email.txt", **shown))
+    message.add_alternative(render_template("delivery/email.html", **shown), subtype="html")
     if shown["picture"]:
         html: Any = message.get_payload()[1]  # type: ignore[index]
         html.add_related(shown["picture"], "image", "png", cid="<chart>")
