@@ -215,6 +215,11 @@ def derived_key(secret_key: str, purpose: str) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(secret_key.encode())
 
 
+def signing_keys(purpose: str) -> list[bytes]:
+    """Return the keys of one purpose as itsdangerous takes them: it signs with the last one."""
+    return [derived_key(key, purpose) for key in reversed(secret_keys())]
+
+
 def _boxes() -> list[Fernet]:
     keys = (derived_key(key, "seal") for key in secret_keys())
     return [Fernet(base64.urlsafe_b64encode(key)) for key in keys]

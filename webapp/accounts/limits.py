@@ -27,7 +27,7 @@ from redis.exceptions import RedisError
 from webapp.accounts.models import User
 from webapp.errors import TooMany
 from webapp.extensions import QUICK_S, quick_redis
-from webapp.security import derived_key, fingerprint, secret_keys
+from webapp.security import fingerprint, signing_keys
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ def _read_device() -> tuple[str, list[str]]:
 
 
 def _signer() -> URLSafeSerializer:
-    return URLSafeSerializer([derived_key(key, "known device") for key in reversed(secret_keys())])
+    return URLSafeSerializer(signing_keys("known device"))
 
 
 def count_failure(account: str) -> None:

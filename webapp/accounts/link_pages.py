@@ -31,7 +31,7 @@ from webapp.errors import Conflict, InvalidParams, NotFound, Unavailable
 from webapp.extensions import db
 from webapp.htmx import redirect_to
 from webapp.lib.texts import lookup_id
-from webapp.security import derived_key, fingerprint, secret_keys
+from webapp.security import fingerprint, signing_keys
 
 bp = Blueprint("links", __name__)
 
@@ -238,6 +238,4 @@ def _state(user: User) -> str:
 
 
 def _signer(purpose: str) -> URLSafeTimedSerializer:
-    # The library takes the newest key last.
-    keys = [derived_key(key, "account links") for key in reversed(secret_keys())]
-    return URLSafeTimedSerializer(keys, salt=purpose)
+    return URLSafeTimedSerializer(signing_keys("account links"), salt=purpose)

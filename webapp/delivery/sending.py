@@ -37,7 +37,7 @@ from webapp.jobs import FAILED, Attempt, Ending, Job, Task
 from webapp.lib.moments import rfc3339, utcnow
 from webapp.lib.objects import put_object
 from webapp.lib.public_addresses import PublicAdapter, check_address
-from webapp.security import derived_key, secret_keys
+from webapp.security import signing_keys
 
 # Ten seconds to eleven hours apart, a day in all.
 PAUSES_S = (10, 60, 300, 1800, 7200, 18_000, 39_600)
@@ -298,4 +298,4 @@ def _take_out(definition: Definition, email: str) -> None:
 
 def unsubscribe_signer() -> URLSafeSerializer:
     """Return what signs which definition's mails, and whose address, a link is about."""
-    return URLSafeSerializer([derived_key(key, "unsubscribe") for key in secret_keys()][::-1])
+    return URLSafeSerializer(signing_keys("unsubscribe"))

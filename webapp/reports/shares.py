@@ -31,7 +31,7 @@ from webapp.lib.bodies import read_value
 from webapp.reports.blueprint import bp
 from webapp.reports.grids import Grid, grid_file, read_grids
 from webapp.reports.view import emails_of
-from webapp.security import derived_key, secret_keys
+from webapp.security import signing_keys
 
 # Readers have no account; the token says what they may see.
 shared = Blueprint("shared", __name__)
@@ -191,5 +191,4 @@ def _unlisted(response: Response) -> Response:
 
 
 def _signer() -> URLSafeTimedSerializer:
-    # The library takes the newest key last.
-    return URLSafeTimedSerializer([derived_key(key, "shared") for key in reversed(secret_keys())])
+    return URLSafeTimedSerializer(signing_keys("shared"))

@@ -12,7 +12,7 @@ from itsdangerous import BadSignature, TimestampSigner
 
 from webapp.errors import NotAllowed
 from webapp.lib.moments import utcnow
-from webapp.security import derived_key, secret_keys
+from webapp.security import signing_keys
 
 VALID_FOR = timedelta(minutes=5)
 PURPOSE = "inventory file address"
@@ -24,9 +24,7 @@ class _Signer(TimestampSigner):
 
 
 def _signer() -> _Signer:
-    # The library signs with the last key and accepts all of them.
-    keys = [derived_key(key, PURPOSE) for key in reversed(secret_keys())]
-    return _Signer(keys, salt=PURPOSE, sep=".")
+    return _Signer(signing_keys(PURPOSE), salt=PURPOSE, sep=".")
 
 
 def presigned_url(file_id: str, user_id: str) -> str:
