@@ -253,7 +253,7 @@ def find_scope(company_name: str | None, email: str | None, role: str) -> Scope:
     """
     if email is not None:
         return _scope_of_user(email, company_name)
-    company = _named_company(company_name)
+    company = _company_or_only(company_name)
     if company is None:
         # Nobody exists yet: a local user, whose password nobody knows.
         password = random_secrets.token_urlsafe(24)
@@ -277,20 +277,17 @@ def _scope_of_user(email: str, company_name: str | None) -> Scope:
     user = accounts.find_user(email)
     if user is None or not user.is_active:
         raise InvalidParams({"user": f"There is no user {email}."})
-    company = _named_company(company_name) if company_name else None
+    company = _company_or_only(company_name) if company_name else None
     scope = accounts.scope_of(user, company.id if company else user.home_company_id)
     if scope is None:
         raise InvalidParams({"company": f"{email} has no role there."})
     return scope
 
 
-def _named_company(name: str | None) -> Company | None:
+def _company_or_only(name: str | None) -> Company | None:
     """Return the named company, or the only one; None where there is none at all."""
     if name is not None:
-        found = accounts.find_company(name)
-        if found is None:
-            raise InvalidParams({"company": f"There is no company {name}."})
-        return found
+        return accounts.named_company(name)
     count = db.session.scalar(select(func.count()).select_from(Company))
     if count and count > 1:
         raise InvalidParams({"company": "There are several companies; name one: --company."})

@@ -15,7 +15,7 @@ from flask.cli import AppGroup
 from sqlalchemy import func, select
 
 from webapp.accounts.audit_log import audit
-from webapp.accounts.companies import find_company
+from webapp.accounts.companies import named_company
 from webapp.accounts.keys import create_key
 from webapp.accounts.link_pages import RESET, make_link
 from webapp.accounts.members import delete_user, switch_member
@@ -174,7 +174,7 @@ def _as_text(value: Any) -> str:
 def create_api_key(email: str, company: str | None, label: str, send_only: bool) -> None:
     """Make an API key; its secret is printed only this once."""
     owner = _named_user(email, company)
-    where = find_company(company) if company else None
+    where = named_company(company) if company else None
     made, secret = create_key(
         owner, label, company_id=where.id if where else None, scope=SEND if send_only else FULL
     )
@@ -182,9 +182,7 @@ def create_api_key(email: str, company: str | None, label: str, send_only: bool)
 
 
 def _named_user(email: str, company_name: str | None) -> User:
-    company = find_company(company_name) if company_name else None
-    if company_name and company is None:
-        raise InvalidParams({"company": f"There is no company {company_name}."})
+    company = named_company(company_name) if company_name else None
     if company is None and len(accounts_of(email)) > 1:
         raise InvalidParams({"company": f"{email} has several accounts: name a company of one."})
     found = find_user(email, company)

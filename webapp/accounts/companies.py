@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from webapp.accounts.models import ROLES, Company, Membership, User
+from webapp.errors import InvalidParams
 from webapp.extensions import db
 
 # Sent where somebody's access to a company ends, before the commit, with company_id and user_id:
@@ -75,6 +76,14 @@ def find_membership(user_id: str, company_id: str) -> Membership | None:
 def find_company(name: str) -> Company | None:
     """Return the company of that name, in any case of letters."""
     return db.session.scalar(select(Company).where(Company.name_key == _name_key(name)))
+
+
+def named_company(name: str) -> Company:
+    """Return the company a command names; raises InvalidParams where there is none."""
+    found = find_company(name)
+    if found is None:
+        raise InvalidParams({"company": f"There is no company {name}."})
+    return found
 
 
 def find_or_make_company(name: str) -> Company:

@@ -71,7 +71,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @with_database
 def load(company: str, **given: Any) -> None:
     """Load users, streams and tracks: all of it, or nothing."""
-    company_id = _company_id(company)
+    company_id = accounts.named_company(company).id
     rejected = _free(given["rejected"] or Path("rejected.csv"))
     sources, notes = _sources(company_id, given)
     as_given = ("date_order", "decimal_mark", "encoding", "sheet", "repeated", "skip_bad")
@@ -137,13 +137,6 @@ def _from_month(text: str | None) -> date | None:
         return parse_month(text) if text else None
     except ValueError as error:
         raise InvalidParams({"from-month": str(error)}) from None
-
-
-def _company_id(name: str) -> str:
-    found = accounts.find_company(name)
-    if found is None:
-        raise InvalidParams({"company": f"There is no company {name}."})
-    return found.id
 
 
 def _sources(company_id: str, given: dict[str, Any]) -> tuple[dict[Role, Source], list[str]]:
@@ -231,7 +224,7 @@ def verify(report: str, company: str | None) -> None:
         differing = _differing_months(report_id)
         name = f"The report {report_id}"
     elif report.isdigit() and company:
-        kept = db.session.get(IssuedStatement, (_company_id(company), int(report)))
+        kept = db.session.get(IssuedStatement, (accounts.named_company(company).id, int(report)))
         if kept is None:
             raise InvalidParams({"report": f"{company} has no statement {report}."})
         name = f"Statement {report} of {kept.label}"
@@ -274,7 +267,7 @@ def _differing_months(report_id: str) -> list[str]:
 def recount(company: str | None) -> None:
     """Check the monthly sums against the streams; correct and list differences (exit 1)."""
     query = select(Ledger.company_id)
-    chosen = [_company_id(company)] if company else db.session.scalars(query).all()
+    chosen = [accounts.named_company(company).id] if company else db.session.scalars(query).all()
     wrong = [one for company_id in chosen for one in recount_sums(company_id)]
     for table, rows in wrong:
         click.echo(f"{table}: {rows} rows differed and were corrected.", err=True)

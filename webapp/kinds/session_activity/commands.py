@@ -5,9 +5,8 @@ from __future__ import annotations
 import click
 from flask.cli import AppGroup
 
-from webapp.accounts import find_company
+from webapp.accounts import named_company
 from webapp.commands import handle_cli_errors, with_database
-from webapp.errors import NotFound
 from webapp.kinds.session_activity.privacy import erase
 
 group = AppGroup("session-activity", help="Hours of logins at computers.")
@@ -21,8 +20,5 @@ group = AppGroup("session-activity", help="Hours of logins at computers.")
 @with_database
 def erase_login(login: str, company: str) -> None:
     """Erase the names of a login; its hours are kept without a name."""
-    found = find_company(company)
-    if found is None:
-        raise NotFound(f"There is no company {company!r}.")
-    erase(found.id, login, None)
+    erase(named_company(company).id, login, None)
     click.echo("Erased. Its hours are kept without a name.")
