@@ -114,92 +114,71 @@ def error_type(status: int, title: str = "") -> str:
 
 
 class ReportError(Exception):
-    """A sentence for the reader; `permanent` where trying again is useless."""
+    """A sentence for the reader; `permanent` where trying again is useless.
+
+    slug: of ERROR_TYPES, which has the status and the title
+    """
 
     status = 500
     title = "The report could not be made"
     permanent = True
+
+    def __init_subclass__(cls, slug: str = "") -> None:
+        super().__init_subclass__()
+        if slug:
+            cls.status, cls.title = ERROR_TYPES[slug].status, ERROR_TYPES[slug].title
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
 
 
-class Unreadable(ReportError):
+class Unreadable(ReportError, slug="unreadable"):
     """400: the request could not be read at all (broken JSON, wrong encoding)."""
 
-    status = 400
-    title = "Unreadable request"
 
-
-class NotSignedIn(ReportError):
+class NotSignedIn(ReportError, slug="not-signed-in"):
     """401: no credentials, or wrong ones."""
 
-    status = 401
-    title = "Sign in first"
 
-
-class NotAllowed(ReportError):
+class NotAllowed(ReportError, slug="not-allowed"):
     """403: known, but not this caller's to do."""
 
-    status = 403
-    title = "Not allowed"
 
-
-class NotFound(ReportError):
+class NotFound(ReportError, slug="not-found"):
     """404: unknown, or not this caller's to see; the two are never told apart."""
 
-    status = 404
-    title = "Not found"
 
-
-class Conflict(ReportError):
+class Conflict(ReportError, slug="conflict"):
     """409: the thing is not in a state that allows this."""
 
-    status = 409
-    title = "Conflict"
 
-
-class NotOffered(ReportError):
+class NotOffered(ReportError, slug="not-offered"):
     """501: known to clients of another system, and not done here."""
 
-    status = 501
-    title = "Not offered here"
 
-
-class TooLarge(ReportError):
+class TooLarge(ReportError, slug="too-large"):
     """413: the body is larger than this address takes."""
 
-    status = 413
-    title = "Too large"
 
-
-class UnsupportedType(ReportError):
+class UnsupportedType(ReportError, slug="unsupported-type"):
     """415: a content type this address does not read."""
 
-    status = 415
-    title = "Unsupported content type"
 
-
-class InvalidParams(ReportError):
+class InvalidParams(ReportError, slug="invalid-params"):
     """422: values that cannot be used; `errors` holds a sentence per field."""
-
-    status = 422
-    title = "Some values cannot be used"
 
     def __init__(self, errors: dict[str, str], message: str | None = None) -> None:
         super().__init__(message or " ".join(dict.fromkeys(errors.values())))
         self.errors = errors
 
 
-class TooMany(ReportError):
+class TooMany(ReportError, slug="too-many"):
     """429: too many tries; `retry_after_s` says when the next one may come (seconds).
 
     quota: how many are granted within how many seconds, where that is fixed
     """
 
-    status = 429
-    title = "Too many tries"
     permanent = False
 
     def __init__(
@@ -209,17 +188,13 @@ class TooMany(ReportError):
         self.retry_after_s, self.quota = retry_after_s, quota
 
 
-class TooManyWaiting(TooMany):
+class TooManyWaiting(TooMany, slug="too-many-waiting"):
     """429: as many reports of a company wait as may."""
 
-    title = "Too many reports wait"
 
-
-class Unavailable(ReportError):
+class Unavailable(ReportError, slug="unavailable"):
     """503: a part of this installation is away (Redis, database, no room for another stream)."""
 
-    status = 503
-    title = "Not available right now"
     permanent = False
 
     def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
@@ -227,16 +202,13 @@ class Unavailable(ReportError):
         self.retry_after_s = retry_after_s
 
 
-class PartnerError(ReportError):
+class PartnerError(ReportError, slug="partner"):
     """Base of all that the partner's API can do to us.
 
     `code` is the partner's six-digit errorCode or None; `call_id` its callId, quoted for support.
     `retry_after_s` is how long it asked to be left alone.
     `stops_run` says that no other site will fare better (wrong secret, unknown key).
     """
-
-    status = 502
-    title = "The partner's API did not answer as expected"
 
     def __init__(
         self,
