@@ -76,12 +76,11 @@ class CountStore:
     def load(self, sites: Sequence[str], start: date, end: date) -> dict[str, dict[date, Count]]:
         """Return by site what is stored, and what an earlier attempt of this report counted."""
         series = self.load_stored(sites, start, end)
-        for key, (value, counted_at, how, by) in self._run.load_checkpoints(PREFIX).items():
+        for key, packed in self._run.load_checkpoints(PREFIX).items():
             site, _, text = key.removeprefix(PREFIX).rpartition(":")
             month = parse_month(text)
             if site in series and start <= month <= end:
-                moment = datetime.fromisoformat(counted_at)
-                series[site][month] = Count(value, moment, how, tuple(by))
+                series[site][month] = _unpacked(*packed)
         return series
 
     def load_stored(
@@ -103,8 +102,7 @@ class CountStore:
 
     def add(self, site: str, month: date, count: Count) -> None:
         """Keep a checked count for this report."""
-        written = [count.value, count.counted_at.isoformat(), count.how, list(count.by)]
-        self._checkpoints[f"{PREFIX}{site}:{month_text(month)}"] = written
+        self._checkpoints[f"{PREFIX}{site}:{month_text(month)}"] = _packed(count)
         self._flush_when_due()
 
     def store(self, site: str, counts: Mapping[date, Count]) -> dict[date, Count]:
@@ -186,10 +184,7 @@ class SiteLocks:
         """Give a site back, leaving the counts that the store does not take."""
         lock = self.held.pop(site, None)
         self._released.add(site)
-        left = {
-            month_text(month): [count.value, count.counted_at.isoformat(), count.how, count.by]
-            for month, count in unstored.items()
-        }
+        left = {month_text(month): _packed(count) for month, count in unstored.items()}
         try:
             self._client.set(f"{self._prefix}:{site}:found", json.dumps(left), ex=SHARED_S)
             if lock is not None:
@@ -208,7 +203,14 @@ class SiteLocks:
             raw = self._client.get(f"{self._prefix}:{site}:found")
         except RedisError:
             return {}
-        return {
-            parse_month(text): Count(int(value), datetime.fromisoformat(counted_at), how, tuple(by))
-            for text, (value, counted_at, how, by) in json.loads(raw or "{}").items()
-        }
+        left = json.loads(raw or "{}")
+        return {parse_month(text): _unpacked(*packed) for text, packed in left.items()}
+
+
+def _packed(count: Count) -> list[Any]:
+    """Return a count as JSON keeps it."""
+    return [count.value, count.counted_at.isoformat(), count.how, list(count.by)]
+
+
+def _unpacked(value: int, counted_at: str, how: str, by: Sequence[str]) -> Count:
+    return Count(int(value), datetime.fromisoformat(counted_at), how, tuple(by))
