@@ -54,7 +54,7 @@ def test_any_number_of_them_goes_in_batches(
             ],
         )
         db.session.commit()
-        assert audit_log.drop_expired(utcnow() - timedelta(days=400)) == many
+        assert audit_log.drop_old_entries(utcnow() - timedelta(days=400)) == many
         assert count() == kept
 
 

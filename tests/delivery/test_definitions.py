@@ -17,7 +17,7 @@ from tests.api.api_helpers import assert_problem
 from tests.conftest import Api, form_token
 from tests.delivery.conftest import Clock, Mailbox, saved
 from webapp.delivery.models import DefinitionRun
-from webapp.delivery.scheduler import drop_expired
+from webapp.delivery.scheduler import drop_old_runs
 from webapp.delivery.schedules import relative_label, relative_month, relative_word
 from webapp.engine.models import ResultRow
 from webapp.extensions import db
@@ -444,7 +444,7 @@ def test_old_runs_are_forgotten_but_the_newest_of_each_definition(
         newest.created_at = utcnow() - timedelta(days=8)
         kept, app.config["DELIVERIES_KEPT_DAYS"] = newest.id, 7
         db.session.commit()
-        assert drop_expired() == 2
+        assert drop_old_runs() == 2
         assert db.session.scalars(select(DefinitionRun.id)).all() == [kept]
 
 

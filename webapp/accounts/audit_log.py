@@ -110,7 +110,7 @@ def latest_actions(company_id: str) -> list[str]:
     return sorted(db.session.scalars(select(latest_of.c.action).distinct()))
 
 
-def drop_expired(before: datetime) -> int:
+def drop_old_entries(before: datetime) -> int:
     """Delete entries written before a moment; return how many. Commits, a batch at a time.
 
     The oldest have the lowest ids, so that what is kept is not read, however much it is.

@@ -1,8 +1,9 @@
 """One person in the whole installation: all that is kept about them, and forgetting it.
 
 Rows of a person are found by what refers to their account, and by their address in any text, in
-every table of every room and kind. Kinds that know people by other names listen to `erasing` and
-`exporting`. Files are not looked into: uploads, files of reports, backups.
+every table of every room and kind. Kinds that know people by other names listen to
+`person_erasing` and `person_exporting`. Files are not looked into: uploads, files of reports,
+backups.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from webapp.lib.mentions import mentions, replace_mentions
 from webapp.security import SEALED
 
 # Sent with the user: receivers forget them within the transaction, or return rows by table.
-erasing = Namespace().signal("person-erasing")
-exporting = Namespace().signal("person-exporting")
+person_erasing = Namespace().signal("person-erasing")
+person_exporting = Namespace().signal("person-exporting")
 
 
 def export_person(user: User) -> dict[str, list[dict[str, Any]]]:
@@ -33,7 +34,7 @@ def export_person(user: User) -> dict[str, list[dict[str, Any]]]:
         rows = [dict(row) for row in db.session.execute(select(*shown).where(about)).mappings()]
         if rows:
             found[table.name] = rows
-    for _, more in exporting.send(user=user):
+    for _, more in person_exporting.send(user=user):
         found |= more
     return found
 
@@ -44,7 +45,7 @@ def erase_person(user: User) -> None:
     Raises: Conflict for the last admin of a company that has other members
     """
     email = user.email
-    erasing.send(user=user)
+    person_erasing.send(user=user)
     delete_user(user)
     for key in (LoginSession.user_id, ApiKey.user_id):
         db.session.execute(delete(key.class_).where(key == user.id))

@@ -34,4 +34,4 @@ def init_app(app: Flask) -> None:
     app.cli.add_command(commands.group)
     add_task(app, DELIVER)
     upkeep.add_maintenance(app, scheduler.run_maintenance)
-    upkeep.add_nightly(app, scheduler.drop_expired)
+    upkeep.add_nightly(app, scheduler.drop_old_runs)

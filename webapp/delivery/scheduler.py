@@ -266,7 +266,7 @@ def _hand_over_delivery(delivery_id: str) -> None:
     db.session.commit()
 
 
-def drop_expired() -> int:
+def drop_old_runs() -> int:
     """Delete runs, with their deliveries, older than they are kept; of each definition one stays.
 
     Returns: how many. Commits, a batch at a time

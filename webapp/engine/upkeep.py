@@ -110,7 +110,7 @@ def tidy(now: datetime | None = None) -> None:
     janitor.drop_ended(now)
     months.drop_expired(now - timedelta(days=1))
     db.session.commit()
-    audit_log.drop_expired(now - timedelta(days=current_app.config["AUDIT_KEPT_DAYS"]))
+    audit_log.drop_old_entries(now - timedelta(days=current_app.config["AUDIT_KEPT_DAYS"]))
 
 
 def loop(app: Flask, stop: threading.Event | None = None) -> None:

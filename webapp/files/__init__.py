@@ -7,24 +7,11 @@ machine for as long as a block runs. Files of a report end with it; `drop_files`
 the others.
 """
 
-from webapp.files.store import (
-    FileChunk,
-    FileObject,
-    StoredFile,
-    as_path,
-    drop_files,
-    read_chunks,
-    store_file,
-    sweep,
-)
-
-__all__ = [
-    "FileChunk",
-    "FileObject",
-    "StoredFile",
-    "as_path",
-    "drop_files",
-    "read_chunks",
-    "store_file",
-    "sweep",
-]
+from webapp.files.store import FileChunk as FileChunk
+from webapp.files.store import FileObject as FileObject
+from webapp.files.store import StoredFile as StoredFile
+from webapp.files.store import as_path as as_path
+from webapp.files.store import drop_files as drop_files
+from webapp.files.store import read_chunks as read_chunks
+from webapp.files.store import store_file as store_file
+from webapp.files.store import sweep as sweep

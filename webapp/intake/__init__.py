@@ -18,58 +18,36 @@ a kind does with its files it says with a `Loader`, and `upload_pages` makes its
         row.line, row.values["fee"], row.errors
 """
 
-from webapp.intake.cells import (
-    BadCell,
-    DateOrder,
-    Question,
-    order_of,
-    read_date,
-    read_number,
-    round_places,
-    shown,
-)
-from webapp.intake.columns import Field, heading_key
-from webapp.intake.formats import Choices, detect
-from webapp.intake.loader import Loader, Role, choices_of, look_at, teller, with_saved_mapping
-from webapp.intake.pages import UploadPages, upload_pages
-from webapp.intake.rejects import LoadRefused, Problem, Rejects
-from webapp.intake.rows import Format, Row, is_as_written, read_rows
-from webapp.intake.text import BadFile, Told, json_items
-from webapp.intake.uploads import Upload, find_mapping
-from webapp.intake.uploads import drop_expired as drop_expired_uploads
-
-__all__ = [
-    "BadCell",
-    "BadFile",
-    "Choices",
-    "DateOrder",
-    "Field",
-    "Format",
-    "LoadRefused",
-    "Loader",
-    "Problem",
-    "Question",
-    "Rejects",
-    "Role",
-    "Row",
-    "Told",
-    "Upload",
-    "UploadPages",
-    "choices_of",
-    "detect",
-    "drop_expired_uploads",
-    "find_mapping",
-    "heading_key",
-    "is_as_written",
-    "json_items",
-    "look_at",
-    "order_of",
-    "read_date",
-    "read_number",
-    "read_rows",
-    "round_places",
-    "shown",
-    "teller",
-    "upload_pages",
-    "with_saved_mapping",
-]
+from webapp.intake.cells import BadCell as BadCell
+from webapp.intake.cells import DateOrder as DateOrder
+from webapp.intake.cells import Question as Question
+from webapp.intake.cells import order_of as order_of
+from webapp.intake.cells import read_date as read_date
+from webapp.intake.cells import read_number as read_number
+from webapp.intake.cells import round_places as round_places
+from webapp.intake.cells import shown as shown
+from webapp.intake.columns import Field as Field
+from webapp.intake.columns import heading_key as heading_key
+from webapp.intake.formats import Choices as Choices
+from webapp.intake.formats import detect as detect
+from webapp.intake.loader import Loader as Loader
+from webapp.intake.loader import Role as Role
+from webapp.intake.loader import choices_of as choices_of
+from webapp.intake.loader import look_at as look_at
+from webapp.intake.loader import teller as teller
+from webapp.intake.loader import with_saved_mapping as with_saved_mapping
+from webapp.intake.pages import UploadPages as UploadPages
+from webapp.intake.pages import upload_pages as upload_pages
+from webapp.intake.rejects import LoadRefused as LoadRefused
+from webapp.intake.rejects import Problem as Problem
+from webapp.intake.rejects import Rejects as Rejects
+from webapp.intake.rows import Format as Format
+from webapp.intake.rows import Row as Row
+from webapp.intake.rows import is_as_written as is_as_written
+from webapp.intake.rows import read_rows as read_rows
+from webapp.intake.text import BadFile as BadFile
+from webapp.intake.text import Told as Told
+from webapp.intake.text import json_items as json_items
+from webapp.intake.uploads import Upload as Upload
+from webapp.intake.uploads import drop_expired_uploads as drop_expired_uploads
+from webapp.intake.uploads import find_mapping as find_mapping

@@ -275,7 +275,7 @@ def file_ids(upload: Upload) -> set[str]:
     return {one for one in (*ids, upload.result.get(REJECTED)) if one}
 
 
-def drop_expired(now: datetime) -> int:
+def drop_expired_uploads(now: datetime) -> int:
     """Remove uploads that are older than they are kept, and files no upload knows."""
     before = now - timedelta(days=current_app.config["UPLOADS_KEPT_DAYS"])
     old = select(Upload).where(Upload.created_at < before, Upload.status.not_in(AT_WORK))

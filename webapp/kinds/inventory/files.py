@@ -48,7 +48,7 @@ def drop_earlier(report_id: str, attempt: int) -> int:
     return dropped
 
 
-def drop_expired(now: datetime, kept: timedelta) -> int:
+def drop_expired_files(now: datetime, kept: timedelta) -> int:
     """Delete report files older than they are kept; return how many."""
     old = StoredFile.report_id.is_not(None) & (StoredFile.created_at < now - kept)
     dropped = drop_files(old)

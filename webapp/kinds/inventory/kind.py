@@ -221,7 +221,7 @@ class Inventory(ReportKind):
 
     def nightly(self) -> None:
         kept = timedelta(days=current_app.config["INVENTORY_FILES_KEPT_DAYS"])
-        files.drop_expired(utcnow(), kept)
+        files.drop_expired_files(utcnow(), kept)
         drop_expired_uploads(utcnow())
 
     def forget_before(self, month: date) -> Iterator[int]:
