@@ -279,13 +279,13 @@ class Load:
     def _stream_rows(self, on_bytes: Callable[[int], None]) -> Iterator[StreamRow]:
         """Yield the rows of the streams file; say which stand in it twice."""
         seen: dict[int, int] = {}
-        repeated = 0
+        name, repeated = self.sources["streams"].name, 0
         readers = stream_readers(kept_from(SLUG))
         for line, row in self._reader("streams").streams(self.found["streams"], readers):
             fingerprint = hash(row)
             if fingerprint in seen and repeated < REPEATS_SHOWN:
                 repeated += 1
-                self._note_same("streams", line, seen[fingerprint])
+                self.notes.append(f"{name}, line {line}: same as line {seen[fingerprint]}.")
             elif len(seen) < ROWS_COMPARED:
                 seen[fingerprint] = line
             # About as long as the line: it only moves a progress bar.
@@ -307,9 +307,6 @@ class Load:
 
     def _reader(self, role: Role) -> Reader:
         return Reader(self.sources[role].name, self.sources[role].path, self.rejects)
-
-    def _note_same(self, role: Role, line: int, first: int) -> None:
-        self.notes.append(f"{self.sources[role].name}, line {line}: same as line {first}.")
 
     def _with_label_ids(self, rows: Iterable[TrackRow]) -> Iterator[dict[str, Any]]:
         ids: dict[str, int] = {}
@@ -349,4 +346,4 @@ class Load:
             if same is None:
                 yield row
             elif (repeated := repeated + 1) <= REPEATS_SHOWN:
-                self._note_same(role, line, same)
+                self.notes.append(f"{source.name}, line {line}: same as line {same}.")

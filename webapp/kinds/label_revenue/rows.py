@@ -266,13 +266,10 @@ def read_track(item: Any) -> TrackRow:
     if not isinstance(item, dict):
         raise BadCell("", "This is not a JSON object with a track_id.")
     named = {heading_key(str(key)): value for key, value in item.items()}
-    track_id = _text_of(named.get("track_id"), "track_id")
-    if track_id is None:
-        raise BadCell("track_id", "The track ID is missing.")
     name = _text_of(_first(named, "track_name_1", "track_name", "name"), "track_name")
     label = _text_of(_first(named, "label_1", "label", "label_name"), "label")
     return TrackRow(
-        read_track_id(track_id),
+        read_track_id(_text_of(named.get("track_id"), "track_id") or ""),
         read_text(name or "", "track_name", 500),
         read_text(label, "label", 300) or None if label else None,
     )
