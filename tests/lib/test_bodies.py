@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from webapp.errors import InvalidParams, ReportError
 from webapp.lib.bodies import Month, OneOf, Text, WholeNumber, read_form, read_json, read_query
-from webapp.lib.openapi import JSON, Answer, Describer, Ref, paths_and_schemas
+from webapp.lib.openapi import JSON, AnswerSpec, Describer, Ref, paths_and_schemas
 
 
 class Wanted(BaseModel):
@@ -119,7 +119,7 @@ def test_a_view_is_described_by_its_models(bare: Flask) -> None:
         "Make a thing",
         body=Wanted,
         query=Wanted,
-        answer=Answer("The thing.", {JSON: list[ThingAnswer]}),
+        answer=AnswerSpec("The thing.", {JSON: list[ThingAnswer]}),
         status=201,
         errors=(404,),
         deprecated=True,

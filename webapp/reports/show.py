@@ -42,7 +42,7 @@ def show_report(report_id: UUID) -> Response:
     _, kind, result = _result_of(report_id)
     is_main = kind.tables(result.head)[0].name == table
     grid = _grid_of(kind, result, _with_other_grids(table, is_main), request.path, table)
-    response = make_response(render_template("reports/_grid_of.html", grid=grid))
+    response = make_response(render_template("reports/_grid.html", grid=grid))
     response.headers["HX-Push-Url"] = grid.link()
     return vary(response)
 
