@@ -49,19 +49,15 @@ MONTH_PATTERN = r"^(19[7-9]\d|[2-9]\d{3})-(0[1-9]|1[0-2])$"
 LAST_BEFORE_FIRST = "The last month is before the first month."
 EMPTY = "This is empty; write a value."
 UNSTORABLE = "The text contains characters that cannot be stored."
+# By pydantic's name of a finding, or by what that begins with.
 SENTENCES = {
     "missing": "This field is required.",
-    "bool_parsing": "Write true or false.",
-    "bool_type": "Write true or false.",
+    "bool": "Write true or false.",
     "string_type": "Send this as text.",
-    "int_parsing": "Write a whole number.",
-    "int_type": "Write a whole number.",
-    "int_from_float": "Write a whole number.",
-    "uuid_parsing": "This is not a valid ID.",
-    "uuid_type": "This is not a valid ID.",
-    "date_from_datetime_parsing": "Write the date as YYYY-MM-DD.",
+    "int": "Write a whole number.",
+    "uuid": "This is not a valid ID.",
+    "date": "Write the date as YYYY-MM-DD.",
     "date_from_datetime_inexact": "Write the day alone, as YYYY-MM-DD, without a time.",
-    "date_parsing": "Write the date as YYYY-MM-DD.",
     "dict_type": "Send a JSON object.",
     "model_type": "Send a JSON object.",
     "list_type": "Send a list.",
@@ -229,7 +225,8 @@ def _finding_sentence(finding: Any, unknown: str) -> str:
         return f"Choose one of {context['expected'].replace(' or ', ', ')}."
     if kind == "string_too_short" and context["min_length"] == 1:
         return EMPTY
-    return SENTENCES[kind].format(**context) if kind in SENTENCES else f"{finding['msg']}."
+    sentence = SENTENCES.get(kind) or SENTENCES.get(kind.partition("_")[0])
+    return sentence.format(**context) if sentence else f"{finding['msg']}."
 
 
 # Answering
