@@ -180,9 +180,9 @@ def test_a_password_gives_tokens_only_with_a_code(app: Flask, signed_in: SignedI
     form = {"username": email_of("expert"), "password": PASSWORD}
     client = app.test_client()
     assert client.post(TOKENS, data=form).status_code == 401
-    answer = client.post(TOKENS, data=form | {"code": code_of(secret)})
-    assert answer.status_code == 200
-    assert client.post(TOKENS, data=form | {"code": code_of(secret)}).status_code == 401
+    with_code = form | {"code": code_of(secret)}
+    assert client.post(TOKENS, data=with_code).status_code == 200
+    assert client.post(TOKENS, data=with_code).status_code == 401
 
 
 def test_a_company_may_ask_its_people_for_one(

@@ -149,7 +149,7 @@ def test_a_fee_has_no_more_digits_than_its_currency(
         load_texts(users=idr)
     with pytest.raises(LoadRefused) as refused:
         load_texts(users=idr, decimal_mark=".")
-    assert "more digits" in next(iter(refused.value.errors.values()))
+    assert "which has 2 decimals" in next(iter(refused.value.errors.values()))
     load_texts(users=idr, decimal_mark=",")
     with app.app_context():
         assert db.session.scalars(select(TermsInForce.fee)).all() == ["54990"]
