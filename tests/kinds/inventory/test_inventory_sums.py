@@ -16,10 +16,10 @@ from webapp.kinds.inventory.compute import (
     category_lines,
     change_percent,
     emissions_of,
-    plain,
     scope_lines,
     unit_lines,
 )
+from webapp.lib.texts import plain
 
 LIMIT = Decimal(10) ** 18 - 1
 numbers = st.decimals(-LIMIT, LIMIT, allow_nan=False, places=12)
