@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 import requests
 from flask import Flask
+from sqlalchemy import select
 
 from tests.conftest import PASSWORD
 from tests.kinds.inventory.inventory_helpers import DATA, PERIODS, UNITS, Caller, Flow, serving
+from webapp.accounts.models import AuditEntry
+from webapp.extensions import db
 
 FACTORS = "/api/emission-factors/v1"
 MEASUREMENTS = "/api/v1.0/measurements"
@@ -141,11 +144,14 @@ def test_entries_are_made_counted_and_find_their_factor(
     assert entry["factor_source"] == "Belgium / Gray"
 
 
-def test_a_factor_leaves_locked_periods_as_they_are(admin: Flow) -> None:
+def test_a_factor_leaves_locked_periods_as_they_are(app: Flask, admin: Flow) -> None:
     made = admin.post(f"{MEASUREMENTS}/v2", measurement(admin))
     factor = {"keyword": "Belgium", "attribute": "Gray", "unit": "kWh"}
     path = f"{FACTORS}/emission-factors"
     valued = admin.post(path, factor | {"valueCo2eqAggregated": 0.2})["emissionFactor"]
+    with app.app_context():
+        noted = select(AuditEntry.subject).where(AuditEntry.action == "stored factor")
+        assert db.session.scalars(noted).all() == ["Belgium / Gray, kWh"]
     period = next(one for one in admin.get(PERIODS) if one["id"] == made["reportingPeriodId"])
     put(admin, f"{PERIODS}/{period['id']}", period | {"isLocked": True})
     value = {"valueCo2eqAggregated": 0.3}

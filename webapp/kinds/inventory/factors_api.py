@@ -107,7 +107,7 @@ def _value_answer(factor: Factor) -> dict[str, Any]:
 
 
 def _set_value(factor: Factor, value: Decimal) -> None:
-    """Set a factor's value, also in entries of open periods that name it. Commits."""
+    """Set a factor's value, also in entries of open periods that name it."""
     scope, named = current_scope(), source_of(factor.keyword, factor.attribute)
     factor.value = value
     is_open = select(Period.key).where(
@@ -120,7 +120,12 @@ def _set_value(factor: Factor, value: Decimal) -> None:
         Entry.period_key.in_(is_open),
     )
     db.session.execute(mine.values(factor=value, factor_source=named))
-    audit(scope, "stored factor", f"{named}, {factor.unit}")
+
+
+def _commit(factor: Factor) -> None:
+    """Commit a change of a factor, with a line in the audit log."""
+    named = source_of(factor.keyword, factor.attribute)
+    audit(current_scope(), "stored factor", f"{named}, {factor.unit}")
     db.session.commit()
 
 
@@ -173,8 +178,7 @@ def create_factor() -> Response:
     db.session.flush()
     if body.value_co2eq_aggregated is not None:
         _set_value(factor, body.value_co2eq_aggregated)
-    audit(scope, "stored factor", factor.id)
-    db.session.commit()
+    _commit(factor)
     return jsonify(emissionFactor=_factor_answer(factor))
 
 
@@ -195,4 +199,5 @@ def change_factor_value(factor_id: str) -> Response:
     """Set a factor's value; entries of open periods that name it take it over."""
     factor = find_factor(factor_id)
     _set_value(factor, read_json(FactorValueIn).value_co2eq_aggregated)
+    _commit(factor)
     return jsonify(_value_answer(factor))
