@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from flask import Flask
@@ -13,8 +13,17 @@ from tests.conftest import add_people, find_scope
 from tests.engine.engine_helpers import Steps, change
 from webapp.accounts import Scope
 from webapp.engine import service
-from webapp.engine.listing import Page, list_reports
+from webapp.engine.listing import (
+    Page,
+    Wanted,
+    count_by_kind_and_status,
+    count_reports,
+    entries_of,
+    favourites_of,
+    list_reports,
+)
 from webapp.errors import InvalidParams, NotAllowed, NotFound
+from webapp.extensions import db
 from webapp.lib.moments import utcnow
 
 
@@ -111,6 +120,56 @@ def test_a_list_is_cut_by_kind_and_by_status(app: Flask) -> None:
     assert listed(app, owner, status="failed") == [failed]
     assert listed(app, owner, kind="own", status="queued") == [own]
     assert listed(app, owner, kind="own", status="failed") == []
+
+
+def test_a_list_is_found_by_all_it_is_asked_for_and_counted(app: Flask) -> None:
+    owner, colleague = find_scope(app, "owner"), find_scope(app, "colleague")
+    mine, theirs, private = ask(app, owner), ask(app, colleague), ask(app, colleague, "own")
+    change(app, mine, created_at=datetime(2026, 3, 5, 0, 0, tzinfo=UTC), status="failed")
+    change(app, theirs, created_at=datetime(2026, 3, 6, 23, 59, 59, tzinfo=UTC))
+    with app.app_context():
+        service.name_report(owner, mine, "Spring 100%", ["Board", "ready"])
+        service.mark_report(owner, mine)
+        service.mark_report(colleague, theirs)
+        db.session.commit()
+    found: list[tuple[Wanted, list[str]]] = [
+        ({"person": owner.user_id}, [mine]),
+        ({"person": colleague.user_id}, [theirs]),
+        ({"words": "100% SPRING"}, [mine]),
+        ({"words": "spring autumn"}, []),
+        ({"tag": "board"}, [mine]),
+        ({"tag": "boar"}, []),
+        ({"since": date(2026, 3, 6)}, [theirs]),
+        ({"until": date(2026, 3, 5)}, [mine]),
+        ({"since": date(2026, 3, 5), "until": date(2026, 3, 6)}, [theirs, mine]),
+        ({"until": date.max}, [theirs, mine]),
+        ({"favourites": True}, [mine]),
+        ({"status": ["failed", "done"]}, [mine]),
+        ({"status": ""}, [theirs, mine]),
+    ]
+    for wanted, expected in found:
+        assert listed(app, owner, **wanted) == expected, wanted
+        with app.app_context():
+            assert count_reports(owner, **wanted) == len(expected), wanted
+    assert listed(app, owner, oldest_first=True) == [mine, theirs]
+    with app.app_context():
+        reports = list_reports(owner).reports
+        assert {entry.name for entry in entries_of(reports).values()} == {"Spring 100%", ""}
+        assert favourites_of(owner, reports) == {mine}
+        assert count_by_kind_and_status(owner) == ({"steps": 2}, {"failed": 1, "queued": 1})
+        by_kind, _ = count_by_kind_and_status(colleague)
+        assert by_kind == {"steps": 2, "own": 1}
+        assert service.mark_report(owner, mine) is False
+        db.session.commit()
+    assert listed(app, owner, favourites=True) == []
+    assert private not in listed(app, owner)
+
+
+def test_an_unknown_kind_or_status_is_refused_beside_its_name(app: Flask) -> None:
+    owner = find_scope(app, "owner")
+    with pytest.raises(InvalidParams) as refused:
+        page(app, owner, kind="none", status="none")
+    assert set(refused.value.errors) == {"kind", "status"}
 
 
 def test_a_page_has_one_to_a_hundred_reports_and_twenty_unasked(app: Flask) -> None:
