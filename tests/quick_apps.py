@@ -6,7 +6,7 @@ making one costs is reading hundreds of addresses that were the same in the last
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, ClassVar
 
 from argon2 import PasswordHasher
@@ -15,43 +15,58 @@ from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
 from sqlalchemy import Dialect, Engine
 from sqlalchemy.util import LRUCache
-from werkzeug.routing import Rule
+from werkzeug.routing import Map, Rule, RuleFactory
+from werkzeug.routing.matcher import StateMachineMatcher
 
 from webapp.accounts import passwords
 
-Builder = Callable[..., tuple[str, str]]
+# Methods and defaults, which have no hash, apart.
+_SAID = attrgetter(
+    "rule", "endpoint", "subdomain", "host", "strict_slashes", "merge_slashes", "build_only",
+    "redirect_to", "alias", "websocket", "provide_automatic_options",
+)  # fmt: skip
 
 
-class SharedRule(Rule):
-    """A rule read once in this process; code that makes its address is written when first made."""
+class SharedMap(Map):
+    """The addresses of an application: where equal ones were made before, those are used."""
 
-    known: ClassVar[dict[object, tuple[Any, ...]]] = {}
-    builders: ClassVar[dict[object, Builder]] = {}
+    made: ClassVar[dict[object, tuple[StateMachineMatcher, dict[Any, list[Rule]]]]] = {}
 
-    def compile(self) -> None:
-        """Take from an equal rule of another application what it was found to consist of."""
-        key = self._key()
-        if key in self.known:
-            self._parts, self._trace, self._converters, self.arguments = self.known[key]
-            self._build = self._compile_builder(False).__get__(self, None)
-            self._build_unknown = self._compile_builder(True).__get__(self, None)
-        else:
-            super().compile()
-            self.known[key] = (self._parts, self._trace, self._converters, self.arguments)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.given: list[Rule] = []
 
-    def _key(self) -> object:
-        return self.rule, self.subdomain, self.merge_slashes, repr(self.defaults)
+    def add(self, rulefactory: RuleFactory) -> None:
+        """Keep a rule until somebody asks for an address."""
+        self.given += rulefactory.get_rules(self)
+        self._remap = True
 
-    def _compile_builder(self, append_unknown: bool = True) -> Builder:
-        write = super()._compile_builder
-        key = self._key(), append_unknown
+    def update(self) -> None:
+        """Bind the rules, unless an application with the same ones has done it."""
+        with self._remap_lock:
+            if not self._remap:
+                return
+            key = tuple(self._key(rule) for rule in self.given)
+            if key not in self.made:
+                whole = Map(host_matching=self.host_matching)
+                for rule in self.given:
+                    whole.add(rule if rule.map is None else self._unbound(rule))
+                whole.update()
+                self.made[key] = whole._matcher, whole._rules_by_endpoint
+            self._matcher, self._rules_by_endpoint = self.made[key]
+            self._remap = False
 
-        def build(*args: Any, **kwargs: Any) -> tuple[str, str]:
-            if key not in self.builders:
-                self.builders[key] = write(append_unknown)
-            return self.builders[key](*args, **kwargs)
+    @staticmethod
+    def _key(rule: Rule) -> object:
+        """Return all that was said of a rule: a test may add one, or one that differs."""
+        methods, defaults = frozenset(rule.methods or ()), repr(rule.defaults)
+        return _SAID(rule), methods, defaults
 
-        return build
+    @staticmethod
+    def _unbound(rule: Rule) -> Rule:
+        copy = rule.empty()
+        copy.provide_automatic_options = rule.provide_automatic_options
+        return copy
 
 
 class Templates(BytecodeCache):
@@ -86,7 +101,7 @@ def share_statements(engine: Engine) -> None:
 
 def install() -> None:
     """Let every application that this process makes from now on be made so."""
-    Flask.url_rule_class = SharedRule
+    Flask.url_map_class = SharedMap
     Flask.jinja_options = {"bytecode_cache": Templates()}
     # A guess shall cost an attacker a tenth of a second; a thousand sign-ins of tests need not.
     passwords._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
