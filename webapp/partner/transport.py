@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from errno import EINPROGRESS, EWOULDBLOCK
+from functools import cached_property
 from typing import Any, TypeVar
 
 import certifi
@@ -190,23 +191,30 @@ class DeadlineAdapter(HTTPAdapter):
     """A requests adapter whose sockets obey the deadline of the thread that uses them."""
 
     def __init__(self, size: int, ca_file: str) -> None:
-        self._context = tls_context(ca_file)
+        self._ca_file = ca_file
         super().__init__(pool_connections=16, pool_maxsize=size)
+
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        """Return the context of all connections; reading authorities takes 40 ms, once."""
+        return tls_context(self._ca_file)
 
     def init_poolmanager(
         self, connections: int, maxsize: int, block: bool = False, **kwargs: Any
     ) -> None:
-        super().init_poolmanager(connections, maxsize, block, ssl_context=self._context, **kwargs)
+        super().init_poolmanager(connections, maxsize, block, **kwargs)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, ssl_context=self._context, **kwargs)
+        manager = super().proxy_manager_for(proxy, **kwargs)
         manager.pool_classes_by_scheme = _POOLS
         return manager
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Certificates are always checked, by the context above; nothing is loaded per call."""
         conn.cert_reqs = "CERT_REQUIRED"
+        if isinstance(conn, HTTPSConnectionPool):
+            conn.conn_kw["ssl_context"] = self._context
 
 
 class Transport:
