@@ -1,6 +1,12 @@
 """The application: `create_app` reads like a contents page."""
 
+# ruff: noqa: E402 - what is imported stays to the end; looking through it for garbage, while it
+# comes and once more at the end, was a third of a short command's time.
 from __future__ import annotations
+
+import gc
+
+gc.disable()
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -27,6 +33,9 @@ from webapp.config import load_settings
 from webapp.data_dir import complete_settings
 from webapp.kinds import KINDS
 from webapp.lib.bodies import WireJSON
+
+gc.freeze()
+gc.enable()
 
 if TYPE_CHECKING:
     from webapp.engine.kind import ReportKind
