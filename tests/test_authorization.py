@@ -137,6 +137,7 @@ def table(app: Flask) -> str:
     return "".join(lines)
 
 
+@pytest.mark.once
 def test_who_is_let_in_is_what_the_page_says(app: Flask) -> None:
     text = PAGE.read_text("utf-8")
     before, _, rest = text.partition(BEGIN)

@@ -129,6 +129,7 @@ def may_run_as(uid: int) -> bool:
         return False
 
 
+@pytest.mark.once
 def test_what_the_image_holds_serves_from_a_folder_that_cannot_be_written(
     tmp_path: Path, redis_url: str
 ) -> None:
