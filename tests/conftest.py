@@ -17,6 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -142,7 +143,7 @@ def _wait_for_redis(url: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def _postgres() -> Iterator[str | None]:
+def _postgres() -> Iterator[sa.Engine | None]:
     """Make a database of this session's own on the test server, with the real migrations."""
     given = os.environ.get("TEST_DATABASE_URL") if SERVERS else None
     if not given:
@@ -155,9 +156,11 @@ def _postgres() -> Iterator[str | None]:
         connection.execute(sa.text(f"CREATE DATABASE {name}"))
         # No test pulls the plug of this server; waiting for its disk at each commit takes minutes.
         connection.execute(sa.text(f"ALTER DATABASE {name} SET synchronous_commit TO off"))
-    own = url.set(database=name).render_as_string(hide_password=False)
-    _migrate(own)
-    yield own
+    own = url.set(database=name)
+    _migrate(own.render_as_string(hide_password=False))
+    engine = sa.create_engine(own, pool_pre_ping=True)
+    yield engine
+    engine.dispose()
     with admin.connect() as connection:
         connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
     admin.dispose()
@@ -193,19 +196,23 @@ def _migrate(database_url: str) -> None:
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URL of an empty, migrated database."""
-    postgres: str | None = request.getfixturevalue("_postgres")
+    postgres: sa.Engine | None = request.getfixturevalue("_postgres")
     if postgres is None:
         path = tmp_path / "app.sqlite3"
         shutil.copy(request.getfixturevalue("_sqlite"), path)
         return f"sqlite:///{path}"
-    engine = sa.create_engine(postgres)
-    with engine.begin() as connection:
-        # Quicker than TRUNCATE, which makes new files for dozens of tables that are empty anyway;
-        # in one go, because each of dozens of round trips takes longer than its work.
-        deletes = [str(table.delete()) for table in reversed(db.metadata.sorted_tables)]
-        connection.exec_driver_sql("; ".join(deletes))
-    engine.dispose()
-    return postgres
+    with postgres.begin() as connection:
+        connection.exec_driver_sql(_deletes())
+    return postgres.url.render_as_string(hide_password=False)
+
+
+@cache
+def _deletes() -> str:
+    """Return what empties every table: quicker than TRUNCATE, which makes new files for dozens.
+
+    In one go, because each of dozens of round trips takes longer than its work.
+    """
+    return "; ".join(str(table.delete()) for table in reversed(db.metadata.sorted_tables))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
 
-from tests.conftest import SECRET_KEY, SERVERS
+from tests.conftest import SECRET_KEY
 from webapp import create_app
 from webapp.engine.models import Report, ResultRow
 from webapp.extensions import db
@@ -30,15 +30,15 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture
 def app(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Flask]:
     """Return an application on a database of its own that holds nothing yet."""
-    postgres: str | None = request.getfixturevalue("_postgres")
+    postgres: sa.Engine | None = request.getfixturevalue("_postgres")
     url = f"sqlite:///{tmp_path / 'empty.sqlite3'}"
     admin = None
-    if SERVERS and postgres:
+    if postgres is not None:
         name = f"pur_migrations_{secrets.token_hex(4)}"
-        admin = sa.create_engine(postgres, isolation_level="AUTOCOMMIT")
+        admin = postgres.execution_options(isolation_level="AUTOCOMMIT")
         with admin.connect() as connection:
             connection.execute(sa.text(f"CREATE DATABASE {name}"))
-        url = sa.make_url(postgres).set(database=name).render_as_string(hide_password=False)
+        url = postgres.url.set(database=name).render_as_string(hide_password=False)
     app = create_app(
         {
             "DATA_DIR": str(tmp_path / "var"),
@@ -54,7 +54,6 @@ def app(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Flask]:
     if admin is not None:
         with admin.connect() as connection:
             connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-        admin.dispose()
 
 
 def differences() -> list[Any]:

@@ -1,4 +1,4 @@
-"""What a worker holds before it works: no package that no report needs, and nothing to look through.
+"""What a worker holds before it works: no package that no report needs, no garbage to look for.
 
 Memory that the collector of garbage looks through is copied for each work-horse.
 """
