@@ -1,6 +1,6 @@
 # What people and CI call. Needs Python 3.11+ and make; uses uv where it is installed.
 .DEFAULT_GOAL := help
-.PHONY: help install run worker test test-faults test-long lint types bench docs migrate lock
+.PHONY: help install run worker test test-servers test-faults test-long lint types bench docs migrate lock
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -59,10 +59,10 @@ worker: $(RUNTIME)  ## one more worker beside those that run already
 
 test: $(STAMP)  ## the test suite on the embedded default; again on servers where TEST_*_URL are set
 	TEST_BACKEND=embedded $(PYTEST) -m "not faults" $(ARGS)
-	@if [ -n "$$TEST_DATABASE_URL$$TEST_REDIS_URL" ]; then \
-		echo "Again on TEST_DATABASE_URL / TEST_REDIS_URL:"; \
-		TEST_BACKEND=servers $(PYTEST) -m "$(AGAIN)" $(ARGS); \
-	fi
+	@if [ -n "$$TEST_DATABASE_URL$$TEST_REDIS_URL" ]; then $(MAKE) --no-print-directory test-servers; fi
+
+test-servers: $(STAMP)  ## the test suite on TEST_DATABASE_URL / TEST_REDIS_URL alone
+	TEST_BACKEND=servers $(PYTEST) -m "$(AGAIN)" $(ARGS)
 
 test-faults: $(STAMP)  ## the tests that kill things and take longer
 	TEST_BACKEND=embedded $(PYTEST) -m faults $(ARGS)
