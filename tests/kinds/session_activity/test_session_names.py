@@ -223,9 +223,13 @@ def test_names_are_changed_by_page_by_experts_and_settings_by_admins(
     assert "Changed." in send(expert, address + "users", Name="bela", merge_into="anna")
     assert "Name another login" in send(expert, address + "users", Name="anna", merge_into="anna")
     assert "Red room" in viewer.get(address + "computers").text
-    settings = {"opening_hours": "Mo-Fr 8-18", "rooms": ""}
-    said = send(admin, "/session-activity/settings", **settings)
-    assert "Write opening hours like" in said
+    # What cannot be kept is shown as it was typed, with the rest.
+    settings = {"opening_hours": "Mo-Fr 8-18", "rooms": "a* = Lab", "strips_domain": "true"}
+    said = send(admin, "/session-activity/settings", **settings, names_kept_months="0")
+    for words in ("Write opening hours like", 'value="Mo-Fr 8-18"', ">a* = Lab<", 'value="0"'):
+        assert words in said, words
+    assert "from 1 to 120" in said
+    assert "a* = Lab" not in admin.get(address + "users").text
     settings = {"opening_hours": "Mo-Fr 08:00-18:00", "rooms": "pink* = Pink room"}
     assert "are kept" in send(admin, "/session-activity/settings", **settings)
     assert "pink* = Pink room" in admin.get(address + "users").text

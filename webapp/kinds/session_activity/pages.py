@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
 from typing import Annotated, Any, Literal
@@ -212,7 +212,14 @@ TABLES: dict[str, tuple[Table, type[LoginChange]]] = {
 @bp.get("/names/<any(users, computers):which>")
 def show_names(which: str) -> str:
     """Show logins or computers, found by a part of their name, with what may be changed."""
-    scope, asked, now = current_scope(), read_query(NamesQuery), utcnow()
+    return names_page(which, read_query(NamesQuery))
+
+
+def names_page(
+    which: str, asked: NamesQuery, typed: Any = None, errors: Mapping[str, str] | None = None
+) -> str:
+    """Return the page of names; its settings as they were typed where some cannot be kept."""
+    scope, now = current_scope(), utcnow()
     rows, more = list_names(TABLES[which][0], scope, asked.search, asked.after, NAMES_PER_PAGE)
     return render_template(
         "session_activity/names.html",
@@ -224,7 +231,8 @@ def show_names(which: str) -> str:
         may_change=scope.may("expert") and (which == "computers" or may_manage(scope)),
         may_set=scope.may("admin"),
         sees=may_see_all(scope),
-        settings=settings_of(scope.company_id),
+        settings=typed or settings_of(scope.company_id),
+        errors=errors or {},
     )
 
 

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from flask import Response, current_app, flash, jsonify, render_template, request, url_for
+from flask import (
+    Response,
+    current_app,
+    flash,
+    jsonify,
+    make_response,
+    render_template,
+    request,
+    url_for,
+)
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from webapp.accounts import current_scope, require
-from webapp.errors import NotFound
+from webapp.errors import InvalidParams, NotFound
 from webapp.htmx import redirect_to
-from webapp.kinds.session_activity.bodies import LoginOrAllQuery, LoginQuery
+from webapp.kinds.session_activity.bodies import LoginOrAllQuery, LoginQuery, NamesQuery
 from webapp.kinds.session_activity.compute import by_period, day_of
 from webapp.kinds.session_activity.facts import login_days
 from webapp.kinds.session_activity.ingest import zone_of
 from webapp.kinds.session_activity.login_page import bp
 from webapp.kinds.session_activity.names import change_settings, find_login, settings_of
-from webapp.kinds.session_activity.pages import flash_outcome, local_text
+from webapp.kinds.session_activity.pages import local_text, names_page
 from webapp.kinds.session_activity.privacy import addresses, erase, held, wanted_logins
 from webapp.kinds.session_activity.use import read_opening, read_rooms
-from webapp.lib.bodies import Text, WholeNumber, read_form, read_query, read_value
+from webapp.lib.bodies import Text, WholeNumber, read_form, read_query
 from webapp.lib.moments import utcnow
 from webapp.lib.months import last_day, month_text, next_month
 
@@ -57,13 +66,13 @@ class SettingsForm(BaseModel):
 @require("admin")
 def set_settings() -> Response:
     """Set how names are matched, when it is open, and which computers stand in which room."""
-
-    def change_it() -> None:
-        given = {name: value for name, value in request.form.items() if value}
-        wanted = read_value(SettingsForm, given)
-        change_settings(current_scope(), wanted.model_dump())
-
-    flash_outcome(change_it, "The settings are kept.")
+    try:
+        wanted = read_form(SettingsForm)
+    except InvalidParams as error:
+        typed = dict.fromkeys(SettingsForm.model_fields, "") | request.form.to_dict()
+        return make_response(names_page("users", NamesQuery(), typed, error.errors), 422)
+    change_settings(current_scope(), wanted.model_dump())
+    flash("The settings are kept.")
     return redirect_to(url_for("session_activity.show_names", which="users"))
 
 
