@@ -25,8 +25,8 @@ bp = Blueprint("api_documents", __name__)
 
 ABOUT = (
     "Makes usage reports and shows them live. Sign in with HTTP Basic (API key and secret) or with "
-    "a bearer token. Errors are problem+json (RFC 9457), but at addresses that other systems' "
-    "clients know, which keep their own envelopes."
+    "a bearer token. Errors are problem+json (RFC 9457), except at the addresses that clients of "
+    "other systems use, which keep their own envelopes."
 )
 
 
