@@ -12,7 +12,7 @@ FIELDS = (
     Field("day", "day", "date", words=("date", "datum")),
     Field("who", "who", "integer", words=("user id",)),
     Field("amount", "amount", "decimal", words=("fee", "Betrag", "quantité")),
-    Field("note", "note", required=False),
+    Field("note", "note", required=False, takes_notes=True),
 )
 TRANSITIONAL = (
     "http://schemas.openxmlformats.org/spreadsheetml/2006/main",

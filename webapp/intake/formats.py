@@ -72,7 +72,7 @@ def detect(
     """
     found = (_book_format if is_workbook(path) else _text_format)(path, fields, choices)
     _check_headings(found)
-    columns = list(found.columns)
+    columns, takes_notes = list(found.columns), any(one.takes_notes for one in fields)
     for name, place in (choices.columns or {}).items():
         columns = [None if one == name else one for one in columns]
         if place is not None and place < len(columns):
@@ -81,7 +81,7 @@ def detect(
         found,
         columns=tuple(columns),
         values={name: value for name, value in choices.values.items() if name not in columns},
-        notes=tuple(place for place in choices.notes if place < len(columns)),
+        notes=tuple(place for place in choices.notes if takes_notes and place < len(columns)),
     )
     if sentence := _columns_missing(found, fields):
         if not may_ask:

@@ -38,6 +38,8 @@ def test_a_platforms_log_has_times_and_milliseconds(app: Flask, client_for: Any)
     guessed = "Guessed from the cells below: date from “ts”, region from “conn country”"
     assert guessed in owner.get(path).text
     said = {"streams.mapped": "true", "streams.column.date": "0", "streams.column.region": "2"}
+    # Streams take no notes, whoever asks for some.
+    said["streams.note"] = "5"
     loaded(app, owner, path, **said)
     assert streams(app) == [
         (date(2025, 3, 13), 5001, "NL", "QM24S2500001", 205),

@@ -192,11 +192,12 @@ def stream_readers(kept_from: date) -> Readers:
 
 def parse_row(row: Row, readers: Readers) -> tuple[dict[str, Any], dict[str, str]]:
     """Return a row's values, and a sentence for each column that cannot be used."""
-    values, errors = dict(row.values), dict(row.errors)
+    values: dict[str, Any] = {}
+    errors = dict(row.errors)
     for name, read in readers.items():
-        if name in values:
+        if name in row.values:
             try:
-                values[name] = read(values[name])
+                values[name] = read(row.values[name])
             except BadCell as bad:
                 errors[bad.column] = bad.sentence
     return values, errors
