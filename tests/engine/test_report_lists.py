@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 
 from tests.conftest import add_people, find_scope
 from tests.engine.engine_helpers import Steps, change
-from webapp.accounts import Scope
+from webapp.accounts import Scope, User
 from webapp.engine import service
 from webapp.engine.listing import (
     Page,
@@ -22,8 +24,10 @@ from webapp.engine.listing import (
     favourites_of,
     list_reports,
 )
+from webapp.engine.models import Report
 from webapp.errors import InvalidParams, NotAllowed, NotFound
 from webapp.extensions import db
+from webapp.jobs import Job
 from webapp.lib.moments import utcnow
 
 
@@ -131,6 +135,8 @@ def test_a_list_is_found_by_all_it_is_asked_for_and_counted(app: Flask) -> None:
         service.name_report(owner, mine, "Spring 100%", ["Board", "ready"])
         service.mark_report(owner, mine)
         service.mark_report(colleague, theirs)
+        # Work that is no report is counted nowhere.
+        db.session.add(Job(id=str(uuid4()), task="steps", company_id=owner.company_id))
         db.session.commit()
     found: list[tuple[Wanted, list[str]]] = [
         ({"person": owner.user_id}, [mine]),
@@ -163,6 +169,41 @@ def test_a_list_is_found_by_all_it_is_asked_for_and_counted(app: Flask) -> None:
         db.session.commit()
     assert listed(app, owner, favourites=True) == []
     assert private not in listed(app, owner)
+
+
+@pytest.mark.parametrize(
+    ("name", "tags", "wrong"),
+    [
+        ("n" * 120, ["t" * 40], set()),
+        ("n" * 121, ["t" * 40], {"name"}),
+        ("", ["t" * 41], {"tags"}),
+        ("", [str(number) for number in range(12)] * 2, set()),
+        ("n" * 121, [str(number) for number in range(13)], {"name", "tags"}),
+    ],
+)
+def test_a_name_and_tags_have_a_length(
+    app: Flask, name: str, tags: list[str], wrong: set[str]
+) -> None:
+    owner = find_scope(app, "owner")
+    report_id = ask(app, owner)
+    with app.app_context():
+        if not wrong:
+            service.name_report(owner, report_id, name, tags)
+            return
+        with pytest.raises(InvalidParams) as refused:
+            service.name_report(owner, report_id, name, tags)
+        assert set(refused.value.errors) == wrong
+
+
+def test_with_somebody_go_the_reports_that_they_alone_may_find(app: Flask) -> None:
+    owner, colleague = find_scope(app, "owner"), find_scope(app, "colleague")
+    personal, shared = ask(app, owner, "own"), ask(app, owner)
+    others = ask(app, colleague, "own")
+    with app.app_context():
+        service.forget_personal_reports(None, user=db.session.get_one(User, owner.user_id))
+        left = db.session.scalars(select(Report.id)).all()
+    assert set(left) == {shared, others}
+    assert personal not in left
 
 
 def test_an_unknown_kind_or_status_is_refused_beside_its_name(app: Flask) -> None:
