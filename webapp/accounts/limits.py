@@ -25,6 +25,7 @@ from limits.strategies import FixedWindowRateLimiter
 from redis.exceptions import RedisError
 
 from webapp.accounts.models import User
+from webapp.databases import reason_of
 from webapp.errors import TooMany
 from webapp.extensions import QUICK_S, quick_redis
 from webapp.security import fingerprint, signing_keys
@@ -171,8 +172,9 @@ def _ask_limit(question: str, limit: RateLimitItem, name: str) -> Any:
     try:
         with quick_redis().noticing():
             return getattr(current_app.extensions["tries"], question)(limit, name)
-    except (RedisError, StorageError):
-        log.warning("Redis is away; tries are counted by this process alone")
+    except (RedisError, StorageError) as error:
+        cause = error.storage_error if isinstance(error, StorageError) else error
+        log.warning("tries are counted by this process alone: %s", reason_of(cause))
         return getattr(_own_count, question)(limit, name)
 
 
