@@ -170,6 +170,26 @@ def test_an_older_count_never_replaces_a_newer_one(store: Store) -> None:
     assert store().fresh("p", ["a"], JANUARY, JANUARY)["a", JANUARY].value == 2
 
 
+def test_of_two_counts_of_one_moment_the_later_one_stands(store: Store) -> None:
+    at = utcnow()
+    store().save("p", counted("a", value=1, at=at))
+    store().save("p", counted("a", value=2, at=at))
+    assert store().fresh("p", ["a"], JANUARY, JANUARY)["a", JANUARY].value == 2
+
+
+def test_the_metrics_hear_what_was_counted_and_what_was_stored(app: Flask) -> None:
+    told: list[tuple[str, int]] = []
+    company_id = find_scope(app, "owner").company_id
+    with app.app_context():
+        store = MonthStore(
+            db.engine, company_id, "partner-use", 30, count=lambda name, by: told.append((name, by))
+        )
+    store.save("p", counted("a", "b") + counted("c", month=current_month()))
+    store.save("p", counted("c", month=current_month()))
+    store.fresh("p", ["a", "b", "c"], JANUARY, JANUARY)
+    assert told == [("counted", 2), ("stored", 2)]
+
+
 # Forced expiry
 
 
