@@ -131,6 +131,13 @@ def test_only_the_items_asked_for_are_found(store: Store) -> None:
     assert keys(store(), "b", "c") == {("b", "2025-01")}
 
 
+def test_only_the_months_asked_for_are_found_both_ends_included(store: Store) -> None:
+    for month in (1, 2, 3, 4):
+        store().save("p", counted("a", month=date(2025, month, 1)))
+    found = store().fresh("p", ["a"], date(2025, 2, 1), date(2025, 3, 1))
+    assert sorted(month.month for _, month in found) == [2, 3]
+
+
 def test_more_items_than_one_query_takes_are_found(store: Store) -> None:
     items = [f"site {number}" for number in range(1203)]
     store().save("p", counted(*items))
