@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from flask import Flask
@@ -113,6 +116,35 @@ def test_a_session_is_ended_on_the_board(
     assert "Nobody is online" in page
     assert expert.post("/session-activity/end", data=form | {"session": "x"}).status_code == 404
     assert viewer.post("/session-activity/end", data=form).status_code in {400, 403}
+
+
+def test_forms_of_the_board_and_of_names_lead_back_to_where_they_were(
+    sender: Sender, client_for: Callable[[str], FlaskClient]
+) -> None:
+    names = [f"guest & {number:03d}" for number in range(53)]
+    sender.post("/users", [{"Name": name} for name in names])
+    sender.post("/computers", [{"Name": "pc-" + name} for name in names])
+    for name in names:
+        sender.begin(name, None, login=name, comp_name="pc-" + name, next_ping_sec=3600)
+    sender.client.patch(
+        f"{PREFIX}/computers", json={"Name": "red0003", "corrects_clock": True}, auth=sender.auth
+    )
+    expert = client_for("colleague")
+    board = "/session-activity?search=guest+%26&sort=computer&page=2"
+    people = "/session-activity/names/users?search=guest&after=guest+%26+051"
+    for address, deed, sent in (
+        (board, "/end", {"session": names[-1]}),
+        (board, "/clock", {"Name": "red0003", "corrects_clock": "false"}),
+        (people, "/names/users", {"Name": names[-1], "new_name": "guest 99"}),
+    ):
+        page = expert.get(address).text
+        action = re.search(rf'action="(/session-activity{deed}\?[^"]*)"', page)
+        assert action, deed
+        form = {"csrf_token": form_token(expert, address), **sent}
+        answer = expert.post(unescape(action[1]), data=form)
+        assert answer.status_code == 303
+        assert urlsplit(answer.location).path == urlsplit(address).path
+        assert parse_qs(urlsplit(answer.location).query) == parse_qs(urlsplit(address).query)
 
 
 def post(sender: Sender, **body: Any) -> Any:

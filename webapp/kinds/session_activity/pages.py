@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
 from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from flask import Blueprint, Response, current_app, flash, render_template, request, url_for
@@ -98,16 +99,17 @@ def show_online() -> Response:
     Where nothing of it has changed it is answered nothing (204).
     """
     now, scope, asked = utcnow(), current_scope(), read_query(BoardQuery)
-    first, zone = (asked.page - 1) * ROWS_PER_PAGE, company_zone(scope.company_id)
-    found = board(
-        db.session, scope, now, asked.search, asked.sort, first=first, limit=ROWS_PER_PAGE
-    )
+    zone = company_zone(scope.company_id)
+    found = board(db.session, scope, now, asked.search, asked.sort, asked.page, ROWS_PER_PAGE)
+    page_count = max(-(-found.matching // ROWS_PER_PAGE), 1)
+    asked.page = min(asked.page, page_count)
     numbers = [row.number for row in found.rows]
     ahead = ahead_of(db.session, numbers)
     parts: dict[str, Any] = {
         "found": found,
         "asked": asked,
-        "page_count": max(-(-found.matching // ROWS_PER_PAGE), 1),
+        "place": asked.model_dump(exclude={"seen"}, exclude_defaults=True),
+        "page_count": page_count,
         "zone": zone.key,
         "local": lambda moment: local_text(moment, now, zone),
         "credited": {
@@ -170,7 +172,7 @@ def end_session() -> Response:
     ping = Ping(scope.company_id, found.id, SESSION, found.login, now, 0, now)
     intake().take(db.engine, [ping])
     flash(f"The session of {found.login} at {found.comp_name} is over.")
-    return redirect_to(url_for("session_activity.show_online"))
+    return back_to("session_activity.show_online")
 
 
 @bp.post("/clock")
@@ -179,7 +181,13 @@ def correct() -> Response:
     """Correct a computer's clock, or take that back."""
     wanted = read_form(ComputerChange)
     change_name(current_scope(), Computer, wanted.name, wanted.changes)
-    return redirect_to(url_for("session_activity.show_online"))
+    return back_to("session_activity.show_online")
+
+
+def back_to(endpoint: str, **values: Any) -> Response:
+    """Go back to a page as it was: the form's address has its search, its order and its place."""
+    query = urlencode(request.args)
+    return redirect_to(url_for(endpoint, **values) + (query and f"?{query}"))
 
 
 def length_text(length: timedelta) -> str:
@@ -224,6 +232,7 @@ def names_page(
     return render_template(
         "session_activity/names.html",
         which=which,
+        place=asked.model_dump(exclude_defaults=True),
         search=asked.search,
         rows=rows,
         more=more,
@@ -248,7 +257,7 @@ def change(which: str) -> Response:
         change_name(current_scope(), table, wanted.name, wanted.changes)
 
     flash_outcome(change_it, "Changed.")
-    return redirect_to(url_for("session_activity.show_names", which=which))
+    return back_to("session_activity.show_names", which=which)
 
 
 def flash_outcome(deed: Callable[[], Any], sentence: str) -> None:

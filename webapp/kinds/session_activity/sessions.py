@@ -203,14 +203,14 @@ def board(
     now: datetime,
     search: str,
     sort: Sort,
-    *,
-    first: int = 0,
-    limit: int | None = None,
+    page: int = 1,
+    per_page: int | None = None,
 ) -> Board:
     """Return the newest session of each login the caller sees at each computer that is online.
 
     A restart leaves older ones, which programs still see.
     search: a text in login, computer or address
+    page:   counted from 1; the last one where there are fewer
     """
     newer = aliased(Session)
     is_newest = ~exists().where(
@@ -229,9 +229,11 @@ def board(
     place = Session.login_id * 2**32 + Session.computer_id
     counted = (func.count(one.distinct()) for one in (place, Session.login_id, Session.computer_id))
     counts = bind.execute(query.with_only_columns(*counted)).one()
-    page = query.where(is_newest).order_by(*SORTS[sort]).offset(first).limit(limit)
-    rows = bind.execute(page).all()
-    return Board(rows, *counts)
+    shown = query.where(is_newest).order_by(*SORTS[sort])
+    if per_page:
+        last = max(counts[0] - 1, 0) // per_page
+        shown = shown.offset(min(page - 1, last) * per_page).limit(per_page)
+    return Board(bind.execute(shown).all(), *counts)
 
 
 def credited_time(bind: Any, numbers: Sequence[int], now: datetime) -> dict[int, timedelta]:
