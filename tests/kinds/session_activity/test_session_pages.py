@@ -11,12 +11,16 @@ from zoneinfo import ZoneInfo
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import update
+from sqlalchemy import event, update
 
+from tests.conftest import find_scope
 from tests.kinds.session_activity.session_helpers import Sender
 from webapp.accounts import Company
 from webapp.extensions import db
 from webapp.kinds.session_activity import pages
+from webapp.kinds.session_activity.models import Login, Settings
+from webapp.kinds.session_activity.names import settings_of
+from webapp.kinds.session_activity.sessions import board
 
 HTMX = {"HX-Request": "true"}
 
@@ -94,6 +98,28 @@ def test_the_board_is_paged_filtered_and_sorted_on_the_server(
     file = viewer.get("/session-activity/online.csv?search=guest00&sort=computer")
     assert file.text.splitlines()[0].lstrip("\ufeff") == "login,computer,ip_addr,since,hours,until"
     assert len(file.text.splitlines()) == 11
+
+
+@pytest.mark.parametrize("seen_by", ["everybody", "oneself"])
+def test_the_board_is_counted_without_its_names_where_none_is_searched(
+    app: Flask, sender: Sender, seen_by: str
+) -> None:
+    sender.begin("s1", None)
+    sender.begin("s2", None, login="bela")
+    statements: list[str] = []
+    scope = find_scope(app, "owner")
+    with app.app_context():
+        db.session.add(settings_of(scope.company_id))
+        db.session.execute(update(Settings).values(hours_seen_by=seen_by))
+        db.session.execute(update(Login).where(Login.name == "anna").values(user_id=scope.user_id))
+        db.session.commit()
+        event.listen(db.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+        found = board(db.session, scope, datetime.now(UTC), "", "login")
+    people = 2 if seen_by == "everybody" else 1
+    assert (found.matching, found.people, found.computers) == (people, people, 1)
+    [counting] = [one for one in statements if "count(DISTINCT" in one]
+    assert "_computer " not in counting
+    assert "session_activity_login" not in counting
 
 
 def test_the_board_is_sent_again_only_when_something_of_it_changed(

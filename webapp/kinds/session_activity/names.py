@@ -11,6 +11,7 @@ from typing import Any
 from unicodedata import category, normalize
 
 from sqlalchemy import ColumnElement, delete, func, or_, select, true, update
+from sqlalchemy.orm import InstrumentedAttribute
 
 from webapp.accounts import Scope, User, audit, scope_of
 from webapp.engine import months
@@ -127,11 +128,13 @@ def may_manage(scope: Scope) -> bool:
     return scope.may("admin") or may_see_all(scope)
 
 
-def seen(scope: Scope, *, managing: bool = False) -> ColumnElement[bool]:
-    """Return the condition of the logins that the caller may see, or manage."""
+def seen(
+    scope: Scope, login: InstrumentedAttribute[int] = Login.id, *, managing: bool = False
+) -> ColumnElement[bool]:
+    """Return the condition of the logins that the caller may see, or manage, by their number."""
     if may_manage(scope) if managing else may_see_all(scope):
         return true()
-    return Login.id.in_(own_logins(scope))
+    return login.in_(own_logins(scope))
 
 
 def own_logins(scope: Scope) -> list[int]:

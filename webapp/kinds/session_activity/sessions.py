@@ -220,15 +220,17 @@ def board(
         newer.ends_at > now,
         tuple_(newer.started_at, newer.number) > tuple_(Session.started_at, Session.number),
     )
-    query = _listing().where(_is_online(scope, now))
+    is_online = _is_online(scope, now)
+    query = _listing().where(is_online)
+    counting = select(Session).where(is_online)
     if search:
         named = (matching(bind, table, scope.company_id, search) for table in (Login, Computer))
         at_address = func.lower(Session.ip_addr).contains(key_of(search), autoescape=True)
-        query = query.where(or_(*named, at_address))
+        counting = query = query.where(or_(*named, at_address))
     # A place is a login at a computer; counting them needs no look for newer sessions.
     place = Session.login_id * 2**32 + Session.computer_id
     counted = (func.count(one.distinct()) for one in (place, Session.login_id, Session.computer_id))
-    counts = bind.execute(query.with_only_columns(*counted)).one()
+    counts = bind.execute(counting.with_only_columns(*counted)).one()
     shown = query.where(is_newest).order_by(*SORTS[sort])
     if per_page:
         last = max(counts[0] - 1, 0) // per_page
@@ -270,7 +272,7 @@ def find_session(bind: Any, company_id: str, session_id: str) -> Row[Any] | None
 def _is_online(scope: Scope, now: datetime) -> Any:
     return and_(
         Session.company_id == scope.company_id,
-        seen(scope),
+        seen(scope, Session.login_id),
         Session.ends_day >= ends_day(now),
         Session.ends_at > now,
     )
