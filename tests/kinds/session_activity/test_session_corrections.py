@@ -269,16 +269,53 @@ def test_a_stretch_is_corrected_on_the_page_of_its_login(
         "new_end": "2023-09-06T09:00:00",
         "reason": "came late & left early",
     }
-    page = expert.post("/session-activity/corrections", data=form, follow_redirects=True).text
+    page = expert.post(address, data=form, follow_redirects=True).text
     assert "The hours are corrected." in page
     assert sender.hours(**DAY)["total_hours"] == 0.5
     page = expert.get(address).text
     assert "came late &amp; left early" in page
     assert "counts as 2023-09-06 08:30:00 to 2023-09-06 09:00:00" in page
-    wrong = form | {"new_start": ""}
-    page = expert.post("/session-activity/corrections", data=wrong, follow_redirects=True).text
-    assert "Give both new_start" in page
-    number = sender.get("/corrections").json["data"][0]["id"]
-    expert.post(f"/session-activity/corrections/{number}/take-back", data=form)
+    back = re.search(r'action="([^"]*/take-back[^"]*)"', page)
+    assert back
+    answer = expert.post(unescape(back[1]), data=form)
+    assert (answer.status_code, answer.location) == (303, address)
     assert sender.hours(**DAY)["total_hours"] == 2.0
     assert "taken back by colleague@example.com" in expert.get(address).text
+
+
+def test_a_correction_that_is_refused_is_shown_as_it_was_typed(
+    sender: Sender, client_for: Callable[[str], FlaskClient]
+) -> None:
+    for day in range(1, 26):
+        sender.begin(f"s{day}", f"2023-09-{day:02d}T08:00:00Z", next_ping_sec=600)
+    address = "/session-activity/login?login=anna&start=2023-09&end=2023-09&stretchespage=2"
+    expert = client_for("colleague")
+    form = {
+        "csrf_token": form_token(expert, address),
+        "login": "anna",
+        "comp_name": "pink0001",
+        "start": "2023-09-03T08:00:00+00:00",
+        "end": "2023-09-03T08:10:00+00:00",
+        "new_start": "2023-09-03T09:07:00",
+        "new_end": "2023-09-03T09:01:00",
+        "reason": "came late & left early",
+    }
+    answer = expert.post(address, data=form)
+    assert answer.status_code == 422
+    assert answer.text.count("<details open>") == 1
+    for shown in (
+        'id="new_end-problem">The end must be after the start.',
+        'value="2023-09-03T09:07:00"',
+        'value="2023-09-03T09:01:00"',
+        'value="came late &amp; left early"',
+        "2023-09-01 08:00:00",
+    ):
+        assert shown in answer.text, shown
+    for name in ("new_start", "reason"):
+        answer = expert.post(address, data=form | {name: ""})
+        assert f'id="{name}-problem"' in answer.text
+    assert sender.get("/corrections").json["data"] == []
+    # A stretch that is not on this page any more: what is wrong is said all the same.
+    answer = expert.post(address, data=form | {"start": "2023-09-03T07:00:00+00:00"})
+    assert answer.status_code == 422
+    assert "The end must be after the start." in answer.text

@@ -8,14 +8,14 @@ from functools import partial
 from operator import itemgetter
 from typing import Annotated, Any
 
-from flask import Response, current_app, request, url_for
+from flask import Response, current_app, flash, request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from webapp.accounts import current_scope, require
 from webapp.engine.charts import chart_of
 from webapp.engine.kind import Chart, Table
 from webapp.errors import InvalidParams
-from webapp.htmx import redirect_to, render
+from webapp.htmx import render
 from webapp.kinds.session_activity.bodies import Event, LineOrEmpty, NewCorrection
 from webapp.kinds.session_activity.compute import (
     ONE_DAY,
@@ -35,7 +35,7 @@ from webapp.kinds.session_activity.facts import read_spans
 from webapp.kinds.session_activity.ingest import zone_of
 from webapp.kinds.session_activity.models import Computer
 from webapp.kinds.session_activity.names import find_login, login_names, names_by_id
-from webapp.kinds.session_activity.pages import bp, flash_outcome
+from webapp.kinds.session_activity.pages import back_to, bp, flash_outcome
 from webapp.kinds.session_activity.report import PERIODS, hours_columns
 from webapp.lib.bodies import Month, at_field, check_months, read_query, read_value
 from webapp.lib.moments import rfc3339, utcnow
@@ -75,6 +75,11 @@ class LoginQuery(BaseModel):
 @bp.get("/login")
 def show_login() -> Response:
     """Show the hours of a login by day and month, or a form to choose one."""
+    return _login_page({})
+
+
+def _login_page(wrong: Mapping[str, str]) -> Response:
+    """Return the page, with the correction as it was typed where something of it is wrong."""
     scope, problems = current_scope(), {}
     asked, shown = LoginQuery(), None
     try:
@@ -88,9 +93,10 @@ def show_login() -> Response:
     return render(
         "session_activity/login.html",
         "session_activity/login.html",
-        status=422 if problems else 200,
+        status=422 if problems or wrong else 200,
         typed=asked.model_dump(mode="json") | request.args.to_dict(),
         errors=problems,
+        wrong=wrong,
         names=login_names(scope, NAMES_OFFERED),
         shown=shown,
         may_correct=scope.may("expert"),
@@ -162,19 +168,19 @@ def _chart(by: str, rows: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     return chart_of(table, table.title, drawn, Chart(by, by, views))
 
 
-@bp.post("/corrections")
+@bp.post("/login")
 @require("expert")
 def correct_stretch() -> Response:
     """Put a stretch of a login's time elsewhere, or remove it, with a reason."""
     form = request.form.to_dict()
     for name in ("new_start", "new_end"):
         form[name] = _moment_text(form.get(name, ""))
-
-    def correct_it() -> None:
+    try:
         correct(current_scope(), read_value(NewCorrection, form))
-
-    flash_outcome(correct_it, "The hours are corrected.")
-    return redirect_to(url_for("session_activity.show_login", login=form.get("login")))
+    except InvalidParams as error:
+        return _login_page(error.errors)
+    flash("The hours are corrected.")
+    return back_to("session_activity.show_login")
 
 
 def _moment_text(text: str) -> str:
@@ -190,5 +196,4 @@ def _moment_text(text: str) -> str:
 def take_correction_back(number: int) -> Response:
     """Let a correction count no more."""
     flash_outcome(partial(take_back, current_scope(), number), "The correction is taken back.")
-    login = request.form.get("login")
-    return redirect_to(url_for("session_activity.show_login", login=login))
+    return back_to("session_activity.show_login")
