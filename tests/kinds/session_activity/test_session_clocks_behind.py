@@ -241,6 +241,25 @@ def test_a_corrected_clock_moves_hours_to_another_day_and_stored_months_follow(
         assert after["clocks"][0]["corrected"] == ("yes" if wanted else "no")
 
 
+def test_stored_months_follow_a_lag_that_becomes_steady_changes_and_is_broken(
+    sender: Sender, at: Callable[[float], None], report: Callable[..., Any]
+) -> None:
+    month = {"login": "anna", "start": "2023-08", "end": "2023-08"}
+    body = {"Name": "pink0001", "corrects_clock": True}
+    sender.client.patch("/api/session-manager/computers", json=body, auth=sender.auth)
+    # From ten minutes before September on, by a clock that is twenty minutes behind.
+    midnight, lag = -86_400 * 5 - 3600 * 8, 1200
+    at(midnight - 600)
+    sender.begin("s1", text(midnight - 600 - lag), next_ping_sec=1200)
+    august = []
+    for minute, lag in ((21, 1200), (22, 1200), (23, 1190), (24, 1190), (60, 100)):
+        # These pings are of September; hours of August change with the correction alone.
+        at(midnight + 60 * minute)
+        assert sender.ping("s1", text(midnight + 60 * minute - lag)).status_code == 201
+        august.append(report(**month)["periods"][0]["hours"])
+    assert [round(hours * 3600) for hours in august] == [1200, 600, 610, 610, 1200]
+
+
 def test_only_experts_correct_a_clock_of_their_own_company(
     sender: Sender, sender_for: Callable[..., Sender]
 ) -> None:

@@ -6,7 +6,7 @@ leave the very segments that pings in order would have left.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, insert, update
 
 from webapp.kinds.session_activity import segments
+from webapp.kinds.session_activity.clocks import moved_sessions
 from webapp.kinds.session_activity.compute import (
     ONE_DAY,
     STEADY_S,
@@ -26,7 +27,7 @@ from webapp.kinds.session_activity.compute import (
     day_start,
     join,
 )
-from webapp.kinds.session_activity.models import ClockAhead, ClockOffset, Login, Segment
+from webapp.kinds.session_activity.models import ClockAhead, ClockOffset, Login, Segment, Session
 from webapp.kinds.session_activity.segments import EPOCH, NewEnd, NewSegmentEnd, Said, SessionFacts
 
 # The event that stands for the session itself.
@@ -118,8 +119,19 @@ def aggregate(
             after[key] = join(after[key], span, grace)
         after[key] = [span for span in after[key] if span.start < span.end]
     sessions = {ping.session.number: ping.session for ping in pings}
+    timed = {one.session.number for one in pings if one.lag_s is not None}
+    corrected = [number for number in timed if sessions[number].corrects_clock]
+    moved = _moved(connection, corrected)
     _write(connection, pings, before, after, sessions)
-    return _mark_logins(connection, before, after, sessions, (now, zone))
+    differing = moved ^ _moved(connection, corrected)
+    whole = segments.moved_spans(connection, dict(sorted(differing)))
+    return _mark_logins(connection, before, after, sessions, whole, (now, zone))
+
+
+def _moved(connection: Connection, numbers: Sequence[int]) -> Set[tuple[int, timedelta]]:
+    """Return by how much the segments of some sessions are moved, of those that are."""
+    found = moved_sessions(connection, Session.number.in_(numbers)) if numbers else {}
+    return found.items()
 
 
 def _ends(pings: Iterable[Ping]) -> tuple[dict[int, list[datetime]], dict[int, datetime]]:
@@ -261,11 +273,13 @@ def _mark_logins(
     before: Spans,
     after: Spans,
     sessions: dict[int, SessionFacts],
+    whole: dict[int, Span],
     when: tuple[datetime, ZoneInfo],
 ) -> list[LateChange]:
     """Keep how long a login's longest segment is, in days rounded up; it seldom grows.
 
     Logins whose past months changed are marked, so that no older count of them is used again.
+    whole: from when to when sessions are that were moved, or are not any more
     """
     now, zone = when
     month_began = day_start(day_of(now, zone).replace(day=1), zone)
@@ -276,7 +290,7 @@ def _mark_logins(
         days = max((-((span.start - span.end) // ONE_DAY) for span in spans), default=0)
         if days > max(session.longest_days, longest.get(session.login_id, 0)):
             longest[session.login_id] = days
-        change = changed(before[key], spans)
+        change = whole.get(key[0]) or changed(before[key], spans)
         if change is None or change.start >= month_began:
             continue
         first = day_of(change.start, zone).replace(day=1)

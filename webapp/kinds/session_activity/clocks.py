@@ -6,7 +6,6 @@ clock is corrected, the segments of its steady sessions are moved when they are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,12 +33,12 @@ def corrected_computers(company_id: str) -> list[str]:
     return list(db.session.scalars(query.order_by(Computer.name)))
 
 
-def moved_sessions(connection: Any, login_ids: Iterable[int]) -> dict[int, timedelta]:
-    """Return by how much the segments of corrected sessions of some logins are moved."""
+def moved_sessions(connection: Any, wanted: Any) -> dict[int, timedelta]:
+    """Return by how much the segments of the wanted sessions are moved where that is corrected."""
     query = (
         select(Session.number, Session.lag_low_s)
         .join(Computer, Computer.id == Session.computer_id)
-        .where(Session.login_id.in_(list(login_ids)), Computer.corrects_clock, STEADY)
+        .where(wanted, Computer.corrects_clock, STEADY)
     )
     return {number: timedelta(seconds=lag_s or 0) for number, lag_s in connection.execute(query)}
 

@@ -94,7 +94,7 @@ def read_spans(logins: list[Login], event: str, first: date, last: date, zone: Z
     longest = max(login.longest_days for login in logins)
     near = segment_query(found, event, first, last, zone, longest)
     with db.engine.connect() as connection:
-        moved = moved_sessions(connection, found)
+        moved = moved_sessions(connection, Session.login_id.in_(list(found)))
         queries = [(near, timedelta(0))]
         if moved:
             # Few, and wherever their clock has put them.

@@ -6,9 +6,9 @@ planned once. SQLite has no arrays and no distance to cross: rows go one by one,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -28,8 +28,15 @@ from sqlalchemy import (
 from sqlalchemy.engine import Engine
 
 from webapp.extensions import UtcDateTime
-from webapp.kinds.session_activity.compute import ONE_DAY
-from webapp.kinds.session_activity.models import ClockAhead, ClockOffset, Login, Segment, Session
+from webapp.kinds.session_activity.compute import ONE_DAY, Span
+from webapp.kinds.session_activity.models import (
+    ClockAhead,
+    ClockOffset,
+    Computer,
+    Login,
+    Segment,
+    Session,
+)
 from webapp.lib.batches import batched
 from webapp.lib.upserts import upsert
 
@@ -43,6 +50,7 @@ class SessionFacts(NamedTuple):
     """What taking a ping needs to know of its session and login.
 
     lag_s: the lag of the single ping before it
+    corrects_clock: as its computer has it
     """
 
     company_id: str = ""
@@ -54,6 +62,7 @@ class SessionFacts(NamedTuple):
     longest_days: int = 1
     last_at: datetime = EPOCH
     ends_at: datetime = EPOCH
+    corrects_clock: bool = False
 
     @property
     def ended_at(self) -> datetime | None:
@@ -122,8 +131,10 @@ _LOCKED = _for_both(
             Login.longest_days,
             Session.last_at,
             Session.ends_at,
+            Computer.corrects_clock,
         )
         .join(Login, Login.id == Session.login_id)
+        .join(Computer, Computer.id == Session.computer_id)
         .where(Session.company_id == bindparam("company_id"), among(Session.id, "ids"))
         .order_by(Session.id)
         .with_for_update(of=Session)
@@ -181,6 +192,16 @@ def near_segments(
     for some in batched(numbers):
         given = {"numbers": some, "low": low, "high": high}
         yield from connection.execute(_NEAR[connection.dialect.name], given)
+
+
+def moved_spans(connection: Connection, moved: Mapping[int, timedelta]) -> dict[int, Span]:
+    """Return from when to when sessions are, where they stand and where they are moved to."""
+    if not moved:
+        return {}
+    ends = (func.min(Segment.start_at), func.max(Segment.end_at))
+    query = select(Segment.session_number, *ends).where(Segment.session_number.in_(list(moved)))
+    rows = connection.execute(query.group_by(Segment.session_number))
+    return {number: Span(start, end + moved[number]) for number, start, end in rows}
 
 
 def first_kept(connection: Connection, table: Clock, said: Sequence[Said]) -> dict[Said, datetime]:
