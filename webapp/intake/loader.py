@@ -60,6 +60,7 @@ class Role:
 
     fields: its columns
     look:   looks through a file that has no columns, such as a JSON list, instead
+    checked_by: options of the upload that its rows are checked by
     """
 
     name: str
@@ -67,13 +68,15 @@ class Role:
     help: str
     fields: tuple[Field, ...] = ()
     look: Callable[[Path, str, Rejects, Told], dict[str, Any]] | None = None
+    checked_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Loader:
     """What a kind does with uploads.
 
-    checker: returns what says all that is wrong with a row, for a company and a role
+    checker: returns what says all that is wrong with a row, for a company, a role, the options of
+             the upload and, by role, the checks of the files before
     notes:   returns what the check found beside bad rows, as sentences for the preview
     load:    loads the files, by role; returns a sentence and what is to be kept of the result. Rows
              it leaves out it may write to the path it is given. It may be called again for the same
@@ -82,7 +85,7 @@ class Loader:
 
     kind: str
     roles: tuple[Role, ...]
-    checker: Callable[[str, str], Check]
+    checker: Callable[[str, str, Mapping[str, Any], Mapping[str, Check]], Check]
     load: Callable[[Upload, Mapping[str, Path], Path, jobs.Attempt], tuple[str, dict[str, Any]]]
     notes: Callable[[Check], list[str]] = lambda _check: []
 
@@ -172,10 +175,13 @@ def look_through(
     with tempfile.TemporaryDirectory(prefix="look-") as folder:
         path_of_rejected = Path(folder) / "rejected.csv"
         rejects = Rejects(path_of_rejected)
+        checks: dict[str, Check] = {}
         for number, (name, file) in enumerate(found.items()):
             if "file_id" in file:
                 role = loader.role(name)
-                check = loader.checker(company_id, name) if role.fields else None
+                check = None
+                if role.fields:
+                    check = checks[name] = loader.checker(company_id, name, options, checks)
                 told = teller(attempt, 100 * number)
                 choices = choices_of(options, name)
                 saved = partial(find_mapping, company_id, loader.kind, name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -244,7 +245,8 @@ class UploadPages:
 
     def _is_known(self, upload: Upload, options: Mapping[str, Any]) -> bool:
         """Say whether the last look knew all that is said of how to read the files."""
-        if any(options.get(name) != upload.options.get(name) for name in CHOICES):
+        checked_by = chain(*(self.loader.role(role).checked_by for role in upload.looks))
+        if any(options.get(name) != upload.options.get(name) for name in (*CHOICES, *checked_by)):
             return False
         # A guess that comes back as it was is what the person says now.
         if any(look.get("guessed") for look in upload.looks.values()):

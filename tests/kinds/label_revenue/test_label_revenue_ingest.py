@@ -308,7 +308,7 @@ def test_forgotten_streams_leave_their_sums_and_nothing_changes_them_any_more(
         load_texts(streams=old)
     assert "not kept any more" in refused.value.problems[0].sentence
     with app.app_context():
-        check = RowCheck(scope.company_id, "streams")
+        check = RowCheck(scope.company_id, "streams", {}, {})
         assert check(Row(2, {"date": date(2025, 3, 14)}, {}, ())).keys() == {"date"}
     new = f"{current_month():%d/%m/%Y};1;NL;T-501;20\n"
     loaded = load_texts(streams=old + new, skip_bad=True)

@@ -415,6 +415,40 @@ def test_the_month_of_new_terms_is_asked_for_and_told(app: Flask, client_for: An
     assert "The terms of users.csv hold from 2025-02 on." in owner.get(path).text
 
 
+def test_the_preview_knows_the_currency_of_the_loads_own_month(app: Flask, client_for: Any) -> None:
+    owner = client_for("owner")
+    for month, currency in (("2025-03", "JPY"), ("2025-04", "EUR")):
+        more = {"share_web": "1", "share_app_store": "1", "currency": currency}
+        send(owner, "/label-revenue/periods", from_month=month, **more)
+    users = b"user_id;product_type;fee;origin\n1;a;7,99;web\n"
+    head = b"date;user_id;region;track id;seconds\n"
+    march, april = (head + b"1%d/0%d/2025;1;NL;T;5\n" % (4, month) for month in (3, 4))
+
+    def look(**files: bytes) -> tuple[str, str]:
+        path = upload(owner, **files).location
+        run_jobs(app)
+        return path, state(app, path).state
+
+    def load(path: str, **said: str) -> str:
+        assert send(owner, path, **said).status_code == 303
+        run_jobs(app)
+        return str(state(app, path).state)
+
+    # The month of the streams beside them, also of those that are sent later in the file.
+    assert look(users=users, streams=march + april[len(head) :])[1] == "has errors"
+    assert look(users=users, streams=april)[1] == "ready"
+    # The month that is said, also where it is only said with the load.
+    path, found = look(users=users)
+    assert found == "ready"
+    assert load(path, from_month="2025-03") == "has errors"
+    assert "no amount of JPY" in owner.get(path).text
+    assert load(path, from_month="2025-04") == "loaded"
+    # The month after the newest one that is known.
+    february = head + b"14/02/2025;1;NL;T;5\n"
+    assert load(look(streams=february)[0]) == "loaded"
+    assert look(users=users)[1] == "has errors"
+
+
 def test_a_page_does_not_fetch_from_private_addresses(client_for: Any) -> None:
     owner = client_for("owner")
     for url in ("http://127.0.0.1/x", "http://[::1]/", "http://169.254.169.254/", "ftp://a/b"):

@@ -125,7 +125,7 @@ LOADER_ROLES = (
 )
 
 
-def row_checker(company_id: str, _role: str) -> Callable[[Row], dict[str, str]]:
+def row_checker(company_id: str, *_: Any) -> Callable[[Row], dict[str, str]]:
     """Return what says what is wrong with a row of entries, by column."""
     checker = entries.Checker(company_id)
 

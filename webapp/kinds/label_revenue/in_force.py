@@ -34,6 +34,8 @@ from webapp.kinds.label_revenue.ledger import (
     END,
     SLUG,
     UnitOfWork,
+    find_api_batch,
+    in_batch,
     temporary_table,
     unit_of_work,
 )
@@ -71,6 +73,23 @@ def standing_loads(company_id: str) -> list[Batch]:
     """Return the loads of files that were not undone, in order of arrival."""
     query = select(Batch).where(Batch.company_id == company_id, Batch.undone_at.is_(None))
     return [one for one in db.session.scalars(query.order_by(Batch.no)) if "api" not in one.files]
+
+
+def known_month(company_id: str) -> date | None:
+    """Return the newest month of streams that programs sent: loads come after these, too."""
+    sent = find_api_batch(company_id)
+    newest = (
+        db.session.scalar(select(func.max(Stream.date)).where(in_batch(sent))) if sent else None
+    )
+    return newest.replace(day=1) if newest else None
+
+
+def month_ahead(company_id: str, said: date | None, first_day: date | None) -> date:
+    """Return the own month of a load if it came now; first_day: the first one of its streams."""
+    first = first_day.replace(day=1) if first_day else None
+    known = None if said or first else known_month(company_id)
+    load = Batch(no=0, said_month=said, first_month=first, known_month=known)
+    return own_months([*standing_loads(company_id), load])[load.no]
 
 
 def work_out(work: UnitOfWork, changed: Batch) -> None:

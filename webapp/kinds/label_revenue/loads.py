@@ -25,7 +25,6 @@ from webapp.kinds.label_revenue.ledger import (
     SLUG,
     UnitOfWork,
     drop_streams,
-    find_api_batch,
     forget_partition,
     in_batch,
     label_ids,
@@ -194,12 +193,8 @@ class Load:
         db.session.flush()
         if "streams" in self.sources:
             self._streams(batch)
-        sent = find_api_batch(self.work.company_id)
-        if sent is not None and batch.first_month is None and batch.said_month is None:
-            # Loads come after what programs had sent, too.
-            query = select(func.max(Stream.date)).where(in_batch(sent))
-            newest = self.work.connection.scalar(query)
-            batch.known_month = newest.replace(day=1) if newest else None
+        if batch.first_month is None and batch.said_month is None:
+            batch.known_month = in_force.known_month(self.work.company_id)
         db.session.flush()
         batch.listeners = self._in_file("users", self._users, batch)
         batch.tracks = self._in_file("tracks", self._tracks, batch)

@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,7 +32,7 @@ from webapp.intake import (
     teller,
 )
 from webapp.jobs import Attempt
-from webapp.kinds.label_revenue import loads, repeats, sums
+from webapp.kinds.label_revenue import in_force, loads, repeats, sums
 from webapp.kinds.label_revenue.ledger import SLUG
 from webapp.kinds.label_revenue.periods import origins, settings_for
 from webapp.kinds.label_revenue.quality import look_alikes
@@ -49,7 +50,7 @@ from webapp.kinds.label_revenue.rows import (
     user_readers,
 )
 from webapp.kinds.label_revenue.rows import Role as RoleName
-from webapp.lib.months import current_month, month_text, parse_month
+from webapp.lib.months import month_text, parse_month
 from webapp.lib.public_addresses import PATIENT, NoSuchServer, Unfetchable, check_address, download
 
 FIRST_TRACKS = 5
@@ -89,10 +90,20 @@ def look_at_tracks(path: Path, name: str, rejects: Rejects, _told: Told) -> dict
 class RowCheck:
     """Says what is wrong with a row of a users or streams file; counts streams that stand."""
 
-    def __init__(self, company_id: str, role: str) -> None:
+    def __init__(
+        self,
+        company_id: str,
+        role: str,
+        options: Mapping[str, Any],
+        before: Mapping[str, object],
+    ) -> None:
         self._company_id = company_id
+        self._first_day: date | None = None
         if role == "users":
-            currency = settings_for(company_id, current_month()).currency
+            streams = before.get("streams")
+            day = streams._first_day if isinstance(streams, RowCheck) else None
+            month = in_force.month_ahead(company_id, _said_month(options), day)
+            currency = settings_for(company_id, month).currency
             self._readers = user_readers(origins(company_id), currency)
         else:
             self._readers = stream_readers(kept_from(SLUG))
@@ -105,6 +116,7 @@ class RowCheck:
         if errors:
             return errors
         if self._users is None:
+            self._first_day = min(self._first_day or values["date"], values["date"])
             if len(self._streams) < MOST_COMPARED:
                 self._streams.append(StreamRow(**values))
             return {}
@@ -138,12 +150,11 @@ def load(
         copy = copy_of(company_id, url)
         sources["tracks"], notes = fetch_tracks(url, copy, private_allowed=private)
     said = upload.options
-    month = said.get("from_month")
     options = Options(
         by_role={role: choices_of(said, role) for role in sources},
         skip_bad=bool(said.get("skip_bad")),
         rejected=rejected,
-        from_month=parse_month(month) if month else None,
+        from_month=_said_month(said),
         repeated="keep" if said.get("repeated") == "keep" else "skip",
     )
     attempt.set_total(100 * len(sources))
@@ -162,6 +173,11 @@ def load(
         attempt.log(f"{STAGES['sums']}.")
         sums.process_pending(company_id)
     return " ".join([*notes, *loaded.notes, loaded.summary]), {"batch_id": loaded.batch.id}
+
+
+def _said_month(options: Mapping[str, Any]) -> date | None:
+    month = options.get("from_month")
+    return parse_month(month) if month else None
 
 
 def read_urls(scope: Scope) -> dict[str, str]:
@@ -202,7 +218,13 @@ LOADER = Loader(
             "CSV or XLSX: date, user id, region, track id, seconds",
             FIELDS["streams"],
         ),
-        Role("users", "Users", "CSV or XLSX: user id, product type, fee, origin", FIELDS["users"]),
+        Role(
+            "users",
+            "Users",
+            "CSV or XLSX: user id, product type, fee, origin",
+            FIELDS["users"],
+            checked_by=("from_month",),
+        ),
         Role(
             "tracks", "Tracks", "JSON: a list of track_id, track name, label", look=look_at_tracks
         ),
