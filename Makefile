@@ -65,7 +65,7 @@ test-servers: $(STAMP)  ## the test suite on TEST_DATABASE_URL / TEST_REDIS_URL 
 	TEST_BACKEND=servers $(PYTEST) -m "$(AGAIN)" $(ARGS)
 
 test-faults: $(STAMP)  ## the tests that kill things and take longer
-	TEST_BACKEND=embedded $(PYTEST) -m faults $(ARGS)
+	TEST_BACKEND=embedded $(PYTEST) -m faults $(ARGS) $$(grep -rl --include="test_*.py" "mark\.faults" tests)
 
 test-long: $(STAMP)  ## by night: the tests that think of examples, with others each time
 	TEST_BACKEND=embedded $(PYTEST) -m hypothesis --hypothesis-profile=long $(ARGS)
