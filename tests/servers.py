@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Thread
 
 from flask import Flask
@@ -20,6 +21,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def started_at(pid: int) -> int:
+    """Return when a process was started, in ticks; numbers of processes begin anew at some time."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:  # it has ended
+        return sys.maxsize
+    return int(stat.rpartition(")")[2].split()[19])
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from tests.conftest import PASSWORD, SECRET_KEY
-from tests.servers import free_port
+from tests.servers import free_port, started_at
 from webapp import create_app
 from webapp.accounts import create_key, create_user
 from webapp.extensions import db, redis_client
@@ -283,7 +283,9 @@ class RunningStack:
         return found
 
     def numbers_of(self, part: str) -> list[int]:
-        return sorted(pid for pid, line in self.processes().items() if part in line)
+        """Return the processes whose command holds a text, the oldest first."""
+        found = (pid for pid, line in self.processes().items() if part in line)
+        return sorted(found, key=started_at)
 
     def stop(self) -> None:
         if self.process is None:

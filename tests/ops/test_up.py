@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.servers import free_port
+from tests.servers import free_port, started_at
 from tests.soon import SOON_S
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +84,8 @@ class Up:
         return found
 
     def process_id(self, part: str) -> int:
-        return min(pid for pid, line in self.processes().items() if part in line)
+        found = (pid for pid, line in self.processes().items() if part in line)
+        return min(found, key=started_at)
 
     def stop(self, signum: int = signal.SIGINT) -> int:
         """Stop it; return its exit code once it has ended and its output is read."""
