@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -23,6 +26,20 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def processes_of(data_dir: Path | str) -> dict[int, str]:
+    """Return the command lines of a stack's processes, by number: all that know its DATA_DIR."""
+    found = {}
+    mark = f"DATA_DIR={data_dir}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            environ = (folder / "environ").read_bytes().split(b"\0")
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            line = b" ".join(words).decode("utf-8", "replace").strip()
+            if line and (mark in environ or str(data_dir) in line):
+                found[int(folder.name)] = line
+    return found
+
+
 def started_at(pid: int) -> int:
     """Return when a process was started, in ticks; numbers of processes begin anew at some time."""
     try:
@@ -30,6 +47,13 @@ def started_at(pid: int) -> int:
     except OSError:  # it has ended
         return sys.maxsize
     return int(stat.rpartition(")")[2].split()[19])
+
+
+def kill(*pids: int) -> None:
+    """Kill processes; those that died with another one of them are gone already."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from tests.conftest import PASSWORD, SECRET_KEY
-from tests.servers import free_port, started_at
+from tests.servers import free_port, processes_of, started_at
 from webapp import create_app
 from webapp.accounts import create_key, create_user
 from webapp.extensions import db, redis_client
@@ -94,6 +94,8 @@ class Relay:
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._is_cut = False
+        self._goes_on = threading.Event()
+        self._goes_on.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -116,6 +118,7 @@ class Relay:
     def _pass(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                self._goes_on.wait()
                 target.sendall(data)
         for one in (source, target):
             with contextlib.suppress(OSError):
@@ -133,11 +136,17 @@ class Relay:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
 
+    def hang(self) -> None:
+        """Take what is sent and new connections, and pass nothing on."""
+        self._goes_on.clear()
+
     def mend(self) -> None:
         self._is_cut = False
+        self._goes_on.set()
 
     def close(self) -> None:
         self.cut()
+        self._goes_on.set()
         self._listener.close()
 
 
@@ -272,15 +281,7 @@ class RunningStack:
         return answer.status_code, answer.json()
 
     def processes(self) -> dict[int, str]:
-        """Return the command lines of this stack's processes, by number."""
-        found = {}
-        mark = f"DATA_DIR={self.settings['DATA_DIR']}".encode()
-        for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if mark in (folder / "environ").read_bytes().split(b"\0"):
-                    words = (folder / "cmdline").read_bytes().split(b"\0")
-                    found[int(folder.name)] = b" ".join(words).decode("utf-8", "replace")
-        return found
+        return processes_of(self.settings["DATA_DIR"])
 
     def numbers_of(self, part: str) -> list[int]:
         """Return the processes whose command holds a text, the oldest first."""

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.servers import free_port, started_at
+from tests.servers import free_port, kill, processes_of, started_at
 from tests.soon import SOON_S
 
 ROOT = Path(__file__).parents[2]
@@ -67,21 +67,7 @@ class Up:
         self.wait_for(lambda: "Ready after" in self.printed)
 
     def processes(self) -> dict[int, str]:
-        """Return every process of this stack: all that have its DATA_DIR in their environment."""
-        found = {}
-        mark = f"DATA_DIR={self.data_dir}".encode()
-        for folder in Path("/proc").iterdir():
-            if not folder.name.isdigit():
-                continue
-            try:
-                environ = (folder / "environ").read_bytes().split(b"\0")
-                argv = (folder / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            line = b" ".join(argv).decode("utf-8", "replace").strip()
-            if line and (mark in environ or str(self.data_dir) in line):
-                found[int(folder.name)] = line
-        return found
+        return processes_of(self.data_dir)
 
     def process_id(self, part: str) -> int:
         found = (pid for pid, line in self.processes().items() if part in line)
@@ -99,8 +85,7 @@ class Up:
             self.process.kill()
             self.process.wait()
         self._reader.join(60)
-        for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
+        kill(*self.processes())
         assert self.process.stdout is not None
         self.process.stdout.close()
 
