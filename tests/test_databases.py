@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DataError, OperationalError
 
 from tests.faults.faults_helpers import Relay
 from webapp import databases
+from webapp.lib import postgres
 
 
 @pytest.fixture
@@ -61,6 +64,33 @@ def test_a_way_that_was_cut_is_gone_again_when_it_is_mended(engine: Engine, rela
     relay.cut()
     relay.mend()
     assert backend(engine) != before
+
+
+def test_a_server_that_hangs_is_noticed_and_not_asked_again_at_once(
+    engine: Engine, relay: Relay
+) -> None:
+    backend(engine)
+    relay.hang()
+    began = time.monotonic()
+    with pytest.raises(OperationalError, match="the server does not answer"):
+        backend(engine)
+    assert time.monotonic() - began < 15
+    with pytest.raises(OperationalError, match="did not answer a moment ago"):
+        backend(engine)
+    relay.mend()
+    postgres._silent_until.clear()
+    backend(engine)
+
+
+def test_a_statement_may_take_its_time_while_the_server_is_there(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "ASK_AFTER_S", 0.2)
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT n, pg_sleep(0.3) FROM generate_series(1, 3) AS n"))
+        assert [row.n for row in rows] == [1, 2, 3]
+        with pytest.raises(DataError, match="division by zero"):
+            connection.execute(text("SELECT 1 / (n - n) FROM (SELECT 1 AS n, pg_sleep(0.5)) AS s"))
 
 
 def test_a_connection_just_used_is_not_asked_whether_it_lives(engine: Engine) -> None:

@@ -6,13 +6,14 @@ And whether all migrations have been run on it, and what keeps it or Redis from 
 from __future__ import annotations
 
 import select
+import sqlite3
 import time
 from contextlib import closing
 from functools import lru_cache
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
-from sqlalchemy import event
+from sqlalchemy import Dialect, event
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -39,14 +40,14 @@ def engine_options(database_url: str) -> dict[str, Any]:
     """Return how engines are made: values stay out of error texts, dead servers are noticed."""
     options: dict[str, Any] = {"hide_parameters": True, "pool_size": 10, "max_overflow": 20}
     if make_url(database_url).get_backend_name() == "postgresql":
-        options["connect_args"] = {"connect_timeout": 5, "tcp_user_timeout": 10_000}
+        options["connect_args"] = {"connect_timeout": 3, "tcp_user_timeout": 10_000}
     return options
 
 
 @event.listens_for(Engine, "connect")
 def _tune_sqlite(connection: Any, _record: Any) -> None:
     """Readers beside one writer, and a writer that waits its turn instead of failing."""
-    if _driver(connection) != "sqlite3":
+    if not isinstance(connection, sqlite3.Connection):
         return
     with closing(connection.cursor()) as cursor:
         pragmas = (
@@ -60,14 +61,15 @@ def _tune_sqlite(connection: Any, _record: Any) -> None:
     connection.create_function("casefold", 1, _casefold, deterministic=True)
 
 
-@event.listens_for(Engine, "connect")
-def _tune_postgres(connection: Any, _record: Any) -> None:
-    """Lists go as binary: in text, each element is searched for what needs quotes."""
-    if _driver(connection) != "psycopg":
-        return
-    from psycopg.types.array import ListBinaryDumper
+@event.listens_for(Engine, "do_connect")
+def _connect_to_postgres(dialect: Dialect, _record: Any, _argv: Any, parameters: Any) -> Any:
+    """Return a connection that notices a server which hangs; None, so that others go on."""
+    if dialect.driver != "psycopg":
+        return None
+    # Here, so that who has SQLite need not load it.
+    from webapp.lib.postgres import WatchfulConnection
 
-    connection.adapters.register_dumper(list, ListBinaryDumper)
+    return WatchfulConnection.open(**parameters)
 
 
 def _casefold(value: object) -> str | None:
@@ -88,9 +90,8 @@ def _look_again(connection: Any, record: Any, _fairy: Any) -> None:
     costs. A server that ends a connection says so: there is something to read. Only where it is
     silent for long, or has something to say, it is asked.
     """
-    if _driver(connection) != "psycopg" or "returned" not in record.info:
+    if isinstance(connection, sqlite3.Connection) or "returned" not in record.info:
         return
-    # Here, so that who has SQLite need not load it.
     import psycopg
 
     # Whether the server has sent something that nobody asked for.
@@ -102,10 +103,6 @@ def _look_again(connection: Any, record: Any, _fairy: Any) -> None:
             connection.rollback()
     except psycopg.Error as error:
         raise InvalidatePoolError from error
-
-
-def _driver(connection: Any) -> str:
-    return type(connection).__module__.partition(".")[0]
 
 
 def trouble_of(error: Exception) -> str | None:

@@ -142,6 +142,12 @@ def test_postgres_away_in_the_middle(
             report_id = found.ask(**partner_use(**SPAN))
             stream = Stream(found, report_id)
             until(lambda: len(stream.numbers) > 2, 60, lambda: found.printed)
+            # It says nothing any more, which no error of the network tells.
+            relay.hang()
+            for path in (f"/api/v1/reports/{report_id}", "/readyz", "/api/v1/reports"):
+                began = time.monotonic()
+                assert found.get(path).status_code == 503
+                assert time.monotonic() - began < 20
             relay.cut()
             time.sleep(1)
             answer = found.get(f"/api/v1/reports/{report_id}")

@@ -1,0 +1,81 @@
+"""Connections to Postgres that notice a server which says nothing any more.
+
+The kernel of a machine goes on confirming what is sent to a program that hangs, so no setting of
+TCP finds it, and a statement may well take minutes: while one does, the server is asked whether it
+still answers anybody.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import Any
+
+from psycopg import Connection, OperationalError, errors
+from psycopg.types.array import ListBinaryDumper
+
+# Who has waited this long for an answer asks; the server has this long to say that it is there.
+ASK_AFTER_S = 2.0
+PING_S = 2
+# Who was silent is held to be silent for a moment: pages and lines need not find it out one by one.
+REST_S = 2.0
+
+_silent_until: dict[str, float] = {}
+
+
+class WatchfulConnection(Connection[Any]):
+    """A connection whose statements raise OperationalError when the server hangs, in seconds."""
+
+    parameters: dict[str, Any]
+
+    @classmethod
+    def open(cls, **parameters: Any) -> WatchfulConnection:
+        """Return a new connection; raises at once where the server was silent a moment ago."""
+        if time.monotonic() < _silent_until.get(_server(parameters), 0):
+            raise OperationalError("the server did not answer a moment ago")
+        try:
+            made = cls.connect(**parameters)
+        except errors.ConnectionTimeout:
+            _silent_until[_server(parameters)] = time.monotonic() + REST_S
+            raise
+        made.parameters = parameters
+        # In text, each element of a list is searched for what needs quotes.
+        made.adapters.register_dumper(list, ListBinaryDumper)
+        return made
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Return what a statement answers, however long it takes while the server is there."""
+        while True:
+            try:
+                return super().wait(gen, interval, ASK_AFTER_S)
+            except errors._WaitTimeout:
+                if not self._is_there():
+                    # Nobody knows what became of the statement: the connection is of no use.
+                    self.pgconn.finish()
+                    raise OperationalError("the server does not answer") from None
+                gen = _goes_on(gen)
+
+    def _is_there(self) -> bool:
+        try:
+            # PQping would do it, and hold all threads of the process meanwhile.
+            self.open(**self.parameters | {"connect_timeout": PING_S}).close()
+        except errors.ConnectionTimeout:
+            return False
+        except OperationalError:
+            # It said why not: no more connections, say. Or it was silent a moment ago.
+            return time.monotonic() >= _silent_until.get(_server(self.parameters), 0)
+        return True
+
+
+def _server(parameters: dict[str, Any]) -> str:
+    return f"{parameters.get('host')}:{parameters.get('port')}"
+
+
+def _goes_on(statement: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Return a generator that takes up a statement where it was left; nothing was ready there."""
+    state = statement.send(0)
+    while True:
+        try:
+            state = statement.send((yield state))
+        except StopIteration as end:
+            return end.value
