@@ -12,7 +12,12 @@ from contextlib import closing
 from functools import lru_cache
 from typing import Any
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
 from sqlalchemy import Dialect, event
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import InterfaceError, InvalidatePoolError, OperationalError
@@ -33,6 +38,27 @@ TROUBLES = {
     "SQLITE_CANTOPEN": "The database's file cannot be opened: is its folder there, and writable?",
     "53100": FULL,
     "25006": READ_ONLY,
+}
+STARTING = "The database is starting or recovering. Nothing is lost; try again in a minute."
+NO_ROOM = "The database accepts no more connections: the operator has to allow more of them."
+REFUSED = "The database refuses this program: DATABASE_URL has a wrong name, user or password."
+QUEUE_REFUSED = "The job queue refuses this program: REDIS_URL has a wrong user or password."
+# By the words of a Postgres that lets nobody in; the driver does not hear its code for that.
+REFUSALS = {
+    "No space left on device": FULL,
+    "Disk quota exceeded": FULL,
+    "database system is starting up": STARTING,
+    "not yet accepting connections": STARTING,
+    "not accepting connections": STARTING,
+    "in recovery mode": STARTING,
+    "database system is shutting down": "The database is shutting down. Nothing is lost.",
+    "too many clients": NO_ROOM,
+    "too many connections": NO_ROOM,
+    "remaining connection slots": NO_ROOM,
+    "authentication failed": REFUSED,
+    "no password supplied": REFUSED,
+    "no pg_hba.conf entry": REFUSED,
+    "does not exist": REFUSED,
 }
 
 
@@ -109,7 +135,8 @@ def trouble_of(error: Exception) -> str | None:
     """Return in words what keeps database or queue from working; None for a fault of ours."""
     if isinstance(error, RedisError):
         is_full = isinstance(error, ResponseError) and str(error).startswith(("OOM", "MISCONF"))
-        return QUEUE_FULL if is_full else QUEUE_AWAY
+        is_refused = isinstance(error, AuthenticationError | NoPermissionError)
+        return QUEUE_FULL if is_full else QUEUE_REFUSED if is_refused else QUEUE_AWAY
     original = getattr(error, "orig", None)
     code = getattr(original, "sqlite_errorname", None) or getattr(original, "sqlstate", None) or ""
     for beginning, sentence in TROUBLES.items():
@@ -119,7 +146,8 @@ def trouble_of(error: Exception) -> str | None:
     if code != "SQLITE_ERROR" and isinstance(
         error, OperationalError | InterfaceError | PoolTimeout
     ):
-        return AWAY
+        refusal = str(original) if not code else ""
+        return next((told for words, told in REFUSALS.items() if words in refusal), AWAY)
     return None
 
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from redis.exceptions import ResponseError
+from redis.exceptions import AuthenticationError, ResponseError
 from sqlalchemy.exc import InternalError, OperationalError
 
 from tests.conftest import SERVERS, Api
@@ -21,6 +21,21 @@ from webapp.extensions import db
 NOWHERE = "redis://127.0.0.1:1/0"
 # What is answered by a process that has neither a database nor Redis.
 OPEN = {"/healthz", "/readyz", "/api/openapi.json", "/api/docs", "/api/errors"}
+# What Postgres answers who wants to connect, and what is said of it. The driver has no code there.
+LET_IN_BY_NOBODY = {
+    "could not write to file: No space left on device": "disk of the database is full",
+    "the database system is starting up": "starting or recovering",
+    "the database system is in recovery mode": "starting or recovering",
+    "the database system is shutting down": "is shutting down",
+    "sorry, too many clients already": "no more connections",
+    'password authentication failed for user "reports"': "refuses this program: DATABASE_URL",
+    'database "reports" does not exist': "refuses this program: DATABASE_URL",
+}
+
+
+def not_let_in(words: str) -> OperationalError:
+    said = f'connection to server at "10.0.0.5", port 5432 failed: FATAL:  {words}'
+    return OperationalError("", {}, psycopg.OperationalError(said))
 
 
 @pytest.fixture
@@ -118,6 +133,8 @@ def test_without_redis_pages_that_need_none_are_still_shown(
             InternalError("", {}, psycopg.errors.ReadOnlySqlTransaction()),
             "database cannot be written",
         ),
+        (AuthenticationError("invalid username-password pair"), "refuses this program: REDIS_URL"),
+        *((not_let_in(words), said) for words, said in LET_IN_BY_NOBODY.items()),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -17,7 +17,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp import installation
-from webapp.databases import FULL, QUEUE_FULL, READ_ONLY, is_newest, trouble_of
+from webapp.databases import FULL, QUEUE_AWAY, READ_ONLY, is_newest, trouble_of
 from webapp.engine import upkeep
 from webapp.engine.models import QUEUED, Report
 from webapp.extensions import MIGRATIONS, db, quick_redis
@@ -166,5 +166,7 @@ def _redis_and_workers() -> tuple[Check, Check]:
 
 
 def _trouble_of_redis(error: RedisError) -> str:
-    is_full = trouble_of(error) == QUEUE_FULL
-    return QUEUE_FULL if is_full else f"Redis does not answer ({type(error).__name__})."
+    trouble = trouble_of(error)
+    if trouble in {None, QUEUE_AWAY}:
+        trouble = f"Redis does not answer ({type(error).__name__})."
+    return str(trouble)
