@@ -351,3 +351,27 @@ def test_nothing_is_guessed_where_nobody_is_asked(tmp_path: Path) -> None:
         detect(path, GUESSED)
     said = Choices(columns={"day": None, "scope": 2, "amount": 1, "length": 3})
     assert detect(path, GUESSED, said, may_ask=True).columns[0] is None
+
+
+@pytest.mark.parametrize(
+    ("heading", "cell", "seconds"),
+    [
+        ("length", "3:30", "210"),
+        ("length", "00:03:29,6", "210"),
+        ("length", "PT3M30S", "210"),
+        ("length", "3 min 30 s", "210"),
+        ("length", "210.0", "210"),
+        ("length", "1:75:00", "1:75:00"),
+        ("length", "205.4", "205.4"),
+        ("msPlayed", "209600", "210"),
+        ("length (ms)", "210.250", "'210.250' may be read in two ways; write it as a number."),
+        ("length (min)", "3,5", "210"),
+        ("length (min:sec)", "210", "210"),
+        ("length (hh:mm)", "3:30", "3:30 is in hours and minutes here: write it with seconds, "),
+    ],
+)
+def test_durations_are_seconds(tmp_path: Path, heading: str, cell: str, seconds: str) -> None:
+    fields = (Field("length", "length", "seconds", words=("ms played",)),)
+    path = kept(tmp_path, f"note;{heading}\nx;{cell}\n")
+    [row] = read_rows(path, detect(path, fields), fields)
+    assert (row.values | row.errors)["length"].startswith(seconds)

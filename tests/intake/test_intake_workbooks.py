@@ -16,7 +16,7 @@ import pytest
 import xlsxwriter
 from intake_helpers import FIELDS, HEADER, STRICT, TRANSITIONAL, kept, workbook
 
-from webapp.intake import BadFile, Choices, Row, detect, read_rows
+from webapp.intake import BadFile, Choices, Field, Row, detect, read_rows
 
 
 def rows_of(folder: Path, content: bytes, choices: Choices = Choices()) -> list[Row]:  # noqa: B008
@@ -69,6 +69,34 @@ def test_unix_seconds_and_times_are_no_days(tmp_path: Path) -> None:
         assert "not a da" in row.errors["day"]
     [row] = rows_of(tmp_path, workbook(HEADER + GOOD.replace("45729", "45729.4375")))
     assert "it is 2025-03-13 with a time; write the day alone" in row.errors["day"]
+
+
+@pytest.mark.parametrize(
+    ("number", "style", "seconds"),
+    [
+        (0.002430555555, "[h]:mm:ss", "210"),
+        (0.002430555555, "mm:ss.0", "210"),
+        (0.002430555555, "[$-F400]h:mm:ss\\ AM/PM", "210"),
+        (0.002430555555, "h:mm", "210"),
+        (209.99999999999997, "0", "210"),
+        (210, '#,##0 "hs"', "210"),
+        (3.5 / 24, "h:mm", "3:30 is in hours and minutes here: write it with seconds, 0:03:30 or"),
+        (45729, "dd/mm/yyyy", "The cell is shown as a date; format it as a number"),
+    ],
+)
+def test_times_are_seconds_where_a_cell_shows_them(
+    tmp_path: Path, number: float, style: str, seconds: str
+) -> None:
+    fields, content = (Field("length", "length", "seconds"), *FIELDS[2:3]), io.BytesIO()
+    with xlsxwriter.Workbook(content) as book:
+        page = book.add_worksheet()
+        page.write_row(0, 0, ["length", "amount"])
+        page.write_row(1, 0, [number, number], book.add_format({"num_format": style}))
+    path = kept(tmp_path, content.getvalue())
+    [row] = read_rows(path, detect(path, fields), fields)
+    assert (row.values | row.errors)["length"].startswith(seconds)
+    # Where a number is wanted, a cell that shows none is not what was meant.
+    assert ("amount" in row.errors) is (style not in {"0", '#,##0 "hs"'})
 
 
 @pytest.mark.parametrize("value", ["", "<v></v>", "<v/>"])

@@ -54,6 +54,38 @@ class NumberCell(str):
     __slots__ = ()
 
 
+class DateCell(NumberCell):
+    """A number of a workbook that is shown as a day: `45729` as `13/03/2025`."""
+
+    __slots__ = ()
+
+
+class DurationCell(NumberCell):
+    """A number of a workbook that is shown as a time with seconds: `0.00243` as `0:03:30`."""
+
+    __slots__ = ()
+
+    def seconds(self) -> int:
+        """Return the seconds of so many days."""
+        return round(Decimal(self) * 86_400)
+
+    def shown(self) -> str:
+        """Return it as a spreadsheet shows it."""
+        minutes, seconds = divmod(abs(self.seconds()), 60)
+        sign = "-" if self.seconds() < 0 else ""
+        return f"{sign}{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+
+
+class ClockCell(DurationCell):
+    """A number of a workbook that is shown as hours and minutes alone: `3:30`."""
+
+    __slots__ = ()
+
+    def shown(self) -> str:
+        """Return it as a spreadsheet shows it."""
+        return super().shown().rpartition(":")[0]
+
+
 class ErrorCell(str):
     """A formula of a workbook that has failed: `#REF!`."""
 
@@ -104,6 +136,8 @@ def plain_text(text: str) -> str:
     if not isinstance(text, NumberCell):
         return text
     try:
+        if isinstance(text, DurationCell):
+            return text.shown()
         return plain(Decimal(text))
     except InvalidOperation:
         return str(text)
@@ -115,6 +149,10 @@ def read_number(text: str, decimal_mark: str) -> Decimal:
     Raises: ValueError with a sentence; for `7.9` where other numbers have a comma, too
     """
     stripped = text.strip()
+    if isinstance(text, DateCell | DurationCell):
+        # Spreadsheets make a day of `3.5` and a time of `3:30` as they are typed.
+        what = f"the time {text.shown()}" if isinstance(text, DurationCell) else "a date"
+        raise ValueError(f"The cell is shown as {what}; format it as a number, and write that.")
     if isinstance(text, NumberCell):
         decimal_mark = "."
     other = "." if decimal_mark == "," else ","
@@ -130,6 +168,15 @@ def read_number(text: str, decimal_mark: str) -> Decimal:
     sign = "-" if found["sign"] in {"-", "\u2212"} else ""
     number = Decimal(f"{sign}{whole}.{found['rest'] or 0}{found['power'] or ''}")
     return number if number else Decimal(0)
+
+
+def own_mark(cell: str) -> str:
+    """Return the decimal mark that a cell proves by itself. Raises: ValueError with a sentence"""
+    # A workbook's number is read by its point in any case.
+    mark = None if isinstance(cell, NumberCell) else mark_of(cell.strip())
+    if mark == "either":
+        raise ValueError(f"{cell!r} may be read in two ways; write it as a number.")
+    return mark or "."
 
 
 def round_places(number: Decimal, whole_digits: int, places: int) -> Decimal:
@@ -190,19 +237,6 @@ def _numbered_day(text: str, since_1904: bool, cut_time: bool) -> date:
     if number != number.to_integral_value():
         raise ValueError(f"{text} is not a day: it is {day} with a time; write the day alone.")
     return day
-
-
-def read_seconds(text: str, *, in_milliseconds: bool = False) -> str:
-    """Return a duration as whole seconds in text; `3:25` and `1:02:03` are minutes and hours.
-
-    What is no duration comes back as it is, for its reader to refuse.
-    """
-    stripped = plain_text(text).strip()
-    if match := re.fullmatch(r"(?:(\d{1,3}):)?(\d{1,3}):([0-5]\d)(?:\.\d+)?", stripped):
-        return str(int(match[1] or 0) * 3600 + int(match[2]) * 60 + int(match[3]))
-    if in_milliseconds and re.fullmatch(r"-?\d{1,15}", stripped):
-        return str(round(Decimal(stripped) / 1000))
-    return stripped
 
 
 class Question(NamedTuple):

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from webapp.intake.cells import plain_text
+
 FieldType = Literal["text", "integer", "decimal", "date", "day", "seconds"]
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _BRACKETS = re.compile(r"[(\[][^)\]]*[)\]]")
@@ -32,7 +34,7 @@ class Field:
     """A column that a kind reads.
 
     type:  a date stands alone, a day may have a time behind it that is dropped; seconds may be
-           written as 3:25, or as milliseconds under a heading that says so
+           written as 3:25, or in the unit that the heading names
     words: what people write above it, in any language; its own name is always one of them
     made:  where a file has none, it is made from the row's content
     takes_notes: columns that are kept as notes go into it
@@ -54,10 +56,15 @@ class Field:
         return frozenset(heading_key(word) for word in (self.name, *self.words))
 
 
+def apart(heading: str) -> str:
+    """Return a heading with its words apart: `msPlayed` is `ms_Played`."""
+    return _HUMP.sub("_", heading)
+
+
 def heading_key(heading: str) -> str:
     """Return a heading as it is compared: `Emission factor (kg)` is `emission_factor`."""
     bare = _BRACKETS.sub(" ", heading) if _BRACKETS.sub(" ", heading).strip() else heading
-    plain = unicodedata.normalize("NFKD", _HUMP.sub("_", bare))
+    plain = unicodedata.normalize("NFKD", apart(bare))
     letters = "".join(one for one in plain if not unicodedata.combining(one))
     return _GAPS.sub("_", letters).strip("_").lower()
 
@@ -125,7 +132,8 @@ def _fitting(
     pattern = re.compile(field.looks or _LOOKS[field.type], re.IGNORECASE)
     found = []
     for place, name in enumerate(columns):
-        cells = [row[place].strip() for row in rows if place < len(row) and row[place].strip()]
+        cells = [plain_text(row[place]).strip() for row in rows if place < len(row)]
+        cells = [cell for cell in cells if cell]
         if name is None and cells and all(map(pattern.fullmatch, cells)):
             found.append(place)
     return found

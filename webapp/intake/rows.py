@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,26 +11,28 @@ from typing import Any, NamedTuple
 
 from webapp.intake import text
 from webapp.intake.cells import (
+    ClockCell,
+    DateCell,
     DateOrder,
+    DurationCell,
     EmptyFormula,
     NumberCell,
     Question,
-    mark_of,
+    own_mark,
     plain_text,
     read_date,
     read_number,
-    read_seconds,
     trouble_of,
 )
 from webapp.intake.columns import Field, column_letters
+from webapp.intake.durations import read_seconds, scale_of
 from webapp.intake.text import Told
 from webapp.intake.workbook import Workbook
 from webapp.lib.texts import counted
 
 # What a cell is that holds a value.
-_VALUES = (str, NumberCell)
+_VALUES = (str, NumberCell, DateCell, DurationCell, ClockCell)
 Numbered = tuple[int, list[str]]
-_MILLISECONDS = re.compile(r"(^|[\W_])(ms|msec|millis|milliseconds)($|[\W_])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -212,19 +213,10 @@ class _RowReader:
         return digest if count == 1 else f"{digest}-{count}"
 
 
-def _own_mark(cell: str) -> str:
-    """Return the decimal mark that a cell proves by itself."""
-    # A workbook's number is read by its point in any case.
-    mark = None if isinstance(cell, NumberCell) else mark_of(cell.strip())
-    if mark == "either":
-        raise ValueError(f"{cell!r} may be read in two ways; write it as a number.")
-    return mark or "."
-
-
 def _converter(one: Field, found: Format, place: int | None) -> Callable[[str], Any]:
     """Return what reads the cells of a column; without a place: a text for all rows."""
     if one.type == "decimal":
-        return lambda cell: read_number(cell, found.decimal_mark or _own_mark(cell))
+        return lambda cell: read_number(cell, found.decimal_mark or own_mark(cell))
     if one.type in {"date", "day"}:
         cut = one.type == "day"
         return lambda cell: read_date(
@@ -232,19 +224,17 @@ def _converter(one: Field, found: Format, place: int | None) -> Callable[[str], 
         )
     if one.type == "seconds":
         heading = found.header[place] if place is not None else ""
-        in_ms = _MILLISECONDS.search(heading) is not None
-        return lambda cell: read_seconds(cell, in_milliseconds=in_ms)
+        return lambda cell: read_seconds(cell, heading)
     return plain_text
 
 
 def is_as_written(found: Format) -> bool:
     """Say whether the rows of a CSV file, from its second line on, are its columns alone."""
-    headings = " ".join(found.header)
     return (
         found.sheet is None
         and found.header_line == 1
         and None not in found.columns
         and not found.values
         and not found.notes
-        and not _MILLISECONDS.search(headings)
+        and all(scale_of(heading) == 1 for heading in found.header)
     )

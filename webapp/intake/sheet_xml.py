@@ -6,7 +6,14 @@ import re
 from array import array
 from xml.parsers.expat import XMLParserType
 
-from webapp.intake.cells import EmptyFormula, ErrorCell, NumberCell
+from webapp.intake.cells import (
+    ClockCell,
+    DateCell,
+    DurationCell,
+    EmptyFormula,
+    ErrorCell,
+    NumberCell,
+)
 from webapp.intake.text import BadFile
 
 # As many as Excel has; a damaged file may name a row far below, and all above it would be walked.
@@ -16,6 +23,21 @@ MOST_COLUMNS = 1_000
 MOST_LETTERS = 1_000_000
 # `_x000D_` is how the format writes what XML cannot hold.
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
+# What a number format writes as it stands, colours, languages and parts of seconds; `[h]` is none.
+_LITERAL = re.compile(
+    r'"[^"]*"|\\.|[_*].|\[(?!h+\]|m+\]|s+\])[^\]]*\]|(?<=s)[.,]0+|General', re.IGNORECASE
+)
+_BUILT_IN = {
+    **dict.fromkeys(("14", "15", "16", "17", "22", "27", "28", "29", "30", "31", "36"), "d"),
+    **dict.fromkeys(("50", "51", "52", "53", "54", "57", "58"), "d"),
+    "18": "h:mm",
+    "19": "h:mm:ss",
+    "20": "h:mm",
+    "21": "h:mm:ss",
+    "45": "mm:ss",
+    "46": "[h]:mm:ss",
+    "47": "mm:ss",
+}
 
 
 def unescaped(text: str) -> str:
@@ -91,17 +113,54 @@ class SharedTexts(_Handler):
             self._text.clear()
 
 
+class MomentStyles(_Handler):
+    """What the cells of a style are that are shown as a day or a time, by its number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._formats = dict(_BUILT_IN)
+        self._is_in_cells, self._count = False, 0
+        self.found: dict[str, type[NumberCell]] = {}
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        local = self._names.get(name) or self._local(name)
+        if local == "numFmt":
+            self._formats[attributes.get("numFmtId", "")] = attributes.get("formatCode", "")
+        elif local == "cellXfs":
+            self._is_in_cells = True
+        elif local == "xf" and self._is_in_cells:
+            shown = _moment_of(self._formats.get(attributes.get("numFmtId", ""), ""))
+            if shown is not None:
+                self.found[str(self._count)] = shown
+            self._count += 1
+
+    def _end(self, name: str) -> None:
+        if self._names[name] == "cellXfs":
+            self._is_in_cells = False
+
+
+def _moment_of(number_format: str) -> type[NumberCell] | None:
+    """Return what is shown by a format of numbers, None for a number."""
+    letters = set(_LITERAL.sub("", number_format).lower())
+    if letters & set("0#?@"):
+        return None
+    if letters & set("yd") or ("m" in letters and not letters & set("hs")):
+        return DateCell
+    return DurationCell if "s" in letters else ClockCell if "h" in letters else None
+
+
 class SheetRows(_Handler):
     """Collects the rows of a sheet, as the parser comes to their ends, in `done`."""
 
-    def __init__(self, shared: SharedTexts) -> None:
+    def __init__(self, shared: SharedTexts, styles: MomentStyles) -> None:
         super().__init__()
         self._shared = shared
+        self._moments = styles.found
         self.done: list[tuple[int, list[str]]] = []
         self._row_number = 0
         self._cells: list[str] = []
         self._place = -1
-        self._type = "n"
+        self._type, self._style = "n", ""
         self._has_formula = self._has_value = False
         self._places: dict[str, int] = {}
 
@@ -116,6 +175,7 @@ class SheetRows(_Handler):
                 place = self._places.get(letters)
                 self._place = self._find_place(letters) if place is None else place
             self._type = attributes.get("t", "n")
+            self._style = attributes.get("s", "")
             self._has_formula = self._has_value = False
         elif local == "v" or (local == "t" and not self._is_reading_aloud):
             self._has_value = True
@@ -184,7 +244,7 @@ class SheetRows(_Handler):
         if kind == "n":
             if text:
                 float(text)
-            return NumberCell(text.strip())
+            return self._moments.get(self._style, NumberCell)(text.strip())
         if kind == "e":
             return ErrorCell(text)
         if kind == "b":

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from xml.etree import ElementTree
 from xml.parsers.expat import ExpatError, ParserCreate
 
-from webapp.intake.sheet_xml import SharedTexts, SheetRows
+from webapp.intake.sheet_xml import MomentStyles, SharedTexts, SheetRows
 from webapp.intake.text import BadFile, Told
 
 # A workbook is compressed: this much may come out of a sheet, and of the texts that sheets share.
@@ -113,6 +113,10 @@ class Workbook:
         self.sheets = tuple(sheets)
         self._shared_part = next(iter(targets.by_type("sharedStrings")), None)
         self._shared: SharedTexts | None = None
+        self._styles = MomentStyles()
+        for part in targets.by_type("styles"):
+            for _ in self._parse(part, self._styles, MOST_SHARED_BYTES):
+                pass
 
     def _part(self, name: str) -> bytes:
         if self._archive.getinfo(name).file_size > MOST_PART_BYTES:
@@ -138,7 +142,7 @@ class Workbook:
                 if self._shared_part is not None:
                     for _ in self._parse(self._shared_part, self._shared, MOST_SHARED_BYTES):
                         pass
-            reader = SheetRows(self._shared)
+            reader = SheetRows(self._shared, self._styles)
             size, read = self._archive.getinfo(sheet.part).file_size, 0
         chunks = self._parse(sheet.part, reader, MOST_SHEET_BYTES)
         while True:

@@ -19,6 +19,8 @@ import xlsxwriter
 SHEET_ROWS = 1_048_576
 CUT = "… cut here: Excel has no more rows; take the CSV."
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+# As workbooks number them.
+PAPERS = {"a4": 9, "us-letter": 1}
 ColumnType = Literal["text", "id", "integer", "decimal", "date", "datetime", "month", "boolean"]
 OPTIONS = {
     "constant_memory": True,
@@ -78,12 +80,16 @@ class SheetWriter:
 
     footer:   stands below each printed page, with its number
     decimals: the format of all decimals, in place of the places of their columns
+    paper:    one of PAPERS
     """
 
-    def __init__(self, workbook: Any, footer: str = "", decimals: str = "") -> None:
+    def __init__(
+        self, workbook: Any, footer: str = "", decimals: str = "", paper: str = "a4"
+    ) -> None:
         self._workbook = workbook
+        self._paper = PAPERS[paper]
         # An ampersand begins a code in a footer.
-        self._footer = f"&L{footer.replace('&', '&&')[:120]}&C&A&RPage &P of &N"
+        self._footer = f"&L{footer[:100].replace('&', '&&')}&C&A&RPage &P of &N"
         self._header = workbook.add_format(
             {"bold": True, "bottom": 1, "text_wrap": True, "valign": "top"}
         )
@@ -149,7 +155,7 @@ class SheetWriter:
         """Return a new sheet, set up for paper: as wide as a page, its header again on each."""
         page = self._workbook.add_worksheet(title)
         page.set_landscape()
-        page.set_paper(9)
+        page.set_paper(self._paper)
         page.fit_to_pages(1, 0)
         page.repeat_rows(0)
         page.set_footer(self._footer)

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
+import openpyxl
 import pypdf
 import pytest
 from flask import Flask
@@ -65,6 +66,8 @@ def test_the_statement_begins_with_its_result_and_ends_with_the_facts(
     places = [text.index(one) for one in order]
     assert places == sorted(places)
     assert round(reader.pages[0].mediabox.width) == 612
+    book = openpyxl.load_workbook(io.BytesIO(files["GHG_PROTOCOL"]))
+    assert {page.page_setup.paperSize for page in book} == {1}
     assert "Not stated" not in text
     assert "Organised after ISO 14064-1. 1,436.0" in text
     assert_called(admin, "ISO14064-Acme-2025", "GHG_PROTOCOL-Acme-2025")

@@ -65,6 +65,9 @@ def test_tracks_and_territories_add_up_to_what_the_label_earned(
 def test_a_statement_prints_with_every_column_and_no_listener(
     client_for: Any, sample: str, paper: str, width: int
 ) -> None:
+    book = client_for("viewer").get(f"{PATH}&format=xlsx&paper={paper}").data
+    for sheet in openpyxl.load_workbook(io.BytesIO(book)):
+        assert sheet.page_setup.paperSize == {"a4": 9, "letter": 1}[paper]
     answer = client_for("viewer").get(f"{PATH}&format=pdf&paper={paper}")
     text = pages(answer)
     reader = pypdf.PdfReader(io.BytesIO(answer.data))

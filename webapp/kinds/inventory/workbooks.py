@@ -88,7 +88,7 @@ def _workbook(snapshot: Snapshot, file: IO[bytes]) -> Iterator[SheetWriter]:
             }
         )
         footer = f"{facts.company}, {facts.period.name}"
-        writer = SheetWriter(workbook, footer, "#,##0.00####")
+        writer = SheetWriter(workbook, footer, "#,##0.00####", facts.settings.paper)
         yield writer
         writer.facts("About", about(snapshot))
 

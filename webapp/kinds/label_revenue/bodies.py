@@ -170,7 +170,7 @@ class StatementQuery(MonthSpan):
     label: str | None = Field(None, description="The label; all of them without one.")
     method: Literal["pool", "listener"] = Field("pool", description="How a month is shared.")
     format: Literal["pdf", "xlsx"] = Field("xlsx", description="Of one label's statement.")
-    paper: Literal["a4", "letter"] = Field("a4", description="What the PDF is laid out for.")
+    paper: Literal["a4", "letter"] = Field("a4", description="What both files are laid out for.")
 
 
 class StreamsQuery(BaseModel):

@@ -257,7 +257,7 @@ def read_seconds(text: str) -> int:
     """Return streamed seconds; zero and negative ones are read, and warned of later."""
     stripped = text.strip()
     if not re.fullmatch(r"-?[0-9]{1,10}", stripped) or abs(int(stripped)) > MOST_SECONDS:
-        sentence = f"{shown(text)} is not a whole number of seconds, such as 205."
+        sentence = f"{shown(text)} is not a whole number of seconds, such as 205 or 3:25."
         raise BadCell("seconds", sentence)
     return int(stripped)
 

@@ -255,7 +255,8 @@ def statement_bytes(one: Statement, ending: str, paper: Paper) -> bytes:
     file, lines, total = io.BytesIO(), _lines(one), _line(one, "Total", "", "", one.parts)
     if ending == "xlsx":
         with new_workbook(file) as workbook:
-            writer = SheetWriter(workbook, footer=f"Statement {one.number}, {one.label}")
+            footer = f"Statement {one.number}, {one.label}"
+            writer = SheetWriter(workbook, footer, paper=paper)
             writer.facts("Statement", one.about())
             for title, (columns, rows) in _tables(one).items():
                 writer.table(title, columns, rows)
