@@ -17,6 +17,7 @@ from sqlalchemy import Connection, insert, update
 from webapp.kinds.session_activity import segments
 from webapp.kinds.session_activity.clocks import moved_sessions
 from webapp.kinds.session_activity.compute import (
+    BEHIND_S,
     ONE_DAY,
     STEADY_S,
     Span,
@@ -119,11 +120,12 @@ def aggregate(
             after[key] = join(after[key], span, grace)
         after[key] = [span for span in after[key] if span.start < span.end]
     sessions = {ping.session.number: ping.session for ping in pings}
+    # Only of a clock that is behind could the switch of its computer have moved anything.
     timed = {one.session.number for one in pings if one.lag_s is not None}
-    corrected = [number for number in timed if sessions[number].corrects_clock]
-    moved = _moved(connection, corrected)
+    behind = [number for number in timed if (sessions[number].lag_low_s or 0) > BEHIND_S]
+    moved = _moved(connection, behind)
     _write(connection, pings, before, after, sessions)
-    differing = moved ^ _moved(connection, corrected)
+    differing = moved ^ _moved(connection, behind)
     whole = segments.moved_spans(connection, dict(sorted(differing)))
     return _mark_logins(connection, before, after, sessions, whole, (now, zone))
 

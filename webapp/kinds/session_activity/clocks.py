@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from webapp.accounts import Scope
 from webapp.extensions import db
-from webapp.kinds.session_activity.compute import STEADY_PINGS, STEADY_S, WORTH_CORRECTING
+from webapp.kinds.session_activity.compute import BEHIND_S, STEADY_PINGS, STEADY_S
 from webapp.kinds.session_activity.models import Computer, Login, Session
 from webapp.kinds.session_activity.names import find_login, seen
 from webapp.lib.moments import rfc3339
@@ -22,7 +22,7 @@ MOST_LISTED = 1000
 # Sessions whose single pings all came with the same lag, those of a clock that is behind.
 STEADY = (
     (Session.lag_pings >= STEADY_PINGS)
-    & (Session.lag_low_s > int(WORTH_CORRECTING.total_seconds()))
+    & (Session.lag_low_s > BEHIND_S)
     & (Session.lag_high_s - Session.lag_low_s <= STEADY_S)
 )
 

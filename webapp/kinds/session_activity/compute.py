@@ -22,6 +22,7 @@ ONE_DAY = timedelta(days=1)
 WORTH_CORRECTING = timedelta(minutes=1)
 # As many single pings that came with the same lag, give or take, are those of a clock behind.
 STEADY_PINGS, STEADY_S = 3, 15
+BEHIND_S = int(WORTH_CORRECTING.total_seconds())
 
 
 class Span(NamedTuple):

@@ -32,7 +32,6 @@ from webapp.kinds.session_activity.compute import ONE_DAY, Span
 from webapp.kinds.session_activity.models import (
     ClockAhead,
     ClockOffset,
-    Computer,
     Login,
     Segment,
     Session,
@@ -50,7 +49,7 @@ class SessionFacts(NamedTuple):
     """What taking a ping needs to know of its session and login.
 
     lag_s: the lag of the single ping before it
-    corrects_clock: as its computer has it
+    lag_low_s: the least lag of any
     """
 
     company_id: str = ""
@@ -62,7 +61,7 @@ class SessionFacts(NamedTuple):
     longest_days: int = 1
     last_at: datetime = EPOCH
     ends_at: datetime = EPOCH
-    corrects_clock: bool = False
+    lag_low_s: int | None = None
 
     @property
     def ended_at(self) -> datetime | None:
@@ -131,10 +130,9 @@ _LOCKED = _for_both(
             Login.longest_days,
             Session.last_at,
             Session.ends_at,
-            Computer.corrects_clock,
+            Session.lag_low_s,
         )
         .join(Login, Login.id == Session.login_id)
-        .join(Computer, Computer.id == Session.computer_id)
         .where(Session.company_id == bindparam("company_id"), among(Session.id, "ids"))
         .order_by(Session.id)
         .with_for_update(of=Session)
