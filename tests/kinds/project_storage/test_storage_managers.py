@@ -228,6 +228,17 @@ def test_projects_providers_and_roles_are_kept_by_page(
     assert "glacier" in browser.get(f"{root}/providers").text
     assert post(f"/providers/{filled.provider}", name="Swift 2", retired="true").status_code == 303
     assert "Swift 2 (retired)" in browser.get(f"{root}/providers").text
+    # A change that is refused stays in its own form, and speaks of what the page has.
+    taken = post(f"/providers/{filled.provider}", name="GLACIER", in_place="true")
+    assert (taken.status_code, taken.text.count("<details open>")) == (409, 1)
+    assert 'id="name-1" name="name" maxlength="255" required value="GLACIER"' in taken.text
+    assert taken.text.count('value="GLACIER"') == 1
+    assert "Tick the box" in taken.text
+    assert 'name="retired" value="true" checked' not in taken.text
+    # Of two that have one name on purpose, each may be changed without saying so again.
+    assert post("/providers", name="glacier", same_name="true").status_code == 303
+    glacier = filled.api.get("/storage_providers").json["results"][-1]["id"]
+    assert post(f"/providers/{glacier}", name="glacier", description="cold").status_code == 303
     assert post("/quota", quota_gb="1").status_code == 303
     assert post(f"{project}/delete").status_code == 303
     assert browser.get(f"{root}{project}").status_code == 404

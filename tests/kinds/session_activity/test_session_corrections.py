@@ -314,6 +314,7 @@ def test_a_correction_that_is_refused_is_shown_as_it_was_typed(
     for name in ("new_start", "reason"):
         answer = expert.post(address, data=form | {name: ""})
         assert f'id="{name}-problem"' in answer.text
+        assert not re.search(r">[^<]*new_start", answer.text)
     assert sender.get("/corrections").json["data"] == []
     # A stretch that is not on this page any more: what is wrong is said all the same.
     answer = expert.post(address, data=form | {"start": "2023-09-03T07:00:00+00:00"})

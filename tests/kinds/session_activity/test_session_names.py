@@ -221,7 +221,19 @@ def test_names_are_changed_by_page_by_experts_and_settings_by_admins(
 
     assert "Changed." in send(expert, address + "computers", Name="red0003", room="Red room")
     assert "Changed." in send(expert, address + "users", Name="bela", merge_into="anna")
-    assert "Name another login" in send(expert, address + "users", Name="anna", merge_into="anna")
+    # A change that is refused is shown as it was typed, in its own row, with its sentence.
+    for which, name, field, typed, sentence in (
+        ("users", "anna", "merge_into", "Anna", "Name another login that is known."),
+        ("computers", "blue0002", "new_name", "PINK0001", "There is a computer"),
+        ("computers", "blue0002", "room", "r" * 51, "Use at most 50 characters."),
+    ):
+        said = send(expert, address + which, **{"Name": name, field: typed})
+        assert said.count("<details open>") == 1
+        assert f'name="{field}" value="{typed}" autocomplete' in said
+        assert f'id="{field}-problem">{sentence}' in said
+    gone = send(expert, address + "users", Name="nobody", new_name="somebody")
+    assert "There is no login" in gone
+    assert "<details open>" not in gone
     assert "Red room" in viewer.get(address + "computers").text
     # What cannot be kept is shown as it was typed, with the rest.
     settings = {"opening_hours": "Mo-Fr 8-18", "rooms": "a* = Lab", "strips_domain": "true"}

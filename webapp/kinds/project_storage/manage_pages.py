@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -40,6 +41,9 @@ def _answer(act: Callable[[], Any], done: str, address: str, show: Show) -> Resp
         act()
     except InvalidParams as error:
         return make_response(show(error.errors), 422)
+    except projects.NameTaken as error:
+        sentence = "There is one of this name already. Tick the box below to have two of it."
+        return make_response(show({"name": sentence}), error.status)
     except (Conflict, NotFound) as error:
         return make_response(show({"": error.message}), error.status)
     flash(done)
@@ -182,13 +186,14 @@ def show_providers() -> str:
     return _show_providers({})
 
 
-def _show_providers(errors: dict[str, str]) -> str:
+def _show_providers(errors: dict[str, str], provider_id: UUID | None = None) -> str:
     scope = current_scope()
     return render_template(
         "project_storage/show_providers.html",
         scope=scope,
         providers=projects.providers_of(scope.company_id),
         quota_gb=_in_gigabytes(projects.company_quota(scope.company_id)),
+        changed=str(provider_id) if provider_id else None,
         errors=errors,
         typed=request.form,
     )
@@ -210,7 +215,8 @@ def save_provider(provider_id: UUID | None) -> Response:
             projects.change_provider(scope, str(provider_id), read_value(ProviderChanges, sent))
 
     address = url_for("project_storage_manage.show_providers")
-    return _answer(act, "The provider is saved.", address, _show_providers)
+    show = partial(_show_providers, provider_id=provider_id)
+    return _answer(act, "The provider is saved.", address, show)
 
 
 @bp.post("/quota")

@@ -39,6 +39,10 @@ from webapp.kinds.project_storage.models import (
 from webapp.lib.moments import utcnow
 
 
+class NameTaken(Conflict):
+    """409: a project or provider of the company has this name."""
+
+
 def find_project(scope: Scope, project_id: str, *, any_of: bool = False) -> tuple[Project, str]:
     """Return a project the caller may see, and the caller's role in it.
 
@@ -141,13 +145,13 @@ def _change(scope: Scope, thing: Project | Provider, changes: Changes) -> None:
     given = changes.model_dump(exclude_unset=True, exclude={"id", "same_name"})
     if "quota_bytes" in given and not scope.may("admin"):
         raise NotAllowed("Only an admin of the company sets a quota.")
-    retired = given.pop("retired", None)
+    retired, name_before = given.pop("retired", None), thing.name
     if retired is not None:
         thing.retired_at = (thing.retired_at or utcnow()) if retired else None
     for name, value in given.items():
         if value is not None or name == "quota_bytes":
             setattr(thing, name, value)
-    if "name" in given and not changes.same_name:
+    if thing.name != name_before and not changes.same_name:
         _check_name_is_free(thing)
 
 
@@ -162,7 +166,7 @@ def _check_name_is_free(thing: Project | Provider) -> None:
         taken = db.session.scalar(select(table.id).where(alike, table.id != thing.id).limit(1))
     if taken is not None:
         db.session.rollback()
-        raise Conflict("There is one of this name already. Send same_name to have two of it.")
+        raise NameTaken("There is one of this name already. Send same_name to have two of it.")
 
 
 def find_provider(scope: Scope, provider_id: str) -> Provider:

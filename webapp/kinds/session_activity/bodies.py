@@ -243,7 +243,7 @@ class NewCorrection(_Body):
     def _check(self) -> Self:
         for given, field in ((self.new_end, "new_start"), (self.new_start, "new_end")):
             if given and getattr(self, field) is None:
-                raise at_field(field, "Give both new_start and new_end, or neither.")
+                raise at_field(field, "Give the new begin and the new end, or neither.")
         return self
 
     @property

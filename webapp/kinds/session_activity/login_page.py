@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime
-from functools import partial
 from operator import itemgetter
 from typing import Annotated, Any
 
@@ -14,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from webapp.accounts import current_scope, require
 from webapp.engine.charts import chart_of
 from webapp.engine.kind import Chart, Table
-from webapp.errors import InvalidParams
+from webapp.errors import InvalidParams, NotFound
+from webapp.extensions import db
 from webapp.htmx import render
 from webapp.kinds.session_activity.bodies import Event, LineOrEmpty, NewCorrection
 from webapp.kinds.session_activity.compute import (
@@ -35,7 +35,7 @@ from webapp.kinds.session_activity.facts import read_spans
 from webapp.kinds.session_activity.ingest import zone_of
 from webapp.kinds.session_activity.models import Computer
 from webapp.kinds.session_activity.names import find_login, login_names, names_by_id
-from webapp.kinds.session_activity.pages import back_to, bp, flash_outcome
+from webapp.kinds.session_activity.pages import back_to, bp
 from webapp.kinds.session_activity.report import PERIODS, hours_columns
 from webapp.lib.bodies import Month, at_field, check_months, read_query, read_value
 from webapp.lib.moments import rfc3339, utcnow
@@ -195,5 +195,11 @@ def _moment_text(text: str) -> str:
 @require("expert")
 def take_correction_back(number: int) -> Response:
     """Let a correction count no more."""
-    flash_outcome(partial(take_back, current_scope(), number), "The correction is taken back.")
+    try:
+        take_back(current_scope(), number)
+    except NotFound as error:
+        db.session.rollback()
+        flash(error.message)
+    else:
+        flash("The correction is taken back.")
     return back_to("session_activity.show_login")

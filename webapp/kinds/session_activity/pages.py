@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from flask import Blueprint, Response, current_app, flash, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    flash,
+    make_response,
+    render_template,
+    request,
+    url_for,
+)
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from webapp.accounts import current_scope, require, restrict
@@ -224,9 +233,16 @@ def show_names(which: str) -> str:
 
 
 def names_page(
-    which: str, asked: NamesQuery, typed: Any = None, errors: Mapping[str, str] | None = None
+    which: str,
+    asked: NamesQuery,
+    typed: Any = None,
+    errors: Mapping[str, str] | None = None,
+    wrong: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the page of names; its settings as they were typed where some cannot be kept."""
+    """Return the page of names, as it was typed where something cannot be kept.
+
+    typed, errors: of its settings; wrong: what is wrong with the change of a name
+    """
     scope, now = current_scope(), utcnow()
     rows, more = list_names(TABLES[which][0], scope, asked.search, asked.after, NAMES_PER_PAGE)
     return render_template(
@@ -242,6 +258,7 @@ def names_page(
         sees=may_see_all(scope),
         settings=typed or settings_of(scope.company_id),
         errors=errors or {},
+        wrong=wrong or {},
     )
 
 
@@ -252,23 +269,17 @@ def change(which: str) -> Response:
     table, model = TABLES[which]
     given = {name: value for name, value in request.form.items() if name != "csrf_token"}
 
-    def change_it() -> None:
+    try:
         wanted = read_value(model, given)
         change_name(current_scope(), table, wanted.name, wanted.changes)
-
-    flash_outcome(change_it, "Changed.")
-    return back_to("session_activity.show_names", which=which)
-
-
-def flash_outcome(deed: Callable[[], Any], sentence: str) -> None:
-    """Do what a form asks for; what became of it is said on the next page."""
-    try:
-        deed()
     except ReportError as error:
         db.session.rollback()
-        flash(error.message)
-    else:
-        flash(sentence)
+        # Each form of the page changes one thing.
+        wrong = {name: error.message for name in given if name != "Name"}
+        page = names_page(which, read_query(NamesQuery), wrong=wrong or {"": error.message})
+        return make_response(page, error.status)
+    flash("Changed.")
+    return back_to("session_activity.show_names", which=which)
 
 
 # Use of rooms and computers
