@@ -388,8 +388,29 @@ def test_every_component_is_open_to_everybody_in_every_state(
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+# Months and days whose two ends do not stand on the same line.
+BROKEN_DATES = """
+() => {
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+  while (texts.nextNode()) {
+    const text = texts.currentNode;
+    for (const date of text.data.matchAll(/\\b\\d{4}-\\d{2}\\b/g)) {
+      const range = document.createRange();
+      range.setStart(text, date.index);
+      range.setEnd(text, date.index + date[0].length);
+      const lines = [...range.getClientRects()].filter((one) => one.width).map((one) => one.top);
+      if (new Set(lines).size > 1) found.push(text.data);
+    }
+  }
+  return found;
+}
+"""
+
+
 @pytest.mark.parametrize("width", [360, 400, 1280])
-def test_no_page_scrolls_sideways(signed_in: Callable[..., Page], site: Site, width: int) -> None:
+def test_no_page_scrolls_sideways_or_breaks_a_month(
+    signed_in: Callable[..., Page], site: Site, width: int
+) -> None:
     page = signed_in(viewport={"width": width, "height": 800})
     long = {"mode": "long", "start": "2024-01", "end": "2024-12", "things": 60}
     for path in (
@@ -410,6 +431,7 @@ def test_no_page_scrolls_sideways(signed_in: Callable[..., Page], site: Site, wi
             wait_for_result(page)
         widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
         assert widths[0] <= widths[1], path
+        assert page.evaluate(BROKEN_DATES) == [], path
 
 
 def test_everything_works_without_script(

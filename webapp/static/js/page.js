@@ -71,6 +71,42 @@ for (const text of navigator.clipboard ? document.querySelectorAll("[data-copy]"
 
 document.querySelector("[data-focus]")?.focus();
 
+// Browsers break a line after the hyphen of 2025-03, and no style forbids it for words alone: months
+// and dates stand in elements that do not wrap. The text stays as it is, also for who copies it.
+const DATES = /\b\d{4}-\d{2}(?:-\d{2})?(?![\w-])/g;
+const NOT_PROSE = ".is-date, svg, textarea, option, script, style";
+
+function inElement(text, name) {
+  const element = document.createElement("span");
+  if (name) element.className = name;
+  text.replaceWith(element);
+  element.append(text);
+}
+
+function keepDatesWhole(root) {
+  const texts = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  const found = [];
+  while (texts.nextNode()) if (texts.currentNode.data.search(DATES) >= 0) found.push(texts.currentNode);
+  for (const text of found) {
+    const parent = text.parentElement;
+    if (parent.closest(NOT_PROSE)) continue;
+    // There, each piece would be laid out apart from the others.
+    if (/flex|grid/.test(getComputedStyle(parent).display)) inElement(text);
+    for (const { 0: date, index } of [...text.data.matchAll(DATES)].reverse()) {
+      const whole = text.splitText(index);
+      whole.splitText(date.length);
+      inElement(whole, "is-date");
+    }
+  }
+}
+
+keepDatesWhole(document.body);
+new MutationObserver((changes) => {
+  for (const { addedNodes } of changes) {
+    for (const node of addedNodes) if (node.isConnected) keepDatesWhole(node.nodeType === 1 ? node : node.parentNode);
+  }
+}).observe(document.body, { childList: true, subtree: true });
+
 // Ctrl-K goes anywhere: words find reports, kinds and settings; arrows walk through what was found.
 const palette = document.querySelector("#palette");
 const words = document.querySelector("#palette-words");
