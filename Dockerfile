@@ -19,6 +19,8 @@ COPY --from=packages /venv /venv
 COPY webapp webapp
 COPY migrations migrations
 COPY worker.py wsgi.py ./
+# Nothing is written here later, and a check of health is a new process each time.
+RUN python -m compileall -q .
 USER app
 VOLUME /data
 EXPOSE 8000

@@ -38,6 +38,9 @@ def test_compose_has_every_part_and_runs_migrations_first(compose: dict[str, Any
         assert wait["redis"] == {"condition": "service_healthy"}
     assert services["migrate"]["command"] == ["flask", "db", "upgrade"]
     assert services["migrate"]["restart"] == "no"
+    # The server that sets up a new volume listens on a socket alone; migrations would not find it.
+    assert services["migrate"]["depends_on"]["postgres"] == {"condition": "service_healthy"}
+    assert "127.0.0.1" in services["postgres"]["healthcheck"]["test"]
 
 
 def test_compose_keeps_the_queue(compose: dict[str, Any]) -> None:

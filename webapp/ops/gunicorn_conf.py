@@ -7,7 +7,6 @@ With Postgres a process per core, unless WEB_PROCESSES says otherwise.
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import resource
 import signal
@@ -83,8 +82,6 @@ def on_starting(_server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Let the stop signal end the open streams, which would wait for their reports otherwise."""
     processes.keep_telling(worker.wsgi)
-    # The program itself is never garbage, so it need not be looked through again and again.
-    gc.freeze()
     hub = worker.wsgi.extensions["line_hub"]
 
     def stop(signum: int, frame: FrameType | None) -> None:

@@ -46,7 +46,7 @@ def test_the_answer_is_the_growth_over_the_range_and_the_strongest_month() -> No
         month("2025-01", 1100, 100), month("2025-02", 1400, 300), month("2025-03", 1500, 100)
     )
     assert answer(result, ()).sentence == (
-        "Grew by 50 % to 1,500 users from 2025-01 to 2025-03; strongest month 2025-02."
+        "Grew by 50 % to 1,500 users from the end of 2024-12 to 2025-03; strongest month 2025-02."
     )
     found = figures(result)
     assert (found["Users"].value, found["Users"].note) == (1500, "at the end of 2025-03")

@@ -133,14 +133,16 @@ class _Span:
                 f"The total at the end of {last['month']} is not known: {known_text(last)} could "
                 "be counted. See below what is missing, and why."
             )
-        moved = counted(total, "user")
+        moved, begin, end = counted(total, "user"), self.first["month"], last["month"]
+        single = begin == end
         if self.growth is not None and self.before is not None:
             share = percent(abs(self.growth), self.before).lstrip("+")
             verb = "Grew" if self.growth > 0 else "Shrank"
             moved = f"{verb} {f'by {share} ' if share else ''}to {moved}"
             moved = moved if self.growth else f"Stayed at {counted(total, 'user')}"
-        begin, end = self.first["month"], last["month"]
-        text = f"{moved} in {end}" if begin == end else f"{moved} from {begin} to {end}"
+            # The share is of what there was before the first month; a chart may begin with its end.
+            begin = f"the end of {self.begin}"
+        text = f"{moved} in {end}" if single else f"{moved} from {begin} to {end}"
         if self.best:
             text += f"; strongest month {self.best['month']}"
         if self.missing:
