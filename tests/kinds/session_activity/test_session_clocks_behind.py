@@ -193,6 +193,13 @@ def test_the_board_says_whose_clock_is_behind_and_a_switch_corrects_it_and_is_ta
     assert sender.hours(**hour)["total_hours"] == 0.5
     assert switch("false") == 303
     assert "Take back" not in browser.get("/session-activity", headers=HTMX).text
+    # Ended now, it is over by its own clock as well, whatever it had promised.
+    sender.ping("s1", text(60 * slow_pings - 180), next_ping_sec=3600)
+    at(60 * slow_pings)
+    form = {"csrf_token": form_token(browser, "/session-activity"), "session": "s1"}
+    assert browser.post("/session-activity/end", data=form).status_code == 303
+    assert seconds_of(app, "s1") == set(range(-120, 60 * slow_pings - 120))
+    assert sender.get("/dashboard").json["data"] == []
 
 
 def test_a_corrected_clock_moves_hours_to_another_day_and_stored_months_follow(
@@ -204,12 +211,13 @@ def test_a_corrected_clock_moves_hours_to_another_day_and_stored_months_follow(
     sender.begin("s1", text(shift - 1800))
     for minute in range(1, 10):
         at(shift + 60 * minute)
-        sender.ping("s1", text(shift + 60 * minute - 1800))
+        sender.ping("s1", text(shift + 60 * minute - 1800), session_type="exam")
     params = {"start": "2023-08", "end": "2023-09", "login": "anna"}
 
-    def report() -> Any:
+    def report(**more: str) -> Any:
         program = api_for("owner")
-        made = program.post("/reports", {"kind": "session-activity", "params": params}).json["id"]
+        body = {"kind": "session-activity", "params": params | more}
+        made = program.post("/reports", body).json["id"]
         with app.app_context():
             jobs.run_queued(made)
             db.session.remove()
@@ -238,6 +246,8 @@ def test_a_corrected_clock_moves_hours_to_another_day_and_stored_months_follow(
         assert answer.status_code == 200, answer.text
         after = report()
         assert [row["hours"] for row in after["periods"]] == hours
+        events = report(by="event", start="2023-09")["hours"]
+        assert [row["hours"] for row in events] == ([round(9 / 60, 6)] if wanted else [])
         assert after["clocks"][0]["corrected"] == ("yes" if wanted else "no")
 
 

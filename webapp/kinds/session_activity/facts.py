@@ -112,13 +112,13 @@ def read_spans(logins: list[Login], event: str, first: date, last: date, zone: Z
 
 def event_names(logins: list[Login], first: date, last: date, zone: ZoneInfo) -> list[str]:
     """Return the events that some logins have in these days."""
-    query = select(Segment.event).where(
-        Segment.login_id.in_([login.id for login in logins]),
-        Segment.event != "",
-        Segment.start_at < day_end(last, zone),
-        Segment.end_at > day_start(first, zone),
-    )
+    ids = [login.id for login in logins]
+    query = select(Segment.event).where(Segment.login_id.in_(ids), Segment.event != "")
+    inside = (Segment.start_at < day_end(last, zone)) & (Segment.end_at > day_start(first, zone))
     with db.engine.connect() as connection:
+        # Wherever their clock has put them.
+        moved = moved_sessions(connection, Session.login_id.in_(ids))
+        query = query.where(inside | Segment.session_number.in_(list(moved)))
         return sorted(connection.execute(query.distinct()).scalars())
 
 

@@ -178,7 +178,10 @@ def end_session() -> Response:
     if found is None or find_login(scope, found.login, managing=True) is None:
         raise NotFound("There is no such session.")
     db.session.remove()
-    ping = Ping(scope.company_id, found.id, SESSION, found.login, now, 0, now)
+    # Where its clock is behind it is over at the time that clock has now, as its pings are.
+    lag_s = found.lag_low_s if found.is_behind else None
+    at = now - timedelta(seconds=lag_s or 0)
+    ping = Ping(scope.company_id, found.id, SESSION, found.login, at, 0, now, lag_s=lag_s)
     intake().take(db.engine, [ping])
     flash(f"The session of {found.login} at {found.comp_name} is over.")
     return back_to("session_activity.show_online")
