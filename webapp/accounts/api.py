@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from flask import Blueprint, Response, g, request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from webapp.accounts import sessions
@@ -24,6 +24,7 @@ from webapp.accounts.sessions import LIFETIME_S, make_token
 from webapp.errors import InvalidParams, NotAllowed, NotFound, NotSignedIn
 from webapp.extensions import db
 from webapp.lib.bodies import Id, answer_json, read_form, read_json
+from webapp.lib.model import LazyModel
 from webapp.lib.openapi import FORM, ID, Describer
 from webapp.lib.texts import as_id, lookup_id
 
@@ -38,7 +39,7 @@ describe = Describer("Companies and users", path_schema=ID)
 MOST_BYTES = 64 * 1024
 
 
-class Camel(BaseModel):
+class Camel(LazyModel):
     """Base of what clients of the inventory read and send, in their camelCase."""
 
     model_config = ConfigDict(
@@ -62,7 +63,7 @@ class KeySignIn(Camel):
     secret: str = Field(json_schema_extra={"writeOnly": True})
 
 
-class PasswordSignIn(BaseModel):
+class PasswordSignIn(LazyModel):
     """An email and its password."""
 
     username: str
@@ -76,7 +77,7 @@ class Switch(Camel):
     company_id: Annotated[UUID, BeforeValidator(_company_id)]
 
 
-class AccessToken(BaseModel):
+class AccessToken(LazyModel):
     """A token of a company; it is sent as a bearer."""
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)

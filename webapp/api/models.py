@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from flask import url_for
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
 from webapp.engine.export import FORMATS
@@ -13,6 +13,7 @@ from webapp.engine.models import STATUSES, Report
 from webapp.engine.registry import kinds
 from webapp.errors import InvalidParams
 from webapp.lib.bodies import Id, Moment, MonthSpan, OneOf, WholeNumber
+from webapp.lib.model import LazyModel
 
 
 class OfThisApp:
@@ -35,7 +36,7 @@ Params = Annotated[dict[str, Any], BeforeValidator(_checked_object)]
 Status = Annotated[str, OneOf(STATUSES)]
 
 
-class NewReport(BaseModel):
+class NewReport(LazyModel):
     """The body that makes a report; which parameters its kind has, the kind says."""
 
     model_config = ConfigDict(extra="forbid")
@@ -44,7 +45,7 @@ class NewReport(BaseModel):
     params: Params = {}
 
 
-class Retry(BaseModel):
+class Retry(LazyModel):
     """The body of a retry: a report's body, or its parameters bare."""
 
     model_config = ConfigDict(extra="allow")
@@ -62,7 +63,7 @@ class Retry(BaseModel):
         return self.params
 
 
-class NewReportHeaders(BaseModel):
+class NewReportHeaders(LazyModel):
     """Headers of a request for a report."""
 
     idempotency_key: str | None = Field(
@@ -75,7 +76,7 @@ class NewReportHeaders(BaseModel):
     )
 
 
-class EventHeaders(BaseModel):
+class EventHeaders(LazyModel):
     """Headers of a request for events."""
 
     last_event_id: str | None = Field(
@@ -83,13 +84,13 @@ class EventHeaders(BaseModel):
     )
 
 
-class EventQuery(BaseModel):
+class EventQuery(LazyModel):
     """The query of a request for events."""
 
     after: str | None = Field(None, description="The same, for clients without that header.")
 
 
-class ReportsQuery(BaseModel):
+class ReportsQuery(LazyModel):
     """Which reports a list shows."""
 
     kind: KindSlug | None = Field(None, description="Only this kind.")
@@ -98,7 +99,7 @@ class ReportsQuery(BaseModel):
     cursor: str | None = Field(None, description="From the Link header.")
 
 
-class ResultQuery(BaseModel):
+class ResultQuery(LazyModel):
     """How a result is written."""
 
     format: Annotated[str, OneOf(tuple(FORMATS))] | None = Field(
@@ -112,7 +113,7 @@ class ResultQuery(BaseModel):
     )
 
 
-class ExplainQuery(BaseModel):
+class ExplainQuery(LazyModel):
     """Which value is explained."""
 
     row: str | None = Field(None, description="The row of the main table, counted from 1.")
@@ -130,7 +131,7 @@ class StoredMonthsQuery(MonthSpan):
     subject: str | None = Field(None, description="A partner ID or the ID of one of its sites.")
 
 
-class ExplanationAnswer(BaseModel):
+class ExplanationAnswer(LazyModel):
     """Where one value of a result comes from."""
 
     value: Any = None
@@ -141,14 +142,14 @@ class ExplanationAnswer(BaseModel):
     left_out: list[dict[str, Any]] | None = None
 
 
-class Progress(BaseModel):
+class Progress(LazyModel):
     """How many steps of a report are done, of how many."""
 
     done: int
     total: int
 
 
-class Links(BaseModel):
+class Links(LazyModel):
     """Where the rest of a report is."""
 
     self: str
@@ -156,7 +157,7 @@ class Links(BaseModel):
     result: str
 
 
-class ReportAnswer(BaseModel):
+class ReportAnswer(LazyModel):
     """A report as every address of the API shows it; its parameters never hold a secret."""
 
     id: Id
@@ -189,7 +190,7 @@ class ReportAnswer(BaseModel):
         )
 
 
-class EstimateAnswer(BaseModel):
+class EstimateAnswer(LazyModel):
     """What a report would cost: calls to come, calls that stored months save, seconds."""
 
     calls: int = Field(ge=0)
@@ -197,7 +198,7 @@ class EstimateAnswer(BaseModel):
     seconds: float = Field(ge=0)
 
 
-class Kind(BaseModel):
+class Kind(LazyModel):
     """A kind of report; `params` is the JSON Schema of its parameters."""
 
     kind: str
@@ -206,7 +207,7 @@ class Kind(BaseModel):
     params: dict[str, Any]
 
 
-class Expired(BaseModel):
+class Expired(LazyModel):
     """How many stored months expired."""
 
     expired: int = Field(ge=0)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from uuid import UUID
 
 from flask import Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from webapp.accounts import current_scope
 from webapp.api.views import bp, describe
 from webapp.engine import service, shares
 from webapp.engine.shares import NewShare, ShareLink
 from webapp.lib.bodies import Id, Moment, answer_json, read_json
+from webapp.lib.model import LazyModel
 
 
-class ShareAnswer(BaseModel):
+class ShareAnswer(LazyModel):
     """One link to a result."""
 
     id: Id

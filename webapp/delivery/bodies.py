@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from flask import current_app
-from pydantic import AfterValidator, AliasPath, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AliasPath, ConfigDict, Field, model_validator
 
 from webapp.delivery.schedules import Schedule, check_time
 from webapp.engine.export import FORMATS
 from webapp.errors import InvalidParams
 from webapp.lib.bodies import Id, Moment, OneOf, Text, WholeNumber
+from webapp.lib.model import LazyModel
 from webapp.lib.public_addresses import check_address
 from webapp.lib.texts import as_email
 
@@ -49,7 +50,7 @@ def _checked_webhook_url(url: str) -> str:
     return url
 
 
-class _Target(BaseModel):
+class _Target(LazyModel):
     model_config = ConfigDict(extra="forbid")
 
 
@@ -92,7 +93,7 @@ NEEDED = {
 }
 
 
-class Alert(BaseModel):
+class Alert(LazyModel):
     """One thing to watch: a figure on top of the result, or a column of its main table.
 
     when: above, below  at least, or at most, the limit
@@ -124,7 +125,7 @@ class Alert(BaseModel):
         return self
 
 
-class Quiet(BaseModel):
+class Quiet(LazyModel):
     """The hours in which nobody is told of alerts; they are told when it is over."""
 
     model_config = ConfigDict(extra="forbid")
@@ -143,7 +144,7 @@ def _checked_names(alerts: list[Alert]) -> list[Alert]:
 Alerts = Annotated[list[Alert], Field(max_length=20), AfterValidator(_checked_names)]
 
 
-class NewDefinition(BaseModel):
+class NewDefinition(LazyModel):
     """What makes a definition. `params` as of a report, months also relative; no secrets."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
@@ -160,7 +161,7 @@ class NewDefinition(BaseModel):
     private: bool = False
 
 
-class Changes(BaseModel):
+class Changes(LazyModel):
     """What changes of a definition; what is not sent stays."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
@@ -176,7 +177,7 @@ class Changes(BaseModel):
     private: bool | None = None
 
 
-class DefinitionAnswer(BaseModel):
+class DefinitionAnswer(LazyModel):
     """A saved report: what is asked for, when it is due next, what came of it last."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -202,7 +203,7 @@ class DefinitionAnswer(BaseModel):
     webhook_secret: str | None = Field(None, description="Shown once, when it is made.")
 
 
-class RunAnswer(BaseModel):
+class RunAnswer(LazyModel):
     """One making of a saved report."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -218,7 +219,7 @@ class RunAnswer(BaseModel):
     error: str | None
 
 
-class DeliveryAnswer(BaseModel):
+class DeliveryAnswer(LazyModel):
     """Somebody told of a run, with every try and its answer."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -238,7 +239,7 @@ class DeliveryAnswer(BaseModel):
     created_at: Moment
 
 
-class ComparisonAnswer(BaseModel):
+class ComparisonAnswer(LazyModel):
     """How two results of one definition differ, row by row; `from` is `first` where it was."""
 
     before: str = Field(alias="from")
@@ -249,7 +250,7 @@ class ComparisonAnswer(BaseModel):
     changed: list[dict[str, Any]]
 
 
-class PageQuery(BaseModel):
+class PageQuery(LazyModel):
     """Which part of a list is wanted."""
 
     limit: Annotated[int, WholeNumber(1, 100)] = Field(20, description="How many.")
@@ -262,13 +263,13 @@ class DeliveriesQuery(PageQuery):
     definition: UUID | None = Field(None, description="Only those of this saved report.")
 
 
-class LatestQuery(BaseModel):
+class LatestQuery(LazyModel):
     """How the newest result is wanted."""
 
     format: Annotated[str, OneOf(tuple(FORMATS))] = "json"
 
 
-class CompareQuery(BaseModel):
+class CompareQuery(LazyModel):
     """Which two results are compared: ids of reports; `from=first` for what was counted first."""
 
     before: str = Field(alias="from")

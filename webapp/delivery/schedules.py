@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from webapp.lib.bodies import MONTH_PATTERN
+from webapp.lib.model import LazyModel
 from webapp.lib.moments import rfc3339
 from webapp.lib.months import current_month, month_text, next_month, parse_month
 
@@ -45,7 +46,7 @@ def check_cron(text: str) -> str:
     return line
 
 
-class Schedule(BaseModel):
+class Schedule(LazyModel):
     """When a report is made: every month, week or day, or by a cron line.
 
     grace_days: days after the month is over; 0 is the first of the next one

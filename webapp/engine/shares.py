@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 from flask import current_app, request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from sqlalchemy import Index, String, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -25,6 +25,7 @@ from webapp.engine.service import audited
 from webapp.errors import Conflict, InvalidParams, NotAllowed, NotFound
 from webapp.extensions import CompanyId, JobId, Model, NewId, UserId, UtcDateTime, db
 from webapp.lib.bodies import Text, WholeNumber
+from webapp.lib.model import LazyModel
 from webapp.lib.moments import utcnow
 
 MOST_DAYS = 365
@@ -33,7 +34,7 @@ MOST_LINKS = 50
 GONE = "This link does not work any more. Ask for a new one."
 
 
-class NewShare(BaseModel):
+class NewShare(LazyModel):
     """What a link is made with; `password` where the link alone is not to be enough."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)

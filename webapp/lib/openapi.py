@@ -27,6 +27,8 @@ from pydantic import BaseModel, Field, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from werkzeug.routing import Rule
 
+from webapp.lib.model import LazyModel
+
 Schema = dict[str, Any]
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -58,7 +60,7 @@ ALWAYS = (401, 403, 429, 503)
 BODY = (400, 413, 415)
 
 
-class Problem(BaseModel):
+class Problem(LazyModel):
     """An error as RFC 9457 writes it; `errors` holds a sentence per field."""
 
     type: str = Field(description="The address of the page about errors of this type.")

@@ -29,6 +29,7 @@ from webapp.intake import round_places
 from webapp.kinds.inventory.models import PLACES, WHOLE_DIGITS
 from webapp.kinds.inventory.params import MADE, REPORT_TYPES
 from webapp.lib.bodies import UNSTORABLE, Id, OneOf, Text, WholeNumber, at_field, sentences
+from webapp.lib.model import LazyModel
 from webapp.lib.texts import storable
 
 
@@ -96,7 +97,7 @@ Day = Annotated[
 ]
 
 
-class PeriodIn(BaseModel):
+class PeriodIn(LazyModel):
     """A reporting period as it is sent."""
 
     model_config = ConfigDict(extra="forbid")
@@ -115,7 +116,7 @@ class PeriodIn(BaseModel):
         return self
 
 
-class UnitIn(BaseModel):
+class UnitIn(LazyModel):
     """An organizational unit as it is sent."""
 
     model_config = ConfigDict(extra="forbid")
@@ -126,7 +127,7 @@ class UnitIn(BaseModel):
     parent_id: UUID | None = None
 
 
-class EntryIn(BaseModel):
+class EntryIn(LazyModel):
     """An inventory entry as it is sent; period and unit by id or by name."""
 
     model_config = ConfigDict(extra="forbid")
@@ -168,7 +169,7 @@ def read_entry(raw: Any) -> tuple[EntryIn, dict[str, str]]:
     return part, errors
 
 
-class SettingsBody(BaseModel):
+class SettingsBody(LazyModel):
     """What the company's statements say beside its figures; texts may be empty."""
 
     model_config = ConfigDict(extra="forbid", from_attributes=True)
@@ -185,25 +186,25 @@ def wrong_in(error: ValidationError, model: type[BaseModel]) -> dict[str, str]:
     return sentences(error, unknown=f"There is no such field; use {', '.join(model.model_fields)}.")
 
 
-class NewPeriods(BaseModel):
+class NewPeriods(LazyModel):
     """Periods to make or change; a bare list is taken too."""
 
     periods: list[PeriodIn]
 
 
-class NewUnits(BaseModel):
+class NewUnits(LazyModel):
     """Units to make or change; a bare list is taken too."""
 
     units: list[UnitIn]
 
 
-class NewEntries(BaseModel):
+class NewEntries(LazyModel):
     """Entries to store; a bare list is taken too."""
 
     entries: list[EntryIn]
 
 
-class EntryQuery(BaseModel):
+class EntryQuery(LazyModel):
     """Which entries a list shows."""
 
     period_id: str | None = Field(None, description="Of this period only.")
@@ -211,7 +212,7 @@ class EntryQuery(BaseModel):
     limit: Annotated[int, WholeNumber(1, 1000)] = Field(100, description="How many.")
 
 
-class PeriodRow(BaseModel):
+class PeriodRow(LazyModel):
     """A reporting period."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -224,7 +225,7 @@ class PeriodRow(BaseModel):
     is_locked: bool
 
 
-class UnitRow(BaseModel):
+class UnitRow(LazyModel):
     """An organizational unit; the root alone has no parent."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -235,7 +236,7 @@ class UnitRow(BaseModel):
     parent_id: Id | None
 
 
-class EntryRow(BaseModel):
+class EntryRow(LazyModel):
     """An inventory entry as it is kept; emissions are in kg CO2e."""
 
     id: str
@@ -257,25 +258,25 @@ class EntryRow(BaseModel):
     end_date: date
 
 
-class PeriodRows(BaseModel):
+class PeriodRows(LazyModel):
     """The company's periods."""
 
     periods: list[PeriodRow]
 
 
-class UnitRows(BaseModel):
+class UnitRows(LazyModel):
     """The company's units."""
 
     units: list[UnitRow]
 
 
-class EntryRows(BaseModel):
+class EntryRows(LazyModel):
     """A page of the company's entries."""
 
     entries: list[EntryRow]
 
 
-class Stored(BaseModel):
+class Stored(LazyModel):
     """What became of the entries that were sent."""
 
     created: int
@@ -283,7 +284,7 @@ class Stored(BaseModel):
     unchanged: int
 
 
-class Flow(BaseModel):
+class Flow(LazyModel):
     """What the export flow sends and answers: camelCase outside."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, from_attributes=True)
@@ -339,7 +340,7 @@ class FlowReport(Flow):
     count_report_files: int
 
 
-class Deleted(BaseModel):
+class Deleted(LazyModel):
     """A report that is gone."""
 
     id: Id

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from flask import Blueprint, Response, request
-from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.orm import defer
 
@@ -36,6 +35,7 @@ from webapp.kinds.inventory.params import MADE, TYPES
 from webapp.kinds.inventory.places import find_period, find_unit, list_periods, read_tree
 from webapp.kinds.inventory.signing import check_address, presigned_url
 from webapp.lib.bodies import answer_json, read_json
+from webapp.lib.model import LazyModel
 from webapp.lib.openapi import Describer
 
 SLUG = "inventory"
@@ -190,7 +190,7 @@ def _report_answer(report: Report, ready: int | None = None) -> FlowReport:
     )
 
 
-class SignedUrl(BaseModel):
+class SignedUrl(LazyModel):
     """An address good for five minutes."""
 
     url: str

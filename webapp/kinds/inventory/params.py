@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
+
+from webapp.lib.model import LazyModel
 
 # What is made here: report type → its one file type.
 MADE = {
@@ -25,7 +27,7 @@ LABELS = {
 }
 
 
-class InventoryParams(BaseModel):
+class InventoryParams(LazyModel):
     """Parameters of an inventory report. The company is the caller's."""
 
     model_config = ConfigDict(extra="forbid")

@@ -26,6 +26,7 @@ from webapp.errors import InvalidParams, Unreadable
 from webapp.intake import BadCell, DateOrder, heading_key, order_of, read_date
 from webapp.kinds.label_revenue.rows import read_seconds, read_text, read_track_id, read_user_id
 from webapp.lib.bodies import Id, Month, MonthSpan, WholeNumber, read_query, sentences
+from webapp.lib.model import LazyModel
 
 M = TypeVar("M", bound=BaseModel)
 D = TypeVar("D")
@@ -93,7 +94,7 @@ TrackId = Annotated[str, _cell(read_track_id)]
 Seconds = Annotated[int, _cell(_read_seconds), Shown({"type": "integer", "minimum": 0})]
 
 
-class NewStream(BaseModel):
+class NewStream(LazyModel):
     """A stream as programs send it."""
 
     model_config = ConfigDict(extra="forbid")
@@ -157,7 +158,7 @@ class ReportQuery(MonthsQuery):
     method: Literal["pool", "listener"] = Field("pool", description="How a month is shared.")
 
 
-class BalancesQuery(BaseModel):
+class BalancesQuery(LazyModel):
     """Which month's balances, by which method."""
 
     month: Month | None = Field(None, description="The month.")
@@ -173,7 +174,7 @@ class StatementQuery(MonthSpan):
     paper: Literal["a4", "letter"] = Field("a4", description="What both files are laid out for.")
 
 
-class StreamsQuery(BaseModel):
+class StreamsQuery(LazyModel):
     """Which streams a list shows; both days are included."""
 
     start: Day | None = Field(None, alias="from", description="The first day.")

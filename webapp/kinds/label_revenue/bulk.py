@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from psycopg import DataError
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
@@ -61,6 +60,9 @@ def copy_raw(
 
     Raises: NotPlain, with nothing left behind, where a row needs a closer look
     """
+    # Here, so that who has SQLite need not load it.
+    from psycopg import DataError
+
     table = partition_table(batch.partition_id or 0)
     order = {"dmy": "DMY", "mdy": "MDY"}.get(found.date_order or "", "YMD")
     savepoint = work.connection.begin_nested()

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from flask import Blueprint, Response, flash, make_response, render_template, request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from sqlalchemy import BigInteger, Date, String, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -36,6 +36,7 @@ from webapp.lib.bodies import (
     read_query,
     read_value,
 )
+from webapp.lib.model import LazyModel
 from webapp.lib.moments import utcnow
 from webapp.lib.months import month_text, next_month, parse_month
 from webapp.lib.openapi import Describer
@@ -69,7 +70,7 @@ class Entitlement(Model):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utcnow)
 
 
-class NewEntitlement(BaseModel):
+class NewEntitlement(LazyModel):
     """Accounts bought for a partner from a day on; another one of the same day takes its place."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
@@ -82,7 +83,7 @@ class NewEntitlement(BaseModel):
     note: Annotated[Text, Field(max_length=200)] = ""
 
 
-class EntitlementAnswer(BaseModel):
+class EntitlementAnswer(LazyModel):
     """Accounts bought for a partner from a day on."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -95,7 +96,7 @@ class EntitlementAnswer(BaseModel):
     created_at: Moment
 
 
-class EntitlementQuery(BaseModel):
+class EntitlementQuery(LazyModel):
     """Which are wanted."""
 
     partner_id: Text | None = Field(None, description="Only those of this partner.")

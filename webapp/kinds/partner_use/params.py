@@ -7,10 +7,11 @@ from datetime import date
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from webapp.engine.params import FIRST_MONTH, LAST_MONTH
 from webapp.lib.bodies import Month, at_field, check_months
+from webapp.lib.model import LazyModel
 from webapp.lib.months import current_month
 
 CREDENTIALS: dict[str, JsonValue] = {"when": ["connection", ""]}
@@ -38,7 +39,7 @@ def _user_key(value: Any) -> Any:
     return key
 
 
-class PartnerUseParams(BaseModel):
+class PartnerUseParams(LazyModel):
     """Parameters of a partner-use report; `user_secret` is taken out before they are stored."""
 
     model_config = ConfigDict(extra="forbid")

@@ -7,11 +7,12 @@ from datetime import timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from webapp.kinds.project_storage.compute import EVENT_TYPES, LARGEST, moment_us
 from webapp.kinds.project_storage.models import ROLES
 from webapp.lib.bodies import OneOf, Text, WholeNumber
+from webapp.lib.model import LazyModel
 from webapp.lib.moments import parse_rfc3339, utcnow
 
 EVENTS_PER_LIST = 10_000
@@ -74,7 +75,7 @@ Name = Annotated[Text, AfterValidator(_check_name)]
 Description = Annotated[Text, Field(max_length=2000)]
 
 
-class EventBody(BaseModel):
+class EventBody(LazyModel):
     """A file event; an upload says how many bytes, and where they are."""
 
     id: EventId
@@ -89,7 +90,7 @@ class EventBody(BaseModel):
     )
 
 
-class Changes(BaseModel):
+class Changes(LazyModel):
     """What changes of a project or a provider; what is not sent stays."""
 
     model_config = ConfigDict(extra="forbid")
@@ -131,7 +132,7 @@ class NewProvider(ProviderChanges):
     name: Name
 
 
-class Quota(BaseModel):
+class Quota(LazyModel):
     """How much all projects of a company may hold; null for as much as they like."""
 
     model_config = ConfigDict(extra="forbid")
@@ -139,13 +140,13 @@ class Quota(BaseModel):
     quota_bytes: Size
 
 
-class RoleId(BaseModel):
+class RoleId(LazyModel):
     """A role by its id."""
 
     id: Annotated[str, Field(json_schema_extra={"enum": list(ROLES)})]
 
 
-class NewPermission(BaseModel):
+class NewPermission(LazyModel):
     """The role to give."""
 
     model_config = ConfigDict(extra="forbid")
@@ -153,7 +154,7 @@ class NewPermission(BaseModel):
     auth_role: RoleId
 
 
-class PageQuery(BaseModel):
+class PageQuery(LazyModel):
     """Which page of a list."""
 
     page: Annotated[int, WholeNumber(1, 999_999_999)] = Field(1, description="Which page.")
@@ -177,7 +178,7 @@ class UsersQuery(PageQuery):
     username: Text | None = Field(default=None, description="The same.")
 
 
-class AgentSignIn(BaseModel):
+class AgentSignIn(LazyModel):
     """An API key and its secret, under the names of Duke's data service."""
 
     agent_key: Text

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from webapp.engine.params import FirstMonth, LastMonth
 from webapp.lib.bodies import check_months
+from webapp.lib.model import LazyModel
 from webapp.lib.months import current_month
 
 # kB is 1000 bytes, KiB is 1024; so on upwards.
@@ -27,7 +28,7 @@ Unit = Literal["B", "kB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB"]
 MOST_MONTHS = 600
 
 
-class ProjectStorageParams(BaseModel):
+class ProjectStorageParams(LazyModel):
     """Parameters of a project-storage report."""
 
     model_config = ConfigDict(extra="forbid")

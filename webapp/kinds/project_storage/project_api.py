@@ -11,7 +11,7 @@ from typing import Literal
 from uuid import UUID
 
 from flask import Blueprint, Response, jsonify, request, url_for
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from webapp.accounts import (
     LIFETIME_S,
@@ -30,6 +30,7 @@ from webapp.kinds.project_storage import answers, bodies, projects, stats, tasks
 from webapp.kinds.project_storage.api import PREFIX, as_envelope, page_of
 from webapp.kinds.project_storage.models import ROLES
 from webapp.lib.bodies import read_json, read_query, read_value
+from webapp.lib.model import LazyModel
 from webapp.lib.openapi import JSON, Describer
 
 bp = Blueprint("project_storage_projects", __name__, url_prefix=PREFIX)
@@ -109,7 +110,7 @@ def delete_project(project_id: UUID) -> tuple[str, int]:
 # Roles
 
 
-class RolesQuery(BaseModel):
+class RolesQuery(LazyModel):
     """Of which roles."""
 
     context: Literal["project", "system"] | None = Field(None, description="Where they hold.")

@@ -34,6 +34,7 @@ from webapp.kinds.session_activity.models import (
 )
 from webapp.kinds.session_activity.names import is_writable
 from webapp.lib.bodies import WholeNumber, at_field, body_bytes, parse_json, read_value
+from webapp.lib.model import LazyModel
 from webapp.lib.moments import parse_rfc3339
 
 M = TypeVar("M", bound=BaseModel)
@@ -127,7 +128,7 @@ Event = Annotated[
 LONGEST_ASKED = 255
 
 
-class _Body(BaseModel):
+class _Body(LazyModel):
     """An object whose names are read in any case; what is null or empty counts as not given."""
 
     model_config = ConfigDict(str_strip_whitespace=True)
@@ -257,19 +258,19 @@ class NewCorrection(_Body):
         return Span(self.new_start, self.new_end) if self.new_start and self.new_end else None
 
 
-class LoginOrAllQuery(BaseModel):
+class LoginOrAllQuery(LazyModel):
     """Which login; without one all that are meant."""
 
     login: Annotated[str, LineOrEmpty] = ""
 
 
-class LoginQuery(BaseModel):
+class LoginQuery(LazyModel):
     """Which login."""
 
     login: Annotated[str, OneLine]
 
 
-class NamesQuery(BaseModel):
+class NamesQuery(LazyModel):
     """Which names: those that contain a text, those after one, how many at most."""
 
     model_config = ConfigDict(str_strip_whitespace=True)
@@ -279,7 +280,7 @@ class NamesQuery(BaseModel):
     limit: Annotated[int, WholeNumber(1, 1000, clamp=True)] = 100
 
 
-class SessionId(BaseModel):
+class SessionId(LazyModel):
     """Which session."""
 
     session: Annotated[str, OneLine]

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Annotated, Any
 
 from flask import Response, current_app, flash, request
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from webapp.accounts import current_scope, require
 from webapp.engine.charts import chart_of
@@ -38,6 +38,7 @@ from webapp.kinds.session_activity.names import find_login, login_names, names_b
 from webapp.kinds.session_activity.pages import back_to, bp
 from webapp.kinds.session_activity.report import PERIODS, hours_columns
 from webapp.lib.bodies import Month, at_field, check_months, read_query, read_value
+from webapp.lib.model import LazyModel
 from webapp.lib.moments import rfc3339, utcnow
 from webapp.lib.months import last_day, month_text, months_between, next_month
 from webapp.lib.shown_lists import shown_list
@@ -53,7 +54,7 @@ def _this_month() -> date:
     return day_of(utcnow(), zone_of(current_app)).replace(day=1)
 
 
-class LoginQuery(BaseModel):
+class LoginQuery(LazyModel):
     """Which login's hours to show, of which event and months: this one and the two before."""
 
     model_config = ConfigDict(str_strip_whitespace=True)

@@ -19,7 +19,7 @@ from flask import (
     request,
     url_for,
 )
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from webapp.accounts import current_scope, require, restrict
 from webapp.accounts import zone_of as company_zone
@@ -62,6 +62,7 @@ from webapp.kinds.session_activity.sessions import (
 )
 from webapp.kinds.session_activity.use import Usage
 from webapp.lib.bodies import WholeNumber, at_field, read_form, read_query, read_value
+from webapp.lib.model import LazyModel
 from webapp.lib.moments import rfc3339, utcnow
 
 bp = Blueprint(
@@ -87,7 +88,7 @@ ONLINE = (
 )
 
 
-class BoardQuery(BaseModel):
+class BoardQuery(LazyModel):
     """What of the board to show: a text in login, computer or address, its order, which page.
 
     seen: the mark of what the asker shows already
@@ -293,7 +294,7 @@ def _monday() -> date:
     return today - ONE_DAY * today.weekday()
 
 
-class UseQuery(BaseModel):
+class UseQuery(LazyModel):
     """What to show the use of, and of which days: without any, this week up to today."""
 
     by: Literal["room", "computer"] = "room"

@@ -6,12 +6,13 @@ from datetime import date
 from typing import Annotated, Any, Literal
 
 from flask import current_app
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from webapp.kinds.session_activity.compute import day_of
 from webapp.kinds.session_activity.ingest import zone_of
 from webapp.kinds.session_activity.models import EVENT_LENGTH, LOGIN_LENGTH
 from webapp.lib.bodies import Month, at_field, check_months
+from webapp.lib.model import LazyModel
 from webapp.lib.moments import utcnow
 from webapp.lib.months import last_day
 
@@ -30,7 +31,7 @@ def check_dates(first: date, last: date) -> None:
         raise at_field("from_date", "The year of the date cannot be right.")
 
 
-class SessionActivityParams(BaseModel):
+class SessionActivityParams(LazyModel):
     """Parameters of a session-activity report; nothing of them is secret."""
 
     model_config = ConfigDict(extra="forbid")

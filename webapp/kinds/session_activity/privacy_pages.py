@@ -14,7 +14,7 @@ from flask import (
     request,
     url_for,
 )
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
 from webapp.accounts import current_scope, require
 from webapp.errors import InvalidParams, NotFound
@@ -29,6 +29,7 @@ from webapp.kinds.session_activity.pages import local_text, names_page
 from webapp.kinds.session_activity.privacy import addresses, erase, held, wanted_logins
 from webapp.kinds.session_activity.use import read_opening, read_rooms
 from webapp.lib.bodies import Text, WholeNumber, read_form, read_query
+from webapp.lib.model import LazyModel
 from webapp.lib.moments import utcnow
 from webapp.lib.months import last_day, month_text, next_month
 
@@ -49,7 +50,7 @@ def _rooms(text: str) -> str:
 MailDomain = StringConstraints(max_length=253, pattern=r"^[^@\s]*$", to_lower=True)
 
 
-class SettingsForm(BaseModel):
+class SettingsForm(LazyModel):
     """How a company's names and hours are read; see `models.Settings`."""
 
     model_config = ConfigDict(str_strip_whitespace=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from sqlalchemy import select
 
 from webapp.engine.kind import (
@@ -47,6 +47,7 @@ from webapp.kinds.label_revenue.report.compute import METHODS
 from webapp.kinds.label_revenue.report.payouts import MonthPayout
 from webapp.kinds.label_revenue.rows import Options, Role, Source
 from webapp.lib.bodies import check_months
+from webapp.lib.model import LazyModel
 from webapp.lib.moments import utcnow
 from webapp.lib.months import current_month, month_text, months_between
 
@@ -63,7 +64,7 @@ METHOD_TEXTS = {"pool": "Pool, by seconds", "listener": "By listener"}
 SAMPLE = Path(models.__file__).parent / "sample"
 
 
-class LabelRevenueParams(BaseModel):
+class LabelRevenueParams(LazyModel):
     """Parameters of a label-revenue report."""
 
     model_config = ConfigDict(extra="forbid")
