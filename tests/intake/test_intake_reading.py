@@ -61,7 +61,7 @@ def test_encodings_separators_and_titles_are_found_out(
 
 def test_headings_mean_the_same_in_other_writings_and_languages(tmp_path: Path) -> None:
     assert heading_key("Emission factor (kg CO2e)") == heading_key("emissionFactor")
-    path = kept(tmp_path, "DATUM,User-ID,Quantité (kg),Shop\n2025-03-13,1,5,X\n")
+    path = kept(tmp_path, "DATUM,USERID,Quantité (kg),Shop\n2025-03-13,1,5,X\n")
     assert detect(path, FIELDS).columns == ("day", "who", "amount", None)
 
 
@@ -111,6 +111,8 @@ def test_what_is_no_text_in_either_encoding_is_refused(tmp_path: Path) -> None:
         (("1.234", "7,5"), ","),
         (("1.234,50",), ","),
         (("1.234.567",), ","),
+        (("216\N{RIGHT SINGLE QUOTATION MARK}579,52",), ","),
+        (("1,234E+05",), ","),
         (("0.182",), "."),
         (("3.3000000000000003",), "."),
     ],
@@ -194,6 +196,10 @@ def test_a_date_comes_back_in_every_order(day: date) -> None:
     assert read_date(f"{day:%Y/%m/%d}", "ymd") == day
     assert read_date(day.isoformat(), "dmy") == day
     assert read_date(f"{day.isoformat()}T00:00:00Z", "dmy") == day
+    assert read_date(f"{day:%m/%d/%Y} 12:00:00 AM", "mdy") == day
+    assert read_date(f"{day:%Y%m%d}", "dmy") == day
+    for moment in (f"{day} 14:05:06.123+00", f"{day} 14:05:06 UTC", f"{day}T14:05:06,5-0330"):
+        assert read_date(moment, "dmy", cut_time=True) == day
 
 
 @pytest.mark.parametrize("text", ["32/04/2025", "1735689600", "45658", "2025-02-30", "1/1/25", ""])

@@ -22,9 +22,12 @@ FIRST_YEAR, LAST_YEAR = 1970, 9000
 ISO = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
 SLASHED = re.compile(r"(\d{1,2})[/.\-](\d{1,2})[/.\-](\d{4})")
 YEAR_FIRST = re.compile(r"(\d{4})[/.](\d{1,2})[/.](\d{1,2})")
+COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)")
 # Midnight behind a date says nothing more; any other time would be dropped in silence.
-_MIDNIGHT = re.compile(r"[T ]+0{1,2}:00(:00(\.0+)?)?(Z|[+-]\d\d:?\d\d)?$")
-_TIME = re.compile(r"[T ]+\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[AaPp][Mm])?(Z|[+-]\d\d:?\d\d)?$")
+_ZONE = r" ?(Z|UTC|GMT|[+-]\d\d(:?\d\d)?)?$"
+_MIDNIGHT = re.compile(r"[T ]+(0{1,2}:00(:00([.,]0+)?)?|12:00(:00)? ?[Aa][Mm])" + _ZONE)
+_TIME = re.compile(r"[T ]+\d{1,2}:\d\d(:\d\d([.,]\d+)?)?( ?[AaPp][Mm])?" + _ZONE)
+_YEAR_FIRST = (ISO, YEAR_FIRST, COMPACT)
 _EXAMPLES = {"dmy": "dd/mm/yyyy", "mdy": "mm/dd/yyyy", "ymd": "yyyy-mm-dd"}
 # Thousands may stand apart, in groups of three and all alike: 1.234,50 or 1 234.50.
 _WHOLE = (
@@ -206,11 +209,11 @@ def read_date(
     cut_time: a time of day behind it is dropped; else only midnight is
     Raises:   ValueError with a sentence
     """
-    if isinstance(text, NumberCell):
+    if isinstance(text, NumberCell) and not COMPACT.fullmatch(text):
         return _numbered_day(text, since_1904, cut_time)
     stripped = (_TIME if cut_time else _MIDNIGHT).sub("", text.strip())
     try:
-        if match := ISO.fullmatch(stripped) or YEAR_FIRST.fullmatch(stripped):
+        if match := next(filter(None, (one.fullmatch(stripped) for one in _YEAR_FIRST)), None):
             year, month, day = (int(part) for part in match.groups())
         elif order in ("dmy", "mdy") and (match := SLASHED.fullmatch(stripped)):
             first, second, year = (int(part) for part in match.groups())
@@ -269,15 +272,17 @@ class Proof:
 
 def mark_of(cell: str) -> str | None:
     """Return the decimal mark that a number proves, `either` where it may be one or thousands."""
-    marks = [one for one in cell if one in ".,"]
-    if not marks or not re.fullmatch(r"[-+]?[\d.,\s']*\d", cell):
+    # A number with a power of ten has no thousands.
+    digits, power, _ = cell.lower().partition("e")
+    marks = [one for one in digits if one in ".,"]
+    if not marks or not re.fullmatch(r"[-+\u2212]?[\d.,\s'\u2019]*\d", digits):
         return None
     if len(set(marks)) > 1:
         return marks[-1]
     if len(marks) > 1:
         return "," if marks[0] == "." else "."
-    before, _, after = cell.partition(marks[0])
-    is_group = len(after) == 3 and re.fullmatch(r"[-+]?[1-9]\d{0,2}", before)
+    before, _, after = digits.partition(marks[0])
+    is_group = not power and len(after) == 3 and re.fullmatch(r"[-+\u2212]?[1-9]\d{0,2}", before)
     return "either" if is_group else marks[0]
 
 

@@ -52,8 +52,8 @@ class Field:
 
     @property
     def keys(self) -> frozenset[str]:
-        """The headings that mean this field, as `heading_key` writes them."""
-        return frozenset(heading_key(word) for word in (self.name, *self.words))
+        """The headings that mean this field, as `_joined` writes them."""
+        return frozenset(_joined(word) for word in (self.name, *self.words))
 
 
 def apart(heading: str) -> str:
@@ -69,6 +69,11 @@ def heading_key(heading: str) -> str:
     return _GAPS.sub("_", letters).strip("_").lower()
 
 
+def _joined(heading: str) -> str:
+    """Return a heading without the gaps between its words: `USERID` is `user id`, too."""
+    return heading_key(heading).replace("_", "")
+
+
 def places_of(header: Sequence[str], fields: Iterable[Field]) -> tuple[str | None, ...]:
     """Return the name of the field that each heading means, None where it means none.
 
@@ -76,13 +81,13 @@ def places_of(header: Sequence[str], fields: Iterable[Field]) -> tuple[str | Non
     word of several fields means the first that no other heading names: beside `Site`, `Unit` is one
     of measure.
     """
-    keys = [heading_key(heading) for heading in header]
+    keys = [_joined(heading) for heading in header]
     meant: dict[str, list[str]] = {}
     own: dict[str, str] = {}
     for field in fields:
         for key in field.keys:
             meant.setdefault(key, []).append(field.name)
-        own[heading_key(field.name)] = field.name
+        own[_joined(field.name)] = field.name
     named = {own[key] for key in keys if key in own}
     others = {meant[key][0] for key in keys if len(meant.get(key, ())) == 1}
 
