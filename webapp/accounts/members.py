@@ -131,7 +131,8 @@ def delete_user(user: User) -> None:
             _keep_an_admin(member.company_id)
     entries: Any = AuditEntry.__table__
     in_theirs = entries.c.company_id.in_(companies)
-    replace_mentions(db.session, entries, [entries.c.subject], email, FORMER_MEMBER, in_theirs)
+    subjects = [entries.c.subject]
+    replace_mentions(db.session, entries, subjects, email, lambda _: FORMER_MEMBER, in_theirs)
     theirs = delete(Invite).where(Invite.email == email, Invite.company_id.in_(companies))
     db.session.execute(theirs)
     drop_second_factor(user)

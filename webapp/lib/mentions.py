@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import JSON, ColumnElement, String, Table, Text, cast, false, or_, select, update
@@ -25,17 +26,26 @@ def replace_mentions(
     table: Table,
     columns: Any,
     address: str,
-    instead: str,
+    instead: Callable[[str], str],
     *where: ColumnElement[bool],
 ) -> None:
-    """Write a text in the place of an address, wherever that stands by itself; not committed."""
+    """Write another text where an address stands by itself, in any spelling; not committed.
+
+    instead: the text in the place of a spelling, as Joann@example.com
+    """
     whole = re.compile(rf"(?<![\w.+-]){re.escape(address)}(?![\w-]|\.\w)", re.IGNORECASE)
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, str):
+            return whole.sub(lambda found: instead(found[0]), value)
+        if isinstance(value, list):
+            return [changed(one) for one in value]
+        if isinstance(value, dict):
+            return {changed(name): changed(one) for name, one in value.items()}
+        return value
+
     for column in columns:
         query = select(column, *table.primary_key).where(mentions([column], address), *where)
         for value, *key in session.execute(query).all():
-            is_text = isinstance(value, str)
-            written = value if is_text else json.dumps(value, ensure_ascii=False)
-            changed = whole.sub(instead, written)
             this = (one == part for one, part in zip(table.primary_key, key, strict=True))
-            new = {column: changed if is_text else json.loads(changed)}
-            session.execute(update(table).where(*this).values(new))
+            session.execute(update(table).where(*this).values({column: changed(value)}))
