@@ -218,6 +218,33 @@ def test_what_no_sheet_holds_is_refused_in_a_sentence(
         rows_of(tmp_path, workbook(HEADER + sheet))
 
 
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "a PDF"),
+        (b'\xef\xbb\xbf <html xmlns:x="urn:excel"><table>', "HTML or XML"),
+        ("<?xml version='1.0'?>".encode("utf-16"), "HTML or XML"),
+        (b'[{"day": 1}]', "JSON"),
+        (b"\x1f\x8b\x08", "an archive"),
+        ("content.xml", "an OpenDocument file"),
+        ("Index/Document.iwa", "a Numbers document"),
+        ("xl/workbook.bin", "a binary workbook"),
+        ("a.csv", "a ZIP archive"),
+        ("xl/workbook.xml", None),
+    ],
+)
+def test_files_of_other_programs_are_called_by_their_name(
+    tmp_path: Path, data: bytes | str, what: str | None
+) -> None:
+    if isinstance(data, str):
+        with zipfile.ZipFile(tmp_path / "archive", "w") as archive:
+            archive.writestr(data, "x")
+        data = (tmp_path / "archive").read_bytes()
+    words = f"This is {what}.*which is not read" if what else "The workbook cannot be read"
+    with pytest.raises(BadFile, match=words):
+        rows_of(tmp_path, data)
+
+
 def test_a_document_type_is_refused(tmp_path: Path) -> None:
     content = workbook(HEADER + GOOD, prefix="")
     bomb = b"<!DOCTYPE x [<!ENTITY a 'aaaa'>]>"

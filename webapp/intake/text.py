@@ -141,12 +141,11 @@ def csv_rows(
         except UnicodeError as error:
             raise BadFile(f"The file is not {encoding} text from here on.", line) from error
         except csv.Error as error:
-            hint = (
-                "; write a quote inside of a cell twice, and close each"
-                if '"' in str(error)
-                else ""
-            )
-            raise BadFile(f"The row cannot be read as CSV: {error}{hint}.", line) from error
+            fault = str(error)
+            hint = "; write a quote inside of a cell twice, and close each"
+            if "limit" in fault:
+                fault = f"a cell is longer than {LONGEST_FIELD:,} characters"
+            raise BadFile(f"The row cannot be read as CSV: {fault}{hint}.", line) from error
 
 
 def last_rows(path: Path, encoding: str, separator: str) -> Iterator[list[str]]:

@@ -8,6 +8,7 @@ in a file that is damaged, locked or no workbook at all is one error: `BadFile`.
 from __future__ import annotations
 
 import posixpath
+import re
 import struct
 import zipfile
 import zlib
@@ -30,6 +31,25 @@ ALWAYS_UNPACKED_BYTES = 16 * 1024 * 1024
 MOST_PART_BYTES = 4 * 1024 * 1024
 CHUNK_BYTES = 64 * 1024
 UNREADABLE = "The workbook cannot be read. Save it as XLSX again, without a password."
+NOT_READ = "This is {}, which is not read. Save or export it as XLSX, or as CSV UTF-8."
+_OTHER_FILES = tuple(
+    (re.compile(begins, re.IGNORECASE), what)
+    for begins, what in (
+        (rb"%PDF", "a PDF"),
+        (rb"\{\\rtf", "RTF"),
+        (rb"\x89PNG|\xff\xd8\xff|GIF8", "a picture"),
+        (rb"PK\x05\x06|\x1f\x8b|7z\xbc\xaf|Rar!|BZh|\xfd7zXZ", "an archive"),
+        (rb"PAR1|SQLite format", "a database"),
+        (rb"\W*<\0?(!\0?d|h\0?t\0?m|h\0?e\0?a|t\0?a\0?b|m\0?e\0?t|\?\0?x\0?m)", "HTML or XML"),
+        (rb"\W*\[?\s*\{\s*[\"}]", "JSON"),
+    )
+)
+_OTHER_ARCHIVES = {
+    "content.xml": "an OpenDocument file (ODS)",
+    "Index/Document.iwa": "a Numbers document",
+    "xl/workbook.bin": "a binary workbook (XLSB)",
+    "word/document.xml": "a text document",
+}
 _FAULTS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -53,15 +73,26 @@ class Sheet(NamedTuple):
 
 
 def is_workbook(path: Path) -> bool:
-    """Say whether a file begins as an XLSX workbook does. Raises: BadFile for an older kind"""
+    """Say whether a file begins as an XLSX workbook does. Raises: BadFile for other files"""
     with path.open("rb") as file:
-        start = file.read(4)
-    if start == b"\xd0\xcf\x11\xe0":
+        start = file.read(256)
+    if start.startswith(b"\xd0\xcf\x11\xe0"):
         raise BadFile(
             "This is not a workbook that can be read: XLS, or one with a password. Save it as "
             "XLSX without one, or as CSV UTF-8."
         )
-    return start == b"PK\x03\x04"
+    for begins, what in _OTHER_FILES:
+        if begins.match(start):
+            raise BadFile(NOT_READ.format(what))
+    return start.startswith(b"PK\x03\x04")
+
+
+def _what_archive(names: list[str]) -> str:
+    """Return what a ZIP is that is no workbook, empty where it looks like a damaged one."""
+    for part, what in _OTHER_ARCHIVES.items():
+        if part in names:
+            return what
+    return "" if any(name.startswith(("xl/", "_rels/")) for name in names) else "a ZIP archive"
 
 
 @contextmanager
@@ -79,6 +110,8 @@ class Workbook:
         with _one_error():
             self._archive = zipfile.ZipFile(path)
             try:
+                if what := _what_archive(self._archive.namelist()):
+                    raise BadFile(NOT_READ.format(what))
                 self._read_parts()
             except BaseException:
                 self._archive.close()
