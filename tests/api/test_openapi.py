@@ -212,6 +212,7 @@ def test_answers_are_as_the_document_says(
     check("Estimate", api.post("/reports/estimate", body).json)
 
 
+@pytest.mark.once
 @pytest.mark.hypothesis
 def test_fuzzed_from_its_own_document_it_has_no_fault(
     app: Flask, api_for: Callable[[str], Api], partner_use: Callable[..., dict[str, Any]]
