@@ -40,6 +40,8 @@ _NUMBERS = {
     ",": re.compile(_NUMBER.format(gaps=r"." + _SPACES, mark=",")),
     ".": re.compile(_NUMBER.format(gaps=r"," + _SPACES, mark=r"\.")),
 }
+# As accountants write it, and some of their programs.
+_BELOW_ZERO = re.compile(r"\(([\d][^()]*)\)|(\d[^-]*)-")
 # What a spreadsheet shows where a formula has failed, in the languages of headings, as a CSV of it
 # has it; in a workbook they are English whatever its language.
 ERROR_WORDS = re.compile(
@@ -160,6 +162,8 @@ def read_number(text: str, decimal_mark: str) -> Decimal:
         decimal_mark = "."
     other = "." if decimal_mark == "," else ","
     found = _NUMBERS[decimal_mark].fullmatch(stripped)
+    if found is None and (below_zero := _BELOW_ZERO.fullmatch(stripped)):
+        return -read_number(below_zero[1] or below_zero[2], decimal_mark)
     if found is None:
         if re.fullmatch(rf"[-+]?\d+{re.escape(other)}\d+", stripped):
             names = {".": "a point", ",": "a comma"}
@@ -273,16 +277,16 @@ class Proof:
 def mark_of(cell: str) -> str | None:
     """Return the decimal mark that a number proves, `either` where it may be one or thousands."""
     # A number with a power of ten has no thousands.
-    digits, power, _ = cell.lower().partition("e")
+    digits, power, _ = cell.lower().strip("()-").partition("e")
     marks = [one for one in digits if one in ".,"]
-    if not marks or not re.fullmatch(r"[-+\u2212]?[\d.,\s'\u2019]*\d", digits):
+    if not marks or not re.fullmatch(r"[+\u2212]?[\d.,\s'\u2019]*\d", digits):
         return None
     if len(set(marks)) > 1:
         return marks[-1]
     if len(marks) > 1:
         return "," if marks[0] == "." else "."
     before, _, after = digits.partition(marks[0])
-    is_group = not power and len(after) == 3 and re.fullmatch(r"[-+\u2212]?[1-9]\d{0,2}", before)
+    is_group = not power and len(after) == 3 and re.fullmatch(r"[+\u2212]?[1-9]\d{0,2}", before)
     return "either" if is_group else marks[0]
 
 

@@ -115,7 +115,7 @@ def test_gases_bases_and_biogenic_entries_are_told_apart(
         entry(id="b", **grid, emission_factor="0.1", basis="Market"),
         entry(id="c", **grid, emission_factor="0.2"),
         entry(id="d", unit_id=unit, quantity="10", **methane),
-        entry(id="e", unit_id=unit, quantity="7", emission_factor="1", is_biogenic=True),
+        entry(id="e", unit_id=unit, quantity="7", emission_factor="1", is_biogenic="ja"),
     ]
     assert admin.post(f"{DATA}/entries", sent).json["created"] == 5
     files = make(app, admin, organizationUnitId=unit)

@@ -89,6 +89,9 @@ def _trimmed(least: int, most: int) -> StringConstraints:
 
 # IDs and names may be sent as whole numbers.
 AS_TEXT = BeforeValidator(_text)
+_YES = dict.fromkeys(("x", "ja", "oui", "sí", "si", "wahr", "vrai", "waar", "verdadero"), True)
+_NO = dict.fromkeys(("", "nein", "nee", "non", "falsch", "faux", "onwaar", "falso"), False)
+_FLAGS = BeforeValidator(lambda one: (_YES | _NO).get(str(one).strip().casefold(), one))
 Name = Annotated[str, _trimmed(1, 200), AS_TEXT]
 Note = Annotated[str, _trimmed(0, 2000), AS_TEXT]
 Number = Annotated[Decimal, BeforeValidator(_number)]
@@ -145,7 +148,7 @@ class EntryIn(LazyModel):
     gas: Annotated[str, _trimmed(0, 40), AS_TEXT] = ""
     warming_potential: Number | None = None
     basis: Annotated[str, BeforeValidator(_basis)] = ""
-    is_biogenic: bool = False
+    is_biogenic: Annotated[bool, _FLAGS] = False
     start_date: Day | None = None
     end_date: Day | None = None
 
