@@ -14,8 +14,9 @@ from typing import Any
 from psycopg import Connection, OperationalError, errors
 from psycopg.types.array import ListBinaryDumper
 
-# Who has waited this long for an answer asks; the server has this long to say that it is there.
-ASK_AFTER_S = 2.0
+# Who has waited this long for an answer asks, and again after twice as long, and so on; the server
+# has this long to say that it is there.
+ASK_AFTER_S, ASK_AT_LEAST_EACH_S = 2.0, 30.0
 PING_S = 2
 # Who was silent is held to be silent for a moment: pages and lines need not find it out one by one.
 REST_S = 2.0
@@ -45,15 +46,16 @@ class WatchfulConnection(Connection[Any]):
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Return what a statement answers, however long it takes while the server is there."""
+        patience_s = ASK_AFTER_S
         while True:
             try:
-                return super().wait(gen, interval, ASK_AFTER_S)
+                return super().wait(gen, interval, patience_s)
             except errors._WaitTimeout:
                 if not self._is_there():
                     # Nobody knows what became of the statement: the connection is of no use.
                     self.pgconn.finish()
                     raise OperationalError("the server does not answer") from None
-                gen = _goes_on(gen)
+                gen, patience_s = _goes_on(gen), min(2 * patience_s, ASK_AT_LEAST_EACH_S)
 
     def _is_there(self) -> bool:
         try:
