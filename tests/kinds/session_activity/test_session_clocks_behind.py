@@ -126,6 +126,17 @@ def test_what_is_sent_again_counts_where_the_first_one_put_it(
     assert seconds_of(app, "s1") == set(range(120))
 
 
+def test_a_sender_whose_clock_is_centuries_ahead_corrects_nothing(
+    app: Flask, sender: Sender, at: Callable[[float], None]
+) -> None:
+    at(120)
+    for told in ("4500-01-01T00:00:00Z", "9000-12-31T00:00:00Z"):
+        assert sender.begin(f"s{told[0]}", text(0), sent_at=told).status_code == 201
+        body = ping_body(f"s{told[0]}", text(60), sent_at=told)
+        assert sender.post("/activity", [body]).status_code == 201
+        assert seconds_of(app, f"s{told[0]}") == set(range(120))
+
+
 def slow(sender: Sender, at: Callable[[float], None], minutes: int, behind: int = 120) -> None:
     """Let anna sit at a computer whose clock is behind, pinging each minute."""
     at(0)

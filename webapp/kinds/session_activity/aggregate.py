@@ -18,6 +18,7 @@ from webapp.kinds.session_activity import segments
 from webapp.kinds.session_activity.clocks import moved_sessions
 from webapp.kinds.session_activity.compute import (
     BEHIND_S,
+    EPOCH,
     ONE_DAY,
     STEADY_S,
     Span,
@@ -29,7 +30,7 @@ from webapp.kinds.session_activity.compute import (
     join,
 )
 from webapp.kinds.session_activity.models import ClockAhead, ClockOffset, Login, Segment, Session
-from webapp.kinds.session_activity.segments import EPOCH, NewEnd, NewSegmentEnd, Said, SessionFacts
+from webapp.kinds.session_activity.segments import NewEnd, NewSegmentEnd, Said, SessionFacts
 
 # The event that stands for the session itself.
 SESSION = ""

@@ -16,6 +16,7 @@ from itertools import chain, islice
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+EPOCH, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 12, 31, tzinfo=UTC)
 NO_TIME = timedelta(0)
 ONE_DAY = timedelta(days=1)
 # A clock that is off by less troubles nobody.
@@ -58,10 +59,13 @@ def corrected(said_at: datetime, sent_at: datetime, arrived_at: datetime) -> dat
     """Return when a ping was by our clock, as far as that is known.
 
     sent_at: the sender's clock when it sent; beside the arrival it tells how far that clock is off.
-             Below a minute it may as well have been under way.
+             Below a minute it may as well have been under way, and what leads before 1970 or out
+             of the calendar tells nothing.
     """
     offset = arrived_at - sent_at
-    return said_at + offset if abs(offset) > WORTH_CORRECTING else said_at
+    if abs(offset) <= WORTH_CORRECTING or not EPOCH - said_at <= offset <= LATEST - said_at:
+        return said_at
+    return said_at + offset
 
 
 def join(spans: list[Span], new: Span, grace: timedelta) -> list[Span]:

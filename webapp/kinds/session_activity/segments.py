@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Engine
 
 from webapp.extensions import UtcDateTime
-from webapp.kinds.session_activity.compute import ONE_DAY, Span
+from webapp.kinds.session_activity.compute import EPOCH, ONE_DAY, Span
 from webapp.kinds.session_activity.models import (
     ClockAhead,
     ClockOffset,
@@ -39,7 +39,6 @@ from webapp.kinds.session_activity.models import (
 from webapp.lib.batches import batched
 from webapp.lib.upserts import upsert
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # What a clock has said: session, event, time.
 Said = tuple[int, str, datetime]
 Clock = type[ClockAhead] | type[ClockOffset]
