@@ -136,7 +136,9 @@ class Describer:
         """
         if not isinstance(answer, AnswerSpec):
             answer = AnswerSpec("Done.", {JSON: answer} if answer is not None else {})
-        codes = {*errors, *ALWAYS, *(BODY if body is not None else ())}
+        # A NUL in a query is refused by all; who has an envelope of its own has no 422.
+        refused = 422 if self.error is Problem else 400
+        codes = {*errors, *ALWAYS, refused, *(BODY if body is not None else ())}
         problems = {
             code: AnswerSpec(REASONS[code], {self.error_type: self.error}) for code in sorted(codes)
         }
