@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from webapp.commands import progress_bar
+from webapp.commands import handle_cli_errors, progress_bar
 
 ROOT = Path(__file__).parent.parent
 STEPS = """
@@ -58,6 +58,22 @@ def test_at_a_terminal_one_line_is_redrawn_and_never_wraps() -> None:
     assert all(len(part.rstrip()) < 80 for part in drawn)
     assert "[########################] 4/4 last" in drawn[-1]
     assert printed.count(b"\n") == 1
+
+
+def test_a_full_disk_and_a_folder_that_is_not_there_are_sentences(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def fill() -> None:
+        with Path("/dev/full").open("wb") as file:
+            file.write(b"x")
+
+    for fail, words in (
+        (fill, "The disk is full"),
+        ((tmp_path / "no" / "x").touch, "No such file"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            handle_cli_errors(fail)()
+        assert (ended.value.code, words in capsys.readouterr().err) == (1, True)
 
 
 def _read(handle: int) -> bytes:

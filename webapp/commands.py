@@ -5,7 +5,9 @@ The commands themselves stand in `webapp.cli`, in the rooms and in the kinds.
 
 from __future__ import annotations
 
+import errno
 import shutil
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ from webapp.security import secret_keys
 P = ParamSpec("P")
 R = TypeVar("R")
 BAR_WIDTH = 24
+NO_SPACE = "The disk is full: nothing was kept of what did not fit. Make room, and try again."
 
 
 def handle_cli_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -48,6 +51,19 @@ def handle_cli_errors(command: Callable[P, R]) -> Callable[P, R]:
                     "is DATABASE_URL right, and was `flask db upgrade` run?"
                 )
             click.echo(trouble, err=True)
+            raise SystemExit(1) from None
+        except sqlite3.Error as error:
+            if error.sqlite_errorname != "SQLITE_FULL":
+                raise
+            click.echo(NO_SPACE, err=True)
+            raise SystemExit(1) from None
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                click.echo(NO_SPACE, err=True)
+            elif error.filename:
+                click.echo(f"{error.filename}: {error.strerror}.", err=True)
+            else:
+                raise
             raise SystemExit(1) from None
 
     return wrapped

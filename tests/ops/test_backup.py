@@ -116,9 +116,24 @@ def test_a_backup_replaces_no_file_and_a_restore_takes_no_other_file(
     before = everything(app)
     refused = run_in(app, "backup", str(other))
     assert (refused.exit_code, "is there already" in refused.stderr) == (2, True)
+    refused = run_in(app, "backup", str(tmp_path / "nowhere" / "file"))
+    assert (refused.exit_code, "There is no folder" in refused.stderr) == (2, True)
     for path in (other, tmp_path / "none"):
         assert run_in(app, "restore", str(path)).exit_code == 2
     assert other.read_text() == "something of mine"
+    assert everything(app) == before
+
+
+def test_a_damaged_backup_leaves_the_database_as_it_is(app: Flask, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.backup"
+    before = everything(app)
+    assert run_in(app, "backup", str(kept)).exit_code == 0
+    whole = kept.read_bytes()
+    # In the middle of a table; at the end of a file stands what makes it look whole.
+    middle = len(whole) // 2 if not SERVERS else whole.index(b"app_user") + 20
+    kept.write_bytes(whole[:middle] + b"\xff" * 60 + whole[middle + 60 :])
+    refused = run_in(app, "restore", str(kept))
+    assert (refused.exit_code, "is damaged" in refused.stderr) == (2, True), refused.stderr
     assert everything(app) == before
 
 

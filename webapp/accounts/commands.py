@@ -52,7 +52,12 @@ def _of_user(command: Callable[..., None]) -> Callable[..., None]:
 @user.command("create")
 @click.argument("email")
 @click.option("--company", required=True, help="Created if it does not exist.")
-@click.option("--role", required=True, type=click.Choice(["operator", "admin", "expert", "viewer"]))
+@click.option(
+    "--role",
+    required=True,
+    type=click.Choice(["operator", "admin", "expert", "viewer"]),
+    help="What the user may do; an operator also operates the site.",
+)
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @handle_cli_errors
 @with_database

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ from webapp.ops.launcher import folder_lock
 
 MANIFEST = "manifest.json"
 CHUNK_BYTES = 1 << 20
+DAMAGED = "{} is damaged: the database is left as it is. Take another backup."
 # Made as they are needed, by no migration.
 _PARTITIONS = text("""
     SELECT child.relname, parent.relname, pg_get_expr(child.relpartbound, child.oid)
@@ -41,8 +43,10 @@ _PARTITIONS = text("""
 def back_up(path: Path) -> None:
     """Write the database of this moment to a new file that its owner alone may read.
 
-    Raises: InvalidParams where the file is there already
+    Raises: InvalidParams where the file is there already, or its folder is not
     """
+    if not path.parent.is_dir():
+        raise InvalidParams({"file": f"There is no folder {path.parent}."})
     if path.exists():
         raise InvalidParams({"file": f"{path} is there already; name another file."})
     part = path.with_name(f".{path.name}.part")
@@ -64,7 +68,7 @@ def back_up(path: Path) -> None:
 def restore(path: Path) -> None:
     """Put a backup in the place of everything the database holds, and bring it up to date.
 
-    Raises: InvalidParams for a file that is no backup of this database, or of a newer program;
+    Raises: InvalidParams for a file that is damaged, no backup of this database, or a newer one's;
     Conflict while other processes use the database
     """
     if not path.is_file():
@@ -102,8 +106,11 @@ def _restore_sqlite(path: Path) -> None:
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as kept:
         try:
             _check_revision(*kept.execute("SELECT version_num FROM alembic_version").fetchone())
+            is_whole = kept.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
         except (sqlite3.DatabaseError, TypeError):
             raise InvalidParams({"file": f"{path} is no backup of a SQLite database."}) from None
+        if not is_whole:
+            raise InvalidParams({"file": DAMAGED.format(path)})
         with closing(sqlite3.connect(_sqlite_file(), timeout=5)) as live:
             kept.backup(live)
 
@@ -143,11 +150,20 @@ def _restore_postgres(path: Path) -> None:
         with ZipFile(path) as archive:
             manifest = json.loads(archive.read(MANIFEST))
             revision = _check_revision(manifest["revision"])
+            if not _is_whole(archive):
+                raise InvalidParams({"file": DAMAGED.format(path)})
             _drop_everything()
             upgrade(revision=revision)
             _copy_in(archive, manifest["tables"], manifest["partitions"])
     except (BadZipFile, KeyError, ValueError):
         raise InvalidParams({"file": f"{path} is no backup of a Postgres database."}) from None
+
+
+def _is_whole(archive: ZipFile) -> bool:
+    try:
+        return archive.testzip() is None
+    except zlib.error:
+        return False
 
 
 def _drop_everything() -> None:

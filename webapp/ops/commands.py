@@ -39,7 +39,13 @@ def version() -> None:
 @click.command("up")
 @click.option("--host", help="Address to listen on; HOST in the environment.")
 @click.option("--port", type=click.IntRange(0, 65535), help="0 takes any free one.")
-@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    help="How many reports run at the same time.",
+)
 @click.option("--no-sandbox", is_flag=True, help="Use the real partner API, not the stand-in.")
 @click.option("--demo", is_flag=True, help="Make a demo company and two reports.")
 @click.option("--with-parent", is_flag=True, hidden=True)
@@ -67,7 +73,7 @@ def up(
 
 
 @click.command("demo", hidden=True)
-@click.option("--url", required=True)
+@click.option("--url", required=True, help="The address of the running site.")
 @with_appcontext
 @handle_cli_errors
 def demo(url: str) -> None:

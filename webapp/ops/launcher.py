@@ -24,6 +24,7 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.data_dir import LOCK_FILE, STAND_IN_FILE
+from webapp.databases import AWAY, trouble_of
 from webapp.errors import ReportError
 from webapp.extensions import db
 from webapp.installation import check_key
@@ -116,9 +117,11 @@ class LocalStack:
             self.environ.setdefault("LOG_LEVEL", "warning")
 
     def _start_redis(self) -> None:
-        if not self.app.config["REDIS_EMBEDDED"]:
-            return
         url = self.app.config["REDIS_URL"]
+        if not self.app.config["REDIS_EMBEDDED"]:
+            if not embedded_redis.answers(url):
+                self.say("Redis does not answer: is REDIS_URL right? Reports wait until it does.")
+            return
         if embedded_redis.answers(url):
             self.say("An embedded Redis of an earlier run is still there; stopping it.")
             embedded_redis.stop_leftover(url)
@@ -139,10 +142,11 @@ class LocalStack:
                 upgrade(revision="heads")
                 check_key(db.engine, *secret_keys())
             except SQLAlchemyError as error:
-                kind = type(error).__name__
+                trouble, kind = trouble_of(error), type(error).__name__
+                if trouble in {None, AWAY}:
+                    trouble = "Is DATABASE_URL right, and does the server answer?"
                 raise ReportError(
-                    f"The database could not be brought up to date ({kind}). "
-                    "Is DATABASE_URL right, and does the server answer?"
+                    f"The database could not be brought up to date ({kind}). {trouble}"
                 ) from error
             finally:
                 db.engine.dispose()

@@ -24,6 +24,7 @@ from typing import Any
 
 from flask import Flask, Response, g, has_request_context, request
 
+from webapp.databases import trouble_of
 from webapp.errors import ReportError
 from webapp.lib.moments import rfc3339, utcnow
 from webapp.tracing import request_id
@@ -190,7 +191,10 @@ def set_up(program: str, log_format: str, level: str) -> None:
     ) -> None:
         if isinstance(error, KeyboardInterrupt):
             return
-        log.critical("%s ended this process", type(error).__name__, exc_info=error)
+        # Of a database or Redis that is away, the place in the code says nothing.
+        trouble = trouble_of(error) if isinstance(error, Exception) else None
+        said = f"{type(error).__name__} ended this process" + (f": {trouble}" if trouble else "")
+        log.critical(said, exc_info=None if trouble else error)
 
     def uncaught_in_thread(found: threading.ExceptHookArgs) -> None:
         if found.exc_value is not None and not isinstance(found.exc_value, SystemExit):
