@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 import requests
@@ -11,7 +12,15 @@ from flask import Flask
 from sqlalchemy import select
 
 from tests.conftest import PASSWORD
-from tests.kinds.inventory.inventory_helpers import DATA, PERIODS, UNITS, Caller, Flow, serving
+from tests.kinds.inventory.inventory_helpers import (
+    DATA,
+    PERIODS,
+    UNITS,
+    Caller,
+    Flow,
+    entry,
+    serving,
+)
 from webapp.accounts.models import AuditEntry
 from webapp.extensions import db
 
@@ -139,9 +148,46 @@ def test_entries_are_made_counted_and_find_their_factor(
     ]
     assert listed["id"] == factor["id"]
     ours = caller("owner").get(f"{DATA}/entries", limit=1000).json["entries"]
-    (entry,) = [one for one in ours if one["id"] == made["id"]]
-    assert (entry["scope"], entry["category"]) == (2, "Purchased electricity")
-    assert entry["factor_source"] == "Belgium / Gray"
+    (stored,) = [one for one in ours if one["id"] == made["id"]]
+    assert (stored["scope"], stored["category"]) == (2, "Purchased electricity")
+    assert stored["factor_source"] == "Belgium / Gray"
+
+
+def test_a_factor_of_an_entrys_own_stays_when_the_client_changes_it(
+    admin: Flow, caller: Callable[[str], Caller]
+) -> None:
+    digits = "0123456789abcdef" * 2
+    ours = caller("owner")
+    own = {"factor_source": "IPCC / AR6", "emission_factor": "0.182", "quantity": "10"}
+    assert ours.post(f"{DATA}/entries", [entry(id=digits, **own)]).status_code == 200
+    # The client knows IDs as UUIDs only.
+    path = f"{MEASUREMENTS}/v2/{UUID(digits)}"
+    found = admin.get(path)
+    assert put(admin, path, found | {"description": "Checked"})["emissions"] == 1.82
+    (value,) = admin.get(f"{MEASUREMENTS}/{UUID(digits)}/formula")["formulaTermValues"]
+    place = f"{MEASUREMENTS}/{UUID(digits)}/formula-term-value/{value['id']}"
+    assert put(admin, place, value | {"value": 20})["value"] == 20
+    assert put(admin, path, found | {"keyword": "Other"})["emissions"] is None
+    traded = found | {"tradedFromOrganizationalUnitId": admin.root()["id"]}
+    assert refused(admin, "PUT", path, json=traded).status_code == 501
+
+
+def test_a_factor_is_called_otherwise_and_its_entries_follow(admin: Flow) -> None:
+    made = admin.post(f"{MEASUREMENTS}/v2", measurement(admin))
+    words = {"keyword": "Belgium", "attribute": "Gray", "unit": "kWh"}
+    path = f"{FACTORS}/emission-factors"
+    factor = admin.post(path, words | {"valueCo2eqAggregated": 0.2})["emissionFactor"]
+    # As the client dumps it: without a unit.
+    said = {"keyword": "Belgium", "attribute": "Grey", "unit_id": None, "description": "Grid"}
+    changed = put(admin, f"{path}/{factor['id']}", said)
+    assert (changed["fingerprint"], changed["description"]) == ("Belgium|Grey|kWh", "Grid")
+    found = admin.get(f"{MEASUREMENTS}/v2/{made['id']}")
+    assert (found["attribute"], found["emissions"]) == ("Grey", 2000)
+    other = admin.post(path, words)["emissionFactor"]
+    taken = refused(admin, "PUT", f"{path}/{other['id']}", json=said)
+    assert "Another factor has" in taken.json()["detail"]
+    odd = refused(admin, "PUT", f"{path}/{other['id']}", json={"unit": "MWh"})
+    assert "The unit of a factor stays" in str(odd.json()["errors"])
 
 
 def test_a_factor_leaves_locked_periods_as_they_are(app: Flask, admin: Flow) -> None:
@@ -187,6 +233,7 @@ def test_only_admins_change_the_structure(acme: str, caller: Callable[[str], Cal
         ("POST", PERIODS),
         ("POST", f"{MEASUREMENTS}/v2"),
         ("POST", f"{FACTORS}/emission-factors"),
+        ("PUT", f"{FACTORS}/emission-factors/{unit['id']}"),
     ):
         assert viewer.send(method, path, json={}).status_code == 403, path
     stranger = caller("stranger")

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from flask import Blueprint, Response, jsonify, request
 from pydantic import Field, field_validator
-from sqlalchemy import select, update
+from sqlalchemy import Update, select, update
 
 from webapp.accounts import Company, audit, current_scope, require, restrict
-from webapp.errors import NotFound
+from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
 from webapp.kinds.inventory.bodies import Flow, Name, Note, Number
 from webapp.kinds.inventory.compute import NO_FACTOR
@@ -26,12 +26,12 @@ restrict(bp)
 describe = Describer("Inventory")
 
 
-class FactorIn(Flow):
-    """A factor as the client sends it: what it is called, and its value where it is known."""
+class FactorChange(Flow):
+    """A factor as the client changes it; what it does not say stays, and so does the unit."""
 
-    keyword: Name
+    keyword: Name | None = None
     attribute: Annotated[Text, Field(max_length=200)] | None = None
-    unit: Annotated[Text, Field(min_length=1, max_length=50)]
+    unit: Annotated[Text, Field(max_length=50)] | None = None
     description: Note | None = None
     value_co2eq_aggregated: Number | None = Field(None, alias="valueCo2eqAggregated")
 
@@ -39,6 +39,13 @@ class FactorIn(Flow):
     @classmethod
     def _trim(cls, text: str | None) -> str | None:
         return text.strip() if text else text
+
+
+class FactorIn(FactorChange):
+    """A factor as the client sends it: what it is called, and its value where it is known."""
+
+    keyword: Name
+    unit: Annotated[Text, Field(min_length=1, max_length=50)]
 
 
 class FactorValueIn(Flow):
@@ -108,18 +115,34 @@ def _value_answer(factor: Factor) -> dict[str, Any]:
 
 def _set_value(factor: Factor, value: Decimal) -> None:
     """Set a factor's value, also in entries of open periods that name it."""
-    scope, named = current_scope(), source_of(factor.keyword, factor.attribute)
+    named = source_of(factor.keyword, factor.attribute)
     factor.value = value
-    is_open = select(Period.key).where(
-        Period.company_id == scope.company_id, Period.is_locked.is_(False)
-    )
-    mine = update(Entry).where(
-        Entry.company_id == scope.company_id,
-        Entry.factor_source.in_((named, f"{NO_FACTOR}{named}")),
+    mine = _open_entries(factor, named, f"{NO_FACTOR}{named}")
+    db.session.execute(mine.values(factor=value, factor_source=named))
+
+
+def _open_entries(factor: Factor, *sources: str) -> Update:
+    """Return the update of a factor's entries by these sources, in periods that are open."""
+    company_id = factor.company_id
+    is_open = select(Period.key).where(Period.company_id == company_id, Period.is_locked.is_(False))
+    return update(Entry).where(
+        Entry.company_id == company_id,
+        Entry.factor_source.in_(sources),
         Entry.unit_of_measure == factor.unit,
         Entry.period_key.in_(is_open),
     )
-    db.session.execute(mine.values(factor=value, factor_source=named))
+
+
+def _rename(factor: Factor, keyword: str, attribute: str) -> None:
+    """Call a factor by other words, also in entries of open periods. Raises: Conflict"""
+    other = factor_named(factor.company_id, keyword, attribute, factor.unit)
+    if other is not None and other is not factor:
+        raise Conflict("Another factor has this keyword, attribute and unit.")
+    before, named = source_of(factor.keyword, factor.attribute), source_of(keyword, attribute)
+    factor.keyword, factor.attribute = keyword, attribute
+    for mark in ("", NO_FACTOR):
+        mine = _open_entries(factor, f"{mark}{before}")
+        db.session.execute(mine.values(factor_source=f"{mark}{named}"))
 
 
 def _commit(factor: Factor) -> None:
@@ -180,6 +203,25 @@ def create_factor() -> Response:
         _set_value(factor, body.value_co2eq_aggregated)
     _commit(factor)
     return jsonify(emissionFactor=_factor_answer(factor))
+
+
+@bp.put(f"{FACTORS}/emission-factors/<factor_id>")
+@describe("Change a factor", body=FactorChange, answer=dict[str, Any], errors=(403, 404, 409, 422))
+@require("admin")
+def change_factor(factor_id: str) -> Response:
+    """Change what a factor is called; entries of open periods that name it follow."""
+    factor, body = find_factor(factor_id), read_json(FactorChange)
+    if body.unit not in {None, factor.unit}:
+        raise InvalidParams({"unit": "The unit of a factor stays; make another factor."})
+    attribute = factor.attribute if body.attribute is None else body.attribute
+    _rename(factor, body.keyword or factor.keyword, attribute)
+    if body.description is not None:
+        factor.description = body.description
+    value = body.value_co2eq_aggregated
+    if (value := factor.value if value is None else value) is not None:
+        _set_value(factor, value)
+    _commit(factor)
+    return jsonify(_factor_answer(factor))
 
 
 @bp.get(f"{FACTORS}/emission-factor-values")

@@ -13,7 +13,7 @@ from flask import Blueprint, Response, jsonify
 from pydantic import Field
 
 from webapp.accounts import audit, current_scope, require, restrict
-from webapp.errors import InvalidParams, NotFound
+from webapp.errors import InvalidParams, NotFound, NotOffered
 from webapp.extensions import db
 from webapp.kinds.inventory import entries
 from webapp.kinds.inventory.bodies import Day, Flow, Note, Number
@@ -42,6 +42,7 @@ class MeasurementIn(Flow):
     activity_category_id: UUID | None = None
     reporting_period_id: UUID
     organizational_unit_id: UUID
+    traded_from_organizational_unit_id: UUID | None = None
     start_date: Day
     end_date: Day
     emission_factor_id: UUID | None = None
@@ -84,10 +85,21 @@ def _activity(activity_category_id: UUID | None) -> Activity:
     raise InvalidParams({"activityCategoryId": "Choose one of the tree of activities."})
 
 
+def _known(entry_id: str) -> dict[str, Any]:
+    """Return an entry; an ID that was made of a row is 32 digits, and the client's a UUID."""
+    company_id, bare = current_scope().company_id, entry_id.replace("-", "")
+    try:
+        return entries.find_entry(company_id, entry_id)
+    except NotFound:
+        if bare == entry_id:
+            raise
+        return entries.find_entry(company_id, bare)
+
+
 def _measurement(entry_id: str) -> Measurement:
     """Return an entry as the client reads it."""
     company_id = current_scope().company_id
-    entry = entries.find_entry(company_id, entry_id)
+    entry = _known(entry_id)
     source = str(entry["factor_source"])
     keyword, _, attribute = source.removeprefix(NO_FACTOR).partition(" / ")
     factor = factor_named(company_id, keyword, attribute, entry["unit_of_measure"])
@@ -129,6 +141,8 @@ def _store(entry: dict[str, Any]) -> Response:
 def _entry_of(body: MeasurementIn, before: dict[str, Any]) -> dict[str, Any]:
     """Return the entry a measurement is; what it does not say stays as it was before."""
     company_id = current_scope().company_id
+    if body.traded_from_organizational_unit_id:
+        raise NotOffered("Trades between units are not kept; leave tradedFrom… empty.")
     entry = {name: value for name, value in before.items() if name != "emissions"}
     if body.activity_category_id or not before.get("category"):
         activity = _activity(body.activity_category_id)
@@ -142,7 +156,11 @@ def _entry_of(body: MeasurementIn, before: dict[str, Any]) -> dict[str, Any]:
     else:
         factor = factor_named(company_id, keyword, attribute, unit)
     named = source_of(keyword, attribute)
-    has_value = factor is not None and factor.value is not None
+    if factor is not None and factor.value is not None:
+        entry |= {"emission_factor": factor.value, "factor_source": named}
+    elif named != before.get("factor_source") or unit != before.get("unit_of_measure"):
+        # A factor that came with the entry's file stays while the entry names it.
+        entry |= {"emission_factor": 0, "factor_source": f"{NO_FACTOR}{named}"}
     if body.consumption is not None or "quantity" not in entry:
         entry["quantity"] = body.consumption or 0
     return entry | {
@@ -150,15 +168,13 @@ def _entry_of(body: MeasurementIn, before: dict[str, Any]) -> dict[str, Any]:
         "unit_id": str(body.organizational_unit_id),
         "description": body.description or "",
         "unit_of_measure": unit,
-        "emission_factor": factor.value if factor and has_value else 0,
-        "factor_source": named if has_value else f"{NO_FACTOR}{named}",
         "start_date": body.start_date,
         "end_date": body.end_date,
     }
 
 
 @bp.post(f"{MEASUREMENTS}/v2")
-@describe("Make an entry", body=MeasurementIn, answer=Measurement, errors=(403, 409, 422))
+@describe("Make an entry", body=MeasurementIn, answer=Measurement, errors=(403, 409, 422, 501))
 @require("admin")
 def create_measurement() -> Response:
     """Make an entry; without a factor of that keyword, attribute and unit it waits for one."""
@@ -177,7 +193,7 @@ def show_measurement(entry_id: str) -> Response:
 @require("admin")
 def change_measurement(entry_id: str) -> Response:
     """Change an entry; its quantity stays where none is sent."""
-    before = entries.find_entry(current_scope().company_id, entry_id)
+    before = _known(entry_id)
     return _store(_entry_of(read_json(MeasurementIn), before))
 
 
@@ -199,10 +215,10 @@ def _term_value(entry: dict[str, Any]) -> dict[str, Any]:
 @describe("The quantity of an entry, as a formula", answer=dict[str, Any], errors=(404,))
 def show_formula(entry_id: str) -> Response:
     """Give the formula of an entry: it has one term, its consumption."""
-    entry = entries.find_entry(current_scope().company_id, entry_id)
+    entry = _known(entry_id)
     term = {
-        "id": _part_id(entry_id, "consumption"),
-        "formulaId": _part_id(entry_id, "formula"),
+        "id": _part_id(entry["id"], "consumption"),
+        "formulaId": _part_id(entry["id"], "formula"),
         "name": "consumption",
     }
     return jsonify(formulaTerms=[term], formulaTermValues=[_term_value(entry)])
@@ -218,11 +234,10 @@ def show_formula(entry_id: str) -> Response:
 @require("admin")
 def change_formula_value(entry_id: str, value_id: str) -> Response:
     """Set the quantity of an entry."""
-    company_id = current_scope().company_id
-    before = entries.find_entry(company_id, entry_id)
-    if value_id != _part_id(entry_id, "value"):
+    before = _known(entry_id)
+    if value_id != _part_id(before["id"], "value"):
         raise NotFound("The entry has no such term.")
     body = read_json(FormulaTermValueIn)
     del before["emissions"]
     _store(before | {"quantity": body.value})
-    return jsonify(_term_value(entries.find_entry(company_id, entry_id)))
+    return jsonify(_term_value(_known(before["id"])))
