@@ -97,18 +97,23 @@ def test_every_common_script_is_shown_by_an_embedded_font() -> None:
 
 
 def test_words_are_never_read_as_markup_and_unknown_ones_are_boxes() -> None:
-    words = "#panic() *bold* $x$ \\ [1] @a <b> \x01 \U0010ffff"
+    words = "#panic() *bold* $x$ \\ [1] @a <b> \x01 \U0010ffff \u202edoc"
     text = text_of(made(paragraph(words), title="#let x = 1", author="]"))
     assert "#panic() *bold* $x$ \\ [1] @a <b>" in text
+    # A mark that turns writing around ends with nothing.
+    assert "doc" in text
     assert "#let x = 1" in text
 
 
 def test_a_long_word_stays_in_its_column_and_long_tables_are_cut() -> None:
     rows = [{"name": "a" * 120, "count": 1, "tonnes": 1}, *({"name": f"{n}"} for n in range(9))]
-    reader = made(table("Sums", COLUMNS, rows, most_rows=4))
+    bars = chart("Bars", COLUMNS[2], [("b" * 120, (-0.04,))])
+    reader = made(table("Sums", COLUMNS, rows, most_rows=4), bars)
     text = text_of(reader).replace("\N{ZERO WIDTH SPACE}", "")
-    assert "a" * 100 not in text
-    assert text.count("a") >= 120
+    for letter in "ab":
+        assert letter * 100 not in text
+        assert text.count(letter) >= 120
+    assert "-0.0" not in text
     assert "cut here after 4 rows; take the CSV" in text
 
 

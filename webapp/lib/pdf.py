@@ -34,6 +34,8 @@ DASH = "–"
 LONGEST_UNBROKEN = 8
 _WIDTHS = {"text": 3.0, "id": 3.0, "integer": 0.9, "decimal": 1.6}
 
+# One name with such a mark in it would turn the rest of its paragraph around.
+_TURNS = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)))
 _LONG_WORD = re.compile(r"\S{25,}")
 
 Block = dict[str, Any]
@@ -107,7 +109,9 @@ def chart(
     told = []
     for label, sizes in bars:
         texts = [shown(one, column) for one in sizes]
-        drawn.append({"label": label, "sizes": [float(one or 0) for one in sizes], "texts": texts})
+        drawn.append(
+            {"label": breakable(label), "sizes": [float(one or 0) for one in sizes], "texts": texts}
+        )
         told.append(f"{label}: {' against '.join(texts)}")
     title = f"{title} ({column.unit})" if column.unit else title
     return {
@@ -126,7 +130,7 @@ def shown(value: Any, column: Column) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if column.type == "decimal" and isinstance(value, int | float | Decimal):
-        return f"{value:,.{column.places}f}"
+        return f"{value:z,.{column.places}f}"
     return f"{value:,}" if column.type == "integer" else str(value)
 
 
@@ -162,7 +166,7 @@ def write_pdf(
     }
     done = subprocess.run(  # noqa: S603 (a program of ours, no shell)
         [sys.executable, "-I", str(TYPESETTER)],
-        input=made_storable(json.dumps(data, ensure_ascii=False)).encode(),
+        input=made_storable(json.dumps(data, ensure_ascii=False)).translate(_TURNS).encode(),
         capture_output=True,
         check=False,
         env={},

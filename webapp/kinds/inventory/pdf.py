@@ -101,8 +101,7 @@ def _result(snapshot: Snapshot) -> list[Block]:
     base = told.base_period
     against = (
         f"{base.name}: {shown(total['base'], tonnes.column)} {TONNES}; change "
-        f"{shown(total['change'], tonnes.column)} {TONNES}, "
-        f"{shown(total['change_percent'], replace(tonnes.column, places=1))} %"
+        f"{shown(total['change'], tonnes.column)} {TONNES}{_percent(total['change_percent'])}"
         if base
         else "There is no base period to compare with."
     )
@@ -116,14 +115,7 @@ def _result(snapshot: Snapshot) -> list[Block]:
         rows = sum(line["rows"] for line in of_scope)
         subtotal = {**scopes[scope - 1], "scope": scope, "rows": rows, "name": _subtotal(scope)}
         with_subtotals += [*of_scope, subtotal]
-    return [
-        paragraph(
-            f"{where} with everything below it, from {told.period.start_date} to "
-            f"{told.period.end_date}. Organised after ISO 14064-1{missing}."
-        ),
-        headline(f"{shown(total['emissions'], tonnes.column)} {TONNES}", against),
-        tonnes.table("Emissions by scope", SCOPE_COLUMNS, scopes, bold={TOTAL}),
-        tonnes.bars("Scopes", scopes[:-1], series),
+    by_category = [
         tonnes.bars(
             "Categories" if len(by_size) <= BARS else f"The {BARS} largest categories",
             by_size[:BARS],
@@ -136,6 +128,20 @@ def _result(snapshot: Snapshot) -> list[Block]:
             bold=set(map(_subtotal, SCOPES)),
         ),
     ]
+    return [
+        paragraph(
+            f"{where} with everything below it, from {told.period.start_date} to "
+            f"{told.period.end_date}. Organised after ISO 14064-1{missing}."
+        ),
+        headline(f"{shown(total['emissions'], tonnes.column)} {TONNES}", against),
+        tonnes.table("Emissions by scope", SCOPE_COLUMNS, scopes, bold={TOTAL}),
+        tonnes.bars("Scopes", scopes[:-1], series),
+        *(by_category if categories else [paragraph("There are no entries to add up.")]),
+    ]
+
+
+def _percent(change: Decimal | None) -> str:
+    return "" if change is None else f", {change:z,.1f} %"
 
 
 def _subtotal(scope: int) -> str:
