@@ -228,6 +228,11 @@ def test_the_page_shows_use_heat_and_idle_computers(
     assert {"room": "37.50 %", "computer": "50.00 %"}[by] in page
     heat = re.findall(r'<tr><th scope="row">We</th>(.*?)</tr>', page)
     assert heat[0].count("<td") == 24
+    # 0.17 hours are shown for ten minutes, and are no warmer than the hottest.
+    worked.begin("s9", "2023-09-13T08:00:00Z", next_ping_sec=600)
+    days = "from_date=2023-09-13&to_date=2023-09-13"
+    page = client_for("viewer").get(f"/session-activity/use?by={by}&{days}").text
+    assert re.findall(r"is-heat-[1-9]", page) == ["is-heat-5"]
 
 
 @pytest.mark.parametrize(

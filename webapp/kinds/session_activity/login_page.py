@@ -114,7 +114,7 @@ def _shown(login: Any, asked: LoginQuery) -> dict[str, Any]:
     months = {month: Hours() for month in months_between(first, asked.end)} | by_period(
         days, "month"
     )
-    by_month_text = {month_text(month): _in_hours(hours) for month, hours in months.items()}
+    by_month = {month_text(month): hours for month, hours in months.items()}
     # A chart's days are evenly apart, up to today.
     count = max((min(last, max([day_of(utcnow(), zone), *days])) - first).days + 1, 0)
     every_day = (first + ONE_DAY * number for number in range(count))
@@ -122,7 +122,7 @@ def _shown(login: Any, asked: LoginQuery) -> dict[str, Any]:
     def local(moment: datetime) -> str:
         return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
-    by_day = {day.isoformat(): _in_hours(days.get(day, Hours())) for day in every_day}
+    by_day = {day.isoformat(): days.get(day, Hours()) for day in every_day}
     return {
         **_in_hours(whole),
         "days": shown_list(
@@ -131,8 +131,8 @@ def _shown(login: Any, asked: LoginQuery) -> dict[str, Any]:
             "days",
             ROWS_SHOWN,
         ),
-        "months": [{"period": month, **hours} for month, hours in by_month_text.items()],
-        "charts": [_chart("month", by_month_text), _chart("date", by_day)],
+        "months": [{"period": month, **_in_hours(hours)} for month, hours in by_month.items()],
+        "charts": [_chart("month", by_month), _chart("date", by_day)],
         "stretches": shown_list(
             _stretches(spans_of, first, last),
             lambda one: f"{local(one['start'])} {one['computer']}",
@@ -156,16 +156,17 @@ def _stretches(spans_of: Mapping[int, list[Span]], first: date, last: date) -> l
     return sorted(found, key=itemgetter("start"), reverse=True)
 
 
-def _in_hours(hours: Hours) -> dict[str, float]:
-    return {"hours": in_hours(hours.person, 2), "machine_hours": in_hours(hours.machine, 2)}
+def _in_hours(hours: Hours, places: int = 2) -> dict[str, float]:
+    person, machine = (in_hours(one, places) for one in (hours.person, hours.machine))
+    return {"hours": person, "machine_hours": machine}
 
 
-def _chart(by: str, rows: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    """Return the chart of hours by month or by date, as pages draw it."""
+def _chart(by: str, rows: Mapping[str, Hours]) -> dict[str, Any]:
+    """Return the chart of hours by month or by date, as pages draw it; it says their sum too."""
     hours = hours_columns("login")
     table = Table(by, f"Hours by {'day' if by == 'date' else by}", (PERIODS[by], *hours))
     views: Any = tuple((one.label, one.name, "bar") for one in hours)
-    drawn = [{by: period, **row} for period, row in rows.items()]
+    drawn = [{by: period, **_in_hours(hours, 6)} for period, hours in rows.items()]
     return chart_of(table, table.title, drawn, Chart(by, by, views))
 
 

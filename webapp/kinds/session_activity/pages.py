@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
+from functools import partial
 from hashlib import blake2b
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
@@ -310,6 +311,12 @@ class UseQuery(LazyModel):
         return self
 
 
+def _heat_level(hours: float, hottest: timedelta) -> int:
+    """Return how warm hours are, from 0; they are rounded, so the hottest may pass itself."""
+    warm = -(-HEAT_LEVELS * timedelta(hours=hours) // hottest) if hottest else 0
+    return min(warm, HEAT_LEVELS)
+
+
 @bp.get("/use")
 def show_use() -> Response:
     """Show hours, share of opening hours, most at once and idle computers, and a heat map."""
@@ -332,7 +339,7 @@ def show_use() -> Response:
         errors=problems,
         usage=usage,
         is_large=usage is not None and len(usage.computers) > MOST_COMPUTERS,
-        heat=lambda hours: -(-HEAT_LEVELS * timedelta(hours=hours) // hottest) if hottest else 0,
+        heat=partial(_heat_level, hottest=hottest),
         local=lambda text: local_text(datetime.fromisoformat(text), now),
         zone=zone_of(current_app).key,
     )
