@@ -8,12 +8,17 @@ const entries = [...document.querySelectorAll(".api-entry")];
 tools.hidden = false;
 tools.addEventListener("submit", (event) => event.preventDefault());
 
+// What an entry says, without its command: that names the site, as all of them do.
+const contents = new Map(entries.map((entry) => {
+  const parts = [...entry.children].filter((one) => !one.matches(".api-try"));
+  return [entry, parts.map((one) => one.textContent).join(" ").toLowerCase()];
+}));
+
 document.getElementById("api-find").addEventListener("input", (event) => {
   const words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
   let found = 0;
   for (const entry of entries) {
-    const text = entry.textContent.toLowerCase();
-    entry.hidden = !words.every((word) => text.includes(word));
+    entry.hidden = !words.every((word) => contents.get(entry).includes(word));
     found += !entry.hidden;
   }
   for (const tag of tags) {
