@@ -25,7 +25,7 @@ MOST_LETTERS = 1_000_000
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 # What a number format writes as it stands, colours, languages and parts of seconds; `[h]` is none.
 _LITERAL = re.compile(
-    r'"[^"]*"|\\.|[_*].|\[(?!h+\]|m+\]|s+\])[^\]]*\]|(?<=s)[.,]0+|General', re.IGNORECASE
+    r'"[^"]*"|\\.|[_*].|\[(?!h+\]|m+\]|s+\])[^\]]*\]|(?<=s)[.,]0+|General|Standard', re.IGNORECASE
 )
 _BUILT_IN = {
     **dict.fromkeys(("14", "15", "16", "17", "22", "27", "28", "29", "30", "31", "36"), "d"),

@@ -44,10 +44,10 @@ class Checker:
 
     def __post_init__(self) -> None:
         for period in list_periods(self.company_id):
-            for name in {period.id, period.short_name.casefold()}:
+            for name in {period.id, _folded(period.short_name)}:
                 self._periods.setdefault(name, []).append(period)
         for unit, _ in read_tree(self.company_id).walk():
-            for name in {unit.id, unit.name.casefold()}:
+            for name in {unit.id, _folded(unit.name)}:
                 self._units.setdefault(name, []).append(unit)
 
     def check(self, raw: Any, place: Any) -> dict[str, Any]:
@@ -102,10 +102,15 @@ def _check_days(period: Period, start: date, end: date, errors: dict[str, str]) 
         errors["end_date"] = "The end is before the start."
 
 
+def _folded(name: str) -> str:
+    """Return a name as it is compared: in any case, with any gaps, such as a cell's line breaks."""
+    return " ".join(name.split()).casefold()
+
+
 def _one(known: dict[str, list[Any]], text: str | None, name: str, what: str, errors: Any) -> Any:
     if text is None:
         return None
-    found = known.get(text.lower()) or known.get(text.casefold()) or []
+    found = known.get(text.lower()) or known.get(_folded(text)) or []
     if len(found) == 1:
         return found[0]
     errors[name] = (
