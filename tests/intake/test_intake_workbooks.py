@@ -49,13 +49,18 @@ def test_numbers_are_numbers_and_days_only_in_columns_of_dates(
     }
 
 
-def test_a_text_that_may_be_two_numbers_is_refused_by_itself(tmp_path: Path) -> None:
+def test_a_text_that_may_be_two_numbers_or_days_is_refused_by_itself(tmp_path: Path) -> None:
     text = '<c r="C2" t="str"><v>54.990</v></c>'
     cells = GOOD.replace('<c r="C2"><v>3.3000000000000003</v></c>', text)
     sheet = "".join(moved(GOOD, number) for number in range(3, 2100)) + moved(cells, 2100)
+    for number, day in ((2101, "13/03/2025"), (2102, "03/04/2025")):
+        day = f'<c r="A2" t="str"><v>{day}</v></c>'
+        sheet += moved(GOOD.replace('<c r="A2"><v>45729</v></c>', day), number)
     rows = rows_of(tmp_path, workbook(HEADER + sheet))
-    assert len(rows) == 2098
-    assert "read in two ways" in rows[-1].errors["amount"]
+    assert len(rows) == 2100
+    assert "read in two ways" in rows[-3].errors["amount"]
+    assert rows[-2].values["day"] == date(2025, 3, 13)
+    assert "read in two ways; write it as yyyy-mm-dd" in rows[-1].errors["day"]
 
 
 def test_days_may_be_counted_from_1904(tmp_path: Path) -> None:

@@ -186,6 +186,14 @@ def own_mark(cell: str) -> str:
     return mark or "."
 
 
+def own_order(cell: str) -> DateOrder | None:
+    """Return the order of day and month that a date proves by itself. Raises: ValueError"""
+    found = None if isinstance(cell, NumberCell) else order_of(cell.strip())
+    if found == "either":
+        raise ValueError(f"{cell!r} may be read in two ways; write it as yyyy-mm-dd.")
+    return found
+
+
 def round_places(number: Decimal, whole_digits: int, places: int) -> Decimal:
     """Return a number rounded to the places a column keeps, without zeros at its end.
 

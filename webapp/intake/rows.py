@@ -19,6 +19,7 @@ from webapp.intake.cells import (
     NumberCell,
     Question,
     own_mark,
+    own_order,
     plain_text,
     read_date,
     read_number,
@@ -220,7 +221,10 @@ def _converter(one: Field, found: Format, place: int | None) -> Callable[[str], 
     if one.type in {"date", "day"}:
         cut = one.type == "day"
         return lambda cell: read_date(
-            cell, found.date_order, since_1904=found.since_1904, cut_time=cut
+            cell,
+            found.date_order or own_order(cell),
+            since_1904=found.since_1904,
+            cut_time=cut,
         )
     if one.type == "seconds":
         heading = found.header[place] if place is not None else ""

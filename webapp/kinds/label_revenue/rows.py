@@ -247,7 +247,7 @@ def read_fee(fee: Decimal, currency: str) -> str:
 
 def read_origin(text: str, origins: frozenset[str]) -> str:
     """Return an origin that has a share."""
-    stripped = text.strip().lower().replace(" ", "_")
+    stripped = "_".join(text.lower().split())
     if stripped not in origins:
         raise BadCell("origin", f"{shown(text)} is not one of {', '.join(sorted(origins))}.")
     return stripped
