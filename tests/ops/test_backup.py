@@ -97,7 +97,10 @@ def test_what_was_there_is_there_again_and_nothing_newer(app: Flask, tmp_path: P
     find_scope(app, "owner")
 
 
-def test_a_backup_goes_through_a_pipe(app: Flask, tmp_path: Path) -> None:
+def test_a_backup_goes_through_a_pipe_and_needs_no_room_in_tmp(
+    app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "full"))
     before = everything(app)
     piped = run_in(app, "backup", "-")
     assert piped.exit_code == 0

@@ -123,6 +123,11 @@ def janitor_command() -> None:
     log.info("the janitor has stopped")
 
 
+def _scratch_folder() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder for a whole database: in containers, /tmp is memory."""
+    return tempfile.TemporaryDirectory(prefix="backup-", dir=current_app.config["DATA_DIR"])
+
+
 @click.command("backup")
 @click.argument("file")
 @with_appcontext
@@ -136,7 +141,7 @@ def backup_command(file: str) -> None:
         backup.back_up(Path(file))
         click.echo(f"The database is in {file}. Also keep SECRET_KEY, in another place.")
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with _scratch_folder() as folder:
         path = Path(folder) / "backup"
         backup.back_up(path)
         with path.open("rb") as made:
@@ -152,7 +157,7 @@ def restore_command(file: str) -> None:
     # Here, as it loads Alembic, which nothing else needs.
     from webapp.ops import backup
 
-    with tempfile.TemporaryDirectory() as folder:
+    with _scratch_folder() as folder:
         path = Path(file)
         if file == "-":
             path = Path(folder) / "backup"
