@@ -183,8 +183,8 @@ Sort = Literal["login", "computer", "since", "until"]
 SORTS: dict[str, tuple[Any, ...]] = {
     "login": (Login.key, Computer.key),
     "computer": (Computer.key, Login.key),
-    "since": (Session.started_at.desc(), Login.key),
-    "until": (Session.ends_at, Login.key),
+    "since": (Session.started_at.desc(), Login.key, Computer.key),
+    "until": (Session.ends_at, Login.key, Computer.key),
 }
 
 
