@@ -111,6 +111,7 @@ def test_what_is_no_text_in_either_encoding_is_refused(tmp_path: Path) -> None:
         (("1.234", "7,5"), ","),
         (("1.234,50",), ","),
         (("1.234.567",), ","),
+        (("7..9", "1,2,3", "7.99"), "."),
         (("216\N{RIGHT SINGLE QUOTATION MARK}579,52",), ","),
         (("1,234E+05",), ","),
         (("0.182",), "."),

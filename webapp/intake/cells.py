@@ -289,10 +289,10 @@ def mark_of(cell: str) -> str | None:
     marks = [one for one in digits if one in ".,"]
     if not marks or not re.fullmatch(r"[+\u2212]?[\d.,\s'\u2019]*\d", digits):
         return None
-    if len(set(marks)) > 1:
-        return marks[-1]
     if len(marks) > 1:
-        return "," if marks[0] == "." else "."
+        mark = marks[-1] if len(set(marks)) > 1 else "," if marks[0] == "." else "."
+        # A number that is mistyped proves nothing of the others.
+        return mark if _NUMBERS[mark].fullmatch(digits) else None
     before, _, after = digits.partition(marks[0])
     is_group = not power and len(after) == 3 and re.fullmatch(r"[+\u2212]?[1-9]\d{0,2}", before)
     return "either" if is_group else marks[0]

@@ -160,7 +160,7 @@ class SheetRows(_Handler):
         self._row_number = 0
         self._cells: list[str] = []
         self._place = -1
-        self._type, self._style = "n", ""
+        self._type, self._style = "n", "0"
         self._has_formula = self._has_value = False
         self._places: dict[str, int] = {}
 
@@ -175,7 +175,7 @@ class SheetRows(_Handler):
                 place = self._places.get(letters)
                 self._place = self._find_place(letters) if place is None else place
             self._type = attributes.get("t", "n")
-            self._style = attributes.get("s", "")
+            self._style = attributes.get("s", "0")
             self._has_formula = self._has_value = False
         elif local == "v" or (local == "t" and not self._is_reading_aloud):
             self._has_value = True
