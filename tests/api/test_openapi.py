@@ -65,6 +65,18 @@ def test_it_is_openapi_3_1(document: dict[str, Any]) -> None:
 
 def test_the_document_is_valid(document: dict[str, Any]) -> None:
     OPENAPI_31_VALIDATOR.validate(document)
+    for schema in objects(document):
+        if "default" in schema and "type" in schema:
+            components = {"components": document["components"]}
+            jsonschema_rs.validate(schema | components, schema["default"])
+
+
+def objects(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object of a document."""
+    if isinstance(node, dict):
+        yield node
+    for one in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from objects(one)
 
 
 def test_it_has_every_address_for_programs_and_no_other(

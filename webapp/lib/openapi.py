@@ -228,10 +228,17 @@ def _path_parameters(rule: Rule, schema: Schema | None) -> list[Schema]:
 
 
 class _Generate(GenerateJsonSchema):
-    """Pydantic's JSON Schema without a title for each field, which says its name again."""
+    """Pydantic's JSON Schema without a title for each field, which says its name again.
+
+    And without a default of null, which only says that the field may be left out.
+    """
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
+
+    def default_schema(self, schema: Any) -> Schema:
+        made = super().default_schema(schema)
+        return {key: value for key, value in made.items() if key != "default" or value is not None}
 
 
 class _Schemas:
@@ -288,10 +295,9 @@ class _Schemas:
             parameter = {"name": name, "in": place, "description": shape.get("description", "")}
             if name in model_schema.get("required", []):
                 parameter["required"] = True
-            left = {"description", "anyOf"} | (
-                {"default"} if shape.get("default") is None else set()
-            )
-            rest = {key: value for key, value in shape.items() if key not in left}
+            rest = {
+                key: value for key, value in shape.items() if key not in ("description", "anyOf")
+            }
             yield parameter | {"schema": rest | (shapes[0] if "anyOf" in shape else {})}
 
     def _response(self, answer: AnswerSpec) -> Schema:
