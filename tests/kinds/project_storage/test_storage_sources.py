@@ -107,6 +107,16 @@ def test_a_baseline_that_cannot_be_read_says_why(owner: Storage) -> None:
         assert (answer.status_code, words in answer.json["reason"]) == (status, True), answer.text
 
 
+def test_a_baseline_names_a_provider_that_only_one_is(owner: Storage) -> None:
+    text = f"version,bytes,provider\nv1,1,SWIFT\nv2,2,swifd\nv3,3,{owner.provider}\n"
+    said = send_baseline(owner, text, "text/csv").json
+    assert (said["accepted"], [problem["line"] for problem in said["problems"]]) == (2, [3])
+    assert "a name that only one has" in said["problems"][0]["reason"]
+    owner.make_provider("Swift")
+    said = send_baseline(owner, text.replace("\nv", "\nw"), "text/csv").json
+    assert (said["accepted"], [problem["line"] for problem in said["problems"]]) == (1, [2, 3])
+
+
 def test_where_a_store_overwrites_in_place_a_size_counts_from_its_upload_on(
     app: Flask, owner: Storage, count: Callable[[], int]
 ) -> None:

@@ -6,6 +6,7 @@ baseline and events may overlap, and sending it again changes nothing: its rows 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -65,11 +66,11 @@ def take_baseline(
         file.flush()
         rows = _table(Path(file.name)) if media_type in TABLES else _lines(content)
         answer: BaselineAnswer = {"accepted": 0, "duplicate": 0, "rejected": 0, "problems": []}
-        providers = {
-            key: one.id
-            for one in providers_of(scope.company_id)
-            for key in (one.id, one.name.casefold())
-        }
+        named = [(one.name.casefold(), one.id) for one in providers_of(scope.company_id)]
+        times = Counter(name for name, _ in named)
+        # A name that two have says nothing.
+        providers = {one: one for _, one in named}
+        providers |= {name: one for name, one in named if times[name] == 1}
         only = next(iter(providers.values())) if len(set(providers.values())) == 1 else None
         now = rfc3339(utcnow(), "microseconds")
         try:

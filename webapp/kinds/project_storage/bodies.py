@@ -53,6 +53,14 @@ def _read_size(value: Any) -> int | None:
     return value
 
 
+def _read_provider_id(value: Any) -> UUID:
+    try:
+        return UUID(value)
+    except (AttributeError, TypeError, ValueError):
+        sentence = "Give the ID of a storage provider; in a baseline also a name that only one has."
+        raise ValueError(sentence) from None
+
+
 def _check_name(name: str) -> str:
     name = " ".join(name.split())
     if not 1 <= len(name) <= 255:
@@ -83,7 +91,7 @@ class EventBody(LazyModel):
     file_version_id: EventId
     at: MomentUs
     bytes: Size = None
-    storage_provider_id: UUID | None = None
+    storage_provider_id: Annotated[UUID, BeforeValidator(_read_provider_id)] | None = None
     uploader: Annotated[Text, Field(max_length=255)] | None = Field(
         default=None,
         description="Of uploads: who sent the file; else the caller, unless a key that sends.",
