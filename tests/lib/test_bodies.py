@@ -147,7 +147,7 @@ def test_a_view_is_described_by_its_models(bare: Flask) -> None:
     assert made["deprecated"] is True
     assert made["requestBody"]["content"][JSON]["schema"] == {"$ref": "#/components/schemas/Wanted"}
     assert sorted(made["responses"]) == [
-        "201", "400", "401", "403", "404", "413", "415", "429", "503",
+        "201", "400", "401", "403", "404", "413", "415", "422", "429", "503",
     ]  # fmt: skip
     # Outside nothing else is called Thing, so the answer is.
     assert made["responses"]["201"]["content"][JSON]["schema"]["items"] == {
