@@ -17,7 +17,7 @@ from psycopg.types.array import ListBinaryDumper
 # Who has waited this long for an answer asks, and again after twice as long, and so on; the server
 # has this long to say that it is there.
 ASK_AFTER_S, ASK_AT_LEAST_EACH_S = 2.0, 30.0
-PING_S = 2
+PING_S = 5
 # Who was silent is held to be silent for a moment: pages and lines need not find it out one by one.
 REST_S = 2.0
 
@@ -51,21 +51,27 @@ class WatchfulConnection(Connection[Any]):
             try:
                 return super().wait(gen, interval, patience_s)
             except errors._WaitTimeout:
-                if not self._is_there():
-                    # Nobody knows what became of the statement: the connection is of no use.
-                    self.pgconn.finish()
-                    raise OperationalError("the server does not answer") from None
                 gen, patience_s = _goes_on(gen), min(2 * patience_s, ASK_AT_LEAST_EACH_S)
+            if not self._is_there():
+                break
+        try:
+            # Its answer may have come meanwhile: this machine may be the slow one.
+            return super().wait(gen, interval, 0)
+        except errors._WaitTimeout:
+            # Nobody knows what became of the statement: the connection is of no use.
+            self.pgconn.finish()
+            _silent_until[_server(self.parameters)] = time.monotonic() + REST_S
+            raise OperationalError("the server does not answer") from None
 
     def _is_there(self) -> bool:
         try:
             # PQping would do it, and hold all threads of the process meanwhile.
-            self.open(**self.parameters | {"connect_timeout": PING_S}).close()
+            Connection.connect(**self.parameters | {"connect_timeout": PING_S}).close()
         except errors.ConnectionTimeout:
             return False
         except OperationalError:
-            # It said why not: no more connections, say. Or it was silent a moment ago.
-            return time.monotonic() >= _silent_until.get(_server(self.parameters), 0)
+            # It says why not: it has no more connections, say.
+            return True
         return True
 
 
