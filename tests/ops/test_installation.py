@@ -53,6 +53,7 @@ def test_the_key_itself_is_not_in_the_database(app: Flask) -> None:
     assert SECRET_KEY not in kept[0]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "argv",
     [

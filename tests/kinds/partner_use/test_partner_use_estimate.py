@@ -25,6 +25,7 @@ from webapp.kinds.partner_use.planner import SitePlan
 from webapp.lib.months import months_between
 from webapp.partner.searches import Count
 
+pytestmark = pytest.mark.once
 Params = Callable[..., dict[str, Any]]
 MONTHLY = {"mode": "monthly", "start": "2024-01", "end": "2024-06"}
 

@@ -16,6 +16,7 @@ from webapp.kinds.partner_use.summary import IMPLIED_MONTHS, implied_months
 from webapp.lib.months import current_month, month_end, month_text, next_month, parse_month
 from webapp.partner.searches import Newest
 
+pytestmark = pytest.mark.once
 Params = Callable[..., dict[str, Any]]
 ASKED = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
