@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import psycopg
 import pytest
@@ -92,6 +92,25 @@ def test_a_statement_may_take_its_time_while_the_server_is_there(
         assert [row.n for row in rows] == [1, 2, 3]
         with pytest.raises(DataError, match="division by zero"):
             connection.execute(text("SELECT 1 / (n - n) FROM (SELECT 1 AS n, pg_sleep(0.5)) AS s"))
+
+
+@pytest.mark.parametrize("waits", [1, 2])
+def test_a_statement_that_is_taken_up_again_may_end_there(waits: int) -> None:
+    """As COPY does, whose server was too busy to take more."""
+
+    def statement() -> Generator[str, int, str]:
+        for _ in range(waits):
+            yield "waits"
+        return "done"
+
+    begun = statement()
+    assert next(begun) == "waits"
+    told = []
+    again = postgres._goes_on(begun)
+    with pytest.raises(StopIteration) as end:
+        told.append(next(again))
+        again.send(1)
+    assert (told, end.value.value) == (["waits"] * (waits - 1), "done")
 
 
 def test_a_connection_just_used_is_not_asked_whether_it_lives(engine: Engine) -> None:

@@ -81,9 +81,10 @@ def _server(parameters: dict[str, Any]) -> str:
 
 def _goes_on(statement: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
     """Return a generator that takes up a statement where it was left; nothing was ready there."""
-    state = statement.send(0)
+    ready = 0
     while True:
         try:
-            state = statement.send((yield state))
+            state = statement.send(ready)
         except StopIteration as end:
             return end.value
+        ready = yield state
