@@ -13,7 +13,7 @@ from flask import Flask
 from redis import Redis
 from rq.job import Job
 from rq.serializers import JSONSerializer
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import OperationalError
 
 from tests.conftest import add_people, find_scope
@@ -36,6 +36,7 @@ from webapp.engine.models import CANCELLED, Report, ResultRow, StoredMonth
 from webapp.errors import Conflict, NotFound, PartnerRefused, RunEnded
 from webapp.extensions import db, redis_client, report_queue
 from webapp.jobs import Checkpoint, StatusLine, executor, janitor, transport
+from webapp.jobs import attempt as attempt_of_job
 from webapp.lib.moments import utcnow
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -353,6 +354,36 @@ def test_the_bar_moves_with_the_lease_when_nothing_is_said(make_app: Callable[..
         return rows_result()
 
     assert make(app, work).status == "done"
+
+
+def test_a_database_that_refuses_at_once_is_asked_for_the_lease_now_and_then(
+    make_app: Callable[..., Flask], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app(report_kinds=(Steps(),), LEASE_SECONDS=2.0)
+    add_people(app)
+
+    def rename(before: str, after: str) -> None:
+        with app.app_context(), db.engine.begin() as connection:
+            connection.execute(text(f"ALTER TABLE {before} RENAME TO {after}"))
+
+    def waits() -> int:
+        return sum("the lease of" in record.message for record in caplog.records)
+
+    def work(run: Run) -> Result:
+        rename("job", "elsewhere")
+        began = time.monotonic()
+        try:
+            assert until(lambda: waits() >= 3)
+            assert waits() <= (time.monotonic() - began) / attempt_of_job.RENEW_AGAIN_S + 1
+        finally:
+            rename("elsewhere", "job")
+        # And it is renewed again, in time for nobody to take it over.
+        lease = row(app, run.report_id).lease_until
+        assert until(lambda: row(app, run.report_id).lease_until > lease)
+        return rows_result()
+
+    report = make(app, work)
+    assert (report.status, report.attempt) == ("done", 1)
 
 
 def test_an_attempt_notices_at_its_next_renewal_that_it_was_given_up(

@@ -309,7 +309,8 @@ class Attempt:
                 return
             except DBAPIError as error:
                 log.warning("the lease of %s waits: %s", self.job_id, reason_of(error))
-                due = min(due, time.monotonic() + RENEW_AGAIN_S)
+                # Also where it was due: who refuses at once would be asked without rest.
+                due = time.monotonic() + RENEW_AGAIN_S
 
 
 def is_away(error: DBAPIError) -> bool:
