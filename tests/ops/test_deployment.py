@@ -239,6 +239,8 @@ def test_a_verb_installs_what_it_needs_and_says_how_long_it_takes(
     ).stdout
     assert f"Setting up .venv with {pins}: downloads about" in would
     assert f"--require-hashes -r {pins}" in would
+    # It was asked what it would do, and does nothing.
+    assert not (fresh_checkout / ".venv").exists()
 
 
 def test_ci_is_a_script_that_can_be_run() -> None:
