@@ -21,12 +21,12 @@ def once(app: Flask, name: str, make: Callable[[], None]) -> None:
     """Fill the database, the first time by making, then by what was made; people stay as they are.
 
     People and companies have other ids in each test: what was made is given to those of this one.
-    On Postgres it is made every time: its sequences know nothing of rows that bring their keys.
+    On Postgres their keys do not come again: what was made first moved its sequences on.
     """
     with app.app_context():
         before = filled()
         ids = [value for _, rows in before for row in rows for value in row.values()]
-        if name in _kept and db.engine.dialect.name == "sqlite":
+        if name in _kept:
             then, made = _kept[name]
             now = {old: new for old, new in zip(then, ids, strict=True) if isinstance(old, str)}
             for table, rows in made:
