@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, QueuePool, insert, select, text, update
 
 from tests.conftest import add_people, find_scope
 from tests.soon import until
@@ -172,6 +172,12 @@ def test_what_a_lost_attempt_commits_is_refused(app: Flask, kind: Tasks) -> None
     assert done is not None
     assert done.status == "cancelled"
     with app.app_context():
+        # Nor does whoever has the connection after it.
+        assert isinstance(db.engine.pool, QueuePool)
+        for connection in [db.engine.connect() for _ in range(db.engine.pool.checkedin())]:
+            connection.execute(text("SELECT 1"))
+            connection.commit()
+            connection.close()
         assert db.session.scalar(select(jobs.Checkpoint)) is None
 
 

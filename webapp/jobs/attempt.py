@@ -241,10 +241,17 @@ class Attempt:
         mine = threading.get_ident()
 
         def renew(connection: Connection) -> None:
-            if threading.get_ident() == mine:
+            if threading.get_ident() != mine:
+                return
+            try:
                 with self._noticing():
                     values = {"lease_until": utcnow() + self._lease}
                     transitions.change(connection, self.fence(), values)
+            except BaseException:
+                # A transaction whose commit was begun is over for SQLAlchemy: it would hand the
+                # connection on with what was refused, and the next commit on it would store that.
+                connection.invalidate()
+                raise
 
         event.listen(self._engine, "commit", renew)
         try:
