@@ -236,6 +236,7 @@ def make_app(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Call
         app = create_app(values | settings, **more)
         with app.app_context():
             quick_apps.share_statements(db.engine)
+            quick_apps.share_connections(db.engine)
         made.append(app)
         return app
 
@@ -246,21 +247,8 @@ def make_app(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Call
             hub_thread.join(2)
         with app.app_context():
             db.session.remove()
-            _close(db.engine)
+            quick_apps.close(db.engine)
         redis_client(app).close()
-
-
-def _close(engine: sa.Engine) -> None:
-    """Close an engine's connections, also those that a thread is just giving back.
-
-    What comes back after `dispose` is closed by nobody, and a later test is told of it.
-    """
-    deadline = time.monotonic() + 2
-    while isinstance(engine.pool, sa.QueuePool) and engine.pool.checkedout():
-        if time.monotonic() > deadline:
-            break
-        time.sleep(0.01)
-    engine.dispose()
 
 
 @pytest.fixture

@@ -123,7 +123,9 @@ def test_somebody_new_is_let_in_with_the_role_of_their_groups(app: Flask, browse
     with app.app_context():
         users = db.session.scalars(select(User).where(User.email == "ada@acme.example.com")).all()
         assert len(users) == 1
-        made = db.session.scalars(select(AuditEntry).where(AuditEntry.user_id == users[0].id))
+        made = db.session.scalars(
+            select(AuditEntry).where(AuditEntry.user_id == users[0].id).order_by(AuditEntry.id)
+        )
         assert [(entry.action, entry.subject) for entry in made] == [
             ("joined", "as expert, by the provider"),
             ("signed in", "by provider"),
