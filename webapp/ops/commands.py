@@ -172,11 +172,11 @@ def restore_command(file: str) -> None:
 @with_appcontext
 def health_command(part: str | None) -> None:
     """Show which parts work; exit 1 if PART, or anything reports need, does not."""
-    found = health.checks()
+    # One part alone: a container's check need not wait for a database that hangs.
     if part == "worker":
         found = [health.worker_of_this_machine()]
-    elif part:
-        found = [check for check in found if check.name == part]
+    else:
+        found = [health.janitor()] if part else health.checks()
     for check in found:
         click.echo(f"{'ok' if check.ok else 'AWAY':<5}{check.name:<11}{check.detail}")
     is_enough = {"ok"} if part else {"ok", "degraded"}
