@@ -173,7 +173,9 @@ def read_number(text: str, decimal_mark: str) -> Decimal:
         raise ValueError(f"{shown(text)} is not a number.")
     whole = re.sub(r"\D", "", found["whole"])
     sign = "-" if found["sign"] in {"-", "\u2212"} else ""
-    number = Decimal(f"{sign}{whole}.{found['rest'] or 0}{found['power'] or ''}")
+    # No `.0` is added: it would be a digit that the currency of an amount may not have.
+    rest = f".{found['rest']}" if found["rest"] else ""
+    number = Decimal(f"{sign}{whole}{rest}{found['power'] or ''}")
     return number if number else Decimal(0)
 
 

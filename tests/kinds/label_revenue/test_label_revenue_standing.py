@@ -20,7 +20,8 @@ from webapp.extensions import db
 from webapp.intake import LoadRefused
 from webapp.kinds.label_revenue import bulk, loads
 from webapp.kinds.label_revenue.in_force import recount
-from webapp.kinds.label_revenue.models import Stream, TermsInForce
+from webapp.kinds.label_revenue.models import MonthSettings, Stream, TermsInForce
+from webapp.kinds.label_revenue.periods import DEFAULT_SHARES
 from webapp.kinds.label_revenue.report import payouts
 from webapp.kinds.label_revenue.report.compute import Key, Pair, listener_payout, pool_payout
 from webapp.kinds.label_revenue.rows import Unanswered
@@ -153,6 +154,12 @@ def test_a_fee_has_no_more_digits_than_its_currency(
     load_texts(users=idr, decimal_mark=",")
     with app.app_context():
         assert db.session.scalars(select(TermsInForce.fee)).all() == ["54990"]
+        yen = {"from_month": date(1970, 1, 1), "shares": DEFAULT_SHARES, "currency": "JPY"}
+        db.session.add(MonthSettings(company_id=scope.company_id, **yen))
+        db.session.commit()
+    # A whole number has no decimals, whatever the mark of others.
+    assert load_texts(users=users("540")).batch.listeners == 2
+    assert load_texts(users=users("1.540"), decimal_mark=",").batch.listeners == 2
 
 
 # Rows as long as rows may be: what is told of a large file is its size, and not how many they are.

@@ -147,3 +147,14 @@ def test_statements_and_reports_are_computed_again_against_their_hash(
     code, output = verify(report_id)
     assert (code, "what 2025-03 is computed from has changed" in output) == (1, True)
     assert verify("1", "--company", "Acme")[0] == 1
+    with app.app_context():
+        closing.advance(scope.company_id, MARCH, "calculated", scope)
+        closing.advance(scope.company_id, MARCH, "approved", scope)
+        closing.advance(scope.company_id, MARCH, "locked", scope)
+    # An adjustment is part of what April pays; May, taken from the store, pays nothing still.
+    for month, change in (("2025-04", 1), ("2025-05", 0)):
+        run_report(start=month, end=month)
+        report_id = run_report(start=month, end=month)
+        assert verify(report_id)[0] == 0
+        api_for("owner").post("/streams", STREAM)
+        assert verify(report_id)[0] == change

@@ -257,7 +257,7 @@ def _differing_months(report_id: str) -> list[str]:
     sums.process_pending(report.company_id)
     payer = payouts.Payer(report.company_id, head["method"])
     sources = head["sources"].items()
-    return [month for month, source in sources if payer.month(parse_month(month)).source != source]
+    return [month for month, source in sources if payer.month(parse_month(month)).origin != source]
 
 
 @group.command("recount")

@@ -302,7 +302,7 @@ def _result(params: LabelRevenueParams, found: list[MonthPayout], currency: str)
         "seconds": sum(line.seconds for one in found for line in one.payout.lines),
         "locked_months": [month_text(one.month) for one in found if one.locked],
         "details": params.details,
-        "sources": {month_text(one.month): one.source for one in found},
+        "sources": {month_text(one.month): one.origin for one in found},
         "complete": True,
     }
     return Result(head, {"labels": label_rows(found, currency), "months": by_month})

@@ -89,6 +89,15 @@ class MonthPayout:
         """Say whether there is any line; a month without streams has none."""
         return bool(self.payout.lines or self.adjustments)
 
+    @property
+    def origin(self) -> str:
+        """Return the hash of all that is paid in it: the source, and adjustments with it."""
+        due = [
+            [month_text(one.about), *one.key, one.amount]
+            for one in (*self.adjustments, *self.foreign)
+        ]
+        return digest([self.source, due]) if due else self.source
+
     def with_due(self, due: Iterable[Adjustment]) -> MonthPayout:
         """Return the month with adjustments, those in its own currency apart from others."""
         sides: tuple[list[Adjustment], list[Adjustment]] = ([], [])
@@ -155,8 +164,8 @@ def unpacked(month: date, method: Method, value: dict[str, Any]) -> MonthPayout:
         for about, owned, name, minor, *rest in value.get("adjustments", ())
     )
     payout = Payout(lines, value["pool"])
-    # What was locked before sources were kept is its own.
-    source = value.get("source") or digest(value)
+    # What was locked before sources were kept is its own; a month without streams has none.
+    source = value["source"] if "source" in value else digest(value)
     return MonthPayout(month, method, currency, payout, source=source).with_due(due)
 
 
