@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter as Tally
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from flask.testing import FlaskClient
 from tests.conftest import form_token
 from tests.kinds.project_storage.storage_helpers import Storage
 from webapp import jobs
+from webapp.kinds.project_storage import overview
 from webapp.lib.moments import rfc3339, utcnow
-from webapp.lib.months import current_month, month_text, next_month
+from webapp.lib.months import current_month, month_end, month_text, next_month
 
 MB = 1_000_000
 
@@ -65,17 +67,21 @@ def result_of(app: Flask, caller: Storage, **params: Any) -> Any:
     return caller.api.get(f"/reports/{made.json['id']}/result").json
 
 
+def full_in(months: int, times: float) -> str:
+    """Return the month that is so many times as far from now as the start of one before it."""
+    now = utcnow()
+    return f"{now + (now - month_end(next_month(current_month(), -months - 1))) * times:%Y-%m}"
+
+
 def test_a_report_answers_what_managers_ask(app: Flask, filled: Storage) -> None:
     assert quota(filled, 100 * MB).json["quota_bytes"] == 100 * MB
     found = result_of(app, filled, unit="MB")
     mouse, rat = found["projects"]
     assert (mouse["project"], mouse["held_size"], mouse["grown_size"]) == ("Mouse", 84.0, 24.0)
-    # 16 MB are left, two grow in a month.
-    assert (mouse["quota_used"], mouse["full_in"]) == (
-        84.0,
-        month_text(next_month(current_month(), 8)),
-    )
+    # 16 MB are left, and 24 grew in the eleven months before this one and the days since.
+    assert (mouse["quota_used"], mouse["full_in"]) == (84.0, full_in(11, 16 / 24))
     assert (rat["trash_size"], rat["quota_used"], rat["full_in"]) == (7.0, None, None)
+    assert rat["quota_size"] is None
     since = (utcnow() - timedelta(days=200)).strftime("%Y-%m")
     assert rat["oldest_trash"] == since
     [lying] = found["trash"]
@@ -114,9 +120,20 @@ def test_the_pace_is_that_since_a_project_is_there(
         assert quota(owner, 100 * MB, project).status_code == 200
     count()
     found = {one["project"]: one for one in result_of(app, owner)["projects"]}
-    assert found["Young"]["full_in"] == month_text(next_month(current_month(), 3))
+    assert found["Young"]["full_in"] == full_in(1, 30 / 20)
     assert found["Young"]["grown_bytes"] == 70 * MB
     assert (found["New"]["quota_used"], found["New"]["full_in"]) == (90.0, None)
+
+
+@pytest.mark.parametrize(("day", "full"), [(4, None), (16, "2025-08"), (30, "2025-09")])
+def test_the_running_month_tells_the_pace_of_its_days(
+    monkeypatch: pytest.MonkeyPatch, day: int, full: str | None
+) -> None:
+    """Ten are left where five grew in it; the first days of a month tell nothing."""
+    monkeypatch.setattr(overview, "utcnow", lambda: datetime(2025, 7, day, tzinfo=UTC))
+    july = date(2025, 7, 1)
+    found = overview._quota(90, 100, Tally({july: 5}), [july])
+    assert found["full_in"] == full
 
 
 def test_only_an_admin_of_the_company_sees_all_projects_and_sets_quotas(

@@ -211,6 +211,13 @@ def test_the_board_says_whose_clock_is_behind_and_a_switch_corrects_it_and_is_ta
     assert browser.post("/session-activity/end", data=form).status_code == 303
     assert seconds_of(app, "s1") == set(range(-120, 60 * slow_pings - 120))
     assert sender.get("/dashboard").json["data"] == []
+    # The same ping again, at once or later, counts no more and brings nobody back.
+    for later in (1, 500):
+        at(60 * slow_pings + later)
+        for said in (60 * slow_pings - 180, 60 * slow_pings - 125):
+            sender.ping("s1", text(said), next_ping_sec=3600)
+        assert sender.get("/dashboard").json["data"] == []
+    assert seconds_of(app, "s1") == set(range(-120, 60 * slow_pings - 120))
 
 
 def test_a_corrected_clock_moves_hours_to_another_day_and_stored_months_follow(

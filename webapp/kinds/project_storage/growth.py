@@ -144,9 +144,9 @@ def _row(
 def _with_sizes(row: Row, unit: str) -> Row:
     """Return a row with its bytes in a unit beside them."""
     sizes = {
-        name.replace("_bytes", "_size"): in_unit(value, unit)
+        name.replace("_bytes", "_size"): None if value is None else in_unit(value, unit)
         for name, value in row.items()
-        if name.endswith("_bytes") and value is not None
+        if name.endswith("_bytes")
     }
     return {**row, **sizes}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import func, select
@@ -25,11 +25,12 @@ from webapp.kinds.project_storage.models import (
 from webapp.kinds.project_storage.projects import company_quota, providers_of
 from webapp.lib.batches import batched
 from webapp.lib.moments import utcnow
-from webapp.lib.months import current_month, month_text, months_between, next_month
+from webapp.lib.months import current_month, month_end, month_text, months_between, next_month
 
 WARN_AT = 80
-# Growth at a pace of almost nothing fills no quota within a lifetime.
-MOST_MONTHS = 1200
+# Growth at a pace of almost nothing fills no quota within a lifetime, and the first days of a
+# month tell no pace.
+FARTHEST, LEAST_PACE = timedelta(days=36_525), timedelta(days=7)
 Row = dict[str, Any]
 
 
@@ -177,18 +178,20 @@ def _quota(held: int, quota: int | None, changes: Tally[date], months: Sequence[
     changes: by month from the first of the months on. The month in which something came here first
              tells no pace: what it brought may have been there for years.
     """
-    used, full_in = None, None
+    used, full_at, now = None, None, utcnow()
     if quota is not None:
         used = 100 * held / quota if quota else 100.0
         first = min(changes) if changes and held <= changes.total() else None
         counted = [month for month in months if first is None or month > first]
         grown = sum(changes[month] for month in counted)
-        left = max(quota - held, 0) * len(counted)
+        # Of the running month what is over.
+        spans = ((month_end(next_month(one, -1)), min(month_end(one), now)) for one in counted)
+        took = sum((end - start for start, end in spans), timedelta())
         if held >= quota:
-            full_in = current_month()
-        elif grown > 0 and left <= grown * MOST_MONTHS:
-            full_in = next_month(current_month(), -(-left // grown))
-    text = month_text(full_in) if full_in else None
+            full_at = now
+        elif grown > 0 and took >= LEAST_PACE and (quota - held) / grown <= FARTHEST / took:
+            full_at = now + took * ((quota - held) / grown)
+    text = month_text(current_month(full_at)) if full_at else None
     return {"quota_bytes": quota, "quota_used": used, "full_in": text}
 
 

@@ -72,11 +72,16 @@ class Ping:
         """Return from when to when it shows its session online.
 
         Pings that come singly and with the lag of the one before are of a clock that is behind;
-        they are no late ones, so they go by their arrival.
+        they are no late ones, so they go by their arrival. An end arrives so, too, but is over by
+        that clock: earlier pings sent again are compared with it.
         """
         if self.lag_s is None or self.session.lag_s is None or self.lag_s <= 0:
             return self.span
         if abs(self.lag_s - self.session.lag_s) > STEADY_S:
+            return self.span
+        if self.next_ping_sec == 0:
+            return Span(self.arrived_at, self.span.end)
+        if self.session.ended_at and self.span.start < self.session.ended_at:
             return self.span
         return Span(self.arrived_at, self.arrived_at + timedelta(seconds=self.next_ping_sec))
 
@@ -268,7 +273,7 @@ def _write(
 
 def _later(span: Span) -> tuple[datetime, bool, datetime]:
     # Of a ping and an end at the same moment, the end is the later one.
-    return span.start, span.start == span.end, span.end
+    return span.start, span.start >= span.end, span.end
 
 
 def _mark_logins(

@@ -108,7 +108,8 @@ class Session(Model):
 
     ip_addr: as the computer says it; an IP address in its one spelling, or any text
     started_at: when it began, on our clock where theirs is ahead
-    last_at, ends_at: the newest ping and the end it promises, on our clock where theirs is ahead
+    last_at, ends_at: the newest ping and the end it promises, on our clock where theirs is ahead;
+              where it was ended, `ends_at` is no later, and before it by a clock that is behind
     lag_s:    by how much the newest single ping came after its own time (seconds); None: not known
     lag_low_s, lag_high_s, lag_pings: the least and the most of them, and of how many pings
     ends_day: the day of `ends_at`, in days since 1970 UTC. It is the part of the end that is

@@ -64,8 +64,11 @@ class SessionFacts(NamedTuple):
 
     @property
     def ended_at(self) -> datetime | None:
-        """Return when it was ended, where no ping came since; a ping's promise is never empty."""
-        return self.last_at if self.last_at == self.ends_at else None
+        """Return when it was ended, where no ping came since; a ping's promise is never empty.
+
+        Of a clock that is behind the end arrived later than that.
+        """
+        return self.ends_at if self.ends_at <= self.last_at else None
 
 
 class NewEnd(NamedTuple):
@@ -231,8 +234,8 @@ _MOVE_ALL = text(
     "FROM unnest(CAST(:e_number AS bigint[]), CAST(:e_last_at AS timestamptz[]), "
     "CAST(:e_ends_at AS timestamptz[]), CAST(:e_ends_day AS integer[]), "
     "CAST(:e_lag_s AS integer[])) AS v(number, last_at, ends_at, ends_day, lag_s) "
-    "WHERE s.number = v.number AND (s.last_at, s.last_at = s.ends_at, s.ends_at) "
-    "< (v.last_at, v.last_at = v.ends_at, v.ends_at)) "
+    "WHERE s.number = v.number AND (s.last_at, s.last_at >= s.ends_at, s.ends_at) "
+    "< (v.last_at, v.last_at >= v.ends_at, v.ends_at)) "
     "UPDATE session_activity_segment AS s SET end_at = v.end_at "
     "FROM unnest(CAST(:m_session_number AS bigint[]), CAST(:m_event AS varchar[]), "
     "CAST(:m_start_at AS timestamptz[]), CAST(:m_end_at AS timestamptz[])) "
@@ -247,8 +250,8 @@ _MOVE_SESSION = (
     update(Session)
     .where(
         Session.number == bindparam("b_number"),
-        tuple_(Session.last_at, Session.last_at == Session.ends_at, Session.ends_at)
-        < tuple_(_LAST, _LAST == _ENDS, _ENDS),
+        tuple_(Session.last_at, Session.last_at >= Session.ends_at, Session.ends_at)
+        < tuple_(_LAST, _LAST >= _ENDS, _ENDS),
     )
     .values(
         last_at=_LAST,
