@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -15,7 +18,7 @@ import pytest
 
 from tests.ops.test_up import clean_environ
 from tests.servers import GUNICORN, free_port
-from tests.soon import until
+from tests.soon import soon, until
 from webapp.ops.web_worker import INCOMPLETE, LARGE, SMALL_BODY_BYTES, WHOLE, state_of
 
 ROOT = Path(__file__).parents[2]
@@ -45,13 +48,23 @@ def test_what_has_come_of_a_request_is_known_from_its_bytes(seen: bytes, state: 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Return the port of a real web server with a handful of threads."""
-    folder = tmp_path_factory.mktemp("slow")
+    with web_server(tmp_path_factory.mktemp("slow")) as (port, _):
+        yield port
+
+
+@contextmanager
+def web_server(folder: Path, most_files: int | None = None) -> Iterator[tuple[int, int]]:
+    """Run a web server while the block lasts; yield its port and its process."""
     port = free_port()
     environ = clean_environ(folder, WEB_THREADS=str(THREADS), PORT=str(port), LOG_LEVEL="error")
-    server = subprocess.Popen(GUNICORN, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL)
+    limits = (most_files or 0, most_files or 0)
+    limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, limits) if most_files else None
+    server = subprocess.Popen(
+        GUNICORN, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, preexec_fn=limit
+    )
     try:
         until(lambda: status(port) == 200, 60)
-        yield port
+        yield port, server.pid
     finally:
         server.terminate()
         server.wait(60)
@@ -134,6 +147,54 @@ def test_who_hangs_up_in_the_middle_is_forgotten_at_once(port: int) -> None:
             slow.settimeout(15)  # a slow sender is told after 20 s
             with suppress(ConnectionResetError):
                 assert slow.recv(100) == b""
+
+
+def test_who_does_not_hang_up_after_the_last_answer_stops_nobody(port: int) -> None:
+    last = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    staying = opened(port, 30, last)
+    try:
+        with soon():  # each of them is waited for a while
+            for one in staying:
+                assert b"ok" in b"".join(iter(partial(one.recv, 65536), b""))
+                assert status(port) == 200
+    finally:
+        for one in staying:
+            one.close()
+
+
+def is_cut_off(one: socket.socket) -> bool:
+    one.setblocking(False)
+    try:
+        return one.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def test_who_makes_room_for_a_new_one_just_as_more_of_him_comes_ends_no_process(
+    tmp_path: Path,
+) -> None:
+    with web_server(tmp_path, most_files=200) as (port, pid):
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        (worker,) = map(int, children.read_text().split())
+        half = opened(port, 100, b"GET / HTTP/1.1\r\n")
+
+        def held() -> list[socket.socket]:
+            return [one for one in half if not is_cut_off(one)]
+
+        assert until(lambda: len(held()) < 64 + THREADS)
+        os.kill(worker, signal.SIGSTOP)
+        assert until(lambda: ") T " in Path(f"/proc/{worker}/stat").read_text())
+        (oldest, *_) = held()
+        half += opened(port, 2, b"")
+        oldest.sendall(b"Host: ")
+        os.kill(worker, signal.SIGCONT)
+        assert until(lambda: is_cut_off(oldest))
+        assert status(port) == 200
+        assert children.read_text().split() == [str(worker)]
+        for one in half:
+            one.close()
 
 
 def test_half_a_request_behind_an_answered_one_is_waited_for(port: int) -> None:

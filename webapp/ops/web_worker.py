@@ -4,7 +4,9 @@ By itself it reads requests in its threads and waits for what is missing without
 requests as there are threads stop the site. Here the loop that accepts connections looks, without
 taking anything out of the socket, whether head and body have come, and closes what is too slow.
 A body that is too large to wait for is read by a thread; only some threads may do that at a time,
-and each of them cuts off a sender who is slower than a modem.
+and each of them cuts off a sender who is slower than a modem. A connection that is not kept waits
+in the loop for its client to close it, too: gunicorn's loop would wait for one after the other, two
+seconds each, and for nobody else.
 
 A request line that is too long never reaches the application, which knows the envelopes of its
 addresses; so the refusal has the members of all of them, and each client finds its own.
@@ -32,6 +34,8 @@ from webapp.ops.web_sockets import REQUEST_S, PacedSocket, ThriftySocket
 
 SMALL_BODY_BYTES = 32 * 1024
 HEAD_BYTES = 64 * 1024
+# How long, and for how much more, a client is listened to that was told that this is all.
+LINGER_S, LINGER_BYTES = 2.0, 64 * 1024
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,15})[ \t]*\r\n", re.I)
 _SENT_LATER = re.compile(rb"\r\n(?:expect|transfer-encoding):", re.I)
 WHOLE, INCOMPLETE, LARGE = "whole", "incomplete", "large"
@@ -112,11 +116,16 @@ class PatientWorker(ThreadWorker):
         self.incomplete: dict[TConn, float] = {}
         # Whose large bodies are read by threads now.
         self.large: set[TConn] = set()
+        # Answered for the last time: until when they are waited for, and how much they may send.
+        self.lingering: dict[TConn, tuple[float, int]] = {}
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection; where there are too many, the oldest without a request goes."""
-        if self.nr_conns >= self.worker_connections - 1 and self.incomplete:
-            self._close_incomplete(next(iter(self.incomplete)), b"")
+        if self.nr_conns >= self.worker_connections - 1:
+            if self.lingering:
+                self._close_lingering(next(iter(self.lingering)))
+            elif self.incomplete:
+                self._close_incomplete(next(iter(self.incomplete)), b"")
         super().accept(listener)
 
     def enqueue_req(self, conn: TConn, seen_bytes: int = 0) -> None:
@@ -198,6 +207,8 @@ class PatientWorker(ThreadWorker):
         )
 
     def _look_again(self, conn: TConn, seen_bytes: int, _sock: socket.socket) -> None:
+        if conn not in self.incomplete:
+            return  # It was closed after the loop had been told of more.
         self.poller.unregister(conn.sock)
         conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         self.enqueue_req(conn, seen_bytes)
@@ -208,6 +219,8 @@ class PatientWorker(ThreadWorker):
         now = time.monotonic()
         for conn in [conn for conn, deadline in self.incomplete.items() if deadline <= now]:
             self._close_incomplete(conn, _LATE)
+        for conn in [conn for conn, (until, _) in self.lingering.items() if until <= now]:
+            self._close_lingering(conn)
 
     def _close_incomplete(self, conn: TConn, answer: bytes) -> None:
         del self.incomplete[conn]
@@ -249,7 +262,44 @@ class PatientWorker(ThreadWorker):
             self.large.discard(conn)
             if conn.parser is not None:
                 conn.parser.unreader.sock = conn.sock
-        super().finish_request(conn, fs)
+        if fs.result():
+            super().finish_request(conn, fs)
+        else:
+            self._linger(conn)
+
+    def _linger(self, conn: TConn) -> None:
+        """Say that this is all, and wait in the loop until the client closes the connection.
+
+        One that is closed with something unread in it takes the end of the answer along.
+        """
+        self.lingering[conn] = (time.monotonic() + LINGER_S, LINGER_BYTES)
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+            conn.sock.setblocking(False)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._hear_out, conn))
+        except (OSError, ValueError):  # It is gone already.
+            self._close_lingering(conn)
+
+    def _hear_out(self, conn: TConn, _sock: socket.socket) -> None:
+        if conn not in self.lingering:
+            return  # As above.
+        until, left_bytes = self.lingering[conn]
+        try:
+            left_bytes -= len(conn.sock.recv(LINGER_BYTES)) or left_bytes
+        except BlockingIOError:
+            return
+        except OSError:
+            left_bytes = 0
+        self.lingering[conn] = (until, left_bytes)
+        if left_bytes <= 0:
+            self._close_lingering(conn)
+
+    def _close_lingering(self, conn: TConn) -> None:
+        del self.lingering[conn]
+        with contextlib.suppress(KeyError, ValueError):
+            self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()
 
 
 def has_ended(sock: socket.socket) -> bool:
