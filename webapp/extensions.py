@@ -19,7 +19,7 @@ from flask import Flask, current_app
 from flask_login import LoginManager
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
-from redis import BlockingConnectionPool, Redis
+from redis import BlockingConnectionPool, ConnectionPool, Redis
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -127,13 +127,14 @@ def init_app(app: Flask) -> None:
             retry=Retry(ExponentialWithJitterBackoff(base=0.1, cap=0.5), 2),
         )
     )
-    app.extensions["quick_redis"] = QuickRedis.from_url(
-        app.config["REDIS_URL"],
-        health_check_interval=30,
-        socket_timeout=QUICK_S,
-        socket_connect_timeout=QUICK_S,
-        # A connection that has died is made anew; who does not answer in time is not asked again.
-        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+    app.extensions["quick_redis"] = QuickRedis(
+        connection_pool=QuickPool.from_url(
+            app.config["REDIS_URL"],
+            health_check_interval=30,
+            socket_connect_timeout=QUICK_S,
+            # A connection that has died is made anew; who is silent is not asked again.
+            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        )
     )
     app.config.setdefault("SQLALCHEMY_ENGINE_OPTIONS", engine_options(app.config["DATABASE_URL"]))
     db.init_app(app)
@@ -165,6 +166,19 @@ def quick_redis(app: Flask | None = None) -> QuickRedis:
     """Return the client for what a run can do without: it gives up soon, and rests after that."""
     client: QuickRedis = (app or current_app).extensions["quick_redis"]
     return client
+
+
+class QuickPool(ConnectionPool):
+    """Makes connections that wait for an answer as long as QUICK_S.
+
+    RQ, asked which workers there are, lets all connections that a pool makes from then on wait for
+    more than a minute: a worker waits for jobs. Those who only ask about workers do not.
+    """
+
+    def make_connection(self) -> Any:
+        """Return a new connection."""
+        self.connection_kwargs["socket_timeout"] = QUICK_S
+        return super().make_connection()
 
 
 class QuickRedis(Redis):

@@ -12,9 +12,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeout
 from redis.retry import Retry
+from rq import Worker
+from rq.serializers import JSONSerializer
 
+from tests.faults.faults_helpers import OwnRedis
+from tests.soon import soon
 from webapp.counters import Counters
-from webapp.extensions import QuickRedis, redis_client
+from webapp.extensions import QuickRedis, quick_redis, redis_client, report_queue
 
 Ask = Callable[[QuickRedis], object]
 
@@ -75,6 +79,21 @@ def test_after_a_silence_nobody_is_asked_for_a_moment(
     with pytest.raises((RedisConnectionError, RedisTimeout)):
         ask(client)
     assert knocked(silent) > 0
+
+
+def test_who_has_asked_for_workers_is_as_quick_as_before(
+    make_app: Callable[..., Flask], own_redis: OwnRedis
+) -> None:
+    with make_app(REDIS_URL=own_redis.url).app_context():
+        queue, client = report_queue(), quick_redis()
+        worker = Worker([queue], connection=redis_client(), serializer=JSONSerializer)
+        worker.register_birth()
+        assert len(Worker.all(queue=queue, serializer=JSONSerializer)) == 1
+        client.connection_pool.disconnect()
+        own_redis.freeze()
+        with soon(), pytest.raises(RedisTimeout):
+            client.ping()
+        own_redis.thaw()
 
 
 def test_counts_do_not_wait_for_a_redis_that_is_away(app: Flask) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -12,13 +14,14 @@ from flask import Flask
 from rq import Worker
 from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
+from sqlalchemy import QueuePool
 
 from tests.conftest import Api, add_people, find_scope
 from tests.engine.engine_helpers import Steps, change, make, row, rows_result, run
 from webapp.accounts import create_key, find_user
 from webapp.engine import service
 from webapp.errors import TooManyWaiting
-from webapp.extensions import report_queue
+from webapp.extensions import db, report_queue
 from webapp.jobs import executor, janitor, transport
 from webapp.lib.moments import utcnow
 
@@ -190,6 +193,32 @@ def test_many_who_decide_at_once_hand_over_each_job_once(
         thread.join(60)
     assert sorted(handed) == sorted(made[1:4])
     assert sorted(in_rq(fair)) == sorted(made[:4])
+
+
+def test_redis_is_asked_with_no_connection_to_the_database_held(
+    fair: Flask, make_app: Callable[..., Flask]
+) -> None:
+    ask(fair, "owner")
+    ask(fair, "owner")
+    held: list[int] = []
+
+    def turn_away(listener: socket.socket, app: Flask) -> None:
+        with app.app_context(), suppress(OSError):
+            assert isinstance(db.engine.pool, QueuePool)
+            while True:
+                listener.accept()[0].close()
+                held.append(db.engine.pool.checkedout())
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+        app = make_app(report_kinds=(Sized(),), REDIS_URL=url)
+        thread = threading.Thread(target=turn_away, args=(listener, app))
+        thread.start()
+        with app.app_context():
+            assert transport.hand_over() == []
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(60)
+    assert set(held) == {0}
 
 
 def test_the_janitor_hands_over_what_nobody_did(fair: Flask) -> None:

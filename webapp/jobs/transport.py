@@ -168,22 +168,19 @@ def _rolled_back(session: Any, transaction: Any) -> None:
 def _claim_next() -> Any:
     """Claim the job whose turn it is and return its id and task, None where nobody's turn is."""
     waiting = (Job.status == QUEUED) & Job.task.in_(_tasks_in_turn())
+    on_its_way = select(func.count()).select_from(Job).where(waiting & Job.handed_at.is_not(None))
     with db.engine.connect() as connection:
         anybody = select(Job.id).where(waiting, Job.handed_at.is_(None)).limit(1)
         if connection.execute(anybody).first() is None:
             return None
+        count = connection.scalar(on_its_way)
+    # Asked before the lock: a Redis that hangs keeps nobody from writing.
+    idle = _idle_workers() if count else 0
     with db.engine.begin() as connection:
         _lock_turns(connection)
-        on_its_way = waiting & Job.handed_at.is_not(None)
-        count = connection.scalar(select(func.count()).select_from(Job).where(on_its_way)) or 0
-        if count:
-            try:
-                workers = Worker.all(queue=report_queue(), serializer=JSONSerializer)
-                idle = sum(one.get_state() == WorkerStatus.IDLE for one in workers)
-            except RedisError:
-                idle = 0
-            if count >= idle:
-                return None
+        count = connection.scalar(on_its_way) or 0
+        if count and count >= idle:
+            return None
         company_id = _company_in_turn(connection, waiting & Job.handed_at.is_(None))
         if company_id is None:
             return None
@@ -196,6 +193,14 @@ def _claim_next() -> Any:
         ).one()
         connection.execute(update(Job).where(Job.id == found.id).values(handed_at=now))
         return found
+
+
+def _idle_workers() -> int:
+    try:
+        workers = Worker.all(queue=report_queue(), serializer=JSONSerializer)
+        return sum(one.get_state() == WorkerStatus.IDLE for one in workers)
+    except RedisError:
+        return 0
 
 
 def _job_order() -> tuple[Any, ...]:
