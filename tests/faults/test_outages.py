@@ -82,6 +82,7 @@ def test_redis_frozen_then_stopped_then_emptied_in_the_middle(
         until(lambda: found.ready()[0] == 200, 60, lambda: found.printed)
         stand_in.settings(latency_ms=5)
         assert second_stream.ended(90) == {"status": "done"}
+        assert "The worker was lost" not in " ".join(second_stream.texts)
         assert Stream(found, third).ended(60) == {"status": "done"}
         is_right(found, first)
         is_right(found, second)

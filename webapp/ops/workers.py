@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,9 +14,12 @@ from typing import Any
 
 from flask import current_app
 from redis import Redis
+from redis.exceptions import RedisError
 from rq import Queue, Worker, worker_registration
+from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.worker import WorkerStatus
 from rq.worker.base import BaseWorker
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -27,6 +31,7 @@ from webapp.ops.supervisor import end_with_parent
 
 WORKER_TTL_S = 60
 MONITOR_EVERY_S = 10
+ASK_REDIS_EVERY_S = 2.0
 # An idle worker is heard when its wait for a job ends: 15 s before its time to live is over.
 SILENT_TOO_LONG = timedelta(seconds=WORKER_TTL_S + 15)
 
@@ -52,8 +57,33 @@ class ForkingWorker(Worker):
             )
             return
         self.report_id = job.id
-        super().execute_job(job, queue)
+        try:
+            super().execute_job(job, queue)
+        except RedisError as error:
+            self.log.warning("Worker %s waits for Redis: %s", self.name, reason_of(error))
+            self._be_idle_when_heard()
         self.report_id = None
+
+    def _be_idle_when_heard(self) -> None:
+        """Take up work again once Redis takes what it is told, or stop when told to."""
+        while not self._stop_requested:
+            try:
+                self.set_state(WorkerStatus.IDLE)
+                self.heartbeat()
+            except RedisError:
+                time.sleep(ASK_REDIS_EVERY_S)
+            else:
+                return
+
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        """Say that worker and job live; a report goes on where Redis does not hear of it.
+
+        RQ's worker would end, and take its report along: after a few outages it would be given up.
+        """
+        try:
+            super().maintain_heartbeats(job, execution)
+        except RedisError as error:
+            self.log.warning("Worker %s is not heard by Redis: %s", self.name, reason_of(error))
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """Say that this worker lives; be known again to a Redis that was emptied."""
