@@ -217,3 +217,18 @@ def test_a_filter_may_keep_a_record_back(
     line_writer.warning("told")
     [line] = capfd.readouterr().err.splitlines()
     assert json.loads(line)["message"] == "told"
+
+
+def test_of_warnings_that_say_the_same_a_few_are_written(told: Told) -> None:
+    told.handler.filters.insert(0, logs.FewAlike())
+    log = logging.getLogger("webapp.jobs")
+    for number in range(50):
+        log.warning("a line of %s waits", number)
+        log.info("%s is done", number)
+        log.error("%s failed", number)
+    log.warning("something else waits")
+    seen = [line["message"] for line in told.lines]
+    waits = [message for message in seen if "waits" in message]
+    assert len(seen) == 50 + 50 + logs.MOST_ALIKE + 1
+    assert waits[:2] == ["a line of 0 waits", "a line of 1 waits"]
+    assert waits[-2].startswith("a line of 4 waits (more like this")

@@ -40,6 +40,8 @@ _MOST = 8000
 _as_json = json.JSONEncoder(default=str).encode
 STDERR = 2
 MOST_GATHERED = 1000
+# Of warnings that differ in nothing but what they name, so many are written in so long.
+MOST_ALIKE, ALIKE_S = 5, 5.0
 
 # What no line says is not looked for.
 logging.logThreads = logging.logMultiprocessing = False
@@ -64,6 +66,30 @@ class AddFacts(logging.Filter):
             if getattr(record, name, None) is None:
                 setattr(record, name, value)
         return True
+
+
+class FewAlike(logging.Filter):
+    """Lets pass a few of those of our warnings that say the same of different things.
+
+    While Redis or the database is away each line, listener and try says that it waits for it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passed: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record is one of the first few; the last of those says so."""
+        if record.levelno != logging.WARNING or not record.name.startswith("webapp."):
+            return True
+        sentence, now = (record.name, str(record.msg)), time.monotonic()
+        began, count = self._passed.get(sentence, (now, 0))
+        if now - began >= ALIKE_S:
+            began, count = now, 0
+        self._passed[sentence] = (began, count + 1)
+        if count + 1 == MOST_ALIKE:
+            record.msg = f"{record.msg} (more like this are left out for a few seconds)"
+        return count < MOST_ALIKE
 
 
 class JsonLines(logging.Formatter):
@@ -169,9 +195,14 @@ def settings(program: str, log_format: str, level: str) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"facts": {"()": f"{__name__}.AddFacts"}},
+        "filters": {
+            "few": {"()": f"{__name__}.FewAlike"},
+            "facts": {"()": f"{__name__}.AddFacts"},
+        },
         "formatters": {"line": formatter},
-        "handlers": {"out": {"()": f"{__name__}.Lines", "formatter": "line", "filters": ["facts"]}},
+        "handlers": {
+            "out": {"()": f"{__name__}.Lines", "formatter": "line", "filters": ["few", "facts"]}
+        },
         "root": {"handlers": ["out"], "level": "WARNING"},
         "loggers": {
             "webapp": {"level": level.upper()},
