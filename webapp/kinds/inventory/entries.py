@@ -29,6 +29,8 @@ FIRST_LOOK = 2000
 VALUES = tuple(
     column.name for column in Entry.__table__.columns if column.name not in {"company_id", "id"}
 )
+# Spreadsheets keep 15 digits: two numbers that differ by less are the same one there.
+NUMBERS, SHEET_STEP = ("quantity", "factor", "warming_potential"), Decimal("1e-15")
 LOCKED = "The period is locked; an admin can unlock it."
 
 
@@ -139,10 +141,13 @@ def check_all(company_id: str, bodies: Sequence[Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def store(company_id: str, rows: Iterable[dict[str, Any]]) -> dict[str, int]:
+def store(
+    company_id: str, rows: Iterable[dict[str, Any]], *, of_sheet: bool = False
+) -> dict[str, int]:
     """Store entries by their id; return how many were created, updated, unchanged.
 
     The caller commits, beside what the audit log says of it.
+    of_sheet: numbers come from a workbook, which may have cut what is stored already
     Raises: Conflict when a period was locked meanwhile, or an entry would leave a locked one
     """
     # A write holds the periods until the end on both databases: none is locked in the middle.
@@ -153,7 +158,7 @@ def store(company_id: str, rows: Iterable[dict[str, Any]]) -> dict[str, int]:
     look_at = FIRST_LOOK
     for batch in batched(rows, BATCH):
         try:
-            _store_batch(company_id, batch, locked, counted)
+            _store_batch(company_id, batch, locked, counted, of_sheet)
         except Conflict:
             db.session.rollback()
             raise
@@ -166,7 +171,11 @@ def store(company_id: str, rows: Iterable[dict[str, Any]]) -> dict[str, int]:
 
 
 def _store_batch(
-    company_id: str, batch: list[dict[str, Any]], locked: set[int], counted: dict[str, int]
+    company_id: str,
+    batch: list[dict[str, Any]],
+    locked: set[int],
+    counted: dict[str, int],
+    of_sheet: bool,
 ) -> None:
     columns = [getattr(Entry, name) for name in VALUES]
     query = select(Entry.id, *columns).where(
@@ -175,7 +184,10 @@ def _store_batch(
     known = {found[0]: tuple(found[1:]) for found in db.session.execute(query)}
     changed = []
     for row in batch:
-        before, after = known.get(row["id"]), tuple(row[name] for name in VALUES)
+        before = known.get(row["id"])
+        if before and of_sheet:
+            row |= _uncut(dict(zip(VALUES, before, strict=True)), row)
+        after = tuple(row[name] for name in VALUES)
         if before == after:
             counted["unchanged"] += 1
             continue
@@ -191,6 +203,16 @@ def _store_batch(
         db.session.execute(statement.on_conflict_do_update(index_elements=keys, set_=new), changed)
 
 
+def _uncut(kept: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    """Return the stored numbers of an entry that a workbook cannot tell from those of a row."""
+    both = [name for name in NUMBERS if kept[name] is not None and row[name] is not None]
+    return {
+        name: kept[name]
+        for name in both
+        if abs(kept[name] - row[name]) < abs(kept[name]) * SHEET_STEP
+    }
+
+
 def packed(row: dict[str, Any]) -> bytes:
     """Return a checked row as one line of text; `unpacked` gives it back."""
     return json.dumps(row, default=str).encode() + b"\n"
@@ -199,7 +221,7 @@ def packed(row: dict[str, Any]) -> bytes:
 def unpacked(line: bytes) -> dict[str, Any]:
     """Return the row of a line of `packed`."""
     row: dict[str, Any] = json.loads(line)
-    for name in ("quantity", "factor", "warming_potential"):
+    for name in NUMBERS:
         row[name] = None if row[name] is None else Decimal(row[name])
     for name in ("start_date", "end_date"):
         row[name] = date.fromisoformat(row[name])

@@ -161,7 +161,8 @@ def load(
                 raise LoadRefused(rejects.shown, rejects.total)
             attempt.set_total(200)
             attempt.stage("Storing the rows")
-            counted = entries.store(company_id, _unpacked(good, teller(attempt, 100)))
+            rows, of_sheet = _unpacked(good, teller(attempt, 100)), found.sheet is not None
+            counted = entries.store(company_id, rows, of_sheet=of_sheet)
             db.session.commit()
     except BadFile as error:
         raise InvalidParams({"file": error.sentence}) from None
