@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import IO, Any
 from uuid import UUID
@@ -253,18 +254,23 @@ def list_uploads(scope: Scope, kind: str) -> list[Upload]:
 
 def forget_upload(upload: Upload) -> None:
     """Remove an upload and its files; commits. Raises: Conflict while it is at work"""
-    if upload.status in AT_WORK:
-        raise Conflict(f"This upload is {upload.status}.")
-    upload_id = upload.id
-    drop_bytes(upload_id)
-    db.session.execute(db.delete(Upload).where(Upload.id == upload_id))
+    ids = file_ids(upload)
+    # The row goes first: a load that another tab begins meanwhile finds all of it, or nothing.
+    rests = (Upload.id == upload.id) & Upload.status.not_in(AT_WORK)
+    if rows_changed(db.delete(Upload).where(rests)) != 1:
+        db.session.rollback()
+        raise Conflict("This upload is at work.")
     db.session.commit()
+    _drop(ids)
 
 
 def drop_bytes(upload_id: str, keep: str = "") -> None:
     """Delete what an upload has stored; `keep` leaves its rejected rows."""
     upload = db.session.get_one(Upload, upload_id, populate_existing=True)
-    ids = file_ids(upload) - ({upload.result.get(keep)} if keep else set())
+    _drop(file_ids(upload) - ({upload.result.get(keep)} if keep else set()))
+
+
+def _drop(ids: set[str]) -> None:
     drop_files(StoredFile.id.in_(ids))
     sweep(FileObject.file_id.in_(ids))
 
@@ -281,7 +287,9 @@ def drop_expired_uploads(now: datetime) -> int:
     old = select(Upload).where(Upload.created_at < before, Upload.status.not_in(AT_WORK))
     found = list(db.session.scalars(old))
     for upload in found:
-        forget_upload(upload)
+        # Somebody loads it just now.
+        with suppress(Conflict):
+            forget_upload(upload)
     known = {one for upload in db.session.scalars(select(Upload)) for one in file_ids(upload)}
     lying = select(StoredFile.id).where(
         StoredFile.kind.in_((UPLOAD, REJECTED)), StoredFile.created_at < before

@@ -13,15 +13,17 @@ from typing import Any
 import pytest
 from flask import Flask
 from label_revenue_files import FILES, SAMPLE
-from sqlalchemy import select
+from sqlalchemy import select, update
 from test_label_revenue_pages import send, state, upload
 
 from tests.engine.conftest import kill_group, start_worker  # noqa: F401
 from tests.job_helpers import run_jobs
 from tests.soon import until
+from webapp.errors import Conflict
 from webapp.extensions import db
 from webapp.files import StoredFile
 from webapp.intake import drop_expired_uploads
+from webapp.intake.uploads import Upload, forget_upload
 from webapp.jobs import janitor
 from webapp.lib.moments import utcnow
 
@@ -142,6 +144,14 @@ def test_an_upload_that_nobody_loads_expires_with_its_files(app: Flask, client_f
     with app.app_context():
         drop_expired_uploads(utcnow() + timedelta(days=6))
         assert len(list(db.session.scalars(select(StoredFile)))) == 1
+        # Another tab begins to load what this one has found at rest.
+        [found] = db.session.scalars(select(Upload))
+        with db.engine.begin() as other:
+            other.execute(update(Upload).values(status="loading"))
+        with pytest.raises(Conflict):
+            forget_upload(found)
+        assert len(list(db.session.scalars(select(StoredFile)))) == 1
+        db.session.execute(update(Upload).values(status="ready"))
         drop_expired_uploads(utcnow() + timedelta(days=8))
         assert list(db.session.scalars(select(StoredFile))) == []
     assert client_for("owner").get(path).status_code == 404
