@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -12,11 +13,14 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from redis.exceptions import AuthenticationError, ResponseError
+from sqlalchemy import Connection, event, select, update
 from sqlalchemy.exc import InternalError, OperationalError
 
 from tests.conftest import SERVERS, Api
+from webapp.accounts.models import ApiKey, LoginSession
 from webapp.databases import trouble_of
 from webapp.extensions import db
+from webapp.lib.moments import utcnow
 
 NOWHERE = "redis://127.0.0.1:1/0"
 # What is answered by a process that has neither a database nor Redis.
@@ -222,3 +226,31 @@ def test_who_scraped_before_may_go_on_while_the_database_is_away(
     answer = scraper.get("/metrics", auth=operator.auth)
     assert (answer.status_code, "reports_database_up 0.0" in answer.text) == (200, True)
     assert scraper.get("/metrics", auth=owner.auth).status_code == 503
+
+
+def test_a_database_that_cannot_be_written_is_read_by_pages_and_programs(
+    app: Flask, api_for: Callable[[str], Api], client_for: Callable[[str], FlaskClient]
+) -> None:
+    api, browser = api_for("owner"), client_for("owner")
+    long_ago = utcnow() - timedelta(hours=2)
+    with app.app_context():
+        db.session.execute(update(LoginSession).values(seen_at=long_ago))
+        db.session.execute(update(ApiKey).values(last_used_at=long_ago))
+        db.session.commit()
+        is_sqlite, engine = db.engine.dialect.name == "sqlite", db.engine
+
+    def forbid(connection: Connection) -> None:
+        words = "PRAGMA query_only = ON" if is_sqlite else "SET TRANSACTION READ ONLY"
+        connection.exec_driver_sql(words)
+
+    event.listen(engine, "begin", forbid)
+    try:
+        assert api.get("/reports").status_code == 200
+        assert browser.get("/").status_code == 200
+    finally:
+        event.remove(engine, "begin", forbid)
+        with app.app_context():
+            engine.dispose()
+    assert api.get("/reports").status_code == 200
+    with app.app_context():
+        assert db.session.scalar(select(ApiKey.last_used_at)) > long_ago

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import secrets
 import string
 import threading
@@ -18,17 +19,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Flask, current_app, request
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import Update, bindparam, func, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import joinedload
 
 from webapp.accounts.audit_log import audit
 from webapp.accounts.companies import Scope, key_company
 from webapp.accounts.models import ACTIVE, FULL, ApiKey, Company, LoginSession, Membership, User
+from webapp.databases import reason_of
 from webapp.errors import Conflict, InvalidParams, Unavailable
 from webapp.extensions import db
 from webapp.lib.coalescer import Coalescer, NotAnswered
 from webapp.lib.moments import utcnow
 from webapp.lib.texts import storable
+
+log = logging.getLogger(__name__)
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 KEY_PREFIX = "pur_"
@@ -229,13 +234,24 @@ def touch_key(key: Any) -> bool:
     now = utcnow()
     if key.last_used_at is not None and now - key.last_used_at < TOUCH_EVERY:
         return False
+    return note_use(update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=now))
+
+
+def note_use(change: Update) -> bool:
+    """Write down that a key or session is in use; return whether the database took it.
+
+    Where it takes nothing, its disk being full, say, nobody is refused for it who only reads.
+    """
     # One request at a time: each may hold a connection already, and many that wait for a second
     # one would empty the pool and wait for each other.
     if not _touching.acquire(blocking=False):
         return False
     try:
         with db.engine.begin() as connection:
-            connection.execute(update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=now))
+            connection.execute(change)
+    except SQLAlchemyError as error:
+        log.warning("what is in use is not written down: %s", reason_of(error))
+        return False
     finally:
         _touching.release()
     return True

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import joinedload
 
 from webapp.accounts.companies import find_membership
-from webapp.accounts.keys import hash_secret
+from webapp.accounts.keys import hash_secret, note_use
 from webapp.accounts.models import ApiKey, LoginSession, Membership, User
 from webapp.extensions import db
 from webapp.lib.moments import utcnow
@@ -77,9 +77,7 @@ def touch_session(row: LoginSession) -> bool:
     if now - row.seen_at < TOUCH_EVERY:
         return False
     seen = update(LoginSession).where(LoginSession.id == row.id).values(seen_at=now)
-    with db.engine.begin() as connection:
-        connection.execute(seen)
-    return True
+    return note_use(seen)
 
 
 def end_all_sessions(user: User) -> None:
