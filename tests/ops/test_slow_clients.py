@@ -84,10 +84,16 @@ def status(port: int, body: bytes | None = None) -> int:
         connection.close()
 
 
-def opened(port: int, count: int, sent: bytes) -> list[socket.socket]:
+def opened(
+    port: int, count: int, sent: bytes, reads_bytes: int | None = None
+) -> list[socket.socket]:
     found = []
     for _ in range(count):
-        one = socket.create_connection(("127.0.0.1", port), timeout=60)
+        one = socket.socket()
+        one.settimeout(60)
+        if reads_bytes:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, reads_bytes)
+        one.connect(("127.0.0.1", port))
         one.sendall(sent)
         found.append(one)
     return found
@@ -226,9 +232,15 @@ def test_a_request_line_that_is_too_long_is_refused_in_every_clients_envelope(po
 
 @pytest.mark.faults
 def test_who_never_finishes_is_cut_off(port: int) -> None:
+    asked = b"GET /api/openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    reading_nothing = opened(port, THREADS, asked, reads_bytes=2048)
     for sent in (b"", b"GET / HTTP/1.1\r\n", HEAD + b"Content-Length: 9000000\r\n\r\nhalf"):
         (slow,) = opened(port, 1, sent)
         with slow, suppress(ConnectionResetError):
             slow.settimeout(60)
             while slow.recv(65536):
                 pass
+    with soon():
+        assert status(port) == 200
+    for one in reading_nothing:
+        one.close()

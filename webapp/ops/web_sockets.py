@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import time
@@ -12,6 +13,9 @@ REQUEST_S = 20.0
 # How long a thread stays with a connection it has answered, for a next request.
 STAY_S = 0.01
 _STAY = struct.pack("ll", 0, int(STAY_S * 1_000_000))
+# How long a reader may take nothing of what is sent to him (seconds); he holds a thread meanwhile.
+SEND_S = 30.0
+_SEND = struct.pack("ll", int(SEND_S), 0)
 # A large body: how long its sender may be silent, and what it has to send on average.
 SILENT_S = 10.0
 BODY_BYTES_PER_S = 4 * 1024
@@ -28,6 +32,7 @@ class ThriftySocket(socket.socket):
         super().__init__(sock.family, sock.type, sock.proto, sock.detach())
         super().setblocking(True)
         self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _STAY)
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND)
         self._wanted = self._told = super().gettimeout()
         self._held = b""
         self._holds = True
@@ -55,24 +60,41 @@ class ThriftySocket(socket.socket):
         return super().recv(bufsize, flags)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """Send, the first piece of an answer together with the second."""
+        """Send, the first piece of an answer together with the second.
+
+        Raises: ConnectionResetError where the reader takes nothing for SEND_S
+        """
         if self._holds:
             self._held, self._holds = data, False
             return
         self._tell()
-        super().sendall(self._held + data if self._held else data, flags)
-        self._held = b""
+        try:
+            super().sendall(self._held + data if self._held else data, flags)
+        except BlockingIOError:
+            raise _has_stopped() from None
+        finally:
+            self._held = b""
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         """Send what was held, then a file."""
         self.sendall(b"")
-        return super().sendfile(file, offset, count)
+        self.settimeout(SEND_S)
+        try:
+            return super().sendfile(file, offset, count)
+        except TimeoutError:
+            raise _has_stopped() from None
+        finally:
+            self.setblocking(True)
 
     def flush(self) -> None:
         """Send what was held: the answer is over."""
         if self._held:
             self.sendall(b"")
         self._holds = True
+
+
+def _has_stopped() -> ConnectionResetError:
+    return ConnectionResetError(errno.ECONNRESET, "the reader takes nothing")
 
 
 class PacedSocket:

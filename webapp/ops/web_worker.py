@@ -6,7 +6,7 @@ taking anything out of the socket, whether head and body have come, and closes w
 A body that is too large to wait for is read by a thread; only some threads may do that at a time,
 and each of them cuts off a sender who is slower than a modem. A connection that is not kept waits
 in the loop for its client to close it, too: gunicorn's loop would wait for one after the other, two
-seconds each, and for nobody else.
+seconds each, and for nobody else. Who reads nothing of an answer is cut off by its socket.
 
 A request line that is too long never reaches the application, which knows the envelopes of its
 addresses; so the refusal has the members of all of them, and each client finds its own.
