@@ -50,6 +50,13 @@ def sample(app: Flask, kind: ReportKind) -> dict[str, Any]:
 
 
 @every_kind
+def test_a_report_of_one_month_names_it_once(kind: ReportKind) -> None:
+    others = {"partner_id": "1", "mode": "monthly", "method": "pool", "group_by": "month"}
+    named = kind.describe(others | {"start": "2025-03", "end": "2025-03", "name": "Yearly"})
+    assert named.count("2025-03") <= 1
+
+
+@every_kind
 def test_a_demo_is_filled_once(app: Flask, kind: ReportKind) -> None:
     """What `make run` shows of a kind stays as it is when everything is started again."""
     with app.app_context():

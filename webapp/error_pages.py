@@ -24,7 +24,15 @@ from werkzeug.exceptions import HTTPException
 
 from webapp import accounts
 from webapp.databases import reason_of, trouble_of
-from webapp.errors import InvalidParams, NotSignedIn, ReportError, TooMany, Unavailable, error_type
+from webapp.errors import (
+    ERROR_TYPES,
+    InvalidParams,
+    NotSignedIn,
+    ReportError,
+    TooMany,
+    Unavailable,
+    error_type,
+)
 from webapp.extensions import db, login_manager
 from webapp.htmx import is_htmx, vary
 from webapp.security import is_api
@@ -124,7 +132,9 @@ def _http_error(error: HTTPException) -> Response:
     headers = {name: value for name, value in error.get_headers() if name in kept}
     if code in (429, 503):
         headers.setdefault("Retry-After", "5")
-    return answer_for(ErrorAnswer(code, error.name, detail, headers=headers))
+    of_type = ERROR_TYPES[error_type(code)]
+    title = of_type.title if of_type.status == code else error.name.capitalize()
+    return answer_for(ErrorAnswer(code, title, detail, headers=headers))
 
 
 def _database_error(error: Exception) -> Response:

@@ -27,6 +27,11 @@ def month_text(month: date) -> str:
     return f"{month.year:04d}-{month.month:02d}"
 
 
+def span_text(first: str, last: str) -> str:
+    """Return the months (or days) of a span as people read them; a span of one names it once."""
+    return first if first == last else f"{first} to {last}"
+
+
 def next_month(month: date, by: int = 1) -> date:
     """Return the month `by` months later (earlier when negative)."""
     index = month.year * 12 + month.month - 1 + by

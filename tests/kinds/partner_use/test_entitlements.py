@@ -39,9 +39,7 @@ def test_even_growth_crosses_in_one_month() -> None:
     assert found is not None
     assert (found.used, round(found.percent, 1)) == (1300, 86.7)
     assert found.crossed == found.earliest == found.latest == date(2025, 5, 1)
-    assert found.words() == (
-        "of 1,500 bought; full in 2025-05 (2025-05 to 2025-05) at the present growth"
-    )
+    assert found.words() == ("of 1,500 bought; full in 2025-05 (2025-05) at the present growth")
 
 
 def test_uneven_growth_has_a_range_and_may_have_no_end() -> None:

@@ -38,7 +38,7 @@ from webapp.lib.bodies import (
 )
 from webapp.lib.model import LazyModel
 from webapp.lib.moments import utcnow
-from webapp.lib.months import month_text, next_month, parse_month
+from webapp.lib.months import month_text, next_month, parse_month, span_text
 from webapp.lib.openapi import Describer
 
 # So many months back says how fast a partner grows now; fewer than these say nothing.
@@ -177,7 +177,7 @@ class EntitlementUse:
         if self.crossed is None or self.earliest is None:
             return f"{left}; not full in sight at the present growth"
         latest = month_text(self.latest) if self.latest else "never"
-        span = f"{month_text(self.earliest)} to {latest}"
+        span = span_text(month_text(self.earliest), latest)
         return f"{left}; full in {month_text(self.crossed)} ({span}) at the present growth"
 
 

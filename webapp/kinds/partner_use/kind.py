@@ -28,7 +28,7 @@ from webapp.kinds.partner_use.monthly import Monthly, Months
 from webapp.kinds.partner_use.params import NEEDED_MONTHS, PartnerUseParams
 from webapp.kinds.partner_use.summary import Summary, make_summary
 from webapp.kinds.partner_use.tables import PartnerUseTables
-from webapp.lib.months import current_month, month_text
+from webapp.lib.months import current_month, month_text, span_text
 from webapp.lib.texts import counted
 
 # What differs between two calls refused for one reason.
@@ -167,7 +167,7 @@ class PartnerUse(PartnerUseTables):
         if mode == "summary":
             return f"{params['partner_id']} summary"
         what = "summary and months" if mode == "both" else "monthly"
-        return f"{params['partner_id']} {what} {params['start']} to {params['end']}"
+        return f"{params['partner_id']} {what} {span_text(params['start'], params['end'])}"
 
     def answer(self, result: StoredResult) -> Answer:
         head, company_id = result.head, result.company_id

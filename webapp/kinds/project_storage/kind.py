@@ -41,7 +41,7 @@ from webapp.kinds.project_storage.growth import in_unit, make_growth
 from webapp.kinds.project_storage.overview import WARN_AT, first_month, projects_seen
 from webapp.kinds.project_storage.params import ProjectStorageParams
 from webapp.kinds.project_storage.rolling_up import SLUG, roll_up
-from webapp.lib.months import current_month
+from webapp.lib.months import current_month, span_text
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -181,8 +181,7 @@ class ProjectStorage(ReportKind):
     def describe(self, params: Mapping[str, Any]) -> str:
         every = "all projects" if params.get("whose") == "company" else "all my projects"
         what = f"project {params['project']}" if params.get("project") else every
-        start, end = params["start"], params["end"]
-        return f"{what} {start}" if start == end else f"{what} {start} to {end}"
+        return f"{what} {span_text(params['start'], params['end'])}"
 
     def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
         # On the page the sizes people read come first; files begin with the exact bytes.
@@ -268,9 +267,11 @@ class ProjectStorage(ReportKind):
         share = f" ({grown / before:+.0%})".replace("%", " %") if before else ""
         verb = "grew" if grown >= 0 else "shrank"
         projects = f"{head['projects']:,} project{'' if head['projects'] == 1 else 's'}"
+        first, last = head["start"], head["end"]
+        when = f"in {first}" if first == last else f"from {first} to {last}"
         sentence = (
-            f"{projects} {verb} by {in_unit(abs(grown), unit):,} {unit}{share} from "
-            f"{head['start']} to {head['end']}, to {in_unit(now, unit):,} {unit} active and "
+            f"{projects} {verb} by {in_unit(abs(grown), unit):,} {unit}{share} {when}, "
+            f"to {in_unit(now, unit):,} {unit} active and "
             f"{in_unit(head['held']['trash_bytes'], unit):,} {unit} in the trash."
         )
         return Answer(" ".join([sentence, *head.get("warnings", [])[:WARNINGS_SHOWN]]), figures)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, flash, make_response, render_template, request, url_for
+from flask import Blueprint, Response, flash, g, make_response, render_template, request, url_for
 
 from webapp.accounts import current_scope, members_of, restrict
 from webapp.errors import Conflict, InvalidParams, NotFound
@@ -42,6 +42,7 @@ def _answer(act: Callable[[], Any], done: str, address: str, show: Show) -> Resp
     except InvalidParams as error:
         return make_response(show(error.errors), 422)
     except projects.NameTaken as error:
+        g.is_name_taken = True
         sentence = "There is one of this name already. Tick the box below to have two of it."
         return make_response(show({"name": sentence}), error.status)
     except (Conflict, NotFound) as error:

@@ -34,7 +34,7 @@ from webapp.kinds.session_activity.params import SessionActivityParams
 from webapp.kinds.session_activity.report import GROUPS, PERIODS, Report, check_by, hours_columns
 from webapp.kinds.session_activity.use import SUMMED
 from webapp.lib.moments import utcnow
-from webapp.lib.months import current_month
+from webapp.lib.months import current_month, span_text
 from webapp.lib.texts import counted
 
 if TYPE_CHECKING:
@@ -105,10 +105,9 @@ class SessionActivity(ReportKind):
         by = params.get("by", "login")
         who = params.get("login") or ("all logins" if by == "login" else f"each {by}")
         what = f", {params['session_type']}" if params.get("session_type") else ""
-        first = params.get("start") or params.get("from_date")
-        last = params.get("end") or params.get("to_date")
-        span = first if first == last else f"{first} to {last}"
-        return f"{who}{what} by {params['group_by']} {span}"
+        first = params.get("start") or params.get("from_date", "")
+        last = params.get("end") or params.get("to_date", "")
+        return f"{who}{what} by {params['group_by']} {span_text(first, last)}"
 
     def tables(self, head: Mapping[str, Any]) -> tuple[Table, ...]:
         by, period = head.get("by", "login"), PERIODS[head["group_by"]]
@@ -148,7 +147,8 @@ class SessionActivity(ReportKind):
 
     def answer(self, result: StoredResult) -> Answer:
         head, figures = result.head, self.figures(result.head)
-        by, span = head.get("by", "login"), f"from {head['from_date']} to {head['to_date']}"
+        by, (first, last) = head.get("by", "login"), (head["from_date"], head["to_date"])
+        span = f"on {first}" if first == last else f"from {first} to {last}"
         if not head["total_hours"]:
             return Answer(f"Nobody was active {span}.", figures)
         count, noun = head[f"{by}_count"], "person hours" if by == "login" else "hours"

@@ -213,14 +213,16 @@ def length_text(length: timedelta) -> str:
     return f"{minutes} min" if minutes else f"{seconds} s"
 
 
-def local_text(moment: datetime, now: datetime, zone: ZoneInfo | None = None) -> str:
-    """Return a moment in a zone, with its day where that is not today there.
+def local_text(moment: datetime, now: datetime | None = None, zone: ZoneInfo | None = None) -> str:
+    """Return a moment in a zone, with its day.
 
+    now: where given, the day is left out where it is today there
     zone: that of the days hours are counted by where none is given
     """
     zone = zone or zone_of(current_app)
     local = moment.astimezone(zone)
-    return f"{local:%H:%M}" if day_of(now, zone) == local.date() else f"{local:%Y-%m-%d %H:%M}"
+    is_today = now is not None and day_of(now, zone) == local.date()
+    return f"{local:%H:%M}" if is_today else f"{local:%Y-%m-%d %H:%M}"
 
 
 # Logins and computers by name
@@ -248,7 +250,7 @@ def names_page(
 
     typed, errors: of its settings; wrong: what is wrong with the change of a name
     """
-    scope, now = current_scope(), utcnow()
+    scope = current_scope()
     rows, more = list_names(TABLES[which][0], scope, asked.search, asked.after, NAMES_PER_PAGE)
     return render_template(
         "session_activity/names.html",
@@ -257,7 +259,8 @@ def names_page(
         search=asked.search,
         rows=rows,
         more=more,
-        local=lambda moment: local_text(moment, now),
+        local=local_text,
+        zone=zone_of(current_app).key,
         may_change=scope.may("expert") and (which == "computers" or may_manage(scope)),
         may_set=scope.may("admin"),
         sees=may_see_all(scope),
@@ -329,7 +332,7 @@ def show_use() -> Response:
             usage.measure(None, SESSION, asked.from_date, asked.to_date, utcnow())
     except InvalidParams as error:
         problems = error.errors
-    now, page = utcnow(), "session_activity/use.html"
+    page = "session_activity/use.html"
     hottest = max(usage.by_hour.values(), default=timedelta()) if usage else timedelta()
     return render(
         page,
@@ -340,6 +343,6 @@ def show_use() -> Response:
         usage=usage,
         is_large=usage is not None and len(usage.computers) > MOST_COMPUTERS,
         heat=partial(_heat_level, hottest=hottest),
-        local=lambda text: local_text(datetime.fromisoformat(text), now),
+        local=lambda text: local_text(datetime.fromisoformat(text)),
         zone=zone_of(current_app).key,
     )

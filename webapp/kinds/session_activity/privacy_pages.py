@@ -101,7 +101,7 @@ def show_own() -> str:
         shown=shown,
         settings=settings_of(scope.company_id),
         zone=zone.key,
-        local=lambda moment: local_text(moment, now),
+        local=local_text,
     )
 
 

@@ -45,7 +45,7 @@ from webapp.kinds.session_activity.use import (
 )
 from webapp.lib.batches import batched
 from webapp.lib.moments import rfc3339
-from webapp.lib.months import SETTLING, last_day, months_between
+from webapp.lib.months import SETTLING, last_day, months_between, span_text
 from webapp.lib.texts import counted
 
 MICROSECOND = timedelta(microseconds=1)
@@ -109,7 +109,8 @@ class Report:
     def make(self) -> Result:
         """Count all that is asked for and return the result."""
         run, by = self._run, self._params.by
-        span = f"{self._first.isoformat()} to {self._last.isoformat()}, days of {self._zone.key}"
+        span = span_text(self._first.isoformat(), self._last.isoformat())
+        span = f"{span}, days of {self._zone.key}"
         if by == "login":
             logins = find_logins(self._scope, self._params.login, self._first, self._last)
             run.set_total(len(logins))

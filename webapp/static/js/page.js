@@ -62,7 +62,7 @@ for (const text of navigator.clipboard ? document.querySelectorAll("[data-copy]"
   const button = document.createElement("button");
   Object.assign(button, { type: "button", className: "button is-quiet is-small", textContent: "Copy" });
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(text.textContent);
+    await navigator.clipboard.writeText(text.innerText);
     button.textContent = "Copied";
     document.getElementById("said").textContent = "Copied.";
   });
@@ -123,6 +123,8 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     if (!palette.open) openPalette();
   }
+  // A search field would only empty itself, and ask for a second one.
+  if (palette.open && event.key === "Escape") { event.preventDefault(); palette.close(); }
   if (!palette.open || !["ArrowDown", "ArrowUp", "Enter"].includes(event.key)) return;
   const links = [...palette.querySelectorAll(".found a")];
   const at = links.indexOf(document.activeElement);
@@ -142,10 +144,11 @@ document.querySelector("#to-search")?.addEventListener("click", (event) => {
   openPalette();
 });
 
-// The main pages scroll sideways on a phone: the present one is in sight.
-const present = document.querySelector(".nav [aria-current]");
-const pages = present?.closest("ul");
-if (pages) pages.scrollLeft = present.offsetLeft - (pages.clientWidth - present.offsetWidth) / 2;
+// The pages above scroll sideways on a phone: the present one of each row is in sight.
+for (const present of document.querySelectorAll(".nav [aria-current]")) {
+  const pages = present.closest("ul");
+  pages.scrollLeft = present.offsetLeft - (pages.clientWidth - present.offsetWidth) / 2;
+}
 
 document.addEventListener("htmx:after:swap", (event) => {
   const status = event.detail?.ctx?.response?.status ?? 0;

@@ -49,7 +49,7 @@ from webapp.kinds.label_revenue.rows import Options, Role, Source
 from webapp.lib.bodies import check_months
 from webapp.lib.model import LazyModel
 from webapp.lib.moments import utcnow
-from webapp.lib.months import current_month, month_text, months_between
+from webapp.lib.months import current_month, month_text, months_between, span_text
 
 if TYPE_CHECKING:
     from flask import Blueprint
@@ -321,8 +321,7 @@ def _amount(row: Row, currency: str) -> Decimal | None:
 
 
 def _months(span: Mapping[str, Any]) -> str:
-    start, end = span["start"], span["end"]
-    return f"{start}" if start == end else f"{start} to {end}"
+    return span_text(span["start"], span["end"])
 
 
 def _adjusted(head: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ from webapp.kinds.label_revenue.report.breakdown import NOT_STREAMED, Part, part
 from webapp.kinds.label_revenue.report.compute import METHODS, Key, Method
 from webapp.kinds.label_revenue.report.payouts import Adjustment, Payer, digest, one_currency
 from webapp.lib.moments import utcnow
-from webapp.lib.months import month_text
+from webapp.lib.months import month_text, span_text
 from webapp.lib.pdf import Paper, facts, table, write_pdf
 from webapp.lib.workbooks import SheetWriter, new_workbook
 
@@ -82,8 +82,7 @@ class Statement:
     @property
     def period(self) -> str:
         """Return the months it is about."""
-        first, last = month_text(min(self.states)), month_text(max(self.states))
-        return first if first == last else f"{first} to {last}"
+        return span_text(month_text(min(self.states)), month_text(max(self.states)))
 
     @property
     def file_name(self) -> str:
