@@ -126,6 +126,29 @@ class MonthStore:
             self._tally("counted", by=len(rows))
         return len(rows)
 
+    def drop(
+        self, subject: str, items: Iterable[str], is_wrong: Callable[[str, date, StoredValue], bool]
+    ) -> None:
+        """Forget those values of items of which `is_wrong` (item, month, value) says so."""
+        wanted = list(items)
+        mine = (
+            (StoredMonth.company_id == self._company_id)
+            & (StoredMonth.kind == self._kind)
+            & (StoredMonth.subject == subject)
+        )
+        columns = (StoredMonth.item, StoredMonth.month, StoredMonth.value, StoredMonth.counted_at)
+
+        def write() -> None:
+            with self._writing() as connection:
+                for some in batched(wanted):
+                    rows = select(*columns).where(mine, StoredMonth.item.in_(some))
+                    for item, month, value, counted_at in connection.execute(rows).all():
+                        if is_wrong(item, month, StoredValue(value, counted_at)):
+                            one = mine & (StoredMonth.item == item) & (StoredMonth.month == month)
+                            connection.execute(delete(StoredMonth).where(one))
+
+        self._retrying(write)
+
 
 def expire(
     *,

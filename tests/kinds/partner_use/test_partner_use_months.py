@@ -220,6 +220,21 @@ def test_refresh_counts_again_and_replaces_what_is_stored(
     assert again.total("2024-02") == fresh.total("2024-02")
 
 
+def test_a_count_that_stored_months_contradict_drops_them_also_outside_its_report(
+    maker: Maker, partner_use: Params, stand_in: RunningStandIn
+) -> None:
+    early = partner_use(partner_id="70000006", mode="monthly", start="2024-01", end="2024-02")
+    site = max(
+        (one for one in maker.make(early).result["sites"] if one["months"]),
+        key=lambda one: one["months"][0]["total_users"],
+    )
+    stand_in.faults([delete_all(site["site_id"])])
+    late = maker.make(early | {"start": "2024-06", "end": "2024-06", "refresh": True})
+    assert late.sites[site["site_id"]]["months"][0]["total_users"] == 0
+    found = maker.make(early).sites[site["site_id"]]["months"]
+    assert [row["total_users"] for row in found] == [0, 0]
+
+
 def test_refresh_asks_as_much_as_the_first_time(
     maker: Maker, partner_use: Params, stand_in: RunningStandIn
 ) -> None:

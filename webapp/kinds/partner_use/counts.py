@@ -15,14 +15,14 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
 from redis.exceptions import LockError, RedisError
 from redis.lock import Lock
 
-from webapp.engine.months import MonthStore
+from webapp.engine.months import MonthStore, StoredValue
 from webapp.engine.run import Run
 from webapp.lib.batches import batched
 from webapp.lib.months import is_closed, month_text, parse_month
@@ -31,6 +31,8 @@ from webapp.partner.sites import Site
 
 log = logging.getLogger(__name__)
 
+# A count to be stored: the site's item, month, value, when it was counted.
+Closed = tuple[str, date, Any, datetime]
 PREFIX = "month:"
 FLUSH_EVERY_S = 1.0
 # How long a lock is held, how often it is renewed, how long what was found is kept for others.
@@ -70,7 +72,7 @@ class CountStore:
     def __init__(self, run: Run, partner_id: str, sites: Mapping[str, Site], refresh: bool) -> None:
         self._run, self._partner_id, self._sites, self._refresh = run, partner_id, sites, refresh
         self._checkpoints: dict[str, Any] = {}
-        self._closed: list[tuple[str, date, Any, datetime]] = []
+        self._closed: list[Closed] = []
         self._flushed = time.monotonic()
 
     def load(self, sites: Sequence[str], start: date, end: date) -> dict[str, dict[date, Count]]:
@@ -128,8 +130,32 @@ class CountStore:
         checkpoints, self._checkpoints = self._checkpoints, {}
         if closed:
             self._run.months.save(self._partner_id, closed)
+            items = {item for item, *_ in closed}
+            self._run.months.drop(self._partner_id, items, contradiction(closed))
         self._run.save_checkpoints(checkpoints)
         self._flushed = time.monotonic()
+
+
+def contradiction(saved: Sequence[Closed]) -> Callable[[str, date, StoredValue], bool]:
+    """Return what says of a stored month that counts saved just now are of another past.
+
+    Accounts are deleted, or imported with older dates: one from before that has more than a later
+    month, or fewer than an earlier one. A report of that month alone would not see it.
+    """
+    ends: dict[str, list[Closed]] = {}
+    for one in sorted(saved, key=lambda one: one[1]):
+        # Those of a site agree with each other, so its first and last month tell all.
+        ends[one[0]] = [ends.get(one[0], [one])[0], one]
+
+    def contradicts(item: str, month: date, stored: StoredValue) -> bool:
+        # Before sites were told apart by API key a stored month was a bare number: it is not used.
+        return isinstance(stored.value, dict) and any(
+            stored.counted_at < counted_at
+            and (stored.value["count"] - value["count"]) * (at - month).days > 0
+            for _, at, value, counted_at in ends[item]
+        )
+
+    return contradicts
 
 
 class SiteLocks:
