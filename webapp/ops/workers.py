@@ -61,6 +61,10 @@ class ForkingWorker(Worker):
             super().execute_job(job, queue)
         except RedisError as error:
             self.log.warning("Worker %s waits for Redis: %s", self.name, reason_of(error))
+            if self.horse_pid:  # RQ was about to end it: it had far more than its time.
+                self.kill_horse()
+                self.wait_for_horse()
+                self._horse_pid = 0
             self._be_idle_when_heard()
         self.report_id = None
 
