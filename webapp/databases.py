@@ -15,6 +15,7 @@ from typing import Any
 from redis.exceptions import (
     AuthenticationError,
     NoPermissionError,
+    OutOfMemoryError,
     RedisError,
     ResponseError,
 )
@@ -134,7 +135,9 @@ def _look_again(connection: Any, record: Any, _fairy: Any) -> None:
 def trouble_of(error: Exception) -> str | None:
     """Return in words what keeps database or queue from working; None for a fault of ours."""
     if isinstance(error, RedisError):
-        is_full = isinstance(error, ResponseError) and str(error).startswith(("OOM", "MISCONF"))
+        is_full = isinstance(error, OutOfMemoryError) or (
+            isinstance(error, ResponseError) and str(error).startswith(("OOM", "MISCONF"))
+        )
         is_refused = isinstance(error, AuthenticationError | NoPermissionError)
         return QUEUE_FULL if is_full else QUEUE_REFUSED if is_refused else QUEUE_AWAY
     original = getattr(error, "orig", None)

@@ -60,6 +60,20 @@ def test_a_report_is_asked_for_and_cancelled_while_redis_hangs(
     assert row(app, made.json["id"]).status == "cancelled"
 
 
+def test_one_without_memory_is_not_ready_and_said_to_be_full(
+    app: Flask, own_redis: OwnRedis
+) -> None:
+    def check() -> Any:
+        answer = app.test_client().get("/readyz").json
+        assert answer is not None
+        return answer["checks"]["redis"]
+
+    own_redis.ask("CONFIG", "SET", "maxmemory", "1")
+    assert (check()["ok"], "its memory or its disk is full" in check()["detail"]) == (False, True)
+    own_redis.ask("CONFIG", "SET", "maxmemory", "0")
+    assert check()["ok"]
+
+
 @pytest.mark.faults
 def test_after_it_the_workers_are_found_again(
     app: Flask, own_redis: OwnRedis, start_worker: Callable[..., subprocess.Popen[Any]]
