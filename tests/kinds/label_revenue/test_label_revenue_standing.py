@@ -133,6 +133,21 @@ def test_a_stream_counts_as_often_as_one_file_says_it(
     assert seconds(app, scope) == 300
 
 
+def test_what_a_program_sent_later_is_no_reason_to_leave_a_stream_out(
+    app: Flask, scope: Scope, load_texts: Any, undo: Any, api_for: Any
+) -> None:
+    api = api_for("owner")
+    sent = {"date": "2025-02-13", "user_id": 1, "region": "NL", "track_id": "A", "seconds": 100}
+    assert api.post("/streams", sent | {"seconds": 1}).status_code == 201
+    row = HEAD + "2025-02-13;1;NL;A;100\n"
+    first, again = load_texts(streams=row), load_texts(streams=row + "\n")
+    assert (again.batch.streams, again.batch.repeated) == (0, 1)
+    assert api.post("/streams", sent).status_code == 201
+    # As if the first had not been: the second counts, and what came after it does.
+    undo(first)
+    assert seconds(app, scope) == 201
+
+
 def seconds(app: Flask, scope: Scope) -> int:
     with app.app_context():
         found = sum(

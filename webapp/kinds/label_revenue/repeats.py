@@ -149,9 +149,14 @@ def beside(connection: Connection, batch: Batch, *, earlier: bool = False) -> An
     ).all()
     if not others:
         return None
-    return and_(
+    conditions = [
         Stream.partition_id.in_({partition_id for _, partition_id in others}),
         Stream.batch_no.in_([no for no, _ in others]),
         Stream.date >= batch.first_month,
         Stream.date < next_month(batch.last_month),
-    )
+    ]
+    if earlier:
+        # What programs send has one number, whenever it comes; ids are given in order of arrival.
+        came = select(func.min(RepeatedStream.id)).where(_aside(batch)).scalar_subquery()
+        conditions.append(Stream.id < came)
+    return and_(*conditions)
