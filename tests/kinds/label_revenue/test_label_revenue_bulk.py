@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
+from tests.conftest import find_scope
 from webapp.accounts import Scope
 from webapp.extensions import db
 from webapp.installation import keep_fact
@@ -19,6 +21,7 @@ from webapp.intake import Format, LoadRefused, detect
 from webapp.kinds.label_revenue import bulk, loads
 from webapp.kinds.label_revenue.facts import MonthFacts
 from webapp.kinds.label_revenue.in_force import recount
+from webapp.kinds.label_revenue.ledger import shared_partition, unit_of_work
 from webapp.kinds.label_revenue.models import Stream
 from webapp.kinds.label_revenue.periods import settings_for
 from webapp.kinds.label_revenue.report.compute import listener_payout
@@ -142,3 +145,30 @@ def test_shares_added_up_by_the_database_are_exactly_the_same(app: Flask, scope:
         by_groups = listener_payout(total, idle, facts.pairs, groups=facts.groups, exact_up_to=-1)
     assert by_groups == exact
     assert sum(line.minor for line in exact.lines) == 4555
+
+
+@pytest.mark.usefixtures("on_postgres")
+def test_an_undo_waits_for_no_other_company(
+    app: Flask, scope: Scope, load_texts: Any, tmp_path: Path
+) -> None:
+    other = find_scope(app, "stranger").company_id
+    loaded = load_texts(streams=large(tmp_path))
+    undone: list[str] = []
+
+    def undo() -> None:
+        with app.app_context():
+            undone.append(loads.unload(scope.company_id, loaded.batch.id).id)
+
+    with app.app_context():
+        with unit_of_work(other) as work:
+            # Another company is at its streams, as a load or an undo of its own is for minutes.
+            number = shared_partition(work)
+            work.connection.execute(select(Stream.id).where(Stream.partition_id == number))
+            thread = threading.Thread(target=undo)
+            thread.start()
+            thread.join(30)
+            assert undone == [loaded.batch.id]
+            assert streams(app) == LARGE_ROWS
+        # Its table goes as soon as nobody else is there.
+        bulk.drop_given_up()
+    assert streams(app) == 0

@@ -8,20 +8,25 @@ instead, which finds the bad rows.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import insert, text
+from sqlalchemy.exc import IntegrityError, OperationalError
 
+from webapp.databases import reason_of
 from webapp.engine.retention import kept_from
+from webapp.extensions import db
 from webapp.intake import Format, is_as_written
 from webapp.kinds.label_revenue.ledger import SLUG, UnitOfWork, partition_table
 from webapp.kinds.label_revenue.models import Batch, Stream
 from webapp.kinds.label_revenue.rows import StreamRow
 from webapp.lib.batches import batched
+
+log = logging.getLogger(__name__)
 
 BULK_BYTES = 16 * 1024 * 1024
 READ_BYTES = 1024 * 1024
@@ -192,3 +197,31 @@ def _cursor(work: UnitOfWork) -> Any:
     """Return a cursor of the driver, inside the transaction that is open."""
     raw: Any = work.connection.connection.driver_connection
     return raw.cursor()
+
+
+_GIVEN_UP = text(
+    "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid "
+    "WHERE inhparent = 'label_revenue_stream'::regclass AND NOT EXISTS (SELECT 1 FROM "
+    "label_revenue_shelf WHERE 'label_revenue_stream_' || id = relname)"
+)
+
+
+def drop_given_up() -> None:
+    """Drop the tables of partitions that nobody names any more. Commits.
+
+    That needs the table of all companies' streams for itself. In the transaction of an undo it
+    would keep everybody out while one of them is busy, and two undos would wait for each other. So
+    a table that cannot be had in a second waits for the next undo, or the night.
+    """
+    if db.engine.dialect.name != "postgresql":
+        return
+    with db.engine.connect() as connection:
+        tables = connection.scalars(_GIVEN_UP).all()
+    for table in tables:
+        try:
+            with db.engine.begin() as connection:
+                connection.execute(text("SET LOCAL lock_timeout = '1s'"))
+                connection.execute(text(f"DROP TABLE IF EXISTS {table}"))
+        except OperationalError as error:
+            log.info("%s is dropped later: %s", table, reason_of(error))
+            return

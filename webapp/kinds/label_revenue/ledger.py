@@ -240,9 +240,12 @@ def shared_partition(work: UnitOfWork) -> int:
     if work.ledger.shared_partition is None:
         partition_id = new_partition(work)
         if work.is_postgres:
+            # Attached, not made as a part: that would wait for everybody who reads any stream.
+            table = partition_table(partition_id)
             work.execute(
-                f"CREATE TABLE {partition_table(partition_id)} "
-                f"PARTITION OF label_revenue_stream FOR VALUES IN ({partition_id})"
+                f"CREATE TABLE {table} (LIKE label_revenue_stream INCLUDING DEFAULTS)",
+                f"ALTER TABLE label_revenue_stream ATTACH PARTITION {table} "
+                f"FOR VALUES IN ({partition_id})",
             )
             index_partition(work, partition_id, "btree (id)")
         work.ledger.shared_partition = partition_id
@@ -272,7 +275,7 @@ def partition_ids(company_id: str) -> list[int]:
 
 
 def forget_partition(work: UnitOfWork, partition_id: int) -> None:
-    """Give up a partition that has no table."""
+    """Give up a partition: no query names it any more."""
     work.connection.execute(delete(Partition).where(Partition.id == partition_id))
 
 
@@ -291,12 +294,10 @@ def batches(company_id: str) -> list[Batch]:
 
 
 def drop_streams(work: UnitOfWork, batch: Batch) -> None:
-    """Remove the streams of a batch, with its partition where it has one of its own."""
+    """Remove the streams of a batch; of its own partition the table goes by `drop_given_up`."""
     if not batch.own_partition or batch.partition_id is None:
         work.connection.execute(delete(Stream).where(in_batch(batch)))
         return
-    if work.is_postgres:
-        work.execute(f"DROP TABLE {partition_table(batch.partition_id)}")
     forget_partition(work, batch.partition_id)
 
 

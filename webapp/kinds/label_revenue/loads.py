@@ -154,6 +154,7 @@ def unload(company_id: str, batch_id: str, by: Scope | None = None) -> Batch:
             mine = (model.company_id == company_id) & (model.batch_no == batch.no)
             work.connection.execute(delete(model).where(mine))
         _record(work, "undid load", batch, f"{batch.streams} streams")
+    bulk.drop_given_up()
     return batch
 
 

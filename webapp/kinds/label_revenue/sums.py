@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from webapp import jobs
 from webapp.extensions import db
+from webapp.kinds.label_revenue.bulk import drop_given_up
 from webapp.kinds.label_revenue.ledger import (
     UnitOfWork,
     drop_streams,
@@ -153,16 +154,17 @@ def process_pending_within(work: UnitOfWork) -> None:
         if batch.own_partition and batch.partition_id is not None:
             # Numbers rise from the first row to the last: a block range index finds one of them.
             index_partition(work, batch.partition_id, "brin (id) WITH (pages_per_range = 16)")
-            # Let Postgres see what a large batch changed; its plans are for empty tables else.
+            # Let Postgres see what a large batch changed; its plans are for empty tables else. It
+            # holds them to the end: without waiting, or two companies wait for each other.
             in_force = (TermsInForce.__tablename__, LabelInForce.__tablename__)
             tables = (partition_table(batch.partition_id), *in_force)
-            work.execute(*(f"ANALYZE {table}" for table in tables))
+            work.execute(*(f"ANALYZE (SKIP_LOCKED) {table}" for table in tables))
         aggregate(work, [in_batch(batch)], +1)
         found = batch_warnings(work.connection, batch)
         batch.warnings = list(dict.fromkeys([*batch.warnings, *found]))
         batch.summed = True
         if batch.own_partition:
-            work.execute(*(f"ANALYZE {model.__tablename__}" for model, _ in SUMS))
+            work.execute(*(f"ANALYZE (SKIP_LOCKED) {model.__tablename__}" for model, _ in SUMS))
 
 
 def add_up(attempt: jobs.Attempt, _payload: dict[str, Any]) -> None:
@@ -178,6 +180,7 @@ def forget_streams(month: date) -> Iterator[int]:
     for company_id in db.session.scalars(select(Ledger.company_id)).all():
         while gone := _forget_some(company_id, month):
             yield gone
+    drop_given_up()
 
 
 def _forget_some(company_id: str, month: date) -> int:

@@ -34,6 +34,7 @@ from webapp.engine.params import FirstMonth, LastMonth
 from webapp.extensions import db
 from webapp.intake import drop_expired_uploads, upload_pages
 from webapp.kinds.label_revenue import loads, models, sums
+from webapp.kinds.label_revenue.bulk import drop_given_up
 from webapp.kinds.label_revenue.ledger import SLUG
 from webapp.kinds.label_revenue.periods import MOST_MONTHS, amount, amount_text, months_due
 from webapp.kinds.label_revenue.report import payouts
@@ -267,6 +268,7 @@ class LabelRevenue(ReportKind):
 
     def nightly(self) -> None:
         drop_expired_uploads(utcnow())
+        drop_given_up()
 
     def commands(self) -> tuple[AppGroup, ...]:
         from webapp.kinds.label_revenue.commands import group
