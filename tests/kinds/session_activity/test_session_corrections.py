@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -16,6 +17,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text as text_of_sql
 from sqlalchemy import update
 
 from tests.conftest import form_token
@@ -320,3 +322,58 @@ def test_a_correction_that_is_refused_is_shown_as_it_was_typed(
     answer = expert.post(address, data=form | {"start": "2023-09-03T07:00:00+00:00"})
     assert answer.status_code == 422
     assert "The end must be after the start." in answer.text
+
+
+LATE = "UPDATE session_activity_login SET late_at = now()"
+SESSIONS = "SELECT 1 FROM session_activity_session FOR UPDATE"
+LOGINS = "SELECT 1 FROM session_activity_login FOR NO KEY UPDATE"
+CORRECTION = {"login": "anna", "comp_name": "pink0001", "start": EIGHT, "end": NINE, "reason": "x"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "other", "then"),
+    [
+        # A late ping of its session, and a merge or an erasure of its login.
+        ("PATCH", "/users", {"name": "anna", "merge_into": "bela"}, SESSIONS, LATE),
+        ("DELETE", "/users?login=anna", None, SESSIONS, LATE),
+        # A session that begins, and a change of its computer.
+        (
+            *("PATCH", "/computers", {"name": "pink0001", "corrects_clock": True}, LOGINS),
+            "SELECT 1 FROM session_activity_computer FOR KEY SHARE",
+        ),
+        # An erasure, and a correction that is made or taken back.
+        (
+            *("POST", "/corrections", CORRECTION, LOGINS),
+            "SELECT 1 FROM session_activity_login FOR UPDATE",
+        ),
+        (
+            *("DELETE", "/corrections/{}", None, LOGINS),
+            "UPDATE session_activity_correction SET made_by = ''",
+        ),
+    ],
+)
+def test_two_who_change_hours_wait_in_one_order(
+    app: Flask, sender: Sender, method: str, path: str, body: Any, other: str, then: str
+) -> None:
+    with app.app_context():
+        engine = db.engine
+    if engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has one writer")
+    sender.begin("s1", EIGHT)
+    made = sender.post("/corrections", CORRECTION).json["data"]["id"]
+    answers: list[Any] = []
+
+    def change() -> None:
+        address = PREFIX + path.format(made)
+        client = app.test_client()
+        answers.append(client.open(address, method=method, json=body, auth=sender.auth))
+
+    with engine.begin() as connection:
+        connection.execute(text_of_sql(other))
+        thread = threading.Thread(target=change)
+        thread.start()
+        thread.join(0.5)
+        assert not answers
+        connection.execute(text_of_sql(then))
+    thread.join(30)
+    assert answers[0].status_code < 300, answers[0].text

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from webapp.accounts import Scope, audit
 from webapp.errors import InvalidParams, NotFound
-from webapp.extensions import db
+from webapp.extensions import db, rows_changed
 from webapp.kinds.session_activity.bodies import NewCorrection
 from webapp.kinds.session_activity.compute import Span, clipped
 from webapp.kinds.session_activity.models import Computer, Correction, Login
@@ -52,8 +52,8 @@ def correct(scope: Scope, new: NewCorrection) -> int:
         reason=new.reason,
         made_by=scope.email,
     )
-    db.session.add(made)
     mark_changed(scope.company_id, [who.id])
+    db.session.add(made)
     audit(scope, "corrected hours", f"{who.name} at {place.name}: {new.reason}")
     db.session.commit()
     return made.id
@@ -94,21 +94,15 @@ def take_back(scope: Scope, number: int) -> None:
     Raises: NotFound
     """
     mine = select(Login.id).where(Login.company_id == scope.company_id, seen(scope, managing=True))
-    login_id = db.session.scalar(
-        update(Correction)
-        .where(
-            # No database takes a larger one, and none gives it.
-            Correction.id == min(number, 2**31 - 1),
-            Correction.login_id.in_(mine),
-            Correction.taken_back_at.is_(None),
-        )
-        .values(taken_back_at=utcnow(), taken_back_by=scope.email)
-        .returning(Correction.login_id)
-    )
-    if login_id is None:
+    # No database takes a larger number, and none gives it.
+    one = (Correction.id == min(number, 2**31 - 1)) & Correction.login_id.in_(mine)
+    one &= Correction.taken_back_at.is_(None)
+    if login_id := db.session.scalar(select(Correction.login_id).where(one)):
+        mark_changed(scope.company_id, [login_id])
+    taken = update(Correction).where(one, Correction.login_id == login_id)
+    if rows_changed(taken.values(taken_back_at=utcnow(), taken_back_by=scope.email)) != 1:
         db.session.rollback()
         raise NotFound("There is no such correction, or it was taken back.")
-    mark_changed(scope.company_id, [login_id])
     audit(scope, "took a correction back", str(number))
     db.session.commit()
 

@@ -26,6 +26,7 @@ from webapp.kinds.session_activity.models import (
     Session,
     Settings,
 )
+from webapp.kinds.session_activity.segments import hold
 from webapp.lib.keyset import cut, one_page
 from webapp.lib.moments import utcnow
 from webapp.lib.texts import storable
@@ -227,6 +228,9 @@ def change_name(scope: Scope, table: Table, name: str, changes: dict[str, Any]) 
     # Who could rename a login or merge it into their own would see its hours.
     if table is Login and not may_manage(scope):
         raise NotAllowed("Changing logins needs the role admin where hours are not for everybody.")
+    into = changes.get("merge_into")
+    named = ids_of(db.session, table, scope.company_id, filter(None, (name, into)))
+    hold(db.session, table, named.values(), with_sessions=bool(into))
     found = find(db.session, table, scope.company_id, name, locks=True)
     if found is None:
         raise NotFound(f"There is no {_noun(table)} {name!r}.")
@@ -239,7 +243,7 @@ def change_name(scope: Scope, table: Table, name: str, changes: dict[str, Any]) 
         mark_changed(scope.company_id, logins_at(found.id))
     if new_name := changes.get("new_name"):
         _rename(table, scope.company_id, found, new_name)
-    if into := changes.get("merge_into"):
+    if into:
         other = find(db.session, table, scope.company_id, into, locks=True)
         if other is None or other.id == found.id:
             raise InvalidParams({"merge_into": f"Name another {_noun(table)} that is known."})
@@ -305,7 +309,7 @@ def logins_at(computer_id: int) -> Sequence[int]:
 
 
 def mark_changed(company_id: str, login_ids: Iterable[int]) -> None:
-    """Let no stored month of some logins be used again; the caller commits."""
+    """Let no stored month of some logins be used again, before they are changed. No commit."""
     late = update(Login).where(Login.id.in_(list(login_ids))).values(late_at=utcnow())
     for name in db.session.scalars(late.returning(Login.name)).all():
         months.expire(company_id=company_id, kind=SLUG, subject=name)

@@ -48,7 +48,7 @@ from webapp.kinds.session_activity.names import (
     own_logins,
     settings_of,
 )
-from webapp.kinds.session_activity.segments import ends_day
+from webapp.kinds.session_activity.segments import ends_day, hold
 from webapp.lib.moments import rfc3339, utcnow
 from webapp.lib.months import month_text, months_between, next_month
 
@@ -109,6 +109,7 @@ def erase(company_id: str, name: str, by: Scope | None) -> None:
     login = find(db.session, Login, company_id, name)
     if login is None:
         raise NotFound(f"There is no login {name!r}.")
+    hold(db.session, Login, [login.id], with_sessions=True)
     # A write first: whoever begins a session now waits for it, and finds no such login then.
     db.session.execute(update(Login).where(Login.id == login.id).values(is_off=True))
     called = (Login.id == login.id) | (Login.same_as_id == login.id)

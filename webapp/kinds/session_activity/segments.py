@@ -6,7 +6,7 @@ planned once. SQLite has no arrays and no distance to cross: rows go one by one,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ from webapp.kinds.session_activity.compute import EPOCH, ONE_DAY, Span
 from webapp.kinds.session_activity.models import (
     ClockAhead,
     ClockOffset,
+    Computer,
     Login,
     Segment,
     Session,
@@ -183,6 +184,25 @@ def lock_sessions(
         given = {"company_id": company_id, "ids": some}
         rows = connection.execute(_LOCKED[connection.dialect.name], given)
         yield from map(SessionFacts._make, rows)
+
+
+def hold(bind: Any, table: Any, ids: Iterable[int], *, with_sessions: bool = False) -> None:
+    """Hold logins or computers for a change, in the order of all who change hours.
+
+    A ping holds sessions, then marks their logins; who begins a session holds its login, then its
+    computer. In another order two would wait for each other until Postgres ends one of them.
+    """
+    ids, uses = sorted(ids), Session.login_id if table is Login else Session.computer_id
+    held = [select(table.id).where(table.id.in_(ids)).order_by(table.id).with_for_update()]
+    if table is Computer:
+        sat = Login.id.in_(select(Session.login_id).where(uses.in_(ids)))
+        held.insert(0, select(Login.id).where(sat).order_by(Login.id))
+        held[0] = held[0].with_for_update(key_share=True)
+    if with_sessions:
+        theirs = select(Session.number).where(uses.in_(ids)).order_by(Session.id)
+        held.insert(0, theirs.with_for_update())
+    for query in held:
+        bind.execute(query)
 
 
 def near_segments(
