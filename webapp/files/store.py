@@ -34,7 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from webapp.errors import Unavailable
+from webapp.errors import NotFound, Unavailable
 from webapp.extensions import CompanyId, Model, NewId, UtcDateTime, UuidText, db, kept
 from webapp.lib import objects
 from webapp.lib.moments import utcnow
@@ -212,12 +212,17 @@ def _read_rows(file_id: str, engine: Engine) -> Iterator[bytes]:
 def as_path(file_id: str) -> Iterator[Path]:
     """Lend a file on this machine, for as long as the block runs.
 
-    Raises: Unavailable where its object store is away
+    Raises: NotFound for one that was deleted, perhaps while it was read; Unavailable where its
+            object store is away
     """
     with tempfile.NamedTemporaryFile(prefix="stored-") as copy:
         for data in read_chunks(file_id):
             copy.write(data)
         copy.flush()
+        with db.engine.connect() as connection:
+            whole = select(StoredFile.size_bytes).where(StoredFile.id == file_id)
+            if connection.scalar(whole) != copy.tell():
+                raise NotFound("This file was deleted.")
         yield Path(copy.name)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, update
 
 from webapp import jobs
-from webapp.errors import ReportError
+from webapp.errors import Conflict, NotFound, ReportError
 from webapp.extensions import db
 from webapp.files import as_path, store_file
 from webapp.intake.cells import plain_text
@@ -37,9 +37,9 @@ from webapp.intake.uploads import (
     REJECTED,
     SavedMapping,
     Upload,
+    begin,
     drop_bytes,
     find_mapping,
-    start,
 )
 from webapp.lib.texts import plain
 
@@ -117,12 +117,15 @@ class Loader:
 
     def _load_if_asked(self, upload_id: str) -> None:
         """Load at once where somebody asked for it before this look and nothing is wrong."""
-        upload = db.session.get_one(Upload, upload_id, populate_existing=True)
+        upload = db.session.get(Upload, upload_id, populate_existing=True)
+        if upload is None:
+            return
         wanted = upload.options.get("load") and upload.status == READY
         is_clean = not upload.questions and not upload.broken
         if wanted and is_clean and (upload.options.get("skip_bad") or not upload.bad_rows):
-            start(upload, LOADING, upload.created_by)
-            db.session.commit()
+            # Its maker may be quicker, and press the button or discard it.
+            with suppress(Conflict, NotFound):
+                begin(upload.created_by, upload, LOADING, upload.options)
 
     def _load(self, attempt: jobs.Attempt, payload: dict[str, Any]) -> None:
         upload = db.session.get(Upload, payload["upload"])

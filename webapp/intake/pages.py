@@ -197,11 +197,11 @@ class UploadPages:
             self._save_mappings(upload, options)
             if self._is_known(upload, options) and not wants_look:
                 self._check_loadable(upload, options)
-                uploads.begin(scope, upload, LOADING, options)
+                uploads.begin(scope.user_id, upload, LOADING, options)
                 audit(scope, "loads", upload.names)
             else:
                 options["load"] = not wants_look
-                uploads.begin(scope, upload, LOOKING, options)
+                uploads.begin(scope.user_id, upload, LOOKING, options)
         except InvalidParams as error:
             return self.show_upload(upload_id, error.errors, request.form, 422)
         db.session.commit()
@@ -285,7 +285,7 @@ class UploadPages:
         """Forget an upload; what was loaded from it stays."""
         upload = self._find(upload_id)
         audit(current_scope(), "deleted upload", upload.names)
-        uploads.forget_upload(upload)
+        uploads.forget_upload(upload.id)
         db.session.commit()
         return redirect_to(f"/{self.slug}/{self.form_path}")
 

@@ -14,12 +14,12 @@ from typing import IO, Any
 from uuid import UUID
 
 from flask import current_app
-from sqlalchemy import JSON, Index, String, Text, func, select, update
+from sqlalchemy import JSON, Index, String, Text, delete, func, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp import jobs
 from webapp.accounts import Scope
-from webapp.errors import Conflict, NotFound
+from webapp.errors import Conflict, NotFound, ReportError
 from webapp.extensions import (
     CompanyId,
     Model,
@@ -36,6 +36,7 @@ from webapp.intake.columns import heading_key
 from webapp.lib.moments import utcnow
 from webapp.lib.texts import storable
 
+NO_UPLOAD = "There is no such upload; it was discarded, or nobody loaded it in time."
 UPLOAD, REJECTED = "upload", "rejected"
 LONGEST_NAME = 100
 LOOKING, READY, LOADING = "looking", "ready", "loading"
@@ -224,17 +225,16 @@ def start(upload: Upload, status: str, user_id: str) -> None:
     )
 
 
-def begin(scope: Scope, upload: Upload, status: str, options: Mapping[str, Any]) -> None:
-    """Begin a look or a load of an upload that rests. Commits. Raises: Conflict"""
+def begin(user_id: str, upload: Upload, status: str, options: Mapping[str, Any]) -> None:
+    """Begin a look or a load of an upload that rests. Commits. Raises: Conflict, NotFound"""
     taken = rows_changed(
         update(Upload)
         .where(Upload.id == upload.id, Upload.status.in_(LOADABLE))
         .values(status=status, options=dict(options))
     )
     if taken != 1:
-        db.session.rollback()
-        raise Conflict(f"This upload is {upload.status}.")
-    start(upload, status, scope.user_id)
+        raise _in_the_way(upload.id)
+    start(upload, status, user_id)
     db.session.commit()
 
 
@@ -242,8 +242,15 @@ def find_upload(scope: Scope, kind: str, upload_id: UUID | str) -> Upload:
     """Return an upload of the caller's company; another company's is as unknown as none."""
     found = db.session.get(Upload, str(upload_id))
     if found is None or found.company_id != scope.company_id or found.kind != kind:
-        raise NotFound("There is no such upload; it was discarded, or nobody loaded it in time.")
+        raise NotFound(NO_UPLOAD)
     return found
+
+
+def _in_the_way(upload_id: str) -> ReportError:
+    """Roll back, and return why an upload cannot be begun or forgotten."""
+    db.session.rollback()
+    status = db.session.scalar(select(Upload.status).where(Upload.id == upload_id))
+    return Conflict(f"This upload is {status}.") if status else NotFound(NO_UPLOAD)
 
 
 def list_uploads(scope: Scope, kind: str) -> list[Upload]:
@@ -252,22 +259,22 @@ def list_uploads(scope: Scope, kind: str) -> list[Upload]:
     return list(db.session.scalars(query.order_by(Upload.created_at.desc())))
 
 
-def forget_upload(upload: Upload) -> None:
-    """Remove an upload and its files; commits. Raises: Conflict while it is at work"""
-    ids = file_ids(upload)
-    # The row goes first: a load that another tab begins meanwhile finds all of it, or nothing.
-    rests = (Upload.id == upload.id) & Upload.status.not_in(AT_WORK)
-    if rows_changed(db.delete(Upload).where(rests)) != 1:
-        db.session.rollback()
-        raise Conflict("This upload is at work.")
+def forget_upload(upload_id: str) -> None:
+    """Remove an upload and its files; commits. Raises: Conflict while it is at work, NotFound"""
+    rests = (Upload.id == upload_id) & Upload.status.not_in(AT_WORK)
+    # First of all, so that nobody begins to load what is going; its files are found without it.
+    gone = delete(Upload).where(rests).returning(Upload.files, Upload.result)
+    found = db.session.execute(gone.execution_options(synchronize_session=False)).first()
+    if found is None:
+        raise _in_the_way(upload_id)
     db.session.commit()
-    _drop(ids)
+    _drop(file_ids(found))
 
 
-def drop_bytes(upload_id: str, keep: str = "") -> None:
-    """Delete what an upload has stored; `keep` leaves its rejected rows."""
-    upload = db.session.get_one(Upload, upload_id, populate_existing=True)
-    _drop(file_ids(upload) - ({upload.result.get(keep)} if keep else set()))
+def drop_bytes(upload_id: str, keep: str) -> None:
+    """Delete what an upload has stored, if it is still there; `keep` leaves its rejected rows."""
+    if upload := db.session.get(Upload, upload_id, populate_existing=True):
+        _drop(file_ids(upload) - {upload.result.get(keep)})
 
 
 def _drop(ids: set[str]) -> None:
@@ -275,7 +282,7 @@ def _drop(ids: set[str]) -> None:
     sweep(FileObject.file_id.in_(ids))
 
 
-def file_ids(upload: Upload) -> set[str]:
+def file_ids(upload: Any) -> set[str]:
     """Return the stored files of an upload, that of its rejected rows among them."""
     ids = {file.get("file_id") for file in upload.files.values()}
     return {one for one in (*ids, upload.result.get(REJECTED)) if one}
@@ -284,12 +291,11 @@ def file_ids(upload: Upload) -> set[str]:
 def drop_expired_uploads(now: datetime) -> int:
     """Remove uploads that are older than they are kept, and files no upload knows."""
     before = now - timedelta(days=current_app.config["UPLOADS_KEPT_DAYS"])
-    old = select(Upload).where(Upload.created_at < before, Upload.status.not_in(AT_WORK))
+    old = select(Upload.id).where(Upload.created_at < before, Upload.status.not_in(AT_WORK))
     found = list(db.session.scalars(old))
-    for upload in found:
-        # Somebody loads it just now.
-        with suppress(Conflict):
-            forget_upload(upload)
+    for upload_id in found:
+        with suppress(Conflict, NotFound):
+            forget_upload(upload_id)
     known = {one for upload in db.session.scalars(select(Upload)) for one in file_ids(upload)}
     lying = select(StoredFile.id).where(
         StoredFile.kind.in_((UPLOAD, REJECTED)), StoredFile.created_at < before

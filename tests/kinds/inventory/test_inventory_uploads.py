@@ -14,10 +14,16 @@ import openpyxl
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import delete
 
+from tests.conftest import find_scope
 from tests.intake.intake_helpers import kept
 from tests.kinds.inventory.inventory_helpers import DATA, Caller, make_demo_for, run_waiting
 from tests.kinds.inventory.test_inventory_pages import HEADER, load, send
+from webapp.errors import NotFound
+from webapp.extensions import db
+from webapp.files import as_path, store_file
+from webapp.files.store import CHUNK_BYTES, FileChunk
 from webapp.intake import BadFile, Row, detect, read_rows
 from webapp.kinds.inventory import ingest
 
@@ -209,3 +215,14 @@ def test_what_was_given_out_as_data_comes_back_as_it_was(
     page = send(owner, content.getvalue(), "inventory.xlsx")
     stored = owner.get(load(owner, page).headers["Location"])
     assert "0 created, 1 updated, 287 unchanged" in stored.text
+
+
+def test_a_file_that_is_deleted_while_it_is_read_is_loaded_by_nobody(app: Flask) -> None:
+    with app.app_context():
+        company_id = find_scope(app, "owner").company_id
+        content = io.BytesIO(bytes(CHUNK_BYTES + 1))
+        file_id = store_file(company_id, content, kind="upload", format="", name="u")
+        db.session.execute(delete(FileChunk).where(FileChunk.position == 1))
+        db.session.commit()
+        with pytest.raises(NotFound), as_path(file_id):
+            pass

@@ -149,7 +149,7 @@ def test_an_upload_that_nobody_loads_expires_with_its_files(app: Flask, client_f
         with db.engine.begin() as other:
             other.execute(update(Upload).values(status="loading"))
         with pytest.raises(Conflict):
-            forget_upload(found)
+            forget_upload(found.id)
         assert len(list(db.session.scalars(select(StoredFile)))) == 1
         db.session.execute(update(Upload).values(status="ready"))
         drop_expired_uploads(utcnow() + timedelta(days=8))
