@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,12 +12,12 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from icalendar import Calendar
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from tests.api.api_helpers import assert_problem
 from tests.conftest import Api, form_token
 from tests.delivery.conftest import Clock, Mailbox, saved
-from webapp.delivery.models import DefinitionRun
+from webapp.delivery.models import Definition, DefinitionRun
 from webapp.delivery.scheduler import drop_old_runs
 from webapp.delivery.schedules import relative_label, relative_month, relative_word
 from webapp.engine.models import ResultRow
@@ -476,3 +477,26 @@ def test_home_shows_runs_that_did_not_come_out_until_a_later_one_did(
     assert "The orchard is closed." not in page
     add_run("making", 1, period="2024-04")
     assert "and not begun" not in owner_browser.get("/").text
+
+
+def test_a_run_of_what_is_deleted_at_that_moment_makes_no_report(app: Flask, api: Api) -> None:
+    definition = saved(api)["id"]
+    answers: list[Any] = []
+
+    def run() -> None:
+        path = f"/api/v1/definitions/{definition}/run"
+        answers.append(app.test_client().post(path, auth=api.auth))
+
+    with app.app_context():
+        engine = db.engine
+    with engine.begin() as connection:
+        connection.execute(delete(Definition).where(Definition.id == definition))
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join(0.5)
+    thread.join(30)
+    assert_problem(answers[0], answers[0].status_code)
+    # SQLite has one writer: there the run may not even have found it.
+    assert answers[0].status_code in {404, 409}
+    with app.app_context():
+        assert db.session.scalars(select(Job)).all() == []

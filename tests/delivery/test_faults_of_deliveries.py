@@ -28,6 +28,7 @@ from webapp.delivery import scheduler, sending
 from webapp.delivery.models import Definition, DefinitionRun, Delivery
 from webapp.extensions import db
 from webapp.jobs import Job, janitor
+from webapp.lib.moments import utcnow
 
 FIRST = datetime(2031, 4, 2, 5, 0, tzinfo=UTC)  # 07:00 in Berlin
 DAYS = 2
@@ -221,3 +222,19 @@ def _check(
             .values(paused=True, next_run_at=None)
         )
         db.session.commit()
+
+
+def test_a_janitor_that_comes_late_hands_no_delivery_over_that_is_being_sent(
+    app: Flask, api: Api, clock: Clock, receiver: Receiver
+) -> None:
+    made = saved(api, deliver=[{"by": "webhook", "url": receiver.url}])
+    assert api.post(f"/definitions/{made['id']}/run").status_code == 202
+    clock.work()
+    clock.tick(utcnow())
+    [delivery] = clock.rows(Delivery)
+    with app.app_context():
+        # A worker is at it; the other janitor has listed it before that.
+        db.session.execute(update(Job).where(Job.key == delivery.id).values(status=jobs.RUNNING))
+        db.session.commit()
+        scheduler._hand_over_delivery(delivery.id, utcnow())
+    assert [job.status for job in clock.rows(Job) if job.key == delivery.id] == [jobs.RUNNING]

@@ -205,12 +205,14 @@ def run_now(scope: Scope, definition: Definition, *, enqueue: bool = True) -> Re
     """Make the report of a definition now, as the caller; commits. Raises as `start_report`."""
     kind = kind_named(definition.kind)
     run = DefinitionRun(definition_id=definition.id, due_at=utcnow(), status=MAKING)
+
+    def keep_run(report: Report) -> None:
+        run.report_id = report.id
+        db.session.add(run)
+
     params = resolved(kind, definition.params)
-    report = start_report(scope, definition.kind, params, enqueue=enqueue).report
-    run.report_id = report.id
-    db.session.add(run)
-    db.session.commit()
-    return report
+    started = start_report(scope, definition.kind, params, enqueue=enqueue, along=keep_run)
+    return started.report
 
 
 def runs_of(definition: Definition, limit: int = 100) -> list[DefinitionRun]:

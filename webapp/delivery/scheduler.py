@@ -63,7 +63,7 @@ def run_maintenance(now: datetime | None = None) -> None:
     for run_id in _ids(select(DefinitionRun.id).where(DefinitionRun.status.in_((MAKING, HELD)))):
         _follow_report(run_id, now)
     for delivery_id in _ids(select(Delivery.id).where(Delivery.next_try_at <= now), BATCH):
-        _hand_over_delivery(delivery_id)
+        _hand_over_delivery(delivery_id, now)
 
 
 def _ids(query: Select[str], most: int | None = None) -> list[str]:
@@ -249,13 +249,14 @@ def _readers(definition: Definition, event: str | None) -> Iterator[tuple[str, d
         yield "owner", {"by": "email", "to": [definition.owner.email], "attach": []}
 
 
-def _hand_over_delivery(delivery_id: str) -> None:
+def _hand_over_delivery(delivery_id: str, now: datetime) -> None:
     """Give a delivery whose next try is due to the workers; the job's key keeps it single."""
-    delivery = db.session.get(Delivery, delivery_id)
-    if delivery is None or delivery.status not in {WAITING, SENDING}:
-        return
+    due = (Delivery.id == delivery_id) & (Delivery.next_try_at <= now)
+    due &= Delivery.status.in_((WAITING, SENDING))
     # The task sets the next try; should it be lost for good, it is found again after this.
-    delivery.next_try_at = utcnow() + WATCHED_FOR
+    if not _changed_once(Delivery, due, next_try_at=utcnow() + WATCHED_FOR):
+        return
+    delivery = db.session.get_one(Delivery, delivery_id)
     jobs.start(
         TASK,
         company_id=delivery.company_id,

@@ -68,9 +68,11 @@ def start_report(
     *,
     idempotency_key: str | None = None,
     enqueue: bool = True,
+    along: Callable[[Report], object] = lambda _: None,
 ) -> Started:
     """Make a report and hand it to the workers.
 
+    along:  adds to the session what is to be committed with a new report, or not at all
     Raises: InvalidParams, NotAllowed; InvalidParams too for a key used with another body
     """
     body = fingerprint(json.dumps([slug, raw], sort_keys=True, default=str))
@@ -94,6 +96,7 @@ def start_report(
     try:
         db.session.flush()
         db.session.add(ReportEntry(report_id=report.id, words=words_of(kind, report)))
+        along(report)
         db.session.commit()
     except IntegrityError:
         # The same key twice at the same moment: the other request made the report.
