@@ -21,7 +21,12 @@ from redis.exceptions import (
 )
 from sqlalchemy import Dialect, event
 from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.exc import InterfaceError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import (
+    IntegrityError,
+    InterfaceError,
+    InvalidatePoolError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 # A line that was cut without a word is found out by asking, and by TCP in ten seconds.
@@ -152,6 +157,21 @@ def trouble_of(error: Exception) -> str | None:
         refusal = str(original) if not code else ""
         return next((told for words, told in REFUSALS.items() if words in refusal), AWAY)
     return None
+
+
+# Codes of Postgres and SQLite for a row that refers to none, and for one that is there already.
+MEETINGS = frozenset({"23503", "23505", "SQLITE_CONSTRAINT_FOREIGNKEY"})
+MEETINGS |= {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
+
+
+def met_another(error: Exception) -> bool:
+    """Say whether a change met another one: what it refers to went, or the same came, meanwhile.
+
+    What two do in the same moment only the database sees.
+    """
+    original = getattr(error, "orig", None)
+    codes = {getattr(original, name, None) for name in ("sqlstate", "sqlite_errorname")}
+    return isinstance(error, IntegrityError) and not MEETINGS.isdisjoint(codes)
 
 
 def reason_of(error: Exception) -> str:

@@ -18,15 +18,18 @@ from typing import Any
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, NoResultFound, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 from werkzeug.exceptions import HTTPException
 
 from webapp import accounts
-from webapp.databases import reason_of, trouble_of
+from webapp.databases import met_another, reason_of, trouble_of
 from webapp.errors import (
     ERROR_TYPES,
+    Conflict,
     InvalidParams,
+    NotFound,
     NotSignedIn,
     ReportError,
     TooMany,
@@ -55,6 +58,9 @@ DISKS = {
     errno.EROFS: "The disk of this installation cannot be written: it is read-only.",
     errno.EACCES: "The disk of this installation cannot be written: its folder is not ours.",
 }
+# Of what two did in the same moment.
+MET = "Somebody changed or deleted the same at this moment: nothing was done. Look again."
+GONE = "It was deleted at this moment."
 STALE_FORM = "The form is too old, or came from another site. Reload the page and send it again."
 
 
@@ -103,6 +109,8 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(CSRFError, lambda _: answer_for(stale))
     for kind in (DBAPIError, PoolTimeout, RedisError):
         app.register_error_handler(kind, _database_error)
+    for gone in (NoResultFound, ObjectDeletedError, StaleDataError):
+        app.register_error_handler(gone, _gone)
     app.register_error_handler(OSError, _disk_error)
     app.register_error_handler(Exception, _fault)
 
@@ -139,9 +147,22 @@ def _http_error(error: HTTPException) -> Response:
 
 def _database_error(error: Exception) -> Response:
     """Say what is wrong with database or queue; a wrong statement is a fault of ours."""
+    if met_another(error):
+        return _met(error, Conflict(MET))
     sentence = trouble_of(error)
     db.session.rollback()
     return _unavailable(sentence, error) if sentence else _fault(error)
+
+
+def _gone(error: Exception) -> Response:
+    """Say that a row went between being found and being used."""
+    return _met(error, NotFound(GONE))
+
+
+def _met(error: Exception, told: ReportError) -> Response:
+    log.warning("%s at %s %s", type(error).__name__, request.method, request.endpoint)
+    db.session.rollback()
+    return _report_error(told)
 
 
 def _disk_error(error: OSError) -> Response:

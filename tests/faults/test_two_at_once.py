@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from sandbox.testing import RunningStandIn
 from tests.conftest import Api, add_people, find_scope
@@ -21,6 +21,7 @@ from webapp.engine.models import Report
 from webapp.errors import Conflict
 from webapp.extensions import db, report_queue
 from webapp.jobs import janitor
+from webapp.kinds.project_storage.models import CompanyQuota
 from webapp.lib.moments import utcnow
 
 Params = Callable[..., dict[str, Any]]
@@ -212,3 +213,25 @@ def test_months_expired_during_a_run_are_counted_anew_by_the_next(
     assert first[0] == "done"
     again = make(0)
     assert again == first
+
+
+def test_what_another_one_stores_at_that_moment_is_a_conflict(
+    app: Flask, api_for: Callable[[str], Api]
+) -> None:
+    api, answers = api_for("owner"), list[Any]()
+    company_id = find_scope(app, "owner").company_id
+
+    def put() -> None:
+        path = "/api/v1/storage_quota"
+        answers.append(app.test_client().put(path, json={"quota_bytes": 2}, auth=api.auth))
+
+    with app.app_context():
+        engine = db.engine
+    with engine.begin() as connection:
+        connection.execute(insert(CompanyQuota).values(company_id=company_id, quota_bytes=1))
+        thread = threading.Thread(target=put)
+        thread.start()
+        thread.join(0.5)
+    thread.join(30)
+    # SQLite has one writer: there it comes after the other one.
+    assert answers[0].status_code in {200, 409}, answers[0].text

@@ -96,11 +96,12 @@ def cancel(job_id: str, line: str = "Cancelled on request.") -> None:
     try:
         transitions.end((Job.id == job_id) & Job.status.in_(ACTIVE), CANCELLED, line=line)
     except RunEnded:
-        db.session.refresh(job)
+        db.session.expire(job)
         raise Conflict(f"The {noun} is {job.status} already.") from None
     transport.stop(job_id, was_running)
     transport.hand_over()
-    db.session.refresh(job)
+    # Read again by who looks at it: somebody may have deleted it by now.
+    db.session.expire(job)
 
 
 def start_again(job: Job, secrets: Mapping[str, str]) -> None:
