@@ -119,6 +119,15 @@ def test_a_chart_is_a_picture_and_a_table_without_script(
         assert owner.get(f"{here}/{missing}").status_code == 404
 
 
+def test_a_single_month_is_a_bar_and_no_dot_at_the_edge(
+    run: Callable[..., str], owner: FlaskClient
+) -> None:
+    page = owner.get(f"/reports/{run(mode='long', start='2024-01', end='2024-01')}").text
+    figure = page.partition("<figure")[2].partition("</figure>")[0]
+    assert "<polyline" not in figure
+    assert figure.count('"type": "bar"') == 2
+
+
 def test_another_companys_chart_is_unknown(
     run: Callable[..., str], client_for: Callable[[str], FlaskClient]
 ) -> None:

@@ -39,7 +39,7 @@ def chart_data(kind: ReportKind, result: ReadResult) -> list[dict[str, Any]]:
                     "label": split.label,
                     "heading": f"{made['views'][0]['heading']}, {split.label.lower()}",
                     "name": split.label.lower().replace(" ", "-"),
-                    "type": split.type,
+                    "type": _type_of(split.type, made["labels"]),
                     "unit": split.unit,
                     "series": series,
                     "says": _largest_says(series, split.unit),
@@ -73,9 +73,7 @@ def opened(kind: ReportKind, name: str, row: Row, result: ReadResult) -> RowDeta
     columns = [one for one in other.columns if one.name not in known and not one.is_detail]
     columns.sort(key=lambda one: one.name != other.sort)
     views: tuple[ChartView, ...] = tuple(
-        (one.label, one.name, "line" if len(rows) > 1 else "bar")
-        for one in columns
-        if one.is_number
+        (one.label, one.name, "line") for one in columns if one.is_number
     )
     shown = replace(other, columns=tuple(columns))
     title = str(row.get(table.head_column))
@@ -103,7 +101,7 @@ def chart_of(table: Table, title: str, rows: Iterable[Row], chart: Chart) -> dic
             "label": label,
             "heading": f"{column.label} by {x.label.lower()}",
             "name": name,
-            "type": type_,
+            "type": _type_of(type_, labels),
             "unit": column.unit,
             "series": [{"name": label, "values": [_as_number(row.get(name)) for row in drawn]}],
         }
@@ -117,6 +115,11 @@ def chart_of(table: Table, title: str, rows: Iterable[Row], chart: Chart) -> dic
         "open": open_,
         "views": views,
     }
+
+
+def _type_of(type_: str, labels: Sequence[str]) -> str:
+    """Return how a view is drawn: a line of one point would be a dot at the edge."""
+    return type_ if len(labels) > 1 else "bar"
 
 
 def _largest(

@@ -153,7 +153,8 @@ class Inventory(ReportKind):
         if head["base_period"] and head["base_emissions"]:
             change = whole / head["base_emissions"] - 1
             than = head["base_period"]["name"]
-            text += f"; {abs(change):.1%} {'more' if change > 0 else 'less'} than in {than}"
+            moved = f"{abs(change):.1%} {'more' if change > 0 else 'less'} than"
+            text += f"; {moved if round(abs(change), 3) else 'as much as'} in {than}"
         return Answer(f"{text}.".replace("%", " %"), figures)
 
     def figures(self, head: Mapping[str, Any]) -> tuple[Figure, ...]:
