@@ -246,6 +246,37 @@ def test_its_result_page_and_downloads_are_the_companys_alone(
             assert answer.status_code == status, (who, page)
 
 
+@pytest.mark.parametrize("who", ["viewer", "colleague", "owner"])
+def test_no_link_leads_to_a_refusal(
+    app: Flask, client_for: Callable[[str], FlaskClient], api_for: Callable[[str], Api], who: str
+) -> None:
+    """From page to page as the demo shows them: what is not yours to do is not offered."""
+    with app.app_context():
+        scope = find_scope(app, "owner")
+        for kind in KINDS:
+            kind.seed_demo(scope.company_id)
+    params = {"start": "last_closed", "end": "last_closed"}
+    saved = {"name": "Hours", "kind": "session-activity", "params": params}
+    assert api_for("owner").post("/definitions", saved).status_code == 201
+    client, paths, seen, refused = client_for(who), [("/", "")], set(), []
+    while paths:
+        path, found_on = paths.pop()
+        # One of each page is enough, whatever it is of.
+        page = re.sub(r"=[^&]*|[0-9a-f-]{36}|[0-9]{4}-[0-9]{2}", "", path)
+        if page in seen or len(seen) > 150:
+            continue
+        seen.add(page)
+        answer = client.get(path)
+        answer.get_data()
+        if answer.status_code >= 400:
+            refused.append((answer.status_code, path, found_on))
+        elif answer.mimetype == "text/html":
+            links = re.findall(r'href="(/[^"#]*)', answer.text)
+            paths += [(link.replace("&amp;", "&"), path) for link in links]
+    assert refused == []
+    assert len(seen) > 40
+
+
 @every_kind
 def test_a_viewer_cannot_make_one_unless_the_kind_lets_them(app: Flask, kind: ReportKind) -> None:
     given = sample(app, kind)

@@ -118,6 +118,15 @@ def check_may_change(scope: Scope, definition: Definition) -> None:
         raise NotAllowed("Only the maker of a saved report and admins may change it.")
 
 
+def may_change(scope: Scope, definition: Definition) -> bool:
+    """Say whether `check_may_change` lets them."""
+    try:
+        check_may_change(scope, definition)
+    except NotAllowed:
+        return False
+    return True
+
+
 def _check_role(scope: Scope, kind: ReportKind) -> None:
     if not scope.may(kind.run_role):
         raise NotAllowed(f"This needs the role {kind.run_role} in this company.")

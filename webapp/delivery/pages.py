@@ -164,6 +164,8 @@ def _definition_page(definition: Definition, secret: str = "") -> Response:
         zone=zone_of(definition.company_id),
         latest=definitions.newest_result(definition),
         busy={WAITING, SENDING},
+        may_run=current_scope().may(kind.run_role),
+        may_change=definitions.may_change(current_scope(), definition),
         has_webhook=any(target["by"] == "webhook" for target in definition.deliver),
         secret=secret,
     )
