@@ -47,7 +47,9 @@ from webapp.accounts import (
 from webapp.extensions import db, redis_client
 from webapp.ops.embedded_redis import find_binary
 
-SERVERS = os.environ.get("TEST_BACKEND") == "servers"
+ON_SERVERS = os.environ.get("TEST_BACKEND") == "servers"
+# A server may be given for Redis alone.
+SERVERS = ON_SERVERS and bool(os.environ.get("TEST_DATABASE_URL"))
 PASSWORD = "correct horse battery"
 SECRET_KEY = "a key that only tests use, 0123456789"
 DEMO_KEY, DEMO_SECRET = "demo-user-key", "ZGVtby1zZWNyZXQ="
@@ -105,7 +107,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     """Return the URL of a Redis for this session."""
-    if SERVERS and os.environ.get("TEST_REDIS_URL"):
+    if ON_SERVERS and os.environ.get("TEST_REDIS_URL"):
         yield _own_database(os.environ["TEST_REDIS_URL"])
         return
     # A socket's path may have 107 bytes; the folders of pytest are longer.

@@ -6,9 +6,11 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -91,11 +93,13 @@ class Up:
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+def up() -> Iterator[Callable[..., Up]]:
     stacks: list[Up] = []
+    # A Redis with a longer path than fits into its socket's name lies elsewhere.
+    folder = Path(tempfile.mkdtemp(prefix="up-"))
 
     def start(*argv: str, **more: str) -> Up:
-        data_dir = tmp_path / "stack"
+        data_dir = folder / "stack"
         stack = Up(data_dir, *argv, environ=clean_environ(data_dir, **more))
         stacks.append(stack)
         return stack
@@ -103,6 +107,7 @@ def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
     yield start
     for stack in stacks:
         stack.clean_up()
+    shutil.rmtree(folder)
 
 
 def ready_status(stack: Up) -> int:
