@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -29,6 +30,8 @@ from webapp.ops.launcher import folder_lock
 
 MANIFEST = "manifest.json"
 CHUNK_BYTES = 1 << 20
+# How long a connection that was closed may still be seen (seconds).
+LEAVING_S = 3.0
 DAMAGED = "{} is damaged: the database is left as it is. Take another backup."
 # Made as they are needed, by no migration.
 _PARTITIONS = text("""
@@ -169,17 +172,26 @@ def _is_whole(archive: ZipFile) -> bool:
 def _drop_everything() -> None:
     db.session.remove()
     db.engine.dispose()
-    others = text(
-        "SELECT count(*) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
-    with db.engine.begin() as connection:
-        if connection.scalar(others):
+    # Who has just left is still seen for a moment.
+    deadline = time.monotonic() + LEAVING_S
+    while _is_in_use():
+        if time.monotonic() > deadline:
             raise Conflict("The database is in use: stop web, workers and janitor first.")
+        time.sleep(0.1)
+    with db.engine.begin() as connection:
         present = MetaData()
         present.reflect(connection)
         for name in present.tables:
             connection.exec_driver_sql(f"DROP TABLE IF EXISTS {_quoted(name)} CASCADE")
+
+
+def _is_in_use() -> bool:
+    others = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    )
+    with db.engine.begin() as connection:
+        return bool(connection.scalar(others))
 
 
 def _copy_in(archive: ZipFile, columns: dict[str, list[str]], partitions: list[list[str]]) -> None:
