@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,9 @@ def test_a_database_in_use_is_not_replaced(app: Flask, tmp_path: Path) -> None:
         user = create_engine(app.config["DATABASE_URL"])
         with user.connect():
             refused = run_in(app, "restore", str(kept))
-        user.dispose()
+        # Who leaves meanwhile is waited for.
+        threading.Timer(0.5, user.dispose).start()
+        assert run_in(app, "restore", str(kept)).exit_code == 0
         assert "stop web, workers and janitor first" in refused.stderr
     else:
         from webapp.ops.launcher import folder_lock
