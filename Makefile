@@ -30,11 +30,13 @@ $(STAMP): requirements.txt requirements-dev.txt
 
 # With the tests' packages there already, all are brought up to date: none is taken away. (Not by
 # calling make again: `make -n` does that even so, and would install.)
+ifneq ($(wildcard $(BIN)/pytest),)
+$(RUNTIME): $(STAMP)
+	@touch $@
+else
 $(RUNTIME): requirements.txt
-	@if [ -x $(BIN)/pytest ]; then \
-		if [ $(STAMP) -nt requirements.txt ] && [ $(STAMP) -nt requirements-dev.txt ]; then touch $@; \
-		else $(call set_up,requirements-dev.txt,about 225 MB,a minute and a half) && touch $(STAMP); fi; \
-	else $(call set_up,requirements.txt,about 95 MB,a minute); fi
+	@$(call set_up,requirements.txt,about 95 MB,a minute)
+endif
 
 # $(call set_up,PINS,SIZE,TIME): nothing is made before the Python is known to be new enough, and an
 # environment of another one is made anew. Where uv cannot reach its index, pip may.
