@@ -45,6 +45,14 @@ TROUBLES = {
     "53100": FULL,
     "25006": READ_ONLY,
 }
+# Codes for a row that refers to none, and for one that is there already.
+MEETINGS = {
+    "23503",
+    "23505",
+    "SQLITE_CONSTRAINT_FOREIGNKEY",
+    "SQLITE_CONSTRAINT_UNIQUE",
+    "SQLITE_CONSTRAINT_PRIMARYKEY",
+}
 STARTING = "The database is starting or recovering. Nothing is lost; try again in a minute."
 NO_ROOM = "The database accepts no more connections: the operator has to allow more of them."
 REFUSED = "The database refuses this program: DATABASE_URL has a wrong name, user or password."
@@ -145,8 +153,7 @@ def trouble_of(error: Exception) -> str | None:
         )
         is_refused = isinstance(error, AuthenticationError | NoPermissionError)
         return QUEUE_FULL if is_full else QUEUE_REFUSED if is_refused else QUEUE_AWAY
-    original = getattr(error, "orig", None)
-    code = getattr(original, "sqlite_errorname", None) or getattr(original, "sqlstate", None) or ""
+    code = _code_of(error)
     for beginning, sentence in TROUBLES.items():
         if code.startswith(beginning):
             return sentence
@@ -154,14 +161,15 @@ def trouble_of(error: Exception) -> str | None:
     if code != "SQLITE_ERROR" and isinstance(
         error, OperationalError | InterfaceError | PoolTimeout
     ):
-        refusal = str(original) if not code else ""
+        refusal = str(getattr(error, "orig", None)) if not code else ""
         return next((told for words, told in REFUSALS.items() if words in refusal), AWAY)
     return None
 
 
-# Codes of Postgres and SQLite for a row that refers to none, and for one that is there already.
-MEETINGS = frozenset({"23503", "23505", "SQLITE_CONSTRAINT_FOREIGNKEY"})
-MEETINGS |= {"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"}
+def _code_of(error: Exception) -> str:
+    """Return the code that SQLite or Postgres gives an error, empty where there is none."""
+    original = getattr(error, "orig", None)
+    return getattr(original, "sqlite_errorname", None) or getattr(original, "sqlstate", None) or ""
 
 
 def met_another(error: Exception) -> bool:
@@ -169,9 +177,7 @@ def met_another(error: Exception) -> bool:
 
     What two do in the same moment only the database sees.
     """
-    original = getattr(error, "orig", None)
-    codes = {getattr(original, name, None) for name in ("sqlstate", "sqlite_errorname")}
-    return isinstance(error, IntegrityError) and not MEETINGS.isdisjoint(codes)
+    return isinstance(error, IntegrityError) and _code_of(error) in MEETINGS
 
 
 def reason_of(error: Exception) -> str:
