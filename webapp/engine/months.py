@@ -34,6 +34,9 @@ class StoredValue:
     counted_at: datetime
 
 
+_VALUES = (StoredMonth.item, StoredMonth.month, StoredMonth.value, StoredMonth.counted_at)
+
+
 class MonthStore:
     """The stored months of one company and one kind.
 
@@ -66,14 +69,10 @@ class MonthStore:
         """Return the values that have not expired, by (item, month), `end` included."""
         wanted = list(items)
 
-        columns = (StoredMonth.item, StoredMonth.month, StoredMonth.value, StoredMonth.counted_at)
-
         def read() -> dict[tuple[str, date], StoredValue]:
             found = {}
-            fresh = select(*columns).where(
-                StoredMonth.company_id == self._company_id,
-                StoredMonth.kind == self._kind,
-                StoredMonth.subject == subject,
+            fresh = select(*_VALUES).where(
+                *self._of(subject),
                 StoredMonth.month.between(start, end),
                 StoredMonth.expires_at > utcnow(),
             )
@@ -130,24 +129,26 @@ class MonthStore:
         self, subject: str, items: Iterable[str], is_wrong: Callable[[str, date, StoredValue], bool]
     ) -> None:
         """Forget those values of items of which `is_wrong` (item, month, value) says so."""
-        wanted = list(items)
-        mine = (
-            (StoredMonth.company_id == self._company_id)
-            & (StoredMonth.kind == self._kind)
-            & (StoredMonth.subject == subject)
-        )
-        columns = (StoredMonth.item, StoredMonth.month, StoredMonth.value, StoredMonth.counted_at)
+        wanted, mine = list(items), self._of(subject)
 
         def write() -> None:
             with self._writing() as connection:
                 for some in batched(wanted):
-                    rows = select(*columns).where(mine, StoredMonth.item.in_(some))
+                    rows = select(*_VALUES).where(*mine, StoredMonth.item.in_(some))
                     for item, month, value, counted_at in connection.execute(rows).all():
                         if is_wrong(item, month, StoredValue(value, counted_at)):
-                            one = mine & (StoredMonth.item == item) & (StoredMonth.month == month)
-                            connection.execute(delete(StoredMonth).where(one))
+                            one = (StoredMonth.item == item, StoredMonth.month == month)
+                            connection.execute(delete(StoredMonth).where(*mine, *one))
 
         self._retrying(write)
+
+    def _of(self, subject: str) -> tuple[Any, ...]:
+        """Return the conditions of what this store keeps of a subject."""
+        return (
+            StoredMonth.company_id == self._company_id,
+            StoredMonth.kind == self._kind,
+            StoredMonth.subject == subject,
+        )
 
 
 def expire(
