@@ -73,8 +73,8 @@ class Ping:
 
         Pings that come singly and with the lag of the one before are of a clock that is behind;
         they are no late ones, so they go by their arrival; of one that is sent again the same lag
-        tells nothing. An end arrives so, too, but is over by
-        that clock: earlier pings sent again are compared with it.
+        tells nothing. An end arrives so, too, but is over by that clock: earlier pings sent again
+        are compared with it.
         """
         if self.lag_s is None or self.session.lag_s is None or self.lag_s <= 0:
             return self.span

@@ -193,16 +193,14 @@ def hold(bind: Any, table: Any, ids: Iterable[int], *, with_sessions: bool = Fal
     computer. In another order two would wait for each other until Postgres ends one of them.
     """
     ids, uses = sorted(ids), Session.login_id if table is Login else Session.computer_id
-    held = [select(table.id).where(table.id.in_(ids)).order_by(table.id).with_for_update()]
-    if table is Computer:
-        sat = Login.id.in_(select(Session.login_id).where(uses.in_(ids)))
-        held.insert(0, select(Login.id).where(sat).order_by(Login.id))
-        held[0] = held[0].with_for_update(key_share=True)
     if with_sessions:
         theirs = select(Session.number).where(uses.in_(ids)).order_by(Session.id)
-        held.insert(0, theirs.with_for_update())
-    for query in held:
-        bind.execute(query)
+        bind.execute(theirs.with_for_update())
+    if table is Computer:
+        sat = Login.id.in_(select(Session.login_id).where(uses.in_(ids)))
+        logins = select(Login.id).where(sat).order_by(Login.id)
+        bind.execute(logins.with_for_update(key_share=True))
+    bind.execute(select(table.id).where(table.id.in_(ids)).order_by(table.id).with_for_update())
 
 
 def near_segments(
