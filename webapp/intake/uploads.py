@@ -188,7 +188,7 @@ def keep_upload(
     upload = Upload(kind=kind, files=files, options={}, **owner)
     db.session.add(upload)
     db.session.flush()
-    start(upload, LOOKING, scope.user_id)
+    _start(upload, LOOKING, scope.user_id)
     db.session.commit()
     return upload
 
@@ -212,7 +212,7 @@ def _check_room(company_id: str, size_bytes: int) -> None:
         )
 
 
-def start(upload: Upload, status: str, user_id: str) -> None:
+def _start(upload: Upload, status: str, user_id: str) -> None:
     """Begin a look (LOOKING) or a load (LOADING), in the session; the caller commits."""
     task = f"{upload.kind}-{'look' if status == LOOKING else 'load'}"
     job = jobs.start(
@@ -234,7 +234,7 @@ def begin(user_id: str, upload: Upload, status: str, options: Mapping[str, Any])
     )
     if taken != 1:
         raise _in_the_way(upload.id)
-    start(upload, status, user_id)
+    _start(upload, status, user_id)
     db.session.commit()
 
 

@@ -224,10 +224,13 @@ class PatientWorker(ThreadWorker):
 
     def _close_incomplete(self, conn: TConn, answer: bytes) -> None:
         del self.incomplete[conn]
-        with contextlib.suppress(KeyError, ValueError):
-            self.poller.unregister(conn.sock)
         with contextlib.suppress(OSError):
             conn.sock.send(answer, socket.MSG_DONTWAIT)
+        self._close(conn)
+
+    def _close(self, conn: TConn) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self.poller.unregister(conn.sock)
         self.nr_conns -= 1
         conn.close()
 
@@ -296,10 +299,7 @@ class PatientWorker(ThreadWorker):
 
     def _close_lingering(self, conn: TConn) -> None:
         del self.lingering[conn]
-        with contextlib.suppress(KeyError, ValueError):
-            self.poller.unregister(conn.sock)
-        self.nr_conns -= 1
-        conn.close()
+        self._close(conn)
 
 
 def has_ended(sock: socket.socket) -> bool:
