@@ -6,7 +6,6 @@ making one costs is reading hundreds of addresses that were the same in the last
 
 from __future__ import annotations
 
-import time
 from operator import attrgetter
 from typing import Any, ClassVar
 
@@ -19,6 +18,7 @@ from sqlalchemy.util import LRUCache
 from werkzeug.routing import Map, Rule, RuleFactory
 from werkzeug.routing.matcher import StateMachineMatcher
 
+from tests.soon import until
 from webapp.accounts import passwords
 
 # Methods and defaults, which have no hash, apart.
@@ -118,15 +118,11 @@ def close(engine: Engine) -> None:
 
     What a thread is just giving back is waited for: closed by nobody, a later test is told of it.
     """
-    deadline = time.monotonic() + 2
-    while isinstance(engine.pool, QueuePool) and engine.pool.checkedout():
-        if time.monotonic() > deadline:
-            break
-        time.sleep(0.01)
-    else:
-        if engine.pool in _pools.values():
-            return
-    for url in [url for url, pool in _pools.items() if pool is engine.pool]:
+    pool = engine.pool
+    is_back = until(lambda: not (isinstance(pool, QueuePool) and pool.checkedout()), 2)
+    if is_back and pool in _pools.values():
+        return
+    for url in [url for url, shared in _pools.items() if shared is pool]:
         del _pools[url]
     engine.dispose()
 

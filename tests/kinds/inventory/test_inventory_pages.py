@@ -207,8 +207,9 @@ def test_small_numbers_are_shown_with_all_their_digits(
     numbers = {"quantity": "0.0000025", "emission_factor": "1234567.0004"}
     assert caller("owner").post(f"{DATA}/entries", [entry(id="a") | numbers]).status_code == 200
     page = client_for("viewer").get("/inventory/entries").text
-    for shown in ("0.0000025", "1,234,567.0004", "3.086417501"):
-        assert f'class="is-number">{shown}</td>' in page
+    cells = {"Quantity": "0.0000025", "Factor": "1,234,567.0004", "kg CO2e": "3.086417501"}
+    for label, shown in cells.items():
+        assert f'<td data-label="{label}" class="is-number">{shown}</td>' in page
 
 
 def test_an_upload_is_its_companys_alone(acme: str, client_for: Browsers) -> None:
