@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
+from uuid import uuid4
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy import Engine, create_engine, event, insert, make_url, select, text
 from sqlalchemy.exc import DataError, OperationalError
 
 from tests.faults.faults_helpers import Relay
+from tests.soon import until
 from webapp import databases
+from webapp.accounts import Company
 from webapp.lib import postgres
 
 
@@ -92,6 +95,45 @@ def test_a_statement_may_take_its_time_while_the_server_is_there(
         assert [row.n for row in rows] == [1, 2, 3]
         with pytest.raises(DataError, match="division by zero"):
             connection.execute(text("SELECT 1 / (n - n) FROM (SELECT 1 AS n, pg_sleep(0.5)) AS s"))
+
+
+def test_a_page_does_not_wait_for_long_for_what_a_worker_stores(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "LOCK_S", 0.2)
+    options = databases.engine_options(database_url)
+    worker, web = (create_engine(database_url, **options) for _ in range(2))
+    databases.wait_briefly(web)
+    company = insert(Company).values(id=str(uuid4()), name="Acme", name_key="acme")
+    with worker.connect() as load, web.connect() as page:
+        load.execute(company)
+        with pytest.raises(OperationalError) as refused:
+            page.execute(company)
+    assert databases.trouble_of(refused.value) == databases.BUSY
+    with web.begin() as page:
+        page.execute(company)
+        assert page.scalars(select(Company.name)).all() == ["Acme"]
+    for engine in (worker, web):
+        engine.dispose()
+
+
+def test_what_a_killed_program_left_running_ends(
+    engine: Engine, relay: Relay, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "GONE_AFTER_S", 0.1)
+    connection = engine.connect()
+    pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    driver.pgconn.send_query(b"SELECT pg_sleep(600)")
+    admin = make_url(database_url).set(drivername="postgresql").render_as_string(False)
+    with psycopg.connect(admin, autocommit=True) as beside:
+        works = "SELECT state FROM pg_stat_activity WHERE pid = %s"
+        assert until(lambda: beside.execute(works, (pid,)).fetchall() == [("active",)])
+        relay.cut()
+        assert until(lambda: beside.execute(works, (pid,)).fetchall() == [])
+    connection.invalidate()
+    connection.close()
 
 
 @pytest.mark.parametrize("waits", [1, 2])

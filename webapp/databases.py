@@ -36,8 +36,14 @@ FULL = "The disk of the database is full: nothing can be stored until the operat
 QUEUE_AWAY = "The job queue is away for a moment. Try again in a few seconds."
 QUEUE_FULL = "The job queue accepts nothing more: its memory or its disk is full."
 READ_ONLY = "The database cannot be written: its file, its folder or the server is read-only."
+BUSY = "Something that takes longer is being stored just now, a load say. Try again in a minute."
+# How long a page waits for what another writes; SQLite's writers, of any process, the same.
+LOCK_S = 10
 # By the beginning of SQLite's name of an error, or of SQL's own code for it.
 TROUBLES = {
+    "SQLITE_BUSY": BUSY,
+    "55P03": BUSY,
+    "40P01": BUSY,
     "SQLITE_FULL": FULL,
     "SQLITE_READONLY": READ_ONLY,
     "SQLITE_IOERR": "The disk of the database does not work: reading or writing it failed.",
@@ -92,7 +98,7 @@ def _tune_sqlite(connection: Any, _record: Any) -> None:
     with closing(connection.cursor()) as cursor:
         pragmas = (
             "journal_mode=WAL",
-            "busy_timeout=10000",
+            f"busy_timeout={LOCK_S * 1000:.0f}",
             "synchronous=NORMAL",
             "foreign_keys=ON",
         )
@@ -110,6 +116,20 @@ def _connect_to_postgres(dialect: Dialect, _record: Any, _argv: Any, parameters:
     from webapp.lib.postgres import WatchfulConnection
 
     return WatchfulConnection.open(**parameters)
+
+
+def wait_briefly(engine: Engine) -> None:
+    """Let a server's statements give up waiting for a lock in seconds: who asked is a person.
+
+    A worker waits as long as another one's load takes.
+    """
+    if engine.dialect.name == "postgresql":
+        event.listen(engine, "connect", _limit_waiting)
+
+
+def _limit_waiting(connection: Any, _record: Any) -> None:
+    connection.execute(f"SET lock_timeout = {LOCK_S * 1000:.0f}")
+    connection.commit()
 
 
 def _casefold(value: object) -> str | None:

@@ -7,6 +7,7 @@ still answers anybody.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Generator
 from typing import Any
@@ -18,6 +19,8 @@ from psycopg.types.array import ListBinaryDumper
 # has this long to say that it is there.
 ASK_AFTER_S, ASK_AT_LEAST_EACH_S = 2.0, 30.0
 PING_S = 5
+# How often the server looks, while it works on a statement, whether somebody waits for it.
+GONE_AFTER_S = 5
 # Who was silent is held to be silent for a moment: pages and lines need not find it out one by one.
 REST_S = 2.0
 
@@ -40,6 +43,11 @@ class WatchfulConnection(Connection[Any]):
             _silent_until[_server(parameters)] = time.monotonic() + REST_S
             raise
         made.parameters = parameters
+        # What a killed program left running would hold its locks to the end. Servers older than 14
+        # and those on Windows cannot look.
+        with contextlib.suppress(errors.UndefinedObject, errors.InvalidParameterValue):
+            made.execute(f"SET client_connection_check_interval = '{GONE_AFTER_S}s'")
+        made.commit()
         # In text, each element of a list is searched for what needs quotes.
         made.adapters.register_dumper(list, ListBinaryDumper)
         return made

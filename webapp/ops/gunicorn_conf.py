@@ -19,7 +19,8 @@ from sqlalchemy import create_engine
 
 from webapp.config import load_settings
 from webapp.data_dir import complete_settings
-from webapp.databases import engine_options
+from webapp.databases import engine_options, wait_briefly
+from webapp.extensions import db
 from webapp.installation import check_key
 from webapp.ops import logs, processes
 
@@ -81,6 +82,8 @@ def on_starting(_server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Let the stop signal end the open streams, which would wait for their reports otherwise."""
+    with worker.wsgi.app_context():
+        wait_briefly(db.engine)
     processes.keep_telling(worker.wsgi)
     hub = worker.wsgi.extensions["line_hub"]
 
