@@ -15,19 +15,41 @@ from flask.cli import ScriptInfo
 
 from webapp import create_app
 from webapp.config import Settings, Unit
+from webapp.engine.shapes import Column, Sheet
 from webapp.errors import ERROR_TYPES
 from webapp.kinds import KINDS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 BEGIN, END = "<!-- written by tests/written_docs.py -->", "<!-- end -->"
-# Heads of results with all that columns depend on.
-HEADS: dict[str, dict[str, Any]] = {
-    "partner-use": {"mode": "both", "start": "2025-01"},
-    "label-revenue": {"currency": "EUR", "details": True},
-    "inventory": {"base_period": {"id": ""}},
-    "project-storage": {"unit": "GB"},
-    "session-activity": {"group_by": "month"},
+# Heads of results with all that tables and columns depend on, by what is asked for.
+HEADS: dict[str, dict[str, dict[str, Any]]] = {
+    "partner-use": {
+        "`mode=summary`": {"mode": "summary", "summary": {}},
+        "`mode=monthly`": {"mode": "monthly", "start": "2025-01"},
+    },
+    "label-revenue": {
+        "`details=false`": {"currency": "EUR", "method": "pool", "details": False},
+        "`details=true`": {"currency": "EUR", "method": "pool", "details": True},
+    },
+    "inventory": {"all": {"base_period": {"id": ""}}},
+    "project-storage": {"all": {"unit": "GB", "whose": "mine"}},
+    "session-activity": {
+        f"`by={by}`": {"by": by, "group_by": "month"}
+        for by in ("login", "computer", "room", "event")
+    },
 }
+
+
+class NoRows:
+    """A result of which only the head is known: enough to know its columns."""
+
+    company_id = ""
+
+    def __init__(self, head: dict[str, Any]) -> None:
+        self.head = head
+
+    def rows(self, _table: str) -> Iterator[dict[str, Any]]:
+        return iter(())
 
 
 def settings() -> Iterator[tuple[str, str, str, str]]:
@@ -119,19 +141,46 @@ def columns_page() -> str:
     lines = [
         "# Columns",
         "",
-        "The tables of each kind's result: arrays of its JSON, sheets of its XLSX, and by `?by=` a",
-        "CSV. Types: `id` is text made of digits, `decimal` is exact (text in JSON), moments are",
-        "UTC. This page is written from the kinds.",
+        "The tables of each kind's result as pages show them, then those of CSV and XLSX, which",
+        "have fixed columns. A CSV is the first of that list, or the one that `?by=` names; an",
+        "XLSX has a sheet for each. The JSON is on the page of each kind. A table or column is",
+        "there only if the report was asked for it.",
+        "",
+        "Types: `decimal` is a number with a decimal point, also in JSON; `id` is text, also",
+        "where it has only digits; `month` is `YYYY-MM`; moments are UTC. This page is written",
+        "from the kinds.",
     ]
     for kind in KINDS:
+        heads = HEADS[kind.slug]
         lines += ["", f"## {kind.title}", f"`{kind.slug}`: {kind.description or kind.title}"]
-        for table in kind.tables(HEADS[kind.slug]):
-            lines += ["", f"### {kind.title}: `{table.name}`", ""]
+        tables: dict[str, dict[str, Column]] = {}
+        sheets: dict[tuple[str, str], list[str]] = {}
+        for asked, head in heads.items():
+            for table in kind.tables(head):
+                columns = {one.name: one for one in table.columns}
+                tables[table.name] = columns | tables.get(table.name, {})
+            for sheet in kind.sheets(NoRows(head)):
+                sheets.setdefault((sheet.name, _names(sheet)), []).append(asked)
+        for name, columns in tables.items():
+            lines += ["", f"### {kind.title}: `{name}`", ""]
             lines += ["| column | heading | type | unit |", "| --- | --- | --- | --- |"]
             lines += [
-                f"| `{one.name}` | {one.label} | {one.type} | {one.unit} |" for one in table.columns
+                f"| `{one.name}` | {one.label} | {one.type} | {one.unit} |"
+                for one in columns.values()
             ]
+        lines += ["", f"### {kind.title}: CSV and XLSX", ""]
+        lines += ["| `?by=` | columns | reports |", "| --- | --- | --- |"]
+        lines += [
+            f"| `{name}` | {columns} | {'all' if len(found) == len(heads) else ', '.join(found)} |"
+            for (name, columns), found in sheets.items()
+        ]
     return "\n".join([*lines, ""])
+
+
+def _names(sheet: Sheet) -> str:
+    beside = ", ".join(f"`{one.name}`" for one in sheet.beside)
+    names = ", ".join(f"`{one.name}`" for one in sheet.columns)
+    return f"{names}; in XLSX also {beside}" if beside else names
 
 
 def api_page() -> str:
