@@ -190,13 +190,9 @@ def answer_for(problem: ErrorAnswer) -> Response:
         response = make(problem)
     elif is_api():
         response = problem_json(problem)
-    elif is_htmx():
-        response = _error_partial(problem)
     else:
-        response = _error_page(problem)
+        response = error_page(problem)
     response.headers.update(problem.headers)
-    if not is_api():
-        vary(response)
     return response
 
 
@@ -227,15 +223,17 @@ def problem_json(problem: ErrorAnswer) -> Response:
     return response
 
 
-def _error_partial(problem: ErrorAnswer) -> Response:
-    response = make_response(_rendered("errors/_error.html", problem), problem.status)
-    response.headers["HX-Retarget"] = "#messages"
-    response.headers["HX-Reswap"] = "innerHTML"
-    return response
+def error_page(problem: ErrorAnswer) -> Response:
+    """Return the problem as a page, or as a message where HTMX asks.
 
-
-def _error_page(problem: ErrorAnswer) -> Response:
-    return make_response(_rendered("errors/page.html", problem), problem.status)
+    Also the envelope of the few pages for people that stand under /api/.
+    """
+    template = "errors/_error.html" if is_htmx() else "errors/page.html"
+    response = make_response(_rendered(template, problem), problem.status)
+    if is_htmx():
+        response.headers["HX-Retarget"] = "#messages"
+        response.headers["HX-Reswap"] = "innerHTML"
+    return vary(response)
 
 
 def _rendered(template: str, problem: ErrorAnswer) -> str:

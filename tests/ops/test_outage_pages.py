@@ -24,7 +24,9 @@ from webapp.lib.moments import utcnow
 
 NOWHERE = "redis://127.0.0.1:1/0"
 # What is answered by a process that has neither a database nor Redis.
-OPEN = {"/healthz", "/readyz", "/api/openapi.json", "/api/docs", "/api/errors"}
+OPEN = {"/healthz", "/readyz", "/api/openapi.json"}
+# What people read of the API, who are told of it in pages.
+PAGES_OF_THE_API = {"/api/docs", "/api/errors", "/api/errors/unavailable"}
 # What Postgres answers who wants to connect, and what is said of it. The driver has no code there.
 LET_IN_BY_NOBODY = {
     "could not write to file: No space left on device": "disk of the database is full",
@@ -69,7 +71,7 @@ def test_without_a_database_every_page_is_a_503_in_our_dress(
 ) -> None:
     addresses = plain_addresses(browser_without_database.application)
     assert {"/", "/months", "/metrics"} <= set(addresses)
-    for path in [*addresses, "/ops/rq/"]:
+    for path in [*addresses, "/ops/rq/", "/api/errors/unavailable"]:
         answer = browser_without_database.get(path)
         answer.close()
         # Ways to sign in that are not open here, or not begun, need no database to say so.
@@ -79,7 +81,7 @@ def test_without_a_database_every_page_is_a_503_in_our_dress(
             continue  # It takes a token only, which the browser does not send.
         assert (path, answer.status_code) == (path, 503)
         assert answer.headers["Retry-After"] == "5"
-        if not path.startswith("/api/"):
+        if path in PAGES_OF_THE_API or not path.startswith("/api/"):
             assert "The database" in answer.text
             assert 'class="brand"' in answer.text
             assert "Sign out" not in answer.text
