@@ -66,23 +66,30 @@ def test_what_is_refused_is_a_problem_with_its_type(client: Client, app: Flask) 
 
 @pytest.fixture
 def moody() -> Iterator[tuple[str, list[tuple[str, str]], list[Any]]]:
-    """Return a site that answers from a list (a status, or None: it hangs up), and what came."""
+    """Return a site that answers from a list, and what came.
+
+    Shape: a status, or None: it hangs up; or a status, headers and the body
+    """
     asked: list[tuple[str, str]] = []
-    answers: list[int | None] = []
+    answers: list[Any] = []
 
     class Moody(BaseHTTPRequestHandler):
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            asked.append((self.command, self.headers.get("Idempotency-Key", "")))
-            status = answers.pop(0)
-            if status is None:
+            key = "Idempotency-Key" if self.command == "POST" else "Last-Event-ID"
+            asked.append((f"{self.command} {self.path}", self.headers.get(key, "")))
+            answer = answers.pop(0)
+            if answer is None:
                 self.close_connection = True
                 return
+            if isinstance(answer, int):
+                answer = (answer, {"Retry-After": "0"}, b"[]" if answer != 503 else b"no")
+            status, headers, body = answer
             self.send_response(status)
-            self.send_header("Retry-After", "0")
-            self.send_header("Content-Length", "2")
+            for name, value in ({"Content-Length": str(len(body))} | headers).items():
+                self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(b"[]" if status != 503 else b"no")
+            self.wfile.write(body)
 
         do_GET = do_POST = answer  # noqa: N815 (the names are the library's)
 
@@ -105,7 +112,7 @@ def test_what_is_safe_is_sent_again_and_nothing_else(moody: Any) -> None:
     assert client.kinds() == []
     answers += [503, None, 202]
     client.create_report("partner-use", {})
-    assert len({key for method, key in asked if method == "POST"}) == 1
+    assert len({key for request, key in asked if request.startswith("POST")}) == 1
     answers += [503]
     with pytest.raises(Problem, match="503"):
         client.retry("any")
@@ -116,5 +123,52 @@ def test_what_is_safe_is_sent_again_and_nothing_else(moody: Any) -> None:
     answers += [None, None, None]
     with pytest.raises(requests.ConnectionError):
         client.kinds()
+    assert answers == []
+    client.http.close()
+
+
+def test_a_pause_may_be_asked_for_as_a_date(moody: Any) -> None:
+    address, _, answers = moody
+    client = Client(address, "key", "secret", tries=2)
+    for asked in ("Thu, 01 Jan 1970 00:00:00 GMT", "-1", "soon"):
+        answers += [(429, {"Retry-After": asked}, b""), 200]
+        assert client.kinds() == []
+    client.http.close()
+
+
+def test_a_redirect_is_refused_with_the_other_address(moody: Any) -> None:
+    address, asked, answers = moody
+    client = Client(address, "key", "secret")
+    answers += [(301, {"Location": "https://reports.example.com/api/v1/reports"}, b"")]
+    with pytest.raises(Problem, match=r"301 Redirected: .* https://reports\.example\.com/"):
+        client.create_report("partner-use", {})
+    assert [request for request, _ in asked] == ["POST /api/v1/reports"]
+    client.http.close()
+
+
+def test_the_next_page_is_asked_of_the_same_site(moody: Any) -> None:
+    address, asked, answers = moody
+    client = Client(address, "key", "secret")
+    link = '<http://inside.example:8000/api/v1/reports?cursor=c%2B1>; rel="next"'
+    answers += [(200, {"Link": link}, b"[]"), 200]
+    assert list(client.reports()) == []
+    assert [request for request, _ in asked] == [
+        "GET /api/v1/reports",
+        "GET /api/v1/reports?cursor=c%2B1",
+    ]
+    client.http.close()
+
+
+def test_a_stream_is_followed_over_connections_that_end_and_not_for_ever(moody: Any) -> None:
+    address, asked, answers = moody
+    client = Client(address, "key", "secret", tries=2)
+    first = b'event: status\nid: 1\ndata: {"seq": 1}\n\nevent: status\nid: 2\nda'
+    last = b': still here\n\nevent: end\nid: 01\ndata: {"status": "cancelled"}\n\n'
+    answers += [(200, {}, first), (200, {}, b""), (200, {"Content-Length": "9999"}, last)]
+    assert [event.name for event in client.events("any")] == ["status", "end"]
+    assert [after for _, after in asked] == ["0", "1", "1"]
+    answers += [(200, {}, b""), (200, {}, b": still here\n\n")]
+    with pytest.raises(requests.ConnectionError, match="before the report did"):
+        list(client.events("any"))
     assert answers == []
     client.http.close()

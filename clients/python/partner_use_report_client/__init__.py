@@ -17,7 +17,10 @@ import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal, NamedTuple, TypedDict
+from urllib.parse import urlsplit
 
 import requests
 
@@ -140,10 +143,17 @@ class Client:
             following = answer.links.get("next", {}).get("url")
             if following is None:
                 return
-            answer = self._send("GET", following)
+            # Only the path: a site behind a proxy may call itself by a name that leads elsewhere.
+            parts = urlsplit(following)
+            answer = self._send("GET", f"{parts.path}?{parts.query}")
 
     def events(self, report: Report | str) -> Iterator[Event]:
-        """Yield every event of a report once and in order, whatever the connection does."""
+        """Yield every event of a report once and in order, whatever the connection does.
+
+        Raises requests' error where `tries` connections after each other brought no event.
+        """
+        broken: requests.RequestException
+        # How many connections after each other brought nothing; one that brought an event is none.
         last, failed = "0", 0
         while True:
             try:
@@ -155,14 +165,16 @@ class Client:
                     timeout=(CONNECT_S, SILENT_S),
                 ) as stream:
                     for event_id, event in _read_events(stream):
-                        last, failed = event_id, 0
+                        last, failed = event_id, -1
                         yield event
                         if event.name == "end":
                             return
-            except requests.RequestException:
-                failed += 1
-                if failed >= self._tries:
-                    raise
+                broken = requests.ConnectionError("The stream ended before the report did.")
+            except requests.RequestException as error:
+                broken = error
+            failed += 1
+            if failed >= self._tries:
+                raise broken
             time.sleep(min(2.0**failed / 2, MOST_WAIT_S))
 
     def wait(self, report: Report | str, *, timeout_s: float | None = None) -> Report:
@@ -183,7 +195,7 @@ class Client:
         return self._send("GET", f"{_path(report)}/result", params=query).json()
 
     def result_file(self, report: Report | str, file_format: str, **query: str) -> bytes:
-        """Return the result as a file: `csv` or `xlsx`."""
+        """Return the result as a file: `csv`, `xlsx`, `pdf` or `json`."""
         params = {"format": file_format, **query}
         return self._send("GET", f"{_path(report)}/result", params=params).content
 
@@ -217,21 +229,21 @@ class Client:
     ) -> requests.Response:
         """Return the answer; raises Problem, and requests' own errors where none came."""
         more.setdefault("timeout", (CONNECT_S, READ_S))
-        url = path if path.startswith("http") else self._site + path
         tries = self._tries if again or method == "GET" else 1
         for number in range(1, tries + 1):
             wait_s = 2.0**number / 4
             try:
-                answer = self.http.request(method, url, **more)
+                # Redirected, a POST would become a GET, which is answered with something else.
+                answer = self.http.request(method, self._site + path, allow_redirects=False, **more)
             except (requests.ConnectionError, requests.Timeout):
                 if number == tries:
                     raise
             else:
-                if answer.ok:
+                if answer.status_code < 300:
                     return answer
                 if answer.status_code not in PASSING or number == tries:
                     raise Problem(answer.status_code, _document(answer))
-                wait_s = float(answer.headers.get("Retry-After", wait_s))
+                wait_s = _retry_after(answer, wait_s)
                 answer.close()
             time.sleep(min(wait_s, MOST_WAIT_S))
         raise AssertionError("there is at least one try")
@@ -241,7 +253,21 @@ def _path(report: Report | str) -> str:
     return f"/api/v1/reports/{report if isinstance(report, str) else report['id']}"
 
 
+def _retry_after(answer: requests.Response, otherwise: float) -> float:
+    """Return how many seconds the site, or a proxy in front, asks to wait."""
+    asked = answer.headers.get("Retry-After", "")
+    if asked.isdecimal():
+        return float(asked)
+    try:
+        return max((parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds(), 0.0)
+    except (TypeError, ValueError):
+        return otherwise
+
+
 def _document(answer: requests.Response) -> dict[str, Any]:
+    if answer.is_redirect:
+        detail = f"The site is at another address: {answer.headers['Location']}"
+        return {"title": "Redirected", "detail": detail}
     try:
         found = answer.json()
     except requests.JSONDecodeError:
