@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 from tests.api.api_helpers import ended
 from tests.conftest import Api
 from tests.servers import serving
+from webapp.api.examples import NO_EXAMPLE
 from webapp.errors import ERROR_TYPES, ReportError, TooManyWaiting, error_type
 
 METHODS = {"get", "post", "put", "patch", "delete"}
@@ -288,3 +290,30 @@ def test_the_page_finds_an_address_and_tries_it(
         retry.get_by_role("button", name="Send").click()
         page.get_by_text("404 NOT FOUND").wait_for()
         assert errors == []
+
+
+def test_examples_are_such_as_come_in_use(document: dict[str, Any]) -> None:
+    """None says only what its field is called, and texts that are no JSON have one too."""
+    for path, method, operation in operations(document):
+        answers = (one for status, one in operation["responses"].items() if status < "400")
+        for part in (operation.get("requestBody", {}), *answers):
+            for media, content in part.get("content", {}).items():
+                if content["schema"].get("format") == "binary":
+                    assert media not in {"application/json", "text/csv"}
+                    continue
+                shown = json.dumps(content["example"], ensure_ascii=False)
+                assert f'"{NO_EXAMPLE}"' not in shown, (path, method, shown)
+
+
+def test_every_parameter_of_a_query_says_what_it_does(document: dict[str, Any]) -> None:
+    for path, method, operation in operations(document):
+        for one in operation.get("parameters", ()):
+            assert one.get("description"), (path, method, one["name"])
+
+
+def test_the_page_says_how_months_are_written_and_what_they_begin(app: Flask) -> None:
+    page = app.test_client().get("/api/docs").get_data(as_text=True)
+    assert "<td>string, such as 2025-03</td><td>First month. Included.</td>" in page
+    assert "event: status\nid: 1\n" in page
+    assert "month,total_users,delta\r\n" in page
+    assert "-d &#39;username=" in page

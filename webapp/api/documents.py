@@ -11,15 +11,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import Blueprint, Response, current_app, jsonify, render_template
 from markupsafe import Markup, escape
 
+from webapp.api.examples import NEW_REPORT, add_examples
 from webapp.engine.kind import ReportKind
 from webapp.engine.params import json_schema
 from webapp.engine.registry import kinds
 from webapp.errors import ERROR_TYPES, NotFound
-from webapp.lib.openapi import JSON, Schema, paths_and_schemas
+from webapp.lib.openapi import JSON, paths_and_schemas
 
 bp = Blueprint("api_documents", __name__)
 
@@ -41,18 +43,6 @@ TAGS = {
     "Projects": "Projects, their people and providers, and the events of their files.",
     "Entitlements": "Accounts bought for a partner, with which its use is compared.",
     "Session activity": "Hours at computers, from pings.",
-}
-# What the stand-in partner of `make run` knows; public.
-NEW_REPORT = {
-    "kind": "partner-use",
-    "params": {
-        "partner_id": "70000001",
-        "user_key": "demo-user-key",
-        "user_secret": "ZGVtby1zZWNyZXQ=",
-        "mode": "monthly",
-        "start": "2024-01",
-        "end": "2024-06",
-    },
 }
 
 
@@ -139,6 +129,7 @@ def kind_schemas(kinds: list[ReportKind]) -> dict[str, Any]:
 
 
 MOST_DEPTH = 3
+FORM = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True)
@@ -163,7 +154,7 @@ class ShownOperation:
     body: list[ShownField]
     body_type: str
     body_example: str
-    answers: list[tuple[str, str, list[ShownField], str]]
+    answers: list[tuple[str, str, list[ShownField], list[str]]]
 
     @property
     def id(self) -> str:
@@ -212,10 +203,11 @@ def _shown_operation(
     ]
     answers = []
     for status, answer in operation["responses"].items():
-        content = answer.get("content", {}).get(JSON, {})
         # What stands in every problem is told once, on the pages of the errors.
-        fields = list(_field_lines(content.get("schema", {}), schemas)) if status < "400" else []
-        answers.append((status, answer["description"], fields, _example(content)))
+        contents = answer.get("content", {}) if status < "400" else {}
+        fields = list(_field_lines(contents.get(JSON, {}).get("schema", {}), schemas))
+        examples = [_example(media, one) for media, one in contents.items() if "example" in one]
+        answers.append((status, answer["description"], fields, examples))
     bodies: dict[str, Any] = operation.get("requestBody", {}).get("content", {})
     media = next(iter(bodies), "")
     content = bodies.get(media, {})
@@ -226,15 +218,16 @@ def _shown_operation(
         parameters,
         body=list(_field_lines(content.get("schema", {}), schemas)),
         body_type=media,
-        body_example=_example(content),
+        body_example=_example(media, content),
         answers=answers,
     )
 
 
-def _example(content: dict[str, Any]) -> str:
-    if "example" not in content:
-        return ""
-    return json.dumps(content["example"], ensure_ascii=False, indent=2)
+def _example(media: str, content: dict[str, Any]) -> str:
+    found = content.get("example", "")
+    if media == FORM:
+        return urlencode(found)
+    return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False, indent=2)
 
 
 def _resolved(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
@@ -255,7 +248,11 @@ def _type_of(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
         return " | ".join(str(one) for one in found.get("enum", [found.get("const")]))
     if found.get("type") == "array":
         return f"list of {_type_of(found.get('items', {}), schemas)}"
-    return str(found.get("format") or found.get("type", "any"))
+    # A month is a text of a pattern that its example says better.
+    such_as = (
+        f", such as {found['examples'][0]}" if found.get("pattern") and "examples" in found else ""
+    )
+    return str(found.get("format") or found.get("type", "any")) + such_as
 
 
 def _field_lines(
@@ -272,6 +269,10 @@ def _field_lines(
     for name, member in found.get("properties", {}).items():
         told = _resolved(member, schemas)
         text = member.get("description") or told.get("description", "")
+        if "title" in member and member["title"].casefold().replace(" ", "_") != name:
+            text = f"{member['title']}. {text}".strip()
+        if member.get("default") not in (None, "", False):
+            text = f"{text} Default: `{member['default']}`.".strip()
         needed = name in found.get("required", ())
         yield ShownField(prefix + name, _type_of(member, schemas), text, is_needed=needed)
         if depth < MOST_DEPTH:
@@ -282,57 +283,3 @@ def error_types() -> list[dict[str, Any]]:
     """Return the types of errors, by status. Shape: slug, status, title, when, then."""
     found = [{"slug": slug, **vars(kind)} for slug, kind in ERROR_TYPES.items()]
     return sorted(found, key=lambda one: one["status"])
-
-
-# Examples
-
-
-# Examples of texts, by their format or by the name of their field.
-STRINGS = {
-    "uuid": "683a0f3e-eba0-4031-b068-397d5fb27ac7",
-    "date-time": "2026-11-22T02:40:18.422Z",
-    "date": "2026-11-22",
-    "month": "2026-10",
-    "email": "ada@example.com",
-}
-
-
-def add_examples(document: dict[str, Any]) -> None:
-    """Give each JSON body and good answer of a document an example that its schema allows."""
-    schemas = document["components"]["schemas"]
-    for item in document["paths"].values():
-        for operation in (one for method, one in item.items() if method != "parameters"):
-            answers = (one for status, one in operation["responses"].items() if status < "400")
-            for part in (operation.get("requestBody", {}), *answers):
-                if content := part.get("content", {}).get(JSON):
-                    content.setdefault("example", _example_of(content["schema"], schemas))
-
-
-def _example_of(schema: Schema, schemas: dict[str, Schema], name: str = "", depth: int = 0) -> Any:
-    """Return a value that a schema allows, from its own examples where it has any."""
-    if "$ref" in schema:
-        return _example_of(schemas[schema["$ref"].rpartition("/")[2]], schemas, name, depth)
-    for given in ("examples", "enum"):
-        if given in schema:
-            return schema[given][0]
-    if "const" in schema or schema.get("default") is not None:
-        return schema.get("const", schema.get("default"))
-    for choices in ("oneOf", "anyOf", "allOf"):
-        if choices in schema:
-            return _example_of(schema[choices][0], schemas, name, depth)
-    match schema.get("type"):
-        case "object":
-            members = schema.get("properties", {})
-            # What need not be sent may exclude something else.
-            shown = schema.get("required", ()) if depth or "required" in schema else members
-            return {one: _example_of(members[one], schemas, one, depth + 1) for one in shown}
-        case "array":
-            return [_example_of(schema.get("items", {}), schemas, name, depth + 1)]
-        case "integer" | "number":
-            return schema.get("minimum", 1)
-        case "boolean":
-            return True
-        case "string":
-            by_name = STRINGS.get(name, f"a {name.replace('_', ' ')}".strip())
-            return STRINGS.get(schema.get("format", ""), by_name)
-    return None

@@ -14,6 +14,7 @@ from webapp.engine.registry import kinds
 from webapp.errors import InvalidParams
 from webapp.lib.bodies import Id, Moment, MonthSpan, OneOf, WholeNumber
 from webapp.lib.model import LazyModel
+from webapp.lib.openapi import TEXT
 
 
 class OfThisApp:
@@ -69,7 +70,7 @@ class NewReportHeaders(LazyModel):
     idempotency_key: str | None = Field(
         None,
         alias="Idempotency-Key",
-        description="The same key and body give the same report.",
+        description="Any text of yours; the same key and body give the same report.",
         min_length=1,
         max_length=255,
         pattern="^[!-~]+$",
@@ -80,14 +81,16 @@ class EventHeaders(LazyModel):
     """Headers of a request for events."""
 
     last_event_id: str | None = Field(
-        None, alias="Last-Event-ID", description="Only lines after this number."
+        None, alias="Last-Event-ID", description="Only what comes after the line with this number."
     )
 
 
 class EventQuery(LazyModel):
     """The query of a request for events."""
 
-    after: str | None = Field(None, description="The same, for clients without that header.")
+    after: str | None = Field(
+        None, description="As Last-Event-ID, for clients that cannot send a header."
+    )
 
 
 class ReportsQuery(LazyModel):
@@ -105,7 +108,9 @@ class ResultQuery(LazyModel):
     format: Annotated[str, OneOf(tuple(FORMATS))] | None = Field(
         None, description="Takes precedence over Accept."
     )
-    by: str | None = Field(None, description="Another table of the CSV, e.g. site.")
+    by: str | None = Field(
+        None, description="The table of the CSV, e.g. site; a wrong one is answered with the names."
+    )
     layout: str | None = Field(None, description="Another layout of the CSV, e.g. wide.")
     value: str | None = Field(None, description="What a layout shows, e.g. delta.")
     raw: str | None = Field(
@@ -188,6 +193,26 @@ class ReportAnswer(LazyModel):
             company=report.company_id,
             links=links,
         )
+
+
+class ResultAnswer(LazyModel):
+    """A result: these members, and those and the tables of its kind, each on its page."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: KindSlug
+    generated_at: str
+    complete: bool = Field(description="False: there are holes, which are null.")
+
+
+CSV_EXAMPLE = "month,total_users,delta\r\n2024-01,13883,248\r\n2024-02,14147,264\r\n"
+# What a result is answered as.
+RESULT: dict[str, Any] = {
+    FORMATS["json"]: ResultAnswer,
+    "text/csv": TEXT | {"examples": [CSV_EXAMPLE]},
+    FORMATS["xlsx"]: TEXT | {"format": "binary"},
+    FORMATS["pdf"]: TEXT | {"format": "binary"},
+}
 
 
 class EstimateAnswer(LazyModel):

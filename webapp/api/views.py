@@ -13,6 +13,7 @@ from flask import Blueprint, Response, request, url_for
 from webapp import jobs
 from webapp.accounts import access_ended, audit, current_scope, require, restrict
 from webapp.api.models import (
+    RESULT,
     EstimateAnswer,
     EventHeaders,
     EventQuery,
@@ -43,14 +44,18 @@ bp = Blueprint("api", __name__, url_prefix="/api/v1")
 restrict(bp)
 describe = Describer("Reports")
 
-EVENTS = {"text/event-stream": TEXT}
+EVENTS_EXAMPLE = """event: status
+id: 1
+data: {"seq": 1, "at": "2026-11-22T02:40:18.900Z", "level": "info", \
+"text": "Listing the sites of partner 70000001.", "done": 0, "total": 0}
+
+event: end
+id: 01
+data: {"status": "done"}
+
+"""
+EVENTS = {"text/event-stream": TEXT | {"examples": [EVENTS_EXAMPLE]}}
 UNCHANGED = {304: AnswerSpec("Not changed since the given ETag.")}
-RESULT = {
-    FORMATS["json"]: {"type": "object"},
-    "text/csv": TEXT,
-    FORMATS["xlsx"]: TEXT | {"format": "binary"},
-    FORMATS["pdf"]: TEXT | {"format": "binary"},
-}
 
 
 @bp.post("/reports")
@@ -170,7 +175,7 @@ def event_stream(report_id: str, after: int) -> Response:
     errors=(404, 409, 422),
 )
 def report_result(report_id: UUID) -> Response:
-    """The result as JSON, CSV or XLSX."""
+    """The result as JSON, CSV, XLSX or PDF."""
     scope, query = current_scope(), read_query(ResultQuery)
     by_type = {media.partition(";")[0]: fmt for fmt, media in FORMATS.items()}
     best = request.accept_mimetypes.best_match(list(by_type), default="application/json")

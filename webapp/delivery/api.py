@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 
 from webapp.accounts import audit, current_scope, restrict
-from webapp.api.models import ReportAnswer
+from webapp.api.models import RESULT, ReportAnswer
 from webapp.delivery import definitions
 from webapp.delivery.bodies import (
     Changes,
@@ -37,6 +37,10 @@ from webapp.lib.openapi import JSON, TEXT, AnswerSpec, Describer
 bp = Blueprint("definitions", __name__, url_prefix="/api/v1")
 restrict(bp)
 describe = Describer("Saved reports")
+CALENDAR_EXAMPLE = (
+    "BEGIN:VCALENDAR\r\n…\r\nBEGIN:VEVENT\r\nDTSTART:20261202T070000Z\r\n"
+    "SUMMARY:Partner use, every month\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+)
 
 
 @bp.get("/definitions")
@@ -149,7 +153,7 @@ def rotate_secret(definition_id: UUID) -> Response:
 @bp.get("/definitions/<uuid:definition_id>/latest")
 @describe(
     query=LatestQuery,
-    answer=AnswerSpec("The result.", dict.fromkeys(FORMATS.values(), TEXT)),
+    answer=AnswerSpec("The result.", RESULT),
     also={304: AnswerSpec("Not changed since the given ETag.")},
     errors=(404, 422),
 )
@@ -160,7 +164,7 @@ def latest_result(definition_id: UUID) -> Response:
 
 @bp.get("/definitions/<uuid:definition_id>/latest.<fmt>")
 @describe(
-    answer=AnswerSpec("The result.", dict.fromkeys(FORMATS.values(), TEXT)),
+    answer=AnswerSpec("The result.", RESULT),
     also={304: AnswerSpec("Not changed since the given ETag.")},
     errors=(404,),
 )
@@ -196,7 +200,12 @@ def compare_runs(definition_id: UUID) -> Response:
 
 
 @bp.get("/definitions.ics")
-@describe(answer=AnswerSpec("iCalendar, the next twelve times of each.", {"text/calendar": TEXT}))
+@describe(
+    answer=AnswerSpec(
+        "iCalendar, the next twelve times of each.",
+        {"text/calendar": TEXT | {"examples": [CALENDAR_EXAMPLE]}},
+    )
+)
 def show_calendar() -> Response:
     """Return the next times of what the caller may see, for calendar programs."""
     calendar = definitions.calendar(current_scope())

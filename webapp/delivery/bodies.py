@@ -266,11 +266,13 @@ class DeliveriesQuery(PageQuery):
 class LatestQuery(LazyModel):
     """How the newest result is wanted."""
 
-    format: Annotated[str, OneOf(tuple(FORMATS))] = "json"
+    format: Annotated[str, OneOf(tuple(FORMATS))] = Field("json", description="How it is written.")
 
 
 class CompareQuery(LazyModel):
     """Which two results are compared: ids of reports; `from=first` for what was counted first."""
 
-    before: str = Field(alias="from")
-    after: str = Field(alias="to")
+    before: str = Field(
+        alias="from", description="The ID of the older report, or `first`: as first counted."
+    )
+    after: str = Field(alias="to", description="The ID of the newer report.")

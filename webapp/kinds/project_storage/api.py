@@ -18,7 +18,7 @@ from webapp.kinds.project_storage import answers, baseline, bodies, ingest, proj
 from webapp.kinds.project_storage.compute import moment_at
 from webapp.lib.bodies import body_bytes, json_body, read_query
 from webapp.lib.moments import rfc3339, utcnow
-from webapp.lib.openapi import JSON, Describer
+from webapp.lib.openapi import JSON, TEXT, Describer
 from webapp.security import refuse_nul
 
 PREFIX = "/api/v1"
@@ -54,6 +54,10 @@ restrict(bp)
 # What stores send, also with a key that does nothing else.
 feeding = Blueprint("project_storage_feeding", __name__, url_prefix=PREFIX)
 describe = Describer("Project storage", answers.StorageError, JSON)
+BASELINE_EXAMPLE = (
+    "file_version_id,bytes,storage_provider_id,at\r\n"
+    "51b2f0a4-5a7e-4d7c-9a53-2f5f7d0f6b33,1024,Archive,2026-11-01T12:00:00Z\r\n"
+)
 
 
 def as_envelope(problem: ErrorAnswer) -> Response:
@@ -221,7 +225,7 @@ def take_events(project_id: UUID) -> tuple[Response, int]:
 @feeding.post("/projects/<uuid:project_id>/baseline")
 @describe(
     "Store what a project holds now, as CSV, XLSX or JSON lines",
-    body=dict[str, Any],
+    body=TEXT | {"examples": [BASELINE_EXAMPLE]},
     body_type="text/csv",
     answer=answers.BaselineAnswer,
     status=202,

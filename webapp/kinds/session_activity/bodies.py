@@ -261,13 +261,13 @@ class NewCorrection(_Body):
 class LoginOrAllQuery(LazyModel):
     """Which login; without one all that are meant."""
 
-    login: Annotated[str, LineOrEmpty] = ""
+    login: Annotated[str, Field(description="Only of this login."), LineOrEmpty] = ""
 
 
 class LoginQuery(LazyModel):
     """Which login."""
 
-    login: Annotated[str, OneLine]
+    login: Annotated[str, OneLine] = Field(description="The name of the login.")
 
 
 class NamesQuery(LazyModel):
@@ -275,9 +275,11 @@ class NamesQuery(LazyModel):
 
     model_config = ConfigDict(str_strip_whitespace=True)
 
-    search: Annotated[str, LineOrEmpty] = ""
-    after: Annotated[str, LineOrEmpty] = ""
-    limit: Annotated[int, WholeNumber(1, 1000, clamp=True)] = 100
+    search: Annotated[str, Field(description="Only names with this text."), LineOrEmpty] = ""
+    after: Annotated[
+        str, Field(description="Only names after this: `next` of the page before."), LineOrEmpty
+    ] = ""
+    limit: Annotated[int, Field(description="How many."), WholeNumber(1, 1000, clamp=True)] = 100
 
 
 class SessionId(LazyModel):
