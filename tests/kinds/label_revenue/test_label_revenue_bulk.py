@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from datetime import date
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from flask import Flask
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from tests.conftest import find_scope
 from webapp.accounts import Scope
@@ -172,3 +173,31 @@ def test_an_undo_waits_for_no_other_company(
         # Its table goes as soon as nobody else is there.
         bulk.drop_given_up()
     assert streams(app) == 0
+
+
+@pytest.mark.usefixtures("on_postgres")
+def test_many_streams_said_again_are_found_by_going_through_both_loads_once(
+    app: Flask, load_texts: Any
+) -> None:
+    """Postgres has not counted what a load wrote; it took 80,000 rows for one, and minutes."""
+    lines = [f"{1 + n % 28:02}/03/2025;{n % 7};NL;T{n % 11};5000" for n in range(300)]
+    plans: list[str] = []
+
+    def explain(_: Any, cursor: Any, statement: str, parameters: Any, *__: Any) -> None:
+        if re.match(
+            r"(INSERT|SELECT|CREATE TEMP).*FROM label_revenue_stream", statement, re.DOTALL
+        ):
+            rows = cursor.connection.execute(f"EXPLAIN {statement}", parameters)
+            plans.append("\n".join([statement, *(row[0] for row in rows)]))
+
+    with app.app_context():
+        event.listen(db.engine, "before_cursor_execute", explain)
+    first = load_texts(streams="\n".join([HEAD, *lines * 20]))
+    again = load_texts(streams="\n".join([HEAD, *lines * 20, lines[0]]))
+    assert (first.batch.streams, again.batch.streams, again.batch.repeated) == (6000, 1, 6000)
+    with app.app_context():
+        loads.unload(again.batch.company_id, first.batch.id)
+        event.remove(db.engine, "before_cursor_execute", explain)
+    assert streams(app) == 6001
+    assert len(plans) > 5
+    assert [plan for plan in plans if "Nested Loop" in plan] == []

@@ -75,6 +75,19 @@ class UnitOfWork:
         for statement in statements:
             self.connection.execute(text(statement))
 
+    @contextmanager
+    def whole_tables(self) -> Iterator[None]:
+        """Let Postgres join by going through both sides once, in the block.
+
+        It does not know yet how many rows this transaction wrote; taking them for few, it would go
+        through one side for each row of the other.
+        """
+        if self.is_postgres:
+            self.execute("SET LOCAL enable_nestloop TO off")
+        yield
+        if self.is_postgres:
+            self.execute("SET LOCAL enable_nestloop TO DEFAULT")
+
     @property
     def user_id(self) -> str | None:
         return self.by.user_id if isinstance(self.by, Scope) else self.by

@@ -145,7 +145,8 @@ def unload(company_id: str, batch_id: str, by: Scope | None = None) -> Batch:
         batch.streams_hash = None
         db.session.flush()
         if batch.partition_id is not None:
-            sums.aggregate(work, [in_batch(batch)], -1)
+            with work.whole_tables():
+                sums.aggregate(work, [in_batch(batch)], -1)
             drop_streams(work, batch)
             repeats.forget(work, batch)
             repeats.bring_back(work, batch)

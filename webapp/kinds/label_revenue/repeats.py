@@ -78,10 +78,11 @@ def set_aside(work: UnitOfWork, batch: Batch) -> int:
     rows = select(owner, *(getattr(Stream, name) for name in COPIED)).where(
         in_batch(batch), Stream.id.in_(again)
     )
-    work.connection.execute(insert(RepeatedStream).from_select(["company_id", *COPIED], rows))
     aside = select(RepeatedStream.id).where(_aside(batch))
     gone = delete(Stream).where(in_batch(batch), Stream.id.in_(aside))
-    return work.connection.execute(gone).rowcount
+    with work.whole_tables():
+        work.connection.execute(insert(RepeatedStream).from_select(["company_id", *COPIED], rows))
+        return work.connection.execute(gone).rowcount
 
 
 def bring_back(work: UnitOfWork, undone: Batch) -> None:
@@ -104,7 +105,7 @@ def _count_again(work: UnitOfWork, batch: Batch) -> None:
         standing = _standing(earlier)
         times = func.coalesce(standing.c.times, 0)
         query = query.outerjoin(standing, _same(mine, standing)).where(mine.c.place > times)
-    with temporary_table(work, "label_revenue_back", query) as back:
+    with work.whole_tables(), temporary_table(work, "label_revenue_back", query) as back:
         ids = select(back.c.id)
         coming = and_(_aside(batch), RepeatedStream.id.in_(ids))
         columns = [getattr(RepeatedStream, name) for name in COPIED]

@@ -159,8 +159,9 @@ def process_pending_within(work: UnitOfWork) -> None:
             in_force = (TermsInForce.__tablename__, LabelInForce.__tablename__)
             tables = (partition_table(batch.partition_id), *in_force)
             work.execute(*(f"ANALYZE (SKIP_LOCKED) {table}" for table in tables))
-        aggregate(work, [in_batch(batch)], +1)
-        found = batch_warnings(work.connection, batch)
+        with work.whole_tables():
+            aggregate(work, [in_batch(batch)], +1)
+            found = batch_warnings(work.connection, batch)
         batch.warnings = list(dict.fromkeys([*batch.warnings, *found]))
         batch.summed = True
         if batch.own_partition:
