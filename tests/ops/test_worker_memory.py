@@ -14,7 +14,7 @@ LOOK = """
 import gc, sys, worker
 looked_through = len(gc.get_objects())
 worker.create_app()
-print(*{"alembic", "PIL", "psycopg", "typst"} & sys.modules.keys())
+print(*{"alembic", "PIL", "psycopg", "typst", "valkey"} & sys.modules.keys())
 print(gc.isenabled(), looked_through < gc.get_freeze_count() / 10)
 """
 

@@ -16,7 +16,7 @@ import time
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, cast
 
-from flask import Flask, Response, after_this_request, current_app, request
+from flask import Response, after_this_request, current_app, request
 from itsdangerous import BadData, URLSafeSerializer
 from limits import RateLimitItem, parse
 from limits.errors import StorageError
@@ -46,14 +46,21 @@ ACCOUNTS_PER_DEVICE = 8
 _own_count = FixedWindowRateLimiter(MemoryStorage())
 
 
-def init_app(app: Flask) -> None:
-    """Give the application its counts of tries; they wait for Redis a second at most."""
-    # The library's name of a socket: `redis+unix://`.
-    redis_url = app.config["REDIS_URL"].replace("unix://", "redis+unix://", 1)
-    uri = app.config.setdefault("TRIES_STORAGE_URI", redis_url)
-    patience = {} if uri.startswith("memory:") else {"socket_timeout": QUICK_S}
-    storage = cast("Storage", storage_from_string(uri, **patience))
-    app.extensions["tries"] = FixedWindowRateLimiter(storage)
+def _limiter() -> FixedWindowRateLimiter:
+    """Return the application's counts of tries; they wait for Redis a second at most.
+
+    Made when the first is counted: the library loads each client of Redis that is installed, which
+    commands and workers never need.
+    """
+    made: FixedWindowRateLimiter | None = current_app.extensions.get("tries")
+    if made is None:
+        # The library's name of a socket: `redis+unix://`.
+        redis_url = current_app.config["REDIS_URL"].replace("unix://", "redis+unix://", 1)
+        uri = current_app.config.get("TRIES_STORAGE_URI", redis_url)
+        patience = {} if uri.startswith("memory:") else {"socket_timeout": QUICK_S}
+        storage = cast("Storage", storage_from_string(uri, **patience))
+        made = current_app.extensions["tries"] = FixedWindowRateLimiter(storage)
+    return made
 
 
 def count_try(account: str) -> None:
@@ -171,7 +178,7 @@ def _ask_limit(question: str, limit: RateLimitItem, name: str) -> Any:
     """Return what the counts of all processes say; while Redis is away, those of this one."""
     try:
         with quick_redis().noticing():
-            return getattr(current_app.extensions["tries"], question)(limit, name)
+            return getattr(_limiter(), question)(limit, name)
     except (RedisError, StorageError) as error:
         cause = error.storage_error if isinstance(error, StorageError) else error
         log.warning("tries are counted by this process alone: %s", reason_of(cause))

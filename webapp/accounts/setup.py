@@ -12,7 +12,6 @@ from webapp.accounts import (
     api,
     key_pages,
     keys,
-    limits,
     link_pages,
     member_pages,
     oidc,
@@ -61,7 +60,6 @@ def init_app(app: Flask) -> None:
     login_manager.request_loader(_user)
     # Nobody is remembered longer than a session lasts; to look would read it for every answer.
     app.after_request_funcs[None].remove(login_manager._update_remember_cookie)
-    limits.init_app(app)
     keys.init_app(app)
     app.context_processor(_for_templates)
     app.before_request(bound_forms_of_strangers)
