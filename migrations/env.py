@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from alembic import context
 from alembic.script import ScriptDirectory
 from flask import current_app
+from sqlalchemy.exc import SQLAlchemyError
 
+from webapp.databases import AWAY, trouble_of
 from webapp.extensions import db
 
 config = context.config
@@ -74,4 +76,14 @@ def refuse_half_made(connection: sa.Connection) -> None:
 if context.is_offline_mode():
     run_migrations_offline()
 else:
-    run_migrations_online()
+    try:
+        run_migrations_online()
+    except SQLAlchemyError as error:
+        trouble = trouble_of(error)
+        if trouble is None:
+            raise
+        if trouble == AWAY:
+            trouble = "Is DATABASE_URL right, and does the server answer?"
+        sys.exit(
+            f"The database could not be brought up to date ({type(error).__name__}). {trouble}"
+        )

@@ -17,7 +17,7 @@ from typing import ParamSpec, TypeVar
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from webapp.databases import AWAY, is_newest, trouble_of
+from webapp.databases import AWAY, FULL, is_newest, trouble_of
 from webapp.errors import InvalidParams, ReportError
 from webapp.extensions import MIGRATIONS, db
 from webapp.installation import check_key
@@ -53,9 +53,11 @@ def handle_cli_errors(command: Callable[P, R]) -> Callable[P, R]:
             click.echo(trouble, err=True)
             raise SystemExit(1) from None
         except sqlite3.Error as error:
-            if error.sqlite_errorname != "SQLITE_FULL":
+            trouble = trouble_of(error)
+            if trouble is None:
                 raise
-            click.echo(NO_SPACE, err=True)
+            # The file that is full may be another one than the database's.
+            click.echo(NO_SPACE if trouble == FULL else trouble, err=True)
             raise SystemExit(1) from None
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:

@@ -35,6 +35,10 @@ AWAY = "The database is away for a moment. Nothing is lost; try again in a few s
 FULL = "The disk of the database is full: nothing can be stored until the operator makes room."
 QUEUE_AWAY = "The job queue is away for a moment. Try again in a few seconds."
 QUEUE_FULL = "The job queue accepts nothing more: its memory or its disk is full."
+SPOILT = (
+    "The database's file is damaged, or is no SQLite database: move it away, then put a backup "
+    "back with `flask restore`."
+)
 READ_ONLY = "The database cannot be written: its file, its folder or the server is read-only."
 BUSY = "Something that takes longer is being stored just now, a load say. Try again in a minute."
 # How long a page waits for what another writes; SQLite's writers, of any process, the same.
@@ -48,6 +52,8 @@ TROUBLES = {
     "SQLITE_READONLY": READ_ONLY,
     "SQLITE_IOERR": "The disk of the database does not work: reading or writing it failed.",
     "SQLITE_CANTOPEN": "The database's file cannot be opened: is its folder there, and writable?",
+    "SQLITE_CORRUPT": SPOILT,
+    "SQLITE_NOTADB": SPOILT,
     "53100": FULL,
     "25006": READ_ONLY,
 }
@@ -188,7 +194,7 @@ def trouble_of(error: Exception) -> str | None:
 
 def _code_of(error: Exception) -> str:
     """Return the code that SQLite or Postgres gives an error, empty where there is none."""
-    original = getattr(error, "orig", None)
+    original = getattr(error, "orig", None) or error
     return getattr(original, "sqlite_errorname", None) or getattr(original, "sqlstate", None) or ""
 
 

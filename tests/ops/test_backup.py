@@ -123,7 +123,11 @@ def test_a_backup_replaces_no_file_and_a_restore_takes_no_other_file(
     refused = run_in(app, "backup", str(tmp_path / "nowhere" / "file"))
     assert (refused.exit_code, "There is no folder" in refused.stderr) == (2, True)
     for path in (other, tmp_path / "none"):
-        assert run_in(app, "restore", str(path)).exit_code == 2
+        refused = run_in(app, "restore", str(path))
+        assert (refused.exit_code, str(path) in refused.stderr) == (2, True)
+    refused = run_in(app, "restore", "-", input=b"something of mine")
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("file: What came in is no backup of a ")
     assert other.read_text() == "something of mine"
     assert everything(app) == before
 
@@ -138,6 +142,44 @@ def test_a_damaged_backup_leaves_the_database_as_it_is(app: Flask, tmp_path: Pat
     kept.write_bytes(whole[:middle] + b"\xff" * 60 + whole[middle + 60 :])
     refused = run_in(app, "restore", str(kept))
     assert (refused.exit_code, "is damaged" in refused.stderr) == (2, True), refused.stderr
+    assert everything(app) == before
+
+
+@pytest.mark.parametrize("change", ["DELETE FROM alembic_version", "DROP TABLE alembic_version"])
+def test_a_database_with_nothing_to_put_back_is_not_backed_up(
+    app: Flask, tmp_path: Path, change: str
+) -> None:
+    with app.app_context():
+        db.session.execute(text(change))
+        db.session.commit()
+    refused = run_in(app, "backup", str(tmp_path / "kept.backup"))
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "nothing was backed up. Do DATABASE_URL and DATA_DIR" in refused.stderr
+    assert not list(tmp_path.glob("*kept*"))
+
+
+@pytest.mark.skipif(SERVERS, reason="spoils a SQLite file")
+def test_a_spoilt_sqlite_file_is_said_to_be_and_replaced_by_a_backup(
+    app: Flask, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept.backup"
+    before = everything(app)
+    assert run_in(app, "backup", str(kept)).exit_code == 0
+    file = Path(make_url(app.config["DATABASE_URL"]).database or "")
+    file.write_bytes(b"no database at all " * 999)
+    for beside in file.parent.glob(f"{file.name}-*"):
+        beside.unlink()
+    for argv in (
+        ("db", "upgrade"),
+        ("user", "list"),
+        ("backup", str(tmp_path / "another")),
+        ("restore", str(kept)),
+    ):
+        refused = run_in(app, *argv)
+        assert (argv, refused.exit_code) == (argv, 1)
+        assert "is damaged, or is no SQLite database: move it away" in refused.output
+    file.rename(tmp_path / "away")
+    assert run_in(app, "restore", str(kept)).exit_code == 0
     assert everything(app) == before
 
 

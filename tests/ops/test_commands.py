@@ -210,6 +210,9 @@ def test_a_database_that_is_away_is_a_sentence(make_app: Callable[..., Flask]) -
     refused = app.test_cli_runner().invoke(args=["months", "expire"])
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert refused.stderr.startswith("The database cannot be used")
+    upgraded = app.test_cli_runner().invoke(args=["db", "upgrade"])
+    assert upgraded.exit_code == 1
+    assert upgraded.output.startswith("The database could not be brought up to date")
 
 
 def test_the_kept_secret_key_is_its_owners_alone(

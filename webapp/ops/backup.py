@@ -32,6 +32,10 @@ MANIFEST = "manifest.json"
 CHUNK_BYTES = 1 << 20
 # How long a connection that was closed may still be seen (seconds).
 LEAVING_S = 3.0
+NOTHING = (
+    "This database is empty, or only half made: nothing was backed up. Do DATABASE_URL and "
+    "DATA_DIR name the one that the site uses?"
+)
 DAMAGED = "{} is damaged: the database is left as it is. Take another backup."
 # Made as they are needed, by no migration.
 _PARTITIONS = text("""
@@ -46,12 +50,16 @@ _PARTITIONS = text("""
 def back_up(path: Path) -> None:
     """Write the database of this moment to a new file that its owner alone may read.
 
-    Raises: InvalidParams where the file is there already, or its folder is not
+    Raises: InvalidParams where the file is there already, or its folder is not; Conflict where the
+    database has no version, so that nothing could be made of the backup
     """
     if not path.parent.is_dir():
         raise InvalidParams({"file": f"There is no folder {path.parent}."})
     if path.exists():
         raise InvalidParams({"file": f"{path} is there already; name another file."})
+    with db.engine.connect() as connection:
+        if MigrationContext.configure(connection).get_current_revision() is None:
+            raise Conflict(NOTHING)
     part = path.with_name(f".{path.name}.part")
     os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
     try:
@@ -68,19 +76,20 @@ def back_up(path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def restore(path: Path) -> None:
+def restore(path: Path, name: str) -> None:
     """Put a backup in the place of everything the database holds, and bring it up to date.
 
+    name: what its reader calls the file
     Raises: InvalidParams for a file that is damaged, no backup of this database, or a newer one's;
     Conflict while other processes use the database
     """
     if not path.is_file():
-        raise InvalidParams({"file": f"There is no file {path}."})
+        raise InvalidParams({"file": f"There is no file {name}."})
     if _is_sqlite():
         with folder_lock(Path(current_app.config["DATA_DIR"])):
-            _restore_sqlite(path)
+            _restore_sqlite(path, name)
     else:
-        _restore_postgres(path)
+        _restore_postgres(path, name)
     db.engine.dispose()
     upgrade(revision="heads")
 
@@ -105,15 +114,15 @@ def _check_revision(revision: str | None) -> str:
     )
 
 
-def _restore_sqlite(path: Path) -> None:
+def _restore_sqlite(path: Path, name: str) -> None:
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as kept:
         try:
             _check_revision(*kept.execute("SELECT version_num FROM alembic_version").fetchone())
             is_whole = kept.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
         except (sqlite3.DatabaseError, TypeError):
-            raise InvalidParams({"file": f"{path} is no backup of a SQLite database."}) from None
+            raise InvalidParams({"file": f"{name} is no backup of a SQLite database."}) from None
         if not is_whole:
-            raise InvalidParams({"file": DAMAGED.format(path)})
+            raise InvalidParams({"file": DAMAGED.format(name)})
         with closing(sqlite3.connect(_sqlite_file(), timeout=5)) as live:
             kept.backup(live)
 
@@ -148,18 +157,18 @@ def _snapshot() -> Iterator[Connection]:
         yield connection
 
 
-def _restore_postgres(path: Path) -> None:
+def _restore_postgres(path: Path, name: str) -> None:
     try:
         with ZipFile(path) as archive:
             manifest = json.loads(archive.read(MANIFEST))
             revision = _check_revision(manifest["revision"])
             if not _is_whole(archive):
-                raise InvalidParams({"file": DAMAGED.format(path)})
+                raise InvalidParams({"file": DAMAGED.format(name)})
             _drop_everything()
             upgrade(revision=revision)
             _copy_in(archive, manifest["tables"], manifest["partitions"])
     except (BadZipFile, KeyError, ValueError):
-        raise InvalidParams({"file": f"{path} is no backup of a Postgres database."}) from None
+        raise InvalidParams({"file": f"{name} is no backup of a Postgres database."}) from None
 
 
 def _is_whole(archive: ZipFile) -> bool:

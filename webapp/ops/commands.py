@@ -163,7 +163,7 @@ def restore_command(file: str) -> None:
             path = Path(folder) / "backup"
             with path.open("wb") as given:
                 shutil.copyfileobj(sys.stdin.buffer, given)
-        backup.restore(path)
+        backup.restore(path, "What came in" if file == "-" else file)
     click.echo("The database is as it was, and up to date.")
 
 

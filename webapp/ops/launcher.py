@@ -21,10 +21,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from flask import Flask
-from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.data_dir import LOCK_FILE, STAND_IN_FILE
-from webapp.databases import AWAY, trouble_of
 from webapp.errors import ReportError
 from webapp.extensions import db
 from webapp.installation import check_key
@@ -141,13 +139,6 @@ class LocalStack:
             try:
                 upgrade(revision="heads")
                 check_key(db.engine, *secret_keys())
-            except SQLAlchemyError as error:
-                trouble, kind = trouble_of(error), type(error).__name__
-                if trouble in {None, AWAY}:
-                    trouble = "Is DATABASE_URL right, and does the server answer?"
-                raise ReportError(
-                    f"The database could not be brought up to date ({kind}). {trouble}"
-                ) from error
             finally:
                 db.engine.dispose()
         self.say("The database is up to date.")
