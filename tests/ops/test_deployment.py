@@ -21,6 +21,7 @@ import yaml
 from tests.servers import free_port
 from tests.soon import until
 from webapp.config import Settings
+from webapp.intake.pages import MOST_BYTES
 
 ROOT = Path(__file__).parents[2]
 
@@ -110,6 +111,14 @@ def test_workers_and_janitor_are_looked_after(compose: dict[str, Any]) -> None:
     for name in ("worker", "janitor"):
         check = compose["services"][name]["healthcheck"]["test"]
         assert check == ["CMD", "flask", "health", name]
+
+
+def test_the_proxy_of_the_handbook_lets_the_largest_upload_through() -> None:
+    limit = re.search(
+        r"client_max_body_size (\d+)g;", (ROOT / "docs/operations.md").read_text("utf-8")
+    )
+    assert limit
+    assert int(limit[1]) * 1024**3 >= MOST_BYTES
 
 
 def test_every_secret_is_a_file_that_git_ignores(compose: dict[str, Any]) -> None:
