@@ -5,46 +5,25 @@ Pages written from the code: `tests/written_docs.py`.
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import shutil
-import socket
 import struct
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
 import click
-import flask_migrate
 import pytest
 from flask import Flask
 
 from sandbox import truth
-from sandbox.testing import running
 from tests import written_docs
-from tests.servers import GUNICORN, free_port
-from tests.soon import until
+from tests.doc_pages import PAGES, ROOT, fenced, text_of
 from webapp import create_app
-from webapp.accounts import create_key, create_user
-from webapp.extensions import db, redis_client
 from webapp.kinds import KINDS
 from webapp.version import VERSION
 
-# The site that the documents lead through has a database of its own.
 pytestmark = pytest.mark.once
-ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("clients/*/*.md")])
 PAGE_NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-CLIENT = ROOT / "clients" / "python"
-START_S = 180
 
 API_ADDRESSES = """
 POST /api/v1/reports
@@ -81,20 +60,8 @@ PAGE_ADDRESSES = """
 """.strip().splitlines()
 
 
-def text_of(name: str) -> str:
-    return (ROOT / name).read_text("utf-8")
-
-
 def all_text() -> str:
     return "\n".join(page.read_text("utf-8") for page in PAGES)
-
-
-def fenced(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
-
-
-def without_code(text: str) -> str:
-    return re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
 
 
 def code_of(text: str) -> list[str]:
@@ -367,282 +334,6 @@ def test_the_worked_example_has_the_numbers_of_the_stand_in() -> None:
     (csv,) = fenced(page, "csv")
     lines = [f"{m['month']},{m['total_users']},{m['delta']}" for m in report["months"][1:]]
     assert csv.splitlines() == ["month,total_users,delta", *lines]
-
-
-@dataclass(frozen=True)
-class Place:
-    """A running site, a key for it, and what commands on the same folder have to be told."""
-
-    port: int
-    api_key: str
-    secret: str
-    config: dict[str, str]
-
-    def environ(self, port: int | None = None) -> dict[str, str]:
-        return {
-            **os.environ,
-            **self.config,
-            "REPORTS_URL": f"http://127.0.0.1:{port or self.port}",
-            "API_KEY": self.api_key,
-            "API_SECRET": self.secret,
-            "NO_PROXY": "127.0.0.1",
-            "PYTHONPATH": str(CLIENT),
-        }
-
-
-@pytest.fixture(scope="module")
-def place(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """Return a real site: gunicorn and a worker, as they run in production, and the stand-in."""
-    folder = tmp_path_factory.mktemp("place")
-    port = free_port()
-    config = {
-        "DATA_DIR": str(folder),
-        "DATABASE_URL": f"sqlite:///{folder / 'site.sqlite3'}",
-        "REDIS_URL": redis_url,
-        "SECRET_KEY": "a key that only the site of these tests uses",
-        "QUEUE": f"docs-{port}",
-    }
-    api_key, secret = prepared(config)
-    with running(latency_ms=60) as stand_in:
-        environ = {
-            **os.environ,
-            **config,
-            "PARTNER_API_URL": stand_in.url_template,
-            "PARTNER_SEARCHES_PER_SECOND": "0",
-            "HOST": "127.0.0.1",
-            "PORT": str(port),
-            "WEB_THREADS": "16",
-            "PYTHONPATH": str(ROOT),
-        }
-        programs = [
-            spawn(GUNICORN, environ),
-            spawn([sys.executable, str(ROOT / "worker.py")], environ),
-            spawn([sys.executable, "-m", "flask", "janitor"], environ),
-        ]
-        try:
-            wait_for(port, programs)
-            yield Place(port, api_key, secret, config)
-        finally:
-            stop(programs)
-
-
-def prepared(config: dict[str, str]) -> tuple[str, str]:
-    """Make the database and somebody in it; return their API key and secret."""
-    app = create_app(config)
-    with app.app_context():
-        flask_migrate.upgrade()
-        user = create_user("docs@example.com", "Acme", "admin", "correct horse battery")
-        key, secret = create_key(user, "docs")
-        api_key = key.key_id
-        db.session.remove()
-        db.engine.dispose()
-    redis_client(app).close()
-    return api_key, secret
-
-
-def stop(programs: list[subprocess.Popen[bytes]]) -> None:
-    for program in programs:
-        program.terminate()
-    for program in programs:
-        try:
-            program.wait(60)
-        except subprocess.TimeoutExpired:
-            program.kill()
-            program.wait(60)
-
-
-def spawn(argv: list[str], environ: dict[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(argv, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL)
-
-
-def wait_for(port: int, programs: list[subprocess.Popen[bytes]]) -> None:
-    """Return when the site says that all of it works, a worker too."""
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        assert all(program.poll() is None for program in programs)
-        connection = HTTPConnection("127.0.0.1", port, timeout=2)
-        try:
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status == 200:
-                return
-        except (OSError, HTTPException):
-            pass
-        finally:
-            connection.close()
-        time.sleep(0.1)
-    raise AssertionError("the site did not become ready")
-
-
-class BreakingLine:
-    """A connection to a site that breaks once, in the middle of an event stream."""
-
-    def __init__(self, port: int, after_lines: int) -> None:
-        self._to, self._after = port, after_lines
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        self.resumed: list[bytes] = []
-        self._broken = threading.Event()
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            far = socket.create_connection(("127.0.0.1", self._to))
-            for source, sink, look in ((near, far, self._asked), (far, near, self._told)):
-                pump = threading.Thread(target=self._pump, args=(source, sink, look), daemon=True)
-                pump.start()
-                self._threads.append(pump)
-
-    def _pump(self, source: socket.socket, sink: socket.socket, look: Callable[..., int]) -> None:
-        seen = b""
-        with suppress(OSError):
-            while chunk := source.recv(4096):
-                passed = look(seen, chunk)
-                sink.sendall(chunk[:passed])
-                if passed < len(chunk):
-                    break
-                seen += chunk
-        for end in (source, sink):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-
-    def _asked(self, seen: bytes, chunk: bytes) -> int:
-        self.resumed += re.findall(rb"Last-Event-ID: (\d+)", chunk)
-        return len(chunk)
-
-    def _told(self, seen: bytes, chunk: bytes) -> int:
-        """Return how much of a piece passes: all, or up to the middle of the event that is cut."""
-        cuts = [found.start() for found in re.finditer(rb"\nid: ", seen + chunk)]
-        if self._broken.is_set() or len(cuts) < self._after:
-            return len(chunk)
-        self._broken.set()
-        return max(cuts[self._after - 1] - len(seen), 0)
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join(60)
-
-
-@contextmanager
-def breaking_line(port: int, after_lines: int) -> Iterator[BreakingLine]:
-    line = BreakingLine(port, after_lines)
-    try:
-        yield line
-    finally:
-        line.close()
-
-
-def test_the_python_example_runs_over_a_line_that_breaks(place: Place, tmp_path: Path) -> None:
-    (example,) = fenced(text_of("docs/api.md"), "python")
-    with breaking_line(place.port, after_lines=3) as line:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", example],
-            cwd=tmp_path,
-            env=place.environ(line.port),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    numbers = [int(one) for one in re.findall(r"^ +(\d+)  \d+/\d+ ", done.stdout, re.M)]
-    assert numbers == list(range(1, len(numbers) + 1))
-    assert len(numbers) > 5
-    assert line.resumed == [b"0", b"2"]
-    assert "The report is done." in done.stdout
-    saved = (tmp_path / "report.csv").read_text("utf-8")
-    (shown,) = fenced(text_of("docs/partner-use.md"), "csv")
-    assert saved.replace("\r\n", "\n").startswith(shown)
-    assert len(saved.splitlines()) == 7
-
-
-def test_the_examples_of_the_client_run_as_they_are_written(place: Place, tmp_path: Path) -> None:
-    told = []
-    for example in fenced((CLIENT / "README.md").read_text("utf-8"), "python"):
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", example],
-            cwd=tmp_path,
-            env=place.environ(),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        told.append(done.stdout)
-    assert len(told) == 3
-    assert re.fullmatch(r"done \d+\n", told[0])
-    assert "The report is done." in told[1]
-    assert (tmp_path / "report.csv").read_text("utf-8").startswith("month,total_users,delta")
-    assert told[2].startswith("partner_id: ")
-
-
-def run_as_written(script: str, place: Place, folder: Path) -> str:
-    """Run what a page says in a shell, with this site's address, key and folders; return output."""
-    for written, here in (
-        ("http://127.0.0.1:5000", f"http://127.0.0.1:{place.port}"),
-        ("'purk_…:pur_…'", shlex.quote(f"{place.api_key}:{place.secret}")),
-        (".venv/bin/flask", shlex.quote(str(Path(sys.executable).with_name("flask")))),
-        ("Demo Company", "Acme"),
-        ("/tmp/partner-use-reports", str(folder / "delivered")),
-    ):
-        script = script.replace(written, here)
-    assert place.secret in script
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=ROOT,
-        env=place.environ(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.replace("\r\n", "\n")
-
-
-needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl")
-
-
-@needs_curl
-def test_the_first_report_of_the_readme_runs_as_it_is_written(place: Place, tmp_path: Path) -> None:
-    (script,) = [block for block in fenced(text_of("README.md"), "sh") if "curl" in block]
-    printed = run_as_written(script, place, tmp_path)
-    assert "event: end" in printed
-    assert "2024-01,13883,248\n" in printed
-
-
-@needs_curl
-@pytest.mark.parametrize(
-    ("kind", "shown"),
-    [
-        ("partner-use", "2024-01,13883,248\n"),
-        ("label-revenue", "Harbour Classics,"),
-        ("inventory", "Scope 2,632846.208,"),
-        ("project-storage", ",Letters,"),
-        ("session-activity", "tutorial,2025-03,2.0,2.0\n"),
-    ],
-)
-def test_a_tutorial_leads_from_nothing_to_a_result_and_its_delivery(
-    kind: str, shown: str, place: Place, tmp_path: Path
-) -> None:
-    page = f"docs/tutorials/{kind}.md"
-    printed = run_as_written("\n".join(fenced(text_of(page), "sh")), place, tmp_path)
-    assert shown in printed, printed[-3000:]
-    ends = re.findall(r'^data: {"status": "(\w+)"}$', printed, re.M)
-    assert set(ends) == {"done"}
-    if kind != "partner-use":
-        assert len(ends) == 2
-        delivered = tmp_path / "delivered"
-        assert until(lambda: {one.suffix for one in delivered.rglob("*.*")} == {".csv", ".xlsx"})
 
 
 def test_the_examples_name_no_secret_but_the_stand_ins() -> None:
