@@ -174,8 +174,10 @@ def _look_again(connection: Any, record: Any, _fairy: Any) -> None:
 def trouble_of(error: Exception) -> str | None:
     """Return in words what keeps database or queue from working; None for a fault of ours."""
     if isinstance(error, RedisError):
+        # Of several commands sent at once the driver says first which of them met it.
+        words = str(error).rpartition(" caused error: ")[2]
         is_full = isinstance(error, OutOfMemoryError) or (
-            isinstance(error, ResponseError) and str(error).startswith(("OOM", "MISCONF"))
+            isinstance(error, ResponseError) and words.startswith(("OOM", "MISCONF"))
         )
         is_refused = isinstance(error, AuthenticationError | NoPermissionError)
         return QUEUE_FULL if is_full else QUEUE_REFUSED if is_refused else QUEUE_AWAY

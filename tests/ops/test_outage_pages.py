@@ -134,6 +134,10 @@ def test_without_redis_pages_that_need_none_are_still_shown(
         (OSError(errno.EROFS, "Read-only file system"), "cannot be written"),
         (ResponseError("OOM command not allowed"), "queue accepts nothing more"),
         (ResponseError("MISCONF Redis is configured to save"), "queue accepts nothing more"),
+        (
+            ResponseError("Command # 2 (HSET key) of pipeline caused error: MISCONF Redis is"),
+            "queue accepts nothing more",
+        ),
         (OperationalError("", {}, psycopg.errors.DiskFull()), "disk of the database is full"),
         (
             InternalError("", {}, psycopg.errors.ReadOnlySqlTransaction()),
