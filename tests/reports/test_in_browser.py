@@ -274,12 +274,12 @@ def test_fields_come_and_go_with_the_mode(signed_in: Callable[..., Page]) -> Non
 def test_the_reference_of_the_api_counts_what_is_found(signed_in: Callable[..., Page]) -> None:
     page = signed_in()
     page.goto("/api/docs")
-    # The command of each entry says REPORTS_URL; that is no find.
-    for words in ("estimate", "reports"):
+    # The command of each entry says REPORTS_URL, its errors "see Retry-After"; that is no find.
+    for words in ("estimate", "reports", "retry", "another company"):
         page.get_by_role("searchbox", name="Find").fill(words)
         told = page.locator("#api-found").inner_text()
         counts = page.locator(".api-tag:visible .api-count").all_inner_texts()
-        assert 0 < sum(map(int, counts)) == int(told.split()[0]) < int(told.split()[2])
+        assert 0 < sum(map(int, counts)) == int(told.split()[0]) < int(told.split()[2]) / 2
 
 
 def test_the_skip_link_leads_to_the_content(signed_in: Callable[..., Page]) -> None:

@@ -8,9 +8,11 @@ const entries = [...document.querySelectorAll(".api-entry")];
 tools.hidden = false;
 tools.addEventListener("submit", (event) => event.preventDefault());
 
-// What an entry says, without its command: that names the site, as all of them do.
+// What an entry says, without what nearly all of them say: the command, which names the site, and
+// the errors ("see Retry-After", "belongs to another company").
+const isError = (one) => one.matches(".api-answer") && /^\s*[45]/.test(one.textContent);
 const contents = new Map(entries.map((entry) => {
-  const parts = [...entry.children].filter((one) => !one.matches(".api-try"));
+  const parts = [...entry.children].filter((one) => !one.matches(".api-try") && !isError(one));
   return [entry, parts.map((one) => one.textContent).join(" ").toLowerCase()];
 }));
 
