@@ -23,7 +23,8 @@ from webapp.extensions import db
 from webapp.lib.moments import utcnow
 
 Row = dict[str, Any]
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+_BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
+CHROMIUM = next((found for one in _BROWSERS if (found := shutil.which(one))), None)
 SLOW = {
     "offline": False,
     "latency": 300,

@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
 PORT = 5870
 START_S = 120
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+_BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
+CHROMIUM = next((found for one in _BROWSERS if (found := shutil.which(one))), None)
 
 
 def main() -> int:

@@ -175,7 +175,10 @@ def event_stream(report_id: str, after: int) -> Response:
     errors=(404, 409, 422),
 )
 def report_result(report_id: UUID) -> Response:
-    """The result as JSON, CSV, XLSX or PDF."""
+    """The result as JSON, CSV, XLSX or PDF.
+
+    Which members the JSON has beside these depends on the kind: its tables are arrays of rows.
+    """
     scope, query = current_scope(), read_query(ResultQuery)
     by_type = {media.partition(";")[0]: fmt for fmt, media in FORMATS.items()}
     best = request.accept_mimetypes.best_match(list(by_type), default="application/json")
