@@ -160,6 +160,10 @@ def test_its_form_has_every_field_with_a_label(
         fields = form_fields(kind, find_scope(app, "owner"))
     for field in fields:
         assert f'name="{field.name}"' in page.text, field.name
+    # A span that can be sent as it is: nobody types months to see what a report is like.
+    months = re.findall(r'<input type="month"[^>]* value="([^"]*)"', page.text)
+    assert len(months) == sum(field.widget == "month" for field in fields)
+    assert months == sorted(filter(None, months))
 
 
 @every_kind

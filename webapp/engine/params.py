@@ -125,6 +125,7 @@ class FormField:
              or lines, a text a line
     choices: (value, label) of a select, a radio, or checkboxes (any number of them; a list)
     when:    (field, value): shown only while the other field has that value, or one of a|b
+    months_ago: the month that stands in an empty form, this many before the current one
     """
 
     name: str
@@ -136,6 +137,7 @@ class FormField:
     choices: tuple[tuple[str, str], ...] = ()
     when: tuple[str, str] | None = None
     autocomplete: str = "off"
+    months_ago: int | None = None
 
     @property
     def is_list(self) -> bool:

@@ -103,6 +103,11 @@ def _open_kind(slug: str) -> tuple[Scope, ReportKind]:
 
 def _prefilled(scope: Scope, kind: ReportKind, fields: tuple[FormField, ...]) -> dict[str, Any]:
     values = {one.name: "" if one.default is None else one.default for one in fields}
+    span = None if kind.asks_partner else kind.data_span(scope)
+    for one in fields:
+        if one.months_ago is not None:
+            month = next_month(current_month(), -one.months_ago)
+            values[one.name] = month_text(min(max(month, span[0]), span[1]) if span else month)
     earlier = as_id(request.args.get("from"))
     if earlier:
         report = service.find_report(scope, earlier)

@@ -86,8 +86,12 @@ class PartnerUseParams(LazyModel):
             }
         },
     )
-    start: Annotated[Month | None, FIRST_MONTH] = Field(None, json_schema_extra={"form": MONTHLY})
-    end: Annotated[Month | None, LAST_MONTH] = Field(None, json_schema_extra={"form": MONTHLY})
+    start: Annotated[Month | None, FIRST_MONTH] = Field(
+        None, json_schema_extra={"form": {"months_ago": 12, **MONTHLY}}
+    )
+    end: Annotated[Month | None, LAST_MONTH] = Field(
+        None, json_schema_extra={"form": {"months_ago": 1, **MONTHLY}}
+    )
     refresh: bool = Field(
         False,
         title="Count again",

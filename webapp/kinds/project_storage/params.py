@@ -50,9 +50,10 @@ class ProjectStorageParams(LazyModel):
             }
         },
     )
-    start: FirstMonth
+    start: FirstMonth = Field(json_schema_extra={"form": {"months_ago": 11}})
     end: LastMonth = Field(
-        description="Included. Not later than the current month, which counts up to now."
+        description="Included. Not later than the current month, which counts up to now.",
+        json_schema_extra={"form": {"months_ago": 0}},
     )
     unit: Unit = Field(
         "GB",

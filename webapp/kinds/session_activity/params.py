@@ -62,13 +62,13 @@ class SessionActivityParams(LazyModel):
         None,
         title="First month",
         description="Included; empty: the current month.",
-        json_schema_extra=_form(when=["range", "months"]),
+        json_schema_extra=_form(when=["range", "months"], months_ago=0),
     )
     end: Month | None = Field(
         None,
         title="Last month",
         description="Included; empty: the current month.",
-        json_schema_extra=_form(when=["range", "months"]),
+        json_schema_extra=_form(when=["range", "months"], months_ago=0),
     )
     from_date: date | None = Field(
         None,

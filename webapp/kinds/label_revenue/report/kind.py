@@ -70,8 +70,8 @@ class LabelRevenueParams(LazyModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    start: FirstMonth
-    end: LastMonth
+    start: FirstMonth = Field(json_schema_extra={"form": {"months_ago": 1}})
+    end: LastMonth = Field(json_schema_extra={"form": {"months_ago": 1}})
     method: Literal["pool", "listener"] = Field(
         "pool",
         title="Method",
