@@ -39,6 +39,13 @@ GUNICORN = str(Path(sys.executable).with_name("gunicorn"))
         ("LOG_FORMAT", "xml", "not one of 'json' or 'text'"),
         ("SESSION_TIMEZONE", "Mars/Base", "Europe/Berlin"),
         ("PARTNER_API_URL", "http://partner.example/{namespace}", "loopback hosts only"),
+        ("ALLOWED_HOSTS", "https://reports.example.com", "without https://, port or path"),
+        ("ALLOWED_HOSTS", "a.example, reports.example.com:8443", "without https://, port or path"),
+        ("ALLOWED_HOSTS", "reports.example.com/home", "without https://, port or path"),
+        ("PUBLIC_URL", "reports.example.com", "https://reports.example.com"),
+        ("PUBLIC_URL", "https://reports.example.com?x=1", "https://reports.example.com"),
+        ("MAIL_FROM", "reports", "reports@example.com"),
+        ("DELIVERY_FOLDERS", "s3://bucket/a /srv/reports", "file:///srv/reports"),
     ],
 )
 def test_a_bad_setting_is_said_by_name(
@@ -66,6 +73,10 @@ def test_a_bad_setting_is_said_by_name(
         ("REDIS_URL", "unix:///run/redis.sock?db=1"),
         ("REDIS_URL", "rediss://user:password@host:6380/2"),
         ("SIGN_IN_TRIES", "3/second"),
+        ("ALLOWED_HOSTS", "reports.example.com, .internal.example,127.0.0.1, ::1"),
+        ("PUBLIC_URL", "https://reports.example.com:8443/reports/"),
+        ("MAIL_FROM", "Reports of Acme <reports@acme.example>"),
+        ("DELIVERY_FOLDERS", "s3://reports/ file:///srv/other"),
     ],
 )
 def test_a_good_setting_is_taken_as_it_is(

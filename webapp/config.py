@@ -27,15 +27,19 @@ from webapp.lib.settings import (
     Days,
     FilesUrl,
     Flag,
+    Folders,
+    Hosts,
     Limit,
     LowerCase,
     Months,
     OutsideUrl,
     PerSecond,
     Proxy,
+    PublicUrl,
     RedisUrl,
     Roles,
     Seconds,
+    Sender,
     SmtpUrl,
     Unit,
     UserAgent,
@@ -107,7 +111,7 @@ class Settings(BaseSettings):
     """web processes of one server; 0: one per processor core, 4 at most, and 1 with SQLite"""
     BEHIND_PROXIES: int = Field(default=0, ge=0, le=5)
     """number of reverse proxies whose X-Forwarded-* headers are trusted"""
-    ALLOWED_HOSTS: str = ""
+    ALLOWED_HOSTS: Hosts = ""
     """host names of this site, with commas; empty: loopback and the machine's own name"""
     COOKIE_SECURE: Flag = False
     """true where the site is served over https"""
@@ -159,9 +163,9 @@ class Settings(BaseSettings):
     """true: pages may fetch files from private hosts"""
     MAIL_ATTACH_MB: Annotated[int, Unit("MB")] = Field(default=10, ge=0, le=100)
     """size of all files of a mail; above it, a link"""
-    DELIVERY_FOLDERS: str = ""
+    DELIVERY_FOLDERS: Folders = ""
     """allowed beginnings of folder URLs for deliveries, separated by spaces; empty: any"""
-    PUBLIC_URL: str = ""
+    PUBLIC_URL: PublicUrl = ""
     """address that links in mails begin with; empty: http://HOST:PORT"""
     STREAMING: Flag = True
     """false: loaders poll instead of listening"""
@@ -191,7 +195,7 @@ class Settings(BaseSettings):
     """time between comments in a quiet event stream"""
     SMTP_URL: SmtpUrl = ""
     """mail server: smtp://user:password@host:587?tls=starttls, smtps://…; empty: no mail"""
-    MAIL_FROM: str = ""
+    MAIL_FROM: Sender = ""
     """sender of mails; empty: partner-use-report@ the mail server"""
     OIDC_ISSUER: OutsideUrl = ""
     """OpenID provider that people may sign in with, https://…; empty: none"""

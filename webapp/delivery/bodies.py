@@ -14,6 +14,7 @@ from webapp.errors import InvalidParams
 from webapp.lib.bodies import Id, Moment, OneOf, Text, WholeNumber
 from webapp.lib.model import LazyModel
 from webapp.lib.public_addresses import check_address
+from webapp.lib.settings import FOLDER_SCHEMES
 from webapp.lib.texts import as_email
 
 FileFormat = Literal["csv", "json", "xlsx", "pdf"]
@@ -27,7 +28,7 @@ def _checked_email(text: str) -> str:
 
 
 def _folder_url(url: str) -> str:
-    if not url.startswith(("s3://", "gs://", "az://", "file:///")) or "@" in url or "?" in url:
+    if not url.startswith(FOLDER_SCHEMES) or "@" in url or "?" in url:
         raise ValueError(
             "Write s3://bucket/prefix, gs://…, az://container/… or file:///folder; credentials "
             "come from the store's own environment."

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import parseaddr
+from ipaddress import ip_address
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -64,6 +67,7 @@ def check_outside_url(template: str) -> str:
     return template
 
 
+FOLDER_SCHEMES = ("s3://", "gs://", "az://", "file:///")
 DATA_CENTERS = ("us1", "eu1", "au1", "eu2", "cn1", "global", "ru1", "il1")
 
 
@@ -80,6 +84,38 @@ def check_proxy(url: str) -> str:
     if url and not (parts.scheme in {"http", "https"} and parts.hostname):
         raise ValueError("must be http://host:port, or https://…")
     return url
+
+
+def check_hosts(listed: str) -> str:
+    """Return a text of host names with commas, as a request names them but for the port."""
+    for name in (name.strip() for name in listed.split(",")):
+        if ":" in name:
+            ip_address(name)
+        elif name and not re.fullmatch(r"\.?[\w-]+(\.[\w-]+)*", name, re.ASCII):
+            raise ValueError
+    return listed
+
+
+def check_public_url(url: str) -> str:
+    """Return the address that links begin with."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError
+    return url
+
+
+def check_sender(text: str) -> str:
+    """Return whom mails are from: an address, with a name before it or without."""
+    if not text.isprintable() or not re.fullmatch(r"[^@\s]+@[^@\s]+", parseaddr(text)[1]):
+        raise ValueError
+    return text
+
+
+def check_folders(listed: str) -> str:
+    """Return beginnings of folder URLs with spaces between; any other would allow no folder."""
+    if not all(url.startswith(FOLDER_SCHEMES) for url in listed.split()):
+        raise ValueError
+    return listed
 
 
 def check_user_agent(text: str) -> str:
@@ -126,6 +162,23 @@ def standard_scheme(url: str) -> str:
 
 DatabaseUrl = Annotated[str, AfterValidator(check_database_url)]
 DataCenter = Annotated[str, AfterValidator(check_data_center)]
+Folders = Annotated[
+    str, parsed_by(check_folders, "{!r} is no list like s3://bucket/reports file:///srv/reports")
+]
+Hosts = Annotated[
+    str,
+    parsed_by(
+        check_hosts,
+        "{!r} is no list of host names; write reports.example.com, without https://, port or path",
+    ),
+]
+PublicUrl = Annotated[
+    str,
+    parsed_by(check_public_url, "{!r} is no address; write one like https://reports.example.com"),
+]
+Sender = Annotated[
+    str, parsed_by(check_sender, "{!r} is no mail address; write one like reports@example.com")
+]
 FilesUrl = Annotated[str, AfterValidator(check_files_url)]
 OutsideUrl = Annotated[str, AfterValidator(check_outside_url)]
 Proxy = Annotated[str, AfterValidator(check_proxy)]
