@@ -27,11 +27,15 @@ from webapp.extensions import db
 
 @dataclass
 class Receiver:
-    """A web server that takes webhooks: what came, and what it answers (a status, or a list)."""
+    """A web server that takes webhooks: what came, and what it answers (a status, or a list).
+
+    meanwhile: what happens while a sender waits
+    """
 
     port: int = 0
     answers: list[int] = field(default_factory=list)
     got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    meanwhile: Callable[[], object] = lambda: None
 
     @property
     def url(self) -> str:
@@ -46,6 +50,7 @@ def receiver() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             made.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
+            made.meanwhile()
             status = made.answers.pop(0) if made.answers else 204
             self.send_response(status)
             if status in {301, 302, 307, 308}:

@@ -298,6 +298,22 @@ def test_a_receiver_that_is_gone_is_switched_off(
     assert len(receiver.got) == 1
 
 
+def test_what_was_changed_while_a_receiver_was_asked_stays_changed(
+    api: Api, clock: Clock, receiver: Receiver
+) -> None:
+    hook = {"by": "webhook", "url": receiver.url}
+    made = saved(api, schedule=MONTHLY, deliver=[hook])
+    readers = [hook, {"by": "email", "to": ["reader@example.com"], "attach": []}]
+    receiver.answers = [410]
+    receiver.meanwhile = lambda: api.client.patch(
+        f"/api/v1/definitions/{made['id']}", json={"deliver": readers}, auth=api.auth
+    )
+    clock.due(made["id"], DUE)
+    clock.turn(DUE)
+    told = api.get(f"/definitions/{made['id']}").json["deliver"]
+    assert [(one["by"], one.get("off")) for one in told] == [("webhook", True), ("email", None)]
+
+
 def test_no_webhook_goes_to_a_private_address_unless_a_setting_allows_it(
     make_app: Callable[..., Flask], api: Api, app: Flask, clock: Clock, receiver: Receiver
 ) -> None:

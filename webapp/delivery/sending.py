@@ -207,6 +207,7 @@ def _by_webhook(delivery: Delivery) -> str:
         except requests.RequestException as error:
             raise NotSent(f"{type(error).__name__} from the server.") from error
     if answer.status_code == 410:
+        _hold(definition)
         definition.deliver = [
             target | ({"off": True} if target.get("url") == url else {})
             for target in definition.deliver
@@ -286,7 +287,13 @@ def forget_reader(_sender: object, *, user: User) -> None:
         _take_out(definition, user.email)
 
 
+def _hold(definition: Definition) -> None:
+    """Read anew who is told: it may have been changed since. Others wait until it is stored."""
+    db.session.refresh(definition, ["deliver"], with_for_update=True)
+
+
 def _take_out(definition: Definition, email: str) -> None:
+    _hold(definition)
     kept = []
     for target in definition.deliver:
         if target["by"] == "email":
