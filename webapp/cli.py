@@ -74,12 +74,17 @@ def expire_months(
     kind: str | None, subject: str | None, start: str | None, end: str | None, yes: bool
 ) -> None:
     """Expire stored months in every company; the next report counts them again."""
-    if not (kind or subject or start or end or yes) and sys.stdin.isatty():
+    given = {"kind": kind, "subject": subject, "from": start, "to": end}
+    said = {name: value for name, value in given.items() if value is not None}
+    if empty := [name for name, value in said.items() if not value.strip()]:
+        # A variable of a script that is not set must not mean all of them.
+        sentence = "It is empty: write what is meant, or leave the option out."
+        raise InvalidParams(dict.fromkeys(empty, sentence))
+    if not (said or yes) and sys.stdin.isatty():
         click.confirm("All stored months, of every kind and company?", abort=True, err=True)
     if kind:
         kind_named(kind)
-    given = {"from": start, "to": end}
-    span = read_value(MonthSpan, {name: value for name, value in given.items() if value})
+    span = read_value(MonthSpan, {name: said[name] for name in ("from", "to") if name in said})
     gone = months.expire(company_id=None, kind=kind, subject=subject, **span.model_dump())
     db.session.commit()
     click.echo(json.dumps({"expired": gone}))

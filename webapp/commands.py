@@ -18,7 +18,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from webapp.databases import AWAY, FULL, is_newest, trouble_of
-from webapp.errors import InvalidParams, ReportError
+from webapp.errors import InvalidParams, NotFound, ReportError
 from webapp.extensions import MIGRATIONS, db
 from webapp.installation import check_key
 from webapp.security import secret_keys
@@ -42,7 +42,8 @@ def handle_cli_errors(command: Callable[P, R]) -> Callable[P, R]:
             raise SystemExit(2) from None
         except ReportError as error:
             click.echo(error.message, err=True)
-            raise SystemExit(1) from None
+            # A name that nothing has is bad input, whichever room looked for it.
+            raise SystemExit(2 if isinstance(error, NotFound) else 1) from None
         except SQLAlchemyError as error:
             trouble = trouble_of(error)
             if trouble in {None, AWAY}:

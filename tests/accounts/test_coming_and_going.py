@@ -422,6 +422,12 @@ def test_a_link_ends_with_the_sessions_it_would_end(
 ) -> None:
     runner = app.test_cli_runner()
     args = ["user", "reset", email_of("viewer"), "--url", "http://localhost"]
+    for nowhere in ("", "localhost:5000"):
+        refused = runner.invoke(args=[*args[:-1], nowhere])
+        assert (refused.exit_code, "https://reports.example.com" in refused.output) == (2, True)
+    app.config["PUBLIC_URL"] = "https://reports.acme.example/"
+    link = runner.invoke(args=args[:3]).output
+    assert link.startswith("https://reports.acme.example/reset/")
     path = path_in(runner.invoke(args=args).output)
     assert Browser(app).get(path).status_code == 200
     with app.app_context():

@@ -19,6 +19,7 @@ from tests.conftest import DEMO_KEY, DEMO_SECRET, PASSWORD, add_people
 from webapp.accounts import find_user
 
 Run = Callable[..., Result]
+SPAN = ("--start", "2026-01", "--end", "2026-03")
 KEY = ("--partner-id", "70000001", "--user-key", DEMO_KEY)
 
 
@@ -173,8 +174,7 @@ def test_a_report_with_holes_is_incomplete_and_still_given(
 
 
 def test_months_are_made_to_expire(run: Run) -> None:
-    months = ("--mode", "monthly", "--start", "2026-01", "--end", "2026-03")
-    assert run("report", "partner-use", *KEY, *months).exit_code == 0
+    assert run("report", "partner-use", *KEY, "--mode", "monthly", *SPAN).exit_code == 0
     assert json.loads(run("months", "expire", "--subject", "1").stdout) == {"expired": 0}
     narrow = (
         "--kind",
@@ -195,6 +195,17 @@ def test_months_are_made_to_expire(run: Run) -> None:
 def test_months_that_are_none_are_bad_input(run: Run, argv: tuple[str, ...]) -> None:
     refused = run("months", "expire", *argv)
     assert (refused.exit_code, refused.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("option", ["kind", "subject", "from", "to"])
+def test_an_empty_option_does_not_make_all_months_expire(run: Run, option: str) -> None:
+    assert run("report", "partner-use", *KEY, "--mode", "monthly", *SPAN).exit_code == 0
+    refused = run("months", "expire", "--yes", f"--{option}", "")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr == (
+        f"{option}: It is empty: write what is meant, or leave the option out.\n"
+    )
+    assert json.loads(run("months", "expire").stdout)["expired"] > 0
 
 
 def test_the_embedded_database_is_made_when_it_is_missing(

@@ -10,7 +10,6 @@ from functools import wraps
 from typing import Any
 
 import click
-from flask import current_app
 from flask.cli import AppGroup
 from sqlalchemy import func, select
 
@@ -25,8 +24,9 @@ from webapp.accounts.person import erase_person, export_person
 from webapp.accounts.second_factor import drop_second_factor
 from webapp.commands import handle_cli_errors, with_database
 from webapp.errors import InvalidParams
-from webapp.extensions import db
+from webapp.extensions import db, public_url
 from webapp.lib.moments import rfc3339
+from webapp.lib.settings import check_public_url
 
 user = AppGroup("user", help="People who sign in.")
 key = AppGroup("key", help="API keys of programs.")
@@ -117,11 +117,15 @@ def confirm(found: User) -> None:
 
 @user.command("reset")
 @_of_user
-@click.option("--url", help="Where people reach the site; https://reports.example.com")
+@click.option("--url", help="Where people reach the site; PUBLIC_URL if not given.")
 def reset(found: User, url: str | None) -> None:
     """Print a link by which a user sets a new password; it works once, within a day."""
-    here = url or "http://{HOST}:{PORT}".format(**current_app.config)
-    link = f"{here.rstrip('/')}/reset/{make_link(RESET, found)}"
+    try:
+        here = public_url() if url is None else check_public_url(url).rstrip("/")
+    except ValueError:
+        sentence = "Write an address like https://reports.example.com."
+        raise InvalidParams({"url": sentence}) from None
+    link = f"{here}/reset/{make_link(RESET, found)}"
     _finish(found, "password link made", link)
 
 

@@ -185,6 +185,8 @@ def test_bad_input_is_a_sentence_and_exit_code_2(app: Flask, tmp_path: Path) -> 
         (["load", "--streams", str(streams), "--company", "Acme"], "Say which: dmy or mdy"),
         (["load", "--tracks", "missing.json", "--company", "Acme"], "There is no file"),
         (["load", *files(), "--company", "Acme", "--separator", ";;"], "one character"),
+        (["load", *files(), "--company", "Acme", "--encoding", "klingon"], "no encoding of texts"),
+        (["load", *files(), "--company", "Acme", "--encoding", "rot13"], "no encoding of texts"),
         (["load", *files(), "--company", "Acme", "--rejected", "no/such.csv"], "no folder no"),
         (["load", *files(), "--company", "Acme", "--rejected", str(tmp_path)], "is a folder"),
         (["unload", "12"], "not the ID"),

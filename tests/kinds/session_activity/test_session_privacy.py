@@ -374,7 +374,7 @@ def test_a_command_erases_too(app: Flask, sender: Sender) -> None:
     assert runner.invoke(args=arguments, input="n\n").exit_code == 1
     assert runner.invoke(args=[*arguments, "--yes"]).exit_code == 0
     assert [row["Name"] for row in sender.get("/users").json["data"]] == ["anna"]
-    assert runner.invoke(args=[*arguments, "--yes"]).exit_code == 1
+    assert runner.invoke(args=[*arguments, "--yes"]).exit_code == 2
 
 
 def test_settings_of_privacy_are_an_admins(

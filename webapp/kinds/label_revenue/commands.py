@@ -74,9 +74,10 @@ def load(company: str, **given: Any) -> None:
     company_id = accounts.named_company(company).id
     rejected = _free(given["rejected"] or Path("rejected.csv"))
     sources, notes = _sources(company_id, given)
-    as_given = ("date_order", "decimal_mark", "encoding", "sheet", "repeated", "skip_bad")
+    as_given = ("date_order", "decimal_mark", "sheet", "repeated", "skip_bad")
     options = Options(
         separator=_separator(given["separator"]),
+        encoding=_encoding(given["encoding"]),
         rejected=rejected,
         from_month=_from_month(given["from_month"]),
         **{name: given[name] for name in as_given},
@@ -123,6 +124,15 @@ def _free(path: Path) -> Path:
         return next(one for one in names if not one.exists())
     except OSError as error:
         raise InvalidParams({"rejected": f"{path} cannot be written: {error.strerror}."}) from None
+
+
+def _encoding(name: str | None) -> str | None:
+    try:
+        "a".encode(name or "utf-8")
+    except (LookupError, ValueError):
+        sentence = f"{name} is no encoding of texts; write utf-8, cp1252 or utf-16, for example."
+        raise InvalidParams({"encoding": sentence}) from None
+    return name or None
 
 
 def _separator(text: str | None) -> str | None:
