@@ -250,6 +250,7 @@ def test_its_result_page_and_downloads_are_the_companys_alone(
             assert answer.status_code == status, (who, page)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("who", ["viewer", "colleague", "owner"])
 def test_no_link_leads_to_a_refusal(
     app: Flask, client_for: Callable[[str], FlaskClient], api_for: Callable[[str], Api], who: str

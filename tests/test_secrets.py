@@ -291,6 +291,7 @@ def test_passwords_keys_and_tokens_are_nowhere(
     )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("secret", [DEMO_SECRET, WRONG], ids=["right", "wrong"])
 def test_the_command_line_takes_the_secret_unseen(
     installation: Installation, tmp_path: Path, secret: str
