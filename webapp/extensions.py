@@ -188,6 +188,8 @@ class QuickRedis(Redis):
     """
 
     away_until = 0.0
+    # Who refuses the password is not merely away.
+    away_as: type[RedisConnectionError] = RedisConnectionError
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Return the answer; raises ConnectionError at once while Redis is held to be away."""
@@ -204,10 +206,13 @@ class QuickRedis(Redis):
     def noticing(self) -> Iterator[None]:
         """Raise ConnectionError at once while Redis is away, and remember when it is found so."""
         if time.monotonic() < self.away_until:
-            raise RedisConnectionError("Redis was away a moment ago.")
+            raise self.away_as("Redis was away a moment ago.")
         try:
             yield
-        except (RedisConnectionError, RedisTimeout):
+        except (RedisConnectionError, RedisTimeout) as error:
+            self.away_as = RedisConnectionError
+            if isinstance(error, RedisConnectionError):
+                self.away_as = type(error)
             self.away_until = time.monotonic() + AWAY_S
             raise
 

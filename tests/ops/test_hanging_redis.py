@@ -1,9 +1,14 @@
-"""A Redis that takes connections and answers nothing: nobody waits for it for long."""
+"""A Redis that takes connections and answers nothing: nobody waits for it for long.
+
+And one that refuses the password: that is said each time, also while it rests from asking.
+"""
 
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -38,6 +43,28 @@ def test_a_report_is_stored_and_cancelled_at_once(
         assert hanging.test_client().get("/readyz").status_code == 503
     with hanging.app_context():
         assert db.session.get_one(Job, made[2].json["id"]).status == "queued"
+
+
+def test_a_redis_that_refuses_the_password_is_said_to_each_time(
+    make_app: Callable[..., Flask],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse() -> None:
+            with suppress(OSError):
+                while True:
+                    with server.accept()[0] as connection:
+                        connection.recv(4096)
+                        connection.sendall(b"-WRONGPASS invalid username-password pair\r\n")
+
+        threading.Thread(target=refuse, daemon=True).start()
+        url = f"redis://:wrong@127.0.0.1:{server.getsockname()[1]}/0"
+        client = make_app(REDIS_URL=url).test_client()
+        for _ in range(3):
+            check = client.get("/readyz").json["checks"]["redis"]
+            assert (check["ok"], "REDIS_URL has a wrong user or password" in check["detail"]) == (
+                False, True,
+            )  # fmt: skip
 
 
 def test_signing_in_goes_on(hanging: Flask) -> None:
