@@ -91,7 +91,7 @@ class Explanation:
     counted_at: RFC 3339, the oldest of what it is made of
     query:      what was asked, without secrets; None where nothing was asked for it
     implied_by: the values that imply it, or that it is made of
-    left_out:   what could belong to it and does not, with the reason
+    left_out:   what could belong to it and does not: name, reason, its ID for programs
     """
 
     value: Any

@@ -84,7 +84,11 @@ def test_a_read_month_names_its_read(maker: Maker, api: Api, partner_use: Params
 
 
 def test_a_sum_says_what_was_left_out(
-    maker: Maker, api: Api, partner_use: Params, partner: OddPartner
+    maker: Maker,
+    api: Api,
+    client_for: Callable[[str], FlaskClient],
+    partner_use: Params,
+    partner: OddPartner,
 ) -> None:
     partner.spoil = lambda asked: (
         refusal(403007)
@@ -96,6 +100,9 @@ def test_a_sum_says_what_was_left_out(
     assert (found["value"], found["source"]) == (None, "computed")
     reasons = {one["site_id"]: one["reason"] for one in found["left_out"]}
     assert set(reasons) == {"100002", "100003"}
+    assert all(one["name"] == made.sites[one["site_id"]]["name"] for one in found["left_out"])
+    page = client_for("owner").get(f"/reports/{made.id}/explain?month=2025-02").text
+    assert f"<li>{made.sites['100003']['name']}: Its accounts are its parent&#39;s.</li>" in page
     assert "403007" in reasons["100002"]
     assert "parent" in reasons["100003"]
     assert explained(api, made, month="2025-02", column="known_users")["value"] == 5

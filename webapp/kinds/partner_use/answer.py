@@ -200,7 +200,7 @@ def _as_site(row: Row) -> Site:
 
 
 def _problem(row: Row) -> list[Row] | None:
-    return [{"site_id": row["site_id"], "reason": row["problem"]}] if row["problem"] else None
+    return [_left_out(row)] if row["problem"] else None
 
 
 def _of_summary(row: Row) -> Explanation:
@@ -212,8 +212,7 @@ def _of_summary(row: Row) -> Explanation:
 def _of_site_month(row: Row, months: Sequence[date], month: date) -> Explanation:
     known = _known_month(row, months, month_text(month))
     if known.get("total_users") is None:
-        reason = {"site_id": row["site_id"], "reason": _why_not_counted(row)}
-        return Explanation(None, "computed", left_out=[reason])
+        return Explanation(None, "computed", left_out=[_left_out(row)])
     how, by, counted_at, is_stored = row["origins"][row["origin"][months.index(month)]]
     source: Any = "stored" if is_stored else "implied" if how == "implied" else "live"
     query, implied_by = None, None
@@ -267,16 +266,11 @@ def _of_month(result: StoredResult, month: date, column: str) -> Explanation:
 
 def _of_all_sites(result: StoredResult, figures: Row) -> Explanation:
     """Return how a sum over all sites is made: of all that are not left out."""
-    left_out = [
-        {"site_id": row["site_id"], "reason": _why_not_counted(row)}
-        for row in result.rows("sites")
-        if row["is_child"] or row["problem"]
-    ]
+    left_out = [_left_out(row) for row in result.rows("sites") if row["is_child"] or row["problem"]]
     value, counted_at = figures["account_count"], figures.get("counted_at")
     return Explanation(value, "computed", counted_at, left_out=left_out or None)
 
 
-def _why_not_counted(row: Row) -> str:
-    if row["problem"]:
-        return str(row["problem"])
-    return "Its accounts are its parent's." if row["is_child"] else "It was not counted."
+def _left_out(row: Row) -> Row:
+    own = "Its accounts are its parent's." if row["is_child"] else "It was not counted."
+    return {"name": row["name"], "site_id": row["site_id"], "reason": row["problem"] or own}
