@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from psycopg.errors import DiskFull
 from redis import Redis
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -74,7 +75,9 @@ def test_a_run_ends_done_with_its_rows_in_order(steps: Flask) -> None:
         assert list(found) == rows
 
 
-def test_rows_of_a_generator_survive_a_database_that_is_away_for_a_moment(steps: Flask) -> None:
+def test_rows_of_a_generator_survive_a_database_whose_disk_is_full_for_a_moment(
+    steps: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
     rows = [{"name": f"row {number}"} for number in range(1200)]
     with steps.app_context():
         engine = db.engine
@@ -83,12 +86,14 @@ def test_rows_of_a_generator_survive_a_database_that_is_away_for_a_moment(steps:
     def fail_once(_: Any, __: Any, statement: str, *___: Any) -> None:
         if "INSERT INTO result_row" in statement and not failed:
             failed.append(statement)
-            raise OperationalError(None, None, Exception("the server closed the connection"))
+            raise OperationalError(None, None, DiskFull())
 
     event.listen(engine, "before_cursor_execute", fail_once)
     report = make(steps, lambda run: Result({}, {"rows": iter(rows)}))
     event.remove(engine, "before_cursor_execute", fail_once)
     assert failed
+    told = f"{report.id} waits for the database: The disk of the database is full"
+    assert told in caplog.text
     assert report.status == "done"
     with steps.app_context():
         query = select(ResultRow.data).where(ResultRow.report_id == report.id)

@@ -286,7 +286,8 @@ class Attempt:
             except DBAPIError as error:
                 if not is_away(error) or time.monotonic() > deadline:
                     raise
-                log.warning("%s %s waits for the database", self.task.noun, self.job_id)
+                noun, reason = self.task.noun, reason_of(error)
+                log.warning("%s %s waits for the database: %s", noun, self.job_id, reason)
                 time.sleep(pause_s)
                 pause_s = min(pause_s * 2, 2.0)
 
