@@ -1,11 +1,13 @@
 """One worker process: takes reports from the queue and runs each in a work-horse of its own."""
 
 import logging
+import time
 
 from rq import Queue
 from rq.serializers import JSONSerializer
 
 from webapp import create_app
+from webapp.databases import trouble_of
 from webapp.extensions import db, redis_client
 from webapp.installation import check_key
 from webapp.jobs.transport import GuardedJob
@@ -14,6 +16,7 @@ from webapp.ops.workers import MONITOR_EVERY_S, WORKER_TTL_S, ForkingWorker, new
 from webapp.security import secret_keys
 
 log = logging.getLogger("webapp.worker")
+ASK_DATABASE_EVERY_S = 2.0
 
 
 def main() -> None:
@@ -21,7 +24,11 @@ def main() -> None:
     app = create_app()
     logs.set_up("worker", app.config["LOG_FORMAT"], app.config["LOG_LEVEL"])
     with app.app_context():
-        check_key(db.engine, *secret_keys())
+        # Without the database it could do no report, and nobody had compared the keys.
+        while error := check_key(db.engine, *secret_keys()):
+            reason = trouble_of(error) or "It is not up to date: run `flask db upgrade`."
+            log.warning("the worker waits for the database: %s", reason)
+            time.sleep(ASK_DATABASE_EVERY_S)
         db.engine.dispose()
         connection = redis_client()  # it waits for jobs, as long as that takes
         queue = Queue(app.config["QUEUE"], connection=connection, serializer=JSONSerializer)

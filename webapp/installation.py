@@ -34,11 +34,11 @@ class InstallationFact(Model):
     at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-def check_key(engine: Engine, key: str, previous: str = "") -> None:
+def check_key(engine: Engine, key: str, previous: str = "") -> SQLAlchemyError | None:
     """End this process where the database knows another key; the first process tells it its own.
 
     A key that is the one before of a rotation gives way to the new one. A database that is away, or
-    not up to date, cannot tell.
+    not up to date, cannot tell; what kept it from telling is returned.
 
     Raises: BadSetting
     """
@@ -50,8 +50,8 @@ def check_key(engine: Engine, key: str, previous: str = "") -> None:
             known = connection.scalar(query)
             if known == before:
                 connection.execute(_saying(KEY, value=own))
-    except SQLAlchemyError:
-        return
+    except SQLAlchemyError as error:
+        return error
     if known not in {own, before}:
         raise BadSetting(
             "SECRET_KEY",
@@ -59,6 +59,7 @@ def check_key(engine: Engine, key: str, previous: str = "") -> None:
             "rotation the one before in SECRET_KEY_PREVIOUS. If the old key is gone for good, run "
             "`flask secrets adopt`: what it sealed must be entered again",
         )
+    return None
 
 
 def adopt_key(key: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,38 @@ def test_every_process_with_another_key_ends_with_a_sentence(app: Flask, argv: l
     assert done.returncode == 2, done.stderr
     assert "SECRET_KEY: is not the key this database was used with" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.once
+def test_a_worker_waits_for_its_database_in_words_and_then_compares_the_key(
+    app: Flask, tmp_path: Path
+) -> None:
+    made, later = tmp_path / "made", tmp_path / "later"
+    made.mkdir()
+    with closing(sqlite3.connect(made / "app.sqlite3")) as database:
+        database.execute("CREATE TABLE installation_fact (name TEXT PRIMARY KEY, value, at)")
+        database.execute("INSERT INTO installation_fact VALUES ('secret key', 'of another', '')")
+        database.commit()
+    settings = {
+        "DATA_DIR": str(tmp_path),
+        "DATABASE_URL": f"sqlite:///{later}/app.sqlite3",
+        "REDIS_URL": str(app.config["REDIS_URL"]),
+        "QUEUE": str(app.config["QUEUE"]),
+        "SECRET_KEY": OTHER_KEY,
+    }
+    with subprocess.Popen(
+        [sys.executable, "worker.py"],
+        cwd=ROOT,
+        env=os.environ | settings,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as worker:
+        assert worker.stderr is not None
+        waits = worker.stderr.readline()
+        assert "waits for the database: The database's file cannot be opened" in waits
+        made.rename(later)
+        assert worker.wait(60) == 2
+        assert "SECRET_KEY: is not the key this database was used with" in worker.stderr.read()
 
 
 def test_a_key_that_is_gone_can_be_given_up(app: Flask) -> None:
