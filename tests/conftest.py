@@ -33,6 +33,7 @@ from redis.exceptions import RedisError
 
 from sandbox.testing import RunningStandIn, running
 from tests import quick_apps
+from tests.documented import only_documented_answers
 from webapp import create_app
 from webapp.accounts import (
     Company,
@@ -254,11 +255,15 @@ def make_app(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Call
 
 
 @pytest.fixture
-def app(make_app: Callable[..., Flask], stand_in: RunningStandIn) -> Flask:
-    """Return an application with the four people, whose partner is the stand-in."""
+def app(make_app: Callable[..., Flask], stand_in: RunningStandIn) -> Iterator[Flask]:
+    """Return an application with the four people, whose partner is the stand-in.
+
+    No test may see an answer of it that the OpenAPI document does not describe.
+    """
     app = make_app(PARTNER_API_URL=stand_in.url_template)
     add_people(app)
-    return app
+    with only_documented_answers(app):
+        yield app
 
 
 def _renewed(row: dict[str, Any], ids: Mapping[str, str]) -> dict[str, Any]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from tests.documented import only_documented_statuses
 from tests.kinds.project_storage.storage_helpers import Storage
 from webapp.accounts import find_user
 from webapp.kinds.project_storage import counting
@@ -48,13 +47,3 @@ def count(app: Flask) -> Callable[[], int]:
             return sum(map(counting.count_project, counting.waiting_projects()))
 
     return run
-
-
-@pytest.fixture(autouse=True)
-def documented(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let no test see a status that the OpenAPI document does not name."""
-    if "app" not in request.fixturenames:
-        yield
-        return
-    with only_documented_statuses(request.getfixturevalue("app")):
-        yield

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from flask import Flask
 
 from tests.conftest import Api, add_people, find_scope
-from tests.documented import only_documented_statuses
 from tests.kinds.session_activity.session_helpers import COMPUTERS, LOGINS, Sender
 from webapp import jobs
 from webapp.accounts import create_key, find_user
@@ -46,16 +45,6 @@ def sender(sender_for: Callable[..., Sender]) -> Sender:
     assert sender.post("/users", [{"Name": name} for name in LOGINS]).status_code == 201
     assert sender.post("/computers", [{"Name": name} for name in COMPUTERS]).status_code == 201
     return sender
-
-
-@pytest.fixture(autouse=True)
-def documented(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let no test see a status that the OpenAPI document does not name."""
-    if "app" not in request.fixturenames:
-        yield
-        return
-    with only_documented_statuses(request.getfixturevalue("app")):
-        yield
 
 
 @pytest.fixture

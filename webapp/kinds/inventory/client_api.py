@@ -17,6 +17,7 @@ from webapp.accounts import audit, current_scope, require, restrict
 from webapp.errors import InvalidParams, NotOffered
 from webapp.extensions import db
 from webapp.kinds.inventory import places
+from webapp.kinds.inventory.answers import ActivityCategory, ActivityGroup
 from webapp.kinds.inventory.bodies import (
     Deleted,
     FlowPeriod,
@@ -161,7 +162,7 @@ def change_period(period_id: str) -> Response:
 
 
 @bp.get("/api/activities/v1/activity-groups")
-@describe("Groups of activities", answer=list[dict[str, Any]])
+@describe("Groups of activities", answer=list[ActivityGroup])
 def list_activity_groups() -> Response:
     """Give the four groups of activities."""
     groups = [
@@ -172,7 +173,7 @@ def list_activity_groups() -> Response:
 
 
 @bp.get("/api/activities/v1/activity-categories")
-@describe("Categories of activities", answer=list[dict[str, Any]])
+@describe("Categories of activities", answer=list[ActivityCategory])
 def list_activity_categories() -> Response:
     """Give the categories of all groups: those of scopes 1 and 2, and the fifteen of scope 3."""
     categories = [

@@ -5,17 +5,26 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 from pydantic import Field, field_validator
 from sqlalchemy import Update, select, update
 
 from webapp.accounts import Company, audit, current_scope, require, restrict
 from webapp.errors import Conflict, InvalidParams, NotFound
 from webapp.extensions import db
+from webapp.kinds.inventory.answers import (
+    Dataset,
+    EmissionFactor,
+    EmissionFactors,
+    EmissionFactorValue,
+    FactorsQuery,
+    FactorValuesQuery,
+    MadeFactor,
+)
 from webapp.kinds.inventory.bodies import Flow, Name, Note, Number
 from webapp.kinds.inventory.compute import NO_FACTOR
 from webapp.kinds.inventory.models import Entry, Factor, Period
-from webapp.lib.bodies import Text, read_json
+from webapp.lib.bodies import Text, read_json, read_query
 from webapp.lib.openapi import Describer
 from webapp.lib.texts import lookup_id
 
@@ -153,7 +162,7 @@ def _commit(factor: Factor) -> None:
 
 
 @bp.get(f"{FACTORS}/datasets")
-@describe("The company's list of factors", answer=list[dict[str, Any]])
+@describe("The company's list of factors", answer=list[Dataset])
 def list_datasets() -> Response:
     """Give the one list of factors there is: the company's own."""
     company = db.session.get_one(Company, current_scope().company_id)
@@ -173,19 +182,19 @@ def list_datasets() -> Response:
 
 
 @bp.get(f"{FACTORS}/emission-factors")
-@describe("Factors of the company's own", answer=dict[str, Any])
+@describe("Factors of the company's own", query=FactorsQuery, answer=EmissionFactors)
 def list_factors() -> Response:
     """Give the company's factors; `emissionFactorId_eq` and `fingerprint_contains` pick some."""
+    asked = read_query(FactorsQuery)
     query = select(Factor).where(Factor.company_id == current_scope().company_id)
-    if wanted := request.args.get("emissionFactorId_eq"):
-        query = query.where(Factor.id == lookup_id(wanted))
+    if asked.factor_id:
+        query = query.where(Factor.id == lookup_id(asked.factor_id))
     found = map(_factor_answer, db.session.scalars(query.order_by(Factor.keyword, Factor.id)))
-    part = request.args.get("fingerprint_contains", "")
-    return jsonify(emissionFactors=[one for one in found if part in one["fingerprint"]])
+    return jsonify(emissionFactors=[one for one in found if asked.part in one["fingerprint"]])
 
 
 @bp.post(f"{FACTORS}/emission-factors")
-@describe("Make a factor", body=FactorIn, answer=dict[str, Any], errors=(403, 422))
+@describe("Make a factor", body=FactorIn, answer=MadeFactor, errors=(403, 422))
 @require("admin")
 def create_factor() -> Response:
     """Make a factor, or return the one of this keyword, attribute and unit."""
@@ -206,7 +215,7 @@ def create_factor() -> Response:
 
 
 @bp.put(f"{FACTORS}/emission-factors/<factor_id>")
-@describe("Change a factor", body=FactorChange, answer=dict[str, Any], errors=(403, 404, 409, 422))
+@describe("Change a factor", body=FactorChange, answer=EmissionFactor, errors=(403, 404, 409, 422))
 @require("admin")
 def change_factor(factor_id: str) -> Response:
     """Change what a factor is called; entries of open periods that name it follow."""
@@ -225,17 +234,22 @@ def change_factor(factor_id: str) -> Response:
 
 
 @bp.get(f"{FACTORS}/emission-factor-values")
-@describe("Values of the company's factors", answer=list[dict[str, Any]])
+@describe(
+    "Values of the company's factors", query=FactorValuesQuery, answer=list[EmissionFactorValue]
+)
 def list_factor_values() -> Response:
     """Give the values of factors, those of `emissionFactorId_equals` where it is given."""
+    asked = read_query(FactorValuesQuery)
     query = select(Factor).where(Factor.company_id == current_scope().company_id)
-    if wanted := request.args.get("emissionFactorId_equals"):
-        query = query.where(Factor.id == lookup_id(wanted))
+    if asked.factor_id:
+        query = query.where(Factor.id == lookup_id(asked.factor_id))
     return jsonify([_value_answer(one) for one in db.session.scalars(query.order_by(Factor.id))])
 
 
 @bp.put(f"{FACTORS}/emission-factor-values/<factor_id>")
-@describe("Set a factor's value", body=FactorValueIn, answer=dict[str, Any], errors=(403, 404, 422))
+@describe(
+    "Set a factor's value", body=FactorValueIn, answer=EmissionFactorValue, errors=(403, 404, 422)
+)
 @require("admin")
 def change_factor_value(factor_id: str) -> Response:
     """Set a factor's value; entries of open periods that name it take it over."""

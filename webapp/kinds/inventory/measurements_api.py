@@ -16,6 +16,7 @@ from webapp.accounts import audit, current_scope, require, restrict
 from webapp.errors import InvalidParams, NotFound, NotOffered
 from webapp.extensions import db
 from webapp.kinds.inventory import entries
+from webapp.kinds.inventory.answers import Formula, FormulaTermValue
 from webapp.kinds.inventory.bodies import Day, Flow, Note, Number
 from webapp.kinds.inventory.compute import NO_FACTOR
 from webapp.kinds.inventory.factors_api import factor_named, find_factor, source_of
@@ -189,7 +190,9 @@ def show_measurement(entry_id: str) -> Response:
 
 
 @bp.put(f"{MEASUREMENTS}/v2/<entry_id>")
-@describe("Change an entry", body=MeasurementIn, answer=Measurement, errors=(403, 404, 409, 422))
+@describe(
+    "Change an entry", body=MeasurementIn, answer=Measurement, errors=(403, 404, 409, 422, 501)
+)
 @require("admin")
 def change_measurement(entry_id: str) -> Response:
     """Change an entry; its quantity stays where none is sent."""
@@ -212,7 +215,7 @@ def _term_value(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 @bp.get(f"{MEASUREMENTS}/<entry_id>/formula")
-@describe("The quantity of an entry, as a formula", answer=dict[str, Any], errors=(404,))
+@describe("The quantity of an entry, as a formula", answer=Formula, errors=(404,))
 def show_formula(entry_id: str) -> Response:
     """Give the formula of an entry: it has one term, its consumption."""
     entry = _known(entry_id)
@@ -228,7 +231,7 @@ def show_formula(entry_id: str) -> Response:
 @describe(
     "Set an entry's quantity",
     body=FormulaTermValueIn,
-    answer=dict[str, Any],
+    answer=FormulaTermValue,
     errors=(403, 404, 409, 422),
 )
 @require("admin")
