@@ -11,7 +11,16 @@ from flask import Flask
 from pydantic import BaseModel, ConfigDict, Field
 
 from webapp.errors import InvalidParams, ReportError
-from webapp.lib.bodies import Month, OneOf, Text, WholeNumber, read_form, read_json, read_query
+from webapp.lib.bodies import (
+    EMPTY,
+    Month,
+    OneOf,
+    Text,
+    WholeNumber,
+    read_form,
+    read_json,
+    read_query,
+)
 from webapp.lib.openapi import JSON, AnswerSpec, Describer, Ref, paths_and_schemas
 
 
@@ -66,6 +75,16 @@ def test_a_text_no_database_takes_is_refused(bare: Flask, text: str) -> None:
         assert errors_of(lambda: read_json(Wanted)) == {
             "name": "The text contains characters that cannot be stored."
         }
+
+
+def test_the_length_of_a_text_counts_characters(bare: Flask) -> None:
+    class Short(BaseModel):
+        note: Annotated[Text, Field(min_length=1, max_length=3)]
+
+    for text, sentence in (("four", "Use at most 3 characters."), ("", EMPTY)):
+        with bare.test_request_context(json={"note": text}), pytest.raises(InvalidParams) as found:
+            read_json(Short)
+        assert found.value.errors == {"note": sentence}
 
 
 @pytest.mark.parametrize(

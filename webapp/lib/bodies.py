@@ -219,6 +219,9 @@ def sentences(
 
 def _finding_sentence(finding: Any, unknown: str) -> str:
     kind, context = finding["type"], finding.get("ctx", {})
+    # So pydantic calls a text that was checked by us before its length is.
+    if kind in {"too_long", "too_short"} and context["field_type"] == "Value":
+        kind = f"string_{kind}"
     if kind == "extra_forbidden":
         return unknown
     if kind in {"literal_error", "enum"}:
