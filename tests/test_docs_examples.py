@@ -271,7 +271,7 @@ BLOCKS: dict[str, tuple[dict[str, str], list[str]]] = {
             "tracks.json": f"{SAMPLE}/tracks.json",
             "NAME": "Acme",
         },
-        ["streams"],
+        ["Batch "],
     ),
     "docs/session-activity.md": ({}, ['{"message":"Created"}\n{"message":"Created"}']),
     "docs/sandbox.md": ({".venv/bin/python": sys.executable}, ['"total_users": 13883']),
