@@ -7,6 +7,8 @@ sealed. So a fingerprint of the key is kept, and a process that has another key 
 from __future__ import annotations
 
 import hashlib
+import logging
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,12 +18,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from webapp.config import BadSetting
+from webapp.databases import trouble_of
 from webapp.extensions import Model, UtcDateTime, db
 from webapp.lib.moments import utcnow
 from webapp.lib.upserts import upsert
-from webapp.security import derived_key
+from webapp.security import derived_key, secret_keys
+
+log = logging.getLogger(__name__)
 
 KEY = "secret key"
+ASK_EVERY_S = 2.0
 
 
 class InstallationFact(Model):
@@ -60,6 +66,17 @@ def check_key(engine: Engine, key: str, previous: str = "") -> SQLAlchemyError |
             "`flask secrets adopt`: what it sealed must be entered again",
         )
     return None
+
+
+def wait_for_key(who: str) -> None:
+    """Check the key as soon as the database can tell its own; say why `who` waits until then.
+
+    Raises: BadSetting
+    """
+    while error := check_key(db.engine, *secret_keys()):
+        reason = trouble_of(error) or "It is not up to date: run `flask db upgrade`."
+        log.warning("the %s waits for the database: %s", who, reason)
+        time.sleep(ASK_EVERY_S)
 
 
 def adopt_key(key: str) -> None:

@@ -86,8 +86,18 @@ def test_every_process_with_another_key_ends_with_a_sentence(app: Flask, argv: l
 
 
 @pytest.mark.once
-def test_a_worker_waits_for_its_database_in_words_and_then_compares_the_key(
-    app: Flask, tmp_path: Path
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        ([sys.executable, "worker.py"], 2),
+        ([sys.executable, "-m", "flask", "janitor"], 2),
+        # Its pages say that the database is away. When it is ended it is started anew, and ends.
+        (GUNICORN, 0),
+    ],
+    ids=["worker", "janitor", "web"],
+)
+def test_who_starts_before_the_database_says_so_and_compares_the_key_later(
+    app: Flask, tmp_path: Path, argv: list[str], code: int
 ) -> None:
     made, later = tmp_path / "made", tmp_path / "later"
     made.mkdir()
@@ -103,18 +113,18 @@ def test_a_worker_waits_for_its_database_in_words_and_then_compares_the_key(
         "SECRET_KEY": OTHER_KEY,
     }
     with subprocess.Popen(
-        [sys.executable, "worker.py"],
+        argv,
         cwd=ROOT,
-        env=os.environ | settings,
+        env=os.environ | settings | {"PORT": "0"},
         stderr=subprocess.PIPE,
         text=True,
-    ) as worker:
-        assert worker.stderr is not None
-        waits = worker.stderr.readline()
+    ) as started:
+        assert started.stderr is not None
+        waits = started.stderr.readline()
         assert "waits for the database: The database's file cannot be opened" in waits
         made.rename(later)
-        assert worker.wait(60) == 2
-        assert "SECRET_KEY: is not the key this database was used with" in worker.stderr.read()
+        assert started.wait(60) == code
+        assert "SECRET_KEY: is not the key this database was used with" in started.stderr.read()
 
 
 def test_a_key_that_is_gone_can_be_given_up(app: Flask) -> None:

@@ -17,14 +17,13 @@ from flask.cli import AppGroup, with_appcontext
 
 from webapp.commands import handle_cli_errors, with_database
 from webapp.engine import upkeep
-from webapp.extensions import db, this_app
-from webapp.installation import adopt_key, check_key
+from webapp.extensions import this_app
+from webapp.installation import adopt_key, wait_for_key
 from webapp.ops import health, logs, processes
 from webapp.ops.demo import run_demo
 from webapp.ops.launcher import LocalStack, Plan
 from webapp.ops.resealing import reseal_everything
 from webapp.ops.supervisor import end_with_parent
-from webapp.security import secret_keys
 from webapp.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -113,7 +112,7 @@ def adopt() -> None:
 def janitor_command() -> None:
     """Restart lost reports, run schedules and delete expired data, until stopped."""
     logs.set_up("janitor", current_app.config["LOG_FORMAT"], current_app.config["LOG_LEVEL"])
-    check_key(db.engine, *secret_keys())
+    wait_for_key("janitor")
     stop = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())

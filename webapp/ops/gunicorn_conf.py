@@ -17,11 +17,11 @@ from typing import Any
 from gunicorn.glogging import Logger
 from sqlalchemy import create_engine
 
-from webapp.config import load_settings
+from webapp.config import BadSetting, load_settings
 from webapp.data_dir import complete_settings
 from webapp.databases import engine_options, wait_briefly
 from webapp.extensions import db
-from webapp.installation import check_key
+from webapp.installation import check_key, wait_for_key
 from webapp.ops import logs, processes
 
 MOST_WAITING = 4096
@@ -84,6 +84,7 @@ def post_worker_init(worker: Any) -> None:
     """Let the stop signal end the open streams, which would wait for their reports otherwise."""
     with worker.wsgi.app_context():
         wait_briefly(db.engine)
+    threading.Thread(target=_compare_keys, args=(worker.wsgi,), daemon=True).start()
     processes.keep_telling(worker.wsgi)
     hub = worker.wsgi.extensions["line_hub"]
 
@@ -93,6 +94,15 @@ def post_worker_init(worker: Any) -> None:
         worker.handle_exit(signum, frame)
 
     signal.signal(signal.SIGTERM, stop)
+
+
+def _compare_keys(app: Any) -> None:
+    """End the server as well where the database was away when it started, and knows another key."""
+    with app.app_context():
+        try:
+            wait_for_key("web server")
+        except BadSetting:
+            os.kill(os.getppid(), signal.SIGTERM)
 
 
 def worker_int(worker: Any) -> None:
