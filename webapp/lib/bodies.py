@@ -36,7 +36,7 @@ from werkzeug.datastructures import MultiDict
 from webapp.errors import InvalidParams, TooLarge, Unreadable, UnsupportedType
 from webapp.lib.moments import rfc3339
 from webapp.lib.months import month_text, months_between, parse_month
-from webapp.lib.texts import storable
+from webapp.lib.texts import listed, storable
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -171,7 +171,7 @@ def read_query(model: type[M]) -> M:
 def read_form(model: type[M]) -> M:
     """Return the form that was sent as the model; raises UnsupportedType for another body."""
     if request.mimetype not in {"application/x-www-form-urlencoded", "multipart/form-data"}:
-        names = _and([field.alias or name for name, field in model.model_fields.items()])
+        names = listed([field.alias or name for name, field in model.model_fields.items()])
         raise UnsupportedType(f"Send {names} as a form.")
     return read_value(model, _flat(model, request.form))
 
@@ -198,11 +198,7 @@ def read_value(model: type[M], value: Any) -> M:
         return model.model_validate(value)
     except ValidationError as error:
         names = [field.alias or name for name, field in model.model_fields.items()]
-        raise InvalidParams(sentences(error, unknown=f"Use {_and(names)} only.")) from None
-
-
-def _and(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if names[1:] else "".join(names)
+        raise InvalidParams(sentences(error, unknown=f"Use {listed(names)} only.")) from None
 
 
 def sentences(
