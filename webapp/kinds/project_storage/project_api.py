@@ -250,7 +250,7 @@ def show_quota() -> Response:
 @bp.put("/storage_quota")
 @require("admin")
 @describe(
-    "Say how much all projects may hold", body=bodies.Quota, answer=bodies.Quota, errors=(400,)
+    "Say how much all projects may hold", body=bodies.Quota, answer=bodies.Quota, errors=(400, 409)
 )
 def set_quota() -> Response:
     """Set how many bytes all projects of the company may hold."""
